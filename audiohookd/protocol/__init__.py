@@ -1,0 +1,1 @@
+"""AudioHook version 2 without any I/O: no Twisted, no Autobahn, no clock, no files."""

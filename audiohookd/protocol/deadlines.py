@@ -1,0 +1,44 @@
+"""What a session waits for, as points in time."""
+
+from collections.abc import Callable
+
+
+class Deadlines:
+    """Up to three at once: the next step, a sign of life, the longest session.
+
+    Setting one is an assignment: no timer is armed here.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._step: float | None = None
+        self._idle: float | None = None
+        self._cap: float | None = None
+
+    def wait(self, seconds: float | None) -> None:
+        """A new state: its own time to live (None: no limit), and none of the others."""
+        self._step = None if seconds is None else self._now() + seconds
+        self._idle = self._cap = None
+
+    def sign_of_life(self, idle_timeout: float) -> None:
+        """The client said something: the next word is due in ``idle_timeout`` seconds."""
+        self._idle = self._now() + idle_timeout
+
+    def limit(self, max_duration: float) -> None:
+        """The session may last ``max_duration`` seconds from now."""
+        self._cap = self._now() + max_duration
+
+    def next(self) -> float | None:
+        """The first of them; None when nothing is awaited."""
+        pending = [at for at in (self._step, self._idle, self._cap) if at is not None]
+        return min(pending, default=None)
+
+    def due(self) -> str | None:
+        """``step``, ``idle``, ``cap`` (the first that is over, once each), or None."""
+        now = self._now()
+        for name in ("step", "idle", "cap"):
+            at = getattr(self, f"_{name}")
+            if at is not None and now >= at:
+                setattr(self, f"_{name}", None)
+                return name
+        return None

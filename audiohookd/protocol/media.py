@@ -1,0 +1,95 @@
+"""Media offers, formats, and the arithmetic of frames (protocol section 8)."""
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+
+class Format(StrEnum):
+    """Encodings we understand."""
+
+    PCMU = "PCMU"
+    L16 = "L16"
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes that one sample of one channel takes."""
+        return 1 if self is Format.PCMU else 2
+
+    @property
+    def silence(self) -> bytes:
+        """One sample of silence. In µ-law that is 0xFF: 0x00 would be a full-scale click."""
+        return b"\xff" if self is Format.PCMU else b"\0\0"
+
+
+Channel = Literal["external", "internal"]
+
+
+class Media(msgspec.Struct, frozen=True):
+    """One offer that we understand, or the one that was selected.
+
+    ``channels`` names who speaks, in the order in which the samples are interleaved; roles come from
+    here and are never assumed, for ``[internal, external]`` is legal too. Equality leaves out ``raw``.
+    """
+
+    format: Format
+    channels: tuple[Channel, ...]
+    rate: int = 8000
+    #: The offer as it came, byte for byte: what we select goes back unmodified.
+    raw: msgspec.Raw = msgspec.Raw(b"")
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels: audio comes in whole multiples of it."""
+        return self.format.sample_bytes * len(self.channels)
+
+    def silence(self, samples: int) -> bytes:
+        """``samples`` (per channel) of silence in this format."""
+        return self.format.silence * (samples * len(self.channels))
+
+    def to_wire(self) -> msgspec.Raw:
+        """The JSON text of this selection."""
+        if bytes(self.raw):
+            return self.raw
+        parts = {"type": "audio", "format": self.format, "channels": self.channels, "rate": self.rate}
+        return msgspec.Raw(msgspec.json.encode(parts))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Media):
+            return NotImplemented
+        return (self.format, self.channels, self.rate) == (other.format, other.channels, other.rate)
+
+    def __hash__(self) -> int:
+        return hash((self.format, self.channels, self.rate))
+
+
+class _Offer(msgspec.Struct, frozen=True):
+    type: Literal["audio"]
+    format: Format
+    channels: tuple[Channel, ...]
+    rate: Literal[8000]
+
+
+def understood(offers: tuple[msgspec.Raw, ...]) -> tuple[Media, ...]:
+    """Those of the client's ``offers`` that we understand, in its order; the others are skipped.
+
+    An offer that we do not know is no error: Genesys may add formats at any time.
+    """
+    found = []
+    for raw in offers:
+        try:
+            offer = msgspec.json.decode(raw, type=_Offer)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            continue
+        if 1 <= len(offer.channels) <= 2 and len(set(offer.channels)) == len(offer.channels):
+            found.append(Media(offer.format, offer.channels, offer.rate, raw.copy()))
+    return tuple(found)
+
+
+def preferred(offers: tuple[Media, ...]) -> Media | None:
+    """The offer to select when nobody has a wish: the client's first in PCMU, else its first.
+
+    PCMU goes first because the byte order of L16 on the wire is not documented.
+    """
+    return next((media for media in offers if media.format is Format.PCMU), offers[0] if offers else None)

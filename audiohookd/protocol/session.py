@@ -1,0 +1,397 @@
+"""The server's side of one AudioHook session, without I/O (protocol sections 4 to 6).
+
+Four verbs: ``receive_text`` and ``receive_audio`` take what came, ``take_outgoing`` gives what is to be sent,
+``next_event`` what happened, ``next_deadline`` and ``tick`` deal with time. What the peer did never raises: it moves
+the state and queues a ``disconnect``. What our own side did wrong raises :class:`LocalProtocolError` at the caller.
+
+The driver's duties, after every call of a verb: write all of ``take_outgoing``, deliver all of ``next_event``, close
+the WebSocket when ``finished``, and see that ``tick`` is called at ``next_deadline``.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from msgspec import UNSET
+
+from audiohookd.protocol import codec, events, messages
+from audiohookd.protocol.counters import Counters
+from audiohookd.protocol.deadlines import Deadlines
+from audiohookd.protocol.entities import Entity
+from audiohookd.protocol.errors import LocalProtocolError, RemoteProtocolError
+from audiohookd.protocol.media import Media, understood
+from audiohookd.protocol.position import duration_to_samples, parse_duration, samples_to_duration
+from audiohookd.protocol.states import LEGAL, LENIENT, TOLERATED, State
+from audiohookd.protocol.timers import POSITION_LEEWAY, Timers
+
+#: Positions count at this rate as long as no media is selected, and it is the only rate there is today.
+DEFAULT_RATE = 8000
+
+
+class Session:
+    """The state machine. Not thread-safe and not re-entrant.
+
+    :param session_id: from the upgrade's header; every message must carry it.
+    :param organization_id: from the upgrade's header; ``open`` must agree.
+    :param now: seconds, from any origin, never going back.
+    """
+
+    def __init__(self, session_id: str, organization_id: str, timers: Timers, now: Callable[[], float]) -> None:
+        self.id = session_id
+        self.state = State.PREPARING
+        #: Samples (per channel) from the start of the call, pauses and losses included.
+        self.position = 0
+        self.media: Media | None = None
+        #: What the client reported.
+        self.paused = False
+        #: What we asked for.
+        self.pause_wanted = False
+        #: The WebSocket is to be closed.
+        self.finished = False
+        self._organization_id = organization_id.lower()
+        self._timers = timers
+        self._counters = Counters()
+        self._outgoing: list[bytes] = []
+        self._events: deque[events.Event] = deque()
+        self._deadlines = Deadlines(now)
+        self._deadlines.wait(timers.open_timeout)
+        self._frame_bytes = 0  # of the selected media while audio is welcome, else 0: one test per frame
+        self._last_position = 0
+        self._close_reason: str | None = None
+        self._was_open = False
+        self._is_ended = False
+        self._early_update: messages.Update | None = None
+
+    # ---- the wire --------------------------------------------------------------------------------
+
+    def receive_text(self, data: bytes) -> None:
+        """One text message, whole."""
+        if self.state is State.GONE:
+            return
+        try:
+            envelope = codec.decode_client_envelope(data)
+            self._emit(events.Message(False, data))
+            self._count(envelope)
+            parameters = codec.decode_parameters(envelope)
+        except RemoteProtocolError as fault:
+            self._blame(fault)
+            if self.state is State.DISCONNECTING and codec.is_close(data):
+                # No second one will come, and the client waits for its ``closed``.
+                self._on_close(messages.Close("error"))
+            return
+        if self.state is State.OPEN:
+            self._deadlines.sign_of_life(self._timers.idle_timeout)
+        self._act(envelope.type, parameters)
+
+    def receive_audio(self, data: bytes) -> bool:
+        """One binary message, whole. True when it is audio for the sinks.
+
+        The position has moved past it already.
+        """
+        if self._frame_bytes and len(data) <= codec.MAX_RECEIVED:
+            samples, rest = divmod(len(data), self._frame_bytes)
+            if not rest and self.position + samples <= self._last_position:
+                self.position += samples
+                return samples > 0
+        self._stray_audio(data)
+        return False
+
+    def receive_oversize(self) -> None:
+        """A message came that was larger than the driver reads."""
+        self._blame(RemoteProtocolError("message too large"))
+
+    def connection_lost(self) -> None:
+        """There is no connection any more. Harmless when called again."""
+        if self.state is not State.GONE:
+            self._end(self._close_reason or events.CONNECTION_LOST)
+            self._enter(State.GONE, None)
+            self._outgoing.clear()
+
+    def take_outgoing(self) -> list[bytes]:
+        """The text messages to write now, in this order."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def next_event(self) -> events.Event | None:
+        """What happened next; None when all is told. After :class:`events.Ended` nothing comes."""
+        return self._events.popleft() if self._events else None
+
+    @property
+    def has_news(self) -> bool:
+        """There is something to write or to tell."""
+        return bool(self._outgoing or self._events)
+
+    # ---- time ------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When ``tick`` is to be called, on the scale of ``now``; None for never."""
+        return self._deadlines.next()
+
+    def tick(self) -> None:
+        """Does what is due. Harmless when called too early or too often."""
+        due = self._deadlines.due()
+        if due == "step":
+            self._time_out()
+        elif due == "idle":
+            self.disconnect("error", "no message from the client", grace=self._timers.idle_grace)
+        elif due == "cap":
+            self.disconnect("completed", "longest session reached")
+
+    def _time_out(self) -> None:
+        if self.state is State.PREPARING:
+            self.disconnect("error", "no open message")
+        elif self.state is State.OPENING:
+            self.disconnect("error", "not ready in time")
+        elif self.state is State.CLOSING:
+            self.finish()
+        else:
+            self.finished = True
+
+    # ---- our side --------------------------------------------------------------------------------
+
+    def accept(
+        self,
+        media: Media | None,
+        *,
+        start_paused: bool = False,
+        discard_to: int | None = None,
+        supported_languages: Sequence[str] | None = None,
+    ) -> bool:
+        """Sends ``opened``. False when it is too late for that: the client has closed, or time ran out.
+
+        :param discard_to: position in samples up to which the client may skip what it has buffered.
+        """
+        if self.state is not State.OPENING:
+            return False
+        self.media = media
+        self.pause_wanted = start_paused
+        skip = discard_to is not None and discard_to > self.position
+        self._send(
+            messages.Opened(
+                media=(media.to_wire(),) if media else (),
+                start_paused=True if start_paused else UNSET,
+                discard_to=samples_to_duration(discard_to, self._rate) if skip and discard_to else UNSET,
+                supported_languages=UNSET if supported_languages is None else tuple(supported_languages),
+            )
+        )
+        self._was_open = True
+        self._enter(State.OPEN, None)
+        self._deadlines.sign_of_life(self._timers.idle_timeout)
+        self._deadlines.limit(self._timers.max_duration)
+        self._last_position = self.position + int((self._timers.max_duration + POSITION_LEEWAY) * self._rate)
+        self._emit(events.Opened())
+        if self._early_update is not None:
+            self._on_update(self._early_update)
+        return True
+
+    def disconnect(
+        self,
+        reason: messages.DisconnectReason,
+        info: str | None = None,
+        output_variables: dict[str, str] | None = None,
+        grace: float | None = None,
+    ) -> bool:
+        """Asks the client to close. False when the session is already ending.
+
+        :param info: is logged by Genesys Cloud: nothing internal, nothing personal.
+        :param grace: seconds to wait for its ``close`` instead of the ``disconnect_timeout``.
+        """
+        if self.state in LENIENT:
+            return False
+        self._send(messages.Disconnect(reason, info, output_variables))
+        self._enter(State.DISCONNECTING, self._timers.disconnect_timeout if grace is None else grace)
+        return True
+
+    def finish(self) -> None:
+        """All last events are sent: answer the client's ``close``. Harmless at any other time."""
+        if self.state is State.CLOSING:
+            self._send(messages.Closed())
+            self._enter(State.CLOSED, self._timers.closed_timeout)
+            self._end(self._close_reason or events.CONNECTION_LOST)
+
+    def pause(self) -> bool:
+        """Asks for no more audio. False when the session is not open."""
+        return self._ask_pause(messages.Pause(), True)
+
+    def resume(self) -> bool:
+        """Asks for audio again. False when the session is not open."""
+        return self._ask_pause(messages.Resume(), False)
+
+    def reconnect(self, info: str | None = None) -> bool:
+        """Asks the client to move to a new connection. False when the session is not open."""
+        if self.state is not State.OPEN:
+            return False
+        self._send(messages.Reconnect(info))
+        return True
+
+    def send_event(self, entities: Sequence[Entity]) -> bool:
+        """Sends results. False when the session is not open, or its ``closed`` is sent.
+
+        :raises LocalProtocolError: no entity at all, or too large for a message.
+        """
+        if not entities:
+            # Genesys' own client falls over an empty list.
+            raise LocalProtocolError("event: no entities")
+        if self.state is State.OPEN or (self.state is State.CLOSING and self._was_open):
+            self._send(messages.Event(tuple(entities)))
+            return True
+        return False
+
+    def _ask_pause(self, parameters: messages.Parameters, wanted: bool) -> bool:
+        if self.state is not State.OPEN:
+            return False
+        self.pause_wanted = wanted
+        self._send(parameters)
+        return True
+
+    # ---- checks ----------------------------------------------------------------------------------
+
+    def _count(self, envelope: codec.ClientEnvelope) -> None:
+        """Checks the counters and the id; while ending, takes them as they come."""
+        if self.state in LENIENT:
+            self._counters.follow(envelope)
+            return
+        if not self._counters.check(envelope):
+            self._emit(events.Tolerated("serverseq-backwards"))
+        if envelope.id.lower() != self.id.lower():
+            raise RemoteProtocolError("message of another session", envelope.id)
+        if self.state is State.PREPARING:
+            self.position = duration_to_samples(envelope.position, DEFAULT_RATE)
+
+    def _act(self, type_: str, parameters: messages.Parameters | None) -> None:
+        method = LEGAL.get((self.state, type_))
+        if method is not None:
+            getattr(self, method)(parameters)
+        elif parameters is None:
+            self._emit(events.Tolerated("unknown-type"))
+        elif (self.state, type_) in TOLERATED:
+            self._emit(events.Tolerated(type_))
+        else:
+            self._blame(RemoteProtocolError("message not expected", f"{type_} while {self.state.name}"))
+
+    def _blame(self, fault: RemoteProtocolError) -> None:
+        if self.state in LENIENT:
+            self._emit(events.Tolerated("malformed"))
+        else:
+            self._emit(events.Fault(str(fault)))
+            self.disconnect("error", fault.info)
+
+    def _stray_audio(self, data: bytes) -> None:
+        """Audio that is no use: too much of it, cut in mid-sample, or at the wrong time."""
+        if self.state in (State.PREPARING, State.OPENING):
+            self._blame(RemoteProtocolError("audio not expected", f"while {self.state.name}"))
+        elif self.state is not State.OPEN:
+            self._emit(events.Tolerated("audio-late"))
+        elif len(data) > codec.MAX_RECEIVED:
+            self._blame(RemoteProtocolError("message too large", f"{len(data)} bytes"))
+        elif self._frame_bytes and len(data) % self._frame_bytes:
+            detail = f"{len(data)} bytes in frames of {self._frame_bytes}"
+            self._blame(RemoteProtocolError("audio holds part of a sample", detail))
+        elif self._frame_bytes:
+            self._blame(RemoteProtocolError("position too far", f"audio at sample {self.position}"))
+        else:
+            self._emit(events.Tolerated("audio-while-paused" if self.paused else "audio-without-media"))
+
+    # ---- what the client says --------------------------------------------------------------------
+
+    def _on_open(self, parameters: messages.Open) -> None:
+        self._enter(State.OPENING, self._timers.opening_timeout)
+        if parameters.organization_id.lower() != self._organization_id:
+            self._emit(events.Fault("organization in open is not that of the request"))
+            self.disconnect("unauthorized", None)
+            return
+        self._emit(events.OpenRequested(parameters, understood(parameters.media)))
+
+    def _on_ping(self, parameters: messages.Ping) -> None:
+        self._send(messages.Pong())
+        if parameters.rtt is not None:
+            self._emit(events.RoundTrip(parse_duration(parameters.rtt)))
+
+    def _on_close(self, parameters: messages.Close) -> None:
+        self._close_reason = parameters.reason
+        self._enter(State.CLOSING, self._timers.closing_timeout)
+        if self._was_open:
+            self._emit(events.Closing(parameters.reason))
+        else:
+            self.finish()
+
+    def _on_error(self, parameters: messages.Error) -> None:
+        retry_after = None if parameters.retry_after is None else parse_duration(parameters.retry_after)
+        self._emit(events.PeerError(parameters.code, parameters.message, retry_after))
+
+    def _on_update_early(self, parameters: messages.Update) -> None:
+        self._early_update = parameters
+
+    def _on_update(self, parameters: messages.Update) -> None:
+        self._send(messages.Updated())
+        self._emit(events.LanguageChanged(parameters.language))
+
+    def _on_paused(self, parameters: messages.Paused) -> None:
+        if self.paused:
+            self._emit(events.Tolerated("paused"))
+            return
+        self.paused = True
+        self._welcome_audio()
+        self._emit(events.Paused())
+
+    def _on_resumed(self, parameters: messages.Resumed) -> None:
+        if self._skip(parameters, events.GapCause.PAUSED) and self.paused:
+            self.paused = False
+            self._welcome_audio()
+            self._emit(events.Resumed())
+
+    def _on_discarded(self, parameters: messages.Discarded) -> None:
+        self._skip(parameters, events.GapCause.DISCARDED)
+
+    def _on_dtmf(self, parameters: messages.Dtmf) -> None:
+        self._emit(events.Dtmf(parameters.digit))
+
+    def _on_playback_started(self, parameters: messages.PlaybackStarted) -> None:
+        self._emit(events.Playback(True))
+
+    def _on_playback_completed(self, parameters: messages.PlaybackCompleted) -> None:
+        self._emit(events.Playback(False))
+
+    def _skip(self, parameters: messages.Resumed, cause: events.GapCause) -> bool:
+        """Moves the position to where the client says that it is now. False when that cannot be."""
+        target = duration_to_samples(parameters.start, self._rate)
+        target += duration_to_samples(parameters.discarded, self._rate)
+        if target > self._last_position:
+            self._blame(RemoteProtocolError("position too far", f"sample {target}"))
+            return False
+        if target < self.position:
+            self._emit(events.Tolerated("position-backwards"))
+        elif target > self.position:
+            gap = events.Gap(self.position, target - self.position, cause)
+            self.position = target
+            self._emit(gap)
+        return True
+
+    # ---- bookkeeping -----------------------------------------------------------------------------
+
+    @property
+    def _rate(self) -> int:
+        return self.media.rate if self.media else DEFAULT_RATE
+
+    def _enter(self, state: State, seconds: float | None) -> None:
+        self.state = state
+        self._deadlines.wait(seconds)
+        self._welcome_audio()
+
+    def _welcome_audio(self) -> None:
+        welcome = self.state is State.OPEN and self.media is not None and not self.paused
+        self._frame_bytes = self.media.frame_bytes if welcome and self.media else 0
+
+    def _send(self, parameters: messages.Parameters) -> None:
+        """The one place where ``seq`` is assigned: one malformed or miscounted message kills a session."""
+        data = codec.encode_server(self.id, self._counters.sent + 1, self._counters.received, parameters)
+        self._counters.sent += 1
+        self._outgoing.append(data)
+        self._emit(events.Message(True, data))
+
+    def _emit(self, event: events.Event) -> None:
+        if not self._is_ended:
+            self._events.append(event)
+
+    def _end(self, reason: str) -> None:
+        self._emit(events.Ended(reason))
+        self._is_ended = True

@@ -1,0 +1,110 @@
+"""Offers, what is understood of them, and the arithmetic of frames."""
+
+import itertools
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiohookd.protocol.media import Format, Media, preferred, understood
+
+FORMATS = ["PCMU", "L16"]
+CHANNELS = [["external"], ["internal"], ["external", "internal"], ["internal", "external"]]
+EVERY_OFFER = list(itertools.product(FORMATS, CHANNELS))
+
+
+def offer(encoding="PCMU", channels=("external",), rate=8000, **more):
+    return {"type": "audio", "format": encoding, "channels": channels, "rate": rate} | more
+
+
+def read(*offers):
+    """What is understood of these, written in the plainest way."""
+    return understood(tuple(msgspec.Raw(msgspec.json.encode(each)) for each in offers))
+
+
+media = st.builds(
+    Media, st.sampled_from(Format), st.sampled_from([tuple(channels) for channels in CHANNELS]), st.just(8000)
+)
+
+
+@pytest.mark.parametrize(("encoding", "channels"), EVERY_OFFER)
+def test_every_offer_of_today_is_understood(encoding, channels):
+    (found,) = read(offer(encoding, channels))
+    assert (found.format, found.channels, found.rate) == (encoding, tuple(channels), 8000)
+
+
+@pytest.mark.parametrize(("encoding", "channels"), EVERY_OFFER)
+def test_a_frame_is_one_sample_of_every_channel(encoding, channels):
+    (found,) = read(offer(encoding, channels))
+    assert found.frame_bytes == {"PCMU": 1, "L16": 2}[encoding] * len(channels)
+
+
+STRANGE = [
+    offer("OPUS"), offer("pcmu"), offer(rate=16_000), offer(rate="8000"), offer(channels=[]),
+    offer(channels=["external", "external"]), offer(channels=["external", "internal", "external"]),
+    offer(channels=["supervisor"]), offer(channels="external"), offer() | {"type": "video"}, {}, [], None, 7, "audio",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=str)
+def test_a_strange_offer_is_skipped_and_takes_no_other_with_it(strange):
+    assert read(strange) == ()
+    assert read(offer("L16"), strange, offer()) == (*read(offer("L16")), *read(offer()))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+offers = st.builds(offer, st.sampled_from([*FORMATS, "OPUS"]), st.sampled_from(CHANNELS), st.just(8000))
+
+
+@given(st.lists(json_values | offers | st.builds(lambda known, more: more | known, offers, st.dictionaries(
+    st.text(), json_values))))
+def test_anything_may_be_offered(listed):
+    raws = tuple(msgspec.Raw(msgspec.json.encode(each)) for each in listed)
+    known = [bytes(raw) for raw, each in zip(raws, listed, strict=True)
+             if isinstance(each, dict) and each.get("type") == "audio" and each.get("format") in FORMATS]
+    assert [bytes(found.to_wire()) for found in understood(raws)] == known
+
+
+@given(st.binary())
+def test_broken_offers_are_skipped(data):
+    found = understood((msgspec.Raw(data), msgspec.Raw(msgspec.json.encode(offer()))))
+    assert found == (Media(Format.PCMU, ("external",)),)
+
+
+@given(media)
+def test_a_medium_of_our_own_is_understood_again(medium):
+    assert understood((medium.to_wire(),)) == (medium,)
+    assert hash(understood((medium.to_wire(),))[0]) == hash(medium)
+
+
+def test_media_are_equal_when_their_audio_is():
+    (plain,), (adorned,) = read(offer()), read(offer(ptime=20))
+    assert plain == adorned
+    assert plain != read(offer("L16"))[0]
+    assert plain != read(offer(channels=["internal"]))[0]
+    assert plain != "PCMU"
+
+
+@given(media, st.integers(0, 10_000))
+def test_silence_has_the_length_it_is_asked_for(medium, samples):
+    silence = medium.silence(samples)
+    assert len(silence) == samples * medium.frame_bytes
+    assert set(silence) <= {0xFF if medium.format is Format.PCMU else 0x00}
+
+
+def test_mu_law_is_preferred_to_an_undocumented_byte_order():
+    listed = read(offer("L16"), offer(channels=["internal"]), offer())
+    assert preferred(listed) == listed[1]
+
+
+def test_without_mu_law_the_first_is_preferred():
+    listed = read(offer("L16", ["internal"]), offer("L16"))
+    assert preferred(listed) == listed[0]
+
+
+def test_of_nothing_nothing_is_preferred():
+    assert preferred(()) is None

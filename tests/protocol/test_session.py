@@ -1,0 +1,208 @@
+"""What a conversation on paper cannot tell: bytes that go back untouched, other timers, faults of our own side."""
+
+import json
+
+import msgspec
+import pytest
+from wire_client import OFFERS, PARAMETERS, WireClient, opened, opening
+
+from audiohookd.protocol import events
+from audiohookd.protocol.errors import LocalProtocolError
+from audiohookd.protocol.media import Format, Media
+from audiohookd.protocol.messages import read_custom_config
+from audiohookd.protocol.states import State
+from audiohookd.protocol.timers import POSITION_LEEWAY, Timers
+
+
+def request_of(client):
+    """The client's ``open`` as it was reported."""
+    (report,) = client.happened()
+    assert isinstance(report, events.OpenRequested)
+    return report
+
+
+# ---- the selection -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        '{"type":"audio","format":"PCMU","channels":["external"],"rate":8000}',
+        '{ "rate" : 8000, "channels" : ["internal" ,"external"], "format":"L16","type" :"audio" }',
+        '{"x":1.50e2,"type":"audio","ü":"\\u00fc\\/","format":"PCMU","channels":["internal"],"rate":8000,"x":null}',
+    ],
+)
+def test_the_selection_goes_back_byte_for_byte(offer):
+    client = WireClient()
+    message = json.dumps({"version": "2", "id": client.session.id, "type": "open", "seq": 1, "serverseq": 0,
+                          "position": "PT0S", "parameters": PARAMETERS["open"] | {"media": ["HERE"]}})
+    client.say_bytes(message.replace('"HERE"', offer).encode())
+
+    assert client.session.accept(request_of(client).offers[0])
+
+    (answer,) = client.session.take_outgoing()
+    assert f'"media":[{offer}]'.encode() in answer
+
+
+def test_what_our_side_makes_up_itself_is_a_whole_selection():
+    client = opening()
+    assert client.session.accept(Media(Format.PCMU, ("external", "internal")))
+    assert client.said()[0]["parameters"] == {"media": [OFFERS[0]]}
+
+
+# ---- the request -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ({"queue": "sales", "constructor": {"__proto__": 1}}, {"queue": "sales", "constructor": {"__proto__": 1}}),
+        ('{"queue": "sales"}', {"queue": "sales"}),
+        ("", {}),
+        ("no JSON", {}),
+        ('"\\"{}\\""', {}),
+        (["queue"], {}),
+        (None, {}),
+        (17, {}),
+    ],
+)
+def test_custom_config_is_an_object_or_a_string_that_holds_one(sent, read):
+    client = opening(customConfig=sent)
+    assert read_custom_config(request_of(client).request.custom_config) == read
+
+
+def test_without_custom_config_it_is_empty():
+    assert read_custom_config(request_of(opening()).request.custom_config) == {}
+
+
+def test_custom_config_may_be_as_large_as_genesys_allows():
+    client = opening(customConfig={"text": "x" * 60_000})
+    assert len(read_custom_config(request_of(client).request.custom_config)["text"]) == 60_000
+
+
+def test_only_the_null_conversation_is_a_probe():
+    assert not request_of(opening()).request.is_probe
+    assert request_of(opening(conversationId="00000000-0000-0000-0000-000000000000")).request.is_probe
+
+
+def test_the_participant_keeps_its_numbers_out_of_logs():
+    participant = request_of(opening()).request.participant
+    assert participant.ani == "+1-555-555-1234"
+    assert "555" not in repr(participant)
+    assert "John" not in str(participant)
+
+
+# ---- the longest session -----------------------------------------------------------------------------
+
+
+def talk(client, seconds):
+    """Real-time stereo audio, and a ping every 5 s."""
+    for _ in range(seconds // 5):
+        client.wait(5)
+        assert client.send_audio(40_000)
+        assert client.send_audio(40_000)
+        client.say("ping", {})
+
+
+@pytest.mark.parametrize("buffered", [0, 30])
+def test_the_longest_session_ends_as_completed(buffered):
+    # What the client buffered while it was being opened puts it ahead of our clock, and that is no fault of its own.
+    client = opened(Timers(max_duration=60))
+    client.say("discarded", {"start": "PT0S", "discarded": f"PT{buffered}S"})
+    client.happened()
+
+    talk(client, 55)
+    assert {message["type"] for message in client.said()} == {"pong"}
+    client.wait(4.999)
+    assert client.said() == []
+    client.wait(0.001)
+
+    (message,) = client.said()
+    assert message["parameters"] == {"reason": "completed", "info": "longest session reached"}
+    assert not [event for event in client.happened() if isinstance(event, events.Fault)]
+    assert client.session.position == (buffered + 55) * 8000
+
+
+def test_audio_beyond_the_longest_session_is_refused():
+    client = opened(Timers(max_duration=1))
+    last = int(8000 * (1 + POSITION_LEEWAY))
+    client.say("discarded", {"start": "PT0S", "discarded": f"PT{last // 8000}S"})
+
+    assert not client.send_audio(2)
+
+    assert client.session.position == last
+    assert client.said()[0]["parameters"] == {"reason": "error", "info": "position too far"}
+
+
+@pytest.mark.parametrize("timer", ["open_timeout", "opening_timeout", "idle_timeout", "closing_timeout"])
+def test_a_tick_too_early_does_nothing(timer):
+    client = opened(Timers(**{timer: 3.0}))
+    for _ in range(10):
+        client.now += 0.1
+        client.session.tick()
+    assert (client.said(), client.happened(), client.session.state) == ([], [], State.OPEN)
+
+
+# ---- our own faults ----------------------------------------------------------------------------------
+
+HUGE = "x" * 64_000
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda session: session.send_event([]),
+        lambda session: session.send_event([{"type": "note", "data": HUGE}]),
+        lambda session: session.send_event([{"type": "note", "data": object()}]),
+        lambda session: session.send_event([{"type": "note", "data": "\ud800"}]),
+        lambda session: session.send_event([{"type": "note", "data": 10**5000}]),
+        lambda session: session.disconnect("error", HUGE),
+        lambda session: session.disconnect("completed", None, {"outcome": HUGE}),
+        lambda session: session.reconnect(HUGE),
+    ],
+)
+def test_our_own_fault_is_raised_at_our_side_and_leaves_no_trace(fault):
+    client = opened()
+
+    with pytest.raises(LocalProtocolError):
+        fault(client.session)
+
+    assert (client.said(), client.happened(), client.session.state) == ([], [], State.OPEN)
+    client.say("ping", {})
+    assert client.said()[0]["seq"] == 2
+
+
+def test_an_opened_that_is_too_large_can_be_mended():
+    client = opening()
+    with pytest.raises(LocalProtocolError):
+        client.session.accept(None, supported_languages=[HUGE])
+    assert client.session.state is State.OPENING
+    assert client.session.accept(None, supported_languages=["en"])
+    assert client.said()[0]["seq"] == 1
+
+
+def test_the_largest_event_that_may_be_sent_is_sent():
+    client = opened()
+    with pytest.raises(LocalProtocolError, match="64001 bytes"):
+        client.session.send_event([{"type": "note", "data": "x" * (64_001 - overhead())}])
+    assert client.session.send_event([{"type": "note", "data": "x" * (64_000 - overhead())}])
+    (data,) = client.session.take_outgoing()
+    assert len(data) == 64_000
+
+
+def overhead():
+    client = opened()
+    client.session.send_event([{"type": "note", "data": ""}])
+    return len(client.session.take_outgoing()[0])
+
+
+def test_every_message_that_came_is_reported_as_it_came():
+    client = WireClient()
+    client.say("ping", {"rtt": "PT1S"})
+    client.say("ping", {}, seq=9)
+    client.say_bytes(b"no message at all")
+    reported = []
+    while (event := client.session.next_event()) is not None:
+        if isinstance(event, events.Message) and not event.outgoing:
+            reported.append(msgspec.json.decode(event.data)["seq"])
+    assert reported == [1, 9]

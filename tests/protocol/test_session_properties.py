@@ -1,0 +1,243 @@
+"""A hostile client, and a driver that calls everything in any order: what holds however they behave."""
+
+import json
+from itertools import pairwise
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from wire_client import OTHER_ID, PARAMETERS, SESSION_ID, WireClient
+
+from audiohookd.protocol import events
+from audiohookd.protocol.entities import BargeIn
+from audiohookd.protocol.errors import LocalProtocolError
+from audiohookd.protocol.media import Media
+from audiohookd.protocol.position import samples_to_duration
+from audiohookd.protocol.states import State
+from audiohookd.protocol.timers import Timers
+
+TIMERS = Timers(max_duration=120)
+#: Whatever happens, a silent client is gone after this time.
+PATIENCE = TIMERS.max_duration + TIMERS.disconnect_timeout + TIMERS.closing_timeout + TIMERS.closed_timeout
+
+reasons = st.sampled_from(["completed", "unauthorized", "error", "rejected"])
+types = st.sampled_from([*PARAMETERS, "ping", "paused", "resumed", "discarded", "weather_report", "toString"])
+samples = st.integers(0, 400_000)
+durations = samples.map(lambda count: samples_to_duration(count, 8000))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+#: Wrong envelopes: one field that is not what it must be.
+blunders = st.one_of(
+    st.fixed_dictionaries({"seq": st.integers(-2, 2**54)}),
+    st.fixed_dictionaries({"serverseq": st.integers(-1, 2**53)}),
+    st.just({"id": OTHER_ID}),
+    st.fixed_dictionaries({"position": st.text(max_size=6) | durations}),
+    st.fixed_dictionaries({"parameters": json_values}),
+    st.dictionaries(
+        st.sampled_from(["version", "id", "type", "seq", "serverseq", "position", "parameters", "extra"]),
+        json_values,
+        max_size=3,
+    ),
+)
+
+
+class HostileClient(RuleBasedStateMachine):
+    """Every rule is one call of the driver; after each the invariants are checked against what was seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.client = WireClient(TIMERS)
+        self.session = self.client.session
+        self.position = 0  # as the reports have it
+        self.offers = ()
+        self.states = [State.PREPARING]
+        self.types = []
+        self.ended = 0
+
+    # ---- the client ------------------------------------------------------------------------------
+
+    @initialize(well_begun=st.booleans(), start=samples)
+    def begin(self, well_begun, start):
+        if well_begun:
+            self.client.say("open", position=samples_to_duration(start, 8000))
+            self.position = self.session.position
+            assert self.position == start
+            self.hear()
+            assert self.session.accept(self.offers[0])
+            self.hear()
+
+    @rule(name=types, start=durations, discarded=durations)
+    def speaks_well(self, name, start, discarded):
+        parameters = {"start": start, "discarded": discarded} if name in {"resumed", "discarded"} else None
+        self.client.say(name, parameters, position=start)
+        self.hear(ping=self.client.seq if name == "ping" else None)
+
+    @precondition(lambda self: self.session.state is not State.PREPARING)
+    @rule(discarded=samples)
+    def moves_on(self, discarded):
+        """A gap as an honest client reports it."""
+        here = samples_to_duration(self.session.position, 8000)
+        self.client.say("resumed", {"start": here, "discarded": samples_to_duration(discarded, 8000)})
+        self.hear()
+
+    @rule(name=types, blunder=blunders)
+    def blunders(self, name, blunder):
+        self.client.say(name, **blunder)
+        self.hear(ping=self.client.seq if blunder.get("type", name) == "ping" else None)
+
+    @rule(data=st.binary(max_size=64) | json_values.map(lambda value: json.dumps(value).encode()))
+    def babbles(self, data):
+        self.client.say_bytes(data)
+        self.hear()
+
+    @rule(size=st.integers(0, 3300) | st.sampled_from([3200, 64_000, 65_535, 65_536, 65_537, 65_538]))
+    def sends_audio(self, size):
+        before = self.session.position
+        taken = self.client.send_audio(size)
+        gained = size // self.session.media.frame_bytes if taken else 0
+        assert self.session.position == before + gained
+        self.position += gained
+        self.hear()
+
+    @rule()
+    def sends_too_much(self):
+        self.session.receive_oversize()
+        self.hear()
+
+    @precondition(lambda self: len(self.types) > 3)
+    @rule()
+    def vanishes(self):
+        self.session.connection_lost()
+        self.hear()
+        assert self.ended == 1
+
+    # ---- time ------------------------------------------------------------------------------------
+
+    @rule(seconds=st.floats(0, 12))
+    def waits(self, seconds):
+        self.client.wait(seconds)
+        self.hear()
+
+    @rule(seconds=st.floats(0, 12), times=st.integers(0, 3))
+    def ticks_carelessly(self, seconds, times):
+        """A driver that is late, and ticks too often or not at all."""
+        self.client.now += seconds
+        for _ in range(times):
+            self.session.tick()
+        self.hear()
+
+    # ---- our own side ----------------------------------------------------------------------------
+
+    @rule(choice=st.integers(0, 3), start_paused=st.booleans(), discard_to=st.none() | samples)
+    def accepts(self, choice, start_paused, discard_to):
+        media: Media | None = dict(enumerate(self.offers)).get(choice)
+        was = self.session.state
+        done = self.session.accept(media, start_paused=start_paused, discard_to=discard_to)
+        assert done is (was is State.OPENING)
+        self.hear()
+
+    @rule(verb=st.sampled_from(["pause", "resume", "reconnect"]))
+    def asks(self, verb):
+        was = self.session.state
+        assert getattr(self.session, verb)() is (was is State.OPEN)
+        self.hear()
+
+    @rule()
+    def sends_results(self):
+        was = self.session.state
+        assert self.session.send_event([BargeIn()]) is (was in {State.OPEN, State.CLOSING})
+        self.hear()
+
+    @rule(entities=st.sampled_from([[], [{"text": "x" * 64_000}], [{"text": object()}]]))
+    def sends_nonsense(self, entities):
+        try:
+            sent = self.session.send_event(entities)
+        except LocalProtocolError:
+            sent = False
+        assert sent is False
+        self.hear()
+
+    @precondition(lambda self: len(self.types) > 3)
+    @rule(reason=reasons, info=st.none() | st.just("busy"))
+    def disconnects(self, reason, info):
+        was = self.session.state
+        done = self.session.disconnect(reason, info, {"a": "b"})
+        assert done is (was in {State.PREPARING, State.OPENING, State.OPEN})
+        self.hear()
+
+    @rule()
+    def finishes(self):
+        self.session.finish()
+        self.hear()
+
+    # ---- what came of it -------------------------------------------------------------------------
+
+    def hear(self, ping=None):
+        """Takes all that the session has to say; ``said`` checks each envelope and that ``seq`` has no gap."""
+        for message in self.client.said():
+            self.types.append(message["type"])
+            if message["type"] == "pong":
+                assert message["clientseq"] == ping
+        for event in self.client.happened():
+            assert not self.ended
+            self.account(event)
+        self.states.append(self.session.state)
+
+    def account(self, event):
+        if isinstance(event, events.OpenRequested):
+            self.offers = event.offers
+            self.position = self.session.position
+        elif isinstance(event, events.Gap):
+            assert event.start == self.position
+            assert event.samples > 0
+            self.position += event.samples
+        elif isinstance(event, events.Ended):
+            self.ended += 1
+
+    @invariant()
+    def a_session_never_goes_back(self):
+        assert all(before.value <= after.value for before, after in pairwise(self.states))
+
+    @invariant()
+    def audio_and_gaps_tile_the_call(self):
+        if State.OPENING in self.states or State.OPEN in self.states:
+            assert self.session.position == self.position
+
+    @invariant()
+    def one_closed_and_nothing_after_it(self):
+        assert "closed" not in self.types[:-1]
+        assert self.types.count("opened") <= 1
+        assert self.types.count("disconnect") <= 1
+
+    @invariant()
+    def what_is_over_was_told(self):
+        assert self.ended == (self.session.state in {State.CLOSED, State.GONE})
+
+    @invariant()
+    def something_is_always_awaited(self):
+        done = self.session.finished or self.session.state is State.GONE
+        assert done or self.session.next_deadline() is not None
+
+    def teardown(self):
+        """From any point on, a client that says nothing more is gone in bounded time, and all is told."""
+        end = self.client.now + PATIENCE
+        while not self.session.finished and self.session.state is not State.GONE:
+            due = self.session.next_deadline()
+            assert due is not None
+            assert due <= end
+            self.client.now = max(self.client.now, due)
+            self.session.tick()
+            self.hear()
+        self.session.connection_lost()
+        self.hear()
+        assert self.ended == 1
+        self.one_closed_and_nothing_after_it()
+        self.client.assert_all_reported()
+        assert self.client.session.id == SESSION_ID
+
+
+TestHostileClient = HostileClient.TestCase
+TestHostileClient.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
