@@ -1,0 +1,1 @@
+"""Who may open a session: HTTP message signatures, keys, and nonces already seen."""

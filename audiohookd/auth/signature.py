@@ -1,0 +1,134 @@
+"""HTTP message signatures as AudioHook uses them: verify and sign. Pure: no clock, no I/O, no key store.
+
+The signature is an HMAC-SHA256 of the *base*: a line for each covered component, in the order in which the
+signer lists them, and a last one with that list and the parameters (protocol section 2.3). AudioHook follows
+draft 11 of what became RFC 9421; as far as it goes the two are the same.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import http_sf
+
+from audiohookd.auth.fields import Signature, parse
+from audiohookd.auth.refusal import Refusal, demand
+from audiohookd.auth.request import UpgradeRequest
+
+REQUIRED_COMPONENTS = (
+    "@request-target",
+    "@authority",
+    "audiohook-organization-id",
+    "audiohook-session-id",
+    "audiohook-correlation-id",
+    "x-api-key",
+)
+MAX_AGE = 10  # seconds
+CLOCK_SKEW = 3  # seconds
+MIN_NONCE_LENGTH = 22  # characters: 128 random bits in base64
+
+_ALGORITHM = "hmac-sha256"
+
+# Used when there is no secret, so that an unknown API key takes as long as a wrong signature.
+_DUMMY_SECRET = bytes(32)
+
+
+def verify(
+    request: UpgradeRequest,
+    secret: bytes | None,
+    now: float,
+    *,
+    max_age: float = MAX_AGE,
+    skew: float = CLOCK_SKEW,
+) -> Signature:
+    """Return the signature of a request if it is genuine, complete and fresh.
+
+    `secret` is what belongs to the API key of the request: None for an unknown key, empty for a key that is
+    not to be signed with. Neither can succeed, and both take as long as a wrong signature does.
+
+    `now` is UNIX time in seconds. `created` may be `max_age` seconds ago, and the two clocks `skew` seconds
+    apart in either direction, always in the signer's favour. How long after `created` the signature expires
+    is not limited: in the documented example it is 52 years (protocol section 2.3).
+
+    Whether the nonce was used before is not looked at.
+
+    :raises SignatureRefused: the signature does not count. Nothing else is raised, for any request.
+    """
+    signature = parse(request.header("signature-input") or "", request.header("signature") or "")
+    genuine = _is_genuine(signature, request, secret or _DUMMY_SECRET)
+    demand(secret is not None, Refusal.API_KEY_UNKNOWN)
+    demand(secret != b"", Refusal.SIGNATURE_UNEXPECTED)
+    demand(genuine, Refusal.SIGNATURE_WRONG)
+    # The rest only after the MAC: of a forgery there is nothing more to say, nor any time to save on it.
+    _check_claims(signature, request.header("x-api-key"))
+    _check_time(signature, now, max_age, skew)
+    return signature
+
+
+class SignatureFields(NamedTuple):
+    """The values of the two header fields that make a request a signed one."""
+
+    signature_input: str
+    signature: str
+
+
+def sign(
+    request: UpgradeRequest,
+    secret: bytes,
+    *,
+    created: int,
+    nonce: str,
+    expires: int | None = None,
+    components: Iterable[str] = REQUIRED_COMPONENTS,
+    label: str = "sig1",
+) -> SignatureFields:
+    """Sign a request, whose `x-api-key` header becomes the `keyid`, as Genesys Cloud does.
+
+    `created` and `expires` are UNIX seconds, both absolute. Nothing is checked that only `verify` has to
+    know: a short nonce or a missing component makes a signature that will be refused.
+
+    :raises SignatureRefused: a component is not in the request, so nobody could verify the signature.
+    :raises ValueError: nonce, API key or label have characters that structured fields do not allow.
+    """
+    parameters: dict[str, str | int] = {
+        "keyid": request.component("x-api-key"),
+        "nonce": nonce,
+        "alg": _ALGORITHM,
+        "created": created,
+    }
+    if expires is not None:
+        parameters["expires"] = expires
+    names = tuple(components)
+    covered: tuple[Any, Any] = ([(name, {}) for name in names], parameters)
+    mac = _mac(secret, _component_lines(request, names), http_sf.ser([covered]))
+    return SignatureFields(http_sf.ser({label: covered}), http_sf.ser({label: mac}))
+
+
+def _component_lines(request: UpgradeRequest, names: Iterable[str]) -> str:
+    return "".join(f"{http_sf.ser(name)}: {request.component(name)}\n" for name in names)
+
+
+def _mac(secret: bytes, component_lines: str, rendering: str) -> bytes:
+    base = f'{component_lines}"@signature-params": {rendering}'
+    return hmac.digest(secret, base.encode("ascii"), hashlib.sha256)
+
+
+def _is_genuine(signature: Signature, request: UpgradeRequest, secret: bytes) -> bool:
+    lines = _component_lines(request, signature.components)
+    # Bytes, not their base64 text; and compare_digest takes bytes of any length, which a peer may send.
+    macs = [_mac(secret, lines, text) for text in signature.renderings]
+    return any(hmac.compare_digest(mac, signature.value) for mac in macs)
+
+
+def _check_claims(signature: Signature, api_key: str | None) -> None:
+    demand(set(signature.components).issuperset(REQUIRED_COMPONENTS), Refusal.COMPONENT_NOT_COVERED)
+    demand(signature.alg in {None, _ALGORITHM}, Refusal.ALGORITHM_UNSUPPORTED)
+    demand(signature.keyid == api_key, Refusal.KEYID_MISMATCH)
+    demand(len(signature.nonce) >= MIN_NONCE_LENGTH, Refusal.NONCE_TOO_SHORT)
+
+
+def _check_time(signature: Signature, now: float, max_age: float, skew: float) -> None:
+    demand(signature.created >= now - max_age - skew, Refusal.TOO_OLD)
+    demand(signature.created <= now + skew, Refusal.NOT_YET_VALID)
+    demand(signature.expires is None or signature.expires >= now - skew, Refusal.EXPIRED)

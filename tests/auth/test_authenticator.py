@@ -1,0 +1,278 @@
+"""Protocol sections 2.3 to 2.5: who is let in."""
+
+import base64
+import dataclasses
+
+import pytest
+from foreign_signer import (
+    API_KEY,
+    CREATED,
+    HEADERS,
+    NONCE,
+    ORGANIZATION,
+    SECRET,
+    SIX,
+    TARGET,
+    replaced,
+    signed,
+    unsigned,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiohookd.auth.authenticator import Authenticator, Verdict
+from audiohookd.auth.keys import Keys
+from audiohookd.auth.refusal import Refusal
+from audiohookd.auth.replay import MemoryReplayStore
+from audiohookd.auth.request import UpgradeRequest
+from audiohookd.auth.signature import sign
+
+OPEN_KEY = "unsigned-key"
+KEYS = Keys({API_KEY: SECRET, OPEN_KEY: b""})
+
+
+def fresh(keys: Keys = KEYS) -> Authenticator:
+    return Authenticator(keys, MemoryReplayStore(16))
+
+
+def judged(request: UpgradeRequest, now: float = CREATED) -> Verdict:
+    return fresh().authenticate(request, now)
+
+
+class TestSigned:
+    def test_accepted(self) -> None:
+        assert judged(signed()) == Verdict(True, API_KEY, ORGANIZATION, None, signed=True)
+
+    def test_refused(self) -> None:
+        verdict = judged(signed(secret=b"other"))
+        assert verdict == Verdict(False, API_KEY, ORGANIZATION, Refusal.SIGNATURE_WRONG, signed=True)
+
+    def test_unknown_key(self) -> None:
+        request = signed(headers={"x-api-key": "other"}, keyid='"other"')
+        assert judged(request).reason is Refusal.API_KEY_UNKNOWN
+
+    @pytest.mark.parametrize("missing", ["signature", "signature_input"])
+    @pytest.mark.parametrize("api_key", [API_KEY, OPEN_KEY, "other"])
+    def test_one_of_the_two_fields_is_not_enough(self, missing: str, api_key: str) -> None:
+        verdict = judged(replaced(signed(), x_api_key=api_key, **{missing: None}))
+        assert (verdict.accepted, verdict.reason) == (False, Refusal.SIGNATURE_INCOMPLETE)
+        assert verdict.signed
+
+    @pytest.mark.parametrize("secret", [b"", SECRET, bytes(32)])
+    def test_nobody_can_sign_for_a_key_without_a_secret(self, secret: bytes) -> None:
+        request = signed(headers={"x-api-key": OPEN_KEY}, keyid=f'"{OPEN_KEY}"', secret=secret)
+        verdict = judged(request)
+        assert (verdict.accepted, verdict.reason) == (False, Refusal.SIGNATURE_UNEXPECTED)
+
+    def test_a_signature_for_another_known_key_does_not_count(self) -> None:
+        keys = Keys({API_KEY: SECRET, "second": b"another secret"})
+        request = signed(headers={"x-api-key": "second"})
+        assert fresh(keys).authenticate(request, CREATED).reason is Refusal.SIGNATURE_WRONG
+        request = signed(headers={"x-api-key": "second"}, secret=b"another secret")
+        assert fresh(keys).authenticate(request, CREATED).reason is Refusal.KEYID_MISMATCH
+
+    def test_age_and_skew_are_options(self) -> None:
+        patient = Authenticator(KEYS, MemoryReplayStore(70), max_age=60, skew=5)
+        assert patient.authenticate(signed(), CREATED + 65).accepted
+        assert patient.authenticate(signed(), CREATED + 66).reason is Refusal.TOO_OLD
+        assert patient.authenticate(signed(nonce=f'"{"n" * 22}"'), CREATED - 5).accepted
+
+    def test_defaults(self) -> None:
+        assert judged(signed(), CREATED + 13).accepted
+        assert judged(signed(), CREATED + 14).reason is Refusal.TOO_OLD
+        assert judged(signed(), CREATED - 3).accepted
+        assert judged(signed(), CREATED - 4).reason is Refusal.NOT_YET_VALID
+
+
+class TestUnsigned:
+    def test_accepted_for_a_key_without_a_secret(self) -> None:
+        verdict = judged(unsigned(x_api_key=f" {OPEN_KEY} "))
+        assert verdict == Verdict(True, OPEN_KEY, ORGANIZATION, None, signed=False)
+
+    def test_as_often_as_one_likes(self) -> None:
+        authenticator = fresh()
+        request = unsigned(x_api_key=OPEN_KEY)
+        assert authenticator.authenticate(request, CREATED).accepted
+        assert authenticator.authenticate(request, CREATED).accepted
+
+    def test_refused_for_a_key_with_a_secret(self) -> None:
+        verdict = judged(unsigned())
+        assert verdict == Verdict(False, API_KEY, ORGANIZATION, Refusal.SIGNATURE_REQUIRED, signed=False)
+
+    @pytest.mark.parametrize("api_key", ["other", f"{OPEN_KEY}, {OPEN_KEY}", OPEN_KEY.upper(), "\ud800"])
+    def test_unknown_key(self, api_key: str) -> None:
+        verdict = judged(unsigned(x_api_key=api_key, audiohook_organization_id=None))
+        assert verdict == Verdict(False, api_key, None, Refusal.API_KEY_UNKNOWN, signed=False)
+
+    @pytest.mark.parametrize("field", ["signature", "signature_input"])
+    @pytest.mark.parametrize("text", ["", "sig1"])
+    def test_an_empty_field_is_a_signature_too(self, field: str, text: str) -> None:
+        verdict = judged(unsigned(x_api_key=OPEN_KEY, **{field: text}))
+        assert (verdict.accepted, verdict.signed) == (False, True)
+
+    def test_two_empty_fields_as_well(self) -> None:
+        assert not judged(unsigned(x_api_key=OPEN_KEY, signature="", signature_input="")).accepted
+
+
+@pytest.mark.parametrize("api_key", [None, "", " \t"])
+@pytest.mark.parametrize("request_", [signed(), unsigned()], ids=["signed", "unsigned"])
+def test_without_an_api_key(api_key: str | None, request_: UpgradeRequest) -> None:
+    authenticator = fresh(Keys({"": b"", API_KEY: SECRET}))
+    verdict = authenticator.authenticate(replaced(request_, x_api_key=api_key), CREATED)
+    assert (verdict.accepted, verdict.reason) == (False, Refusal.API_KEY_MISSING)
+
+
+class TestReplay:
+    def test_a_signature_works_once(self) -> None:
+        authenticator = fresh()
+        assert authenticator.authenticate(signed(), CREATED - 3).accepted
+        assert authenticator.authenticate(signed(), CREATED - 3).reason is Refusal.REPLAYED
+        assert authenticator.authenticate(signed(), CREATED + 13).reason is Refusal.REPLAYED
+        assert authenticator.authenticate(signed(), CREATED + 14).reason is Refusal.TOO_OLD
+
+    def test_another_nonce_is_another_signature(self) -> None:
+        authenticator = fresh()
+        assert authenticator.authenticate(signed(), CREATED).accepted
+        assert authenticator.authenticate(signed(nonce=f'"{NONCE}x"'), CREATED).accepted
+
+    def test_a_new_signature_with_an_old_nonce_is_a_replay(self) -> None:
+        authenticator = fresh()
+        assert authenticator.authenticate(signed(), CREATED).accepted
+        later = signed(created=str(CREATED + 5))
+        assert authenticator.authenticate(later, CREATED + 5).reason is Refusal.REPLAYED
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            signed(secret=b"other"),
+            signed(headers={"x-api-key": "other"}, keyid='"other"'),
+            signed(created=str(CREATED - 100)),
+            signed(SIX[:5]),
+            signed(keyid='"other"'),
+            signed(alg='"none"'),
+        ],
+    )
+    def test_what_is_refused_uses_no_nonce_up(self, request_: UpgradeRequest) -> None:
+        store = MemoryReplayStore(16)
+        authenticator = Authenticator(KEYS, store)
+        assert not authenticator.authenticate(request_, CREATED).accepted
+        assert len(store) == 0
+        assert authenticator.authenticate(signed(), CREATED).accepted
+
+    def test_a_full_store_refuses(self) -> None:
+        authenticator = Authenticator(KEYS, MemoryReplayStore(16, limit=0))
+        assert authenticator.authenticate(signed(), CREATED).reason is Refusal.REPLAYED
+
+    def test_survives_new_keys(self) -> None:
+        store = MemoryReplayStore(16)
+        assert Authenticator(KEYS, store).authenticate(signed(), CREATED).accepted
+        assert not Authenticator(Keys({API_KEY: SECRET}), store).authenticate(signed(), CREATED).accepted
+
+    def test_can_be_switched_off(self) -> None:
+        authenticator = Authenticator(KEYS, None)
+        assert authenticator.authenticate(signed(), CREATED).accepted
+        assert authenticator.authenticate(signed(), CREATED).accepted
+
+    def test_a_store_that_forgets_too_early_is_our_mistake(self) -> None:
+        with pytest.raises(ValueError, match="16 s are needed"):
+            Authenticator(KEYS, MemoryReplayStore(15.9))
+
+
+class TestVerdict:
+    def test_does_not_change(self) -> None:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            judged(signed()).accepted = False  # type: ignore[misc]
+
+    def test_shows_no_api_key(self) -> None:
+        assert OPEN_KEY not in repr(judged(unsigned(x_api_key=OPEN_KEY)))
+
+    def test_reasons_are_distinct_names(self) -> None:
+        assert len({reason.value for reason in Refusal}) == len(list(Refusal))
+
+
+printable = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1)
+structured = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E))
+anything = st.one_of(st.text(), st.binary().map(lambda raw: raw.decode("latin-1")))
+
+
+class TestAnyRequest:
+    @given(
+        target=anything,
+        headers=st.dictionaries(st.sampled_from([*HEADERS, "signature", "signature-input"]), anything),
+        authority=st.none() | anything,
+    )
+    def test_of_garbage_is_refused(self, target: str, headers: dict[str, str], authority: str | None) -> None:
+        assert not judged(UpgradeRequest(target, headers, authority)).accepted
+
+    @given(field=st.sampled_from(["signature", "signature-input"]), cut=st.data(), inserted=anything)
+    def test_with_damaged_fields_raises_nothing(self, field: str, cut: st.DataObject, inserted: str) -> None:
+        request = signed()
+        text = request.headers[field]
+        start = cut.draw(st.integers(0, len(text)))
+        end = cut.draw(st.integers(start, len(text)))
+        damaged = UpgradeRequest(TARGET, {**request.headers, field: text[:start] + inserted + text[end:]})
+        verdict = judged(damaged)
+        assert verdict.accepted is (verdict.reason is None)
+
+    @given(headers=st.fixed_dictionaries(dict.fromkeys(HEADERS, anything)), target=anything)
+    def test_with_the_signature_of_another_is_refused(self, headers: dict[str, str], target: str) -> None:
+        request = signed()
+        assert not judged(UpgradeRequest(target, {**request.headers, **headers})).accepted
+
+
+identified = st.fixed_dictionaries(
+    {
+        "host": printable.filter(lambda host: host.lower() not in {":", ":80", ":443"}),
+        "audiohook-organization-id": printable,
+        "audiohook-session-id": printable,
+        "audiohook-correlation-id": printable,
+        "x-api-key": printable,
+    }
+)
+secrets = st.binary(min_size=1)
+
+
+class TestWhatWeSign:
+    @given(
+        target=printable,
+        headers=identified,
+        secret=secrets,
+        nonce=structured.map(lambda text: text + "n" * 22),
+        age=st.integers(-3, 13),
+        lifetime=st.none() | st.integers(0, 10**12),
+    )
+    def test_is_accepted(
+        self, target: str, headers: dict[str, str], secret: bytes, nonce: str, age: int, lifetime: int | None
+    ) -> None:
+        request = UpgradeRequest(target, headers)
+        now = 1_700_000_000
+        created = now - age
+        expires = None if lifetime is None else now + lifetime
+        fields = sign(request, secret, created=created, nonce=nonce, expires=expires)
+        sent = {**headers, "signature-input": fields.signature_input, "signature": fields.signature}
+        authenticator = fresh(Keys({headers["x-api-key"]: secret}))
+        assert authenticator.authenticate(UpgradeRequest(target, sent), now).accepted
+
+    @given(changed=st.sampled_from(SIX), value=printable)
+    def test_fails_with_any_single_change(self, changed: str, value: str) -> None:
+        request = unsigned()
+        fields = sign(request, SECRET, created=CREATED, nonce=NONCE)
+        target = request.target
+        headers = {**HEADERS, "signature-input": fields.signature_input, "signature": fields.signature}
+        if changed == "@request-target":
+            target += value
+        else:
+            headers["host" if changed == "@authority" else changed] += f"x{value}"
+        everyone = Keys({API_KEY: SECRET, headers["x-api-key"]: SECRET})
+        verdict = fresh(everyone).authenticate(UpgradeRequest(target, headers), CREATED)
+        assert verdict.reason is Refusal.SIGNATURE_WRONG
+
+    @given(flipped=st.integers(0, 255))
+    def test_fails_with_any_bit_changed(self, flipped: int) -> None:
+        fields = sign(unsigned(), SECRET, created=CREATED, nonce=NONCE)
+        mac = bytearray(base64.b64decode(fields.signature.removeprefix("sig1=").strip(":")))
+        mac[flipped // 8] ^= 1 << flipped % 8
+        request = unsigned(
+            signature_input=fields.signature_input, signature=f"sig1=:{base64.b64encode(mac).decode()}:"
+        )
+        assert judged(request).reason is Refusal.SIGNATURE_WRONG
