@@ -1,0 +1,238 @@
+"""The contract for plugin authors.
+
+A plugin watches sessions and may speak into them. It can lose only its own view: it cannot delay ``opened`` or
+``pong``, stop another plugin, or grow memory without bound. All methods are called in the reactor thread, never
+re-entrantly, and must not block it: what takes time goes into a worker pool of :class:`IDaemon`.
+
+Order of the calls that one observer gets: ``opened``, then any of the others in the order in which things happened,
+``closing`` at most once, ``closed`` exactly once and last. Where a method returns a Deferred or is a coroutine,
+nothing more is delivered to this observer until it is done: that is its backpressure. What waits meanwhile is
+bounded; audio beyond the bound is replaced by one explicit gap.
+
+No-op implementations to derive from are in :mod:`audiohookd.observer`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zope.interface import Attribute, Interface
+
+from audiohookd.protocol.entities import Entity
+from audiohookd.protocol.events import Gap
+from audiohookd.protocol.media import Media
+from audiohookd.protocol.messages import DisconnectReason
+
+# zope interfaces describe methods without ``self``.
+# ruff: noqa: N805
+
+
+class IPluginFactory(Interface):
+    """What an entry point of the group ``audiohookd.plugins`` names: usually a class that provides this."""
+
+    config_type = Attribute(
+        "A frozen msgspec.Struct: the plugin's own keys in its [plugins.NAME] table, checked before it is built."
+        " Fields of type pathlib.Path arrive absolute: relative ones are relative to the configuration file."
+    )
+
+    def __call__(config: Any, daemon: "IDaemon") -> "IPlugin":
+        """Builds the plugin, once per process, before any port is open.
+
+        Must not touch the network. Whatever it raises stops the start-up, with one line that names the plugin.
+        """
+
+
+class IPlugin(Interface):
+    """One plugin, shared by all sessions of the routes that name it.
+
+    It may also provide :class:`twisted.application.service.IService`: then it is started before the first session
+    and stopped after the last one.
+    """
+
+    def observe(session: "ISession") -> "ISessionObserver | None":
+        """A session was opened: who watches it for this plugin? None for nobody.
+
+        Called after ``opened`` was sent, and never for a connection probe. An exception costs this plugin its
+        view of this session (or ends the session, if the plugin is ``required``).
+        """
+
+
+class IAdmission(Interface):
+    """A plugin that also provides this has a say in how a session is opened.
+
+    All admissions of a route are asked, in the order of the configuration file, each seeing what the one before
+    decided. Together they have the time that ``[session] admission_timeout`` grants; when they are late,
+    ``opened`` goes out without them.
+    """
+
+    def admit(opening: "IOpening") -> Any:
+        """Look at ``opening`` and change it, or refuse. May return a Deferred or be a coroutine."""
+
+
+class IOpening(Interface):
+    """A session that is about to be opened."""
+
+    session = Attribute("The ISession. Nothing may be sent yet.")
+    media = Attribute("Assignable: the offers to choose from, a tuple of Media: the first in PCMU, else the first.")
+    start_paused = Attribute("Assignable: ask the client not to send audio until ``session.resume()``.")
+    discard_to = Attribute("Assignable: position in samples up to which the client may skip audio, or None.")
+    supported_languages = Attribute(
+        "Assignable: tuple of language codes; only sent when the client asked for them."
+    )
+    supported_languages_wanted = Attribute("True when the client asked for the list.")
+
+    def refuse(info: str, reason: DisconnectReason = "error") -> None:
+        """Do not open: ``disconnect`` instead. ``info`` is logged by Genesys Cloud: nothing internal in it."""
+
+
+class ISessionObserver(Interface):
+    """Watches one session. Every method may return a Deferred or be a coroutine."""
+
+    def opened() -> Any:
+        """The session is open. The first call."""
+
+    def paused() -> Any:
+        """The client stopped to send audio, at its own wish or at ours."""
+
+    def resumed() -> Any:
+        """The client sends audio again."""
+
+    def language_changed(language: str | None) -> Any:
+        """The client changed the language (BCP 47, spelled as it came)."""
+
+    def message(outgoing: bool, data: bytes, at: float) -> Any:
+        """A protocol message crossed the wire, as JSON text, at ``at`` (seconds since the epoch).
+
+        The messages before ``opened`` are delivered right after it.
+        """
+
+    def round_trip(nanoseconds: int) -> Any:
+        """The client measured this round trip of the protocol's ping."""
+
+    def dtmf(digit: str) -> Any:
+        """The caller pressed a key (Audio Connector)."""
+
+    def playback(started: bool) -> Any:
+        """The client began, or ended, to play our audio to the caller (Audio Connector)."""
+
+    def closing(reason: str) -> Any:
+        """The client closes. Last chance to send events.
+
+        ``closed`` waits for it, for at most ``[session] closing_timeout`` seconds.
+        """
+
+    def closed(reason: str) -> Any:
+        """It is over. Always called, exactly once, as the last one; also after a failure of this observer.
+
+        ``reason`` is ``end``, ``error``, ``disconnect``, ``reconnect`` (the client's own word), or
+        ``connection-lost``.
+        """
+
+
+class IAudioSink(ISessionObserver):
+    """An observer that also takes the audio.
+
+    The calls of ``audio`` and ``gap`` tile the call's time without overlap: each begins where the last one ended,
+    and the first at the position which the session had when it was opened.
+    """
+
+    def audio(frame: bytes) -> Any:
+        """Audio of the selected media: whole samples of all channels, interleaved, of any length.
+
+        ``frame`` is shared by all sinks and immutable. May be kept.
+        """
+
+    def gap(gap: Gap) -> Any:
+        """No audio for ``gap.samples`` samples (per channel)."""
+
+
+class ISession(Interface):
+    """One session, as its plugins see it."""
+
+    id = Attribute("UUID of the session.")
+    organization_id = Attribute("UUID of the organization, authenticated where requests are signed.")
+    correlation_id = Attribute("UUID that Genesys Cloud uses in its own logs.")
+    conversation_id = Attribute("UUID of the conversation; several sessions may share one.")
+    participant = Attribute("The followed party, a protocol.messages.Participant. Personal data: not for logs.")
+    media = Attribute("The selected Media, or None. Channel roles come from its ``channels`` alone.")
+    language = Attribute("Language code as it came last, or None.")
+    custom_config = Attribute("The administrator's configuration for this integration, a mapping; may be empty.")
+    input_variables = Attribute("Variables of the Architect flow, a mapping (Audio Connector).")
+    position = Attribute("Samples (per channel) since the start of the call, pauses included.")
+    start_position = Attribute("The position at which the session was opened.")
+    started_at = Attribute("Seconds since the epoch when ``open`` came.")
+    request = Attribute("A mapping with ``uri``, ``peer`` and ``headers`` of the upgrade, without secrets.")
+    log = Attribute("A twisted.logger.Logger that names this session in every line.")
+
+    def send_event(entities: Sequence[Entity]) -> bool:
+        """Sends results to Genesys Cloud. False when it is too late for that.
+
+        :raises audiohookd.protocol.errors.LocalProtocolError: empty, or larger than 64,000 bytes.
+        """
+
+    def pause() -> bool:
+        """Asks the client to send no audio. False when the session is not open."""
+
+    def resume() -> bool:
+        """Asks the client to send audio again. False when the session is not open."""
+
+    def disconnect(
+        reason: DisconnectReason = "completed",
+        info: str | None = None,
+        output_variables: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Asks the client to end the session. False when it is ending already."""
+
+
+class IDraft(Interface):
+    """A recording that is being written. See :mod:`audiohookd.spool`."""
+
+    id = Attribute("UUID of the recording; the name of its files.")
+
+    def audio(data: bytes) -> Any:
+        """Appends audio, kept by reference until it is written.
+
+        Returns None, or a Deferred when so much waits for the disk that the caller should hold back.
+
+        :raises OSError: the disk refused what was written before; this draft takes no more.
+        """
+
+    def note(line: bytes) -> None:
+        """Appends one line of JSON to the journal."""
+
+    def finish(recording: Mapping[str, Any]) -> Any:
+        """No more is coming: make it a ready recording.
+
+        ``recording`` goes into the sidecar. Returns a Deferred that fires with the path of the audio file (of the
+        sidecar when there was no audio), or fails with OSError; then what is on disk stays a draft.
+        """
+
+
+class ISpool(Interface):
+    """Recordings on disk."""
+
+    def begin(recording_id: str, started_at: float, media: Media | None) -> IDraft:
+        """Begins a recording; ``started_at`` in seconds since the epoch. Without media only a sidecar is made."""
+
+
+class IWorkers(Interface):
+    """A bounded pool of threads."""
+
+    def do(work: Callable[[], Any]) -> Any:
+        """Runs ``work`` in a thread of the pool; a Deferred with its result.
+
+        ``work`` must be safe to run outside the reactor thread. Pieces of work start in the order in which they
+        came. Fails with :class:`audiohookd.runtime.workers.PoolFull` when too many wait, or the pool has stopped.
+        """
+
+
+class IDaemon(Interface):
+    """What a plugin may ask of the daemon."""
+
+    reactor = Attribute("The reactor (IReactorTime and more).")
+    spool = Attribute("The ISpool.")
+
+    def workers(name: str, threads: int, waiting: int) -> IWorkers:
+        """A pool of the plugin's own, of at most ``threads`` threads and ``waiting`` waiting pieces of work.
+
+        To be asked for while the plugin is built. The daemon starts and stops it.
+        """

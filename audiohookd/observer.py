@@ -1,0 +1,54 @@
+"""No-op observers to derive from: override what you care about, ``verifyObject`` checks the rest."""
+
+from typing import Any
+
+from zope.interface import implementer
+
+from audiohookd.interfaces import IAudioSink, ISessionObserver
+from audiohookd.protocol.events import Gap
+
+
+@implementer(ISessionObserver)
+class SessionObserver:
+    """Watches a session and does nothing. See :class:`ISessionObserver` for each method."""
+
+    def opened(self) -> Any:
+        pass
+
+    def paused(self) -> Any:
+        pass
+
+    def resumed(self) -> Any:
+        pass
+
+    def language_changed(self, language: str | None) -> Any:
+        pass
+
+    def message(self, outgoing: bool, data: bytes, at: float) -> Any:
+        pass
+
+    def round_trip(self, nanoseconds: int) -> Any:
+        pass
+
+    def dtmf(self, digit: str) -> Any:
+        pass
+
+    def playback(self, started: bool) -> Any:
+        pass
+
+    def closing(self, reason: str) -> Any:
+        pass
+
+    def closed(self, reason: str) -> Any:
+        pass
+
+
+@implementer(IAudioSink)
+class AudioSink(SessionObserver):
+    """Takes the audio of a session and does nothing with it. See :class:`IAudioSink`."""
+
+    def audio(self, frame: bytes) -> Any:
+        pass
+
+    def gap(self, gap: Gap) -> Any:
+        pass

@@ -1,0 +1,1 @@
+"""What a grown-up daemon needs: ordered services, bounded threads, word to systemd."""

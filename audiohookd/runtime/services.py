@@ -1,0 +1,102 @@
+"""Services in order: started from first to last, stopped from last to first, one after the other.
+
+Twisted's own MultiService stops all its children in the same tick: uploads would end before the calls do.
+"""
+
+from typing import Any
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+
+class StartError(Exception):
+    """The daemon cannot start, for a reason that one line tells."""
+
+
+class OrderedServices(MultiService):
+    """Children that depend on those before them.
+
+    :param stop_timeout: seconds granted to each child's stop beyond what it allows itself; then the next is stopped.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, stop_timeout: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self._stop_timeout = stop_timeout
+
+    def startService(self) -> None:
+        """Starts all, in order.
+
+        :raises Exception: the first child's that failed; those after it are not started.
+        """
+        Service.startService(self)
+        for child in self:
+            child.startService()
+
+    def stopService(self) -> "Deferred[None]":
+        """Fires when all are stopped. A child that fails, or takes too long, does not keep the others running."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for child in reversed(list(self)):
+            try:
+                await self._stopped(child)
+            except Exception:
+                self._log.failure("{service} did not stop well", service=child.name)
+
+    def _stopped(self, child: IService) -> "Deferred[Any]":
+        stopping: Deferred[Any] = maybeDeferred(child.stopService)
+        limit = getattr(child, "stop_limit", 0.0) + self._stop_timeout
+        return stopping.addTimeout(limit, self._clock)
+
+
+class Listener(Service):
+    """A listening port.
+
+    Not Twisted's StreamServerEndpointService: when the port is taken that one logs an error and runs on, deaf.
+    """
+
+    def __init__(
+        self, name: str, endpoint: IStreamServerEndpoint, description: str, factory: IProtocolFactory
+    ) -> None:
+        self.name = name
+        self._endpoint = endpoint
+        self._description = description
+        self._factory = factory
+        self._port: IListeningPort | None = None
+
+    def startService(self) -> None:
+        """Listens.
+
+        :raises StartError: the port cannot be had.
+        """
+        super().startService()
+        failures: list[Failure] = []
+        self._endpoint.listen(self._factory).addCallbacks(self._listening, failures.append)
+        if failures:
+            raise StartError(f"{self.name}: cannot listen on {self._description}: {_reason(failures[0])}")
+        if self._port is None:
+            raise StartError(f"{self.name}: {self._description} does not listen at once; use another endpoint")
+
+    def stopService(self) -> "Deferred[Any]":
+        """Fires when the port is closed; connections stay."""
+        super().stopService()
+        port, self._port = self._port, None
+        return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(lambda: None)
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._port = port
+
+
+def _reason(failure: Failure) -> str:
+    fault = failure.value
+    if isinstance(fault, CannotListenError) and isinstance(fault.socketError, OSError):
+        return fault.socketError.strerror or str(fault.socketError)
+    return str(fault) or type(fault).__name__

@@ -1,0 +1,66 @@
+"""Word to systemd, and the daemon's readiness (sd_notify(3))."""
+
+import socket
+from collections.abc import Mapping
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+#: Seconds between two requests for more time to stop, and what each asks for.
+EXTEND_EVERY = 10.0
+EXTEND_BY = 60.0
+
+
+class Notifier:
+    """Sends states to the socket that NOTIFY_SOCKET names; without one, says nothing."""
+
+    _log = Logger()
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        address = environment.get("NOTIFY_SOCKET", "")
+        # systemd writes an abstract socket with an @ in front, the kernel wants a zero byte there.
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+
+    def notify(self, state: str) -> None:
+        """Sends ``state`` (such as ``READY=1``). A datagram on a local socket: it does not block."""
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                channel.setblocking(False)
+                channel.sendto(state.encode(), self._address)
+        except OSError as fault:
+            self._log.warn("systemd cannot be told {state}: {fault}", state=state, fault=str(fault))
+
+
+class Readiness(Service):
+    """Ready from its start, the last of all, to its stop, the first of all.
+
+    From then on it asks systemd for more time until the process ends: the services below it bound their own stops.
+    """
+
+    name = "readiness"
+
+    def __init__(self, clock: IReactorTime, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._extending = LoopingCall(self._extend)
+        self._extending.clock = clock
+        self.ready = False
+
+    def startService(self) -> None:
+        """Ready."""
+        super().startService()
+        self.ready = True
+        self._notifier.notify("READY=1\nSTATUS=taking calls")
+
+    def stopService(self) -> None:
+        """Not ready any more."""
+        super().stopService()
+        self.ready = False
+        self._notifier.notify("STOPPING=1\nSTATUS=waiting for calls to end")
+        self._extending.start(EXTEND_EVERY)
+
+    def _extend(self) -> None:
+        self._notifier.notify(f"EXTEND_TIMEOUT_USEC={int(EXTEND_BY * 1_000_000)}")
