@@ -184,7 +184,10 @@ class ISession(Interface):
 
 
 class IDraft(Interface):
-    """A recording that is being written. See :mod:`audiohookd.spool`."""
+    """A recording that is being written. See :mod:`audiohookd.spool`.
+
+    After ``finish`` every call raises ValueError.
+    """
 
     id = Attribute("UUID of the recording; the name of its files.")
 
@@ -197,7 +200,11 @@ class IDraft(Interface):
         """
 
     def note(line: bytes) -> None:
-        """Appends one line of JSON to the journal."""
+        """Appends one line of JSON to the journal: an object with ``timestamp``, ``type`` and ``data``.
+
+        The lines become the body of the sidecar, but for two types: the ``data`` of ``recording`` are merged into
+        the sidecar's ``recording``, those of ``gap`` go into its list of gaps.
+        """
 
     def finish(recording: Mapping[str, Any]) -> Any:
         """No more is coming: make it a ready recording.

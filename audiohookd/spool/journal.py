@@ -1,0 +1,110 @@
+"""The journal of a draft: JSON lines, the first with the facts of the recording, then one for each entry.
+
+Together with the audio it is enough to make the recording, whoever wrote it and however that ended.
+
+An entry is ``{"timestamp": "PT1.5S", "type": ..., "data": ...}``, its time counted from the start of the recording.
+Entries become the ``body`` of the sidecar, in their order, but for two types that are about the recording itself: the
+data of ``recording`` (an object) become members of the sidecar's ``recording``, and those of ``gap`` one element of
+its ``gaps``.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from audiohookd.protocol.media import Channel, Format, Media
+
+
+class MediaFacts(msgspec.Struct, frozen=True):
+    """The medium that is recorded."""
+
+    format: Format
+    channels: tuple[Channel, ...]
+    rate: int
+
+
+class Facts(msgspec.Struct, frozen=True, rename="camel"):
+    """What is known of a recording when it begins; ``started_at`` in seconds since the epoch."""
+
+    id: str
+    started_at: float
+    media: MediaFacts | None
+
+    def wire_media(self) -> Media | None:
+        """The medium as the rest of the program knows it."""
+        if self.media is None:
+            return None
+        return Media(self.media.format, self.media.channels, self.media.rate)
+
+
+class Entry(NamedTuple):
+    """An entry: its type, its data as JSON, and all of it as it stands in the journal."""
+
+    type: str
+    data: bytes
+    line: bytes
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    type: str
+    data: msgspec.Raw
+
+
+_facts = msgspec.json.Decoder(Facts)
+_entry = msgspec.json.Decoder(_Entry)
+_members = msgspec.json.Decoder(dict[str, Any])
+
+
+def facts_of(recording_id: str, started_at: float, media: Media | None) -> Facts:
+    """The facts of a recording that begins."""
+    recorded = MediaFacts(media.format, media.channels, media.rate) if media else None
+    return Facts(recording_id, started_at, recorded)
+
+
+def first_line(facts: Facts) -> bytes:
+    """The line that a journal begins with."""
+    return msgspec.json.encode(facts) + b"\n"
+
+
+def read_facts(line: bytes) -> Facts:
+    """The facts in the first line.
+
+    :raises ValueError: it is not such a line.
+    """
+    return _facts.decode(line)
+
+
+def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
+    """The entries in ``lines``, one held at a time.
+
+    A line that is no entry (a plugin's mistake, or cut off in a crash) comes as a log line: nothing of what was
+    noted gets lost, and it cannot spoil the sidecar.
+    """
+    for line in lines:
+        text = line.strip()
+        if text:
+            yield _read(text)
+
+
+def members(entry: Entry) -> dict[str, Any]:
+    """What an entry of type ``recording`` says."""
+    return _members.decode(entry.data)
+
+
+def _read(text: bytes) -> Entry:
+    try:
+        decoded = _entry.decode(text)
+        entry = Entry(decoded.type, bytes(decoded.data), text)
+        text.decode("utf-8")  # what was skipped while decoding was not looked into
+        if entry.type == "recording":
+            members(entry)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _as_log_line(text)
+    return entry
+
+
+def _as_log_line(text: bytes) -> Entry:
+    data = msgspec.json.encode({"level": 40, "msg": text.decode("utf-8", "backslashreplace")})
+    line = {"timestamp": "PT0S", "type": "logger", "data": msgspec.Raw(data)}
+    return Entry("logger", data, msgspec.json.encode(line))

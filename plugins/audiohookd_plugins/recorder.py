@@ -1,0 +1,193 @@
+"""Records every session: a WAV file that follows the call's clock, and a sidecar that tells what happened in it."""
+
+from array import array
+from collections.abc import Mapping
+from typing import Any, Literal
+from uuid import uuid4
+
+import msgspec
+from msgspec import Raw, Struct
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer, provider
+
+from audiohookd.interfaces import IDaemon, IPlugin, IPluginFactory, ISession
+from audiohookd.observer import AudioSink
+from audiohookd.protocol.events import Gap
+from audiohookd.protocol.media import Format
+from audiohookd.protocol.position import NANOSECONDS, format_duration
+
+#: Silence is written as references to one block of so many bytes, whole samples of any media.
+SILENCE_BYTES = 65_536
+
+#: The headers of the upgrade that stand in the sidecar. Not the rest: keys, signatures and cookies are among it.
+_SHOWN_HEADERS = frozenset({"host", "user-agent"})
+_SHOWN_PREFIX = "audiohook-"
+
+
+class RecorderConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """``[plugins.recorder]``."""
+
+    #: Pauses and losses: silence in the file ("fill"), or left out ("compact"). The sidecar lists them either way.
+    timeline: Literal["fill", "compact"] = "fill"
+    #: Of L16 as it comes over the wire. In the file it is little-endian always.
+    l16_byte_order: Literal["little", "big"] = "little"
+
+
+@provider(IPluginFactory)
+@implementer(IPlugin)
+class RecorderPlugin:
+    """One recording for each session."""
+
+    config_type = RecorderConfig
+
+    def __init__(self, config: RecorderConfig, daemon: IDaemon) -> None:
+        self.config = config
+        self.daemon = daemon
+        self._silence = {
+            encoding: encoding.silence * (SILENCE_BYTES // encoding.sample_bytes) for encoding in Format
+        }
+
+    def observe(self, session: ISession) -> "Recorder":
+        """See :class:`IPlugin`."""
+        silence = self._silence[session.media.format] if session.media else b""
+        if session.media and session.media.format is Format.L16 and self.config.l16_byte_order == "big":
+            return SwappingRecorder(self.daemon, session, self.config.timeline, silence)
+        return Recorder(self.daemon, session, self.config.timeline, silence)
+
+
+class Recorder(AudioSink):
+    """Makes the recording of one session; without media, its sidecar.
+
+    What the disk refuses is raised to the caller, and costs this recording alone: what was written until then stays
+    in the spool as a draft.
+
+    :param silence: a block of it, in the format of the session.
+    """
+
+    def __init__(self, daemon: IDaemon, session: ISession, timeline: str, silence: bytes) -> None:
+        self._session = session
+        self._now = daemon.reactor.seconds
+        self._fills = session.media is not None and timeline == "fill"
+        self._silence = silence
+        self._bytes = 0
+        self._draft = daemon.spool.begin(str(uuid4()), session.started_at, session.media)
+
+    # ---- what happens, into the journal ----------------------------------------------------------
+
+    def opened(self) -> Any:
+        """Who it is goes first: after a crash, the journal is all there is."""
+        self._note("recording", _identity(self._session), self._session.started_at)
+        return self._note("httpInfo", _http_info(self._session.request), self._session.started_at)
+
+    def message(self, outgoing: bool, data: bytes, at: float) -> Any:
+        """See :class:`ISessionObserver`."""
+        return self._note("audiohook", {"dir": "out" if outgoing else "in", "message": _as_json(data)}, at)
+
+    def round_trip(self, nanoseconds: int) -> Any:
+        """See :class:`ISessionObserver`."""
+        return self._note("statistics", {"rtt": format_duration(nanoseconds)}, self._now())
+
+    # ---- what is heard ---------------------------------------------------------------------------
+
+    def audio(self, frame: bytes) -> Any:
+        """See :class:`IAudioSink`."""
+        self._bytes += len(frame)
+        return self._draft.audio(frame)
+
+    async def gap(self, gap: Gap) -> None:
+        """See :class:`IAudioSink`. A long silence waits for the disk like a long frame would."""
+        media = self._session.media
+        about = {
+            "start": gap.start,
+            "samples": gap.samples,
+            "cause": gap.cause,
+            "filled": self._fills,
+            "offset": self._bytes // media.frame_bytes if media else 0,
+        }
+        await _ready(self._note("gap", about, self._now()))
+        if self._fills:
+            await self._fill(gap.samples * media.frame_bytes)
+
+    async def _fill(self, size: int) -> None:
+        while size > 0:
+            block = self._silence if size >= len(self._silence) else self._silence[:size]
+            size -= len(block)
+            self._bytes += len(block)
+            await _ready(self._draft.audio(block))
+
+    # ---- the end ---------------------------------------------------------------------------------
+
+    def closed(self, reason: str) -> "Deferred[None]":
+        """See :class:`ISessionObserver`. Fires when the recording is ready, or has failed and that is logged."""
+        self._draft.note(self._entry("end", {}, self._now()))
+        finished: Deferred[Any] = self._draft.finish(
+            {"closeReason": reason, "language": self._session.language}
+        )
+        return finished.addCallbacks(self._finished, self._failed)
+
+    def _finished(self, path: object) -> None:
+        self._session.log.info("recording ready: {path}", path=str(path), recording=self._draft.id)
+
+    def _failed(self, failure: Failure) -> None:
+        self._session.log.error(
+            "recording {recording} could not be finished and stays a draft: {reason}",
+            recording=self._draft.id,
+            reason=failure.getErrorMessage(),
+        )
+
+    # ---- entries ---------------------------------------------------------------------------------
+
+    def _note(self, kind: str, data: Mapping[str, Any], at: float) -> Any:
+        """None, or a Deferred when so much waits for the disk that no more should come."""
+        self._draft.note(self._entry(kind, data, at))
+        return self._draft.audio(b"")
+
+    def _entry(self, kind: str, data: Mapping[str, Any], at: float) -> bytes:
+        milliseconds = max(0, round((at - self._session.started_at) * 1000))
+        since_start = format_duration(milliseconds * (NANOSECONDS // 1000))
+        return msgspec.json.encode({"timestamp": since_start, "type": kind, "data": data})
+
+
+class SwappingRecorder(Recorder):
+    """Records L16 that comes big-endian."""
+
+    def audio(self, frame: bytes) -> Any:
+        """See :class:`IAudioSink`."""
+        samples = array("H", frame)
+        samples.byteswap()
+        return super().audio(samples.tobytes())
+
+
+async def _ready(backpressure: Any) -> None:
+    if backpressure is not None:
+        await backpressure
+
+
+def _as_json(data: bytes) -> Raw | str:
+    """A message to stand in JSON, on one line; as text when it is no JSON itself."""
+    try:
+        return Raw(msgspec.json.encode(msgspec.json.decode(data)))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return data.decode("utf-8", "backslashreplace")
+
+
+def _identity(session: ISession) -> dict[str, Any]:
+    return {
+        "session": session.id,
+        "conversation": session.conversation_id,
+        "organization": session.organization_id,
+        "correlation": session.correlation_id,
+        "participant": session.participant,
+        "language": session.language,
+        "startPosition": session.start_position,
+    }
+
+
+def _http_info(request: Mapping[str, Any]) -> dict[str, Any]:
+    headers = {name: value for name, value in request["headers"].items() if _is_shown(name.lower())}
+    return {"uri": request["uri"], "headers": headers}
+
+
+def _is_shown(name: str) -> bool:
+    return name in _SHOWN_HEADERS or name.startswith(_SHOWN_PREFIX)

@@ -1,0 +1,137 @@
+"""A session that the recorder watches, with what stands in for a daemon: no socket, no thread, no waiting."""
+
+import inspect
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from audiohookd_plugins.recorder import Recorder, RecorderConfig, RecorderPlugin
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from audiohookd.interfaces import IDaemon, ISession
+from audiohookd.protocol.events import Gap, GapCause
+from audiohookd.protocol.media import Format, Media
+from audiohookd.protocol.messages import Participant
+from audiohookd.spool.spool import Spool
+from audiohookd.testing import MemoryWorkers
+
+STARTED_AT = 1_767_225_599.25
+DAY = "2025-12-31"
+MONO = Media(Format.PCMU, ("external",))
+STEREO = Media(Format.PCMU, ("external", "internal"))
+L16 = Media(Format.L16, ("external", "internal"))
+SECRET = "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU"
+
+
+@implementer(ISession)
+class FakeSession:
+    """A call between two people who do not exist."""
+
+    def __init__(self, media: Media | None, logged: list[dict[str, Any]]) -> None:
+        self.id = "e160e428-53e2-487c-977d-96989bf5c99d"
+        self.organization_id = "d7934305-0972-4844-938e-9060eef73d05"
+        self.correlation_id = "30b0e395-84d3-4570-ac13-9a62d8f514c0"
+        self.conversation_id = "7c6b2d0c-1d5c-4b1f-9c0b-6a1a0a1b2c3d"
+        self.participant = Participant(
+            "883efee8-3d6c-4537-b500-6d7ca4b92fa0", "+1-555-555-1234", "Doe", "+1-800-555-6789"
+        )
+        self.media = media
+        self.language: str | None = "en-US"
+        self.custom_config: dict[str, Any] = {}
+        self.input_variables: dict[str, Any] = {}
+        self.position = self.start_position = 4000
+        self.started_at = STARTED_AT
+        self.request = {
+            "uri": "/audiohook/v1?bot=7",
+            "peer": "192.0.2.7",
+            "headers": {
+                "host": "audiohook.example.com",
+                "User-Agent": "GenesysCloud-AudioHook-Client",
+                "audiohook-session-id": self.id,
+                "Audiohook-Organization-Id": self.organization_id,
+                "X-API-KEY": SECRET,
+                "signature": f"sig1=:{SECRET}:",
+                "Signature-Input": f'sig1=("x");nonce="{SECRET}"',
+                "authorization": f"Basic {SECRET}",
+                "cookie": f"key={SECRET}",
+                "x-amzn-oidc-data": SECRET,
+            },
+        }
+        self.log = Logger(namespace="session", observer=logged.append)
+
+    def send_event(self, entities: Any) -> bool:
+        raise NotImplementedError
+
+    def pause(self) -> bool:
+        raise NotImplementedError
+
+    def resume(self) -> bool:
+        raise NotImplementedError
+
+    def disconnect(self, reason: Any = "completed", info: Any = None, output_variables: Any = None) -> bool:
+        raise NotImplementedError
+
+
+@implementer(IDaemon)
+class FakeDaemon:
+    def __init__(self, directory: Path) -> None:
+        self.reactor = Clock()
+        self.reactor.advance(STARTED_AT)
+        self.writing, self.finishing = MemoryWorkers(), MemoryWorkers()
+        self.spool = Spool(self.reactor, directory, 0.5, self.writing, self.finishing)
+        self.spool.prepare()
+
+    def workers(self, name: str, threads: int, waiting: int) -> MemoryWorkers:
+        raise NotImplementedError
+
+
+class Call:
+    """A session that is being recorded, and the recording that comes of it."""
+
+    def __init__(self, directory: Path, media: Media | None = STEREO, **options: str) -> None:
+        self.directory = directory
+        self.daemon = FakeDaemon(directory)
+        self.logged: list[dict[str, Any]] = []
+        self.session = FakeSession(media, self.logged)
+        self.plugin = RecorderPlugin(RecorderConfig(**options), self.daemon)
+        self.sink: Recorder = self.plugin.observe(self.session)
+        self.sink.opened()
+
+    def gap(self, samples: int, cause: GapCause = GapCause.PAUSED, start: int = 4000) -> "Deferred[None]":
+        result = self.sink.gap(Gap(start, samples, cause))
+        return Deferred.fromCoroutine(result) if inspect.iscoroutine(result) else result
+
+    def commit(self) -> None:
+        self.daemon.reactor.advance(0.5)
+        self.daemon.writing.run()
+
+    def close(self, reason: str = "end") -> None:
+        outcomes: list[Any] = []
+        self.sink.closed(reason).addBoth(outcomes.append)
+        for _ in range(2):  # a commit may be under way
+            self.commit()
+        self.daemon.finishing.run()
+        assert outcomes == [None]
+
+    def ready(self) -> list[Path]:
+        return sorted(path for path in (self.directory / "ready").rglob("*") if path.is_file())
+
+    def sidecar(self) -> dict[str, Any]:
+        (path,) = (self.directory / "ready" / DAY).glob("*.json")
+        return json.loads(path.read_bytes())
+
+    def entries(self, kind: str) -> list[dict[str, Any]]:
+        return [entry for entry in self.sidecar()["body"] if entry["type"] == kind]
+
+    def audio(self) -> bytes:
+        """The data of the WAV file, by its own header."""
+        (path,) = (self.directory / "ready" / DAY).glob("*.wav")
+        whole = path.read_bytes()
+        start = whole.index(b"data") + 8
+        (size,) = struct.unpack("<L", whole[start - 4 : start])
+        assert len(whole) == start + size + size % 2
+        return whole[start : start + size]

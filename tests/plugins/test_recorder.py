@@ -1,0 +1,345 @@
+"""What a session leaves behind when the recorder watches it."""
+
+import resource
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+import soundfile
+from audiohookd_plugins.recorder import SILENCE_BYTES, RecorderConfig, RecorderPlugin
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from recorded_call import DAY, L16, MONO, SECRET, STARTED_AT, STEREO, Call, FakeDaemon, FakeSession
+from zope.interface.verify import verifyObject
+
+from audiohookd.interfaces import IAudioSink, IDaemon, IPlugin, IPluginFactory, ISession
+from audiohookd.protocol.events import GapCause
+from audiohookd.protocol.media import Media
+
+MakeCall = Callable[..., Call]
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> MakeCall:
+    return lambda *given, **options: Call(tmp_path / "spool", *given, **options)
+
+
+def mulaw(code: int) -> int:
+    """G.711, by its definition."""
+    code = ~code & 0xFF
+    magnitude = (((code & 0x0F) << 3) + 0x84 << (code >> 4 & 7)) - 0x84
+    return -magnitude if code & 0x80 else magnitude
+
+
+def test_keeps_the_contract(call: MakeCall) -> None:
+    made = call()
+    assert verifyObject(IPluginFactory, RecorderPlugin)
+    assert verifyObject(IPlugin, made.plugin)
+    assert verifyObject(IAudioSink, made.sink)
+    assert verifyObject(ISession, made.session)
+    assert verifyObject(IDaemon, made.daemon)
+
+
+def test_options_that_do_not_exist_are_refused() -> None:
+    assert msgspec.convert({}, RecorderConfig) == RecorderConfig("fill", "little")
+    for options in ({"timeline": "stretch"}, {"l16_byte_order": "middle"}, {"time_line": "fill"}):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(options, RecorderConfig)
+
+
+class TestAudio:
+    def test_is_what_was_sent_decoded_by_g711(self, call: MakeCall) -> None:
+        made = call(STEREO)
+        sent = bytes(range(256)) * 2
+        made.sink.audio(sent[:100])
+        made.sink.audio(sent[100:])
+        made.close()
+        (path,) = (made.directory / "ready" / DAY).glob("*.wav")
+        samples, rate = soundfile.read(path, dtype="int16")
+        assert rate == 8000
+        assert samples.flatten().tolist() == [mulaw(code) for code in sent]
+        assert samples[:, 0].tolist() == [mulaw(code) for code in sent[::2]]
+
+    def test_little_endian_l16_stays_as_it_is(self, call: MakeCall) -> None:
+        made = call(L16)
+        made.sink.audio(b"\x01\x02\x03\x04")
+        made.close()
+        assert made.audio() == b"\x01\x02\x03\x04"
+
+    def test_big_endian_l16_is_turned_around(self, call: MakeCall) -> None:
+        made = call(L16, l16_byte_order="big")
+        made.sink.audio(struct.pack(">4h", 1, -2, 300, -32768))
+        made.gap(1)
+        made.close()
+        (path,) = (made.directory / "ready" / DAY).glob("*.wav")
+        samples = soundfile.read(path, dtype="int16")[0]
+        assert samples.flatten().tolist() == [1, -2, 300, -32768, 0, 0]
+
+    def test_the_byte_order_of_l16_does_not_touch_pcmu(self, call: MakeCall) -> None:
+        made = call(STEREO, l16_byte_order="big")
+        made.sink.audio(b"\x01\x02\x03\x04")
+        made.close()
+        assert made.audio() == b"\x01\x02\x03\x04"
+
+    def test_backpressure_of_the_disk_reaches_the_caller(self, call: MakeCall) -> None:
+        made = call()
+        frame = bytes(1 << 20)
+        assert [made.sink.audio(frame) for _ in range(7)] == [None] * 7
+        held = [made.sink.audio(frame), made.sink.message(False, b"{}", STARTED_AT)]
+        assert not any(waiting.called for waiting in held)
+        made.daemon.writing.run()
+        assert all(waiting.called for waiting in held)
+
+
+class TestTimeLine:
+    def test_gaps_become_silence_of_the_same_length(self, call: MakeCall) -> None:
+        made = call(STEREO)
+        made.sink.audio(b"\x01\x02" * 800)
+        made.gap(1234, GapCause.PAUSED, 4800)
+        made.sink.audio(b"\x03\x04" * 10)
+        made.gap(1, GapCause.OVERFLOW, 6044)
+        made.close()
+        assert made.audio() == b"\x01\x02" * 800 + b"\xff" * 2468 + b"\x03\x04" * 10 + b"\xff\xff"
+        recording = made.sidecar()["recording"]
+        assert recording["samples"] == 800 + 1234 + 10 + 1
+        assert recording["startPosition"] == 4000
+        assert recording["gaps"] == [
+            {"start": 4800, "samples": 1234, "cause": "paused", "filled": True, "offset": 800},
+            {"start": 6044, "samples": 1, "cause": "overflow", "filled": True, "offset": 2044},
+        ]
+
+    def test_compact_leaves_them_out_and_tells_where(self, call: MakeCall) -> None:
+        made = call(L16, timeline="compact")
+        made.sink.audio(bytes(400))
+        made.gap(8000, GapCause.DISCARDED, 4100)
+        made.sink.audio(bytes(40))
+        made.close()
+        assert made.audio() == bytes(440)
+        assert made.sidecar()["recording"]["gaps"] == [
+            {"start": 4100, "samples": 8000, "cause": "discarded", "filled": False, "offset": 100}
+        ]
+
+    @pytest.mark.parametrize("media", [MONO, STEREO, L16], ids=str)
+    @pytest.mark.parametrize("delta", [-1, 0, 1])
+    def test_silence_around_the_size_of_its_block(self, call: MakeCall, media: Media, delta: int) -> None:
+        made = call(media)
+        samples = 2 * SILENCE_BYTES // media.frame_bytes + delta
+        made.gap(samples)
+        made.close()
+        assert made.audio() == media.silence(samples)
+
+    def test_a_pause_of_an_hour_waits_for_the_disk_like_everybody(self, call: MakeCall) -> None:
+        made = call(STEREO)
+        filled, commits = made.gap(3600 * 8000), 0
+        while not filled.called:
+            made.daemon.writing.run_one()
+            commits += 1
+        made.close()
+        assert commits >= 3600 * 16_000 // (9 << 20)  # hardly more than 8 MiB may wait
+        assert made.sidecar()["recording"]["duration"] == "PT3600S"
+        assert made.audio() == b"\xff" * (3600 * 16_000)
+
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        st.lists(st.tuples(st.booleans(), st.integers(0, 3000)), max_size=8),
+        st.sampled_from([MONO, STEREO, L16]),
+    )
+    def test_the_file_is_as_long_as_the_call(
+        self, tmp_path_factory: pytest.TempPathFactory, tiles: list[tuple[bool, int]], media: Media
+    ) -> None:
+        made = Call(tmp_path_factory.mktemp("call") / "spool", media)
+        expected, position = b"", 4000
+        for is_gap, samples in tiles:
+            if is_gap:
+                made.gap(samples, start=position)
+                expected += media.silence(samples)
+            else:
+                made.sink.audio(b"\x11" * samples * media.frame_bytes)
+                expected += b"\x11" * samples * media.frame_bytes
+            position += samples
+        made.close()
+        assert made.audio() == expected
+        recording = made.sidecar()["recording"]
+        assert recording["startPosition"] + recording["samples"] == position
+        assert all(gap["start"] - 4000 == gap["offset"] for gap in recording["gaps"])
+
+
+class TestSidecar:
+    def test_names_the_call(self, call: MakeCall) -> None:
+        made = call()
+        made.session.language = "de-DE"
+        made.close()
+        recording = made.sidecar()["recording"]
+        assert recording["session"] == made.session.id
+        assert recording["conversation"] == made.session.conversation_id
+        assert recording["organization"] == made.session.organization_id
+        assert recording["correlation"] == made.session.correlation_id
+        assert recording["participant"] == {
+            "id": made.session.participant.id,
+            "ani": "+1-555-555-1234",
+            "aniName": "Doe",
+            "dnis": "+1-800-555-6789",
+        }
+        assert recording["language"] == "de-DE"
+        assert recording["closeReason"] == "end"
+        assert recording["startedAt"] == made.sidecar()["header"]["timestamp"] == "2025-12-31T23:59:59.250Z"
+
+    def test_names_its_audio(self, call: MakeCall) -> None:
+        made = call()
+        made.sink.audio(bytes(3200))
+        made.close()
+        audio, sidecar = made.ready(), made.sidecar()
+        assert [path.name for path in audio] == [f"{sidecar['header']['id']}.json", f"{sidecar['header']['id']}.wav"]
+        assert UUID(sidecar["header"]["id"]).version == 4
+        assert sidecar["recording"]["audio"]["file"] == audio[1].name
+        assert sidecar["recording"]["audio"]["bytes"] == audio[1].stat().st_size
+
+    def test_holds_the_messages_as_they_crossed_the_wire(self, call: MakeCall) -> None:
+        made = call()
+        made.sink.message(False, b'{"type": "open",\n "parameters": {"x": 1.50}}', STARTED_AT - 0.001)
+        made.sink.message(True, b'{"type":"opened","seq":1}', STARTED_AT + 1.2344)
+        made.close()
+        assert made.entries("audiohook") == [
+            {
+                "timestamp": "PT0S",
+                "type": "audiohook",
+                "data": {"dir": "in", "message": {"type": "open", "parameters": {"x": 1.5}}},
+            },
+            {
+                "timestamp": "PT1.234S",
+                "type": "audiohook",
+                "data": {"dir": "out", "message": {"type": "opened", "seq": 1}},
+            },
+        ]
+
+    def test_holds_what_is_no_json_as_text(self, call: MakeCall) -> None:
+        made = call()
+        for odd in (b"{", b'{"a":"\xff"}', b"", b"[" * 5000):
+            made.sink.message(False, odd, STARTED_AT)
+        made.close()
+        messages = [entry["data"]["message"] for entry in made.entries("audiohook")]
+        assert messages == ["{", '{"a":"\\xff"}', "", "[" * 5000]
+
+    def test_begins_with_the_request_and_ends_with_the_end(self, call: MakeCall) -> None:
+        made = call()
+        made.daemon.reactor.advance(3.5)
+        made.sink.round_trip(12_000_000)
+        made.close()
+        body = made.sidecar()["body"]
+        assert [entry["type"] for entry in body] == ["httpInfo", "statistics", "end"]
+        assert body[0]["timestamp"] == "PT0S"
+        assert body[0]["data"]["uri"] == "/audiohook/v1?bot=7"
+        assert body[1] == {"timestamp": "PT3.5S", "type": "statistics", "data": {"rtt": "PT0.012S"}}
+        assert body[2] == {"timestamp": "PT3.5S", "type": "end", "data": {}}
+
+    def test_headers_are_shown_only_where_no_secret_can_be(self, call: MakeCall) -> None:
+        made = call()
+        made.close()
+        assert made.entries("httpInfo")[0]["data"]["headers"] == {
+            "host": "audiohook.example.com",
+            "User-Agent": "GenesysCloud-AudioHook-Client",
+            "audiohook-session-id": made.session.id,
+            "Audiohook-Organization-Id": made.session.organization_id,
+        }
+
+    def test_no_secret_is_on_the_disk_nor_in_the_log(self, call: MakeCall) -> None:
+        made = call()
+        made.commit()
+        drafts = [path.read_bytes() for path in (made.directory / "draft").iterdir()]
+        made.close()
+        ready = [path.read_bytes() for path in made.ready()]
+        assert len(drafts) == len(ready) == 2
+        assert not any(SECRET.encode() in content for content in drafts + ready)
+        assert SECRET not in str(made.logged)
+
+
+class TestEnd:
+    def test_a_lost_connection_ends_as_a_good_recording(self, call: MakeCall) -> None:
+        made = call()
+        made.sink.audio(b"\x01\x02" * 100)
+        made.close("connection-lost")
+        assert made.audio() == b"\x01\x02" * 100
+        assert made.sidecar()["recording"]["closeReason"] == "connection-lost"
+        assert made.sidecar()["body"][-1]["type"] == "end"
+
+    def test_one_line_tells_where_the_recording_is(self, call: MakeCall) -> None:
+        made = call()
+        made.close()
+        (line,) = made.logged
+        assert line["log_level"].name == "info"
+        assert line["path"] == str(next(path for path in made.ready() if path.suffix == ".wav"))
+        assert "555" not in line["log_format"].format(**line)
+
+    def test_without_media_there_is_a_sidecar_alone(self, call: MakeCall) -> None:
+        made = call(None)
+        made.sink.message(False, b'{"type":"open"}', STARTED_AT)
+        made.gap(8000)
+        made.close()
+        assert [path.suffix for path in made.ready()] == [".json"]
+        recording = made.sidecar()["recording"]
+        assert (recording["media"], recording["audio"]) == (None, None)
+        gap = {"start": 4000, "samples": 8000, "cause": "paused", "filled": False, "offset": 0}
+        assert recording["gaps"] == [gap]
+        assert len(made.entries("audiohook")) == 1
+
+    def test_a_daemon_without_sessions_leaves_nothing(self, tmp_path: Path) -> None:
+        """Nobody is asked to observe a connection probe: whatever is on disk comes of ``observe``."""
+        daemon = FakeDaemon(tmp_path / "spool")
+        plugin = RecorderPlugin(RecorderConfig(), daemon)
+        daemon.reactor.advance(60)
+        assert len(daemon.writing) == 0
+        plugin.observe(FakeSession(STEREO, []))
+        daemon.reactor.advance(60)
+        assert len(daemon.writing) == 1
+
+    def test_two_sessions_are_two_recordings(self, call: MakeCall) -> None:
+        made = call()
+        other = made.plugin.observe(FakeSession(MONO, []))
+        other.opened()
+        other.closed("end")
+        made.close()
+        assert len({path.stem for path in made.ready()}) == 2
+
+
+class TestRefusingDisk:
+    @pytest.fixture
+    def broken(self, call: MakeCall) -> Call:
+        made = call()
+        made.sink.audio(bytes(8000))
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        try:
+            made.commit()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        return made
+
+    def test_is_raised_to_the_dispatcher(self, broken: Call) -> None:
+        with pytest.raises(OSError, match="File too large"):
+            broken.sink.audio(bytes(1600))
+        with pytest.raises(OSError, match="File too large"):
+            broken.sink.message(False, b"{}", STARTED_AT)
+        failures: list[Any] = []
+        broken.gap(100).addErrback(failures.append)
+        assert failures[0].check(OSError)
+
+    def test_closed_tells_it_once_and_leaves_the_draft(self, broken: Call) -> None:
+        broken.close()
+        (line,) = broken.logged
+        assert line["log_level"].name == "error"
+        assert "stays a draft" in line["log_format"]
+        assert "File too large" in line["log_format"].format(**line)
+        assert {path.suffix for path in (broken.directory / "draft").iterdir()} == {".wav", ".jsonl"}
+        assert broken.ready() == []
+
+    def test_a_failure_at_the_very_end_is_told_too(self, call: MakeCall) -> None:
+        made = call()
+        (made.directory / "ready" / DAY).write_bytes(b"a file where a directory should be")
+        made.close()
+        (line,) = made.logged
+        assert line["log_level"].name == "error"
+        assert DAY in line["log_format"].format(**line)

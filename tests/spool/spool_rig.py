@@ -1,0 +1,93 @@
+"""A spool in a directory, with a clock that stands and threads that do not exist."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from audiohookd.protocol.media import Format, Media
+from audiohookd.spool import wav
+from audiohookd.spool.draft import Draft
+from audiohookd.spool.spool import Spool
+from audiohookd.spool.writer import Limits
+from audiohookd.testing import MemoryWorkers
+
+STARTED_AT = 1_767_225_599.25  # 2025-12-31T23:59:59.250Z
+FLUSH_INTERVAL = 0.5
+
+MONO = Media(Format.PCMU, ("external",))
+STEREO = Media(Format.PCMU, ("external", "internal"))
+L16_MONO = Media(Format.L16, ("internal",))
+L16_STEREO = Media(Format.L16, ("internal", "external"))
+ALL_MEDIA = [MONO, STEREO, L16_MONO, L16_STEREO]
+
+
+class SpoolRig:
+    def __init__(self, directory: Path, limits: Limits | None = None) -> None:
+        self.clock = Clock()
+        self.writing = MemoryWorkers()
+        self.finishing = MemoryWorkers()
+        self.directory = directory
+        self.spool = Spool(self.clock, directory, FLUSH_INTERVAL, self.writing, self.finishing, limits)
+        self.spool.prepare()
+        self.spool.startService()
+
+    def begin(self, name: str, media: Media | None = STEREO) -> Draft:
+        return self.spool.begin(name, STARTED_AT, media)
+
+    def commit(self) -> None:
+        """Lets the interval pass, and the disk do what it is asked."""
+        self.clock.advance(FLUSH_INTERVAL)
+        self.writing.run()
+
+    def finish(self, draft: Draft, **recording: object) -> Path:
+        """All the way to ready."""
+        finished = draft.finish(recording)
+        self.commit()
+        self.finishing.run()
+        return result_of(finished)
+
+    def draft_file(self, name: str) -> Path:
+        return self.directory / "draft" / name
+
+    def drafted_audio(self, name: str, media: Media = STEREO) -> bytes:
+        return self.draft_file(f"{name}.wav").read_bytes()[wav.header_bytes(media) :]
+
+    def drafted_entries(self, name: str) -> list[bytes]:
+        return self.draft_file(f"{name}.jsonl").read_bytes().splitlines()[1:]
+
+    def drafted(self) -> set[str]:
+        return {path.name for path in (self.directory / "draft").iterdir()}
+
+    def ready(self) -> set[str]:
+        ready = self.directory / "ready"
+        return {str(path.relative_to(ready)) for path in ready.rglob("*") if path.is_file()}
+
+
+def result_of(deferred: "Deferred[object]") -> object:
+    """What it fired with; raises what it failed with."""
+    outcomes: list[object] = []
+    failures: list[object] = []
+    deferred.addCallbacks(outcomes.append, failures.append)
+    if failures:
+        raise failures[0].value
+    assert outcomes, "has not fired"
+    return outcomes[0]
+
+
+def is_pending(deferred: "Deferred[object]") -> bool:
+    return not deferred.called
+
+
+@contextmanager
+def disk_that_takes(file_size: int) -> Iterator[None]:
+    """The kernel itself refuses, in the middle of a piece, what makes a file larger than ``file_size``."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

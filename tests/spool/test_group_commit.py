@@ -1,0 +1,329 @@
+"""Drafts of many calls, committed together."""
+
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spool_rig import FLUSH_INTERVAL, L16_STEREO, MONO, STEREO, SpoolRig, disk_that_takes, is_pending, result_of
+from zope.interface.verify import verifyObject
+
+from audiohookd.interfaces import IDraft, ISpool
+from audiohookd.protocol.media import Media
+from audiohookd.spool import wav
+from audiohookd.spool.writer import Limits
+
+SMALL = Limits(early=100, draft=1000, total=2500)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> SpoolRig:
+    return SpoolRig(tmp_path / "spool")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> SpoolRig:
+    return SpoolRig(tmp_path / "spool", SMALL)
+
+
+def test_keeps_the_contract(rig: SpoolRig) -> None:
+    assert verifyObject(ISpool, rig.spool)
+    assert verifyObject(IDraft, rig.begin("a"))
+
+
+class TestCommit:
+    def test_nothing_is_asked_of_the_disk_before_the_interval_has_passed(self, rig: SpoolRig) -> None:
+        draft = rig.begin("a")
+        assert draft.audio(b"\x01\x02") is None
+        rig.clock.advance(FLUSH_INTERVAL * 0.99)
+        assert len(rig.writing) == 0
+        rig.clock.advance(FLUSH_INTERVAL * 0.01)
+        assert len(rig.writing) == 1
+        assert rig.drafted() == set()
+
+    def test_all_drafts_go_in_one_piece_of_work(self, rig: SpoolRig) -> None:
+        drafts = [rig.begin(str(number)) for number in range(20)]
+        for number, draft in enumerate(drafts):
+            draft.audio(bytes([number, number]))
+            draft.note(b'{"type":"x","data":%d}' % number)
+        rig.clock.advance(FLUSH_INTERVAL)
+        assert len(rig.writing) == 1
+        rig.writing.run_one()
+        for number in range(20):
+            assert rig.drafted_audio(str(number)) == bytes([number, number])
+            assert rig.drafted_entries(str(number)) == [b'{"type":"x","data":%d}' % number]
+
+    def test_no_second_commit_while_one_is_under_way(self, rig: SpoolRig) -> None:
+        draft = rig.begin("a")
+        rig.clock.advance(FLUSH_INTERVAL)
+        draft.audio(b"\x01\x02")
+        rig.clock.advance(10 * FLUSH_INTERVAL)
+        assert len(rig.writing) == 1
+        rig.writing.run_one()
+        rig.commit()
+        assert rig.drafted_audio("a") == b"\x01\x02"
+
+    def test_no_timer_while_there_is_nothing_to_write(self, rig: SpoolRig) -> None:
+        assert rig.clock.getDelayedCalls() == []
+        draft = rig.begin("a")
+        rig.commit()
+        assert rig.clock.getDelayedCalls() == []
+        draft.audio(b"\x01\x02")
+        draft.audio(b"\x01\x02")
+        assert len(rig.clock.getDelayedCalls()) == 1
+
+    def test_a_large_draft_does_not_wait_for_the_interval(self, small: SpoolRig) -> None:
+        draft = small.begin("a")
+        draft.audio(bytes(100))
+        assert len(small.writing) == 0
+        draft.audio(bytes(2))
+        assert len(small.writing) == 1
+        assert small.clock.getDelayedCalls() == []
+        small.writing.run()
+        assert small.drafted_audio("a") == bytes(102)
+
+    def test_after_a_large_draft_the_others_wait_for_the_interval_again(self, small: SpoolRig) -> None:
+        small.begin("a").audio(bytes(102))
+        other = small.begin("b")
+        small.writing.run_one()
+        assert len(small.writing) == 0
+        other.audio(bytes(2))
+        small.commit()
+        assert small.drafted_audio("b") == bytes(2)
+
+    def test_many_small_drafts_that_are_too_much_together_do_not_wait_either(self, small: SpoolRig) -> None:
+        for number in range(25):
+            small.begin(str(number)).audio(bytes(100))
+        assert len(small.writing) == 0
+        small.begin("last").audio(bytes(2))
+        assert len(small.writing) == 1
+
+    def test_a_draft_is_a_wav_with_nothing_in_it_yet_and_facts_in_its_journal(self, rig: SpoolRig) -> None:
+        rig.begin("a", L16_STEREO)
+        rig.commit()
+        assert rig.draft_file("a.wav").read_bytes() == wav.header(L16_STEREO, 0)
+        assert rig.draft_file("a.jsonl").read_bytes() == (
+            b'{"id":"a","startedAt":1767225599.25,'
+            b'"media":{"format":"L16","channels":["internal","external"],"rate":8000}}\n'
+        )
+
+    def test_files_are_not_for_everybody(self, rig: SpoolRig) -> None:
+        rig.begin("a")
+        rig.commit()
+        for name in ("a.wav", "a.jsonl"):
+            assert stat.S_IMODE(rig.draft_file(name).stat().st_mode) & ~0o640 == 0
+        for name in ("draft", "ready"):
+            assert stat.S_IMODE((rig.directory / name).stat().st_mode) & ~0o750 == 0
+
+    def test_without_media_there_is_no_audio_file(self, rig: SpoolRig) -> None:
+        rig.begin("a", None).note(b"{}")
+        rig.commit()
+        assert rig.drafted() == {"a.jsonl"}
+
+    def test_payloads_are_kept_by_reference(self, rig: SpoolRig) -> None:
+        rig.commit()
+        frame = bytes(1600)
+        draft = rig.begin("a")
+        draft.audio(frame)
+        assert draft.take().audio[0] is frame
+
+    def test_a_line_break_in_a_note_is_the_callers_mistake(self, rig: SpoolRig) -> None:
+        draft = rig.begin("a")
+        with pytest.raises(ValueError, match="line break"):
+            draft.note(b'{"a":\n1}')
+        rig.commit()
+        assert rig.drafted_entries("a") == []
+
+
+class TestBackPressure:
+    def test_holds_back_beyond_the_limit_of_a_draft_until_it_is_written(self, small: SpoolRig) -> None:
+        draft = small.begin("a")
+        assert draft.audio(bytes(1000)) is None
+        held = draft.audio(bytes(2))
+        assert is_pending(held)
+        small.writing.run()
+        assert result_of(held) is None
+        assert draft.audio(bytes(2)) is None
+
+    def test_what_is_being_written_counts_too(self, small: SpoolRig) -> None:
+        draft = small.begin("a")
+        draft.audio(bytes(1000))
+        assert len(small.writing) == 1
+        assert draft.waiting == 1000
+        assert is_pending(draft.audio(bytes(2)))
+
+    def test_holds_everybody_back_beyond_the_limit_of_all(self, small: SpoolRig) -> None:
+        for name in ("a", "b", "c"):
+            assert small.begin(name).audio(bytes(800)) is None
+        last = small.begin("d")
+        assert last.audio(bytes(100)) is None
+        held = last.audio(bytes(2))
+        assert is_pending(held)
+        small.writing.run()
+        assert result_of(held) is None
+
+    def test_another_draft_is_not_held_back_by_a_large_one(self, small: SpoolRig) -> None:
+        large, other = small.begin("a"), small.begin("b")
+        assert is_pending(large.audio(bytes(1002)))
+        assert other.audio(bytes(2)) is None
+
+    def test_limits_by_default(self) -> None:
+        assert Limits() == Limits(early=1 << 20, draft=8 << 20, total=256 << 20)
+
+    def test_nothing_counts_as_waiting_when_all_is_written(self, small: SpoolRig) -> None:
+        draft = small.begin("a")
+        held = draft.audio(bytes(1002))
+        draft.note(b"{}")
+        small.writing.run()
+        assert (draft.waiting, len(small.writing), held.called) == (0, 0, True)
+
+
+class TestBrokenDraft:
+    def test_costs_no_other_draft_anything(self, rig: SpoolRig) -> None:
+        before, broken, after = rig.begin("a"), rig.begin("b"), rig.begin("c")
+        rig.commit()
+        before.audio(bytes(100))
+        broken.audio(bytes(8000))
+        after.audio(bytes(200))
+        with disk_that_takes(4096):
+            rig.commit()
+        assert rig.drafted_audio("a") == bytes(100)
+        assert rig.drafted_audio("c") == bytes(200)
+        with pytest.raises(OSError, match=r"File too large: .*b\.wav"):
+            broken.audio(bytes(2))
+        assert before.audio(bytes(2)) is None
+
+    def test_takes_no_more_and_holds_no_memory(self, rig: SpoolRig) -> None:
+        draft = rig.begin("a")
+        draft.audio(bytes(8000))
+        with disk_that_takes(4096):
+            rig.clock.advance(FLUSH_INTERVAL)
+            draft.audio(bytes(3000))
+            rig.writing.run()
+        for _ in range(3):
+            with pytest.raises(OSError, match="File too large"):
+                draft.audio(bytes(500))
+        draft.note(b"{}")
+        assert draft.waiting == 0
+        assert rig.clock.getDelayedCalls() == []
+
+    def test_releases_who_was_held_back(self, small: SpoolRig) -> None:
+        draft = small.begin("a")
+        held = draft.audio(bytes(8000))
+        with disk_that_takes(4096):
+            small.writing.run()
+        assert result_of(held) is None
+        with pytest.raises(OSError, match="File too large"):
+            draft.audio(b"")
+
+    def test_cannot_be_finished_and_stays_as_it_is(self, rig: SpoolRig) -> None:
+        draft = rig.begin("a")
+        draft.audio(bytes(8000))
+        with disk_that_takes(4096):
+            rig.commit()
+        with pytest.raises(OSError, match="File too large"):
+            result_of(draft.finish({}))
+        assert rig.drafted() == {"a.wav", "a.jsonl"}
+        assert rig.ready() == set()
+
+    def test_what_failed_while_finishing_is_told(self, rig: SpoolRig) -> None:
+        draft = rig.begin("a")
+        rig.clock.advance(FLUSH_INTERVAL)
+        draft.audio(bytes(8000))
+        finished = draft.finish({})
+        rig.writing.run()
+        with disk_that_takes(4096):
+            rig.commit()
+        with pytest.raises(OSError, match="File too large"):
+            result_of(finished)
+        assert (draft.waiting, len(rig.finishing)) == (0, 0)
+
+    def test_a_last_piece_that_is_never_taken_does_not_count_for_ever(self, small: SpoolRig) -> None:
+        draft = small.begin("a")
+        draft.audio(bytes(800))
+        draft.audio(bytes(200))
+        finished = draft.finish({})
+        assert draft.waiting == 1000
+        with disk_that_takes(64):
+            small.writing.run()
+        with pytest.raises(OSError, match="File too large"):
+            result_of(finished)
+        assert draft.waiting == 0
+
+    def test_never_writes_over_another_recording(self, rig: SpoolRig) -> None:
+        rig.draft_file("a.wav").write_bytes(b"somebody's call")
+        draft = rig.begin("a")
+        rig.commit()
+        with pytest.raises(OSError, match="File exists"):
+            draft.audio(b"\x01\x02")
+        assert rig.draft_file("a.wav").read_bytes() == b"somebody's call"
+
+    def test_audio_without_media_breaks_the_draft(self, rig: SpoolRig) -> None:
+        draft, other = rig.begin("a", None), rig.begin("b")
+        draft.audio(b"\x01\x02")
+        other.audio(b"\x01\x02")
+        rig.commit()
+        with pytest.raises(OSError, match="without media"):
+            draft.audio(b"\x01\x02")
+        assert rig.drafted_audio("b") == b"\x01\x02"
+
+    def test_a_payload_that_is_no_bytes_costs_its_own_draft_alone(self, rig: SpoolRig) -> None:
+        draft, other = rig.begin("a"), rig.begin("b")
+        draft.audio("text")
+        other.audio(b"\x01\x02")
+        rig.commit()
+        with pytest.raises(OSError, match="not written"):
+            draft.audio(b"\x01\x02")
+        assert rig.drafted_audio("b") == b"\x01\x02"
+
+    def test_a_pool_that_has_stopped_breaks_what_it_was_given(self, tmp_path: Path) -> None:
+        rig = SpoolRig(tmp_path / "spool")
+        refusing = [rig.writing.do(int) for _ in range(1000)]
+        draft = rig.begin("a")
+        rig.clock.advance(FLUSH_INTERVAL)
+        with pytest.raises(OSError, match="not written"):
+            draft.audio(b"\x01\x02")
+        assert len(refusing) == 1000
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("audio"), st.integers(0, 2), st.binary(max_size=200)),
+        st.tuples(st.just("note"), st.integers(0, 2), st.integers(0, 10**6)),
+        st.tuples(st.sampled_from(["advance", "write"]), st.just(0), st.none()),
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None)
+@given(steps, st.lists(st.sampled_from([MONO, STEREO]), min_size=3, max_size=3))
+def test_files_are_what_was_given_in_whatever_order_it_came(steps: list, media: list[Media]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        rig = SpoolRig(Path(directory) / "spool", SMALL)
+        drafts = [rig.begin(str(number), form) for number, form in enumerate(media)]
+        audio, journal = [b"", b"", b""], [[], [], []]
+        for what, which, data in steps:
+            if what == "audio":
+                drafts[which].audio(data)
+                audio[which] += data
+            elif what == "note":
+                drafts[which].note(b'{"data":%d}' % data)
+                journal[which].append(b'{"data":%d}' % data)
+            elif what == "advance":
+                rig.clock.advance(FLUSH_INTERVAL / 2)
+            elif len(rig.writing):
+                rig.writing.run_one()
+        stopped = rig.spool.stopService()
+        rig.writing.run()
+        result_of(stopped)
+        for number, form in enumerate(media):
+            assert rig.drafted_audio(str(number), form) == audio[number]
+            assert rig.drafted_entries(str(number)) == journal[number]
+            assert drafts[number].waiting == 0
+            finished = drafts[number].finish({})
+        rig.commit()
+        rig.finishing.run()
+        result_of(finished)

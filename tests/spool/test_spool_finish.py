@@ -1,0 +1,210 @@
+"""From draft to ready."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import soundfile
+from spool_rig import ALL_MEDIA, MONO, SpoolRig, disk_that_takes, is_pending, result_of
+
+from audiohookd.protocol.media import Media
+from audiohookd.spool.files import DraftPaths
+from audiohookd.spool.ready import make_ready
+
+DAY = "2025-12-31"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> SpoolRig:
+    return SpoolRig(tmp_path / "spool")
+
+
+def sidecar_of(rig: SpoolRig, name: str) -> dict:
+    return json.loads((rig.directory / "ready" / DAY / f"{name}.json").read_bytes())
+
+
+@pytest.mark.parametrize("media", ALL_MEDIA, ids=str)
+@pytest.mark.parametrize("samples", [0, 1, 1600])
+def test_a_ready_recording_is_a_wav_of_what_was_given(rig: SpoolRig, media: Media, samples: int) -> None:
+    draft = rig.begin("a", media)
+    draft.audio(media.silence(samples))
+    path = rig.finish(draft)
+    assert path == rig.directory / "ready" / DAY / "a.wav"
+    assert soundfile.info(path).frames == samples
+    assert not soundfile.read(path, dtype="int16")[0].any()
+
+
+def test_files_go_to_the_day_on_which_it_started(rig: SpoolRig) -> None:
+    rig.finish(rig.begin("a"))
+    assert rig.ready() == {f"{DAY}/a.wav", f"{DAY}/a.json"}
+    assert rig.drafted() == set()
+
+
+def test_all_that_was_given_is_written_before_it_is_finished(rig: SpoolRig) -> None:
+    draft = rig.begin("a", MONO)
+    draft.audio(b"\x01\x02\x03")
+    rig.clock.advance(1)
+    draft.audio(b"\x04\x05")
+    finished = draft.finish({})
+    rig.writing.run()
+    assert len(rig.finishing) == 0
+    rig.commit()
+    assert len(rig.finishing) == 1
+    rig.finishing.run()
+    assert result_of(finished).read_bytes()[-6:] == b"\x01\x02\x03\x04\x05\0"
+
+
+def test_the_sidecar_names_the_file_as_it_lies_on_disk(rig: SpoolRig) -> None:
+    draft = rig.begin("a", MONO)
+    draft.audio(b"\x01\x02\x03")
+    whole = rig.finish(draft, closeReason="end").read_bytes()
+    recording = sidecar_of(rig, "a")["recording"]
+    assert recording["audio"] == {"file": "a.wav", "bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
+    assert (recording["samples"], recording["duration"]) == (3, "PT0.000375S")
+    assert recording["closeReason"] == "end"
+
+
+def test_without_media_the_sidecar_is_the_recording(rig: SpoolRig) -> None:
+    path = rig.finish(rig.begin("a", None), closeReason="end")
+    assert path == rig.directory / "ready" / DAY / "a.json"
+    assert rig.ready() == {f"{DAY}/a.json"}
+    assert sidecar_of(rig, "a")["recording"]["audio"] is None
+
+
+def test_no_more_is_taken_and_what_was_there_is_not_lost(rig: SpoolRig) -> None:
+    draft = rig.begin("a")
+    draft.audio(b"\x01\x02")
+    finished = draft.finish({})
+    with pytest.raises(ValueError, match="finished"):
+        draft.audio(b"\x03\x04")
+    with pytest.raises(ValueError, match="finished"):
+        draft.note(b"{}")
+    with pytest.raises(ValueError, match="finished"):
+        draft.finish({})
+    rig.commit()
+    rig.finishing.run()
+    assert result_of(finished).read_bytes().endswith(b"\x01\x02")
+    assert draft.waiting == 0
+
+
+def test_a_failure_leaves_the_draft(rig: SpoolRig) -> None:
+    draft = rig.begin("a")
+    draft.audio(b"\x01\x02")
+    (rig.directory / "ready" / DAY).write_bytes(b"a file where a directory should be")
+    with pytest.raises(OSError, match=DAY):
+        rig.finish(draft)
+    assert {"a.wav", "a.jsonl"} <= rig.drafted()
+    assert rig.drafted_audio("a") == b"\x01\x02"
+
+
+def test_a_failed_finish_can_be_done_again_from_what_is_on_disk(rig: SpoolRig) -> None:
+    draft = rig.begin("a", MONO)
+    draft.audio(b"\x01\x02\x03")
+    (rig.directory / "ready" / DAY).write_bytes(b"")
+    with pytest.raises(OSError, match=DAY):
+        rig.finish(draft)
+    (rig.directory / "ready" / DAY).unlink()
+    path = make_ready(DraftPaths(rig.directory / "draft", "a"), rig.directory / "ready", {})
+    assert soundfile.info(path).frames == 3
+    assert rig.drafted() == set()
+
+
+def test_a_sidecar_is_ready_only_when_its_audio_is(rig: SpoolRig) -> None:
+    draft = rig.begin("a")
+    day = rig.directory / "ready" / DAY
+    (day / "a.json").mkdir(parents=True)  # the last rename fails
+    with pytest.raises(OSError, match=r"a\.json"):
+        rig.finish(draft)
+    assert (day / "a.wav").is_file()
+    assert rig.drafted() == {"a.json", "a.jsonl"}
+
+
+def test_a_full_finishing_pool_leaves_the_draft(rig: SpoolRig) -> None:
+    busy = [rig.finishing.do(int) for _ in range(1000)]
+    with pytest.raises(OSError, match="memory workers"):
+        rig.finish(rig.begin("a"))
+    assert rig.drafted() == {"a.wav", "a.jsonl"}
+    assert len(busy) == 1000
+
+
+def test_no_file_stays_open(rig: SpoolRig) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    drafts = [rig.begin(str(number)) for number in range(5)]
+    rig.commit()
+    assert len(os.listdir("/proc/self/fd")) == before + 10
+    for draft in drafts:
+        rig.finish(draft)
+    rig.draft_file("b.wav").write_bytes(b"")
+    rig.begin("b")
+    rig.commit()
+    rig.begin("d")
+    with disk_that_takes(10):
+        rig.commit()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+class TestStop:
+    def test_writes_at_once_and_waits_for_what_is_being_finished(self, rig: SpoolRig) -> None:
+        going_on, ending = rig.begin("a"), rig.begin("b")
+        going_on.audio(b"\x01\x02")
+        finished = ending.finish({})
+        stopped = rig.spool.stopService()
+        rig.writing.run()
+        assert is_pending(stopped)
+        rig.finishing.run()
+        assert result_of(stopped) is None
+        assert result_of(finished).name == "b.wav"
+        assert rig.drafted_audio("a") == b"\x01\x02"
+        assert rig.clock.getDelayedCalls() == []
+
+    def test_takes_a_commit_that_is_under_way_and_what_came_meanwhile(self, rig: SpoolRig) -> None:
+        draft = rig.begin("a")
+        rig.clock.advance(1)
+        draft.audio(b"\x01\x02")
+        stopped = rig.spool.stopService()
+        rig.writing.run()
+        assert result_of(stopped) is None
+        assert rig.drafted_audio("a") == b"\x01\x02"
+
+    def test_a_draft_that_cannot_be_finished_does_not_hold_it_up(self, rig: SpoolRig) -> None:
+        finished = rig.begin("a").finish({})
+        (rig.directory / "ready" / DAY).write_bytes(b"")
+        stopped = rig.spool.stopService()
+        rig.writing.run()
+        rig.finishing.run()
+        assert result_of(stopped) is None
+        with pytest.raises(OSError, match=DAY):
+            result_of(finished)
+
+    def test_at_rest_it_is_done_at_once(self, rig: SpoolRig) -> None:
+        assert result_of(rig.spool.stopService()) is None
+
+
+class TestPrepare:
+    def test_can_be_done_again(self, rig: SpoolRig) -> None:
+        rig.finish(rig.begin("a"))
+        rig.spool.prepare()
+        assert rig.ready() == {f"{DAY}/a.wav", f"{DAY}/a.json"}
+
+    def test_a_file_in_the_way_is_told(self, rig: SpoolRig) -> None:
+        shutil.rmtree(rig.directory / "ready")
+        (rig.directory / "ready").write_bytes(b"")
+        with pytest.raises(FileExistsError, match="ready"):
+            rig.spool.prepare()
+
+    def test_a_directory_nothing_can_be_written_to_is_told(self, rig: SpoolRig) -> None:
+        shutil.rmtree(rig.directory / "draft")
+        (rig.directory / "draft").symlink_to("/proc")
+        with pytest.raises(OSError, match=r"/draft|/proc"):
+            rig.spool.prepare()
+
+    def test_draft_and_ready_must_be_on_one_file_system(self, rig: SpoolRig, tmp_path: Path) -> None:
+        here = tmp_path.stat().st_dev
+        elsewhere = next(path for path in map(Path, ("/dev/shm", "/var/tmp")) if path.stat().st_dev != here)  # noqa: S108
+        shutil.rmtree(rig.directory / "ready")
+        (rig.directory / "ready").symlink_to(elsewhere)
+        with pytest.raises(OSError, match="cross-device"):
+            rig.spool.prepare()
