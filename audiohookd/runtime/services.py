@@ -16,6 +16,9 @@ from twisted.python.failure import Failure
 class StartError(Exception):
     """The daemon cannot start, for a reason that one line tells."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(" ".join(line.strip() for line in text.splitlines()))
+
 
 class OrderedServices(MultiService):
     """Children that depend on those before them.
@@ -33,11 +36,11 @@ class OrderedServices(MultiService):
     def startService(self) -> None:
         """Starts all, in order.
 
-        :raises Exception: the first child's that failed; those after it are not started.
+        :raises StartError: the first child that failed says why; those after it are not started.
         """
         Service.startService(self)
         for child in self:
-            child.startService()
+            _start(child)
 
     def stopService(self) -> "Deferred[None]":
         """Fires when all are stopped. A child that fails, or takes too long, does not keep the others running."""
@@ -55,6 +58,15 @@ class OrderedServices(MultiService):
         stopping: Deferred[Any] = maybeDeferred(child.stopService)
         limit = getattr(child, "stop_limit", 0.0) + self._stop_timeout
         return stopping.addTimeout(limit, self._clock)
+
+
+def _start(child: IService) -> None:
+    try:
+        child.startService()
+    except StartError:
+        raise
+    except Exception as fault:
+        raise StartError(f"{child.name}: {type(fault).__name__}: {fault}") from fault
 
 
 class Listener(Service):

@@ -1,6 +1,7 @@
 """Bounded pools of threads, one per purpose: a stalled disk must not hold up an upload, nor DNS."""
 
 from collections.abc import Callable
+from threading import Thread
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
@@ -18,6 +19,17 @@ class PoolFull(Exception):
     """So much work waits already that no more is taken, or the pool has stopped."""
 
 
+class _Thread(Thread):
+    """Does not keep the process alive: work that hangs must not make the stop hang for ever."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, daemon=True, **options)
+
+
+class _Threads(ThreadPool):
+    threadFactory = _Thread
+
+
 @implementer(IWorkers)
 class Workers(Service):
     """A pool that runs while the service does.
@@ -29,7 +41,7 @@ class Workers(Service):
     def __init__(self, reactor: Any, name: str, threads: int, waiting: int) -> None:
         self.name = name
         self._reactor = reactor
-        self._pool = ThreadPool(minthreads=0, maxthreads=threads, name=name)
+        self._pool = _Threads(minthreads=0, maxthreads=threads, name=name)
         self._limit = threads + waiting
         self._unfinished: set[Deferred[Any]] = set()
 
@@ -52,14 +64,17 @@ class Workers(Service):
         """See :class:`IWorkers`."""
         if not self.running or len(self._unfinished) >= self._limit:
             return fail(PoolFull(f"{self.name}: {len(self._unfinished)} pieces of work"))
-        result = deferToThreadPool(self._reactor, self._pool, work)
-        self._unfinished.add(result)
+        # Not handed out: who cancels a result gives up waiting for it, but the thread stays busy.
+        done = deferToThreadPool(self._reactor, self._pool, work)
+        self._unfinished.add(done)
+        result: Deferred[T] = Deferred()
 
         def finished(outcome: Any) -> Any:
-            self._unfinished.discard(result)
+            self._unfinished.discard(done)
             return outcome
 
-        return result.addBoth(finished)
+        done.addBoth(finished).chainDeferred(result)
+        return result
 
 
 def _settled(result: "Deferred[Any]") -> "Deferred[None]":

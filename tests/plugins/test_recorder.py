@@ -10,7 +10,6 @@ from uuid import UUID
 import msgspec
 import pytest
 import soundfile
-from audiohookd_plugins.recorder import SILENCE_BYTES, RecorderConfig, RecorderPlugin
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recorded_call import DAY, L16, MONO, SECRET, STARTED_AT, STEREO, Call, FakeDaemon, FakeSession
@@ -19,6 +18,7 @@ from zope.interface.verify import verifyObject
 from audiohookd.interfaces import IAudioSink, IDaemon, IPlugin, IPluginFactory, ISession
 from audiohookd.protocol.events import GapCause
 from audiohookd.protocol.media import Media
+from audiohookd_plugins.recorder import SILENCE_BYTES, RecorderConfig, RecorderPlugin
 
 MakeCall = Callable[..., Call]
 

@@ -55,13 +55,17 @@ def test_a_strange_offer_is_skipped_and_takes_no_other_with_it(strange):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
 )
 offers = st.builds(offer, st.sampled_from([*FORMATS, "OPUS"]), st.sampled_from(CHANNELS), st.just(8000))
 
 
-@given(st.lists(json_values | offers | st.builds(lambda known, more: more | known, offers, st.dictionaries(
-    st.text(), json_values))))
+adornments = st.dictionaries(st.text(), json_values, max_size=3)
+adorned_offers = st.builds(lambda known, more: more | known, offers, adornments)
+
+
+@given(st.lists(json_values | offers | adorned_offers, max_size=6))
 def test_anything_may_be_offered(listed):
     raws = tuple(msgspec.Raw(msgspec.json.encode(each)) for each in listed)
     known = [bytes(raw) for raw, each in zip(raws, listed, strict=True)

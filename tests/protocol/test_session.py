@@ -206,3 +206,53 @@ def test_every_message_that_came_is_reported_as_it_came():
         if isinstance(event, events.Message) and not event.outgoing:
             reported.append(msgspec.json.decode(event.data)["seq"])
     assert reported == [1, 9]
+
+
+# ---- what our side may read --------------------------------------------------------------------------
+
+
+def test_our_wish_to_pause_and_what_the_client_reports_are_kept_apart():
+    client = opened()
+    session = client.session
+    assert (session.pause_wanted, session.paused) == (False, False)
+    session.pause()
+    assert (session.pause_wanted, session.paused) == (True, False)
+    client.say("paused")
+    assert (session.pause_wanted, session.paused) == (True, True)
+    session.resume()
+    assert (session.pause_wanted, session.paused) == (False, True)
+    client.say("resumed")
+    assert (session.pause_wanted, session.paused) == (False, False)
+
+
+def test_to_start_paused_is_a_wish_of_ours():
+    client = opening()
+    client.session.accept(None, start_paused=True)
+    assert (client.session.pause_wanted, client.session.paused) == (True, False)
+
+
+def test_nothing_is_written_to_a_connection_that_is_gone():
+    client = opened()
+    client.session.pause()
+    client.session.connection_lost()
+    assert client.session.take_outgoing() == []
+
+
+def test_only_what_can_still_happen_is_awaited():
+    client = opened()
+    assert client.session.next_deadline() == client.now + 20
+    client.session.disconnect("completed")
+    assert client.session.next_deadline() == client.now + 10
+    client.say("close")
+    assert client.session.next_deadline() == client.now + 8
+    client.session.finish()
+    assert client.session.next_deadline() == client.now + 5
+    client.wait(5)
+    assert client.session.finished
+    assert client.session.next_deadline() is None
+
+
+def test_when_the_connection_is_gone_nothing_is_awaited():
+    client = opened()
+    client.session.connection_lost()
+    assert client.session.next_deadline() is None

@@ -1,0 +1,48 @@
+"""Why a call failed, in plain words."""
+
+from twisted.internet import error
+
+_HTTP = {
+    401: "the server refused the key or the signature",
+    403: "the server forbids it",
+    404: "no AudioHook at this path",
+    426: "the server did not see a WebSocket upgrade: is a proxy in the way?",
+    429: "the server has had too many requests",
+    502: "the proxy does not reach the server",
+    503: "the server takes no calls now",
+}
+
+GIVEN_UP = "given up before there was a session"
+NOT_CLOSED = "the connection was lost before the server had closed the session"
+
+
+def refusal(status_line: str) -> str | None:
+    """Why the server did not upgrade, by the first line of its answer; None when it did, or did not answer."""
+    parts = status_line.split(None, 2)
+    if len(parts) < 2 or not (parts[1].isascii() and parts[1].isdigit()) or parts[1] == "101":
+        return None
+    status = int(parts[1])
+    if 300 <= status < 400:
+        return f"HTTP {status}: a redirect, and AudioHook clients follow none"
+    phrase = parts[2][:80] if len(parts) > 2 else "no reason given"
+    return f"HTTP {status}: {_HTTP.get(status, phrase)}"
+
+
+def no_connection(fault: BaseException | None) -> str:
+    """Why there was no connection at all."""
+    match fault:
+        case error.ConnectionRefusedError():
+            return "connection refused"
+        case error.DNSLookupError():
+            return "no such host"
+        case error.TimeoutError() | error.TCPTimedOutError():
+            return "no answer to the connection"
+    return " ".join(str(fault).split()) or type(fault).__name__
+
+
+def disconnect(reason: str, info: str | None) -> str | None:
+    """What the server's ``disconnect`` means; None when it is no failure."""
+    if reason == "completed":
+        return None
+    said = f": {info[:200]}" if info else ""
+    return f"the server disconnected, reason {reason}{said}"

@@ -1,0 +1,193 @@
+"""The options of ``audiohookctl call``, and what they may be."""
+
+import argparse
+import base64
+import binascii
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from audiohookd.cli.mistake import Mistake
+from audiohookd.protocol.client import RATE
+from audiohookd.protocol.messages import UUID_PATTERN
+from audiohookd.protocol.position import duration_to_samples
+
+SECRET_VARIABLE = "AUDIOHOOK_CLIENT_SECRET"  # noqa: S105 - its name, not its value
+
+#: Bytes that Genesys Cloud lets an administrator type.
+_MAX_CUSTOM_CONFIG = 60_000
+_MAX_SESSIONS = 10_000
+_MAX_SPEED = 1000.0
+
+_API_KEY = re.compile(r"[a-zA-Z0-9+/_-]+={0,2}")
+_LANGUAGE = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to call: the parts of a ws:// or wss:// URL."""
+
+    is_secure: bool
+    host: str
+    port: int
+    resource: str  # path and query as they were written, undecoded: signatures cover them
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for, checked."""
+
+    target: Target
+    api_key: str = field(repr=False)
+    secret: bytes = field(repr=False)  # empty: requests are not signed
+    wav: Path | None  # None: the tone
+    probe: bool
+    sessions: int
+    rate: float  # of arrivals, sessions per second
+    speed: float | None  # None: as fast as the protocol allows
+    max_duration: int | None  # samples of audio in each session
+    custom_config: bytes | None
+    language: str | None
+    supported_languages: bool
+    organization: str | None
+    quiet: bool
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Adds the options to a parser."""
+    add = parser.add_argument
+    add("url", metavar="URL", type=_target, help="ws:// or wss:// (trusts what the system does, or SSL_CERT_FILE)")
+    add("--api-key", required=True, type=_api_key, help="sent as X-API-KEY")
+    add("--client-secret", metavar="BASE64", help=f"signs the requests; rather give it as ${SECRET_VARIABLE}")
+    audio = parser.add_mutually_exclusive_group()
+    audio.add_argument("--wav", type=Path, metavar="FILE", help="audio to send, of one or two channels")
+    audio.add_argument("--tone", action="store_true", help="send a stereo tone (the default)")
+    audio.add_argument("--probe", action="store_true", help="a connection probe: no call, no audio")
+    add("--sessions", type=_sessions, default=1, metavar="N", help="how many calls (default 1)")
+    add("--rate", type=_rate, default=50.0, metavar="R", help="calls begun per second, on average (default 50)")
+    add("--max-duration", type=_duration, metavar="TIME", help="of each call's audio: seconds, or PT90S")
+    add("--speed", type=_speed, default=1.0, help="1 is real time (default); 10; or max")
+    add("--custom-config", type=_custom_config, metavar="JSON", help="customConfig of open: a JSON object")
+    add("--language", type=_language, metavar="CODE", help="language of open, as en-US")
+    add("--supported-languages", action="store_true", help="ask the server for its languages")
+    add("--organization", type=_uuid, metavar="UUID", help="organization id (default: a random one)")
+    add("--quiet", "-q", action="store_true", help="do not print the server's events")
+
+
+def read(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Options:
+    """The options as the user gave them.
+
+    :raises Mistake: they do not fit together.
+    """
+    if arguments.speed is None and arguments.max_duration is None and not (arguments.wav or arguments.probe):
+        raise Mistake("call: --speed max sends the tone for ever: give --max-duration")
+    return Options(
+        target=arguments.url,
+        api_key=arguments.api_key,
+        secret=_secret(arguments.client_secret or environment.get(SECRET_VARIABLE, "")),
+        wav=arguments.wav,
+        probe=arguments.probe,
+        sessions=arguments.sessions,
+        rate=arguments.rate,
+        speed=arguments.speed,
+        max_duration=arguments.max_duration,
+        custom_config=arguments.custom_config,
+        language=arguments.language,
+        supported_languages=arguments.supported_languages,
+        organization=arguments.organization,
+        quiet=arguments.quiet,
+    )
+
+
+def _target(text: str) -> Target:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as fault:
+        raise _wrong(str(fault)) from None
+    if parts.scheme not in {"ws", "wss"} or not parts.hostname:
+        raise _wrong("not a URL as ws://host:port/path or wss://host/path")
+    if parts.username is not None or parts.fragment or not (text.isascii() and text.isprintable()) or " " in text:
+        raise _wrong("no user, no fragment, and only printable ASCII in a URL")
+    is_secure = parts.scheme == "wss"
+    resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Target(is_secure, parts.hostname, port or (443 if is_secure else 80), resource)
+
+
+def _api_key(text: str) -> str:
+    if not _API_KEY.fullmatch(text):
+        raise _wrong("letters, digits, + / _ - and up to two = at the end")
+    return text
+
+
+def _secret(text: str) -> bytes:
+    try:
+        # Genesys Cloud lets people leave out the padding.
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        # Without the text: it may be nearly the secret.
+        raise Mistake("call: the client secret is not base64: copy it anew from the integration") from None
+
+
+def _sessions(text: str) -> int:
+    return int(_number(text, 1, _MAX_SESSIONS, int))
+
+
+def _rate(text: str) -> float:
+    return _number(text, 0.001, 10_000, float)
+
+
+def _speed(text: str) -> float | None:
+    return None if text == "max" else _number(text, 0.01, _MAX_SPEED, float)
+
+
+def _number(text: str, least: float, most: float, kind: Any) -> float:
+    try:
+        value: float = kind(text)
+    except ValueError:
+        raise _wrong(f"not a number: {text!r}") from None
+    if not least <= value <= most:
+        raise _wrong(f"from {least:g} to {most:g}")
+    return value
+
+
+def _duration(text: str) -> int:
+    try:
+        samples = duration_to_samples(text if text.startswith("PT") else f"PT{text}S", RATE)
+    except ValueError:
+        raise _wrong(f"seconds (as 90 or 2.5) or PT90S, not {text!r}") from None
+    if not 0 < samples <= 7 * 24 * 3600 * RATE:
+        raise _wrong("more than nothing, and at most a week")
+    return samples
+
+
+def _custom_config(text: str) -> bytes:
+    try:
+        value = json.loads(text)
+        encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise _wrong("not JSON") from None
+    if not isinstance(value, dict) or len(encoded) > _MAX_CUSTOM_CONFIG:
+        raise _wrong(f"a JSON object of at most {_MAX_CUSTOM_CONFIG} bytes")
+    return encoded
+
+
+def _language(text: str) -> str:
+    if not _LANGUAGE.fullmatch(text) or len(text) > 64:
+        raise _wrong("a code as en-US")
+    return text
+
+
+def _uuid(text: str) -> str:
+    if not re.match(UUID_PATTERN, text):
+        raise _wrong("a UUID")
+    return text
+
+
+def _wrong(text: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(text)

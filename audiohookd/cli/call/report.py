@@ -1,0 +1,182 @@
+"""What the user sees: results on stdout, all else on stderr, and at the end the sum of it."""
+
+import json
+from typing import Any, TextIO
+
+from hdrh.histogram import HdrHistogram
+from tqdm import tqdm
+
+from audiohookd.cli.call.failures import NOT_CLOSED, disconnect
+from audiohookd.protocol import events
+from audiohookd.protocol.client import RATE, Accepted, Disconnected, Results
+
+_PERCENTILES = (50, 90, 95, 99, 99.9)
+
+class _Bar(tqdm):
+    monitor_interval = 0  # no thread of its own
+
+
+class RoundTrips:
+    """Round trips of the protocol's ping, from a microsecond to a minute, to three digits."""
+
+    def __init__(self) -> None:
+        self._histogram = HdrHistogram(1, 60_000_000, 3)
+
+    def add(self, nanoseconds: int) -> None:
+        """One more."""
+        self._histogram.record_value(min(max(nanoseconds // 1000, 1), 60_000_000))
+
+    def __str__(self) -> str:
+        histogram = self._histogram
+        count = histogram.get_total_count()
+        if not count:
+            return "round trip: none measured"
+        values = {"min": histogram.get_min_value()}
+        values |= {f"p{rank:g}": histogram.get_value_at_percentile(rank) for rank in _PERCENTILES}
+        values["max"] = histogram.get_max_value()
+        listed = " ".join(f"{name} {value / 1000:.3f}" for name, value in values.items())
+        return f"round trip in ms: {listed} of {count}"
+
+
+class Report:
+    """Gathers what becomes of all calls.
+
+    :param results: for the server's events, one JSON object a line; None to leave them out.
+    :param messages: for all else.
+    :param total: samples of all calls together, if that is known; for the progress bar.
+    :param bar_after: seconds after which a progress bar appears; None for never.
+    """
+
+    def __init__(
+        self,
+        results: TextIO | None,
+        messages: TextIO,
+        total: int | None = None,
+        bar_after: float | None = None,
+    ) -> None:
+        self.failures = 0
+        self._results = results
+        self._messages = messages
+        self._round_trips = RoundTrips()
+        self._calls = self._closed = self._sent = self._moved = 0
+        self._bar = _Bar(
+            total=None if total is None else round(total / RATE),
+            unit="s",
+            file=messages,
+            disable=bar_after is None,
+            delay=bar_after or 0,
+            mininterval=0,
+            miniters=1,
+            leave=False,
+        )
+
+    def call(self) -> "CallReport":
+        """One more call begins."""
+        self._calls += 1
+        return CallReport(self._calls, self)
+
+    def progress(self) -> None:
+        """Brings the bar up to date; often enough is twice a second."""
+        self._bar.update(self._moved // RATE - self._bar.n)
+
+    def interim(self) -> None:
+        """What is known so far."""
+        self.say(str(self._round_trips))
+
+    def summary(self) -> None:
+        """The end of it."""
+        self._bar.close()
+        self.say(str(self._round_trips))
+        self.say(
+            f"calls: {self._calls}, closed by the server: {self._closed}, failed: {self.failures},"
+            f" audio sent: {self._sent / RATE:.1f} s"
+        )
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+        tqdm.write(_printable(text), file=self._messages)
+
+    def result(self, line: dict[str, Any]) -> None:
+        """A line for a program."""
+        if self._results is None:
+            return
+        try:
+            tqdm.write(_printable(json.dumps(line, ensure_ascii=False)), file=self._results)
+            self._results.flush()
+        except BrokenPipeError:
+            self._results = None  # `| head` has seen enough; the calls go on
+
+    def round_trip(self, nanoseconds: int) -> None:
+        """One was measured."""
+        self._round_trips.add(nanoseconds)
+
+    def moved(self, samples: int, is_sent: bool) -> None:
+        """A call went on."""
+        self._moved += samples
+        if is_sent:
+            self._sent += samples
+
+    def ended(self, number: int, failure: str | None, is_closed: bool) -> None:
+        """A call is over."""
+        self._closed += is_closed
+        if failure is not None:
+            self.failures += 1
+            self.say(f"call {number}: {failure}")
+
+
+class CallReport:
+    """What becomes of one call; an Audience of its conversation."""
+
+    def __init__(self, number: int, report: Report) -> None:
+        self.number = number
+        self._report = report
+        self._failure: str | None = None
+        self._is_closed = False
+
+    def happened(self, event: events.Event) -> None:
+        """See :class:`~audiohookd.cli.call.conversation.Audience`."""
+        match event:
+            case Results(entities=entities):
+                for entity in entities:
+                    self._report.result({"call": self.number, **entity})
+            case Accepted():
+                self._accepted(event)
+            case events.RoundTrip(nanoseconds=nanoseconds):
+                self._report.round_trip(nanoseconds)
+            case events.Tolerated(what=what):
+                self.note(f"note: {what}, which this client ignores")
+            case events.Fault(detail=detail):
+                self._fail(f"error {detail}")
+            case Disconnected(reason=reason, info=info):
+                self._fail(disconnect(reason, info))
+            case events.Ended(reason=reason):
+                self._is_closed = reason != events.CONNECTION_LOST
+
+    def moved(self, samples: int, is_sent: bool) -> None:
+        """See :class:`~audiohookd.cli.call.conversation.Audience`."""
+        self._report.moved(samples, is_sent)
+
+    def note(self, text: str) -> None:
+        """A line for the user."""
+        self._report.say(f"call {self.number}: {text}")
+
+    def over(self, why: str | None) -> None:
+        """There is no connection any more, or there was none, and ``why``."""
+        self._fail(why)
+        if not self._is_closed:
+            self._fail(NOT_CLOSED)
+        self._report.ended(self.number, self._failure, self._is_closed)
+
+    def _accepted(self, event: Accepted) -> None:
+        if event.media is None:
+            self.note("the server wants no audio")
+        if event.supported_languages:
+            self.note(f"the server's languages: {', '.join(event.supported_languages)}")
+
+    def _fail(self, why: str | None) -> None:
+        self._failure = self._failure or why  # the first is the cause of the others
+
+
+def _printable(text: str) -> str:
+    """``text`` without the power to move a terminal's cursor. Leaves JSON the same JSON."""
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)

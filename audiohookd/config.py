@@ -1,0 +1,234 @@
+"""One TOML file to frozen structures. A mistake is one line: file, key, what is wrong.
+
+Every key, with its default, stands in etc/audiohookd.toml and docs/configuration.rst; a test keeps all in step.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, field, inspect
+
+from audiohookd.protocol.timers import Timers
+
+T = TypeVar("T")
+
+Endpoint = Annotated[str, Meta(min_length=1)]
+
+_bare_key = re.compile(r"[A-Za-z0-9_-]+")
+#: Exactly what stands on the request line before the query.
+_route_path = re.compile(r"/[!-~]*")
+#: The words of TOML for what msgspec calls as JSON and Python do.
+_TOML_WORDS = {"object": "table", "str": "string", "int": "integer", "bool": "boolean"}
+
+
+class ConfigError(ValueError):
+    """The user's mistake, as one line for the user; whatever others put into it, it stays one."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(" ".join(line.strip() for line in text.splitlines()))
+
+
+class Listen(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where calls come in."""
+
+    endpoint: Endpoint = "tcp:3000:interface=127.0.0.1"
+    max_sessions: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+
+
+class Admin(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the daemon is asked how it is. An empty endpoint turns it off."""
+
+    endpoint: str = "tcp:3001:interface=127.0.0.1"
+
+
+class Auth(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is let in."""
+
+    keys_file: Path = Path("/etc/audiohookd/keys.json")
+    failure: Literal["http", "disconnect"] = "http"
+
+
+class Spool(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where recordings are kept, and how much of one a crash may cost (seconds)."""
+
+    directory: Path = Path("/var/spool/audiohookd")
+    flush_interval: Annotated[float, Meta(gt=0, le=60)] = 0.5
+
+
+class Shutdown(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the daemon ends. Seconds."""
+
+    drain_timeout: Annotated[float, Meta(ge=0, le=7 * 24 * 3600)] = 900.0
+
+
+class Route(Struct, frozen=True, forbid_unknown_fields=True):
+    """A path of the WebSocket, and which plugins see its sessions (all, when none are named)."""
+
+    path: str = "/api/v1/audiohook/ws"
+    plugins: tuple[str, ...] | None = None
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    listen: Listen = Listen()
+    admin: Admin = Admin()
+    auth: Auth = Auth()
+    spool: Spool = Spool()
+    session: Timers = Timers()
+    shutdown: Shutdown = Shutdown()
+    route: tuple[Route, ...] = (Route(),)
+    #: The tables [plugins.NAME] in their order, not checked yet: only the plugin knows its own keys.
+    plugins: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def plugins_of(self, route: Route) -> tuple[str, ...]:
+        """The names of the plugins on ``route``, in the order of delivery."""
+        return tuple(self.plugins) if route.plugins is None else route.plugins
+
+
+def load(path: Path) -> Config:
+    """Reads the file; relative paths in it are relative to it. Blocks: for start-up only.
+
+    :raises ConfigError: it cannot be read, or something in it is wrong.
+    """
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError as fault:
+        reason = fault.strerror or str(fault)
+        raise ConfigError(f"{path}: cannot be read ({reason}): correct path or permissions") from fault
+    except RecursionError as fault:
+        raise ConfigError(f"{path}: is not TOML: nested too deeply") from fault
+    except ValueError as fault:  # also for bytes that are no UTF-8, and for integers of thousands of digits
+        raise ConfigError(f"{path}: is not TOML: {fault}") from fault
+    return check(tables, path)
+
+
+def check(tables: dict[str, Any], path: Path) -> Config:
+    """What the file ``path`` holds, as a configuration.
+
+    :raises ConfigError: something in it is wrong.
+    """
+    _check_plugin_tables(tables.get("plugins"), path)
+    config = convert(tables, Config, path)
+    _check_routes(config, path)
+    if config.session.admission_timeout > config.session.opening_timeout:
+        raise ConfigError(f"{path}: session.admission_timeout: must not be longer than session.opening_timeout")
+    return config
+
+
+def convert(table: dict[str, Any], kind: type[T], path: Path, where: str = "") -> T:
+    """``table`` as a ``kind``; values of type Path become absolute.
+
+    :param where: the address of ``table`` in the file.
+    :raises ConfigError: with the address of what is wrong.
+    """
+
+    def resolve(wanted: type, value: Any) -> Any:
+        if wanted is Path and isinstance(value, str) and value and "\0" not in value:
+            return Path(os.path.normpath(path.parent.absolute() / value))
+        raise ValueError(f"Expected a {wanted.__name__.lower()}, in quotes")
+
+    try:
+        return msgspec.convert(table, kind, dec_hook=resolve)
+    except msgspec.ValidationError as fault:
+        raise ConfigError(f"{path}: {_explain(str(fault), kind, where)}") from None
+
+
+def address(*keys: str) -> str:
+    """Where in a file: dotted, and keys that are not bare ones in quotes."""
+    return ".".join(key if _bare_key.fullmatch(key) else repr(key) for key in keys)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """To append when ``word`` is not ``known``: what comes near, or else all there are."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, 1)
+    return f", did you mean {close[0]!r}?" if close else f"; there are: {', '.join(map(address, known)) or 'none'}"
+
+
+def _explain(fault: str, kind: Any, where: str) -> str:
+    """Msgspec says ``Expected `int`, got `str` - at `$.listen.max_sessions```: the address goes first."""
+    text, _, found = fault.partition(" - at `$")
+    found = found.removesuffix("`").removeprefix(".")
+    expected = _type_at(kind, found)
+    key = ""
+    if text.startswith("Object contains unknown field"):
+        key = text.partition("`")[2].removesuffix("`")
+        text = f"unknown key{did_you_mean(key, _keys(expected))}"
+    elif text.startswith("Object missing required field"):
+        key = text.partition("`")[2].removesuffix("`")
+        text = "is missing, and has no default"
+    elif text.startswith("Invalid enum value"):
+        text = f"must be one of: {', '.join(map(repr, _choices(expected)))}"
+    full = ".".join(part for part in (where, found, key and address(key)) if part)
+    words = re.sub(r"\w+", lambda word: _TOML_WORDS.get(word[0], word[0]), text) if "`" in text else text
+    return f"{full or 'file'}: {words.replace(' | null', '').replace('`', '')}"
+
+
+def _type_at(kind: Any, found: str) -> inspect.Type:
+    """What msgspec expects at the address ``found`` below ``kind``: ``route[0].path``."""
+    expected = inspect.type_info(kind)
+    for part in re.findall(r"\[[^]]*\]|[^.\[]+", found):
+        members = (_member(one, part) for one in _alternatives(expected))
+        expected = next((member for member in members if member is not None), inspect.AnyType())
+    return expected
+
+
+def _member(outer: inspect.Type, part: str) -> inspect.Type | None:
+    match outer:
+        case inspect.StructType(fields=fields):
+            return next((known.type for known in fields if known.encode_name == part), None)
+        case inspect.VarTupleType(item_type=inner) | inspect.ListType(item_type=inner):
+            return inner
+        case inspect.DictType(value_type=inner):
+            return inner
+    return None
+
+
+def _alternatives(expected: inspect.Type) -> tuple[inspect.Type, ...]:
+    return expected.types if isinstance(expected, inspect.UnionType) else (expected,)
+
+
+def _keys(expected: inspect.Type) -> list[str]:
+    structs = [one for one in _alternatives(expected) if isinstance(one, inspect.StructType)]
+    return [known.encode_name for struct in structs for known in struct.fields]
+
+
+def _choices(expected: inspect.Type) -> list[object]:
+    literals = [one for one in _alternatives(expected) if isinstance(one, inspect.LiteralType)]
+    return [value for literal in literals for value in literal.values]
+
+
+def _check_plugin_tables(tables: Any, path: Path) -> None:
+    """Before msgspec does, which names no key of a mapping."""
+    for name, table in tables.items() if isinstance(tables, dict) else ():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: {address('plugins', name)}: must be a table, [{address('plugins', name)}]")
+
+
+def _check_routes(config: Config, path: Path) -> None:
+    if not config.route:
+        raise ConfigError(f"{path}: route: at least one [[route]] is needed")
+    paths = [route.path for route in config.route]
+    for number, route in enumerate(config.route):
+        where = f"{path}: route[{number}]"
+        if not _route_path.fullmatch(route.path) or "?" in route.path or "#" in route.path:
+            raise ConfigError(f"{where}.path: {route.path!r} must begin with /, and end before any ? or #; no spaces")
+        if route.path in paths[:number]:
+            raise ConfigError(f"{where}.path: {route.path!r} stands twice: remove one of the two routes")
+        _check_names(route.plugins or (), config.plugins, f"{where}.plugins")
+
+
+def _check_names(names: tuple[str, ...], known: Iterable[str], where: str) -> None:
+    for number, name in enumerate(names):
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise ConfigError(f"{where}: there is no table [{address('plugins', name)}]{hint}")
+        if name in names[:number]:
+            raise ConfigError(f"{where}: {name!r} stands twice: remove one")

@@ -1,0 +1,30 @@
+"""What plugins may ask of the daemon."""
+
+from typing import Any
+
+from zope.interface import implementer
+
+from audiohookd.interfaces import IDaemon, ISpool
+from audiohookd.runtime.workers import Workers
+
+
+@implementer(IDaemon)
+class Daemon:
+    """See :class:`IDaemon`. ``pools`` are the worker pools that plugins asked for, to be started and stopped."""
+
+    def __init__(self, reactor: Any, spool: ISpool) -> None:
+        self.reactor = reactor
+        self.spool = spool
+        self.pools: list[Workers] = []
+
+    def workers(self, name: str, threads: int, waiting: int) -> Workers:
+        """See :class:`IDaemon`.
+
+        :raises ValueError: there is a pool of this name.
+        """
+        # The prefix keeps it apart from the daemon's own services and threads.
+        pool = Workers(self.reactor, f"plugin-{name}", threads, waiting)
+        if pool.name in [other.name for other in self.pools]:
+            raise ValueError(f"there is a worker pool {name!r} already")
+        self.pools.append(pool)
+        return pool

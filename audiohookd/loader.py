@@ -1,0 +1,109 @@
+"""Finds, checks and builds the plugins that the configuration names. Nothing broken is skipped: start-up fails."""
+
+import re
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.application.service import IService
+from zope.interface.exceptions import Invalid
+from zope.interface.verify import verifyObject
+
+from audiohookd.config import Config, ConfigError, address, convert, did_you_mean
+from audiohookd.interfaces import IAdmission, IDaemon, IPlugin, IPluginFactory
+from audiohookd.server.dispatch import Watcher
+
+GROUP = "audiohookd.plugins"
+#: The keys that each plugin's table may have besides the plugin's own.
+COMMON_KEYS = ("use", "required")
+
+_dotted = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_one_attribute = re.compile(f"{_dotted}:{_dotted}")
+
+
+def load_plugins(config: Config, path: Path, daemon: IDaemon) -> dict[str, Watcher]:
+    """The plugins by name, in the order of the file.
+
+    :raises ConfigError: one line with file, key and the distribution at fault.
+    """
+    return {name: _load(name, dict(table), path, daemon) for name, table in config.plugins.items()}
+
+
+def _load(name: str, table: dict[str, Any], path: Path, daemon: IDaemon) -> Watcher:
+    where = address("plugins", name)
+    use = table.pop("use", None)
+    required = table.pop("required", False)
+    if not isinstance(required, bool):
+        raise ConfigError(f"{path}: {where}.required: must be true or false")
+    entry = _installed(name, f"{path}: {where}") if use is None else _one_file(name, use, f"{path}: {where}.use")
+    culprit = f"{path}: {where}: {_origin(entry)}"
+    factory = _import(entry, culprit)
+    _check_keys(table, factory.config_type, f"{path}: {where}")
+    options = convert(table, factory.config_type, path, where)
+    try:
+        plugin = factory(options, daemon)
+        _verify(plugin)
+    except Exception as fault:
+        raise ConfigError(f"{culprit}: {_describe(fault)}") from fault
+    return Watcher(name, plugin, required)
+
+
+def _installed(name: str, where: str) -> EntryPoint:
+    group = entry_points(group=GROUP)
+    found: Sequence[EntryPoint] = [entry for entry in group if entry.name == name]
+    if not found:
+        raise ConfigError(f"{where}: no plugin of this name is installed{did_you_mean(name, group.names)}")
+    if len(found) > 1:
+        origins = " and ".join(map(_origin, found))
+        raise ConfigError(f"{where}: {len(found)} plugins of this name: {origins}; uninstall all but one")
+    return found[0]
+
+
+def _one_file(name: str, use: object, where: str) -> EntryPoint:
+    if not isinstance(use, str) or not _one_attribute.fullmatch(use):
+        raise ConfigError(f"{where}: must be 'module:attribute'")
+    return EntryPoint(name, use, GROUP)
+
+
+def _import(entry: EntryPoint, culprit: str) -> Any:
+    try:
+        factory = entry.load()
+    except Exception as fault:
+        raise ConfigError(f"{culprit}: cannot be imported: {_describe(fault)}") from fault
+    if not IPluginFactory.providedBy(factory):
+        raise ConfigError(f"{culprit}: does not provide IPluginFactory")
+    config_type = getattr(factory, "config_type", None)
+    if not (isinstance(config_type, type) and issubclass(config_type, msgspec.Struct)):
+        raise ConfigError(f"{culprit}: its config_type must be a msgspec.Struct")
+    return factory
+
+
+def _check_keys(table: dict[str, Any], config_type: type[msgspec.Struct], where: str) -> None:
+    """An unknown key is a mistake, also where the plugin's author forgot to forbid it."""
+    known = [field.encode_name for field in msgspec.structs.fields(config_type)]
+    for key in table:
+        if key not in known:
+            hint = did_you_mean(key, [*known, *COMMON_KEYS])
+            raise ConfigError(f"{where}.{address(key)}: unknown key{hint}")
+
+
+def _verify(plugin: Any) -> None:
+    """All that it says it provides, for what is missing would only be missed during a call."""
+    verifyObject(IPlugin, plugin)
+    for optional in (IAdmission, IService):
+        if optional.providedBy(plugin):
+            verifyObject(optional, plugin)
+
+
+def _origin(entry: EntryPoint) -> str:
+    return f"{entry.value} of {entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+
+
+def _describe(fault: Exception) -> str:
+    """For the user; zope names the object by its address in memory."""
+    text = str(fault)
+    if isinstance(fault, Invalid):
+        return text[max(0, text.find("has failed to implement")) :]
+    return f"{type(fault).__name__}: {text}" if text else type(fault).__name__

@@ -1,0 +1,46 @@
+"""What happened how often, since the start: plain numbers, for logs and for whoever asks."""
+
+from collections import Counter
+from typing import Final
+
+#: Every name there is. A label is a plugin's name or one of a few fixed words, never an id: ids would grow for ever.
+CATALOGUE: Final = {
+    "connections": "WebSocket upgrades accepted",
+    "refusals": "upgrades or sessions refused, by reason",
+    "sessions": "sessions opened",
+    "probes": "connection probes answered",
+    "endings": "sessions ended, by reason",
+    "faults": "sessions in which the client broke the protocol",
+    "tolerated": "oddities of clients that do no harm, by kind",
+    "peer_errors": "error messages of clients",
+    "plugin_failures": "failures of plugins, by plugin",
+    "overflow_samples": "samples that a plugin was too slow for, by plugin",
+    "late_admissions": "sessions opened without waiting any longer for plugins",
+    "clogged": "connections dropped because the client did not read",
+}
+
+
+class Counters:
+    """Counts by name and label. For the reactor thread alone."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def count(self, name: str, label: str = "", amount: int = 1) -> int:
+        """Adds ``amount``; returns what was there before.
+
+        :raises KeyError: a name that is not in :data:`CATALOGUE`.
+        """
+        if name not in CATALOGUE:
+            raise KeyError(name)
+        before = self._counts[name, label]
+        self._counts[name, label] = before + amount
+        return before
+
+    def value(self, name: str, label: str = "") -> int:
+        """The count so far."""
+        return self._counts[name, label]
+
+    def items(self) -> list[tuple[str, str, int]]:
+        """All of them: name, label, count; sorted."""
+        return sorted((name, label, count) for (name, label), count in self._counts.items())

@@ -1,0 +1,335 @@
+"""Drives one session: what comes from the wire goes in, what comes out goes to the wire and to the plugins.
+
+After every call into the session, always in this order: 1 write what is to be sent, 2 deliver what happened,
+3 re-arm the timer. Never re-entered: a plugin that acts while it is being told something only adds to the queue.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from audiohookd.observe.counters import Counters
+from audiohookd.protocol import events
+from audiohookd.protocol.messages import DisconnectReason
+from audiohookd.protocol.session import Session
+from audiohookd.protocol.timers import Timers
+from audiohookd.server.admission import Opening, admissions, ask
+from audiohookd.server.dispatch import Fanout, Watcher
+from audiohookd.server.live import LiveSession, SessionLogger
+from audiohookd.server.registry import Registry
+from audiohookd.server.upgrade import Upgrade
+
+#: Seconds after the end of a session in which its plugins may finish what they have; then ``closed`` comes at once,
+#: and as much again for what they do in it.
+FINISH_TIME = 30.0
+#: Messages kept for observers until there are any: an ``open`` and some early pings.
+EARLY_LIMIT = 32
+#: Reasons a client may give; any other is counted as ``other``, for labels must be few.
+_REASONS = frozenset({"end", "error", "disconnect", "reconnect", events.CONNECTION_LOST})
+
+
+class Wire(Protocol):
+    """The WebSocket below."""
+
+    def send(self, message: bytes) -> None:
+        """Sends a text message. Harmless when the connection is gone."""
+
+    def close(self) -> None:
+        """Ends the WebSocket with code 1000."""
+
+    def abort(self) -> None:
+        """Drops the connection."""
+
+
+class Shared(Struct, frozen=True):
+    """What all connections share."""
+
+    clock: IReactorTime
+    timers: Timers
+    registry: Registry
+    counters: Counters
+    #: Path -> the plugins on it, in the order of delivery.
+    routes: Mapping[str, Sequence[Watcher]]
+
+
+class Connection:
+    """One WebSocket whose upgrade was accepted.
+
+    :param authentic: False when the request was not; then it is told so in the session, and nothing else.
+    """
+
+    def __init__(self, shared: Shared, upgrade: Upgrade, wire: Wire, authentic: bool = True) -> None:
+        self._shared = shared
+        self._upgrade = upgrade
+        self._wire = wire
+        self._log = SessionLogger(upgrade)
+        self._session = Session(upgrade.session_id, upgrade.organization_id, shared.timers, shared.clock.seconds)
+        self._fanout: Fanout | None = None
+        self._opening: Opening | None = None
+        self._early: list[tuple[bool, bytes, float]] = []
+        self._early_limit = EARLY_LIMIT if authentic else 0  # strangers get none of our memory
+        self._timer: IDelayedCall | None = None
+        self._admission_timer: IDelayedCall | None = None
+        self._patience: IDelayedCall | None = None
+        self._pumping = False
+        self._is_open = False
+        self._is_lost = False
+        self._is_watched = False
+        self._tolerated: set[str] = set()
+        #: Fires when the connection is gone and its plugins are done.
+        self.finished: Deferred[None] = Deferred()
+        shared.registry.add(self)
+        shared.counters.count("connections")
+        if not authentic:
+            self._session.disconnect("unauthorized")
+        self._pump()
+
+    # ---- from the wire ---------------------------------------------------------------------------
+
+    def text(self, data: bytes) -> None:
+        """A text message."""
+        self._session.receive_text(data)
+        self._pump()
+
+    def audio(self, data: bytes) -> None:
+        """A binary message."""
+        if self._session.receive_audio(data):
+            self._pumping = True
+            self._fanout.audio(data)  # type: ignore[union-attr]  # audio is welcome in open sessions only
+            self._pumping = False
+        if self._session.has_news:
+            self._pump()
+
+    def lost(self) -> None:
+        """There is no connection any more. Harmless when called again."""
+        if not self._is_lost:
+            self._is_lost = True
+            self._session.connection_lost()
+            self._pump()
+
+    # ---- from the daemon -------------------------------------------------------------------------
+
+    def shut_down(self) -> None:
+        """The daemon ends: ask the client to close."""
+        self._session.disconnect("error", "server is shutting down")
+        self._pump()
+
+    def fail(self) -> None:
+        """Something on our side broke: end this session, and no other."""
+        self._pumping = False
+        self._session.disconnect("error", "internal error")
+        self._pump()
+
+    def abort(self) -> None:
+        """The daemon ends now."""
+        self._wire.abort()
+        self.lost()
+        if self._fanout is not None:
+            self._fanout.hurry()
+
+    # ---- the three steps -------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        if self._pumping:
+            return
+        self._pumping = True
+        while self._session.has_news:
+            self._attempt(self._step)
+        self._pumping = False
+        self._arm()
+        if self._is_lost:
+            self._finish()
+        elif self._session.finished:
+            self._wire.close()
+
+    def _step(self) -> None:
+        for message in self._session.take_outgoing():
+            self._wire.send(message)
+        event = self._session.next_event()
+        if event is not None:
+            self._deliver(event)
+
+    def _attempt(self, act: Callable[[], None]) -> None:
+        """What breaks on our side ends this session, and no other; least of all does it stop the pump."""
+        try:
+            act()
+        except Exception:
+            self._log.failure("internal error")
+            self._session.disconnect("error", "internal error")
+
+    def _arm(self) -> None:
+        """One timer per connection. One that rings too early costs less than one that is moved at every message."""
+        deadline = self._session.next_deadline()
+        if self._timer is not None:
+            if deadline is not None and self._timer.getTime() <= deadline:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            delay = max(0.0, deadline - self._shared.clock.seconds())
+            self._timer = self._shared.clock.callLater(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._session.tick()
+        self._pump()
+
+    # ---- what happened ---------------------------------------------------------------------------
+
+    def _deliver(self, event: events.Event) -> None:
+        match event:
+            case events.Message():
+                self._message(event)
+            case events.OpenRequested():
+                self._open(event)
+            case events.Opened():
+                self._opened()
+            case events.Closing(reason):
+                self._closing(reason)
+            case events.Ended(reason):
+                self._ended(reason)
+            case events.Fault(detail):
+                self._shared.counters.count("faults")
+                self._log.warn("disconnected, the client broke the protocol: {detail}", detail=detail)
+            case events.Tolerated(what):
+                self._tolerate(what)
+            case events.PeerError(code, message, _):
+                self._shared.counters.count("peer_errors")
+                self._log.warn("the client says: error {code} {message!r}", code=code, message=message[:200])
+            case _ if self._fanout is not None:
+                self._fanout.deliver(event)
+
+    def _message(self, event: events.Message) -> None:
+        message = (event.outgoing, event.data, self._shared.clock.seconds())
+        if self._fanout is not None and self._is_open:
+            self._fanout.message(*message)
+        elif len(self._early) < self._early_limit:
+            self._early.append(message)
+
+    def _tolerate(self, what: str) -> None:
+        self._shared.counters.count("tolerated", what)
+        if what not in self._tolerated:
+            self._tolerated.add(what)
+            self._log.info("odd, but harmless: {what}", what=what)
+
+    def _open(self, asked: events.OpenRequested) -> None:
+        is_probe = asked.request.is_probe
+        refusal = None if is_probe else self._shared.registry.admit(self)
+        if refusal is not None:
+            self._refuse("error", refusal)
+            return
+        if is_probe:
+            self._log.info("connection probe")
+        watchers = () if is_probe else self._shared.routes[self._upgrade.path]
+        live = LiveSession(self._session, self._upgrade, asked.request, self._shared.clock, self._pump)
+        self._fanout = Fanout(live, watchers, self._shared.counters, self._required_failed)
+        self._shared.counters.count("probes" if is_probe else "sessions")
+        self._ask(Opening(live, asked), watchers)
+
+    def _ask(self, opening: Opening, watchers: Sequence[Watcher]) -> None:
+        """Asks the plugins, and answers when they have answered, or when their time is over."""
+        self._opening = opening
+        asking = Deferred.fromCoroutine(ask(opening, admissions(watchers), self._admission_failed))
+        asking.addCallback(self._answer)
+        if not opening.over:
+            timeout = self._shared.timers.admission_timeout
+            self._admission_timer = self._shared.clock.callLater(timeout, self._answer_late)
+
+    def _answer_late(self) -> None:
+        self._shared.counters.count("late_admissions")
+        self._log.warn("opened without waiting any longer for plugins")
+        self._answer()
+
+    def _answer(self, _: object = None) -> None:
+        opening = self._stop_asking()
+        if opening is not None:
+            self._attempt(partial(self._accept, opening))
+            self._pump()
+
+    def _stop_asking(self) -> Opening | None:
+        """Whatever plugins still have to say about the opening comes too late."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.over = True
+            _cancel(self._admission_timer)
+        return opening
+
+    def _accept(self, opening: Opening) -> None:
+        media = opening.decide()
+        terms = opening.terms
+        if terms.refusal is not None:
+            self._refuse(*terms.refusal)
+            return
+        self._session.accept(
+            media,
+            start_paused=terms.start_paused,
+            discard_to=terms.discard_to,
+            supported_languages=terms.supported_languages if opening.supported_languages_wanted else None,
+        )
+
+    def _refuse(self, reason: DisconnectReason, info: str) -> None:
+        self._shared.counters.count("refusals", reason)
+        self._log.warn("session refused: {info}", info=info)
+        self._session.disconnect(reason, info)
+        self._pump()
+
+    def _opened(self) -> None:
+        if self._fanout is not None:
+            self._is_open = self._is_watched = True
+            self._fanout.open()
+            for message in self._early:
+                self._fanout.message(*message)
+            self._early.clear()
+
+    def _closing(self, reason: str) -> None:
+        if self._fanout is not None:
+            self._fanout.closing(reason).addCallback(self._said_last_word)
+
+    def _said_last_word(self, _: object) -> None:
+        self._session.finish()
+        self._pump()
+
+    def _ended(self, reason: str) -> None:
+        self._shared.counters.count("endings", reason if reason in _REASONS else "other")
+        self._stop_asking()
+        self._early.clear()
+        if self._fanout is None or not self._is_open:
+            return
+        self._log.info("ended: {reason}, position {position}", reason=reason, position=self._session.position)
+        self._fanout.end(reason).addCallback(self._watched_no_more)
+        if self._is_watched:
+            self._patience = self._shared.clock.callLater(FINISH_TIME, self._hurry, self._fanout)
+
+    def _hurry(self, fanout: Fanout) -> None:
+        # A plugin that hangs for ever must not keep a session's place for ever.
+        self._patience = self._shared.clock.callLater(FINISH_TIME, fanout.abandon)
+        fanout.hurry()
+
+    def _watched_no_more(self, _: object) -> None:
+        _cancel(self._patience)
+        self._is_watched = False
+        self._fanout = None
+        self._pump()
+
+    def _finish(self) -> None:
+        if not self._is_watched and not self.finished.called:
+            self.finished.callback(None)
+
+    def _admission_failed(self, watcher: Watcher) -> None:
+        if self._fanout is not None:
+            self._fanout.report(watcher, Failure())
+
+    def _required_failed(self, plugin: str) -> None:
+        self._log.error("the session cannot go on without plugin {plugin}", plugin=plugin)
+        self._session.disconnect("error", "a required service failed")
+        self._pump()
+
+
+def _cancel(timer: IDelayedCall | None) -> None:
+    if timer is not None and timer.active():
+        timer.cancel()

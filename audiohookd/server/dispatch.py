@@ -1,0 +1,142 @@
+"""What happens in a session, to everyone who watches it.
+
+Each observer has a mailbox of its own: one that is slow, or fails, harms nobody else's view.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
+
+from audiohookd.interfaces import IPlugin, ISession, ISessionObserver
+from audiohookd.observe.counters import Counters
+from audiohookd.protocol import events
+from audiohookd.server.mailbox import Mailbox
+
+
+class Watcher(Struct, frozen=True):
+    """A plugin on a route."""
+
+    name: str
+    plugin: IPlugin
+    required: bool = False
+
+
+class Fanout:
+    """Delivers one session's events and audio to its observers.
+
+    :param watchers: in the order of delivery.
+    :param give_up: called with a plugin's name when a required one failed.
+    """
+
+    def __init__(
+        self,
+        session: ISession,
+        watchers: Sequence[Watcher],
+        counters: Counters,
+        give_up: Callable[[str], None],
+    ) -> None:
+        self._session = session
+        self._watchers = watchers
+        self._counters = counters
+        self._give_up = give_up
+        self._mailboxes: list[Mailbox] = []
+        self._sinks: list[Mailbox] = []
+        self._slow: set[str] = set()
+
+    def open(self) -> None:
+        """The session is open: ask the plugins for their observers."""
+        for watcher in self._watchers:
+            self._ask(watcher)
+        self._sinks = [mailbox for mailbox in self._mailboxes if mailbox.takes_audio]
+        self._call("opened")
+
+    def audio(self, frame: bytes) -> None:
+        """Audio for the sinks, the same bytes for all of them."""
+        for mailbox in self._sinks:
+            mailbox.audio(frame)
+
+    def message(self, outgoing: bool, data: bytes, at: float) -> None:
+        """A protocol message crossed the wire at ``at`` (seconds since the epoch)."""
+        self._call("message", outgoing, data, at)
+
+    def deliver(self, event: events.Event) -> None:
+        """Any other event that observers know."""
+        match event:
+            case events.Gap():
+                for mailbox in self._sinks:
+                    mailbox.call("gap", event)
+            case events.Paused():
+                self._call("paused")
+            case events.Resumed():
+                self._call("resumed")
+            case events.LanguageChanged(language):
+                self._session.language = language
+                self._call("language_changed", language)
+            case events.RoundTrip(nanoseconds):
+                self._call("round_trip", nanoseconds)
+            case events.Dtmf(digit):
+                self._call("dtmf", digit)
+            case events.Playback(started):
+                self._call("playback", started)
+
+    def closing(self, reason: str) -> "Deferred[Any]":
+        """The client closes. Fires when all observers have said their last word."""
+        self._call("closing", reason)
+        return DeferredList([mailbox.drained() for mailbox in self._mailboxes])
+
+    def end(self, reason: str) -> "Deferred[Any]":
+        """The session is over. Fires when all observers are done with ``closed``."""
+        for mailbox in self._mailboxes:
+            mailbox.end(reason)
+        return DeferredList([mailbox.finished for mailbox in self._mailboxes]).addCallback(self._let_go)
+
+    def hurry(self) -> None:
+        """Wait for nobody any more: whoever has not got its ``closed`` gets it now. After ``end``."""
+        for mailbox in self._mailboxes:
+            mailbox.hurry()
+
+    def abandon(self) -> None:
+        """Do not even wait for who has got its ``closed``: it counts as failed. After ``hurry``."""
+        for mailbox in self._mailboxes:
+            mailbox.abandon()
+
+    def _let_go(self, _: object) -> None:
+        """Observers hold the session, and the session may hold us: what a call used shall not wait for the gc."""
+        self._mailboxes, self._sinks = [], []
+
+    def _call(self, method: str, *arguments: Any) -> None:
+        for mailbox in self._mailboxes:
+            mailbox.call(method, *arguments)
+
+    def _ask(self, watcher: Watcher) -> None:
+        def failed(failure: Failure) -> None:
+            self.report(watcher, failure)
+
+        def lost(samples: int) -> None:
+            self._lose(watcher, samples)
+
+        try:
+            observer = watcher.plugin.observe(self._session)
+            if observer is None:
+                return
+            if not ISessionObserver.providedBy(observer):
+                raise TypeError(f"{observer!r} does not provide ISessionObserver")
+            self._mailboxes.append(Mailbox(observer, self._session, failed, lost))
+        except Exception:
+            failed(Failure())
+
+    def report(self, watcher: Watcher, failure: Failure) -> None:
+        """A plugin failed: count it, say so, and end the session if it must not run without that plugin."""
+        self._counters.count("plugin_failures", watcher.name)
+        self._session.log.failure("plugin {plugin} failed", failure, plugin=watcher.name)
+        if watcher.required:
+            self._give_up(watcher.name)
+
+    def _lose(self, watcher: Watcher, samples: int) -> None:
+        self._counters.count("overflow_samples", watcher.name, samples)
+        if watcher.name not in self._slow:
+            self._slow.add(watcher.name)
+            self._session.log.warn("plugin {plugin} is too slow: audio becomes gaps", plugin=watcher.name)

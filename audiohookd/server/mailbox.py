@@ -1,0 +1,235 @@
+"""One ordered, bounded queue between a session and one of its observers.
+
+While the observer is idle a call goes straight through: at 50 frames a second and call, a queue that is only passed
+through would be the daemon's main work. Once a method returned a Deferred, later calls wait in order.
+"""
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from audiohookd.interfaces import IAudioSink, ISession
+from audiohookd.protocol.events import Gap, GapCause
+
+#: Bytes of audio that may wait: 16 s of two channels in PCMU. Beyond, the newest audio becomes a gap.
+AUDIO_LIMIT = 262_144
+#: Calls other than audio that may wait. Beyond, the observer has lost track and is cut off.
+CALL_LIMIT = 1_000
+#: Bytes of messages that may wait. A thousand of the largest would be 64 MB.
+MESSAGE_LIMIT = 1_048_576
+
+
+class MailboxFull(Exception):
+    """An observer let more calls pile up than can be kept."""
+
+
+class NeverDone(Exception):
+    """An observer did not come to an end with its ``closed``."""
+
+
+class Mailbox:
+    """Delivers to ``observer``, in order, never more than one call at a time.
+
+    Not to be called from within ``audio``: its caller sees to that, at less cost.
+
+    :param failed: called with each failure of the observer. After the first one it is cut off: it gets nothing more
+        but its ``closed``.
+    :param lost: called with the samples of each frame that had to become part of a gap.
+    """
+
+    def __init__(
+        self,
+        observer: Any,
+        session: ISession,
+        failed: Callable[[Failure], None],
+        lost: Callable[[int], None],
+    ) -> None:
+        self._observer = observer
+        self._session = session
+        self._failed = failed
+        self._lost = lost
+        self.takes_audio = IAudioSink.providedBy(observer)
+        self._sink = observer.audio if self.takes_audio else None
+        self._waiting: deque[tuple[str, tuple[Any, ...]]] = deque()
+        self._waiting_audio = 0  # bytes
+        self._waiting_frames = 0
+        self._waiting_messages = 0  # bytes
+        self._pending: Deferred[Any] | None = None  # what the observer is busy with
+        self._working = False
+        self._alive = True
+        self._reason: str | None = None  # once the session has ended
+        self._closed = False
+        self._straight = True  # audio need not wait: one test per frame
+        self._drained: Deferred[None] | None = None
+        #: Fires when ``closed`` was delivered and the observer is done with it.
+        self.finished: Deferred[None] = Deferred()
+
+    def audio(self, frame: bytes) -> None:
+        """A frame of audio; only for observers that take it."""
+        if not self._straight:
+            self._keep_audio(frame)
+            return
+        try:
+            result = self._sink(frame)  # type: ignore[misc]  # only called when takes_audio
+        except Exception:
+            self._cut_off(Failure())
+            return
+        if result is not None:
+            self._await(result)
+
+    def call(self, method: str, *arguments: Any) -> None:
+        """Any other call."""
+        if not self._alive or self._reason is not None:
+            return
+        calls = len(self._waiting) - self._waiting_frames
+        if calls >= CALL_LIMIT or self._waiting_messages > MESSAGE_LIMIT:
+            self._cut_off(Failure(MailboxFull(f"{calls} calls wait, {self._waiting_messages} bytes of messages")))
+            return
+        self._waiting_messages += _message_bytes(method, arguments)
+        self._waiting.append((method, arguments))
+        self._work()
+
+    def drained(self) -> "Deferred[None]":
+        """Fires once when nothing waits and the observer is idle, or cut off."""
+        drained: Deferred[None] = Deferred()
+        self._drained = drained
+        self._work()
+        return drained
+
+    def end(self, reason: str) -> None:
+        """Delivers what waits and then ``closed``; takes nothing any more."""
+        if self._reason is None:
+            self._reason = reason
+            self._straight = False
+            self._work()
+
+    def hurry(self) -> None:
+        """Too late for what waits: deliver ``closed`` at once, if it was not. Harmless before ``end``."""
+        if self._reason is not None:
+            self._forget()
+            self._pending = None
+            self._work()
+
+    def abandon(self) -> None:
+        """Do not even wait for ``closed``. After ``hurry``."""
+        if self._closed and not self.finished.called:
+            self._failed(Failure(NeverDone("closed")))
+            self._finish()
+
+    # ---- delivery --------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        if self._working:
+            return
+        self._working = True
+        while self._waiting and self._pending is None:
+            method, arguments = self._waiting.popleft()
+            if method == "audio":
+                self._waiting_audio -= len(arguments[0])
+                self._waiting_frames -= 1
+            else:
+                self._waiting_messages -= _message_bytes(method, arguments)
+            self._deliver(method, arguments)
+        self._working = False
+        if self._pending is None:
+            self._when_idle()
+
+    def _when_idle(self) -> None:
+        self._straight = self._alive and self._reason is None
+        self._tell_drained()
+        if self._reason is not None and not self._closed:
+            self._close(self._reason)
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+    def _deliver(self, method: str, arguments: tuple[Any, ...]) -> None:
+        try:
+            result = getattr(self._observer, method)(*arguments)
+        except Exception:
+            self._cut_off(Failure())
+            return
+        if result is not None:
+            self._await(result)
+
+    def _await(self, result: Any) -> None:
+        pending = _deferred(result)
+        if pending is not None:
+            self._straight = False
+            self._pending = pending
+            pending.addErrback(self._cut_off)
+            pending.addCallback(self._done, pending)
+
+    def _done(self, _: Any, result: "Deferred[Any]") -> None:
+        if self._pending is result:  # and not given up meanwhile
+            self._pending = None
+            self._work()
+
+    def _close(self, reason: str) -> None:
+        self._closed = True
+        try:
+            last = _deferred(self._observer.closed(reason))
+        except Exception:
+            self._failed(Failure())
+            last = None
+        if last is None:
+            self._finish()
+        else:
+            last.addErrback(self._failed)
+            last.addCallback(self._finish)
+
+    def _finish(self, _: object = None) -> None:
+        if not self.finished.called:  # else abandoned meanwhile
+            self.finished.callback(None)
+
+    # ---- bounds ----------------------------------------------------------------------------------
+
+    def _keep_audio(self, frame: bytes) -> None:
+        if not self._alive or self._reason is not None:
+            return
+        if self._waiting_audio + len(frame) <= AUDIO_LIMIT and self._waiting_frames < CALL_LIMIT:
+            self._waiting_audio += len(frame)
+            self._waiting_frames += 1
+            self._waiting.append(("audio", (frame,)))
+            return
+        samples = len(frame) // self._session.media.frame_bytes
+        self._widen_gap(samples)
+        self._lost(samples)
+
+    def _widen_gap(self, samples: int) -> None:
+        """The frame that found no room becomes part of the gap at the end of the queue."""
+        start = self._session.position - samples
+        if self._waiting and self._waiting[-1][0] == "gap":
+            before: Gap = self._waiting[-1][1][0]
+            if before.cause is GapCause.OVERFLOW:
+                self._waiting.pop()
+                start, samples = before.start, before.samples + samples
+        self._waiting.append(("gap", (Gap(start, samples, GapCause.OVERFLOW),)))
+
+    def _cut_off(self, failure: Failure) -> None:
+        """Nothing more but ``closed``, and that not before the observer is done with what it is busy with."""
+        self._alive = self._straight = False
+        self._forget()
+        self._failed(failure)
+        self._tell_drained()
+        self._work()
+
+    def _forget(self) -> None:
+        self._waiting.clear()
+        self._waiting_audio = self._waiting_frames = self._waiting_messages = 0
+
+
+def _message_bytes(method: str, arguments: tuple[Any, ...]) -> int:
+    return len(arguments[1]) if method == "message" else 0
+
+
+def _deferred(result: Any) -> Deferred[Any] | None:
+    """What to wait for, if there is anything to wait for."""
+    if isinstance(result, Coroutine):
+        return Deferred.fromCoroutine(result)
+    return result if isinstance(result, Deferred) else None

@@ -1,0 +1,123 @@
+"""The live sessions: how many there may be, and how they end when the daemon does."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+
+class Live(Protocol):
+    """What the registry knows of a connection."""
+
+    #: Fires when the connection is gone and its plugins are done.
+    finished: "Deferred[None]"
+
+    def shut_down(self) -> None:
+        """Ask the client to end the session."""
+
+    def abort(self) -> None:
+        """End it now, without asking anybody."""
+
+
+class Registry(Service):
+    """Keeps the connections. Stopping it means: take no new session, and let the calls finish.
+
+    :param drain_timeout: seconds that calls may go on after the stop.
+    :param grace: seconds for each of the two steps after that: the clients' goodbye, the plugins' last work.
+    """
+
+    name = "sessions"
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, max_sessions: int, drain_timeout: float, grace: float = 10.0) -> None:
+        self._clock = clock
+        self._max_sessions = max_sessions
+        self._drain_timeout = drain_timeout
+        self._grace = grace
+        #: Seconds that the stop may take, for whoever waits for it.
+        self.stop_limit = drain_timeout + 2 * grace
+        self._connections: set[Live] = set()
+        self._admitted: set[Live] = set()
+        self._emptied: Deferred[None] | None = None
+        self._awaited: set[Live] = set()
+        self.draining = False
+
+    def __len__(self) -> int:
+        return len(self._admitted)
+
+    def __iter__(self) -> Iterator[Live]:
+        return iter(self._connections)
+
+    @property
+    def full(self) -> bool:
+        """One more session would be too many."""
+        return len(self._admitted) >= self._max_sessions
+
+    def add(self, connection: Live) -> None:
+        """A WebSocket was opened."""
+        self._connections.add(connection)
+        connection.finished.addCallback(self._remove, connection)
+
+    def admit(self, connection: Live) -> str | None:
+        """May this connection have a session? None for yes, otherwise why not.
+
+        The answer to no is ``disconnect error``, which Genesys Cloud retries; it does not retry a failed upgrade.
+        """
+        if self.draining:
+            return "server is shutting down"
+        if self.full:
+            return "too many sessions"
+        self._admitted.add(connection)
+        return None
+
+    def stopService(self) -> "Deferred[None]":
+        """Fires when all connections are gone."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._drain())
+
+    def start_draining(self) -> None:
+        """From now on new sessions are refused; those that live go on."""
+        self.draining = True
+
+    async def _drain(self) -> None:
+        self.start_draining()
+        if self._admitted:
+            self._log.info(
+                "waiting up to {timeout} s for {count} calls to end",
+                timeout=self._drain_timeout,
+                count=len(self._admitted),
+            )
+            await self._wait_until_empty(self._admitted, self._drain_timeout)
+        for connection in list(self._connections):
+            connection.shut_down()
+        await self._wait_until_empty(self._connections, self._grace)
+        for connection in list(self._connections):
+            connection.abort()
+        await self._wait_until_empty(self._connections, self._grace)
+        if self._connections:
+            self._log.warn("{count} sessions were not finished by their plugins", count=len(self._connections))
+
+    async def _wait_until_empty(self, connections: set[Live], timeout: float) -> None:
+        if not connections:
+            return
+        emptied: Deferred[None] = Deferred()
+        self._emptied = emptied
+        self._awaited = connections
+        timer = self._clock.callLater(timeout, self._give_up)
+        await emptied
+        if timer.active():
+            timer.cancel()
+
+    def _give_up(self) -> None:
+        if self._emptied is not None:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+    def _remove(self, _: Any, connection: Live) -> None:
+        self._connections.discard(connection)
+        self._admitted.discard(connection)
+        if self._emptied is not None and not self._awaited:
+            self._give_up()

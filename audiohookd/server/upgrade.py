@@ -1,0 +1,69 @@
+"""What the upgrade request says about a session (protocol section 1.2)."""
+
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from audiohookd.protocol.messages import UUID_PATTERN
+
+_uuid = re.compile(UUID_PATTERN)
+
+#: Headers that may be shown and kept. A list of what is safe, for nobody knows what is not.
+_SHOWN = frozenset(
+    {
+        "host",
+        "user-agent",
+        "audiohook-organization-id",
+        "audiohook-session-id",
+        "audiohook-correlation-id",
+        "audiohook-retry-attempt",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+    }
+)
+
+
+class BadUpgrade(Exception):
+    """The request is not one of AudioHook. The peer learns no more than that."""
+
+
+class Upgrade(Struct, frozen=True):
+    """A request to open a session, not authenticated yet.
+
+    ``headers`` are all of them, names in lower case: they hold secrets and go nowhere but to the authenticator.
+    """
+
+    target: str
+    headers: Mapping[str, str]
+    peer: str
+    session_id: str
+    organization_id: str
+    correlation_id: str
+
+    def __repr__(self) -> str:
+        return f"Upgrade(session_id={self.session_id!r}, peer={self.peer!r})"
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    def shown(self) -> dict[str, object]:
+        """What plugins and sidecars may see: ``uri``, ``peer``, and ``headers`` without secrets."""
+        headers = {name: value for name, value in self.headers.items() if name in _SHOWN}
+        return {"uri": self.target, "peer": self.peer, "headers": headers}
+
+
+def read_upgrade(target: str, headers: Mapping[str, str], peer: str) -> Upgrade:
+    """The request as a session's identity.
+
+    :raises BadUpgrade: an identifier is missing, or is no UUID.
+    """
+    ids = []
+    for what in ("session", "organization", "correlation"):
+        value = headers.get(f"audiohook-{what}-id", "").strip()
+        if not _uuid.match(value):
+            raise BadUpgrade(f"audiohook-{what}-id")
+        ids.append(value)
+    return Upgrade(target, headers, peer, *ids)

@@ -1,0 +1,237 @@
+"""The only place that knows Autobahn's server classes.
+
+Its defaults are open ones, so each option that matters is set here: no status page (it redirects to wherever a query
+says), limits on messages (there are none), violations answered with a close frame (TCP is dropped), no compression
+(a context per connection, and mu-law does not deflate).
+"""
+
+from typing import Any, Literal
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from audiohookd.auth.authenticator import Authenticator
+from audiohookd.auth.request import UpgradeRequest
+from audiohookd.protocol.codec import MAX_RECEIVED
+from audiohookd.server.connection import Connection, Shared
+from audiohookd.server.head import Head, HeadGuard
+from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
+
+#: Seconds that each refusal takes in total, so that its time tells nothing about its reason.
+REFUSAL_TIME = 0.5
+#: Bytes that may wait for a client that does not read; with more, it is dropped. 64 KiB more wait in the transport.
+UNREAD_LIMIT = 1_048_576
+
+
+class Door(Struct, frozen=True):
+    """Who is let in, and how the others are told."""
+
+    authenticator: Authenticator
+    #: ``http``: status 401 instead of the upgrade. ``disconnect``: upgrade, then ``disconnect unauthorized``.
+    failure: Literal["http", "disconnect"] = "http"
+
+
+@implementer(IPushProducer)
+class _Outbox:
+    """Counts what is sent while the transport's buffer is full."""
+
+    def __init__(self) -> None:
+        self._clogged = False
+        self._waiting = 0
+
+    def is_too_much(self, size: int) -> bool:
+        """``size`` bytes more are to be sent: would that be beyond the limit?"""
+        if self._clogged:
+            self._waiting += size
+        return self._waiting > UNREAD_LIMIT
+
+    def pauseProducing(self) -> None:
+        """The transport holds more than it likes."""
+        self._clogged = True
+
+    def resumeProducing(self) -> None:
+        """The transport has sent everything."""
+        self._clogged = False
+        self._waiting = 0
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+
+
+class AudioHookServerProtocol(WebSocketServerProtocol):
+    """One connection: guards its request head, asks the authenticator, and passes messages to a Connection."""
+
+    factory: "AudioHookServerFactory"
+    _log = Logger()  # `log` is Autobahn's
+
+    def connectionMade(self) -> None:
+        """A TCP connection."""
+        self._guard: HeadGuard | None = HeadGuard()
+        self._connection: Connection | None = None
+        self._upgrade: Upgrade | None = None
+        self._authentic = True
+        self._outbox = _Outbox()
+        super().connectionMade()
+        self.transport.registerProducer(self._outbox, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Octets. Autobahn's own version formats log lines that nobody reads, at 2.6 µs a packet."""
+        if self._guard is not None:
+            self._look_at_head(self._guard, data)
+        elif self.state != self.STATE_CONNECTING:  # nobody may speak before our answer
+            self._dataReceived(data)
+
+    def _look_at_head(self, guard: HeadGuard, data: bytes) -> None:
+        head = guard.feed(data)
+        if head is Head.INCOMPLETE:
+            return
+        self._guard = None
+        if head is Head.GOOD:
+            self._dataReceived(guard.data)
+        else:
+            self.failHandshake(head.name.replace("_", " ").lower(), head.value)
+
+    def onConnect(self, request: Any) -> "Deferred[None] | None":
+        """A whole upgrade request. Its outcome must not carry an exception's text to the peer."""
+        try:
+            return self._judge(request)
+        except ConnectionDeny:
+            raise
+        except Exception:
+            self._log.failure("upgrade failed")
+            raise ConnectionDeny(500, "Internal Error") from None
+
+    def _judge(self, request: Any) -> "Deferred[None] | None":
+        now = self.factory.shared.clock.seconds()
+        try:
+            upgrade = read_upgrade(self.http_request_uri, request.headers, self.transport.getPeer().host)
+        except BadUpgrade:
+            raise ConnectionDeny(400, "Bad Request") from None
+        if upgrade.path not in self.factory.shared.routes:
+            raise ConnectionDeny(404, "Not Found")
+        self._upgrade = upgrade
+        verdict = self.factory.door.authenticator.authenticate(UpgradeRequest(upgrade.target, upgrade.headers), now)
+        if verdict.accepted:
+            return None
+        self.factory.shared.counters.count("refusals", str(verdict.reason))
+        self._log.warn(
+            "{peer} refused: {reason} (session {session})",
+            peer=upgrade.peer,
+            reason=str(verdict.reason),
+            session=upgrade.session_id,
+        )
+        return self._refuse(now)
+
+    def _refuse(self, since: float) -> "Deferred[None]":
+        refused: Deferred[None] = Deferred()
+        if self.factory.door.failure == "http":
+            refused.addCallback(_unauthorized)
+        else:
+            self._authentic = False
+        clock = self.factory.shared.clock
+        clock.callLater(max(0.0, since + REFUSAL_TIME - clock.seconds()), refused.callback, None)
+        return refused
+
+    def onOpen(self) -> None:
+        """The WebSocket is open."""
+        if self._upgrade is not None:
+            self._connection = Connection(self.factory.shared, self._upgrade, self, self._authentic)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """A whole message. An exception that escaped here would drop TCP without a word."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            if isBinary:
+                connection.audio(payload)
+            else:
+                connection.text(payload)
+        except Exception:
+            self._log.failure("a message could not be handled")
+            connection.fail()
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """The connection is gone. Autobahn leaves reference cycles behind: what is large goes now."""
+        connection, self._connection = self._connection, None
+        self._upgrade = self._guard = None
+        if connection is not None:
+            connection.lost()
+
+    # ---- Wire ------------------------------------------------------------------------------------
+
+    def send(self, message: bytes) -> None:
+        """See :class:`audiohookd.server.connection.Wire`."""
+        if self.state != self.STATE_OPEN:
+            return
+        if self._outbox.is_too_much(len(message)):
+            self.factory.shared.counters.count("clogged")
+            self.abort()
+        else:
+            self.sendMessage(message, isBinary=False)
+
+    def close(self) -> None:
+        """See :class:`audiohookd.server.connection.Wire`."""
+        if self.state == self.STATE_OPEN:
+            self.sendClose(1000)
+
+    def abort(self) -> None:
+        """See :class:`audiohookd.server.connection.Wire`."""
+        self.dropConnection(abort=True)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        # With a producer registered, Twisted waits for it for ever before it closes.
+        self.transport.unregisterProducer()
+        super()._closeConnection(abort)
+
+
+def _unauthorized(_: None) -> None:
+    raise ConnectionDeny(401, "Unauthorized")
+
+
+class AudioHookServerFactory(WebSocketServerFactory):
+    """Makes the protocols of one listening port.
+
+    :param handshake_timeout: seconds for TCP connect to the complete request head; Autobahn keeps it on the reactor.
+    :param max_connections: beyond, an upgrade is answered with 503.
+    """
+
+    protocol = AudioHookServerProtocol
+    noisy = False
+
+    def __init__(
+        self,
+        shared: Shared,
+        door: Door,
+        max_connections: int,
+        handshake_timeout: float = 5.0,
+        reactor: Any = None,
+    ) -> None:
+        super().__init__(None, server="", reactor=reactor)
+        self.shared = shared
+        self.door = door
+        self.setProtocolOptions(
+            versions=[13],
+            webStatus=False,
+            utf8validateIncoming=True,
+            requireMaskedClientFrames=True,
+            maskServerFrames=False,
+            applyMask=True,
+            # Twice what a session takes, so that one slightly too large is still answered with `disconnect`.
+            maxFramePayloadSize=2 * MAX_RECEIVED,
+            maxMessagePayloadSize=2 * MAX_RECEIVED,
+            failByDrop=False,
+            tcpNoDelay=True,
+            openHandshakeTimeout=handshake_timeout,
+            closeHandshakeTimeout=2.0,
+            autoPingInterval=0,
+            maxConnections=max_connections,
+            allowedOrigins=[],  # browsers are no clients here
+            allowNullOrigin=False,
+            trustXForwardedFor=0,
+        )

@@ -1,0 +1,165 @@
+"""``twistd audiohookd``: the options, and the whole service tree in one function. START READING HERE."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.python.usage import Options as UsageOptions
+
+from audiohookd import __version__
+from audiohookd.auth.authenticator import Authenticator
+from audiohookd.auth.keys import KeyFile
+from audiohookd.auth.replay import MemoryReplayStore, replay_window
+from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE
+from audiohookd.config import Config, ConfigError, address, load
+from audiohookd.daemon import Daemon
+from audiohookd.loader import load_plugins
+from audiohookd.observe.admin import admin_site
+from audiohookd.observe.counters import Counters
+from audiohookd.runtime.services import Listener, OrderedServices, StartError
+from audiohookd.runtime.systemd import Notifier, Readiness
+from audiohookd.runtime.workers import Workers
+from audiohookd.server.connection import Shared
+from audiohookd.server.dispatch import Watcher
+from audiohookd.server.registry import Registry
+from audiohookd.server.websocket import AudioHookServerFactory, Door
+from audiohookd.spool.spool import Spool
+
+#: sysexits.h, EX_CONFIG: systemd units can tell it from a crash.
+EX_CONFIG = 78
+#: Seconds that each service gets for its stop beyond what it allows itself.
+STOP_TIMEOUT = 60.0
+#: Shown to who wrote an endpoint that is none.
+EXAMPLE = "tcp:3000:interface=127.0.0.1"
+
+
+class Options(UsageOptions):
+    """The command line after ``twistd audiohookd``."""
+
+    synopsis = "[--config FILE]"
+    longdesc = "Receive the audio of Genesys Cloud calls (AudioHook)."
+    optParameters = [["config", "c", "/etc/audiohookd/audiohookd.toml", "The configuration file."]]  # noqa: RUF012
+
+    def opt_version(self) -> NoReturn:
+        """Print the version and exit."""
+        print(f"audiohookd {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Reads the configuration, before anything else happens."""
+        # twistd changes its directory later on.
+        path = Path(self["config"]).absolute()
+        try:
+            self["tree"] = load(path)
+        except ConfigError as fault:
+            _refuse(fault, EX_CONFIG)
+        self["config"] = path
+
+
+class Root(OrderedServices):
+    """The top of the tree: what keeps the daemon from starting becomes one line and a status that is not 0."""
+
+    def startService(self) -> None:
+        """Starts the daemon."""
+        try:
+            super().startService()
+        except StartError as fault:
+            _refuse(fault, 1)
+
+
+def makeService(options: Options) -> IService:
+    """What twistd calls."""
+    from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it, and twistd may have a wish
+
+    try:
+        return build(options["tree"], options["config"], reactor, os.environ)
+    except (ConfigError, StartError) as fault:
+        _refuse(fault, EX_CONFIG)
+
+
+def build(config: Config, path: Path, reactor: Any, environment: Mapping[str, str]) -> IService:
+    """The daemon, not started yet. Checks all that can be checked without opening a port.
+
+    Children are started from first to last and stopped from last to first. The listener is stopped after the
+    sessions are drained: who calls meanwhile is answered with ``disconnect error``, which Genesys Cloud retries,
+    while it does not retry a connection that is refused.
+
+    :raises ConfigError: something in the file, or in a file that it names, is wrong.
+    """
+    counters = Counters()
+    writing = Workers(reactor, "spool-writer", threads=1, waiting=8)
+    finishing = Workers(reactor, "spool-finisher", threads=2, waiting=config.listen.max_sessions + 64)
+    spool = Spool(reactor, config.spool.directory, config.spool.flush_interval, writing, finishing)
+    daemon = Daemon(reactor, spool)
+    watchers = load_plugins(config, path, daemon)
+    registry = Registry(reactor, config.listen.max_sessions, config.shutdown.drain_timeout)
+    readiness = Readiness(reactor, Notifier(environment))
+    shared = Shared(reactor, config.session, registry, counters, _routes(config, watchers))
+    door = Door(_authenticator(config, path), config.auth.failure)
+    # Half as many again may knock while all sessions are taken: they are told so in the session.
+    factory = AudioHookServerFactory(shared, door, config.listen.max_sessions * 3 // 2 + 64, reactor=reactor)
+    listening = _endpoint(reactor, config.listen.endpoint, f"{path}: listen.endpoint")
+    _prepare(spool, config, path)
+
+    root = Root(reactor, STOP_TIMEOUT)
+    children: list[IService] = [writing, finishing, spool, *daemon.pools]
+    children += _services(watchers)
+    if config.admin.endpoint:
+        asked = _endpoint(reactor, config.admin.endpoint, f"{path}: admin.endpoint")
+        site = admin_site(reactor, lambda: readiness.ready)
+        children.append(Listener("admin", asked, config.admin.endpoint, site))
+    children.append(Listener("listener", listening, config.listen.endpoint, factory))
+    children += [registry, readiness]
+    for child in children:
+        child.setServiceParent(root)
+    return root
+
+
+def _routes(config: Config, watchers: Mapping[str, Watcher]) -> dict[str, tuple[Watcher, ...]]:
+    return {route.path: tuple(watchers[name] for name in config.plugins_of(route)) for route in config.route}
+
+
+def _services(watchers: Mapping[str, Watcher]) -> list[IService]:
+    """The plugins that are to be started and stopped; named after their tables, for names must be unique."""
+    services = [(name, watcher.plugin) for name, watcher in watchers.items() if IService.providedBy(watcher.plugin)]
+    for name, service in services:
+        service.setName(address("plugins", name))
+    return [service for _, service in services]
+
+
+def _authenticator(config: Config, path: Path) -> Authenticator:
+    try:
+        keys = KeyFile(str(config.auth.keys_file)).load()
+    except ValueError as fault:
+        raise ConfigError(f"{path}: auth.keys_file: {fault}") from None
+    return Authenticator(keys, MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW)))
+
+
+def _endpoint(reactor: Any, description: str, where: str) -> IStreamServerEndpoint:
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    except Exception as fault:
+        # Twisted's parsers raise whatever they stumble over: ValueError, TypeError, IndexError, KeyError.
+        reason = f"{type(fault).__name__}: {fault}"
+        raise ConfigError(f"{where}: {description!r} is no endpoint such as {EXAMPLE!r} ({reason})") from fault
+    return endpoint
+
+
+def _prepare(spool: Spool, config: Config, path: Path) -> None:
+    try:
+        spool.prepare()
+    except OSError as fault:
+        reason = f"{config.spool.directory} cannot be written: {fault.strerror}"
+        raise ConfigError(f"{path}: spool.directory: {reason}") from fault
+
+
+def _refuse(fault: Exception, status: int) -> NoReturn:
+    sys.stderr.write(f"audiohookd: {fault}\n")
+    raise SystemExit(status)
+
+

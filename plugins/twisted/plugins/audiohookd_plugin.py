@@ -1,0 +1,7 @@
+"""Makes ``twistd audiohookd`` exist."""
+
+from twisted.application.service import ServiceMaker
+
+audiohookd = ServiceMaker(
+    "audiohookd", "audiohookd.tap", "Receive the audio of Genesys Cloud calls (AudioHook)", "audiohookd"
+)

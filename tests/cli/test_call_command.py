@@ -1,0 +1,112 @@
+"""``audiohookctl call`` as a process: exit codes, what it prints, and Ctrl-C."""
+
+import base64
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from loopback_server import SECRET, LoopbackServer
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+ENVIRONMENT = {**os.environ, "AUDIOHOOK_CLIENT_SECRET": base64.b64encode(SECRET).decode()}
+
+
+class Command(ProcessProtocol):
+    """A running command; ``ended`` fires with its exit code (a negative one for a signal)."""
+
+    def __init__(self, *arguments: str, program: tuple[str, ...] = ("-m", "audiohookd.cli.main")) -> None:
+        self.out = self.err = b""
+        self.ended: Deferred[int] = Deferred()
+        command = [sys.executable, "-W", "error", *program, *arguments]
+        reactor.spawnProcess(self, sys.executable, command, env=ENVIRONMENT)  # type: ignore[attr-defined]
+
+    def outReceived(self, data: bytes) -> None:
+        self.out += data
+
+    def errReceived(self, data: bytes) -> None:
+        self.err += data
+
+    def interrupt(self, number: int = signal.SIGINT) -> None:
+        os.kill(self.transport.pid, number)
+
+    def processEnded(self, reason: Failure) -> None:
+        value: Any = reason.value
+        self.ended.callback(value.exitCode if value.signal is None else -value.signal)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.err.decode().splitlines()
+
+
+class CommandTest(TestCase):
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.server = LoopbackServer(reactor)
+        self.addCleanup(self.server.stop)
+
+    def call(self, *arguments: str) -> Command:
+        return Command("call", self.server.url, "--api-key", "key", *arguments)
+
+    async def test_many_calls(self) -> None:
+        command = self.call("--sessions", "20", "--rate", "1000", "--speed", "max", "--max-duration", "60")
+        self.assertEqual(await command.ended, 0)
+        results = [json.loads(line) for line in command.out.splitlines()]
+        self.assertEqual(sorted(result["call"] for result in results), list(range(1, 21)))
+        self.assertEqual({len(call.audio) for call in self.server.calls}, {60 * 16_000})
+        trips, summary = command.lines
+        self.assertRegex(trips, r"^round trip in ms: min .* p50 .* p90 .* p95 .* p99 .* p99.9 .* max .* of \d+$")
+        self.assertEqual(
+            summary, "calls: 20, closed by the server: 20, failed: 0, audio sent: 1200.0 s"
+        )
+
+    async def test_a_probe(self) -> None:
+        command = self.call("--probe", "--quiet")
+        self.assertEqual(await command.ended, 0)
+        self.assertEqual(command.out, b"")
+        self.assertTrue(self.server.calls[0].openings[0].request.is_probe)
+
+    async def test_failures_are_exit_code_one(self) -> None:
+        self.server.refuse_with = (401, "Unauthorized")
+        command = self.call("--sessions", "2")
+        self.assertEqual(await command.ended, 1)
+        self.assertEqual(
+            sorted(command.lines[:2]),
+            [f"call {number}: HTTP 401: the server refused the key or the signature" for number in (1, 2)],
+        )
+
+    async def test_an_interruption_closes_politely(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            command = self.call("--rate", "0.001", "--sessions", "3")
+            call = await self.server.hearing
+            command.interrupt(number)
+            self.assertEqual(await command.ended, 0)
+            self.assertTrue(call.was_clean)
+            self.assertIn("calls: 1, closed by the server: 1, failed: 0", command.lines[-1])
+            self.server.hearing = Deferred()
+
+    async def test_a_second_interruption_does_not_wait(self) -> None:
+        self.server.answers_close = False
+        command = self.call()
+        await self.server.hearing
+        command.interrupt()
+        await self.server.closing
+        command.interrupt()
+        self.assertEqual(await command.ended, 1)
+        self.assertIn("failed: 1", command.lines[-1])
+
+    async def test_missing_libraries_are_one_line(self) -> None:
+        program = (
+            "import sys; sys.modules |= dict.fromkeys(['numpy', 'soundfile', 'soxr', 'hdrh', 'tqdm'])\n"
+            "from audiohookd.cli.main import main; sys.exit(main(sys.argv[1:]))"
+        )
+        command = Command("call", self.server.url, "--api-key", "key", program=("-c", program))
+        self.assertEqual(await command.ended, 2)
+        (line,) = command.lines
+        self.assertIn('pip install "audiohookd[call]"', line)

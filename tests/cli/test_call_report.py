@@ -1,0 +1,227 @@
+"""What the user sees of the calls."""
+
+import io
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet import error
+from twisted.internet.task import Clock
+
+from audiohookd.cli.call.execution import keep_informed
+from audiohookd.cli.call.failures import NOT_CLOSED, disconnect, no_connection, refusal
+from audiohookd.cli.call.report import CallReport, Report, RoundTrips
+from audiohookd.protocol import events
+from audiohookd.protocol.client import Accepted, Disconnected, Results
+from audiohookd.protocol.media import Format, Media
+
+
+class Screen:
+    """A report, and what it has written."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.out, self.err = io.StringIO(), io.StringIO()
+        self.report = Report(None if quiet else self.out, self.err)
+
+    def call(self, *happened: events.Event, why: str | None = None) -> CallReport:
+        """A call from its beginning to its end."""
+        call = self.report.call()
+        for event in happened:
+            call.happened(event)
+        call.over(why)
+        return call
+
+    @property
+    def lines(self) -> list[str]:
+        return self.err.getvalue().splitlines()
+
+
+ENDED = events.Ended("end")
+LOST = events.Ended(events.CONNECTION_LOST)
+
+
+def milliseconds(line: str) -> dict[str, float]:
+    words = line.removeprefix("round trip in ms: ").split(" of ")[0].split()
+    return dict(zip(words[::2], map(float, words[1::2]), strict=True))
+
+
+@given(st.lists(st.integers(1, 59_000_000), min_size=1, max_size=300))
+def test_percentiles_are_those_of_the_sorted_list(microseconds: list[int]) -> None:
+    trips = RoundTrips()
+    for value in microseconds:
+        trips.add(value * 1000)
+    ranked = sorted(microseconds)
+    shown = milliseconds(str(trips))
+    assert list(shown) == ["min", "p50", "p90", "p95", "p99", "p99.9", "max"]
+    for name, percent in (("min", 0), ("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99), ("max", 100)):
+        rank = max(1, math.ceil(percent / 100 * len(ranked)))
+        near = {ranked[max(0, rank - 2)], ranked[rank - 1], ranked[min(len(ranked) - 1, rank)]}
+        assert any(shown[name] == pytest.approx(value / 1000, rel=0.002, abs=0.001) for value in near)
+    assert str(trips).endswith(f" of {len(microseconds)}")
+
+
+def test_round_trips_beyond_the_scale_are_kept_at_its_end() -> None:
+    trips = RoundTrips()
+    trips.add(0)
+    trips.add(10**15)
+    assert milliseconds(str(trips))["min"] == 0.001
+    assert milliseconds(str(trips))["max"] == pytest.approx(60_000, rel=0.002)
+
+
+def test_round_trips_are_told_every_30_seconds() -> None:
+    screen, clock = Screen(), Clock()
+    screen.report.round_trip(2_000_000)
+    keep_informed(clock, screen.report)
+    clock.pump([1] * 29)
+    assert screen.lines == []
+    clock.pump([1] * 31)
+    assert [milliseconds(line)["max"] for line in screen.lines] == [pytest.approx(2, rel=0.002)] * 2
+
+
+def test_no_round_trips_are_no_numbers() -> None:
+    assert str(RoundTrips()) == "round trip: none measured"
+
+
+def test_results_are_json_lines_with_the_number_of_the_call() -> None:
+    screen = Screen()
+    screen.call(ENDED)
+    screen.call(Results(({"type": "a", "data": "ä\n\x9b"}, {"type": "b", "data": {}})), ENDED)
+    first, second = screen.out.getvalue().splitlines()
+    assert json.loads(first) == {"call": 2, "type": "a", "data": "ä\n\x9b"}
+    assert json.loads(second) == {"call": 2, "type": "b", "data": {}}
+    assert "ä" in first
+    assert "\x9b" not in first
+
+
+def test_quiet_leaves_the_results_out() -> None:
+    screen = Screen(quiet=True)
+    screen.call(Results(({"type": "a", "data": 1},)), ENDED)
+    assert screen.out.getvalue() == ""
+
+
+def test_a_reader_that_has_gone_does_not_end_the_calls() -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    report = Report(Closed(), io.StringIO())
+    report.result({"type": "a"})
+    report.result({"type": "b"})
+    assert report.failures == 0
+
+
+def test_a_call_that_was_closed_is_no_failure() -> None:
+    screen = Screen()
+    screen.call(ENDED)
+    assert screen.report.failures == 0
+    assert screen.lines == []
+
+
+def test_a_completed_call_is_no_failure() -> None:
+    screen = Screen()
+    screen.call(Disconnected("completed", "longest session reached"), events.Ended("disconnect"))
+    assert screen.report.failures == 0
+
+
+@pytest.mark.parametrize(
+    ("happened", "why", "line"),
+    [
+        ([LOST], None, NOT_CLOSED),
+        ([], None, NOT_CLOSED),
+        ([LOST], "connection refused", "connection refused"),
+        ([Disconnected("error", "no room"), ENDED], None, "the server disconnected, reason error: no room"),
+        ([Disconnected("unauthorized", None), LOST], None, "the server disconnected, reason unauthorized"),
+        ([events.Fault("408 timed out waiting for pong"), LOST], None, "error 408 timed out waiting for pong"),
+        ([events.Fault("400 a"), Disconnected("error", "b"), ENDED], None, "error 400 a"),
+    ],
+)
+def test_a_failure_is_one_line_with_its_first_cause(
+    happened: list[events.Event], why: str | None, line: str
+) -> None:
+    screen = Screen()
+    screen.call(*happened, why=why)
+    assert screen.lines == [f"call 1: {line}"]
+    assert screen.report.failures == 1
+
+
+def test_notes_are_lines_too() -> None:
+    screen = Screen()
+    media = Media(Format.PCMU, ("external",))
+    screen.call(Accepted(None, ()), events.Tolerated("reconnect"), ENDED)
+    screen.call(Accepted(media, ("en-US", "de")), ENDED)
+    assert screen.lines == [
+        "call 1: the server wants no audio",
+        "call 1: note: reconnect, which this client ignores",
+        "call 2: the server's languages: en-US, de",
+    ]
+
+
+def test_what_a_server_says_does_not_move_the_cursor() -> None:
+    screen = Screen()
+    screen.call(Disconnected("error", "\x1b[2J\r\n\x9b"), ENDED)
+    (line,) = screen.lines
+    assert line.isprintable()
+
+
+def test_the_summary_has_all_that_counts() -> None:
+    screen = Screen()
+    call = screen.report.call()
+    call.moved(20_000, True)
+    call.moved(8_000, False)
+    call.happened(events.RoundTrip(1_500_000))
+    call.happened(ENDED)
+    call.over(None)
+    screen.call(LOST, why="connection refused")
+    screen.report.summary()
+    trips, summary = screen.lines[-2:]
+    assert milliseconds(trips)["p50"] == pytest.approx(1.5, rel=0.002)
+    assert summary == "calls: 2, closed by the server: 1, failed: 1, audio sent: 2.5 s"
+
+
+@pytest.mark.parametrize(("bar_after", "is_shown"), [(None, False), (3600, False), (0, True)])
+def test_the_bar_appears_when_it_takes_long(bar_after: float | None, is_shown: bool) -> None:
+    err = io.StringIO()
+    report = Report(None, err, total=80_000, bar_after=bar_after)
+    report.moved(40_000, True)
+    report.progress()
+    report.summary()
+    assert ("5/10" in err.getvalue()) is is_shown
+
+
+@pytest.mark.parametrize(
+    ("status_line", "says"),
+    [
+        ("HTTP/1.1 401 Unauthorized", "HTTP 401: the server refused the key or the signature"),
+        ("HTTP/1.1 303 See Other", "HTTP 303: a redirect, and AudioHook clients follow none"),
+        ("HTTP/1.1 418 I'm a teapot", "HTTP 418: I'm a teapot"),
+        ("HTTP/1.1 599", "HTTP 599: no reason given"),
+        ("HTTP/1.1 101 Switching Protocols", None),
+        ("HTTP/1.1 ²00 x", None),
+        ("nonsense", None),
+        ("", None),
+    ],
+)
+def test_refusals_are_told_in_plain_words(status_line: str, says: str | None) -> None:
+    assert refusal(status_line) == says
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (error.ConnectionRefusedError(), "connection refused"),
+        (error.DNSLookupError("x"), "no such host"),
+        (error.TimeoutError(), "no answer to the connection"),
+        (error.TCPTimedOutError(), "no answer to the connection"),
+        (ValueError("a\nb"), "a b"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_missing_connections_are_told_in_plain_words(fault: BaseException, says: str) -> None:
+    assert no_connection(fault) == says
+
+
+def test_disconnect_without_info() -> None:
+    assert disconnect("error", None) == "the server disconnected, reason error"
+    assert disconnect("completed", "x") is None

@@ -1,0 +1,123 @@
+"""The daemon as users get it: the wheel, in an environment of its own, with a configuration of its own."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import venv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon import Daemon
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.functional)
+
+
+@pytest.fixture(scope="session")
+def bin(tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: A001
+    """The programs of a new environment into which the wheel was installed.
+
+    Dependencies come from the environment that runs the tests; the project itself is not seen there, for its
+    editable install is reached by a .pth file, and those do not count in directories that a .pth file names.
+    """
+    place = tmp_path_factory.mktemp("installed")
+    source = place / "source"
+    source.mkdir()
+    for name in ("audiohookd", "plugins"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.rst", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place, source)
+    venv.create(place / "env", with_pip=False)
+    python = place / "env/bin/python"
+    (wheel,) = place.glob("*.whl")
+    _run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel)
+    (site,) = (place / "env/lib").glob("python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    twistd = place / "env/bin/twistd"
+    twistd.write_text(f"#!{python}\nfrom twisted.scripts.twistd import run\nrun()\n")
+    twistd.chmod(0o755)
+    return place / "env/bin"
+
+
+def _run(*command: object) -> None:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Place:
+    """A directory with a configuration, and the daemon that runs from it."""
+
+    def __init__(self, bin: Path, directory: Path, **tables: Any) -> None:  # noqa: A002
+        self.bin = bin
+        self.directory = directory
+        self.port, self.admin_port = free_port(), free_port()
+        self.spool = directory / "spool"
+        self.config = directory / "audiohookd.toml"
+        shutil.copy(ROOT / "etc/keys.sample.json", directory / "keys.json")
+        self.write(**tables)
+
+    def write(self, **tables: Any) -> None:
+        """Writes the configuration; ``tables`` replace what is written by default."""
+        defaults = {
+            "listen": {"endpoint": f"tcp:{self.port}:interface=127.0.0.1"},
+            "admin": {"endpoint": f"tcp:{self.admin_port}:interface=127.0.0.1"},
+            "auth": {"keys_file": "keys.json"},
+            "spool": {"directory": "spool", "flush_interval": 0.1},
+            "plugins.recorder": {},
+            "plugins.agentassist": {},
+        }
+        lines = []
+        for name, keys in (defaults | tables).items():
+            lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+        self.config.write_text("\n".join(lines) + "\n")
+
+    def daemon(self) -> Daemon:
+        """The daemon, not started yet."""
+        return Daemon(self.bin, self.config)
+
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/api/v1/audiohook/ws"
+
+    def sidecars(self, count: int) -> list[dict[str, Any]]:
+        """All ready recordings, once there are ``count`` of them, each with its WAV's path as ``wav``."""
+        deadline = time.monotonic() + 20
+        while True:
+            paths = sorted(self.spool.glob("ready/*/*.json"))
+            if len(paths) >= count or time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        assert len(paths) == count, f"{len(paths)} recordings and not {count}"
+        return [json.loads(path.read_text()) | {"wav": path.with_suffix(".wav")} for path in paths]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def place(bin: Path, tmp_path: Path) -> Callable[..., Place]:  # noqa: A002
+    """Makes a place, with tables of its configuration."""
+    return lambda **tables: Place(bin, tmp_path, **tables)
+
+
+@pytest.fixture
+def served(place: Callable[..., Place]) -> Iterator[Place]:
+    """A place whose daemon runs."""
+    there = place()
+    with there.daemon():
+        yield there

@@ -1,0 +1,134 @@
+"""Starting, stopping, and being asked how one is."""
+
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile
+from caller import Caller
+from conftest import ROOT, Place
+
+MakePlace = Callable[..., Place]
+
+
+def status_of(there: Place, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{there.admin_port}{path}", timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as answer:
+        return answer.code
+
+
+def start_and_fail(there: Place) -> tuple[int, str]:
+    """Status and output of a daemon that should not start."""
+    command = [there.bin / "twistd", "--nodaemon", "--pidfile=", "audiohookd", "--config", there.config]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert "Traceback" not in done.stderr + done.stdout
+    # Once twistd has begun to log, what goes to stderr stands in the log, which --nodaemon writes to stdout.
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if "audiohookd: " in line]
+    assert len(lines) == 1
+    return done.returncode, lines[0][lines[0].index("audiohookd: ") :]
+
+
+def test_health(served: Place) -> None:
+    assert {path: status_of(served, path) for path in ("/live", "/ready", "/health/check", "/else")} == {
+        "/live": 200,
+        "/ready": 200,
+        "/health/check": 200,
+        "/else": 404,
+    }
+
+
+def test_sigterm_lets_the_call_finish_and_refuses_new_ones(place: MakePlace) -> None:
+    there = place()
+    with there.daemon() as daemon, Caller(there.port) as caller:
+        caller.open()
+        caller.audio(bytes(1600))
+        daemon.process.terminate()
+        daemon.wait_for("STOPPING=1")
+        assert status_of(there, "/ready") == 503
+        assert status_of(there, "/live") == 200
+        with Caller(there.port) as late:
+            answer = late.open()
+            assert (answer["type"], answer["parameters"]["reason"]) == ("disconnect", "error")
+            assert late.close()["type"] == "closed"
+        caller.audio(bytes(1600))
+        caller.say("ping")
+        assert caller.hear()["type"] == "pong"
+        assert caller.close()["type"] == "closed"
+        caller.socket.close()
+        assert daemon.process.wait(20) in (0, -15)
+        assert "Traceback" not in daemon.log()
+        (sidecar,) = there.sidecars(1)
+        assert soundfile.info(sidecar["wav"]).frames == 1600
+
+
+def test_the_drain_has_an_end(place: MakePlace) -> None:
+    there = place(shutdown={"drain_timeout": 0.5})
+    with there.daemon() as daemon, Caller(there.port) as caller:
+        caller.open()
+        caller.audio(bytes(1600))
+        daemon.process.terminate()
+        answer = caller.hear()
+        assert (answer["type"], answer["parameters"]["reason"]) == ("disconnect", "error")
+        caller.say("close", reason="disconnect")
+        assert caller.hear()["type"] == "closed"
+        caller.socket.close()
+        assert daemon.process.wait(20) in (0, -15)
+        (sidecar,) = there.sidecars(1)
+        assert sidecar["recording"]["closeReason"] == "disconnect"
+
+
+def test_more_sessions_than_allowed_are_told_to_try_again(place: MakePlace) -> None:
+    there = place()
+    there.write(listen={"endpoint": f"tcp:{there.port}:interface=127.0.0.1", "max_sessions": 1})
+    with there.daemon(), Caller(there.port) as first, Caller(there.port) as second:
+        assert first.open()["type"] == "opened"
+        answer = second.open()
+        assert (answer["type"], answer["parameters"]["reason"]) == ("disconnect", "error")
+        assert first.close()["type"] == "closed"
+
+
+def test_a_taken_port_is_one_line(place: MakePlace) -> None:
+    there = place()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", there.port))
+        taken.listen()
+        status, said = start_and_fail(there)
+    assert status == 1
+    endpoint = f"tcp:{there.port}:interface=127.0.0.1"
+    assert said == f"audiohookd: listener: cannot listen on {endpoint}: Address already in use"
+
+
+def test_a_mistake_in_the_file_is_one_line(place: MakePlace) -> None:
+    there = place(listen={"endpoynt": "tcp:1"})
+    status, said = start_and_fail(there)
+    assert status == 78
+    assert said == f"audiohookd: {there.config}: listen.endpoynt: unknown key, did you mean 'endpoint'?"
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"key": "not base64!"}'], ids=["absent", "no JSON", "no base64"])
+def test_a_bad_key_file_is_one_line(place: MakePlace, content: str | None) -> None:
+    there = place()
+    keys = there.directory / "keys.json"
+    keys.unlink()
+    if content is not None:
+        keys.write_text(content)
+    status, said = start_and_fail(there)
+    assert status == 78
+    assert said.startswith(f"audiohookd: {there.config}: auth.keys_file: ")
+    assert "not base64!" not in said
+
+
+def test_the_systemd_unit_is_clean(bin: Path, tmp_path: Path) -> None:  # noqa: A002
+    unit = tmp_path / "audiohookd.service"
+    text = (ROOT / "systemd/audiohookd.service").read_text()
+    unit.write_text(text.replace("/opt/audiohookd/bin", str(bin)))
+    # Unknown keys and the like are only printed, and the status is 0 all the same.
+    command = ["/usr/bin/systemd-analyze", "verify", "--man=no", unit]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,400 @@
+"""The configuration: file, structures and documentation in step, and each mistake in one line."""
+
+import itertools
+import re
+import string
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from audiohookd.config import Config, ConfigError, Route, address, check, convert, load
+from audiohookd.loader import COMMON_KEYS
+from audiohookd_plugins.agentassist import AgentAssistConfig
+from audiohookd_plugins.recorder import RecorderConfig
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "etc" / "audiohookd.toml"
+MINIMAL = ROOT / "etc" / "audiohookd.minimal.toml"
+DOCUMENT = ROOT / "docs" / "configuration.rst"
+ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
+
+PLUGINS = {"recorder": RecorderConfig, "agentassist": AgentAssistConfig}
+COMMON_DEFAULTS = {"required": False}
+#: Left out, these have a meaning that no value has.
+WITHOUT_VALUE = {"route.plugins", "plugins.agentassist.script"}
+
+
+def defaults_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Each key of a table and its default, as it would stand in TOML."""
+    return msgspec.to_builtins(kind(), enc_hook=str)
+
+
+def tables() -> dict[str, dict[str, Any]]:
+    """Each table of the structures: its keys and their defaults."""
+    found = {}
+    for field in msgspec.structs.fields(Config):
+        if field.name == "route":
+            found["route"] = defaults_of(Route)
+        elif field.name != "plugins":
+            found[field.name] = defaults_of(field.type)
+    return found | {f"plugins.{name}": defaults_of(kind) for name, kind in PLUGINS.items()}
+
+
+class TestTheSampleFile:
+    HEADER = re.compile(r"(?:# )?\[{1,2}([a-z.]+)\]{1,2}")
+    KEY = re.compile(r"(# )?([a-z_0-9]+) = (.*)")
+
+    def entries(self) -> Iterator[tuple[str, str, bool, str]]:
+        """Table, key, whether it is commented out, and its value."""
+        table = ""
+        for line in SAMPLE.read_text().splitlines():
+            if header := self.HEADER.fullmatch(line):
+                table = header[1]
+            elif key := self.KEY.fullmatch(line):
+                yield table, key[2], key[1] is not None, key[3]
+
+    def test_holds_every_key_of_every_table_and_no_other(self) -> None:
+        there = [(table, key) for table, key, _, _ in self.entries()]
+        wanted = {(table, key) for table, keys in tables().items() for key in keys}
+        wanted |= {(f"plugins.{name}", key) for name in PLUGINS for key in COMMON_KEYS}
+        assert set(there) == wanted
+        assert len(there) == len(set(there))
+
+    def test_is_all_defaults(self) -> None:
+        config = load(SAMPLE)
+        assert msgspec.structs.replace(config, plugins={}) == Config()
+        assert list(config.plugins) == ["recorder"]
+        table = dict(config.plugins["recorder"])
+        assert {key: table.pop(key) for key in COMMON_DEFAULTS} == COMMON_DEFAULTS
+        assert table == defaults_of(RecorderConfig)
+
+    def test_only_what_has_no_value_by_default_is_commented_out(self) -> None:
+        commented = {
+            f"{table}.{key}"
+            for table, key, is_comment, _ in self.entries()
+            if is_comment and key != "use" and table != "plugins.agentassist"
+        }
+        assert commented == {"route.plugins"}
+
+    def test_is_still_good_with_everything_in_it_uncommented(self, tmp_path: Path) -> None:
+        lines = SAMPLE.read_text().splitlines()
+        bare = [
+            line.removeprefix("# ") if self.HEADER.fullmatch(line) or self.KEY.fullmatch(line) else line
+            for line in lines
+        ]
+        assert bare != lines
+        (tmp_path / "all.toml").write_text("\n".join(bare))
+        config = load(tmp_path / "all.toml")
+        assert config.route == (Route(plugins=("recorder",)),)
+        assert list(config.plugins) == ["recorder", "agentassist"]
+        for name, kind in PLUGINS.items():
+            table = {key: value for key, value in config.plugins[name].items() if key not in COMMON_KEYS}
+            convert(table, kind, tmp_path / "all.toml")
+
+    def test_says_something_about_each_key(self) -> None:
+        lines = SAMPLE.read_text().splitlines()
+        keys = [(before, line) for before, line in itertools.pairwise(lines) if self.KEY.fullmatch(line)]
+        assert [line for before, line in keys if not before.startswith("# ")] == []
+
+    def test_the_minimal_one_loads_too(self) -> None:
+        config = load(MINIMAL)
+        assert list(config.plugins) == ["recorder", "agentassist"]
+        assert config.auth.keys_file == ROOT / "etc" / "keys.sample.json"
+
+
+class TestTheDocumentation:
+    """Its tables, as a reader gets them."""
+
+    HEADING = re.compile(r"^``\[{1,2}([^\]]+)\]{1,2}``\n-+$", re.MULTILINE)
+    ROW = re.compile(r"^   \* - ``(\w+)``\n     - .+\n     - (.+)\n     - .+$", re.MULTILINE)
+
+    def rows(self) -> dict[str, dict[str, str]]:
+        """Each table: its keys, and what the column of defaults says."""
+        _, *parts = self.HEADING.split(DOCUMENT.read_text())
+        return {name: dict(self.ROW.findall(text)) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+    def test_describes_every_key_of_every_table_and_no_other(self) -> None:
+        wanted = {table: set(keys) for table, keys in tables().items()} | {"plugins.NAME": set(COMMON_KEYS)}
+        assert {table: set(rows) for table, rows in self.rows().items()} == wanted
+
+    def test_leaves_out_no_row(self) -> None:
+        written = len(re.findall(r"^   \* - (?!Key$)", DOCUMENT.read_text(), re.MULTILINE))
+        assert written == sum(map(len, self.rows().values())) > 20
+
+    def test_says_the_defaults(self) -> None:
+        found = {
+            f"{table}.{key}": tomllib.loads(f"default = {default.strip('`')}")["default"]
+            for table, rows in self.rows().items()
+            for key, default in rows.items()
+            if not default.startswith("left out: ")
+        }
+        wanted = {f"{table}.{key}": default for table, keys in tables().items() for key, default in keys.items()}
+        assert found == {
+            **{key: default for key, default in wanted.items() if key not in WITHOUT_VALUE},
+            "plugins.NAME.required": False,
+        }
+
+    def test_has_the_order_of_the_file(self) -> None:
+        documented = [(table, key) for table, rows in self.rows().items() for key in rows]
+        filed = [(table, key) for table, key, _, _ in TestTheSampleFile().entries() if key not in COMMON_KEYS]
+        assert [one for one in documented if one[0] != "plugins.NAME"] == filed
+
+
+def mistake(path: Path) -> str:
+    """The one line that ``path`` is refused with."""
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    text = str(caught.value)
+    assert len(text.splitlines()) == 1
+    assert text.isprintable()
+    assert text.startswith(f"{path}: ")
+    return text.removeprefix(f"{path}: ")
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("[listn]", "listn: unknown key, did you mean 'listen'?"),
+            ("[listen]\nendpont = ''", "listen.endpont: unknown key, did you mean 'endpoint'?"),
+            ("[session]\nidle_time = 3", "session.idle_time: unknown key, did you mean 'idle_timeout'?"),
+            ("[[route]]\n[[route]]\npth = '/'", "route[1].pth: unknown key, did you mean 'path'?"),
+            ("[spool]\nx = 1", "spool.x: unknown key; there are: directory, flush_interval"),
+            ('[auth]\n"a\\nb" = 1', r"auth.'a\nb': unknown key; there are: failure, keys_file"),
+        ],
+    )
+    def test_unknown_key(self, tmp_path: Path, text: str, line: str) -> None:
+        assert self.refused(tmp_path, text) == line
+
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("listen = 1", "listen: Expected table, got integer"),
+            ("[listen]\nmax_sessions = '9'", "listen.max_sessions: Expected integer, got string"),
+            ("[listen]\nmax_sessions = true", "listen.max_sessions: Expected integer, got boolean"),
+            ("[listen]\nmax_sessions = 1.5", "listen.max_sessions: Expected integer, got float"),
+            ("[session]\nidle_grace = 2020-01-01", "session.idle_grace: Expected float, got date"),
+            ("[route]\npath = '/'", "route: Expected array, got table"),
+            ("route = [1]", "route[0]: Expected table, got integer"),
+            ("[[route]]\nplugins = 'recorder'", "route[0].plugins: Expected array, got string"),
+            ("[[route]]\nplugins = [1]", "route[0].plugins[0]: Expected string, got integer"),
+            ("[auth]\nfailure = 'htp'", "auth.failure: must be one of: 'disconnect', 'http'"),
+            ("plugins = 1", "plugins: Expected table, got integer"),
+            ("[plugins]\nrecorder = 1", "plugins.recorder: must be a table, [plugins.recorder]"),
+            ("[[plugins.'a b']]", "plugins.'a b': must be a table, [plugins.'a b']"),
+        ],
+    )
+    def test_wrong_type(self, tmp_path: Path, text: str, line: str) -> None:
+        assert self.refused(tmp_path, text) == line
+
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("[listen]\nmax_sessions = 0", "listen.max_sessions: Expected integer >= 1"),
+            ("[listen]\nmax_sessions = 100001", "listen.max_sessions: Expected integer <= 100000"),
+            ("[listen]\nendpoint = ''", "listen.endpoint: Expected string of length >= 1"),
+            ("[spool]\nflush_interval = 0", "spool.flush_interval: Expected float > 0.0"),
+            ("[spool]\nflush_interval = 61", "spool.flush_interval: Expected float <= 60.0"),
+            ("[spool]\nflush_interval = nan", "spool.flush_interval: Expected float > 0.0"),
+            ("[session]\nmax_duration = inf", "session.max_duration: Expected float <= 604800.0"),
+            ("[shutdown]\ndrain_timeout = -1", "shutdown.drain_timeout: Expected float >= 0.0"),
+            (
+                "[session]\nadmission_timeout = 4.5",
+                "session.admission_timeout: must not be longer than session.opening_timeout",
+            ),
+        ],
+    )
+    def test_out_of_range(self, tmp_path: Path, text: str, line: str) -> None:
+        assert self.refused(tmp_path, text) == line
+
+    @pytest.mark.parametrize("value", ["1", "''", '"a\\u0000b"', "['a']"])
+    def test_bad_path(self, tmp_path: Path, value: str) -> None:
+        for key in ("auth.keys_file", "spool.directory"):
+            assert self.refused(tmp_path, f"{key} = {value}") == f"{key}: Expected a path, in quotes"
+
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("route = []", "route: at least one [[route]] is needed"),
+            (
+                "[[route]]\n[[route]]",
+                "route[1].path: '/api/v1/audiohook/ws' stands twice: remove one of the two routes",
+            ),
+            (
+                "[plugins.recorder]\n[[route]]\nplugins = ['recordr']",
+                "route[0].plugins: there is no table [plugins.recordr], did you mean 'recorder'?",
+            ),
+            ("[[route]]\nplugins = ['s3']", "route[0].plugins: there is no table [plugins.s3]; there are: none"),
+            (
+                "[plugins.s3]\n[[route]]\nplugins = ['s3', 's3']",
+                "route[0].plugins: 's3' stands twice: remove one",
+            ),
+        ],
+    )
+    def test_routes(self, tmp_path: Path, text: str, line: str) -> None:
+        assert self.refused(tmp_path, text) == line
+
+    @pytest.mark.parametrize("path", ["", "api", "/a?b", "/a#b", "/a b", "/ä", "/a\n", "https://a/b"])
+    def test_path_that_no_request_line_holds(self, tmp_path: Path, path: str) -> None:
+        line = self.refused(tmp_path, f"[[route]]\npath = {toml_string(path)}")
+        assert line.startswith(f"route[0].path: {path!r} must begin with /")
+
+    @pytest.mark.parametrize("path", ["/", "/a", "/a/b/", "/%C3%A4", "/a;b=c,d~e", "//"])
+    def test_path_that_one_holds(self, tmp_path: Path, path: str) -> None:
+        (tmp_path / "good.toml").write_text(f"[[route]]\npath = '{path}'")
+        assert load(tmp_path / "good.toml").route == (Route(path),)
+
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            (b"[listen", "is not TOML: Expected ']' at the end of a table declaration (at end of document)"),
+            (b"a = [\n\n}", "is not TOML: Invalid value (at line 3, column 1)"),
+            (b"[spool]\n[auth]\n[spool]", "is not TOML: Cannot declare ('spool',) twice (at line 3, column 7)"),
+            (b"[auth]\nfailure = 'http'\nfailure = 'http'", "is not TOML: Cannot overwrite a value"),
+            (b"a = '\xff'", "is not TOML: 'utf-8' codec can't decode byte 0xff in position 5"),
+            (b"a = " + b"9" * 5000, "is not TOML: Exceeds the limit"),
+            (b"a = " + b"[" * 5000, "is not TOML: nested too deeply"),
+        ],
+    )
+    def test_not_toml(self, tmp_path: Path, text: bytes, line: str) -> None:
+        path = tmp_path / "bad.toml"
+        path.write_bytes(text)
+        assert mistake(path).startswith(line)
+
+    def test_no_file(self, tmp_path: Path) -> None:
+        line = mistake(tmp_path / "absent.toml")
+        assert line == "cannot be read (No such file or directory): correct path or permissions"
+
+    def test_unreadable_file(self, tmp_path: Path) -> None:
+        # A directory, and a name beyond what there can be: root, who may run this, may read everything else.
+        assert mistake(tmp_path) == "cannot be read (Is a directory): correct path or permissions"
+        assert mistake(tmp_path / ("x" * 300)).startswith("cannot be read (File name too long)")
+
+    @staticmethod
+    def refused(directory: Path, text: str) -> str:
+        path = directory / "bad.toml"
+        path.write_text(text)
+        return mistake(path)
+
+
+class Nested(msgspec.Struct, forbid_unknown_fields=True):
+    bucket: str = ""
+
+
+class Options(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
+    """What a plugin's author may think of."""
+
+    access_key: str
+    nested: Nested | None = None
+    several: list[Nested] = []
+    by_name: dict[str, Nested] = {}
+    certificate: Path | None = None
+    level: msgspec.UnsetType | int = msgspec.UNSET
+
+
+class TestATableOfAPlugin:
+    @pytest.mark.parametrize(
+        ("table", "line"),
+        [
+            ({}, "plugins.x.access-key: is missing, and has no default"),
+            ({"access_key": ""}, "plugins.x.access_key: unknown key, did you mean 'access-key'?"),
+            ({"nested": {"bukket": 1}}, "plugins.x.nested.bukket: unknown key, did you mean 'bucket'?"),
+            ({"several": [{}, {"bukket": 1}]}, "plugins.x.several[1].bukket: unknown key, did you mean 'bucket'?"),
+            ({"by-name": {"a": {"bukket": 1}}}, "plugins.x.by-name[...].bukket: unknown key, did you mean 'bucket'?"),
+            ({"by-name": {"a": 1}}, "plugins.x.by-name[...]: Expected table, got integer"),
+            ({"certificate": 1}, "plugins.x.certificate: Expected a path, in quotes"),
+            ({"nested": {"bucket": 1}}, "plugins.x.nested.bucket: Expected string, got integer"),
+        ],
+    )
+    def test_mistake(self, table: dict[str, Any], line: str) -> None:
+        given = table if table == {} or "access_key" in table else {"access-key": "", **table}
+        with pytest.raises(ConfigError) as caught:
+            convert(given, Options, ANYWHERE, "plugins.x")
+        assert str(caught.value) == f"{ANYWHERE}: {line}"
+
+    def test_paths_are_relative_to_the_file(self) -> None:
+        options = convert({"access-key": "", "certificate": "tls/ca.pem"}, Options, ANYWHERE, "plugins.x")
+        assert options.certificate == Path("/etc/audiohookd/tls/ca.pem")
+
+
+class TestPaths:
+    def test_are_relative_to_the_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc" / "x.toml").write_text("[auth]\nkeys_file = 'keys.json'\n[spool]\ndirectory = '../spool'")
+        monkeypatch.chdir(tmp_path)
+        config = load(Path("etc/x.toml"))
+        assert config.auth.keys_file == tmp_path / "etc" / "keys.json"
+        assert config.spool.directory.resolve() == tmp_path / "spool"
+
+    def test_absolute_ones_stay(self, tmp_path: Path) -> None:
+        (tmp_path / "x.toml").write_text("[auth]\nkeys_file = '/run/keys.json'")
+        assert load(tmp_path / "x.toml").auth.keys_file == Path("/run/keys.json")
+
+
+class TestPluginsOfARoute:
+    def test_are_all_in_the_order_of_the_file(self) -> None:
+        config = check({"plugins": {"s3": {}, "recorder": {}}}, ANYWHERE)
+        assert config.plugins_of(config.route[0]) == ("s3", "recorder")
+
+    def test_or_those_it_names_in_the_order_in_which_it_does(self) -> None:
+        routes = [{"plugins": ["c", "a"]}, {"path": "/", "plugins": []}]
+        config = check({"plugins": {"a": {}, "b": {}, "c": {}}, "route": routes}, ANYWHERE)
+        assert [config.plugins_of(route) for route in config.route] == [("c", "a"), ()]
+
+
+def test_an_address_can_be_read_whatever_the_key() -> None:
+    assert address("plugins", "recorder") == "plugins.recorder"
+    assert address("plugins", "a.b\n") == r"plugins.'a.b\n'"
+    assert address("") == "''"
+
+
+def toml_string(text: str) -> str:
+    """``text`` as TOML writes it."""
+    plain = string.ascii_letters + string.digits
+    return '"' + "".join(one if one in plain else f"\\U{ord(one):08X}" for one in text) + '"'
+
+
+KNOWN = ["plugins", *tables(), *(key for keys in tables().values() for key in keys)]
+KEYS = st.sampled_from(KNOWN) | st.text(max_size=8)
+SCALARS = (
+    st.just("http")
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.dates()
+    | st.times()
+    | st.datetimes()
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=8
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
+@example({"a - at `$.x": 1})
+@example({"route": [{"` - at `$[": 1}]})
+@example({"plugins": {"\u2028": {}}, "route": [{"plugins": ["\x1b"]}]})
+def test_whatever_the_file_holds_is_a_configuration_or_one_line(tables: dict[str, Any]) -> None:
+    refusal = ""
+    try:
+        config = check(tables, ANYWHERE)
+    except ConfigError as fault:
+        refusal = str(fault)
+    if refusal:
+        assert refusal.startswith(f"{ANYWHERE}: ")
+        assert refusal.isprintable()
+    else:
+        assert config.route
+        assert config.auth.keys_file.is_absolute()
+
+
+@given(st.text(max_size=200))
+def test_whatever_a_plugin_complains_of_stays_one_line(text: str) -> None:
+    assert len(str(ConfigError(f"x{text}")).splitlines()) == 1
