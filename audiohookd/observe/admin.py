@@ -5,64 +5,79 @@ reference server, whose load balancers and monitors ask for it.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from twisted.web.http import OK, SERVICE_UNAVAILABLE, Request
+from twisted.web.http import NOT_ALLOWED, NOT_FOUND, OK, SERVICE_UNAVAILABLE, Request
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 
-class _Answer(Resource):
-    """A resource that only says yes or no."""
+class _Answer(NamedTuple):
+    status: int
+    body: bytes
+    kind: bytes = b"text/plain; charset=utf-8"
 
-    def __init__(self, is_well: Callable[[], bool], say: Callable[[int, bool], bytes], kind: bytes) -> None:
+
+def admin_site(reactor: Any, is_ready: Callable[[], bool]) -> Site:
+    """The site. ``is_ready`` is asked at each request and must answer at once."""
+    pages = {
+        b"/live": lambda: _say("live", True),
+        b"/ready": lambda: _say("ready", is_ready()),
+        b"/health/check": lambda: _say_like_reference(is_ready()),
+    }
+    return _QuietSite(_Pages(pages), reactor=reactor)
+
+
+class _Pages(Resource):
+    """All of the site in one resource: Twisted's own error pages are HTML, and deprecated."""
+
+    isLeaf = True
+
+    def __init__(self, pages: Mapping[bytes, Callable[[], _Answer]]) -> None:
         super().__init__()
-        self._is_well = is_well
-        self._say = say
-        self._kind = kind
+        self._pages = pages
 
-    def render_GET(self, request: IRequest) -> bytes:
-        well = self._is_well()
-        status = OK if well else SERVICE_UNAVAILABLE
-        request.setResponseCode(status)
-        request.setHeader(b"content-type", self._kind)
+    def render(self, request: IRequest) -> bytes:
+        """Answers, and nobody is to keep the answer."""
+        answer = self._answer(request.method, request.path)
+        request.setResponseCode(answer.status)
         request.setHeader(b"cache-control", b"no-store")
-        return self._say(status, well)
-
-    def render_HEAD(self, request: IRequest) -> bytes:
-        # Twisted would send no body either, but log that there was one, at each probe.
-        request.setHeader(b"content-length", b"%d" % len(self.render_GET(request)))
+        request.setHeader(b"content-type", answer.kind)
+        if answer.status == NOT_ALLOWED:
+            request.setHeader(b"allow", b"GET, HEAD")
+        if request.method != b"HEAD":
+            return answer.body
+        # Twisted would not send the body either, but log that there was one, at each probe.
+        request.setHeader(b"content-length", b"%d" % len(answer.body))
         return b""
 
-
-def admin_site(is_ready: Callable[[], bool]) -> Site:
-    """The site. ``is_ready`` is asked at each request and must answer at once."""
-    root = Resource()
-    root.putChild(b"live", _text(lambda: True, "live"))
-    root.putChild(b"ready", _text(is_ready, "ready"))
-    health = Resource()
-    root.putChild(b"health", health)
-    health.putChild(b"check", _Answer(is_ready, _reference_words, b"application/json; charset=utf-8"))
-    return _QuietSite(root)
+    def _answer(self, method: bytes, path: bytes) -> _Answer:
+        if path not in self._pages:
+            return _Answer(NOT_FOUND, b"not found\n")
+        if method not in (b"GET", b"HEAD"):
+            return _Answer(NOT_ALLOWED, b"method not allowed\n")
+        return self._pages[path]()
 
 
 class _QuietSite(Site):
     """Logs no requests: a probe each second is no news."""
 
     noisy = False
-    displayTracebacks = False
 
     def log(self, request: Request) -> None:
         """Nothing."""
 
 
-def _text(is_well: Callable[[], bool], word: str) -> _Answer:
-    def say(_: int, well: bool) -> bytes:
-        return f"{word}\n".encode() if well else f"not {word}\n".encode()
-
-    return _Answer(is_well, say, b"text/plain; charset=utf-8")
+def _status(well: bool) -> int:
+    return OK if well else SERVICE_UNAVAILABLE
 
 
-def _reference_words(status: int, well: bool) -> bytes:
-    return json.dumps({"Http-Status": status, "Healthy": well}).encode()
+def _say(word: str, well: bool) -> _Answer:
+    return _Answer(_status(well), f"{word}\n".encode() if well else f"not {word}\n".encode())
+
+
+def _say_like_reference(well: bool) -> _Answer:
+    body = {"Http-Status": _status(well), "Healthy": well}
+    return _Answer(_status(well), json.dumps(body).encode(), b"application/json; charset=utf-8")

@@ -85,7 +85,10 @@ def admissions(watchers: Iterable[Watcher]) -> list[tuple[Watcher, IAdmission]]:
 async def ask(
     opening: Opening, asked: list[tuple[Watcher, IAdmission]], failed: Callable[[Watcher], None]
 ) -> None:
-    """Asks one after the other, until one refuses or it is over. ``failed`` is called while the exception is handled."""
+    """Asks one after the other, until one refuses or it is over.
+
+    :param failed: called with whose plugin failed, while the exception is handled.
+    """
     for watcher, admission in asked:
         try:
             await maybeDeferred(admission.admit, opening)

@@ -4,14 +4,13 @@ After every call into the session, always in this order: 1 write what is to be s
 3 re-arm the timer. Never re-entered: a plugin that acts while it is being told something only adds to the queue.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.python.failure import Failure
 
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
@@ -229,14 +228,13 @@ class Connection:
         live = LiveSession(self._session, self._upgrade, asked.request, self._shared.clock, self._pump)
         self._fanout = Fanout(live, watchers, self._shared.counters, self._required_failed)
         self._shared.counters.count("probes" if is_probe else "sessions")
-        self._ask(Opening(live, asked), watchers)
+        self._opening = Opening(live, asked)
+        self._ask(ask(self._opening, admissions(watchers), self._fanout.report))
 
-    def _ask(self, opening: Opening, watchers: Sequence[Watcher]) -> None:
-        """Asks the plugins, and answers when they have answered, or when their time is over."""
-        self._opening = opening
-        asking = Deferred.fromCoroutine(ask(opening, admissions(watchers), self._admission_failed))
-        asking.addCallback(self._answer)
-        if not opening.over:
+    def _ask(self, asking: Coroutine[Deferred[object], object, None]) -> None:
+        """Answers when the plugins have answered, or when their time is over."""
+        Deferred.fromCoroutine(asking).addCallback(self._answer)
+        if self._opening is not None:
             timeout = self._shared.timers.admission_timeout
             self._admission_timer = self._shared.clock.callLater(timeout, self._answer_late)
 
@@ -299,6 +297,7 @@ class Connection:
         self._stop_asking()
         self._early.clear()
         if self._fanout is None or not self._is_open:
+            self._fanout = None
             return
         self._log.info("ended: {reason}, position {position}", reason=reason, position=self._session.position)
         self._fanout.end(reason).addCallback(self._watched_no_more)
@@ -320,14 +319,10 @@ class Connection:
         if not self._is_watched and not self.finished.called:
             self.finished.callback(None)
 
-    def _admission_failed(self, watcher: Watcher) -> None:
-        if self._fanout is not None:
-            self._fanout.report(watcher, Failure())
-
     def _required_failed(self, plugin: str) -> None:
-        self._log.error("the session cannot go on without plugin {plugin}", plugin=plugin)
-        self._session.disconnect("error", "a required service failed")
-        self._pump()
+        if self._session.disconnect("error", "a required service failed"):
+            self._log.error("the session cannot go on without plugin {plugin}", plugin=plugin)
+            self._pump()
 
 
 def _cancel(timer: IDelayedCall | None) -> None:

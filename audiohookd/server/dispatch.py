@@ -126,10 +126,13 @@ class Fanout:
                 raise TypeError(f"{observer!r} does not provide ISessionObserver")
             self._mailboxes.append(Mailbox(observer, self._session, failed, lost))
         except Exception:
-            failed(Failure())
+            self.report(watcher)
 
-    def report(self, watcher: Watcher, failure: Failure) -> None:
-        """A plugin failed: count it, say so, and end the session if it must not run without that plugin."""
+    def report(self, watcher: Watcher, failure: Failure | None = None) -> None:
+        """A plugin failed: count it, say so, and end the session if it must not run without that plugin.
+
+        :param failure: without it, the exception that is being handled.
+        """
         self._counters.count("plugin_failures", watcher.name)
         self._session.log.failure("plugin {plugin} failed", failure, plugin=watcher.name)
         if watcher.required:

@@ -5,13 +5,15 @@ says), limits on messages (there are none), violations answered with a close fra
 (a context per connection, and mu-law does not deflate).
 """
 
+from http import HTTPStatus
 from typing import Any, Literal
 
+import txaio
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny
 from msgspec import Struct
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import ITCPTransport, IDelayedCall, IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -26,6 +28,10 @@ from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
 REFUSAL_TIME = 0.5
 #: Bytes that may wait for a client that does not read; with more, it is dropped. 64 KiB more wait in the transport.
 UNREAD_LIMIT = 1_048_576
+#: Bytes that the header of a frame of ours takes at most: an empty pong is not for nothing.
+FRAME_HEADER = 10
+#: Seconds for a client to take what was sent before we close; then it is dropped.
+LINGER_TIME = 5.0
 
 
 class Door(Struct, frozen=True):
@@ -47,7 +53,7 @@ class _Outbox:
     def is_too_much(self, size: int) -> bool:
         """``size`` bytes more are to be sent: would that be beyond the limit?"""
         if self._clogged:
-            self._waiting += size
+            self._waiting += size + FRAME_HEADER
         return self._waiting > UNREAD_LIMIT
 
     def pauseProducing(self) -> None:
@@ -67,7 +73,9 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     """One connection: guards its request head, asks the authenticator, and passes messages to a Connection."""
 
     factory: "AudioHookServerFactory"
-    _log = Logger()  # `log` is Autobahn's
+    _log = Logger()
+    # Autobahn's own. Fixed, because at debug it writes whole requests, and an unsigned API key is a password.
+    log = txaio.make_logger("warn")
 
     def connectionMade(self) -> None:
         """A TCP connection."""
@@ -75,15 +83,21 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._connection: Connection | None = None
         self._upgrade: Upgrade | None = None
         self._authentic = True
+        self._pending_refusal: IDelayedCall | None = None
+        self._lingering: IDelayedCall | None = None
         self._outbox = _Outbox()
         super().connectionMade()
+        if ITCPTransport.providedBy(self.transport):
+            # Autobahn reads its own option before it is set, and swallows the error: a pong behind audio took 40 ms.
+            self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self._outbox, True)
 
     def dataReceived(self, data: bytes) -> None:
         """Octets. Autobahn's own version formats log lines that nobody reads, at 2.6 µs a packet."""
         if self._guard is not None:
             self._look_at_head(self._guard, data)
-        elif self.state != self.STATE_CONNECTING:  # nobody may speak before our answer
+        elif self.state in (self.STATE_OPEN, self.STATE_CLOSING):
+            # Not before our answer, and not after the end: Autobahn would keep it all.
             self._dataReceived(data)
 
     def _look_at_head(self, guard: HeadGuard, data: bytes) -> None:
@@ -94,7 +108,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         if head is Head.GOOD:
             self._dataReceived(guard.data)
         else:
-            self.failHandshake(head.name.replace("_", " ").lower(), head.value)
+            self.failHandshake("request head", head.value)
 
     def onConnect(self, request: Any) -> "Deferred[None] | None":
         """A whole upgrade request. Its outcome must not carry an exception's text to the peer."""
@@ -109,11 +123,11 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def _judge(self, request: Any) -> "Deferred[None] | None":
         now = self.factory.shared.clock.seconds()
         try:
-            upgrade = read_upgrade(self.http_request_uri, request.headers, self.transport.getPeer().host)
-        except BadUpgrade:
-            raise ConnectionDeny(400, "Bad Request") from None
+            upgrade = read_upgrade(self.http_request_uri, request.headers, self._peer_name())
+        except BadUpgrade as fault:
+            raise ConnectionDeny(400, str(fault)) from None
         if upgrade.path not in self.factory.shared.routes:
-            raise ConnectionDeny(404, "Not Found")
+            raise ConnectionDeny(404, f"no route for {upgrade.path}")
         self._upgrade = upgrade
         verdict = self.factory.door.authenticator.authenticate(UpgradeRequest(upgrade.target, upgrade.headers), now)
         if verdict.accepted:
@@ -134,8 +148,20 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         else:
             self._authentic = False
         clock = self.factory.shared.clock
-        clock.callLater(max(0.0, since + REFUSAL_TIME - clock.seconds()), refused.callback, None)
+        delay = max(0.0, since + REFUSAL_TIME - clock.seconds())
+        self._pending_refusal = clock.callLater(delay, refused.callback, None)
         return refused
+
+    def _peer_name(self) -> str:
+        return str(getattr(self.transport.getPeer(), "host", "unix"))
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        """No WebSocket. The peer learns the status and nothing else, whatever Autobahn would tell it."""
+        if code != HTTPStatus.UNAUTHORIZED:  # which has been counted by its reason
+            self.factory.shared.counters.count("refusals", f"http-{code}")
+            peer = self._peer_name()
+            self._log.warn("{peer} refused: {code} {reason!r}", peer=peer, code=code, reason=reason[:200])
+        super().failHandshake(HTTPStatus(code).phrase, code, responseHeaders)
 
     def onOpen(self) -> None:
         """The WebSocket is open."""
@@ -160,6 +186,9 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """The connection is gone. Autobahn leaves reference cycles behind: what is large goes now."""
         connection, self._connection = self._connection, None
         self._upgrade = self._guard = None
+        for timer in (self._pending_refusal, self._lingering):
+            if timer is not None and timer.active():
+                timer.cancel()
         if connection is not None:
             connection.lost()
 
@@ -167,12 +196,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
 
     def send(self, message: bytes) -> None:
         """See :class:`audiohookd.server.connection.Wire`."""
-        if self.state != self.STATE_OPEN:
-            return
-        if self._outbox.is_too_much(len(message)):
-            self.factory.shared.counters.count("clogged")
-            self.abort()
-        else:
+        if self._has_room(len(message)):
             self.sendMessage(message, isBinary=False)
 
     def close(self) -> None:
@@ -184,10 +208,25 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """See :class:`audiohookd.server.connection.Wire`."""
         self.dropConnection(abort=True)
 
+    # ---- bounds ----------------------------------------------------------------------------------
+
+    def onPing(self, payload: bytes) -> None:
+        """A ping of the WebSocket, not of AudioHook."""
+        if self._has_room(len(payload)):
+            super().onPing(payload)
+
+    def _has_room(self, size: int) -> bool:
+        """May ``size`` bytes more be sent? Drops a client that has left too many unread."""
+        if self.state == self.STATE_OPEN and self._outbox.is_too_much(size):
+            self.factory.shared.counters.count("clogged")
+            self.abort()
+        return bool(self.state == self.STATE_OPEN)
+
     def _closeConnection(self, abort: bool = False) -> None:
-        # With a producer registered, Twisted waits for it for ever before it closes.
-        self.transport.unregisterProducer()
+        # Twisted closes only once all is written, and that may be never.
         super()._closeConnection(abort)
+        if not abort:
+            self._lingering = self.factory.shared.clock.callLater(LINGER_TIME, self.transport.abortConnection)
 
 
 def _unauthorized(_: None) -> None:
@@ -226,7 +265,6 @@ class AudioHookServerFactory(WebSocketServerFactory):
             maxFramePayloadSize=2 * MAX_RECEIVED,
             maxMessagePayloadSize=2 * MAX_RECEIVED,
             failByDrop=False,
-            tcpNoDelay=True,
             openHandshakeTimeout=handshake_timeout,
             closeHandshakeTimeout=2.0,
             autoPingInterval=0,
