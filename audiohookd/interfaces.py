@@ -96,7 +96,7 @@ class ISessionObserver(Interface):
     def resumed() -> Any:
         """The client sends audio again."""
 
-    def language_changed(language: str | None) -> Any:
+    def language_changed(language: str) -> Any:
         """The client changed the language (BCP 47, spelled as it came)."""
 
     def message(outgoing: bool, data: bytes, at: float) -> Any:

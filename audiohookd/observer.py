@@ -21,7 +21,7 @@ class SessionObserver:
     def resumed(self) -> Any:
         pass
 
-    def language_changed(self, language: str | None) -> Any:
+    def language_changed(self, language: str) -> Any:
         pass
 
     def message(self, outgoing: bool, data: bytes, at: float) -> Any:

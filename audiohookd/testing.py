@@ -1,16 +1,48 @@
 """Public: what plugin authors, and our own tests, test with. No threads, no sockets, no waiting."""
 
+import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 from twisted.internet.defer import Deferred, execute, fail
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, Logger
 from zope.interface import implementer
 
-from audiohookd.interfaces import IWorkers
+from audiohookd.interfaces import ISession, IWorkers
+from audiohookd.observe.counters import Counters
+from audiohookd.observer import AudioSink
+from audiohookd.protocol.entities import Entity
+from audiohookd.protocol.events import Gap
+from audiohookd.protocol.media import Format, Media
+from audiohookd.protocol.messages import DisconnectReason, Participant
+from audiohookd.protocol.timers import Timers
 from audiohookd.runtime.workers import PoolFull
+from audiohookd.server.connection import Connection, Shared
+from audiohookd.server.dispatch import Watcher
+from audiohookd.server.registry import Registry
+from audiohookd.server.upgrade import read_upgrade
 
 T = TypeVar("T")
+
+SESSION_ID = "e160e428-53e2-487c-977d-96989bf5c99d"
+ORGANIZATION_ID = "d7934305-0972-4844-938e-9060eef73d05"
+CORRELATION_ID = "30b0e395-84d3-4570-ac13-9a62d8f514c0"
+CONVERSATION_ID = "090eaa2f-72fa-480a-83e0-8667ff89c0ec"
+PARTICIPANT = Participant("883efee8-3d6c-4537-b500-6d7ca4b92fa0", "+1-555-555-1234", "John Doe", "+1-800-555-6789")
+STEREO = Media(Format.PCMU, ("external", "internal"))
+#: The path of :class:`ScriptedClient`.
+PATH = "/audiohook"
+#: Where the clocks here begin, in seconds since the epoch.
+START = 1_767_225_600.0
+_HEADERS = {
+    "audiohook-session-id": SESSION_ID,
+    "audiohook-organization-id": ORGANIZATION_ID,
+    "audiohook-correlation-id": CORRELATION_ID,
+    "x-api-key": "an-api-key",
+}
 
 
 @implementer(IWorkers)
@@ -44,3 +76,227 @@ class MemoryWorkers:
         """Does all work, and what it leads to."""
         while self._queue:
             self.run_one()
+
+
+@implementer(ISession)
+class FakeSession:
+    """A session without a connection. Everything is a plain attribute: assign what a test is about.
+
+    ``calls`` holds what the plugin asked for, as ``(method, *arguments)`` in order; ``logged`` its log events.
+    ``answer`` is what those methods return: False is a session that is over.
+    """
+
+    def __init__(self, media: Media | None = STEREO) -> None:
+        self.id = SESSION_ID
+        self.organization_id = ORGANIZATION_ID
+        self.correlation_id = CORRELATION_ID
+        self.conversation_id = CONVERSATION_ID
+        self.participant = PARTICIPANT
+        self.media = media
+        self.language: str | None = "en-US"
+        self.custom_config: Mapping[str, Any] = {}
+        self.input_variables: Mapping[str, Any] = {}
+        self.position = self.start_position = 0
+        self.started_at = START
+        self.request: Mapping[str, Any] = {"uri": PATH, "peer": "192.0.2.7", "headers": {}}
+        self.logged: list[LogEvent] = []
+        self.log = Logger(namespace="audiohookd.session", observer=self.logged.append)  # type: ignore[arg-type]
+        self.calls: list[tuple[Any, ...]] = []
+        self.answer = True
+
+    def send_event(self, entities: Sequence[Entity]) -> bool:
+        """See :class:`ISession`. Does not look at the entities' size."""
+        return self._called("send_event", tuple(entities))
+
+    def pause(self) -> bool:
+        """See :class:`ISession`."""
+        return self._called("pause")
+
+    def resume(self) -> bool:
+        """See :class:`ISession`."""
+        return self._called("resume")
+
+    def disconnect(
+        self,
+        reason: DisconnectReason = "completed",
+        info: str | None = None,
+        output_variables: Mapping[str, str] | None = None,
+    ) -> bool:
+        """See :class:`ISession`."""
+        return self._called("disconnect", reason, info, output_variables)
+
+    def _called(self, *call: Any) -> bool:
+        self.calls.append(call)
+        return self.answer
+
+
+class CapturingSink(AudioSink):
+    """Keeps what it was told, as ``(method, *arguments)`` in order.
+
+    ``act``, when it is set, is called with each of these after it was kept; what it returns goes to the daemon
+    (a Deferred holds the next call back), and so does what it raises.
+    """
+
+    def __init__(self, act: Callable[..., Any] | None = None) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.act = act
+
+    @property
+    def names(self) -> list[str]:
+        """The methods that were called."""
+        return [call[0] for call in self.calls]
+
+    def arguments(self, method: str) -> list[Any]:
+        """The first argument of each call of ``method``."""
+        return [call[1] for call in self.calls if call[0] == method]
+
+    def opened(self) -> Any:
+        return self._told("opened")
+
+    def paused(self) -> Any:
+        return self._told("paused")
+
+    def resumed(self) -> Any:
+        return self._told("resumed")
+
+    def language_changed(self, language: str | None) -> Any:
+        return self._told("language_changed", language)
+
+    def message(self, outgoing: bool, data: bytes, at: float) -> Any:
+        return self._told("message", outgoing, data, at)
+
+    def round_trip(self, nanoseconds: int) -> Any:
+        return self._told("round_trip", nanoseconds)
+
+    def dtmf(self, digit: str) -> Any:
+        return self._told("dtmf", digit)
+
+    def playback(self, started: bool) -> Any:
+        return self._told("playback", started)
+
+    def closing(self, reason: str) -> Any:
+        return self._told("closing", reason)
+
+    def closed(self, reason: str) -> Any:
+        return self._told("closed", reason)
+
+    def audio(self, frame: bytes) -> Any:
+        return self._told("audio", frame)
+
+    def gap(self, gap: Gap) -> Any:
+        return self._told("gap", gap)
+
+    def _told(self, *call: Any) -> Any:
+        self.calls.append(call)
+        return None if self.act is None else self.act(*call)
+
+
+class RaisingSink(CapturingSink):
+    """Raises RuntimeError when one of ``methods`` is called."""
+
+    def __init__(self, *methods: str) -> None:
+        super().__init__(self._raise)
+        self._methods = methods
+
+    def _raise(self, method: str, *_: Any) -> None:
+        if method in self._methods:
+            raise RuntimeError(f"this observer cannot stand {method}")
+
+
+class RecordingWire:
+    """The WebSocket below a Connection: nothing is sent, everything is kept."""
+
+    def __init__(self) -> None:
+        #: The messages that were sent, decoded.
+        self.heard: list[dict[str, Any]] = []
+        #: ``close`` and ``abort``, as they came.
+        self.ends: list[str] = []
+
+    def send(self, message: bytes) -> None:
+        """See :class:`audiohookd.server.connection.Wire`."""
+        self.heard.append(json.loads(message))
+
+    def close(self) -> None:
+        """See :class:`audiohookd.server.connection.Wire`."""
+        self.ends.append("close")
+
+    def abort(self) -> None:
+        """See :class:`audiohookd.server.connection.Wire`."""
+        self.ends.append("abort")
+
+
+class ScriptedClient:
+    """A client, and the connection of the daemon that it talks to: a call without a socket.
+
+    It does as it is told and nothing by itself, so it can also break the protocol.
+
+    :param watchers: whose plugins watch the session, in the order of delivery.
+    :param registry: to be shared by several clients, which then need one ``clock``, too.
+    """
+
+    def __init__(
+        self,
+        *watchers: Watcher,
+        clock: Clock | None = None,
+        timers: Timers | None = None,
+        registry: Registry | None = None,
+        authentic: bool = True,
+    ) -> None:
+        self.clock = clock or clock_at_start()
+        self.counters = Counters()
+        # `or` would not do: an empty registry is false.
+        self.registry = Registry(self.clock, max_sessions=10, drain_timeout=60.0) if registry is None else registry
+        self.wire = RecordingWire()
+        self._said = 0
+        shared = Shared(self.clock, timers or Timers(), self.registry, self.counters, {PATH: watchers})
+        self.connection = Connection(shared, read_upgrade(PATH, _HEADERS, "192.0.2.7"), self.wire, authentic)
+
+    def say(self, type_: str, parameters: Mapping[str, Any] | None = None, **envelope: Any) -> None:
+        """Sends a message, right in everything that ``envelope`` does not overrule."""
+        self._said += 1
+        message = {
+            "version": "2",
+            "id": SESSION_ID,
+            "type": type_,
+            "seq": self._said,
+            "serverseq": self.wire.heard[-1]["seq"] if self.wire.heard else 0,
+            "position": "PT0S",
+            "parameters": dict(parameters or {}),
+        }
+        self.connection.text(json.dumps(message | envelope).encode())
+
+    def open(self, position: str = "PT0S", **parameters: Any) -> None:
+        """Asks for a session: with one offer, of both channels in PCMU, unless ``parameters`` say otherwise."""
+        offer = {"type": "audio", "format": "PCMU", "channels": ["external", "internal"], "rate": 8000}
+        request = {
+            "organizationId": ORGANIZATION_ID,
+            "conversationId": CONVERSATION_ID,
+            "participant": msgspec.to_builtins(PARTICIPANT),
+            "media": [offer],
+            "language": "en-US",
+        }
+        self.say("open", request | parameters, position=position)
+
+    def speak(self, audio: bytes) -> None:
+        """Sends audio."""
+        self.connection.audio(audio)
+
+    def close(self, reason: str = "end") -> None:
+        """Asks for the end of the session."""
+        self.say("close", {"reason": reason})
+
+    def leave(self) -> None:
+        """Ends the connection, or loses it."""
+        self.connection.lost()
+
+    @property
+    def types(self) -> list[str]:
+        """The types of all messages of the daemon."""
+        return [message["type"] for message in self.wire.heard]
+
+
+def clock_at_start() -> Clock:
+    """A clock that stands at :data:`START`."""
+    clock = Clock()
+    clock.advance(START)
+    return clock

@@ -50,7 +50,7 @@ class Resumed(Event, frozen=True):
 class LanguageChanged(Event, frozen=True):
     """The client changed the language, spelled as it came."""
 
-    language: str | None
+    language: str
 
 
 class Message(Event, frozen=True):

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from msgspec import UNSET
 
 from audiohookd.protocol import codec, events, messages
-from audiohookd.protocol.counters import Counters
 from audiohookd.protocol.deadlines import Deadlines
 from audiohookd.protocol.entities import Entity
 from audiohookd.protocol.errors import LocalProtocolError, RemoteProtocolError
 from audiohookd.protocol.media import Media, understood
+from audiohookd.protocol.numbering import Numbering
 from audiohookd.protocol.position import duration_to_samples, parse_duration, samples_to_duration
 from audiohookd.protocol.states import LEGAL, LENIENT, TOLERATED, State
 from audiohookd.protocol.timers import POSITION_LEEWAY, Timers
@@ -49,7 +49,7 @@ class Session:
         self.finished = False
         self._organization_id = organization_id.lower()
         self._timers = timers
-        self._counters = Counters()
+        self._numbering = Numbering()
         self._outgoing: list[bytes] = []
         self._events: deque[events.Event] = deque()
         self._deadlines = Deadlines(now)
@@ -248,9 +248,9 @@ class Session:
     def _count(self, envelope: codec.ClientEnvelope) -> None:
         """Checks the counters and the id; while ending, takes them as they come."""
         if self.state in LENIENT:
-            self._counters.follow(envelope)
+            self._numbering.follow(envelope)
             return
-        if not self._counters.check(envelope):
+        if not self._numbering.check(envelope):
             self._emit(events.Tolerated("serverseq-backwards"))
         if envelope.id.lower() != self.id.lower():
             raise RemoteProtocolError("message of another session", envelope.id)
@@ -323,7 +323,8 @@ class Session:
 
     def _on_update(self, parameters: messages.Update) -> None:
         self._send(messages.Updated())
-        self._emit(events.LanguageChanged(parameters.language))
+        if parameters.language is not None:
+            self._emit(events.LanguageChanged(parameters.language))
 
     def _on_paused(self, parameters: messages.Paused) -> None:
         if self.paused:
@@ -383,8 +384,8 @@ class Session:
 
     def _send(self, parameters: messages.Parameters) -> None:
         """The one place where ``seq`` is assigned: one malformed or miscounted message kills a session."""
-        data = codec.encode_server(self.id, self._counters.sent + 1, self._counters.received, parameters)
-        self._counters.sent += 1
+        data = codec.encode_server(self.id, self._numbering.sent + 1, self._numbering.received, parameters)
+        self._numbering.sent += 1
         self._outgoing.append(data)
         self._emit(events.Message(True, data))
 

@@ -90,6 +90,7 @@ class WireClient:
         while (due := self.session.next_deadline()) is not None and due <= end:
             self.now = max(self.now, due)
             self.session.tick()
+            assert self.session.next_deadline() != due
         self.now = end
 
     def said(self) -> list[dict[str, Any]]:

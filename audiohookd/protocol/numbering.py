@@ -4,7 +4,7 @@ from audiohookd.protocol.codec import ClientEnvelope
 from audiohookd.protocol.errors import RemoteProtocolError
 
 
-class Counters:
+class Numbering:
     """Counts what the server sent and received. Both directions begin with 1."""
 
     def __init__(self) -> None:
