@@ -139,8 +139,8 @@ class Mailbox:
 
     def _when_idle(self) -> None:
         self._straight = self._alive and self._reason is None
-        self._tell_drained()
-        if self._reason is not None and not self._closed:
+        self._tell_drained()  # after which the session may have ended, and the observer be busy again
+        if self._pending is None and self._reason is not None and not self._closed:
             self._close(self._reason)
 
     def _tell_drained(self) -> None:

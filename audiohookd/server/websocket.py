@@ -13,7 +13,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from autobahn.websocket.types import ConnectionDeny
 from msgspec import Struct
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import ITCPTransport, IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, ITCPTransport
 from twisted.logger import Logger
 from zope.interface import implementer
 

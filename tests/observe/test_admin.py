@@ -1,0 +1,96 @@
+"""How the daemon answers to load balancers and monitors, byte by byte."""
+
+import json
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import EventLoggingObserver, StringTransport
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from audiohookd.observe.admin import admin_site
+
+
+class Answer:
+    def __init__(self, data: bytes) -> None:
+        head, _, self.body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        self.status = int(first.split(" ")[1])
+        self.headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+
+
+class TestAdmin(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.is_ready = True
+        self.clock = Clock()
+        self.site = admin_site(self.clock, lambda: self.is_ready)
+        self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+
+    def ask(self, path: str, method: str = "GET") -> Answer:
+        protocol = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        return Answer(transport.value())
+
+    def test_a_process_that_works_is_live_ready_or_not(self) -> None:
+        for self.is_ready in (True, False):
+            answer = self.ask("/live")
+            self.assertEqual((answer.status, answer.body), (200, b"live\n"))
+
+    def test_ready(self) -> None:
+        answer = self.ask("/ready")
+        self.assertEqual((answer.status, answer.body), (200, b"ready\n"))
+
+    def test_not_ready(self) -> None:
+        self.is_ready = False
+        answer = self.ask("/ready")
+        self.assertEqual((answer.status, answer.body), (503, b"not ready\n"))
+
+    def test_health_as_the_reference_server_tells_it(self) -> None:
+        for self.is_ready, status in ((True, 200), (False, 503)):
+            answer = self.ask("/health/check")
+            self.assertEqual(answer.status, status)
+            self.assertEqual(json.loads(answer.body), {"Http-Status": status, "Healthy": self.is_ready})
+            self.assertEqual(answer.headers["content-type"], "application/json; charset=utf-8")
+
+    def test_no_answer_is_kept_by_anybody(self) -> None:
+        for self.is_ready in (True, False):
+            for path in ("/live", "/ready", "/health/check"):
+                self.assertEqual(self.ask(path).headers["cache-control"], "no-store", path)
+
+    def test_head_says_the_same_without_the_body(self) -> None:
+        for self.is_ready in (True, False):
+            for path in ("/live", "/ready", "/health/check"):
+                whole, head = self.ask(path), self.ask(path, "HEAD")
+                self.assertEqual(head.status, whole.status)
+                self.assertEqual(head.body, b"")
+                for name in ("content-length", "content-type", "cache-control"):
+                    self.assertEqual(head.headers[name], whole.headers[name])
+
+    def test_a_query_changes_nothing(self) -> None:
+        self.assertEqual(self.ask("/ready?verbose=1").status, 200)
+
+    def test_there_is_nothing_else(self) -> None:
+        for path in ("/", "/health", "/health/", "/health/check/", "/live/", "/live/x", "/metrics", "/x", "//live"):
+            for method in ("GET", "POST"):
+                answer = self.ask(path, method)
+                self.assertEqual((answer.status, answer.body), (404, b"not found\n"), path)
+
+    def test_nothing_can_be_changed_here(self) -> None:
+        for method in ("POST", "PUT", "DELETE", "OPTIONS", "BREW"):
+            answer = self.ask("/ready", method)
+            self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD"), method)
+
+    def test_probes_leave_no_trace_in_the_log(self) -> None:
+        for method in ("GET", "HEAD", "POST"):
+            for path in ("/live", "/ready", "/health/check", "/nothing"):
+                self.ask(path, method)
+        self.assertEqual([str(event) for event in self.logged], [])
+
+    def test_a_connection_that_asks_nothing_is_closed(self) -> None:
+        protocol = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        self.clock.advance(61)
+        self.assertTrue(transport.disconnecting)

@@ -1,0 +1,85 @@
+"""The catalogue of counters, and the code that counts, in step."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from audiohookd.observe.counters import CATALOGUE, Counters
+
+PACKAGE = Path(__file__).parents[2] / "audiohookd"
+
+
+def constants(node: ast.expr) -> list[str] | None:
+    """The strings that an expression may be; None when that cannot be told."""
+    match node:
+        case ast.Constant(value=str(name)):
+            return [name]
+        case ast.IfExp(body=one, orelse=other):
+            names, others = constants(one), constants(other)
+            return None if names is None or others is None else names + others
+    return None
+
+
+def counted() -> Iterator[tuple[str, list[str] | None]]:
+    """Each call of ``counters.count``: where, and the names it may count."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(value=owner, attr="count"), args=[name, *_]):
+                    if "counters" in ast.unparse(owner):
+                        yield f"{path.relative_to(PACKAGE)}:{node.lineno}", constants(name)
+
+
+def test_every_count_has_a_name_that_can_be_read_off() -> None:
+    assert [where for where, names in counted() if names is None] == []
+
+
+def test_every_name_that_is_counted_is_in_the_catalogue() -> None:
+    found = [(where, name) for where, names in counted() for name in names or ()]
+    assert [(where, name) for where, name in found if name not in CATALOGUE] == []
+
+
+def test_every_name_in_the_catalogue_is_counted() -> None:
+    assert {name for _, names in counted() for name in names or ()} == set(CATALOGUE)
+
+
+def test_the_catalogue_explains_each() -> None:
+    assert all(name.replace("_", "").isalpha() and explanation for name, explanation in CATALOGUE.items())
+
+
+class TestCounters:
+    def test_begin_with_nothing(self) -> None:
+        counters = Counters()
+        assert counters.value("sessions") == 0
+        assert counters.items() == []
+
+    def test_count(self) -> None:
+        counters = Counters()
+        before = [counters.count("sessions"), counters.count("sessions"), counters.count("sessions", amount=40)]
+        assert before == [0, 1, 2]
+        assert counters.value("sessions") == 42
+
+    def test_keep_labels_apart(self) -> None:
+        counters = Counters()
+        counters.count("endings", "end", 2)
+        counters.count("endings", "error")
+        assert [counters.value("endings", label) for label in ("end", "error", "disconnect", "")] == [2, 1, 0, 0]
+
+    def test_are_listed_in_order(self) -> None:
+        counters = Counters()
+        for name, label in (("sessions", ""), ("endings", "error"), ("endings", "end")):
+            counters.count(name, label)
+        assert counters.items() == [("endings", "end", 1), ("endings", "error", 1), ("sessions", "", 1)]
+
+    def test_asking_does_not_count(self) -> None:
+        counters = Counters()
+        counters.value("endings", "end")
+        assert counters.items() == []
+
+    def test_refuse_a_name_that_is_not_in_the_catalogue(self) -> None:
+        counters = Counters()
+        with pytest.raises(KeyError, match="session"):
+            counters.count("session")
+        assert counters.items() == []

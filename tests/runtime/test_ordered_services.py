@@ -1,0 +1,223 @@
+"""Services that start and stop one after the other."""
+
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import TimeoutError as StopTimeout
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from audiohookd.runtime.services import Listener, OrderedServices, StartError
+
+STOP_TIMEOUT = 60.0
+
+
+class Child(Service):
+    """Writes its life into ``diary``, and stops when the test says so."""
+
+    def __init__(self, name: str, diary: list[str], start: Exception | None = None) -> None:
+        self.name = name
+        self.stopped: Deferred[None] = Deferred()
+        self._diary = diary
+        self._start = start
+
+    def startService(self) -> None:
+        super().startService()
+        self._diary.append(f"start {self.name}")
+        if self._start is not None:
+            raise self._start
+
+    def stopService(self) -> "Deferred[None]":
+        super().stopService()
+        self._diary.append(f"stop {self.name}")
+        return self.stopped
+
+
+class Patient(Child):
+    """Allows itself two minutes."""
+
+    stop_limit = 120.0
+
+
+class Rude(Child):
+    def stopService(self) -> "Deferred[None]":
+        super().stopService()
+        raise RuntimeError("no")
+
+
+class TestOrder(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.diary: list[str] = []
+
+    def tree(self, *children: Child) -> OrderedServices:
+        root = OrderedServices(self.clock, STOP_TIMEOUT)
+        for child in children:
+            child.setServiceParent(root)
+        return root
+
+    def started(self, *children: Child) -> OrderedServices:
+        root = self.tree(*children)
+        root.startService()
+        self.diary.clear()
+        return root
+
+    def children(self, names: str) -> list[Child]:
+        return [Child(name, self.diary) for name in names]
+
+    def test_is_a_service(self) -> None:
+        self.assertTrue(verifyObject(IService, self.tree()))
+
+    def test_starts_from_first_to_last(self) -> None:
+        root = self.tree(*self.children("abc"))
+        self.assertEqual(self.diary, [])
+        root.startService()
+        self.assertEqual(self.diary, ["start a", "start b", "start c"])
+        self.assertTrue(root.running)
+
+    def test_does_not_start_what_comes_after_a_failure(self) -> None:
+        a, c = self.children("ac")
+        root = self.tree(a, Child("b", self.diary, StartError("b: no luck")), c)
+        with self.assertRaisesRegex(StartError, r"\Ab: no luck\Z"):
+            root.startService()
+        self.assertEqual(self.diary, ["start a", "start b"])
+
+    def test_names_the_child_that_failed_in_one_line(self) -> None:
+        root = self.tree(Child("b", self.diary, OSError(28, "first\n second")))
+        with self.assertRaisesRegex(StartError, r"\Ab: OSError: \[Errno 28\] first second\Z"):
+            root.startService()
+
+    def test_stops_from_last_to_first_each_when_the_one_after_it_has_stopped(self) -> None:
+        a, b, c = self.children("abc")
+        root = self.started(a, b, c)
+        stopped = root.stopService()
+        self.assertFalse(root.running)
+        self.assertEqual(self.diary, ["stop c"])
+        c.stopped.callback(None)
+        self.assertEqual(self.diary, ["stop c", "stop b"])
+        b.stopped.callback(None)
+        self.assertNoResult(stopped)
+        a.stopped.callback(None)
+        self.assertEqual(self.diary, ["stop c", "stop b", "stop a"])
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_child_whose_stop_fails_does_not_keep_the_others_running(self) -> None:
+        a, b = self.children("ab")
+        root = self.started(a, b, Rude("c", self.diary))
+        stopped = root.stopService()
+        b.stopped.errback(OSError("disk"))
+        a.stopped.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(self.diary, ["stop c", "stop b", "stop a"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_a_child_that_hangs_is_waited_for_until_its_time_is_over(self) -> None:
+        a, b = self.children("ab")
+        a.stopped.callback(None)
+        stopped = self.started(a, b).stopService()
+        self.clock.advance(STOP_TIMEOUT - 0.1)
+        self.assertEqual(self.diary, ["stop b"])
+        self.clock.advance(0.1)
+        self.successResultOf(stopped)
+        self.assertEqual(self.diary, ["stop b", "stop a"])
+        self.assertEqual(len(self.flushLoggedErrors(StopTimeout)), 1)
+
+    def test_a_child_gets_its_own_stop_limit_on_top(self) -> None:
+        (a,) = self.children("a")
+        a.stopped.callback(None)
+        stopped = self.started(a, Patient("b", self.diary)).stopService()
+        self.clock.advance(Patient.stop_limit + STOP_TIMEOUT - 0.1)
+        self.assertEqual(self.diary, ["stop b"])
+        self.clock.advance(0.1)
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.flushLoggedErrors(StopTimeout)), 1)
+
+    def test_a_child_that_stops_after_all_harms_nobody(self) -> None:
+        (a,) = self.children("a")
+        stopped = self.started(a).stopService()
+        self.clock.advance(STOP_TIMEOUT)
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.flushLoggedErrors(StopTimeout)), 1)
+        a.stopped.callback(None)
+
+
+class Port:
+    def __init__(self) -> None:
+        self.closed: Deferred[None] = Deferred()
+        self.asked_to_close = 0
+
+    def startListening(self) -> None:
+        raise NotImplementedError
+
+    def stopListening(self) -> "Deferred[None]":
+        self.asked_to_close += 1
+        return self.closed
+
+    def getHost(self) -> IPv4Address:
+        raise NotImplementedError
+
+
+@implementer(IStreamServerEndpoint)
+class Endpoint:
+    def __init__(self, outcome: "Deferred[Any]") -> None:
+        self.outcome = outcome
+        self.factories: list[Factory] = []
+
+    def listen(self, factory: Factory) -> "Deferred[Any]":
+        self.factories.append(factory)
+        return self.outcome
+
+
+class TestListener(SynchronousTestCase):
+    def listener(self, outcome: "Deferred[Any]") -> Listener:
+        self.factory = Factory()
+        self.endpoint = Endpoint(outcome)
+        return Listener("admin", self.endpoint, "tcp:3001", self.factory)
+
+    def test_listens_when_started_and_not_before(self) -> None:
+        listener = self.listener(succeed(Port()))
+        self.assertEqual(self.endpoint.factories, [])
+        listener.startService()
+        self.assertEqual(self.endpoint.factories, [self.factory])
+
+    def test_port_in_use(self) -> None:
+        taken = CannotListenError("127.0.0.1", 3001, OSError(98, "Address already in use"))
+        listener = self.listener(fail(taken))
+        with self.assertRaisesRegex(StartError, r"\Aadmin: cannot listen on tcp:3001: Address already in use\Z"):
+            listener.startService()
+
+    def test_port_in_use_when_the_system_says_it_without_a_number(self) -> None:
+        listener = self.listener(fail(CannotListenError("", "/run/x", OSError("locked"))))
+        with self.assertRaisesRegex(StartError, r"\Aadmin: cannot listen on tcp:3001: locked\Z"):
+            listener.startService()
+
+    def test_whatever_else_keeps_it_from_listening(self) -> None:
+        for fault, says in ((OverflowError("bind(): port must be 0-65535."), "bind"), (ValueError(), "ValueError")):
+            with self.assertRaisesRegex(StartError, rf"\Aadmin: cannot listen on tcp:3001: {says}"):
+                self.listener(fail(fault)).startService()
+
+    def test_an_endpoint_that_takes_its_time_is_refused(self) -> None:
+        with self.assertRaisesRegex(StartError, "does not listen at once"):
+            self.listener(Deferred()).startService()
+
+    def test_has_stopped_when_the_port_is_closed(self) -> None:
+        port = Port()
+        listener = self.listener(succeed(port))
+        listener.startService()
+        stopped = listener.stopService()
+        self.assertNoResult(stopped)
+        port.closed.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(port.asked_to_close, 1)
+
+    def test_stops_well_when_it_never_listened(self) -> None:
+        self.successResultOf(self.listener(Deferred()).stopService())

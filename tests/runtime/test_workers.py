@@ -1,0 +1,149 @@
+"""Pools of real threads, with the real reactor."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.python.threadable import isInIOThread
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.workers import PoolFull, Workers
+from audiohookd.testing import MemoryWorkers
+
+#: Seconds after which a thread that should have been released is one that hangs.
+PATIENCE = 10
+
+
+class TestWorkers(TestCase):
+    timeout = PATIENCE
+
+    def setUp(self) -> None:
+        self.release = threading.Event()
+        self.addCleanup(self.release.set)
+
+    def pool(self, threads: int = 1, waiting: int = 10) -> Workers:
+        pool = Workers(reactor, "test", threads, waiting)
+        pool.startService()
+
+        def stop() -> Any:
+            self.release.set()
+            return pool.stopService() if pool.running else None
+
+        self.addCleanup(stop)
+        return pool
+
+    def busy(self, result: Any = None) -> Callable[[], Any]:
+        """Work that lasts until it is released."""
+
+        def work() -> Any:
+            assert self.release.wait(PATIENCE)
+            return result
+
+        return work
+
+    def test_keeps_the_contract_and_so_does_its_twin(self) -> None:
+        self.assertTrue(verifyObject(IWorkers, Workers(reactor, "test", 1, 1)))
+        self.assertTrue(verifyObject(IWorkers, MemoryWorkers()))
+
+    async def test_works_in_a_thread_of_its_own_and_answers_in_the_reactors(self) -> None:
+        where = await self.pool().do(threading.current_thread)
+        self.assertIsNot(where, threading.current_thread())
+        self.assertIn("test", where.name)
+        self.assertTrue(isInIOThread())
+
+    async def test_what_the_work_raises_is_the_result(self) -> None:
+        def fails() -> None:
+            raise OSError(28, "disk full")
+
+        with self.assertRaisesRegex(OSError, "disk full"):
+            await self.pool().do(fails)
+
+    async def test_one_thread_keeps_the_order(self) -> None:
+        pool, done = self.pool(waiting=100), []
+        await DeferredList([pool.do(lambda number=number: done.append(number)) for number in range(100)])
+        self.assertEqual(done, list(range(100)))
+
+    async def test_several_threads_work_at_once(self) -> None:
+        meeting = threading.Barrier(3)
+        pool = self.pool(threads=3)
+        waiting = [pool.do(lambda: meeting.wait(PATIENCE)) for _ in range(3)]
+        arrived = await DeferredList(waiting, fireOnOneErrback=True)
+        self.assertEqual({number for _, number in arrived}, {0, 1, 2})
+
+    async def test_no_more_than_its_threads_work_at_once(self) -> None:
+        pool, names = self.pool(threads=2, waiting=20), set()
+        await DeferredList([pool.do(lambda: names.add(threading.current_thread().name)) for _ in range(20)])
+        self.assertLessEqual(len(names), 2)
+
+    async def test_takes_only_so_much_work(self) -> None:
+        pool = self.pool(threads=2, waiting=3)
+        taken = [pool.do(self.busy(number)) for number in range(5)]
+        self.failureResultOf(pool.do(self.busy()), PoolFull)
+        self.release.set()
+        self.assertEqual([result for _, result in await DeferredList(taken)], [0, 1, 2, 3, 4])
+        self.assertEqual(await pool.do(lambda: "room again"), "room again")
+
+    async def test_cancelled_work_still_counts_until_its_thread_is_free(self) -> None:
+        pool = self.pool(threads=1, waiting=1)
+        given_up = [pool.do(self.busy()) for _ in range(2)]
+        for result in given_up:
+            result.cancel()
+            self.failureResultOf(result, CancelledError)
+        self.failureResultOf(pool.do(self.busy()), PoolFull)
+        self.release.set()
+        await pool.stopService()
+
+    async def test_a_failure_of_cancelled_work_is_nobodys(self) -> None:
+        pool = self.pool()
+
+        def fails() -> None:
+            self.busy()()
+            raise OSError("too late to matter")
+
+        result = pool.do(fails)
+        result.cancel()
+        self.failureResultOf(result, CancelledError)
+        self.release.set()
+        await pool.stopService()
+
+    def test_takes_none_before_its_start(self) -> None:
+        self.failureResultOf(Workers(reactor, "test", 1, 1).do(self.busy()), PoolFull)
+
+    async def test_its_stop_waits_for_the_work_that_was_taken_and_takes_no_more(self) -> None:
+        pool, done = self.pool(), []
+        for number in range(3):
+            pool.do(self.busy(number)).addCallback(done.append)
+        stopped = pool.stopService()
+        self.failureResultOf(pool.do(self.busy()), PoolFull)
+        self.assertNoResult(stopped)
+        self.release.set()
+        await stopped
+        self.assertEqual(done, [0, 1, 2])
+        self.assertTrue(isInIOThread())
+
+    async def test_its_stop_leaves_failures_to_those_who_asked(self) -> None:
+        pool = self.pool()
+
+        def fails() -> None:
+            self.busy()()
+            raise OSError("disk")
+
+        result: Deferred[Any] = pool.do(fails)
+        stopped = pool.stopService()
+        self.release.set()
+        await stopped
+        self.failureResultOf(result, OSError)
+
+    async def test_no_thread_is_left_after_its_stop(self) -> None:
+        pool = self.pool(threads=3)
+        threads = [thread for _, thread in await DeferredList([pool.do(threading.current_thread) for _ in range(9)])]
+        await pool.stopService()
+        self.assertEqual([thread for thread in threads if thread.is_alive()], [])
+
+    async def test_a_thread_that_hangs_does_not_keep_the_process_alive(self) -> None:
+        thread = await self.pool().do(threading.current_thread)
+        self.assertTrue(thread.daemon)

@@ -1,0 +1,153 @@
+"""The guard before the request head."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from audiohookd.server.head import MAX_HEAD, Head, HeadGuard
+
+GENESYS = (
+    b"GET /api/v1/audiohook/ws?bot=7 HTTP/1.1\r\n"
+    b"Host: audiohook.example.com\r\n"
+    b"Connection: Upgrade\r\n"
+    b"Upgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n"
+    b"User-Agent: GenesysCloud-AudioHook-Client\r\n"
+    b"Audiohook-Organization-Id: d7934305-0972-4844-938e-9060eef73d05\r\n"
+    b"Audiohook-Correlation-Id: e160e428-53e2-487c-977d-96989bf5c99d\r\n"
+    b"Audiohook-Session-Id: 30b0e395-84d3-4570-ac13-9a62d8f514c0\r\n"
+    b"X-API-KEY: SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh\r\n"
+    b'Signature-Input: sig1=("@request-target" "@authority");keyid="k";nonce="n";alg="hmac-sha256";created=1\r\n'
+    b"Signature: sig1=:NZBwyBHRRyRoeLqy1IzOa9VYBuI8TgMFt2GRDkDuJh4=:\r\n"
+    b"\r\n"
+)
+
+
+def verdict(data: bytes) -> Head:
+    return HeadGuard().feed(data)
+
+
+def with_line(line: bytes) -> bytes:
+    return GENESYS[:-2] + line + b"\r\n\r\n"
+
+
+def test_a_head_of_genesys_is_good() -> None:
+    assert verdict(GENESYS) is Head.GOOD
+
+
+def test_a_head_that_is_not_whole_is_incomplete() -> None:
+    assert verdict(GENESYS[:-1]) is Head.INCOMPLETE
+    assert verdict(b"") is Head.INCOMPLETE
+
+
+def test_all_that_came_is_kept_also_what_follows_the_head() -> None:
+    guard = HeadGuard()
+    guard.feed(GENESYS[:100])
+    assert guard.feed(GENESYS[100:] + b"\x81\x80") is Head.GOOD
+    assert guard.data == GENESYS + b"\x81\x80"
+
+
+@pytest.mark.parametrize("line", [b"X-Empty:", b"X-Tab:\ta\tb", b"X~!#$%&'*+.^_`|-0: any ~ thing", b"x:y"])
+def test_what_http_allows_is_good(line: bytes) -> None:
+    assert verdict(with_line(line)) is Head.GOOD
+
+
+FORBIDDEN = [*range(9), 0x0A, 0x0B, 0x0C, 0x0D, *range(0x0E, 0x20), *range(0x7F, 0x100)]
+
+
+@pytest.mark.parametrize("octet", FORBIDDEN, ids=hex)
+def test_no_octet_but_printable_ascii_and_tab_in_a_value(octet: int) -> None:
+    assert verdict(with_line(b"X-A: foo" + bytes([octet]) + b"X-Forwarded-For: 192.0.2.1")) is Head.BAD
+
+
+@pytest.mark.parametrize("octet", [*FORBIDDEN, 0x09, 0x20], ids=hex)
+def test_nor_in_a_name(octet: int) -> None:
+    assert verdict(with_line(b"X" + bytes([octet]) + b"A: foo")) is Head.BAD
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b" folded: value",
+        b"\tfolded",
+        b"Name : value",
+        b"Name\t: value",
+        b"no colon at all",
+        b": no name",
+        b"X-A: a\nX-B: b",
+        b"X-A: a\rX-B: b",
+    ],
+)
+def test_lines_that_smuggle_are_bad(line: bytes) -> None:
+    assert verdict(with_line(line)) is Head.BAD
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"GET / HTTP/2.0",
+        b"GET  / HTTP/1.1",
+        b"GET /",
+        b"get / HTTP/1.1",
+        b"GET /\x0b HTTP/1.1",
+        b"GET /\xe4 HTTP/1.1",
+        b"GET / HTTP/1.1 ",
+        b" GET / HTTP/1.1",
+        b"\x16\x03\x01\x02",
+    ],
+)
+def test_request_lines_that_are_none(first: bytes) -> None:
+    assert verdict(first + b"\r\nHost: a\r\n\r\n") is Head.BAD
+
+
+def of_size(size: int) -> bytes:
+    return with_line(b"X-Long: " + b"a" * (size - len(with_line(b"X-Long: "))))
+
+
+def test_a_head_of_16_kib_is_good_and_one_byte_more_is_too_large() -> None:
+    assert len(of_size(MAX_HEAD)) == MAX_HEAD == 16_384
+    assert verdict(of_size(MAX_HEAD)) is Head.GOOD
+    assert verdict(of_size(MAX_HEAD + 1)) is Head.TOO_LARGE
+
+
+def test_a_head_without_an_end_is_too_large_as_soon_as_it_is() -> None:
+    guard = HeadGuard()
+    assert guard.feed(b"a" * MAX_HEAD) is Head.INCOMPLETE
+    assert guard.feed(b"a") is Head.TOO_LARGE
+
+
+def test_what_follows_a_good_head_does_not_make_it_too_large() -> None:
+    assert verdict(GENESYS + b"a" * 100_000) is Head.GOOD
+
+
+SAMPLES = st.one_of(
+    st.just(GENESYS),
+    st.binary(max_size=200).map(with_line),
+    st.binary(max_size=200).map(lambda data: data + b"\r\n\r\n"),
+    st.integers(MAX_HEAD - 5, MAX_HEAD + 5).map(of_size),
+    st.binary(max_size=50).map(lambda rest: GENESYS + rest),
+)
+
+
+@given(SAMPLES, st.lists(st.integers(1, 5_000), max_size=40))
+@example(GENESYS, [len(GENESYS) - 3, 1, 1, 1])
+@example(of_size(MAX_HEAD + 1), [1] * 40)
+def test_the_verdict_does_not_depend_on_how_the_bytes_are_cut(data: bytes, sizes: list[int]) -> None:
+    guard = HeadGuard()
+    rest = data
+    outcome = Head.INCOMPLETE
+    for size in [*sizes, len(data)]:
+        piece, rest = rest[:size], rest[size:]
+        outcome = guard.feed(piece)
+        if outcome is not Head.INCOMPLETE:
+            break
+    assert outcome is verdict(data)
+
+
+@given(SAMPLES)
+def test_nor_when_they_come_one_by_one(data: bytes) -> None:
+    guard = HeadGuard()
+    outcomes = iter(guard.feed(bytes([octet])) for octet in data)
+    assert next((one for one in outcomes if one is not Head.INCOMPLETE), Head.INCOMPLETE) is verdict(data)

@@ -1,0 +1,170 @@
+"""How many sessions there may be, and how they end when the daemon does."""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from audiohookd.server.registry import Registry
+
+
+class Caller:
+    """A connection that does what the test says.
+
+    :param polite: ends when it is asked to.
+    :param quick: its plugins are done at once when it is aborted.
+    """
+
+    def __init__(
+        self, registry: Registry, *, polite: bool = False, quick: bool = True, admitted: bool = True
+    ) -> None:
+        self.finished: Deferred[None] = Deferred()
+        self.asked: list[str] = []
+        self._polite = polite
+        self._quick = quick
+        registry.add(self)
+        self.answer = registry.admit(self) if admitted else "not asked"
+
+    def end(self) -> None:
+        if not self.finished.called:
+            self.finished.callback(None)
+
+    def shut_down(self) -> None:
+        self.asked.append("shut_down")
+        if self._polite:
+            self.end()
+
+    def abort(self) -> None:
+        self.asked.append("abort")
+        if self._quick:
+            self.end()
+
+
+def registry(clock: Clock, max_sessions: int = 10) -> Registry:
+    service = Registry(clock, max_sessions, drain_timeout=900.0, grace=10.0)
+    service.startService()
+    return service
+
+
+def test_it_counts_sessions_and_knows_connections() -> None:
+    sessions = registry(Clock())
+    session = Caller(sessions)
+    probe = Caller(sessions, admitted=False)
+    assert len(sessions) == 1
+    assert set(sessions) == {session, probe}
+    session.end()
+    assert len(sessions) == 0
+    assert set(sessions) == {probe}
+
+
+def test_one_too_many_is_refused_until_another_ends() -> None:
+    sessions = registry(Clock(), max_sessions=2)
+    first, second = Caller(sessions), Caller(sessions)
+    assert (first.answer, second.answer) == (None, None)
+    assert sessions.full
+    assert Caller(sessions).answer == "too many sessions"
+    first.end()
+    assert not sessions.full
+    assert Caller(sessions).answer is None
+
+
+def test_an_idle_daemon_stops_at_once() -> None:
+    clock = Clock()
+    assert registry(clock).stopService().called
+    assert clock.getDelayedCalls() == []
+
+
+def test_who_has_no_session_is_not_waited_for() -> None:
+    clock = Clock()
+    sessions = registry(clock)
+    waiting = Caller(sessions, polite=True, admitted=False)
+    assert sessions.stopService().called
+    assert waiting.asked == ["shut_down"]
+
+
+def test_calls_go_on_until_they_end() -> None:
+    clock = Clock()
+    sessions = registry(clock)
+    first, second = Caller(sessions), Caller(sessions)
+    stopped = sessions.stopService()
+    clock.advance(600.0)
+    first.end()
+    clock.advance(200.0)
+    assert not stopped.called
+    second.end()
+    assert stopped.called
+    assert first.asked == second.asked == []
+    assert clock.getDelayedCalls() == []
+
+
+def test_while_draining_nobody_is_admitted() -> None:
+    sessions = registry(Clock())
+    Caller(sessions)
+    sessions.stopService()
+    assert sessions.draining
+    assert Caller(sessions).answer == "server is shutting down"
+    assert len(sessions) == 1
+
+
+def test_after_the_deadline_all_are_asked_to_close() -> None:
+    clock = Clock()
+    sessions = registry(clock)
+    polite, slow = Caller(sessions, polite=True), Caller(sessions)
+    stopped = sessions.stopService()
+    clock.advance(899.9)
+    assert polite.asked == []
+    clock.advance(0.1)
+    assert polite.asked == slow.asked == ["shut_down"]
+    assert not stopped.called
+    slow.end()
+    assert stopped.called
+    assert clock.getDelayedCalls() == []
+
+
+def test_who_does_not_close_is_aborted() -> None:
+    clock = Clock()
+    sessions = registry(clock)
+    polite, rude = Caller(sessions, polite=True), Caller(sessions)
+    stopped = sessions.stopService()
+    clock.pump([900.0, 9.9])
+    assert rude.asked == ["shut_down"]
+    clock.advance(0.1)
+    assert rude.asked == ["shut_down", "abort"]
+    assert polite.asked == ["shut_down"]
+    assert stopped.called
+    assert clock.getDelayedCalls() == []
+
+
+def test_plugins_that_are_never_done_do_not_keep_the_daemon() -> None:
+    clock = Clock()
+    sessions = registry(clock)
+    hanging = Caller(sessions, quick=False)
+    stopped = sessions.stopService()
+    clock.pump([900.0, 10.0])
+    assert not stopped.called
+    clock.advance(10.0)
+    assert stopped.called
+    hanging.end()
+    assert len(sessions) == 0
+    assert clock.getDelayedCalls() == []
+
+
+def test_the_stop_takes_no_longer_than_it_says() -> None:
+    clock = Clock()
+    sessions = registry(clock)
+    Caller(sessions, quick=False)
+    stopped = sessions.stopService()
+    clock.pump([1.0] * int(sessions.stop_limit))
+    assert sessions.stop_limit == 920.0
+    assert stopped.called
+
+
+def test_who_knocks_after_the_goodbye_is_aborted_with_the_others() -> None:
+    clock = Clock()
+    sessions = registry(clock)
+    Caller(sessions)
+    stopped = sessions.stopService()
+    clock.advance(900.0)
+    late = Caller(sessions)
+    assert late.answer == "server is shutting down"
+    clock.advance(10.0)
+    assert late.asked == ["abort"]
+    assert stopped.called

@@ -1,0 +1,208 @@
+"""The invariants of ARCHITECTURE.rst that can be read off the source: absences, mostly."""
+
+import ast
+import re
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+#: What a pure module may use: nothing here knows a clock, a file, a socket, a thread, or chance.
+PURE = {"base64", "binascii", "collections", "dataclasses", "enum", "functools", "hashlib", "hmac", "itertools", "re"}
+PURE |= {"types", "typing", "http_sf", "msgspec"}
+PURE_AUTH = [f"audiohookd.auth.{name}" for name in ("fields", "refusal", "request", "signature")]
+#: What plugins may use of the daemon.
+PUBLIC = ("audiohookd.interfaces", "audiohookd.observer", "audiohookd.protocol", "audiohookd.testing")
+SERVER_CLASSES = {"WebSocketServerProtocol", "WebSocketServerFactory", "WebSocketAdapterProtocol"}
+#: Calls that read the wall clock, or wait for it.
+CLOCK = re.compile(
+    r"(?:.+\.)?(?:time\.(?:time|monotonic|perf_counter)(?:_ns)?|time\.(?:sleep|gmtime|localtime)"
+    r"|datetime\.(?:now|utcnow|today)|date\.today)"
+)
+
+
+class Module:
+    """A source file, and what it imports."""
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self.path = path
+        parts = path.relative_to(root).with_suffix("").parts
+        self.name = ".".join(parts).removesuffix(".__init__")
+        self.text = path.read_text()
+        self.tree = ast.parse(self.text)
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def is_in(self, *packages: str) -> bool:
+        return is_in(self.name, *packages)
+
+    def imports(self) -> Iterator[str]:
+        """Dotted names, wherever in the file: `from a import b` imports `a` and, for all we know, `a.b`."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{self}: imports are absolute here"
+                assert node.module is not None
+                yield node.module
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+    def calls(self) -> Iterator[tuple[int, str]]:
+        """Line, and the dotted name that is called."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Call):
+                yield node.lineno, ast.unparse(node.func)
+
+
+def is_in(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def modules(root: Path, package: str) -> list[Module]:
+    return [Module(path, root) for path in sorted((root / package).rglob("*.py"))]
+
+
+CORE = modules(ROOT, "audiohookd")
+PLUGINS = modules(ROOT / "plugins", "audiohookd_plugins")
+ALL = CORE + PLUGINS
+PURE_MODULES = [module for module in CORE if module.is_in("audiohookd.protocol", *PURE_AUTH)]
+
+
+def test_the_source_was_found() -> None:
+    names = {module.name for module in ALL}
+    assert {"audiohookd.tap", "audiohookd.protocol.session", "audiohookd", "audiohookd_plugins.recorder"} <= names
+    assert len(PURE_MODULES) > len(PURE_AUTH) + 5
+    assert {module.name for module in PURE_MODULES} >= {*PURE_AUTH, "audiohookd.protocol.session"}
+
+
+@pytest.mark.parametrize("module", PURE_MODULES, ids=repr)
+def test_the_protocol_does_no_io(module: Module) -> None:
+    """Nor do signatures. A list of what is allowed: nobody can list all that does I/O."""
+    own = ["audiohookd.protocol"] if module.is_in("audiohookd.protocol") else PURE_AUTH
+    assert [name for name in module.imports() if not is_in(name, *PURE, *own)] == []
+
+
+def test_one_driver_knows_the_server_classes_of_autobahn() -> None:
+    knowing = {
+        module.name
+        for module in ALL
+        for name in module.imports()
+        if is_in(name, "autobahn", "txaio") and not module.is_in("audiohookd.cli")
+    }
+    assert knowing == {"audiohookd.server.websocket"}
+
+
+def test_the_command_line_knows_none_of_them() -> None:
+    used = {name.rpartition(".")[2] for module in CORE if module.is_in("audiohookd.cli") for name in module.imports()}
+    assert used & SERVER_CLASSES == set()
+    assert "WebSocketClientProtocol" in used
+
+
+def test_the_core_does_not_know_its_plugins() -> None:
+    assert [module for module in CORE for name in module.imports() if is_in(name, "audiohookd_plugins")] == []
+
+
+@pytest.mark.parametrize("module", PLUGINS, ids=repr)
+def test_plugins_use_the_public_contract_alone(module: Module) -> None:
+    used = [name for name in module.imports() if is_in(name, "audiohookd")]
+    assert [name for name in used if not is_in(name, *PUBLIC)] == []
+
+
+def test_nothing_points_at_the_tap() -> None:
+    assert [module for module in ALL for name in module.imports() if is_in(name, "audiohookd.tap")] == []
+
+
+def test_tests_and_fakes_are_not_part_of_the_daemon() -> None:
+    assert [module for module in CORE for name in module.imports() if is_in(name, "audiohookd.testing")] == []
+
+
+def test_no_reactor_is_imported_but_by_mains() -> None:
+    importing = {module.name for module in ALL for name in module.imports() if name == "twisted.internet.reactor"}
+    assert {name for name in importing if not is_in(name, "audiohookd.cli")} == {"audiohookd.tap"}
+
+
+def test_no_reactor_is_imported_before_it_is_needed() -> None:
+    """At the head of a module it would install itself at import."""
+    heads = [
+        module
+        for module in ALL
+        for node in module.tree.body
+        if isinstance(node, ast.ImportFrom) and "reactor" in [alias.name for alias in node.names]
+    ]
+    assert heads == []
+
+
+def test_no_wall_clock_and_no_sleep_but_on_the_command_line() -> None:
+    found = [
+        f"{module}:{line}: {name}"
+        for module in ALL
+        if not module.is_in("audiohookd.cli")
+        for line, name in module.calls()
+        if CLOCK.fullmatch(name)
+    ]
+    assert found == []
+
+
+def test_no_clock_is_taken_out_of_its_module() -> None:
+    """`from time import monotonic` would hide from the test above."""
+    taken = {f"time.{name}" for name in ("time", "monotonic", "perf_counter", "sleep")}
+    found = [module for module in ALL if not module.is_in("audiohookd.cli") and taken & set(module.imports())]
+    assert found == []
+
+
+def test_no_module_level_state() -> None:
+    """A module may hold constants: nothing that is assigned again, and no `global`."""
+    assert [module for module in ALL for node in ast.walk(module.tree) if isinstance(node, ast.Global)] == []
+
+
+def test_no_failure_is_swallowed() -> None:
+    found = [
+        f"{module}:{node.lineno}"
+        for module in ALL
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ExceptHandler) and [type(one) for one in node.body] == [ast.Pass]
+    ]
+    assert found == []
+
+
+def test_files_can_be_read_at_one_sitting() -> None:
+    lengths = {module.name: len(module.text.splitlines()) for module in ALL}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
+    assert statistics.median(lengths.values()) < 150
+
+
+class TestTheInstrument:
+    """That these tests would see what they look for."""
+
+    SOURCE = """
+import os.path
+from time import sleep
+from audiohookd import tap
+
+def late():
+    from twisted.internet import reactor
+    return datetime.datetime.now(), clock.seconds()
+"""
+
+    @pytest.fixture
+    def module(self, tmp_path: Path) -> Module:
+        (tmp_path / "guilty.py").write_text(self.SOURCE)
+        return Module(tmp_path / "guilty.py", tmp_path)
+
+    def test_imports(self, module: Module) -> None:
+        found = set(module.imports())
+        assert {"os.path", "time.sleep", "audiohookd.tap", "twisted.internet.reactor"} <= found
+
+    def test_calls(self, module: Module) -> None:
+        assert list(module.calls()) == [(8, "datetime.datetime.now"), (8, "clock.seconds")]
+        assert [name for _, name in module.calls() if CLOCK.fullmatch(name)] == ["datetime.datetime.now"]
+
+    def test_names(self) -> None:
+        assert is_in("audiohookd.tap", "audiohookd")
+        assert is_in("audiohookd.tap", "audiohookd.tap")
+        assert not is_in("audiohookd_plugins.recorder", "audiohookd")
+        assert not is_in("audiohookd.tape", "audiohookd.tap")
