@@ -22,6 +22,7 @@ from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime.services import Listener, OrderedServices, StartError
+from audiohookd.runtime.signals import SecondSignal
 from audiohookd.runtime.systemd import Notifier, Readiness
 from audiohookd.runtime.workers import Workers
 from audiohookd.server.connection import Shared
@@ -114,7 +115,7 @@ def build(config: Config, path: Path, reactor: Any, environment: Mapping[str, st
         site = admin_site(reactor, lambda: readiness.ready)
         children.append(Listener("admin", asked, config.admin.endpoint, site))
     children.append(Listener("listener", listening, config.listen.endpoint, factory))
-    children += [registry, readiness]
+    children += [registry, readiness, SecondSignal(reactor, registry.hurry)]
     for child in children:
         child.setServiceParent(root)
     return root

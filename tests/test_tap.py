@@ -34,7 +34,7 @@ PLAIN = """
     directory = "spool"
 """
 CORE_BELOW = ["spool-writer", "spool-finisher", "spool"]
-CORE_ABOVE = ["admin", "listener", "sessions", "readiness"]
+CORE_ABOVE = ["admin", "listener", "sessions", "readiness", "second signal"]
 
 
 @implementer(IListeningPort)
@@ -178,7 +178,7 @@ class TestTheTree:
         reactor = Reactor()
         root = build(write(PLAIN + "[admin]\nendpoint = ''"), reactor)
         root.startService()
-        assert names(root) == [*CORE_BELOW, "listener", "sessions", "readiness"]
+        assert names(root) == [*CORE_BELOW, "listener", "sessions", "readiness", "second signal"]
         assert reactor.listening == [("127.0.0.1", 3000)]
 
     def test_makes_the_spool_before_it_starts(self, write: Callable[..., Path], tmp_path: Path) -> None:

@@ -163,12 +163,11 @@ class Mailbox:
             self._straight = False
             self._pending = pending
             pending.addErrback(self._cut_off)
-            pending.addCallback(self._done, pending)
+            pending.addCallback(self._done)
 
-    def _done(self, _: Any, result: "Deferred[Any]") -> None:
-        if self._pending is result:  # and not given up meanwhile
-            self._pending = None
-            self._work()
+    def _done(self, _: object) -> None:
+        self._pending = None
+        self._work()
 
     def _close(self, reason: str) -> None:
         self._closed = True

@@ -106,12 +106,13 @@ class Registry(Service):
         emptied: Deferred[None] = Deferred()
         self._emptied = emptied
         self._awaited = connections
-        timer = self._clock.callLater(timeout, self._give_up)
+        timer = self._clock.callLater(timeout, self.hurry)
         await emptied
         if timer.active():
             timer.cancel()
 
-    def _give_up(self) -> None:
+    def hurry(self) -> None:
+        """Go on with the next step of the drain, whoever is still awaited. Harmless at any other time."""
         if self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
@@ -120,4 +121,4 @@ class Registry(Service):
         self._connections.discard(connection)
         self._admitted.discard(connection)
         if self._emptied is not None and not self._awaited:
-            self._give_up()
+            self.hurry()

@@ -1,6 +1,7 @@
 """The daemon as users get it: the wheel, in an environment of its own, with a configuration of its own."""
 
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -103,10 +104,12 @@ class Place:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Below the range from which the kernel takes ports for outgoing connections: those come and go."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 @pytest.fixture

@@ -85,6 +85,21 @@ def test_the_drain_has_an_end(place: MakePlace) -> None:
         assert sidecar["recording"]["closeReason"] == "disconnect"
 
 
+def test_a_second_signal_ends_the_wait_for_calls(place: MakePlace) -> None:
+    there = place()
+    with there.daemon() as daemon, Caller(there.port) as caller:
+        caller.open()
+        daemon.process.terminate()
+        daemon.wait_for("STOPPING=1")
+        daemon.process.terminate()
+        assert caller.hear()["type"] == "disconnect"
+        caller.say("close", reason="disconnect")
+        assert caller.hear()["type"] == "closed"
+        caller.socket.close()
+        assert daemon.process.wait(20) in (0, -15)
+        assert "Traceback" not in daemon.log()
+
+
 def test_more_sessions_than_allowed_are_told_to_try_again(place: MakePlace) -> None:
     there = place()
     there.write(listen={"endpoint": f"tcp:{there.port}:interface=127.0.0.1", "max_sessions": 1})

@@ -58,6 +58,19 @@ class CountingClock(Clock):
         return super().callLater(when, what, *args, **kw)
 
 
+class CountedBytes(bytes):
+    """Bytes of which it is known how many are kept."""
+
+    alive = 0
+
+    def __new__(cls, data: bytes) -> "CountedBytes":
+        CountedBytes.alive += len(data)
+        return super().__new__(cls, data)
+
+    def __del__(self) -> None:
+        CountedBytes.alive -= len(self)
+
+
 def assert_tiles(sink: CapturingSink, start: int, frame_bytes: int) -> int:
     """Audio and gaps follow one another without hole or overlap; returns the position where they end."""
     position = start

@@ -159,8 +159,7 @@ def test_a_late_answer_is_not_waited_for_and_changes_nothing() -> None:
         opening.refuse("too late")
 
     asked: Deferred[None] = Deferred()
-    after: list[IOpening] = []
-    client = ScriptedClient(admitted_by(admit), admitted_by(after.append), timers=Timers(admission_timeout=2.0))
+    client = ScriptedClient(admitted_by(admit), timers=Timers(admission_timeout=2.0))
     client.open()
     client.clock.advance(1.9)
     assert client.types == []
@@ -169,6 +168,15 @@ def test_a_late_answer_is_not_waited_for_and_changes_nothing() -> None:
     assert client.counters.value("late_admissions") == 1
     asked.callback(None)
     assert client.types == ["opened"]
+
+
+def test_once_the_session_is_open_nobody_is_asked_any_more() -> None:
+    asked: Deferred[None] = Deferred()
+    after: list[IOpening] = []
+    client = ScriptedClient(admitted_by(lambda _: asked), admitted_by(after.append))
+    client.open()
+    client.clock.advance(3.0)
+    asked.callback(None)
     assert after == []
 
 

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from server_rig import CountingClock, Plugin, admitted_by, assert_tiles, watched_by
+from server_rig import CountedBytes, CountingClock, Plugin, admitted_by, assert_tiles, watched_by
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, formatEvent
 
+from audiohookd.interfaces import IOpening
 from audiohookd.protocol.timers import Timers
 from audiohookd.server.connection import EARLY_LIMIT, FINISH_TIME
 from audiohookd.server.dispatch import Watcher
 from audiohookd.server.registry import Registry
-from audiohookd.testing import CapturingSink, RaisingSink, ScriptedClient, clock_at_start
+from audiohookd.testing import SESSION_ID, CapturingSink, RaisingSink, ScriptedClient, clock_at_start
 
 FRAME = b"\xff" * 3_200
 PROBE = {"conversationId": "00000000-0000-0000-0000-000000000000"}
@@ -337,7 +338,6 @@ def test_a_closed_call_keeps_none_of_its_observers_alive() -> None:
     class Recorder(CapturingSink):
         pass
 
-    client = ScriptedClient()
     gc.collect()
     gc.disable()
     try:
@@ -351,6 +351,22 @@ def test_a_closed_call_keeps_none_of_its_observers_alive() -> None:
         plugin.sessions.clear()
         assert sink() is None
         assert session() is None
+    finally:
+        gc.enable()
+
+
+def test_a_refused_call_keeps_nothing_alive_either() -> None:
+    def refuse(opening: IOpening) -> None:
+        sessions.append(weakref.ref(opening.session))
+        opening.refuse("no")
+
+    sessions: list[weakref.ref[Any]] = []
+    gc.collect()
+    gc.disable()
+    try:
+        client = opened(admitted_by(refuse))
+        client.leave()
+        assert [session() for session in sessions] == [None]
     finally:
         gc.enable()
 
@@ -415,6 +431,16 @@ def test_who_is_not_authentic_is_told_so_and_nothing_else() -> None:
     assert client.types == ["disconnect", "closed"]
     assert plugin.sessions == []
     assert gone(client)
+
+
+def test_nothing_is_kept_of_what_strangers_say() -> None:
+    client = ScriptedClient(authentic=False)
+    for seq in range(1, EARLY_LIMIT):
+        envelope = {"version": "2", "id": SESSION_ID, "type": "ping", "seq": seq, "serverseq": 0, "position": "PT0S"}
+        message = envelope | {"parameters": {}, "padding": "x" * 60_000}
+        client.connection.text(CountedBytes(json.dumps(message).encode()))
+    assert client.types == ["disconnect", *["pong"] * (EARLY_LIMIT - 1)]
+    assert CountedBytes.alive == 0
 
 
 def test_before_opened_only_so_many_messages_are_kept() -> None:

@@ -224,6 +224,7 @@ def test_who_hangs_is_hurried_and_then_abandoned() -> None:
     call.fanout.abandon()
     assert ended.called
     assert call.counters.value("plugin_failures", "slow") == 1
+    assert call.counters.value("plugin_failures", "plugin") == 0
 
 
 def test_each_session_is_shown_to_its_plugin_once() -> None:

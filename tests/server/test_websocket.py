@@ -259,6 +259,7 @@ def test_every_refusal_takes_the_same_time_and_says_the_same(changed: dict[str, 
     peer.lose()
     assert server.clock.getDelayedCalls() == []
     assert server.counters.value("connections") == 0
+    assert [(name, count) for name, _, count in server.counters.items()] == [("refusals", 1)]
 
 
 def test_a_request_works_once() -> None:
