@@ -75,7 +75,7 @@ class Connection:
         self._timer: IDelayedCall | None = None
         self._admission_timer: IDelayedCall | None = None
         self._patience: IDelayedCall | None = None
-        self._kind = ""
+        self._is_probe = False
         self._pumping = False
         self._is_open = False
         self._is_lost = False
@@ -228,7 +228,7 @@ class Connection:
         watchers = () if is_probe else self._shared.routes[self._upgrade.path]
         live = LiveSession(self._session, self._upgrade, asked.request, self._shared.clock, self._pump)
         self._fanout = Fanout(live, watchers, self._shared.counters, self._required_failed)
-        self._kind = "probes" if is_probe else "sessions"
+        self._is_probe = is_probe
         self._opening = Opening(live, asked)
         self._ask(ask(self._opening, admissions(watchers), self._fanout.report))
 
@@ -279,7 +279,7 @@ class Connection:
 
     def _opened(self) -> None:
         if self._fanout is not None:
-            self._shared.counters.count(self._kind)
+            self._shared.counters.count("probes" if self._is_probe else "sessions")
             self._is_open = self._is_watched = True
             self._fanout.open()
             for message in self._early:

@@ -6,7 +6,6 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from audiohookd_plugins.recorder import Recorder, RecorderConfig, RecorderPlugin
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger
@@ -18,6 +17,7 @@ from audiohookd.protocol.media import Format, Media
 from audiohookd.protocol.messages import Participant
 from audiohookd.spool.spool import Spool
 from audiohookd.testing import MemoryWorkers
+from audiohookd_plugins.recorder import Recorder, RecorderConfig, RecorderPlugin
 
 STARTED_AT = 1_767_225_599.25
 DAY = "2025-12-31"

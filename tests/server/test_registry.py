@@ -168,3 +168,24 @@ def test_who_knocks_after_the_goodbye_is_aborted_with_the_others() -> None:
     clock.advance(10.0)
     assert late.asked == ["abort"]
     assert stopped.called
+
+
+def test_in_a_hurry_the_drain_goes_on_with_its_next_step() -> None:
+    clock = Clock()
+    sessions = registry(clock)
+    rude = Caller(sessions)
+    stopped = sessions.stopService()
+    sessions.hurry()
+    assert rude.asked == ["shut_down"]
+    sessions.hurry()
+    assert rude.asked == ["shut_down", "abort"]
+    assert stopped.called
+    assert clock.getDelayedCalls() == []
+
+
+def test_there_is_no_hurry_while_nothing_stops() -> None:
+    sessions = registry(Clock())
+    session = Caller(sessions)
+    sessions.hurry()
+    assert session.asked == []
+    assert session.answer is None
