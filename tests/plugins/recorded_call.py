@@ -8,15 +8,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import Logger
 from zope.interface import implementer
 
-from audiohookd.interfaces import IDaemon, ISession
+from audiohookd.interfaces import IDaemon
 from audiohookd.protocol.events import Gap, GapCause
 from audiohookd.protocol.media import Format, Media
 from audiohookd.protocol.messages import Participant
 from audiohookd.spool.spool import Spool
-from audiohookd.testing import MemoryWorkers
+from audiohookd.testing import FakeSession, MemoryWorkers
 from audiohookd_plugins.recorder import Recorder, RecorderConfig, RecorderPlugin
 
 STARTED_AT = 1_767_225_599.25
@@ -27,53 +26,31 @@ L16 = Media(Format.L16, ("external", "internal"))
 SECRET = "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU"
 
 
-@implementer(ISession)
-class FakeSession:
-    """A call between two people who do not exist."""
-
-    def __init__(self, media: Media | None, logged: list[dict[str, Any]]) -> None:
-        self.id = "e160e428-53e2-487c-977d-96989bf5c99d"
-        self.organization_id = "d7934305-0972-4844-938e-9060eef73d05"
-        self.correlation_id = "30b0e395-84d3-4570-ac13-9a62d8f514c0"
-        self.conversation_id = "7c6b2d0c-1d5c-4b1f-9c0b-6a1a0a1b2c3d"
-        self.participant = Participant(
-            "883efee8-3d6c-4537-b500-6d7ca4b92fa0", "+1-555-555-1234", "Doe", "+1-800-555-6789"
-        )
-        self.media = media
-        self.language: str | None = "en-US"
-        self.custom_config: dict[str, Any] = {}
-        self.input_variables: dict[str, Any] = {}
-        self.position = self.start_position = 4000
-        self.started_at = STARTED_AT
-        self.request = {
-            "uri": "/audiohook/v1?bot=7",
-            "peer": "192.0.2.7",
-            "headers": {
-                "host": "audiohook.example.com",
-                "User-Agent": "GenesysCloud-AudioHook-Client",
-                "audiohook-session-id": self.id,
-                "Audiohook-Organization-Id": self.organization_id,
-                "X-API-KEY": SECRET,
-                "signature": f"sig1=:{SECRET}:",
-                "Signature-Input": f'sig1=("x");nonce="{SECRET}"',
-                "authorization": f"Basic {SECRET}",
-                "cookie": f"key={SECRET}",
-                "x-amzn-oidc-data": SECRET,
-            },
-        }
-        self.log = Logger(namespace="session", observer=logged.append)
-
-    def send_event(self, entities: Any) -> bool:
-        raise NotImplementedError
-
-    def pause(self) -> bool:
-        raise NotImplementedError
-
-    def resume(self) -> bool:
-        raise NotImplementedError
-
-    def disconnect(self, reason: Any = "completed", info: Any = None, output_variables: Any = None) -> bool:
-        raise NotImplementedError
+def a_session(media: Media | None) -> FakeSession:
+    """A call between two people who do not exist, whose upgrade request is full of secrets."""
+    session = FakeSession(media)
+    session.position = session.start_position = 4000
+    session.started_at = STARTED_AT
+    session.participant = Participant(
+        "883efee8-3d6c-4537-b500-6d7ca4b92fa0", "+1-555-555-1234", "Doe", "+1-800-555-6789"
+    )
+    session.request = {
+        "uri": "/audiohook/v1?bot=7",
+        "peer": "192.0.2.7",
+        "headers": {
+            "host": "audiohook.example.com",
+            "User-Agent": "GenesysCloud-AudioHook-Client",
+            "audiohook-session-id": session.id,
+            "Audiohook-Organization-Id": session.organization_id,
+            "X-API-KEY": SECRET,
+            "signature": f"sig1=:{SECRET}:",
+            "Signature-Input": f'sig1=("x");nonce="{SECRET}"',
+            "authorization": f"Basic {SECRET}",
+            "cookie": f"key={SECRET}",
+            "x-amzn-oidc-data": SECRET,
+        },
+    }
+    return session
 
 
 @implementer(IDaemon)
@@ -95,8 +72,8 @@ class Call:
     def __init__(self, directory: Path, media: Media | None = STEREO, **options: str) -> None:
         self.directory = directory
         self.daemon = FakeDaemon(directory)
-        self.logged: list[dict[str, Any]] = []
-        self.session = FakeSession(media, self.logged)
+        self.session = a_session(media)
+        self.logged = self.session.logged
         self.plugin = RecorderPlugin(RecorderConfig(**options), self.daemon)
         self.sink: Recorder = self.plugin.observe(self.session)
         self.sink.opened()

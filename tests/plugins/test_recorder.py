@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recorded_call import DAY, L16, MONO, SECRET, STARTED_AT, STEREO, Call, FakeDaemon, FakeSession
+from recorded_call import DAY, L16, MONO, SECRET, STARTED_AT, STEREO, Call, FakeDaemon, a_session
 from zope.interface.verify import verifyObject
 
 from audiohookd.interfaces import IAudioSink, IDaemon, IPlugin, IPluginFactory, ISession
@@ -292,13 +292,13 @@ class TestEnd:
         plugin = RecorderPlugin(RecorderConfig(), daemon)
         daemon.reactor.advance(60)
         assert len(daemon.writing) == 0
-        plugin.observe(FakeSession(STEREO, []))
+        plugin.observe(a_session(STEREO))
         daemon.reactor.advance(60)
         assert len(daemon.writing) == 1
 
     def test_two_sessions_are_two_recordings(self, call: MakeCall) -> None:
         made = call()
-        other = made.plugin.observe(FakeSession(MONO, []))
+        other = made.plugin.observe(a_session(MONO))
         other.opened()
         other.closed("end")
         made.close()
