@@ -17,6 +17,7 @@ CATALOGUE: Final = {
     "overflow_samples": "samples that a plugin was too slow for, by plugin",
     "late_admissions": "sessions opened without waiting any longer for plugins",
     "clogged": "connections dropped because the client did not read",
+    "internal_errors": "errors of our own, in sessions and upgrades",
 }
 
 

@@ -10,6 +10,7 @@ the WebSocket when ``finished``, and see that ``tick`` is called at ``next_deadl
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 from msgspec import UNSET
 
@@ -94,10 +95,6 @@ class Session:
                 return samples > 0
         self._stray_audio(data)
         return False
-
-    def receive_oversize(self) -> None:
-        """A message came that was larger than the driver reads."""
-        self._blame(RemoteProtocolError("message too large"))
 
     def connection_lost(self) -> None:
         """There is no connection any more. Harmless when called again."""
@@ -194,7 +191,10 @@ class Session:
 
         :param info: is logged by Genesys Cloud: nothing internal, nothing personal.
         :param grace: seconds to wait for its ``close`` instead of the ``disconnect_timeout``.
+        :raises LocalProtocolError: a reason that the protocol does not know, or too large for a message.
         """
+        if reason not in get_args(messages.DisconnectReason):
+            raise LocalProtocolError(f"disconnect: no reason {reason!r}")
         if self.state in LENIENT:
             return False
         self._send(messages.Disconnect(reason, info, output_variables))

@@ -121,6 +121,7 @@ class Connection:
 
     def fail(self) -> None:
         """Something on our side broke: end this session, and no other."""
+        self._shared.counters.count("internal_errors")
         self._pumping = False
         self._session.disconnect("error", "internal error")
         self._pump()
@@ -160,6 +161,7 @@ class Connection:
             act()
         except Exception:
             self._log.failure("internal error")
+            self._shared.counters.count("internal_errors")
             self._session.disconnect("error", "internal error")
 
     def _arm(self) -> None:

@@ -1,6 +1,7 @@
 """A session as its plugins see it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -32,8 +33,9 @@ class LiveSession:
         self.conversation_id = request.conversation_id
         self.participant = request.participant
         self.language = request.language
-        self.custom_config: Mapping[str, object] = read_custom_config(request.custom_config)
-        self.input_variables: Mapping[str, object] = request.input_variables or {}
+        # Read-only: all plugins of the session share them.
+        self.custom_config: Mapping[str, object] = MappingProxyType(read_custom_config(request.custom_config))
+        self.input_variables: Mapping[str, object] = MappingProxyType(request.input_variables or {})
         self.start_position = session.position
         self.started_at = clock.seconds()
         self.request = upgrade.shown()

@@ -159,6 +159,8 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """No WebSocket. The peer learns the status and nothing else, whatever Autobahn would tell it."""
         if code != HTTPStatus.UNAUTHORIZED:  # which has been counted by its reason
             self.factory.shared.counters.count("refusals", f"http-{code}")
+            if code == HTTPStatus.INTERNAL_SERVER_ERROR:
+                self.factory.shared.counters.count("internal_errors")
             peer = self._peer_name()
             self._log.warn("{peer} refused: {code} {reason!r}", peer=peer, code=code, reason=reason[:200])
         super().failHandshake(HTTPStatus(code).phrase, code, responseHeaders)

@@ -4,7 +4,7 @@
 ``--> raw TEXT``                       the client sends this text
 ``<-- TYPE [field=value ...] [JSON]``  the server's next message; its parameters are exactly this JSON (default: {})
 ``audio BYTES [dropped]``              the client sends audio; it is taken, unless the line says otherwise
-``oversize``                           something came that was larger than the driver reads
+``oversize``                           the client sends a text message of 65,537 bytes, one more than is taken
 ``lost``                               the connection is gone
 ``wait SECONDS``                       time passes
 ``we VERB [JSON list] [= False]``      our own side calls accept, disconnect, ...; it returns True, unless told
@@ -54,7 +54,7 @@ class Stage:
             "-->": self.client_says,
             "<--": self.server_said,
             "audio": self.audio,
-            "oversize": lambda rest: self.act(self.session.receive_oversize),
+            "oversize": lambda rest: self.act(self.client.say_bytes, b"x" * 65_537),
             "lost": lambda rest: self.act(self.session.connection_lost),
             "wait": lambda rest: self.act(self.client.wait, float(rest)),
             "we": self.we,

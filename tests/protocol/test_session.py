@@ -158,6 +158,9 @@ HUGE = "x" * 64_000
         lambda session: session.send_event([{"type": "note", "data": 10**5000}]),
         lambda session: session.disconnect("error", HUGE),
         lambda session: session.disconnect("completed", None, {"outcome": HUGE}),
+        lambda session: session.disconnect("bored"),
+        lambda session: session.disconnect(None),
+        lambda session: session.disconnect(["error"]),
         lambda session: session.reconnect(HUGE),
     ],
 )
@@ -170,6 +173,16 @@ def test_our_own_fault_is_raised_at_our_side_and_leaves_no_trace(fault):
     assert (client.said(), client.happened(), client.session.state) == ([], [], State.OPEN)
     client.say("ping", {})
     assert client.said()[0]["seq"] == 2
+
+
+def test_a_reason_that_does_not_exist_is_our_fault_in_an_ended_session_too():
+    client = opened()
+    client.say("close")
+    client.said()
+    with pytest.raises(LocalProtocolError, match="no reason 'bored'"):
+        client.session.disconnect("bored")
+    assert not client.session.disconnect("completed")
+    assert (client.said(), client.session.state) == ([], State.CLOSING)
 
 
 def test_an_opened_that_is_too_large_can_be_mended():

@@ -126,7 +126,7 @@ class HostileClient(RuleBasedStateMachine):
     @after_the_peace
     @rule()
     def sends_too_much(self):
-        self.session.receive_oversize()
+        self.client.say_bytes(b"x" * 65_537)
         self.hear()
 
     @after_the_peace

@@ -83,7 +83,7 @@ STIMULI = {name: faulty(name) for name in PARAMETERS} | {
     "parameters missing something": lambda client: client.say("error", {"message": "no code"}),
     "close, wrong seq": lambda client: client.say("close", seq=client.seq + 2),
     "close, malformed": lambda client: client.say("close", {"reason": 0}, position="soon"),
-    "oversize": lambda client: client.session.receive_oversize(),
+    "oversize": lambda client: client.say_bytes(b"x" * 65_537),
     "audio": lambda client: client.send_audio(320),
     "audio, nothing in it": lambda client: client.send_audio(0),
     "audio, half a sample": lambda client: client.send_audio(321),

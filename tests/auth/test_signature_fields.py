@@ -1,0 +1,127 @@
+"""Protocol section 2.3: how the two header fields may be spelled."""
+
+import base64
+from typing import Any
+
+import foreign_signer as foreign
+import pytest
+from foreign_signer import CREATED, replaced, signed, unsigned
+from hypothesis import given
+from hypothesis import strategies as st
+from signature_rig import ODD, refusal, verified
+
+from audiohookd.auth.fields import parse
+from audiohookd.auth.refusal import Refusal, SignatureRefused
+from audiohookd.auth.request import UpgradeRequest
+
+
+class TestSpelling:
+    """A signer may sign what it sent, or what that means."""
+
+    canonical = foreign.rendering(alg=None, expires=None) + ";z;y"
+
+    def test_the_signer_signed_what_it_sent(self) -> None:
+        verified(signed(text=ODD))
+
+    def test_the_signer_signed_what_it_means(self) -> None:
+        verified(replaced(signed(text=self.canonical), signature_input=f"sig1={ODD}"))
+
+    def test_but_nothing_else(self) -> None:
+        request = replaced(signed(text=self.canonical), signature_input=f"sig1={ODD};more")
+        assert refusal(request) is Refusal.SIGNATURE_WRONG
+
+    @pytest.mark.parametrize(
+        "neighbour",
+        ['a=",sig1=("', 'a="\\",sig1=("', 'a=%"\\",b="x,sig1=("', "sig1x=1", "a=1;sig1=2", "sig1.b"],
+    )
+    def test_is_found_between_other_members(self, neighbour: str) -> None:
+        request = signed(text=ODD)
+        ours = request.headers["signature-input"]
+        verified(replaced(request, signature_input=f"{neighbour} ,\t{ours}\t, z"))
+
+    def test_commas_in_parameters(self) -> None:
+        verified(signed(text=ODD + ';a=",x=\\"";b=%",x=";c="\\\\"'))
+
+
+class TestLabels:
+    @pytest.mark.parametrize("label", ["sig1", "a", "*x-y.z_1"])
+    def test_any(self, label: str) -> None:
+        verified(signed(label=label))
+
+    def test_first_that_is_in_both_fields(self) -> None:
+        good, bad = signed(label="good").headers, signed(label="bad", secret=b"other").headers
+
+        def both(first: Any, second: Any) -> UpgradeRequest:
+            return unsigned(
+                signature_input=f"alone=(), {first['signature-input']}, {second['signature-input']}",
+                signature=f"{second['signature']}, single=:AA==:, {first['signature']}",
+            )
+
+        verified(both(good, bad))
+        assert refusal(both(bad, good)) is Refusal.SIGNATURE_WRONG
+
+    def test_none_in_common(self) -> None:
+        request = replaced(signed(label="one"), signature=signed(label="two").headers["signature"])
+        assert refusal(request) is Refusal.SIGNATURE_INCOMPLETE
+
+    @pytest.mark.parametrize("field", ["signature", "signature_input"])
+    def test_twice(self, field: str) -> None:
+        request = signed()
+        once = request.headers[field.replace("_", "-")]
+        assert refusal(replaced(request, **{field: f"{once}, {once}"})) is Refusal.DUPLICATE
+
+
+class TestGarbage:
+    @pytest.mark.parametrize("length", [0, 1, 31, 33, 10_000])
+    def test_signature_of_another_length(self, length: int) -> None:
+        value = base64.b64encode(bytes(length)).decode()
+        assert refusal(replaced(signed(), signature=f"sig1=:{value}:")) is Refusal.SIGNATURE_WRONG
+
+    def test_truncated_signature(self) -> None:
+        value = base64.b64encode(base64.b64decode(foreign.DOCUMENTED_SIGNATURE)[:31]).decode()
+        assert refusal(replaced(signed(), signature=f"sig1=:{value}:")) is Refusal.SIGNATURE_WRONG
+
+    @pytest.mark.parametrize(
+        "text",
+        ["sig1", "sig1=1", 'sig1="AA=="', "sig1=(:AA==:)", "sig1=:A:", "sig1=:===:", "sig1=:\xe9:", "=", ","],
+    )
+    def test_malformed_signature(self, text: str) -> None:
+        assert refusal(replaced(signed(), signature=text)) is Refusal.MALFORMED
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "sig1",
+            "sig1=:AA==:",
+            f'sig1="x";created={CREATED};keyid="k";nonce="n"',
+            "sig1=(",
+            "sig1=" + "(" * 100_000,
+            "sig1=()" + ";" * 100_000,
+            "sig1=();created=" + "9" * 100_000,
+            "sig1=();x=@999999999999999",
+            "sig1=(), ",
+            "sig1=()\n",
+            "SIG1=()",
+            "\ud800",
+            "\xff",
+        ],
+    )
+    def test_malformed_input(self, text: str) -> None:
+        assert refusal(replaced(signed(), signature_input=text)) is Refusal.MALFORMED
+
+    @pytest.mark.parametrize("field", ["signature", "signature_input"])
+    @pytest.mark.parametrize("text", ["", " "])
+    def test_nothing(self, field: str, text: str) -> None:
+        assert refusal(replaced(signed(), **{field: text})) is Refusal.SIGNATURE_INCOMPLETE
+
+    fragments = st.sampled_from(
+        ["sig1=", "(", ")", '"x-api-key"', " ", ";", "created=", "1", '"', ":", "AA==", ",", "?1", "%", "@"]
+    )
+
+    latin_1 = st.binary().map(lambda raw: raw.decode("latin-1"))
+    anything = st.one_of(st.text(), latin_1, st.lists(fragments).map("".join))
+
+    @given(anything, anything)
+    def test_is_refused_and_raises_nothing_else(self, signature_input: str, signature: str) -> None:
+        with pytest.raises(SignatureRefused):
+            parse(signature_input, signature)

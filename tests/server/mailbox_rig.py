@@ -1,0 +1,97 @@
+"""One observer behind its mailbox, and what it does with its calls."""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import cycle
+from typing import Any
+
+from server_rig import assert_tiles
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
+
+from audiohookd.protocol.events import Gap, GapCause
+from audiohookd.server.mailbox import AUDIO_LIMIT, Mailbox
+from audiohookd.testing import CapturingSink, FakeSession
+
+START_POSITION = 4000
+FRAME = b"\xff" * 320  # 160 samples of two channels
+BIG = b"\xff" * 64_000
+OVERFLOWING = AUDIO_LIMIT // len(BIG) + 1
+
+
+class Call:
+    """A session whose audio goes into one mailbox.
+
+    ``answers`` says what the observer does with its next calls: ``done``, ``fired`` or ``later`` (Deferreds),
+    ``coroutine``, ``raise``, ``fail`` (later), ``failed`` (at once).
+    """
+
+    def __init__(self, *answers: str) -> None:
+        self.session = FakeSession()
+        self.session.position = START_POSITION
+        self.sink = CapturingSink(self._act)
+        self.failures: list[BaseException] = []
+        self.told_until_failure = 0
+        self.disturbed = False
+        self.lost = 0
+        self.pending: deque[tuple[Deferred[None], bool]] = deque()
+        self._answers: Iterator[str] = cycle(answers or ("done",))
+        self.mailbox = Mailbox(self.sink, self.session, self._failed, self._lost)
+
+    def audio(self, frame: bytes = FRAME) -> None:
+        self.session.position += len(frame) // 2
+        self.mailbox.audio(frame)
+
+    def gap(self, samples: int = 800) -> None:
+        gap = Gap(self.session.position, samples, GapCause.PAUSED)
+        self.session.position += samples
+        self.mailbox.call("gap", gap)
+
+    def fire(self) -> None:
+        """The observer is done with what it is busy with."""
+        result, fails = self.pending.popleft()
+        if fails:
+            result.errback(RuntimeError("late"))
+        else:
+            result.callback(None)
+
+    def fire_all(self) -> None:
+        while self.pending:
+            self.fire()
+
+    def tiled(self) -> int:
+        assert not self.disturbed, "called while it was busy"
+        return assert_tiles(self.sink, START_POSITION, 2)
+
+    def _failed(self, failure: Failure) -> None:
+        if not self.failures:
+            self.told_until_failure = len(self.sink.calls)
+        self.failures.append(failure.value)
+
+    def _lost(self, samples: int) -> None:
+        self.lost += samples
+
+    def _act(self, *_: Any) -> Any:
+        # Not an assertion: the mailbox would take it for a failure of the observer.
+        self.disturbed = self.disturbed or bool(self.pending)
+        answer = next(self._answers)
+        match answer:
+            case "fired":
+                return succeed(None)
+            case "failed":
+                return fail(RuntimeError("at once"))
+            case "raise":
+                raise RuntimeError("raised")
+            case "coroutine":
+                return self._coroutine()
+            case "later" | "fail":
+                return self._later(answer == "fail")
+        return None
+
+    def _later(self, fails: bool) -> "Deferred[None]":
+        result: Deferred[None] = Deferred()
+        self.pending.append((result, fails))
+        return result
+
+    async def _coroutine(self) -> None:
+        await self._later(False)

@@ -1,0 +1,129 @@
+"""What goes wrong in a call, on either side, and the end of the daemon."""
+
+from typing import Any
+
+from connection_rig import FRAME, gone, message_type, opened, without_messages
+from server_rig import Plugin, watched_by
+from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, formatEvent
+
+from audiohookd.server.dispatch import Watcher
+from audiohookd.server.registry import Registry
+from audiohookd.testing import CapturingSink, ScriptedClient, clock_at_start
+
+# ---- what goes wrong ---------------------------------------------------------------------------------
+
+
+def test_a_client_that_breaks_the_protocol_is_disconnected_and_still_gets_its_closed() -> None:
+    sink = CapturingSink()
+    client = opened(watched_by(sink))
+    client.say("ping", seq=7)
+    assert client.wire.heard[-1]["parameters"]["reason"] == "error"
+    client.say("close", {"reason": "disconnect"}, seq=8)
+    assert client.types == ["opened", "disconnect", "closed"]
+    assert client.counters.value("faults") == 1
+    assert sink.calls[-1] == ("closed", "disconnect")
+
+
+def test_odd_things_are_counted_each_time_and_logged_once(logged: list[LogEvent]) -> None:
+    client = opened()
+    for _ in range(3):
+        client.say("invented")
+    assert client.counters.value("tolerated", "unknown-type") == 3
+    lines = [formatEvent(event) for event in logged]
+    assert sum("odd, but harmless: unknown-type" in line for line in lines) == 1
+
+
+def test_what_the_client_complains_about_is_logged(logged: list[LogEvent]) -> None:
+    client = opened()
+    client.say("error", {"code": 429, "message": "Rate limit exceeded", "retryAfter": "PT3S"})
+    assert client.counters.value("peer_errors") == 1
+    assert any("429" in formatEvent(event) for event in logged)
+
+
+def test_each_line_names_the_session(logged: list[LogEvent]) -> None:
+    plugin = Plugin(CapturingSink())
+    opened(Watcher("plugin", plugin))
+    (session,) = plugin.sessions
+    session.log.info("said {what} in {session}", what="a word", session="another one")
+    assert formatEvent(logged[-1]) == f"{session.id} said a word in {session.id}"
+    assert logged[-1]["organization"] == session.organization_id
+
+
+def test_an_error_of_our_own_ends_the_session_and_no_timer_remains() -> None:
+    client = opened(watched_by(sink := CapturingSink()))
+    client.connection.fail()
+    assert client.counters.value("internal_errors") == 1
+    assert client.wire.heard[-1]["parameters"] == {"reason": "error", "info": "internal error"}
+    client.close("disconnect")
+    client.leave()
+    assert sink.calls[-1] == ("closed", "disconnect")
+    assert gone(client)
+
+
+def test_an_error_while_something_is_delivered_does_not_stop_the_connection(logged: list[LogEvent]) -> None:
+    class Broken(Registry):
+        def admit(self, connection: Any) -> str | None:
+            raise ZeroDivisionError
+
+    clock = clock_at_start()
+    client = opened(clock=clock, registry=Broken(clock, 1, 60.0))
+    assert client.wire.heard[-1]["parameters"] == {"reason": "error", "info": "internal error"}
+    assert any("log_failure" in event for event in logged)
+    assert client.counters.value("internal_errors") == 1
+    client.close("disconnect")
+    client.leave()
+    assert client.types == ["disconnect", "closed"]
+    assert gone(client)
+
+
+def test_a_wire_that_is_lost_while_it_is_written_to() -> None:
+    class Fragile(ScriptedClient):
+        def break_at(self, message: str) -> None:
+            def send(data: bytes) -> None:
+                keep(data)
+                if message_type(data) == message:
+                    self.leave()
+
+            keep = self.wire.send
+            self.wire.send = send  # type: ignore[method-assign]
+
+    sink = CapturingSink()
+    client = Fragile(watched_by(sink))
+    client.break_at("opened")
+    client.open()
+    assert without_messages(sink) == [("opened",), ("closed", "connection-lost")]
+    assert gone(client)
+
+
+# ---- the daemon ends ---------------------------------------------------------------------------------
+
+
+def test_shut_down_asks_the_client_to_close() -> None:
+    client = opened(watched_by(sink := CapturingSink()))
+    client.connection.shut_down()
+    assert client.wire.heard[-1]["parameters"] == {"reason": "error", "info": "server is shutting down"}
+    client.close("disconnect")
+    client.leave()
+    assert sink.calls[-1] == ("closed", "disconnect")
+
+
+def test_abort_ends_it_now_and_waits_only_for_closed() -> None:
+    recording: Deferred[None] = Deferred()
+    sink = CapturingSink(lambda method, *_: {"audio": Deferred(), "closed": recording}.get(method))
+    client = opened(watched_by(sink))
+    client.speak(FRAME)
+    client.connection.abort()
+    assert client.wire.ends == ["abort"]
+    assert sink.calls[-1] == ("closed", "connection-lost")
+    client.leave()
+    assert not client.connection.finished.called
+    recording.callback(None)
+    assert gone(client)
+
+
+def test_abort_before_open() -> None:
+    client = ScriptedClient()
+    client.connection.abort()
+    assert client.wire.ends == ["abort"]
+    assert gone(client)

@@ -1,0 +1,71 @@
+"""Whatever comes and whatever fails: audio and gaps tile the call, and ``closed`` comes once."""
+
+from collections import deque
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from mailbox_rig import BIG, OVERFLOWING, Call
+
+from audiohookd.protocol.events import GapCause
+from audiohookd.server.mailbox import MailboxFull
+
+STEPS = st.sampled_from(["audio", "big", "big", "big", "gap", "ping", "message", "fire", "fire", "burst"])
+GOOD_ANSWERS = st.lists(st.sampled_from(["done", "fired", "later", "coroutine"]), min_size=1, max_size=8)
+ANSWERS = st.lists(st.sampled_from(["done", "fired", "later", "coroutine", "raise", "fail", "failed"]), min_size=1)
+
+
+def play(call: Call, steps: list[str]) -> None:
+    call.mailbox.call("opened")
+    for step in steps:
+        match step:
+            case "audio":
+                call.audio()
+            case "big":
+                call.audio(BIG)
+            case "burst":
+                for _ in range(OVERFLOWING):
+                    call.audio(BIG)
+            case "gap":
+                call.gap()
+            case "ping":
+                call.mailbox.call("round_trip", 1)
+            case "message":
+                call.mailbox.call("message", False, BIG, 0.0)
+            case "fire" if call.pending:
+                call.fire()
+
+
+@given(st.lists(STEPS), GOOD_ANSWERS)
+@example(["big"] * 6 + ["ping", "big", "fire", "big", "gap", "big"], ["later"])
+def test_whatever_comes_audio_and_gaps_tile_the_call(steps: list[str], answers: list[str]) -> None:
+    call = Call(*answers)
+    play(call, steps)
+    call.mailbox.end("end")
+    call.fire_all()
+    assert call.failures == [] or type(call.failures[0]) is MailboxFull
+    end = call.tiled()
+    assert end == call.session.position or call.failures
+    assert call.sink.names.count("closed") == 1
+    assert call.sink.names[-1] == "closed"
+    assert call.mailbox.finished.called
+    overflown = sum(gap.samples for gap in call.sink.arguments("gap") if gap.cause is GapCause.OVERFLOW)
+    assert overflown == call.lost or call.failures
+
+
+@given(st.lists(STEPS), ANSWERS, st.sampled_from(["fire", "hurry"]))
+def test_whatever_fails_closed_comes_once_and_last(steps: list[str], answers: list[str], how: str) -> None:
+    call = Call(*answers)
+    play(call, steps)
+    call.mailbox.end("end")
+    if how == "hurry":
+        late, call.pending = call.pending, deque()
+        call.mailbox.hurry()
+        for result, _ in late:
+            result.callback(None)
+    call.fire_all()
+    call.tiled()
+    assert call.sink.names.count("closed") == 1
+    assert call.sink.names[-1] == "closed"
+    assert call.mailbox.finished.called
+    if call.failures:
+        assert call.sink.names[call.told_until_failure :] in ([], ["closed"])

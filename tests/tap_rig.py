@@ -1,0 +1,157 @@
+"""A configuration, a plugin, and a reactor for the tree that ``twistd audiohookd`` runs."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from zope.interface import implementer, provider
+
+from audiohookd import tap
+from audiohookd.config import load
+from audiohookd.interfaces import IDaemon, IPlugin, IPluginFactory, ISession
+from audiohookd.observer import SessionObserver
+from audiohookd.runtime.services import OrderedServices
+from audiohookd_plugins.recorder import RecorderConfig
+
+KEYS = '{"an-api-key": "TXlTdXBlclNlY3JldA=="}'
+PLAIN = """
+    [auth]
+    keys_file = "keys.json"
+    [spool]
+    directory = "spool"
+"""
+CORE_BELOW = ["spool-writer", "spool-finisher", "spool"]
+CORE_ABOVE = ["admin", "listener", "sessions", "readiness", "second signal"]
+
+
+@implementer(IListeningPort)
+class Port:
+    def __init__(self, reactor: "Reactor", number: int, factory: IProtocolFactory, interface: str) -> None:
+        self.number = number
+        self.factory = factory
+        self.interface = interface
+        self._reactor = reactor
+
+    def startListening(self) -> None:
+        raise NotImplementedError
+
+    def stopListening(self) -> "Deferred[None]":
+        self._reactor.ports.remove(self)
+        self._reactor.diary.append(f"close {self.number}")
+        return succeed(None)
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", self.interface, self.number)
+
+
+class Reactor(MemoryReactorClock):
+    """Keeps a diary of its ports, and has some that are taken."""
+
+    def __init__(self, *taken: int) -> None:
+        super().__init__()
+        self.taken = taken
+        self.diary: list[str] = []
+        self.ports: list[Port] = []
+
+    def listenTCP(self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = "") -> Port:
+        if port in self.taken:
+            raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
+        self.ports.append(Port(self, port, factory, interface))
+        self.diary.append(f"listen {port}")
+        return self.ports[-1]
+
+    @property
+    def listening(self) -> list[tuple[str, int]]:
+        return [(port.interface, port.number) for port in self.ports]
+
+
+@provider(IPluginFactory)
+@implementer(IPlugin)
+class Uploader(Service):
+    """A plugin that is a service, too, and has a pool of its own."""
+
+    config_type = RecorderConfig
+
+    def __init__(self, config: RecorderConfig, daemon: IDaemon) -> None:
+        self.pool = daemon.workers("upload", 1, 1)
+        self.diary: list[str] = daemon.reactor.diary
+
+    def startService(self) -> None:
+        super().startService()
+        assert self.pool.running
+        self.diary.append("start uploader")
+
+    def stopService(self) -> None:
+        super().stopService()
+        assert self.pool.running
+        self.diary.append("stop uploader")
+
+    def observe(self, session: ISession) -> SessionObserver:
+        return SessionObserver()
+
+
+@provider(IPluginFactory)
+class Stillborn(Uploader):
+    def startService(self) -> None:
+        raise OSError(errno.EACCES, "Permission denied", "/var/lib/uploads")
+
+
+UPLOADER = f'\n[plugins.uploader]\nuse = "{__name__}:Uploader"\n'
+
+
+def writer(directory: Path) -> Callable[..., Path]:
+    """Writes a configuration into ``directory``, and all that it needs."""
+
+    def write(text: str = PLAIN) -> Path:
+        (directory / "keys.json").write_text(KEYS)
+        (directory / "audiohookd.toml").write_text(text)
+        return directory / "audiohookd.toml"
+
+    return write
+
+
+def build(path: Path, reactor: Reactor | None = None, **environment: str) -> OrderedServices:
+    root = tap.build(load(path), path, reactor or Reactor(), environment)
+    assert isinstance(root, OrderedServices)
+    return root
+
+
+def names(root: OrderedServices) -> list[str]:
+    return [child.name for child in root]
+
+
+def ask(port: Port, path: str) -> int:
+    """The status that the admin site answers with."""
+    protocol = port.factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
+    transport = StringTransport()
+    protocol.makeConnection(transport)
+    protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    return int(transport.value().split(b" ")[1])
+
+
+class Call:
+    """A call as the registry knows it, which goes on until it is hung up."""
+
+    def __init__(self) -> None:
+        self.finished: Deferred[None] = Deferred()
+        self.asked: list[str] = []
+
+    def shut_down(self) -> None:
+        self.asked.append("shut down")
+
+    def abort(self) -> None:
+        self.asked.append("abort")
+        self.finished.callback(None)
+
+
+def options(path: Path | str) -> tap.Options:
+    parsed = tap.Options()
+    parsed.parseOptions(["--config", str(path)])
+    return parsed

@@ -1,0 +1,157 @@
+"""How ``twistd audiohookd`` is called, and how a start fails."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Reactor, build, names, options, writer
+from twisted.application.service import IService, IServiceMaker, ServiceMaker
+from twisted.plugin import IPlugin as ITwistedPlugin
+from twisted.plugin import getPlugins
+
+from audiohookd import tap
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    return writer(tmp_path)
+
+
+class Refusal:
+    """A start that failed: its status, and what the sysadmin reads."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], attempt: Callable[[], object]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            attempt()
+        self.status = caught.value.code
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.endswith("\n")
+        assert len(err.splitlines()) == 1
+        assert err.startswith("audiohookd: ")
+        self.line = err.removeprefix("audiohookd: ").rstrip("\n")
+
+
+class TestAStartThatFails:
+    @pytest.mark.parametrize(("port", "name"), [(3000, "listener"), (3001, "admin")])
+    def test_port_in_use(
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], port: int, name: str
+    ) -> None:
+        refusal = Refusal(capsys, build(write(), Reactor(port)).startService)
+        assert refusal.status == 1
+        assert refusal.line == f"{name}: cannot listen on tcp:{port}:interface=127.0.0.1: Address already in use"
+
+    def test_plugin_whose_service_does_not_start(
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        reactor = Reactor()
+        root = build(write(PLAIN + UPLOADER.replace(":Uploader", ":Stillborn")), reactor)
+        refusal = Refusal(capsys, root.startService)
+        assert refusal.status == 1
+        assert refusal.line == "plugins.uploader: PermissionError: [Errno 13] Permission denied: '/var/lib/uploads'"
+        assert reactor.diary == []
+
+    @pytest.mark.parametrize(
+        "endpoint", ["foo:3000", "tcp", "tcp:http", "tcp:1:interface=::1", "tcp:1:x=y", "systemd:domain=INET:index=9"]
+    )
+    @pytest.mark.parametrize("table", ["listen", "admin"])
+    def test_endpoint_that_is_none(
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], table: str, endpoint: str
+    ) -> None:
+        path = write(PLAIN + f"[{table}]\nendpoint = '{endpoint}'")
+        refusal = self.refused(capsys, path)
+        assert refusal.status == 78
+        assert refusal.line.startswith(
+            f"{path}: {table}.endpoint: {endpoint!r} is no endpoint such as 'tcp:3000:interface=127.0.0.1' ("
+        )
+
+    def test_no_key_file(
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        path = write(PLAIN.replace("keys.json", "absent.json"))
+        refusal = self.refused(capsys, path)
+        assert refusal.status == 78
+        assert refusal.line.startswith(f"{path}: auth.keys_file: '{tmp_path}/absent.json': cannot be read (No such")
+
+    def test_unreadable_key_file(self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+        path = write(PLAIN.replace("keys.json", "."))
+        refusal = self.refused(capsys, path)
+        assert refusal.status == 78
+        assert "cannot be read (Is a directory)" in refusal.line
+
+    @pytest.mark.parametrize("keys", ["", "[]", '{"a": 1}', '{"a": "not base64!"}', "{\n\n"])
+    def test_key_file_that_is_none(
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path, keys: str
+    ) -> None:
+        path = write()
+        (tmp_path / "keys.json").write_text(keys)
+        refusal = self.refused(capsys, path)
+        assert refusal.status == 78
+        assert refusal.line.startswith(f"{path}: auth.keys_file: '{tmp_path}/keys.json': ")
+
+    @pytest.mark.parametrize("directory", ["keys.json", "/proc/audiohookd", "keys.json/spool"])
+    def test_spool_that_cannot_be_written(
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], directory: str
+    ) -> None:
+        path = write(PLAIN.replace('"spool"', f'"{directory}"'))
+        refusal = self.refused(capsys, path)
+        assert refusal.status == 78
+        assert refusal.line.startswith(f"{path}: spool.directory: {path.parent / directory} cannot be written: ")
+
+    def test_plugin_that_is_not_installed(
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = write(PLAIN + "[plugins.recordr]")
+        refusal = self.refused(capsys, path)
+        assert refusal.status == 78
+        assert refusal.line.startswith(f"{path}: plugins.recordr: no plugin of this name is installed")
+
+    def test_mistake_in_the_file(self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+        path = write(PLAIN + "[lsten]")
+        refusal = Refusal(capsys, lambda: options(path))
+        assert refusal.status == 78
+        assert refusal.line == f"{path}: lsten: unknown key, did you mean 'listen'?"
+
+    def test_no_file(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        refusal = Refusal(capsys, lambda: options(tmp_path / "absent.toml"))
+        assert refusal.status == 78
+        assert refusal.line.startswith(f"{tmp_path}/absent.toml: cannot be read (No such file or directory)")
+
+    @staticmethod
+    def refused(capsys: pytest.CaptureFixture[str], path: Path) -> Refusal:
+        """What twistd does up to the start, with nothing said until the last step."""
+        parsed = options(path)
+        assert capsys.readouterr() == ("", "")
+        return Refusal(capsys, lambda: tap.makeService(parsed))
+
+
+class TestCommandLine:
+    def test_a_relative_path_is_made_absolute_before_twistd_goes_elsewhere(
+        self, write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write()
+        monkeypatch.chdir(tmp_path)
+        parsed = options("audiohookd.toml")
+        monkeypatch.chdir("/")
+        assert parsed["config"] == tmp_path / "audiohookd.toml"
+        assert parsed["tree"].spool.directory == tmp_path / "spool"
+        service = tap.makeService(parsed)
+        assert IService.providedBy(service)
+        assert names(service) == CORE_BELOW + CORE_ABOVE
+
+    def test_short_option(self, write: Callable[..., Path]) -> None:
+        parsed = tap.Options()
+        parsed.parseOptions(["-c", str(write())])
+        assert parsed["tree"].listen.max_sessions == 1000
+
+    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            tap.Options().parseOptions(["--version"])
+        assert caught.value.code == 0
+        assert capsys.readouterr().out.startswith("audiohookd ")
+
+    def test_twistd_knows_the_command(self) -> None:
+        found = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == "audiohookd"]
+        assert found
+        assert all(isinstance(maker, ServiceMaker) and ITwistedPlugin.providedBy(maker) for maker in found)
+        assert found[0].options is tap.Options
