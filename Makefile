@@ -5,9 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SPEED ?= max
 CONFIG := etc/audiohookd.minimal.toml
-SOURCES := $(shell find audiohookd plugins -name '*.py' -o -name '*.toml' 2>/dev/null)
 
-.PHONY: help demo run test lint functional coverage lock clean
+.PHONY: help demo run test lint functional coverage lock clean always
 
 help:
 	@echo "make demo    one recorded call, end to end (SPEED=1: in real time)"
@@ -15,8 +14,18 @@ help:
 	@echo "make test    linters and all tests"
 	@echo "make lock    renew requirements.lock"
 
-# The environment: what the lock says, by hash. Made again when the lock changes.
-$(VENV)/.dependencies: requirements.lock
+# What the times of files do not tell: which Python it is, and that a file came or went. Such a note is looked after
+# always, and written only when it would say something else.
+note = mkdir -p $(@D) && { $(1) > $@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@; }
+
+build/.python: always
+	@$(call note,$(PYTHON) -c 'import sys; print(sys.base_prefix + " " + sys.version)' 2>/dev/null)
+
+build/.files: always
+	@$(call note,find audiohookd plugins -name '*.py' -o -name '*.toml' -o -name py.typed | sort)
+
+# The environment: what the lock says, by hash. Made again when the lock changes, or the Python.
+$(VENV)/.dependencies: requirements.lock build/.python
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "audiohookd needs Python 3.11 or newer as $(PYTHON) (Debian: apt install python3)"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
@@ -28,8 +37,10 @@ $(VENV)/.dependencies: requirements.lock
 	  -r requirements.lock
 	@touch $@
 
-# The project itself, as a link farm to the checkout (twistd cannot see other editable installs' plugins).
-$(VENV)/.project: $(VENV)/.dependencies setup.cfg pyproject.toml $(SOURCES)
+# The project itself, as a link farm to the checkout (twistd cannot see other editable installs' plugins). Links to
+# files that are gone must not stay.
+$(VENV)/.project: $(VENV)/.dependencies build/.files setup.cfg pyproject.toml audiohookd/__init__.py
+	@rm -rf build/__editable__.*
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  --config-settings editable_mode=strict --editable .
 	@touch $@

@@ -117,6 +117,8 @@ def check(tables: dict[str, Any], path: Path) -> Config:
     _check_plugin_tables(tables.get("plugins"), path)
     config = convert(tables, Config, path)
     _check_routes(config, path)
+    if config.admin.endpoint == config.listen.endpoint:
+        raise ConfigError(f"{path}: admin.endpoint: must not be the same as listen.endpoint")
     if config.session.admission_timeout > config.session.opening_timeout:
         raise ConfigError(f"{path}: session.admission_timeout: must not be longer than session.opening_timeout")
     return config

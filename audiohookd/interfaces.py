@@ -1,8 +1,11 @@
 """The contract for plugin authors.
 
-A plugin watches sessions and may speak into them. It can lose only its own view: it cannot delay ``opened`` or
-``pong``, stop another plugin, or grow memory without bound. All methods are called in the reactor thread, never
-re-entrantly, and must not block it: what takes time goes into a worker pool of :class:`IDaemon`.
+A plugin watches sessions and may speak into them. All methods are called in the reactor thread, never re-entrantly.
+
+They MUST NOT BLOCK: half a second of ``time.sleep``, of a query or of computing in one method is half a second in
+which no call of the daemon is served. What takes time goes into a worker pool of :class:`IDaemon`. A plugin that keeps to
+this can lose only its own view: it cannot delay ``opened`` or ``pong``, stop another plugin, or grow memory without
+bound.
 
 Order of the calls that one observer gets: ``opened``, then any of the others in the order in which things happened,
 ``closing`` at most once, ``closed`` exactly once and last. Where a method returns a Deferred or is a coroutine,
@@ -37,7 +40,8 @@ class IPluginFactory(Interface):
     def __call__(config: Any, daemon: "IDaemon") -> "IPlugin":
         """Builds the plugin, once per process, before any port is open.
 
-        Must not touch the network. Whatever it raises stops the start-up, with one line that names the plugin.
+        Must not touch the network. Whatever it raises stops the start-up, with one line that names the plugin: a
+        ValueError for the user's mistake, whose text is the line.
         """
 
 
@@ -155,8 +159,8 @@ class ISession(Interface):
     participant = Attribute("The followed party, a protocol.messages.Participant. Personal data: not for logs.")
     media = Attribute("The selected Media, or None. Channel roles come from its ``channels`` alone.")
     language = Attribute("Language code as it came last, or None.")
-    custom_config = Attribute("The administrator's configuration for this integration, a mapping; may be empty.")
-    input_variables = Attribute("Variables of the Architect flow, a mapping (Audio Connector).")
+    custom_config = Attribute("The administrator's configuration of the integration, a read-only mapping; may be empty.")
+    input_variables = Attribute("Variables of the Architect flow, a read-only mapping (Audio Connector).")
     position = Attribute("Samples (per channel) since the start of the call, pauses included.")
     start_position = Attribute("The position at which the session was opened.")
     started_at = Attribute("Seconds since the epoch when ``open`` came.")
@@ -164,9 +168,9 @@ class ISession(Interface):
     log = Attribute("A twisted.logger.Logger that names this session in every line.")
 
     def send_event(entities: Sequence[Entity]) -> bool:
-        """Sends results to Genesys Cloud. False when it is too late for that.
+        """Sends results to Genesys Cloud. False when it is too late for that, or the client asked us to hold back.
 
-        :raises audiohookd.protocol.errors.LocalProtocolError: empty, or larger than 64,000 bytes.
+        :raises audiohookd.protocol.errors.LocalProtocolError: empty, malformed, or larger than 64,000 bytes.
         """
 
     def pause() -> bool:

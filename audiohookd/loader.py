@@ -1,6 +1,7 @@
 """Finds, checks and builds the plugins that the configuration names. Nothing broken is skipped: start-up fails."""
 
 import re
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -73,7 +74,7 @@ def _import(entry: EntryPoint, culprit: str) -> Any:
     except Exception as fault:
         raise ConfigError(f"{culprit}: cannot be imported: {_describe(fault)}") from fault
     if not IPluginFactory.providedBy(factory):
-        raise ConfigError(f"{culprit}: does not provide IPluginFactory")
+        raise ConfigError(f"{culprit}: does not provide IPluginFactory (decorate it with @provider(IPluginFactory))")
     config_type = getattr(factory, "config_type", None)
     if not (isinstance(config_type, type) and issubclass(config_type, msgspec.Struct)):
         raise ConfigError(f"{culprit}: its config_type must be a msgspec.Struct")
@@ -106,4 +107,13 @@ def _describe(fault: Exception) -> str:
     text = str(fault)
     if isinstance(fault, Invalid):
         return text[max(0, text.find("has failed to implement")) :]
-    return f"{type(fault).__name__}: {text}" if text else type(fault).__name__
+    said = f"{type(fault).__name__}: {text}" if text else type(fault).__name__
+    # A ValueError is what a plugin says of its user's mistake; anything else is its author's.
+    return said if isinstance(fault, ValueError) else said + _place(fault)
+
+
+def _place(fault: Exception) -> str:
+    """Where in a plugin's own file it happened; nothing when it was not in one."""
+    last = traceback.extract_tb(fault.__traceback__)[-1]
+    is_ours = last.filename.startswith((str(Path(__file__).parent), "<"))
+    return "" if is_ours else f" ({Path(last.filename).name}, line {last.lineno})"

@@ -2,13 +2,14 @@
 
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.python.usage import Options as UsageOptions
 
 from audiohookd import __version__
@@ -21,8 +22,9 @@ from audiohookd.daemon import Daemon
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters
+from audiohookd.runtime.limits import allow_open_files
 from audiohookd.runtime.services import Listener, OrderedServices, StartError
-from audiohookd.runtime.signals import SecondSignal
+from audiohookd.runtime.signals import Signals
 from audiohookd.runtime.systemd import Notifier, Readiness
 from audiohookd.runtime.workers import Workers
 from audiohookd.server.connection import Shared
@@ -33,6 +35,8 @@ from audiohookd.spool.spool import Spool
 
 #: sysexits.h, EX_CONFIG: systemd units can tell it from a crash.
 EX_CONFIG = 78
+#: Open files beyond those of the calls: connections that knock, the log, what Python and plugins need.
+SPARE_FILES = 1_600
 #: Seconds that each service gets for its stop beyond what it allows itself.
 STOP_TIMEOUT = 60.0
 #: Shown to who wrote an endpoint that is none.
@@ -65,18 +69,34 @@ class Options(UsageOptions):
 class Root(OrderedServices):
     """The top of the tree: what keeps the daemon from starting becomes one line and a status that is not 0."""
 
+    def __init__(self, clock: IReactorTime, endpoint: str, path: Path) -> None:
+        super().__init__(clock, STOP_TIMEOUT)
+        self.endpoint = endpoint
+        self.path = path
+
     def startService(self) -> None:
         """Starts the daemon."""
         try:
             super().startService()
         except StartError as fault:
-            _refuse(fault, 1)
+            sys.stderr.write(f"audiohookd: {fault}\n")
+            # twistd has to see an exception: only then does it remove its pid file, and let go of the parent of a
+            # daemonized process. What there is to say has been said: no traceback.
+            sys.excepthook = lambda *_: None
+            raise
+        self._log.info(
+            "audiohookd {version} takes calls on {endpoint}, configured by {path}",
+            version=__version__,
+            endpoint=self.endpoint,
+            path=str(self.path),
+        )
 
 
 def makeService(options: Options) -> IService:
     """What twistd calls."""
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it, and twistd may have a wish
 
+    allow_open_files(3 * options["tree"].listen.max_sessions + SPARE_FILES)
     try:
         return build(options["tree"], options["config"], reactor, os.environ)
     except (ConfigError, StartError) as fault:
@@ -98,24 +118,22 @@ def build(config: Config, path: Path, reactor: Any, environment: Mapping[str, st
     spool = Spool(reactor, config.spool.directory, config.spool.flush_interval, writing, finishing)
     daemon = Daemon(reactor, spool)
     watchers = load_plugins(config, path, daemon)
-    registry = Registry(reactor, config.listen.max_sessions, config.shutdown.drain_timeout)
+    goodbye = config.session.disconnect_timeout + 2.0  # who is polite shall not be aborted
+    registry = Registry(reactor, config.listen.max_sessions, config.shutdown.drain_timeout, goodbye)
     readiness = Readiness(reactor, Notifier(environment))
-    shared = Shared(reactor, config.session, registry, counters, _routes(config, watchers))
+    shared = Shared(reactor, time.monotonic, config.session, registry, counters, _routes(config, watchers))
     door = Door(_authenticator(config, path), config.auth.failure)
-    # Half as many again may knock while all sessions are taken: they are told so in the session.
-    factory = AudioHookServerFactory(shared, door, config.listen.max_sessions * 3 // 2 + 64, reactor=reactor)
-    listening = _endpoint(reactor, config.listen.endpoint, f"{path}: listen.endpoint")
+    factory = AudioHookServerFactory(shared, door, reactor=reactor)
+    calls = _listener("listener", f"{path}: listen.endpoint", config.listen.endpoint, factory, reactor)
     _prepare(spool, config, path)
 
-    root = Root(reactor, STOP_TIMEOUT)
+    root = Root(reactor, config.listen.endpoint, path)
     children: list[IService] = [writing, finishing, spool, *daemon.pools]
     children += _services(watchers)
     if config.admin.endpoint:
-        asked = _endpoint(reactor, config.admin.endpoint, f"{path}: admin.endpoint")
         site = admin_site(reactor, lambda: readiness.ready)
-        children.append(Listener("admin", asked, config.admin.endpoint, site))
-    children.append(Listener("listener", listening, config.listen.endpoint, factory))
-    children += [registry, readiness, SecondSignal(reactor, registry.hurry)]
+        children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
+    children += [calls, registry, readiness, Signals(reactor, registry.hurry)]
     for child in children:
         child.setServiceParent(root)
     return root
@@ -141,21 +159,21 @@ def _authenticator(config: Config, path: Path) -> Authenticator:
     return Authenticator(keys, MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW)))
 
 
-def _endpoint(reactor: Any, description: str, where: str) -> IStreamServerEndpoint:
+def _listener(name: str, where: str, description: str, factory: IProtocolFactory, reactor: Any) -> Listener:
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
     except Exception as fault:
         # Twisted's parsers raise whatever they stumble over: ValueError, TypeError, IndexError, KeyError.
         reason = f"{type(fault).__name__}: {fault}"
         raise ConfigError(f"{where}: {description!r} is no endpoint such as {EXAMPLE!r} ({reason})") from fault
-    return endpoint
+    return Listener(name, endpoint, f"{where}: {description}", factory)
 
 
 def _prepare(spool: Spool, config: Config, path: Path) -> None:
     try:
         spool.prepare()
     except OSError as fault:
-        reason = f"{config.spool.directory} cannot be written: {fault.strerror}"
+        reason = f"{config.spool.directory} cannot be used: {fault.strerror}"
         raise ConfigError(f"{path}: spool.directory: {reason}") from fault
 
 

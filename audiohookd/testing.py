@@ -232,6 +232,7 @@ class ScriptedClient:
 
     :param watchers: whose plugins watch the session, in the order of delivery.
     :param registry: to be shared by several clients, which then need one ``clock``, too.
+    :param now: what deadlines are measured by, when it is not that clock.
     """
 
     def __init__(
@@ -241,6 +242,7 @@ class ScriptedClient:
         timers: Timers | None = None,
         registry: Registry | None = None,
         authentic: bool = True,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self.clock = clock or clock_at_start()
         self.counters = Counters()
@@ -248,7 +250,9 @@ class ScriptedClient:
         self.registry = Registry(self.clock, max_sessions=10, drain_timeout=60.0) if registry is None else registry
         self.wire = RecordingWire()
         self._said = 0
-        shared = Shared(self.clock, timers or Timers(), self.registry, self.counters, {PATH: watchers})
+        shared = Shared(
+            self.clock, now or self.clock.seconds, timers or Timers(), self.registry, self.counters, {PATH: watchers}
+        )
         self.connection = Connection(shared, read_upgrade(PATH, _HEADERS, "192.0.2.7"), self.wire, authentic)
 
     def say(self, type_: str, parameters: Mapping[str, Any] | None = None, **envelope: Any) -> None:

@@ -28,7 +28,7 @@ PLAIN = """
     directory = "spool"
 """
 CORE_BELOW = ["spool-writer", "spool-finisher", "spool"]
-CORE_ABOVE = ["admin", "listener", "sessions", "readiness", "second signal"]
+CORE_ABOVE = ["admin", "listener", "sessions", "readiness", "signals"]
 
 
 @implementer(IListeningPort)

@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 #: What a pure module may use: nothing here knows a clock, a file, a socket, a thread, or chance.
-PURE = {"base64", "binascii", "collections", "dataclasses", "enum", "functools", "hashlib", "hmac", "itertools", "re"}
-PURE |= {"types", "typing", "http_sf", "msgspec"}
+PURE = {"base64", "binascii", "collections", "dataclasses", "enum", "functools", "hashlib", "hmac", "itertools"}
+PURE |= {"json", "re", "types", "typing", "http_sf", "msgspec"}
 PURE_AUTH = [f"audiohookd.auth.{name}" for name in ("fields", "refusal", "request", "signature")]
 #: What plugins may use of the daemon.
 PUBLIC = ("audiohookd.interfaces", "audiohookd.observer", "audiohookd.protocol", "audiohookd.testing")
@@ -22,6 +22,17 @@ CLOCK = re.compile(
     r"(?:.+\.)?(?:time\.(?:time|monotonic|perf_counter)(?:_ns)?|time\.(?:sleep|gmtime|localtime)"
     r"|datetime\.(?:now|utcnow|today)|date\.today)"
 )
+
+
+#: Calls that make a container which can be changed, and the methods that change one.
+CONTAINERS = {"list", "dict", "set", "bytearray", "deque", "defaultdict", "Counter", "OrderedDict"}
+DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+MUTATORS = {"append", "appendleft", "add", "clear", "discard", "extend", "extendleft", "insert", "pop", "popitem"}
+MUTATORS |= {"popleft", "remove", "reverse", "setdefault", "sort", "subtract", "update"}
+#: What a MAC is called, as an operand.
+MAC = re.compile(r"(?:\w+\.)*_?macs?|.*signature\.value|.*(?:\b_mac|digest)\(.*")
+#: A constant, whose name tells that it stays what it is; __all__ and the like are Python's own.
+CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*|_[a-z0-9_]+|__[a-z]+__")
 
 
 class Module:
@@ -56,6 +67,60 @@ class Module:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Call):
                 yield node.lineno, ast.unparse(node.func)
+
+
+    def containers(self) -> Iterator[tuple[str, bool]]:
+        """What can be changed in place and is made when the module is loaded; and whether it is told to be final."""
+        for node in self.tree.body:
+            if isinstance(node, ast.Assign) and is_container(node.value):
+                yield from ((ast.unparse(target), False) for target in node.targets)
+            elif isinstance(node, ast.AnnAssign) and node.value is not None and is_container(node.value):
+                yield ast.unparse(node.target), "Final" in ast.unparse(node.annotation)
+
+    def changed(self) -> set[str]:
+        """What functions and classes assign to, a part of, or change by a method. `a` for `a[1]["b"] = 2`."""
+        inner = [node for node in self.tree.body if not isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign))]
+        return {name for top in inner for node in ast.walk(top) for name in changes(node)}
+
+    def state(self) -> list[str]:
+        """The containers of this module that are no constants."""
+        changed = self.changed()
+        return [
+            name
+            for name, final in self.containers()
+            if name in changed or not (final or CONSTANT.fullmatch(name))
+        ]
+
+    def mac_comparisons(self) -> Iterator[int]:
+        """Lines where an operator compares MACs."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Compare):
+                operands = [ast.unparse(operand) for operand in (node.left, *node.comparators)]
+                if any(map(MAC.fullmatch, operands)):
+                    yield node.lineno
+
+
+def is_container(value: ast.expr) -> bool:
+    if isinstance(value, ast.BinOp):
+        return is_container(value.left) or is_container(value.right)
+    called = ast.unparse(value.func).rpartition(".")[2] if isinstance(value, ast.Call) else ""
+    return isinstance(value, DISPLAYS) or called in CONTAINERS
+
+
+def changes(node: ast.AST) -> Iterator[str]:
+    """The names whose objects this node changes in place."""
+    if isinstance(node, (ast.Subscript, ast.Attribute)) and not isinstance(node.ctx, ast.Load):
+        yield owner(node)
+    elif isinstance(node, ast.AugAssign):
+        yield owner(node.target)
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+        yield owner(node.func)
+
+
+def owner(node: ast.expr) -> str:
+    while isinstance(node, (ast.Subscript, ast.Attribute)):
+        node = node.value
+    return ast.unparse(node)
 
 
 def is_in(name: str, *packages: str) -> bool:
@@ -159,6 +224,20 @@ def test_no_module_level_state() -> None:
     assert [module for module in ALL for node in ast.walk(module.tree) if isinstance(node, ast.Global)] == []
 
 
+@pytest.mark.parametrize("module", ALL, ids=repr)
+def test_no_container_at_module_level_is_ever_changed(module: Module) -> None:
+    """Tables are fine; a cache or a registry is not."""
+    assert module.state() == []
+
+
+def test_macs_are_compared_in_constant_time() -> None:
+    """`==` would stop at the first byte that differs, and time tells where."""
+    (signature,) = [module for module in CORE if module.name == "audiohookd.auth.signature"]
+    assert "hmac.compare_digest" in {name for _, name in signature.calls()}
+    auth = [module for module in CORE if module.is_in("audiohookd.auth")]
+    assert [f"{module}:{line}" for module in auth for line in module.mac_comparisons()] == []
+
+
 def test_no_failure_is_swallowed() -> None:
     found = [
         f"{module}:{node.lineno}"
@@ -206,3 +285,39 @@ def late():
         assert is_in("audiohookd.tap", "audiohookd.tap")
         assert not is_in("audiohookd_plugins.recorder", "audiohookd")
         assert not is_in("audiohookd.tape", "audiohookd.tap")
+
+    @pytest.mark.parametrize(
+        ("source", "state"),
+        [
+            ("_seen = {}\ndef look(key):\n    _seen[key] = 1", ["_seen"]),
+            ("_SEEN: Final = collections.deque()\ndef look(key):\n    _SEEN.append(key)", ["_SEEN"]),
+            ("SEEN = [[] for _ in range(9)]\ndef look(key):\n    SEEN[3] += key", ["SEEN"]),
+            ("SEEN = set() | {1}\nclass Cache:\n    def forget(self, key):\n        SEEN.discard(key)", ["SEEN"]),
+            ("SEEN = {1: []}\ndef forget(key):\n    del SEEN[key][0]", ["SEEN"]),
+            ("SEEN = {1: []}\ndef look(key):\n    SEEN[1].append(key)", ["SEEN"]),
+            ("for key in 'ab':\n    _seen[key] = 1\n_seen = {}", ["_seen"]),
+            ("seen = {}", ["seen"]),
+            ("seen: Final = {}", []),
+            ("NAMES = {'a': 1}\nNAMES |= {'b': 2}\n_by_name = dict(NAMES)\nnames = (1, 2)", []),
+            ("def count(words):\n    seen = {}\n    seen[1] = 2\n    return seen", []),
+        ],
+    )
+    def test_state(self, source: str, state: list[str], tmp_path: Path) -> None:
+        (tmp_path / "sample.py").write_text(source)
+        assert Module(tmp_path / "sample.py", tmp_path).state() == state
+
+    @pytest.mark.parametrize(
+        ("condition", "compares"),
+        [
+            ("mac == signature.value", True),
+            ("signature.value in macs", True),
+            ("_mac(secret, lines, text) != given", True),
+            ("given == hmac.digest(secret, base, 'sha256')", True),
+            ("hmac.compare_digest(mac, signature.value)", False),
+            ("signature.alg == 'hmac-sha256'", False),
+            ("name.value == other", False),
+        ],
+    )
+    def test_mac_comparisons(self, condition: str, compares: bool, tmp_path: Path) -> None:
+        (tmp_path / "sample.py").write_text(f"genuine = {condition}")
+        assert list(Module(tmp_path / "sample.py", tmp_path).mac_comparisons()) == [1] * compares

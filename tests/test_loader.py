@@ -186,7 +186,8 @@ class TestImport:
     def test_of_something_else(self, site: Site, source: str) -> None:
         site.module("own_hook", source)
         line = refused(mine={"use": "own_hook:Plugin"})
-        assert line == "plugins.mine: own_hook:Plugin: does not provide IPluginFactory"
+        says = "does not provide IPluginFactory (decorate it with @provider(IPluginFactory))"
+        assert line == f"plugins.mine: own_hook:Plugin: {says}"
 
     @pytest.mark.parametrize("config_type", ["dict", "None", "Options()", "'Options'"])
     def test_of_a_plugin_without_a_structure_for_its_options(self, site: Site, config_type: str) -> None:
@@ -236,9 +237,9 @@ class TestBuilding:
     @pytest.mark.parametrize(
         ("statement", "says"),
         [
-            ("raise OSError(28, 'No space left')", "OSError: [Errno 28] No space left"),
+            ("raise OSError(28, 'No space left')", "OSError: [Errno 28] No space left (own_hook.py, line 15)"),
             ("raise ValueError('one\\n  two')", "ValueError: one two"),
-            ("raise KeyError", "KeyError"),
+            ("raise KeyError", "KeyError (own_hook.py, line 15)"),
         ],
     )
     def test_fails(self, site: Site, statement: str, says: str) -> None:

@@ -1,6 +1,7 @@
 """The tree that ``twistd audiohookd`` runs: what is in it, and in which order it starts and stops."""
 
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,12 @@ class TestTheTree:
         reactor = Reactor()
         root = build(write(PLAIN + "[admin]\nendpoint = ''"), reactor)
         root.startService()
-        assert names(root) == [*CORE_BELOW, "listener", "sessions", "readiness", "second signal"]
+        assert names(root) == [*CORE_BELOW, "listener", "sessions", "readiness", "signals"]
         assert reactor.listening == [("127.0.0.1", 3000)]
 
     def test_makes_the_spool_before_it_starts(self, write: Callable[..., Path], tmp_path: Path) -> None:
         build(write())
-        assert {path.name for path in (tmp_path / "spool").iterdir()} == {"draft", "ready"}
+        assert {path.name for path in (tmp_path / "spool").iterdir()} == {"draft", "ready", "lock"}
 
     def test_opens_no_port_before_it_starts(self, write: Callable[..., Path]) -> None:
         reactor = Reactor()
@@ -58,8 +59,8 @@ class TestTheTree:
         build(write(text), reactor).startService()
         factory = reactor.ports[-1].factory
         assert isinstance(factory, AudioHookServerFactory)
-        assert factory.maxConnections > 10
         assert factory.shared.timers.idle_timeout == 7
+        assert factory.shared.now is time.monotonic
         watched = {path: [watcher.name for watcher in watchers] for path, watchers in factory.shared.routes.items()}
         assert watched == {"/a": ["uploader"], "/b": []}
         assert factory.door.authenticator.keys.lookup("an-api-key") == b"MySuperSecret"
@@ -146,9 +147,10 @@ class TestStop:
         reactor.advance(100)
         assert call.asked == ["shut down"]
         assert done == []
-        reactor.pump([10, 10])
+        reactor.pump([12, 12])
         assert call.asked == ["shut down", "abort"]
         assert done == [None]
 
     def test_the_registry_is_granted_the_time_it_needs(self, root: OrderedServices) -> None:
-        assert root.getServiceNamed("sessions").stop_limit >= 100
+        """Clients have `disconnect_timeout` seconds to say goodbye, and are not aborted before."""
+        assert root.getServiceNamed("sessions").stop_limit > 100 + 10 + 10

@@ -1,5 +1,6 @@
 """How ``twistd audiohookd`` is called, and how a start fails."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from twisted.plugin import IPlugin as ITwistedPlugin
 from twisted.plugin import getPlugins
 
 from audiohookd import tap
+from audiohookd.runtime.services import StartError
 
 
 @pytest.fixture
@@ -21,9 +23,10 @@ class Refusal:
     """A start that failed: its status, and what the sysadmin reads."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], attempt: Callable[[], object]) -> None:
-        with pytest.raises(SystemExit) as caught:
+        with pytest.raises((SystemExit, StartError)) as caught:
             attempt()
-        self.status = caught.value.code
+        # A StartError leaves twistd as an uncaught exception.
+        self.status = caught.value.code if isinstance(caught.value, SystemExit) else 1
         out, err = capsys.readouterr()
         assert out == ""
         assert err.endswith("\n")
@@ -33,13 +36,21 @@ class Refusal:
 
 
 class TestAStartThatFails:
-    @pytest.mark.parametrize(("port", "name"), [(3000, "listener"), (3001, "admin")])
+    @pytest.fixture(autouse=True)
+    def keep_excepthook(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The daemon takes it away, and does not live on to give it back."""
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+    @pytest.mark.parametrize(("port", "table"), [(3000, "listen"), (3001, "admin")])
     def test_port_in_use(
-        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], port: int, name: str
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], port: int, table: str
     ) -> None:
-        refusal = Refusal(capsys, build(write(), Reactor(port)).startService)
+        path = write()
+        refusal = Refusal(capsys, build(path, Reactor(port)).startService)
         assert refusal.status == 1
-        assert refusal.line == f"{name}: cannot listen on tcp:{port}:interface=127.0.0.1: Address already in use"
+        where = f"{path}: {table}.endpoint: tcp:{port}:interface=127.0.0.1"
+        assert refusal.line == f"{where}: cannot listen: Address already in use"
+        assert sys.excepthook is not sys.__excepthook__
 
     def test_plugin_whose_service_does_not_start(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
@@ -96,7 +107,7 @@ class TestAStartThatFails:
         path = write(PLAIN.replace('"spool"', f'"{directory}"'))
         refusal = self.refused(capsys, path)
         assert refusal.status == 78
-        assert refusal.line.startswith(f"{path}: spool.directory: {path.parent / directory} cannot be written: ")
+        assert refusal.line.startswith(f"{path}: spool.directory: {path.parent / directory} cannot be used: ")
 
     def test_plugin_that_is_not_installed(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]

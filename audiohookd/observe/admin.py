@@ -66,6 +66,10 @@ class _QuietSite(Site):
 
     noisy = False
 
+    def logPrefix(self) -> str:
+        """How the port calls itself in the log."""
+        return "admin"
+
     def log(self, request: Request) -> None:
         """Nothing."""
 

@@ -16,6 +16,7 @@ CATALOGUE: Final = {
     "plugin_failures": "failures of plugins, by plugin",
     "overflow_samples": "samples that a plugin was too slow for, by plugin",
     "late_admissions": "sessions opened without waiting any longer for plugins",
+    "crowded_out": "connections dropped before their upgrade, because too many waited for one",
     "clogged": "connections dropped because the client did not read",
     "internal_errors": "errors of our own, in sessions and upgrades",
 }

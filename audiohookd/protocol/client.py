@@ -50,7 +50,8 @@ class Accepted(events.Opened, frozen=True):
     """``opened`` came: what the server selected (None: no audio), and the languages that it listed."""
 
     media: Media | None
-    supported_languages: tuple[str, ...]
+    #: None when the server did not send them.
+    supported_languages: tuple[str, ...] | None
 
 
 class Results(events.Event, frozen=True):
@@ -304,7 +305,7 @@ class ClientSession:
         self.media = selected(parameters.media, self._opening.media)
         self._enter(OPEN, None)
         self._ping_due = self._now() + self._timers.quick_ping
-        languages = () if parameters.supported_languages is UNSET else parameters.supported_languages
+        languages = None if parameters.supported_languages is UNSET else parameters.supported_languages
         self._emit(Accepted(self.media, languages))
         if parameters.discard_to is not UNSET:
             self._skip_to(duration_to_samples(parameters.discard_to, RATE))

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from audiohookd.protocol.entities import parse_entity
+from audiohookd.protocol.entities import is_named, parse_entity
 from audiohookd.protocol.media import Channel, Format, Media, understood
 
 _MONO: tuple[tuple[Channel, ...], ...] = (("external",),)
@@ -54,8 +54,7 @@ def check_entity(entity: Any) -> None:
 
     :raises Complaint: it is not so.
     """
-    named = isinstance(entity, dict) and isinstance(entity.get("type"), str) and "data" in entity
-    if not named:
+    if not is_named(entity):
         raise Complaint(400, "entity malformed", "without type or data")
     try:
         parse_entity(entity)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 class Deadlines:
     """Up to three at once: the next step, a sign of life, the longest session.
 
-    Setting one is an assignment: no timer is armed here.
+    Setting one is an assignment: no timer is armed here. And until when to keep quiet, which nobody waits for.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -14,6 +14,7 @@ class Deadlines:
         self._step: float | None = None
         self._idle: float | None = None
         self._cap: float | None = None
+        self._quiet_until = now()
 
     def wait(self, seconds: float | None) -> None:
         """A new state: its own time to live (None: no limit), and none of the others."""
@@ -42,3 +43,12 @@ class Deadlines:
                 setattr(self, f"_{name}", None)
                 return name
         return None
+
+    def keep_quiet(self, seconds: float) -> None:
+        """The client has had too much of us. A longer silence that was asked for before stays."""
+        self._quiet_until = max(self._quiet_until, self._now() + seconds)
+
+    @property
+    def is_quiet(self) -> bool:
+        """The client is still to be left in peace."""
+        return self._now() < self._quiet_until

@@ -4,9 +4,13 @@ Each entity travels as ``{"type": ..., "data": ...}``. Positions and offsets are
 with :func:`audiohookd.protocol.position.samples_to_duration`.
 """
 
+import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from msgspec import Meta, Struct, convert
+from msgspec import Meta, Struct, convert, to_builtins
+
+from audiohookd.protocol.errors import LocalProtocolError
 
 Confidence = Annotated[float, Meta(ge=0, le=1)]
 
@@ -156,3 +160,28 @@ def parse_entity(value: Any) -> Entity | None:
         return None
     entity: Entity = convert(value, Entity)
     return entity
+
+
+def is_named(value: Any) -> bool:
+    """Whether decoded JSON has what every entity has: a type, and data."""
+    return isinstance(value, dict) and isinstance(value.get("type"), str) and "data" in value
+
+
+def check_sendable(entities: Sequence[Any]) -> None:
+    """Sees that the client will understand all ``entities``: ours, and anything that is one in JSON.
+
+    Looks at what they become on the wire, for structures are not validated when they are made.
+
+    :raises LocalProtocolError: none at all (Genesys' own client falls over that), or one without type or data, of a
+        type that we know with other contents, or that JSON cannot say (it has no NaN).
+    """
+    if not entities:
+        raise LocalProtocolError("event: no entities")
+    for entity in entities:
+        try:
+            value = json.loads(json.dumps(to_builtins(entity, str_keys=True), allow_nan=False))
+            if not is_named(value):
+                raise LocalProtocolError("event: an entity without type or data")
+            parse_entity(value)
+        except (TypeError, ValueError, RecursionError) as fault:  # a ValidationError is a ValueError
+            raise LocalProtocolError(f"event: malformed entity: {fault}") from fault

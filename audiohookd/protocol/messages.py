@@ -29,12 +29,15 @@ class Parameters(Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class Participant(Parameters, frozen=True, omit_defaults=False):
-    """The party whose conversation is followed. Numbers are personal data: never in a log at info."""
+    """The party whose conversation is followed. Numbers are personal data: never in a log at info.
+
+    What was not told is empty, or None when it came as ``null``.
+    """
 
     id: Uuid
-    ani: str = ""
-    ani_name: str = ""
-    dnis: str = ""
+    ani: str | None = ""
+    ani_name: str | None = ""
+    dnis: str | None = ""
 
     def __repr__(self) -> str:
         return f"Participant(id={self.id!r})"
@@ -49,7 +52,10 @@ class ContinuedSession(Parameters, frozen=True):
 
 
 class Open(Parameters, frozen=True):
-    """Asks for a session. ``media`` are the client's offers as they came."""
+    """Asks for a session. ``media`` are the client's offers as they came.
+
+    ``continued_sessions`` is empty when there are none, or None when it came as ``null``.
+    """
 
     organization_id: Uuid
     conversation_id: Uuid
@@ -57,7 +63,7 @@ class Open(Parameters, frozen=True):
     media: tuple[Raw, ...]
     language: str | None = None
     supported_languages: bool | None = None
-    continued_sessions: tuple[ContinuedSession, ...] = ()
+    continued_sessions: tuple[ContinuedSession, ...] | None = ()
     custom_config: Raw | UnsetType = UNSET
     input_variables: dict[str, Any] | None = None
 
@@ -101,6 +107,10 @@ class Update(Parameters, frozen=True):
     """The language of the call has changed."""
 
     language: str | None = None
+
+
+#: The code of an :class:`Error` about too many messages.
+TOO_MANY = 429
 
 
 class Error(Parameters, frozen=True):

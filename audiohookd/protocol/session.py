@@ -16,16 +16,17 @@ from msgspec import UNSET
 
 from audiohookd.protocol import codec, events, messages
 from audiohookd.protocol.deadlines import Deadlines
-from audiohookd.protocol.entities import Entity
+from audiohookd.protocol.entities import Entity, check_sendable
 from audiohookd.protocol.errors import LocalProtocolError, RemoteProtocolError
 from audiohookd.protocol.media import Media, understood
 from audiohookd.protocol.numbering import Numbering
-from audiohookd.protocol.position import duration_to_samples, parse_duration, samples_to_duration
+from audiohookd.protocol.position import NANOSECONDS, parse_duration, samples_to_duration
 from audiohookd.protocol.states import LEGAL, LENIENT, TOLERATED, State
-from audiohookd.protocol.timers import POSITION_LEEWAY, Timers
+from audiohookd.protocol.stray_audio import verdict
+from audiohookd.protocol.timeline import DEFAULT_RATE, Timeline
+from audiohookd.protocol.timers import Timers
 
-#: Positions count at this rate as long as no media is selected, and it is the only rate there is today.
-DEFAULT_RATE = 8000
+__all__ = ["DEFAULT_RATE", "Session"]
 
 
 class Session:
@@ -39,8 +40,6 @@ class Session:
     def __init__(self, session_id: str, organization_id: str, timers: Timers, now: Callable[[], float]) -> None:
         self.id = session_id
         self.state = State.PREPARING
-        #: Samples (per channel) from the start of the call, pauses and losses included.
-        self.position = 0
         self.media: Media | None = None
         #: What the client reported.
         self.paused = False
@@ -56,11 +55,18 @@ class Session:
         self._deadlines = Deadlines(now)
         self._deadlines.wait(timers.open_timeout)
         self._frame_bytes = 0  # of the selected media while audio is welcome, else 0: one test per frame
-        self._last_position = 0
+        self._timeline = Timeline(now)
+        self._said_position = "PT0S"  # as the client's last message has it
         self._close_reason: str | None = None
         self._was_open = False
         self._is_ended = False
-        self._early_update: messages.Update | None = None
+        self._early_updates = 0
+        self._early_language: str | None = None
+
+    @property
+    def position(self) -> int:
+        """Samples (per channel) from the start of the call, pauses and losses included."""
+        return self._timeline.position
 
     # ---- the wire --------------------------------------------------------------------------------
 
@@ -72,6 +78,7 @@ class Session:
             envelope = codec.decode_client_envelope(data)
             self._emit(events.Message(False, data))
             self._count(envelope)
+            self._said_position = envelope.position
             parameters = codec.decode_parameters(envelope)
         except RemoteProtocolError as fault:
             self._blame(fault)
@@ -90,8 +97,7 @@ class Session:
         """
         if self._frame_bytes and len(data) <= codec.MAX_RECEIVED:
             samples, rest = divmod(len(data), self._frame_bytes)
-            if not rest and self.position + samples <= self._last_position:
-                self.position += samples
+            if not rest and self._timeline.advance(samples):
                 return samples > 0
         self._stray_audio(data)
         return False
@@ -160,13 +166,14 @@ class Session:
         if self.state is not State.OPENING:
             return False
         self.media = media
+        self._timeline.rate = media.rate if media else DEFAULT_RATE
         self.pause_wanted = start_paused
         skip = discard_to is not None and discard_to > self.position
         self._send(
             messages.Opened(
                 media=(media.to_wire(),) if media else (),
                 start_paused=True if start_paused else UNSET,
-                discard_to=samples_to_duration(discard_to, self._rate) if skip and discard_to else UNSET,
+                discard_to=samples_to_duration(discard_to, self._timeline.rate) if skip and discard_to else UNSET,
                 supported_languages=UNSET if supported_languages is None else tuple(supported_languages),
             )
         )
@@ -174,10 +181,13 @@ class Session:
         self._enter(State.OPEN, None)
         self._deadlines.sign_of_life(self._timers.idle_timeout)
         self._deadlines.limit(self._timers.max_duration)
-        self._last_position = self.position + int((self._timers.max_duration + POSITION_LEEWAY) * self._rate)
+        self._timeline.begin(self._timers.max_duration)
         self._emit(events.Opened())
-        if self._early_update is not None:
-            self._on_update(self._early_update)
+        # Each is answered; of the languages only the last still matters.
+        for _ in range(self._early_updates):
+            self._send(messages.Updated())
+        if self._early_language is not None:
+            self._emit(events.LanguageChanged(self._early_language))
         return True
 
     def disconnect(
@@ -226,15 +236,16 @@ class Session:
     def send_event(self, entities: Sequence[Entity]) -> bool:
         """Sends results. False when the session is not open, or its ``closed`` is sent.
 
-        :raises LocalProtocolError: no entity at all, or too large for a message.
+        False, too, while the client is to be left in peace: it said 429 and for how long. Nothing is kept for later.
+
+        :raises LocalProtocolError: no entity at all, one that is malformed, or too large for a message.
         """
-        if not entities:
-            # Genesys' own client falls over an empty list.
-            raise LocalProtocolError("event: no entities")
-        if self.state is State.OPEN or (self.state is State.CLOSING and self._was_open):
-            self._send(messages.Event(tuple(entities)))
-            return True
-        return False
+        check_sendable(entities)
+        welcome = self.state is State.OPEN or (self.state is State.CLOSING and self._was_open)
+        if not welcome or self._deadlines.is_quiet:
+            return False
+        self._send(messages.Event(tuple(entities)))
+        return True
 
     def _ask_pause(self, parameters: messages.Parameters, wanted: bool) -> bool:
         if self.state is not State.OPEN:
@@ -255,7 +266,7 @@ class Session:
         if envelope.id.lower() != self.id.lower():
             raise RemoteProtocolError("message of another session", envelope.id)
         if self.state is State.PREPARING:
-            self.position = duration_to_samples(envelope.position, DEFAULT_RATE)
+            self._timeline.position = self._timeline.samples(envelope.position)
 
     def _act(self, type_: str, parameters: messages.Parameters | None) -> None:
         method = LEGAL.get((self.state, type_))
@@ -276,20 +287,11 @@ class Session:
             self.disconnect("error", fault.info)
 
     def _stray_audio(self, data: bytes) -> None:
-        """Audio that is no use: too much of it, cut in mid-sample, or at the wrong time."""
-        if self.state in (State.PREPARING, State.OPENING):
-            self._blame(RemoteProtocolError("audio not expected", f"while {self.state.name}"))
-        elif self.state is not State.OPEN:
-            self._emit(events.Tolerated("audio-late"))
-        elif len(data) > codec.MAX_RECEIVED:
-            self._blame(RemoteProtocolError("message too large", f"{len(data)} bytes"))
-        elif self._frame_bytes and len(data) % self._frame_bytes:
-            detail = f"{len(data)} bytes in frames of {self._frame_bytes}"
-            self._blame(RemoteProtocolError("audio holds part of a sample", detail))
-        elif self._frame_bytes:
-            self._blame(RemoteProtocolError("position too far", f"audio at sample {self.position}"))
+        judged = verdict(self.state, len(data), self._frame_bytes, self.paused)
+        if isinstance(judged, RemoteProtocolError):
+            self._blame(judged)
         else:
-            self._emit(events.Tolerated("audio-while-paused" if self.paused else "audio-without-media"))
+            self._emit(events.Tolerated(judged))
 
     # ---- what the client says --------------------------------------------------------------------
 
@@ -309,6 +311,9 @@ class Session:
     def _on_close(self, parameters: messages.Close) -> None:
         self._close_reason = parameters.reason
         self._enter(State.CLOSING, self._timers.closing_timeout)
+        if self.paused and self._timeline.samples(self._said_position) > self.position:
+            # No ``resumed`` will tell how long the pause was.
+            self._skip(self._said_position, "PT0S", events.GapCause.PAUSED)
         if self._was_open:
             self._emit(events.Closing(parameters.reason))
         else:
@@ -316,10 +321,13 @@ class Session:
 
     def _on_error(self, parameters: messages.Error) -> None:
         retry_after = None if parameters.retry_after is None else parse_duration(parameters.retry_after)
+        if parameters.code == messages.TOO_MANY and retry_after is not None:
+            self._deadlines.keep_quiet(retry_after / NANOSECONDS)
         self._emit(events.PeerError(parameters.code, parameters.message, retry_after))
 
     def _on_update_early(self, parameters: messages.Update) -> None:
-        self._early_update = parameters
+        self._early_updates += 1
+        self._early_language = parameters.language or self._early_language
 
     def _on_update(self, parameters: messages.Update) -> None:
         self._send(messages.Updated())
@@ -335,13 +343,13 @@ class Session:
         self._emit(events.Paused())
 
     def _on_resumed(self, parameters: messages.Resumed) -> None:
-        if self._skip(parameters, events.GapCause.PAUSED) and self.paused:
+        if self._skip(parameters.start, parameters.discarded, events.GapCause.PAUSED) and self.paused:
             self.paused = False
             self._welcome_audio()
             self._emit(events.Resumed())
 
     def _on_discarded(self, parameters: messages.Discarded) -> None:
-        self._skip(parameters, events.GapCause.DISCARDED)
+        self._skip(parameters.start, parameters.discarded, events.GapCause.DISCARDED)
 
     def _on_dtmf(self, parameters: messages.Dtmf) -> None:
         self._emit(events.Dtmf(parameters.digit))
@@ -352,26 +360,19 @@ class Session:
     def _on_playback_completed(self, parameters: messages.PlaybackCompleted) -> None:
         self._emit(events.Playback(False))
 
-    def _skip(self, parameters: messages.Resumed, cause: events.GapCause) -> bool:
+    def _skip(self, start: str, discarded: str, cause: events.GapCause) -> bool:
         """Moves the position to where the client says that it is now. False when that cannot be."""
-        target = duration_to_samples(parameters.start, self._rate)
-        target += duration_to_samples(parameters.discarded, self._rate)
-        if target > self._last_position:
+        target = self._timeline.samples(start) + self._timeline.samples(discarded)
+        if not self._timeline.can_reach(target):
             self._blame(RemoteProtocolError("position too far", f"sample {target}"))
             return False
         if target < self.position:
             self._emit(events.Tolerated("position-backwards"))
         elif target > self.position:
-            gap = events.Gap(self.position, target - self.position, cause)
-            self.position = target
-            self._emit(gap)
+            self._emit(self._timeline.skip_to(target, cause))
         return True
 
     # ---- bookkeeping -----------------------------------------------------------------------------
-
-    @property
-    def _rate(self) -> int:
-        return self.media.rate if self.media else DEFAULT_RATE
 
     def _enter(self, state: State, seconds: float | None) -> None:
         self.state = state

@@ -73,6 +73,8 @@ class Listener(Service):
     """A listening port.
 
     Not Twisted's StreamServerEndpointService: when the port is taken that one logs an error and runs on, deaf.
+
+    :param description: for the user: which endpoint, and where it was configured.
     """
 
     def __init__(
@@ -93,9 +95,9 @@ class Listener(Service):
         failures: list[Failure] = []
         self._endpoint.listen(self._factory).addCallbacks(self._listening, failures.append)
         if failures:
-            raise StartError(f"{self.name}: cannot listen on {self._description}: {_reason(failures[0])}")
+            raise StartError(f"{self._description}: cannot listen: {_reason(failures[0])}")
         if self._port is None:
-            raise StartError(f"{self.name}: {self._description} does not listen at once; use another endpoint")
+            raise StartError(f"{self._description}: does not listen at once; use another endpoint")
 
     def stopService(self) -> "Deferred[Any]":
         """Fires when the port is closed; connections stay."""

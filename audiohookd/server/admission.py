@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import get_args
 
 from msgspec import Struct
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import CancelledError, maybeDeferred
 from zope.interface import implementer
 
 from audiohookd.interfaces import IAdmission, IOpening, ISession
@@ -85,16 +85,18 @@ def admissions(watchers: Iterable[Watcher]) -> list[tuple[Watcher, IAdmission]]:
 async def ask(
     opening: Opening, asked: list[tuple[Watcher, IAdmission]], failed: Callable[[Watcher], None]
 ) -> None:
-    """Asks one after the other, until one refuses or it is over.
+    """Asks one after the other, until one refuses or it is over. To be cancelled then: a plugin may hang for ever.
 
     :param failed: called with whose plugin failed, while the exception is handled.
     """
     for watcher, admission in asked:
         try:
             await maybeDeferred(admission.admit, opening)
-            opening.settle()
-        except Exception:
+            if not opening.over:
+                opening.settle()
+        except Exception as fault:
             opening.reset()
-            failed(watcher)
+            if not (opening.over and isinstance(fault, CancelledError)):
+                failed(watcher)
         if opening.over or opening.terms.refusal is not None:
             return

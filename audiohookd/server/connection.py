@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
 from audiohookd.protocol.messages import DisconnectReason
-from audiohookd.protocol.session import Session
+from audiohookd.protocol.session import DEFAULT_RATE, Session
 from audiohookd.protocol.timers import Timers
 from audiohookd.server.admission import Opening, admissions, ask
 from audiohookd.server.dispatch import Fanout, Watcher
@@ -48,7 +48,10 @@ class Wire(Protocol):
 class Shared(Struct, frozen=True):
     """What all connections share."""
 
+    #: Arms timers, and tells the seconds since the epoch. It may be put forward or back at any moment.
     clock: IReactorTime
+    #: Seconds from any origin, never going back: what deadlines are measured by.
+    now: Callable[[], float]
     timers: Timers
     registry: Registry
     counters: Counters
@@ -67,12 +70,15 @@ class Connection:
         self._upgrade = upgrade
         self._wire = wire
         self._log = SessionLogger(upgrade)
-        self._session = Session(upgrade.session_id, upgrade.organization_id, shared.timers, shared.clock.seconds)
+        self._session = Session(upgrade.session_id, upgrade.organization_id, shared.timers, shared.now)
         self._fanout: Fanout | None = None
         self._opening: Opening | None = None
+        self._asking: Deferred[None] | None = None
+        self._start_position = 0
         self._early: list[tuple[bool, bytes, float]] = []
         self._early_limit = EARLY_LIMIT if authentic else 0  # strangers get none of our memory
         self._timer: IDelayedCall | None = None
+        self._armed_for = 0.0
         self._admission_timer: IDelayedCall | None = None
         self._patience: IDelayedCall | None = None
         self._is_probe = False
@@ -104,6 +110,11 @@ class Connection:
             self._pumping = False
         if self._session.has_news:
             self._pump()
+
+    def blame(self, detail: str) -> None:
+        """The client broke the protocol, in the session or below; whoever found out ends the connection."""
+        self._shared.counters.count("faults")
+        self._log.warn("disconnected, the client broke the protocol: {detail}", detail=detail)
 
     def lost(self) -> None:
         """There is no connection any more. Harmless when called again."""
@@ -168,12 +179,13 @@ class Connection:
         """One timer per connection. One that rings too early costs less than one that is moved at every message."""
         deadline = self._session.next_deadline()
         if self._timer is not None:
-            if deadline is not None and self._timer.getTime() <= deadline:
+            if deadline is not None and self._armed_for <= deadline:
                 return
             self._timer.cancel()
             self._timer = None
         if deadline is not None:
-            delay = max(0.0, deadline - self._shared.clock.seconds())
+            self._armed_for = deadline
+            delay = max(0.0, deadline - self._shared.now())
             self._timer = self._shared.clock.callLater(delay, self._tick)
 
     def _tick(self) -> None:
@@ -196,8 +208,7 @@ class Connection:
             case events.Ended(reason):
                 self._ended(reason)
             case events.Fault(detail):
-                self._shared.counters.count("faults")
-                self._log.warn("disconnected, the client broke the protocol: {detail}", detail=detail)
+                self.blame(detail)
             case events.Tolerated(what):
                 self._tolerate(what)
             case events.PeerError(code, message, _):
@@ -221,7 +232,7 @@ class Connection:
 
     def _open(self, asked: events.OpenRequested) -> None:
         is_probe = asked.request.is_probe
-        refusal = None if is_probe else self._shared.registry.admit(self)
+        refusal = self._shared.registry.admit(self, is_probe)
         if refusal is not None:
             self._refuse("error", refusal)
             return
@@ -231,15 +242,19 @@ class Connection:
         live = LiveSession(self._session, self._upgrade, asked.request, self._shared.clock, self._pump)
         self._fanout = Fanout(live, watchers, self._shared.counters, self._required_failed)
         self._is_probe = is_probe
+        self._start_position = live.start_position
         self._opening = Opening(live, asked)
         self._ask(ask(self._opening, admissions(watchers), self._fanout.report))
 
     def _ask(self, asking: Coroutine[Deferred[object], object, None]) -> None:
         """Answers when the plugins have answered, or when their time is over."""
-        Deferred.fromCoroutine(asking).addCallback(self._answer)
+        self._asking = Deferred.fromCoroutine(asking)
+        self._asking.addCallback(self._answer)
         if self._opening is not None:
             timeout = self._shared.timers.admission_timeout
             self._admission_timer = self._shared.clock.callLater(timeout, self._answer_late)
+        else:
+            self._stop_asking()
 
     def _answer_late(self) -> None:
         self._shared.counters.count("late_admissions")
@@ -253,11 +268,14 @@ class Connection:
             self._pump()
 
     def _stop_asking(self) -> Opening | None:
-        """Whatever plugins still have to say about the opening comes too late."""
+        """Whatever plugins still have to say about the opening comes too late. One that hangs shall not keep us."""
         opening, self._opening = self._opening, None
+        asking, self._asking = self._asking, None
         if opening is not None:
             opening.over = True
             _cancel(self._admission_timer)
+        if asking is not None:
+            asking.cancel()
         return opening
 
     def _accept(self, opening: Opening) -> None:
@@ -266,12 +284,19 @@ class Connection:
         if terms.refusal is not None:
             self._refuse(*terms.refusal)
             return
-        self._session.accept(
+        accepted = self._session.accept(
             media,
             start_paused=terms.start_paused,
             discard_to=terms.discard_to,
             supported_languages=terms.supported_languages if opening.supported_languages_wanted else None,
         )
+        if accepted and not self._is_probe:
+            self._log.info(
+                "opened: {medium} on {path}, conversation {conversation}",
+                medium=f"{media.format} {'+'.join(media.channels)}" if media else "no audio",
+                path=self._upgrade.path,
+                conversation=opening.session.conversation_id,
+            )
 
     def _refuse(self, reason: DisconnectReason, info: str) -> None:
         self._shared.counters.count("refusals", reason)
@@ -303,10 +328,16 @@ class Connection:
         if self._fanout is None or not self._is_open:
             self._fanout = None
             return
-        self._log.info("ended: {reason}, position {position}", reason=reason, position=self._session.position)
+        self._log.info("ended after {seconds:.1f} s: {reason}", seconds=self._seconds, reason=reason)
         self._fanout.end(reason).addCallback(self._watched_no_more)
         if self._is_watched:
             self._patience = self._shared.clock.callLater(FINISH_TIME, self._hurry, self._fanout)
+
+    @property
+    def _seconds(self) -> float:
+        """How long the session is in the time of the call, pauses and losses included."""
+        rate = self._session.media.rate if self._session.media else DEFAULT_RATE
+        return (self._session.position - self._start_position) / rate
 
     def _hurry(self, fanout: Fanout) -> None:
         # A plugin that hangs for ever must not keep a session's place for ever.

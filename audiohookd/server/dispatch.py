@@ -142,4 +142,4 @@ class Fanout:
         self._counters.count("overflow_samples", watcher.name, samples)
         if watcher.name not in self._slow:
             self._slow.add(watcher.name)
-            self._session.log.warn("plugin {plugin} is too slow: audio becomes gaps", plugin=watcher.name)
+            self._session.log.warn("plugin {plugin} is too slow: it does not get all audio", plugin=watcher.name)

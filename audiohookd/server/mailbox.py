@@ -37,7 +37,8 @@ class Mailbox:
 
     :param failed: called with each failure of the observer. After the first one it is cut off: it gets nothing more
         but its ``closed``.
-    :param lost: called with the samples of each frame that had to become part of a gap.
+    :param lost: called with the samples of each frame that had to become part of a gap, and of all that waited when
+        it was too late for that.
     """
 
     def __init__(
@@ -96,7 +97,10 @@ class Mailbox:
         """Fires once when nothing waits and the observer is idle, or cut off."""
         drained: Deferred[None] = Deferred()
         self._drained = drained
-        self._work()
+        if self._alive:
+            self._work()
+        else:
+            self._tell_drained()
         return drained
 
     def end(self, reason: str) -> None:
@@ -107,9 +111,12 @@ class Mailbox:
             self._work()
 
     def hurry(self) -> None:
-        """Too late for what waits: deliver ``closed`` at once, if it was not. Harmless before ``end``."""
+        """Too late for what waits: it is lost. ``closed`` comes at once, if it has not. Harmless before ``end``."""
         if self._reason is not None:
+            samples = sum(self._samples(*call) for call in self._waiting)
             self._forget()
+            if samples:
+                self._lost(samples)
             self._pending = None
             self._work()
 
@@ -217,6 +224,14 @@ class Mailbox:
         self._failed(failure)
         self._tell_drained()
         self._work()
+
+    def _samples(self, method: str, arguments: tuple[Any, ...]) -> int:
+        """How much of the call's time a waiting call stands for, as far as that was not told to be lost before."""
+        if method == "audio":
+            return int(len(arguments[0]) // self._session.media.frame_bytes)
+        if method == "gap" and arguments[0].cause is not GapCause.OVERFLOW:
+            return int(arguments[0].samples)
+        return 0
 
     def _forget(self) -> None:
         self._waiting.clear()

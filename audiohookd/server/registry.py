@@ -8,6 +8,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+#: Connections beyond twice the sessions: of those who are told that there is no place, of probes, and of calls that
+#: are over while their plugins still work.
+SPARE_CONNECTIONS = 64
+
 
 class Live(Protocol):
     """What the registry knows of a connection."""
@@ -26,13 +30,14 @@ class Registry(Service):
     """Keeps the connections. Stopping it means: take no new session, and let the calls finish.
 
     :param drain_timeout: seconds that calls may go on after the stop.
-    :param grace: seconds for each of the two steps after that: the clients' goodbye, the plugins' last work.
+    :param grace: seconds for each of the two steps after that: the clients' goodbye, the plugins' last work. More
+        than a session's ``disconnect_timeout``, for who is aborted first cannot be polite.
     """
 
     name = "sessions"
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, max_sessions: int, drain_timeout: float, grace: float = 10.0) -> None:
+    def __init__(self, clock: IReactorTime, max_sessions: int, drain_timeout: float, grace: float = 12.0) -> None:
         self._clock = clock
         self._max_sessions = max_sessions
         self._drain_timeout = drain_timeout
@@ -56,21 +61,27 @@ class Registry(Service):
         """One more session would be too many."""
         return len(self._admitted) >= self._max_sessions
 
+    @property
+    def crowded(self) -> bool:
+        """So many are connected, with and without a session, that one more could not even be told that it is full."""
+        return len(self._connections) >= 2 * self._max_sessions + SPARE_CONNECTIONS
+
     def add(self, connection: Live) -> None:
         """A WebSocket was opened."""
         self._connections.add(connection)
         connection.finished.addCallback(self._remove, connection)
 
-    def admit(self, connection: Live) -> str | None:
-        """May this connection have a session? None for yes, otherwise why not.
+    def admit(self, connection: Live, is_probe: bool = False) -> str | None:
+        """May this connection have a session? None for yes, otherwise why not. A probe takes nobody's place.
 
         The answer to no is ``disconnect error``, which Genesys Cloud retries; it does not retry a failed upgrade.
         """
         if self.draining:
             return "server is shutting down"
-        if self.full:
+        if self.full and not is_probe:
             return "too many sessions"
-        self._admitted.add(connection)
+        if not is_probe:
+            self._admitted.add(connection)
         return None
 
     def stopService(self) -> "Deferred[None]":
@@ -86,7 +97,7 @@ class Registry(Service):
         self.start_draining()
         if self._admitted:
             self._log.info(
-                "waiting up to {timeout} s for {count} calls to end",
+                "waiting up to {timeout} s for {count} calls to end; a second signal ends the wait",
                 timeout=self._drain_timeout,
                 count=len(self._admitted),
             )

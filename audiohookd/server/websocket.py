@@ -14,6 +14,7 @@ from autobahn.websocket.types import ConnectionDeny
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, ITCPTransport
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -22,6 +23,7 @@ from audiohookd.auth.request import UpgradeRequest
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.server.connection import Connection, Shared
 from audiohookd.server.head import Head, HeadGuard
+from audiohookd.server.lobby import Lobby
 from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
 
 #: Seconds that each refusal takes in total, so that its time tells nothing about its reason.
@@ -32,6 +34,8 @@ UNREAD_LIMIT = 1_048_576
 FRAME_HEADER = 10
 #: Seconds for a client to take what was sent before we close; then it is dropped.
 LINGER_TIME = 5.0
+#: TCP connections without a WebSocket that are kept. Nothing is known of them yet, so they must not cost calls.
+PENDING_LIMIT = 1_024
 
 
 class Door(Struct, frozen=True):
@@ -75,7 +79,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     factory: "AudioHookServerFactory"
     _log = Logger()
     # Autobahn's own. Fixed, because at debug it writes whole requests, and an unsigned API key is a password.
-    log = txaio.make_logger("warn")
+    log = txaio.make_logger("error")
 
     def connectionMade(self) -> None:
         """A TCP connection."""
@@ -91,6 +95,15 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             # Autobahn reads its own option before it is set, and swallows the error: a pong behind audio took 40 ms.
             self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self._outbox, True)
+        oldest = self.factory.lobby.enter(self)
+        if oldest is not None:
+            self.factory.shared.counters.count("crowded_out")
+            oldest.transport.abortConnection()
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """No TCP connection any more."""
+        self.factory.lobby.leave(self)
+        super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
         """Octets. Autobahn's own version formats log lines that nobody reads, at 2.6 µs a packet."""
@@ -121,25 +134,30 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             raise ConnectionDeny(500, "Internal Error") from None
 
     def _judge(self, request: Any) -> "Deferred[None] | None":
-        now = self.factory.shared.clock.seconds()
+        since = self.factory.shared.now()
         try:
             upgrade = read_upgrade(self.http_request_uri, request.headers, self._peer_name())
         except BadUpgrade as fault:
             raise ConnectionDeny(400, str(fault)) from None
         if upgrade.path not in self.factory.shared.routes:
             raise ConnectionDeny(404, f"no route for {upgrade.path}")
+        if self.factory.shared.registry.crowded:
+            raise ConnectionDeny(503, "too many connections")
         self._upgrade = upgrade
+        now = self.factory.shared.clock.seconds()
         verdict = self.factory.door.authenticator.authenticate(UpgradeRequest(upgrade.target, upgrade.headers), now)
         if verdict.accepted:
             return None
         self.factory.shared.counters.count("refusals", str(verdict.reason))
         self._log.warn(
-            "{peer} refused: {reason} (session {session})",
+            "{peer} refused: {reason} (session {session}, Host {host!r}, target {target!r})",
             peer=upgrade.peer,
             reason=str(verdict.reason),
             session=upgrade.session_id,
+            host=self.http_request_host[:200],
+            target=upgrade.target[:200],
         )
-        return self._refuse(now)
+        return self._refuse(since)
 
     def _refuse(self, since: float) -> "Deferred[None]":
         refused: Deferred[None] = Deferred()
@@ -147,9 +165,9 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             refused.addCallback(_unauthorized)
         else:
             self._authentic = False
-        clock = self.factory.shared.clock
-        delay = max(0.0, since + REFUSAL_TIME - clock.seconds())
-        self._pending_refusal = clock.callLater(delay, refused.callback, None)
+        shared = self.factory.shared
+        delay = max(0.0, since + REFUSAL_TIME - shared.now())
+        self._pending_refusal = shared.clock.callLater(delay, refused.callback, None)
         return refused
 
     def _peer_name(self) -> str:
@@ -167,6 +185,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
 
     def onOpen(self) -> None:
         """The WebSocket is open."""
+        self.factory.lobby.leave(self)
         if self._upgrade is not None:
             self._connection = Connection(self.factory.shared, self._upgrade, self, self._authentic)
 
@@ -224,6 +243,12 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self.abort()
         return bool(self.state == self.STATE_OPEN)
 
+    def _fail_connection(self, code: int = 1001, reason: str = "") -> None:
+        # Too large, not UTF-8, not masked: the session never sees it.
+        if self._connection is not None and not self.failedByMe:
+            self._connection.blame(f"WebSocket closed with {code}: {reason}")
+        super()._fail_connection(code, reason)
+
     def _closeConnection(self, abort: bool = False) -> None:
         # Twisted closes only once all is written, and that may be never.
         super()._closeConnection(abort)
@@ -239,23 +264,28 @@ class AudioHookServerFactory(WebSocketServerFactory):
     """Makes the protocols of one listening port.
 
     :param handshake_timeout: seconds for TCP connect to the complete request head; Autobahn keeps it on the reactor.
-    :param max_connections: beyond, an upgrade is answered with 503.
+    :param max_pending: TCP connections that may be without a WebSocket; with one more, the oldest is dropped.
     """
 
     protocol = AudioHookServerProtocol
     noisy = False
 
+    def logPrefix(self) -> str:
+        """How the port calls itself in the log."""
+        return "AudioHook"
+
     def __init__(
         self,
         shared: Shared,
         door: Door,
-        max_connections: int,
+        max_pending: int = PENDING_LIMIT,
         handshake_timeout: float = 5.0,
         reactor: Any = None,
     ) -> None:
         super().__init__(None, server="", reactor=reactor)
         self.shared = shared
         self.door = door
+        self.lobby: Lobby[AudioHookServerProtocol] = Lobby(max_pending)
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,
@@ -270,7 +300,7 @@ class AudioHookServerFactory(WebSocketServerFactory):
             openHandshakeTimeout=handshake_timeout,
             closeHandshakeTimeout=2.0,
             autoPingInterval=0,
-            maxConnections=max_connections,
+            maxConnections=0,  # it counts who has said nothing yet, and turns calls away for them: see the lobby
             allowedOrigins=[],  # browsers are no clients here
             allowNullOrigin=False,
             trustXForwardedFor=0,

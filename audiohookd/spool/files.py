@@ -47,7 +47,7 @@ class DraftFiles:
             if self._journal is None:
                 self._journal = self._create(self._paths.journal, first_line(self._facts))
                 if self._media is not None:
-                    self._audio = self._create(self._paths.audio, wav.header(self._media, 0))
+                    self._audio = self._create(self._paths.audio, wav.growing_header(self._media))
             self._write(self._audio, audio, self._paths.audio)
             self._write(self._journal, journal, self._paths.journal)
             failed = False

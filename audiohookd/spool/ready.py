@@ -49,8 +49,9 @@ def _complete_audio(path: Path, media: Media) -> int:
     """Sizes into the header, then a pad byte to the end. Returns the samples (per channel)."""
     start = wav.header_bytes(media)
     with path.open("r+b", buffering=0) as file:
-        # Sizes that are there already tell the audio from a pad byte that may be, too.
-        data_bytes = wav.data_bytes_of(file.read(start)) or path.stat().st_size - start
+        data_bytes = wav.data_bytes_of(file.read(start))
+        if data_bytes is None:  # else this was done before, and a pad byte that is no audio may stand at the end
+            data_bytes = path.stat().st_size - start
         os.pwrite(file.fileno(), wav.header(media, data_bytes), 0)
         os.pwrite(file.fileno(), wav.padding(data_bytes), start + data_bytes)
         os.fsync(file.fileno())

@@ -20,6 +20,7 @@ from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.draft import Draft
 from audiohookd.spool.files import DIRECTORY_MODE, DraftFiles, DraftPaths
 from audiohookd.spool.journal import facts_of
+from audiohookd.spool.lock import lock
 from audiohookd.spool.ready import make_ready
 from audiohookd.spool.writer import GroupWriter, Limits
 
@@ -30,7 +31,8 @@ T = TypeVar("T")
 class Spool(Service):
     """Recordings below ``directory``.
 
-    :param flush_interval: seconds between commits; what a ``kill -9`` loses at most.
+    :param flush_interval: seconds between commits; what a ``kill -9`` loses at most. Power loss may cost more:
+        only what is ready is synced.
     :param writing: a pool with one thread, for the commits alone.
     :param finishing: a pool of its own, so that an ``fsync`` never delays a commit. As many recordings may wait for
         it as sessions can end at once; one more stays a draft.
@@ -53,11 +55,15 @@ class Spool(Service):
         self._finishing = finishing
         self._writer = GroupWriter(reactor, writing, flush_interval, limits or Limits())
         self._unfinished: set[Deferred[None]] = set()
+        self._lock: int | None = None
 
     def prepare(self) -> None:
-        """Makes the directories where they are missing. Blocks: for the start-up, before the reactor runs.
+        """Makes the directories where they are missing, and takes the spool for this process until it is stopped.
 
-        :raises OSError: a recording could not be written, or not be moved from draft to ready.
+        Blocks: for the start-up, before the reactor runs.
+
+        :raises OSError: a recording could not be written, or not be moved from draft to ready; or another daemon has
+            the spool.
         """
         for directory in (self._directory, self._draft, self._ready):
             directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -65,6 +71,8 @@ class Spool(Service):
             tempfile.TemporaryFile(dir=directory).close()
         if self._draft.stat().st_dev != self._ready.stat().st_dev:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(self._draft), None, str(self._ready))
+        if self._lock is None:
+            self._lock = lock(self._directory / "lock")
 
     def begin(self, recording_id: str, started_at: float, media: Media | None) -> Draft:
         """See :class:`ISpool`. The files are made with the next commit."""
@@ -75,7 +83,7 @@ class Spool(Service):
     def stopService(self) -> "Deferred[None]":
         """Fires when all that was given is written, and every draft that is being finished is ready, or has failed.
 
-        Both pools must run until then.
+        Then another daemon may have the spool. Both pools must run until then.
         """
         super().stopService()
         return Deferred.fromCoroutine(self._settle())
@@ -84,6 +92,9 @@ class Spool(Service):
         await self._writer.flush()
         while self._unfinished:
             await self._unfinished.pop()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _make_ready(self, paths: DraftPaths, recording: Mapping[str, Any]) -> "Deferred[Path]":
         result: Deferred[Path] = self._finishing.do(partial(make_ready, paths, self._ready, recording))

@@ -27,15 +27,25 @@ def header(media: Media, data_bytes: int) -> bytes:
     return _head(b"RIFF", size, _room_for_sizes(), _format_chunks(media, samples), data_bytes)
 
 
+def growing_header(media: Media) -> bytes:
+    """What stands before audio that still grows, as long as :func:`header`.
+
+    All sizes are the largest there are: players take that for "to the end of the file", as of a stream.
+    """
+    return _head(b"RIFF", _MAX_32, _room_for_sizes(), _format_chunks(media, _MAX_32), _MAX_32)
+
+
 def header_bytes(media: Media) -> int:
     """How long the header of this format is."""
     return len(_head(b"RIFF", 0, _room_for_sizes(), _format_chunks(media, 0), 0))
 
 
-def data_bytes_of(header: bytes) -> int:
-    """How many bytes of audio a header speaks of, that :func:`header` made."""
-    size: int = struct.unpack("<L", header[-4:])[0]
-    return size if size < _MAX_32 else _DS64.unpack_from(header, 20)[1]
+def data_bytes_of(header: bytes) -> int | None:
+    """How many bytes of audio a header speaks of, that :func:`header` made; None for a :func:`growing_header`."""
+    if header.startswith(b"RF64"):
+        return int(_DS64.unpack_from(header, 20)[1])
+    size = int.from_bytes(header[-4:], "little")
+    return None if size == _MAX_32 else size
 
 
 def padding(data_bytes: int) -> bytes:

@@ -24,7 +24,7 @@ class Limits(Struct, frozen=True):
     early: int = 1 << 20
     #: Of one draft: beyond it the caller is asked to hold back.
     draft: int = 8 << 20
-    #: Of all drafts together: beyond it every caller is.
+    #: Of all drafts together: beyond it the callers are whose drafts hold more than an equal share.
     total: int = 256 << 20
 
 
@@ -76,6 +76,7 @@ class GroupWriter:
         self._flushed: list[Deferred[None]] = []
         self._timer: IDelayedCall | None = None
         self._is_committing = False
+        self._committing = 0  # drafts in the commit that is under way, or was last
         self._is_urgent = False
 
     def attend(self, source: Source) -> None:
@@ -106,7 +107,12 @@ class GroupWriter:
         return flushed
 
     def _is_over(self, source: Source) -> bool:
-        return source.waiting > self.limits.draft or self.waiting > self.limits.total
+        if source.waiting > self.limits.draft:
+            return True
+        # Beyond the total those wait who have more than their share of it. While all had to, forty calls that filled
+        # hours of silence at once cost every other call its audio.
+        share = self.limits.total // max(1, len(self._dirty), self._committing)
+        return self.waiting > self.limits.total and source.waiting > share
 
     def _schedule(self) -> None:
         """What is to happen next, unless a commit is under way: it asks again when it is done."""
@@ -133,6 +139,7 @@ class GroupWriter:
         self._is_urgent = bool(self._flushed)
         group = [(source, source.take()) for source in self._dirty]
         self._dirty = {}
+        self._committing = len(group)
         written = self._workers.do(partial(_write_parts, [part for _, part in group]))
         written.addErrback(_all_failed, len(group))
         written.addCallback(self._written, group)

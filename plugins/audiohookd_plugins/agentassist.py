@@ -122,8 +122,9 @@ class Prompter(SessionObserver):
         self._send(AgentAssistData(str(uuid4()), utterances=heard, suggestions=(self._suggestion(scripted),)))
 
     def _send(self, data: AgentAssistData) -> None:
-        if self._session.send_event([AgentAssist(data)]):
-            self._next = self._clock.callLater(self._script.every, self._suggest)
+        # What cannot be sent now is left out; the next one comes in its time, until the session is over.
+        self._session.send_event([AgentAssist(data)])
+        self._next = self._clock.callLater(self._script.every, self._suggest)
 
     def _utterance(self, spoken: Spoken) -> Utterance:
         """As if it had been said until now, or from the opening on where that is not long enough ago."""

@@ -71,6 +71,8 @@ class Recorder(AudioSink):
         self._fills = session.media is not None and timeline == "fill"
         self._silence = silence
         self._bytes = 0
+        self._left_out = 0  # samples of gaps that are in the sidecar alone
+        self._is_closed = False
         self._draft = daemon.spool.begin(str(uuid4()), session.started_at, session.media)
 
     # ---- what happens, into the journal ----------------------------------------------------------
@@ -108,9 +110,11 @@ class Recorder(AudioSink):
         await _ready(self._note("gap", about, self._now()))
         if self._fills:
             await self._fill(gap.samples * media.frame_bytes)
+        else:
+            self._left_out += gap.samples
 
     async def _fill(self, size: int) -> None:
-        while size > 0:
+        while size > 0 and not self._is_closed:  # too late for the rest: it counts as missing
             block = self._silence if size >= len(self._silence) else self._silence[:size]
             size -= len(block)
             self._bytes += len(block)
@@ -120,11 +124,21 @@ class Recorder(AudioSink):
 
     def closed(self, reason: str) -> "Deferred[None]":
         """See :class:`ISessionObserver`. Fires when the recording is ready, or has failed and that is logged."""
+        self._is_closed = True
         self._draft.note(self._entry("end", {}, self._now()))
-        finished: Deferred[Any] = self._draft.finish(
-            {"closeReason": reason, "language": self._session.language}
-        )
+        about: dict[str, Any] = {"closeReason": reason, "language": self._session.language}
+        missing = self._missing()
+        if missing > 0:
+            about["missingSamples"] = missing
+        finished: Deferred[Any] = self._draft.finish(about)
         return finished.addCallbacks(self._finished, self._failed)
+
+    def _missing(self) -> int:
+        """Samples of the call that never came here, or came too late to be written: no gap tells of them."""
+        media = self._session.media
+        recorded = self._bytes // media.frame_bytes if media else 0
+        passed: int = self._session.position - self._session.start_position
+        return passed - recorded - self._left_out
 
     def _finished(self, path: object) -> None:
         self._session.log.info("recording ready: {path}", path=str(path), recording=self._draft.id)

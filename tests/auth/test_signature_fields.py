@@ -72,10 +72,17 @@ class TestLabels:
 
 
 class TestGarbage:
-    @pytest.mark.parametrize("length", [0, 1, 31, 33, 10_000])
+    @pytest.mark.parametrize("length", [0, 1, 31, 33, 300])
     def test_signature_of_another_length(self, length: int) -> None:
         value = base64.b64encode(bytes(length)).decode()
         assert refusal(replaced(signed(), signature=f"sig1=:{value}:")) is Refusal.SIGNATURE_WRONG
+
+    @pytest.mark.parametrize("field", ["signature", "signature_input"])
+    def test_a_field_of_more_than_anybody_sends_is_not_even_parsed(self, field: str) -> None:
+        """Sixteen kilobytes of it took 13 ms of every call's time."""
+        request = signed()
+        long = request.headers[field.replace("_", "-")] + ";a" * 1000
+        assert refusal(replaced(request, **{field: long})) is Refusal.MALFORMED
 
     def test_truncated_signature(self) -> None:
         value = base64.b64encode(base64.b64decode(foreign.DOCUMENTED_SIGNATURE)[:31]).decode()

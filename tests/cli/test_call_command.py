@@ -63,7 +63,7 @@ class CommandTest(TestCase):
         trips, summary = command.lines
         self.assertRegex(trips, r"^round trip in ms: min .* p50 .* p90 .* p95 .* p99 .* p99.9 .* max .* of \d+$")
         self.assertEqual(
-            summary, "calls: 20, closed by the server: 20, failed: 0, audio sent: 1200.0 s"
+            summary, "calls: 20, completed: 20, failed: 0, audio sent: 1200.0 s"
         )
 
     async def test_a_probe(self) -> None:
@@ -88,7 +88,7 @@ class CommandTest(TestCase):
             command.interrupt(number)
             self.assertEqual(await command.ended, 0)
             self.assertTrue(call.was_clean)
-            self.assertIn("calls: 1, closed by the server: 1, failed: 0", command.lines[-1])
+            self.assertIn("calls: 1, completed: 1, failed: 0", command.lines[-1])
             self.server.hearing = Deferred()
 
     async def test_a_second_interruption_does_not_wait(self) -> None:

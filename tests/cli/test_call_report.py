@@ -149,12 +149,14 @@ def test_a_failure_is_one_line_with_its_first_cause(
 def test_notes_are_lines_too() -> None:
     screen = Screen()
     media = Media(Format.PCMU, ("external",))
-    screen.call(Accepted(None, ()), events.Tolerated("reconnect"), ENDED)
+    screen.call(Accepted(None, None), events.Tolerated("reconnect"), ENDED)
     screen.call(Accepted(media, ("en-US", "de")), ENDED)
+    screen.call(Accepted(media, ()), ENDED)
     assert screen.lines == [
         "call 1: the server wants no audio",
         "call 1: note: reconnect, which this client ignores",
         "call 2: the server's languages: en-US, de",
+        "call 3: the server's languages: none",
     ]
 
 
@@ -177,7 +179,7 @@ def test_the_summary_has_all_that_counts() -> None:
     screen.report.summary()
     trips, summary = screen.lines[-2:]
     assert milliseconds(trips)["p50"] == pytest.approx(1.5, rel=0.002)
-    assert summary == "calls: 2, closed by the server: 1, failed: 1, audio sent: 2.5 s"
+    assert summary == "calls: 2, completed: 1, failed: 1, audio sent: 2.5 s"
 
 
 @pytest.mark.parametrize(("bar_after", "is_shown"), [(None, False), (3600, False), (0, True)])

@@ -69,7 +69,7 @@ class CallTest(TestCase):
         self.assertEqual(self.server.calls[0].audio, AUDIO.data)
         self.assertEqual(json.loads(self.out.getvalue()), {"call": 1, "type": "barge_in", "data": {}})
         self.report.summary()
-        self.assertIn("closed by the server: 1, failed: 0, audio sent: 16.0 s", self.err.getvalue())
+        self.assertIn("completed: 1, failed: 0, audio sent: 16.0 s", self.err.getvalue())
 
     async def test_upgrade_is_that_of_genesys_cloud(self) -> None:
         self.server.checks_signatures = True

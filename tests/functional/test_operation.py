@@ -118,7 +118,23 @@ def test_a_taken_port_is_one_line(place: MakePlace) -> None:
         status, said = start_and_fail(there)
     assert status == 1
     endpoint = f"tcp:{there.port}:interface=127.0.0.1"
-    assert said == f"audiohookd: listener: cannot listen on {endpoint}: Address already in use"
+    assert said == f"audiohookd: {there.config}: listen.endpoint: {endpoint}: cannot listen: Address already in use"
+
+
+def test_a_daemonized_start_fails_too(place: MakePlace) -> None:
+    """twistd's parent waits for word of its child: it must get it, and no pid file may stay."""
+    there = place()
+    pidfile, log = there.directory / "pid", there.directory / "log"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", there.port))
+        taken.listen()
+        command = [there.bin / "twistd", f"--pidfile={pidfile}", f"--logfile={log}", "audiohookd"]
+        done = subprocess.run([*command, "--config", there.config], capture_output=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert b"cannot listen" in done.stdout + done.stderr
+    assert "cannot listen" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not pidfile.exists()
 
 
 def test_a_mistake_in_the_file_is_one_line(place: MakePlace) -> None:

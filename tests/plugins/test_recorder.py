@@ -305,6 +305,50 @@ class TestEnd:
         assert len({path.stem for path in made.ready()}) == 2
 
 
+class TestWhatIsMissing:
+    """The session's position says how much there was to record."""
+
+    @pytest.mark.parametrize("timeline", ["fill", "compact"])
+    def test_nothing_is_when_all_came(self, call: MakeCall, timeline: str) -> None:
+        made = call(STEREO, timeline=timeline)
+        made.sink.audio(bytes(400))
+        made.gap(8000, start=4200)
+        made.session.position += 200 + 8000
+        made.close()
+        assert "missingSamples" not in made.sidecar()["recording"]
+
+    @pytest.mark.parametrize("timeline", ["fill", "compact"])
+    def test_is_told_in_samples(self, call: MakeCall, timeline: str) -> None:
+        made = call(L16, timeline=timeline)
+        made.sink.audio(bytes(400))
+        made.gap(8000, start=4100)
+        made.session.position += 100 + 8000 + 250
+        made.close("connection-lost")
+        assert made.sidecar()["recording"]["missingSamples"] == 250
+
+    def test_nothing_is_in_a_session_without_audio(self, call: MakeCall) -> None:
+        made = call(None)
+        made.gap(8000)
+        made.session.position += 8000
+        made.close()
+        assert "missingSamples" not in made.sidecar()["recording"]
+
+    def test_the_rest_of_a_silence_that_took_too_long_is(self, call: MakeCall) -> None:
+        made = call(STEREO)
+        samples = 3600 * 8000
+        filled = made.gap(samples)
+        made.session.position += samples
+        failures: list[Any] = []
+        filled.addErrback(failures.append)
+        assert not filled.called
+        made.close()
+        assert filled.called
+        assert failures == []
+        recording = made.sidecar()["recording"]
+        assert recording["missingSamples"] > 0
+        assert recording["samples"] + recording["missingSamples"] == samples
+
+
 class TestRefusingDisk:
     @pytest.fixture
     def broken(self, call: MakeCall) -> Call:

@@ -119,6 +119,18 @@ def test_open_needs_little():
     assert (request.participant.ani, request.participant.ani_name, request.participant.dnis) == ("", "", "")
 
 
+def test_null_in_an_optional_place_of_open_is_as_good_as_nothing():
+    optional = ("language", "supportedLanguages", "continuedSessions", "customConfig", "inputVariables")
+    participant = {"id": messages.NULL_UUID, "ani": None, "aniName": None, "dnis": None}
+    request = read("open", PARAMETERS["open"] | dict.fromkeys(optional) | {"participant": participant})
+    assert (request.language, request.supported_languages, request.input_variables) == (None, None, None)
+    assert not request.continued_sessions
+    assert messages.read_custom_config(request.custom_config) == {}
+    assert not request.participant.ani
+    assert not request.participant.ani_name
+    assert not request.participant.dnis
+
+
 WRONG = [
     ("open", {}),
     ("open", PARAMETERS["open"] | {"organizationId": "acme"}),

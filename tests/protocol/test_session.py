@@ -1,12 +1,22 @@
 """What a conversation on paper cannot tell: bytes that go back untouched, other timers, faults of our own side."""
 
 import json
+import math
 
 import msgspec
 import pytest
 from wire_client import OFFERS, PARAMETERS, WireClient, opened, opening
 
 from audiohookd.protocol import events
+from audiohookd.protocol.entities import (
+    Alternative,
+    BargeIn,
+    BargeInData,
+    BotTurnResponse,
+    BotTurnResponseData,
+    Transcript,
+    TranscriptData,
+)
 from audiohookd.protocol.errors import LocalProtocolError
 from audiohookd.protocol.media import Format, Media
 from audiohookd.protocol.messages import read_custom_config
@@ -126,7 +136,8 @@ def test_the_longest_session_ends_as_completed(buffered):
 def test_audio_beyond_the_longest_session_is_refused():
     client = opened(Timers(max_duration=1))
     last = int(8000 * (1 + POSITION_LEEWAY))
-    client.say("discarded", {"start": "PT0S", "discarded": f"PT{last // 8000}S"})
+    for _ in range(61):
+        assert client.send_audio(16_000)
 
     assert not client.send_audio(2)
 
@@ -156,6 +167,19 @@ HUGE = "x" * 64_000
         lambda session: session.send_event([{"type": "note", "data": object()}]),
         lambda session: session.send_event([{"type": "note", "data": "\ud800"}]),
         lambda session: session.send_event([{"type": "note", "data": 10**5000}]),
+        lambda session: session.send_event(["transcript"]),
+        lambda session: session.send_event([{"data": {}}]),
+        lambda session: session.send_event([{"type": "note"}]),
+        lambda session: session.send_event([{"type": 7, "data": {}}]),
+        lambda session: session.send_event([{"type": "note", "data": math.nan}]),
+        lambda session: session.send_event([{"type": "transcript", "data": {}}]),
+        lambda session: session.send_event([BargeIn(), {"type": "barge_in", "data": None}]),
+        lambda session: session.send_event([BargeInData()]),
+        lambda session: session.send_event([BotTurnResponse(BotTurnResponseData("match", None, math.nan))]),
+        lambda session: session.send_event([BotTurnResponse(BotTurnResponseData("match", None, math.inf))]),
+        lambda session: session.send_event([BotTurnResponse(BotTurnResponseData("match", None, 1.5))]),
+        lambda session: session.send_event([BotTurnResponse(BotTurnResponseData("perhaps"))]),
+        lambda session: session.send_event([Transcript(TranscriptData("1", 0, True, (Alternative(math.nan, ()),)))]),
         lambda session: session.disconnect("error", HUGE),
         lambda session: session.disconnect("completed", None, {"outcome": HUGE}),
         lambda session: session.disconnect("bored"),

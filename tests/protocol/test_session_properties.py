@@ -12,9 +12,9 @@ from audiohookd.protocol import events
 from audiohookd.protocol.entities import BargeIn
 from audiohookd.protocol.errors import LocalProtocolError
 from audiohookd.protocol.media import Media
-from audiohookd.protocol.position import samples_to_duration
+from audiohookd.protocol.position import NANOSECONDS, samples_to_duration
 from audiohookd.protocol.states import State
-from audiohookd.protocol.timers import Timers
+from audiohookd.protocol.timers import POSITION_LEEWAY, Timers
 
 TIMERS = Timers(max_duration=120)
 #: Whatever happens, a silent client is gone after this time.
@@ -56,6 +56,9 @@ class HostileClient(RuleBasedStateMachine):
         self.client = WireClient(TIMERS)
         self.session = self.client.session
         self.position = 0  # as the reports have it
+        self.silence = 0
+        self.opened_at = 0.0
+        self.quiet_until = 0.0
         self.offers = ()
         self.states = [State.PREPARING]
         self.types = []
@@ -94,7 +97,7 @@ class HostileClient(RuleBasedStateMachine):
         self.hear()
 
     @while_open
-    @rule(discarded=samples)
+    @rule(discarded=st.integers(0, 60_000) | samples)
     def moves_on(self, discarded):
         """A gap as an honest client reports it."""
         here = samples_to_duration(self.session.position, 8000)
@@ -170,10 +173,11 @@ class HostileClient(RuleBasedStateMachine):
     @rule()
     def sends_results(self):
         was = self.session.state
-        assert self.session.send_event([BargeIn()]) is (was in {State.OPEN, State.CLOSING})
+        welcome = was in {State.OPEN, State.CLOSING} and self.client.now >= self.quiet_until
+        assert self.session.send_event([BargeIn()]) is welcome
         self.hear()
 
-    @rule(entities=st.sampled_from([[], [{"text": "x" * 64_000}], [{"text": object()}]]))
+    @rule(entities=st.sampled_from([[], [{"text": "x" * 64_000}], [{"text": object()}], [{"type": "barge_in"}]]))
     def sends_nonsense(self, entities):
         try:
             sent = self.session.send_event(entities)
@@ -216,6 +220,12 @@ class HostileClient(RuleBasedStateMachine):
             assert event.start == self.position
             assert event.samples > 0
             self.position += event.samples
+            self.silence += event.samples
+            assert self.silence <= (self.client.now - self.opened_at + POSITION_LEEWAY) * 8000
+        elif isinstance(event, events.Opened):
+            self.opened_at = self.client.now
+        elif isinstance(event, events.PeerError) and event.code == 429 and event.retry_after:
+            self.quiet_until = max(self.quiet_until, self.client.now + event.retry_after / NANOSECONDS)
         elif isinstance(event, events.Ended):
             self.ended += 1
 

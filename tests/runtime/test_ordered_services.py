@@ -192,17 +192,17 @@ class TestListener(SynchronousTestCase):
     def test_port_in_use(self) -> None:
         taken = CannotListenError("127.0.0.1", 3001, OSError(98, "Address already in use"))
         listener = self.listener(fail(taken))
-        with self.assertRaisesRegex(StartError, r"\Aadmin: cannot listen on tcp:3001: Address already in use\Z"):
+        with self.assertRaisesRegex(StartError, r"\Atcp:3001: cannot listen: Address already in use\Z"):
             listener.startService()
 
     def test_port_in_use_when_the_system_says_it_without_a_number(self) -> None:
         listener = self.listener(fail(CannotListenError("", "/run/x", OSError("locked"))))
-        with self.assertRaisesRegex(StartError, r"\Aadmin: cannot listen on tcp:3001: locked\Z"):
+        with self.assertRaisesRegex(StartError, r"\Atcp:3001: cannot listen: locked\Z"):
             listener.startService()
 
     def test_whatever_else_keeps_it_from_listening(self) -> None:
         for fault, says in ((OverflowError("bind(): port must be 0-65535."), "bind"), (ValueError(), "ValueError")):
-            with self.assertRaisesRegex(StartError, rf"\Aadmin: cannot listen on tcp:3001: {says}"):
+            with self.assertRaisesRegex(StartError, rf"\Atcp:3001: cannot listen: {says}"):
                 self.listener(fail(fault)).startService()
 
     def test_an_endpoint_that_takes_its_time_is_refused(self) -> None:

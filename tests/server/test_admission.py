@@ -1,10 +1,12 @@
 """The plugins' say in how a session is opened, from the `open` on the wire to the answer."""
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
 from server_rig import admitted_by, watched_by
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from audiohookd.interfaces import IOpening
 from audiohookd.protocol.timers import Timers
@@ -246,13 +248,62 @@ def test_a_required_plugin_that_fails_ends_the_session() -> None:
 
 
 def test_a_plugin_that_fails_late_is_counted_all_the_same() -> None:
-    asked: Deferred[None] = Deferred()
-    client = ScriptedClient(admitted_by(lambda _: asked, name="late"))
+    async def admit(_: IOpening) -> None:
+        try:
+            await Deferred()
+        finally:
+            raise RuntimeError("at last")
+
+    client = ScriptedClient(admitted_by(admit, name="late"))
+    client.open()
+    assert client.counters.value("plugin_failures", "late") == 0
+    client.clock.advance(3.0)
+    assert client.counters.value("plugin_failures", "late") == 1
+
+
+@pytest.mark.parametrize("how", ["late", "leave"])
+def test_who_is_not_waited_for_any_more_is_cancelled_and_that_is_no_failure(how: str) -> None:
+    cancelled: list[Deferred[None]] = []
+    client = ScriptedClient(admitted_by(lambda _: Deferred(cancelled.append), name="hanging"))
+    client.open()
+    assert cancelled == []
+    if how == "late":
+        client.clock.advance(3.0)
+        assert client.types == ["opened"]
+    else:
+        client.leave()
+    assert len(cancelled) == 1
+    assert client.counters.value("plugin_failures", "hanging") == 0
+
+
+def test_what_is_decided_after_a_cancellation_changes_nothing() -> None:
+    async def admit(opening: IOpening) -> None:
+        try:
+            await Deferred()
+        except CancelledError:
+            opening.refuse("no")
+
+    client = ScriptedClient(admitted_by(admit))
     client.open()
     client.clock.advance(3.0)
+    assert client.types == ["opened"]
+
+
+def test_a_plugin_that_hangs_does_not_keep_the_call() -> None:
+    hanging: list[Deferred[None]] = []
+
+    def admit(_: IOpening) -> "Deferred[None]":
+        hanging.append(Deferred())
+        return hanging[0]
+
+    client = ScriptedClient(admitted_by(admit))
+    client.open()
     client.leave()
-    asked.errback(RuntimeError("at last"))
-    assert client.counters.value("plugin_failures", "late") == 1
+    call = weakref.ref(client.connection)
+    del client
+    gc.collect()
+    assert call() is None
+    assert len(hanging) == 1
 
 
 @pytest.mark.parametrize("late", [False, True])

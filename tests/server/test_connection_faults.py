@@ -9,7 +9,7 @@ from twisted.logger import LogEvent, formatEvent
 
 from audiohookd.server.dispatch import Watcher
 from audiohookd.server.registry import Registry
-from audiohookd.testing import CapturingSink, ScriptedClient, clock_at_start
+from audiohookd.testing import CONVERSATION_ID, PATH, SESSION_ID, CapturingSink, ScriptedClient, clock_at_start
 
 # ---- what goes wrong ---------------------------------------------------------------------------------
 
@@ -48,6 +48,26 @@ def test_each_line_names_the_session(logged: list[LogEvent]) -> None:
     session.log.info("said {what} in {session}", what="a word", session="another one")
     assert formatEvent(logged[-1]) == f"{session.id} said a word in {session.id}"
     assert logged[-1]["organization"] == session.organization_id
+
+
+def test_one_line_tells_of_the_beginning_and_one_of_the_end(logged: list[LogEvent]) -> None:
+    client = ScriptedClient()
+    client.open(position="PT60S")
+    client.say("discarded", {"start": "PT60S", "discarded": "PT1.26S"})
+    client.speak(FRAME)
+    client.close()
+    first, last = [formatEvent(event) for event in logged if event["log_namespace"] == "audiohookd.session"]
+    assert first == f"{SESSION_ID} opened: PCMU external+internal on {PATH}, conversation {CONVERSATION_ID}"
+    assert last == f"{SESSION_ID} ended after 1.5 s: end"
+
+
+def test_a_call_without_audio_has_its_lines_too(logged: list[LogEvent]) -> None:
+    client = ScriptedClient()
+    client.open(media=[])
+    client.leave()
+    first, last = [formatEvent(event) for event in logged if event["log_namespace"] == "audiohookd.session"]
+    assert "opened: no audio on" in first
+    assert last.endswith("ended after 0.0 s: connection-lost")
 
 
 def test_an_error_of_our_own_ends_the_session_and_no_timer_remains() -> None:

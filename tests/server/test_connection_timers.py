@@ -92,3 +92,44 @@ def test_whatever_the_client_does_every_call_ends_cleanly(steps: list[str], answ
     assert client.sink.names.count("closed") == client.sink.names.count("opened") == client.counters.value("sessions")
     seqs = [message["seq"] for message in client.wire.heard]
     assert seqs == list(range(1, len(seqs) + 1))
+
+
+class Steady:
+    """A clock that nobody puts forward."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_a_wall_clock_that_is_put_forward_ends_no_call() -> None:
+    steady = Steady()
+    client = opened(now=steady, timers=Timers(idle_timeout=20.0))
+    client.clock.advance(3_600.0)
+    assert client.types == ["opened"]
+    assert len(client.clock.getDelayedCalls()) == 1
+
+
+def test_a_timer_that_rang_too_early_is_armed_for_the_rest() -> None:
+    steady = Steady()
+    client = opened(now=steady, timers=Timers(idle_timeout=20.0))
+    steady.seconds += 15.0
+    client.clock.advance(25.0)
+    assert client.types == ["opened"]
+    steady.seconds += 5.0
+    client.clock.advance(4.9)
+    assert client.types == ["opened"]
+    client.clock.advance(0.1)
+    assert client.types == ["opened", "disconnect"]
+
+
+def test_messages_do_not_arm_timers_after_the_wall_clock_was_put_back() -> None:
+    clock, steady = CountingClock(), Steady()
+    client = opened(clock=clock, now=steady)
+    clock.rightNow -= 3_600.0
+    armed = clock.armed
+    for _ in range(10):
+        client.say("ping")
+    assert clock.armed == armed

@@ -231,3 +231,14 @@ def test_each_session_is_shown_to_its_plugin_once() -> None:
     plugin = Plugin(CapturingSink())
     call = Call(Watcher("plugin", plugin))
     assert plugin.sessions == [call.session]
+
+
+def test_what_a_slow_plugin_loses_at_the_end_is_counted_and_logged() -> None:
+    call = Call(watched_by(Slow(), "slow"), watched_by(CapturingSink(), "fine"))
+    call.audio()
+    call.fanout.end("end")
+    assert call.logged() == []
+    call.fanout.hurry()
+    assert call.counters.value("overflow_samples", "slow") == 32_000
+    assert call.counters.value("overflow_samples", "fine") == 0
+    assert call.logged() == ["slow"]

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from mailbox_rig import FRAME, Call
+from mailbox_rig import BIG, FRAME, OVERFLOWING, Call
 
 from audiohookd.server.mailbox import CALL_LIMIT, NeverDone
 
@@ -114,3 +114,39 @@ def test_nobody_waits_for_the_last_word_of_who_was_cut_off() -> None:
 
 def test_an_idle_mailbox_is_drained() -> None:
     assert Call().mailbox.drained().called
+
+
+def test_what_is_forgotten_in_a_hurry_is_told_to_be_lost() -> None:
+    call = Call("later")
+    call.mailbox.call("opened")
+    call.audio()
+    call.gap(800)
+    call.mailbox.call("round_trip", 1)
+    call.mailbox.end("end")
+    assert call.lost == 0
+    call.mailbox.hurry()
+    assert call.lost == 160 + 800
+    call.mailbox.hurry()
+    assert call.lost == 160 + 800
+
+
+def test_what_overflowed_before_is_not_counted_again_in_a_hurry() -> None:
+    call = Call("later")
+    call.mailbox.call("opened")
+    for _ in range(OVERFLOWING):
+        call.audio(BIG)
+    assert call.lost == len(BIG) // 2
+    call.mailbox.end("end")
+    call.mailbox.hurry()
+    assert call.lost == OVERFLOWING * len(BIG) // 2
+
+
+def test_nobody_waits_for_who_is_cut_off_and_busy() -> None:
+    call = Call("later")
+    call.mailbox.call("opened")
+    for _ in range(CALL_LIMIT + 1):
+        call.mailbox.call("round_trip", 1)
+    assert call.pending
+    assert call.mailbox.drained().called
+    call.mailbox.end("end")
+    assert call.sink.names == ["opened"]

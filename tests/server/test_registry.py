@@ -3,7 +3,7 @@
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from audiohookd.server.registry import Registry
+from audiohookd.server.registry import SPARE_CONNECTIONS, Registry
 
 
 class Caller:
@@ -64,6 +64,17 @@ def test_one_too_many_is_refused_until_another_ends() -> None:
     first.end()
     assert not sessions.full
     assert Caller(sessions).answer is None
+
+
+def test_it_is_crowded_by_connections_of_any_kind() -> None:
+    sessions = registry(Clock(), max_sessions=2)
+    callers = [Caller(sessions, admitted=False) for _ in range(2 * 2 + SPARE_CONNECTIONS - 1)]
+    assert not sessions.crowded
+    last = Caller(sessions)
+    assert sessions.crowded
+    assert last.answer is None
+    callers[0].end()
+    assert not sessions.crowded
 
 
 def test_an_idle_daemon_stops_at_once() -> None:

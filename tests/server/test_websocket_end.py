@@ -56,7 +56,7 @@ def test_a_connection_that_was_never_a_websocket_ends_without_a_trace() -> None:
     peer.lose(ConnectionAborted())
     assert list(server.registry) == []
     assert server.clock.getDelayedCalls() == []
-    assert server.factory.countConnections == 0
+    assert len(server.factory.lobby) == 0
 
 
 def test_the_protocol_lets_go_of_its_call() -> None:

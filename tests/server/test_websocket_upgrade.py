@@ -8,6 +8,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.logger import LogEvent, eventAsText
 from websocket_rig import API_KEY, OPEN, OPEN_KEY, SECRET, Server, binary, request_head, text, unframed
 
+from audiohookd.server.registry import SPARE_CONNECTIONS
 from audiohookd.server.websocket import Door
 from audiohookd.testing import PATH, SESSION_ID
 
@@ -185,12 +186,44 @@ def test_a_version_that_is_not_spoken_is_told_which_one_is() -> None:
     assert peer.answer() == b"HTTP/1.1 400 Bad Request\r\nSec-WebSocket-Version: 13\r\n\r\n"
 
 
-def test_one_connection_too_many() -> None:
-    server = Server(max_connections=1)
-    server.connect().upgrade()
+def nonce(number: int) -> str:
+    return f"another-nonce-of-{number:07}"
+
+
+def test_beyond_all_bounds_an_upgrade_is_refused() -> None:
+    server = Server(max_sessions=1)
+    peers = [server.connect().upgrade(nonce=nonce(number)) for number in range(2 + SPARE_CONNECTIONS)]
     peer = server.connect()
-    peer.send(request_head(nonce="another-nonce-of-24-char"))
+    peer.send(request_head())
     assert peer.status() == b"HTTP/1.1 503 Service Unavailable"
+    peers[0].lose()
+    server.connect().upgrade()
+
+
+def test_who_says_nothing_makes_room_for_who_calls() -> None:
+    server = Server(max_pending=3)
+    called = server.connect().upgrade(nonce=nonce(1))
+    first, *others = [server.connect() for _ in range(3)]
+    assert not first.is_aborted
+    server.connect().upgrade()
+    assert first.is_aborted
+    assert not any(peer.is_aborted for peer in (called, *others))
+    assert server.counters.value("crowded_out") == 1
+    first.lose()
+    server.connect()
+    assert server.counters.value("crowded_out") == 1
+
+
+def test_who_waits_for_a_refusal_is_pending_and_leaves_nothing_behind_when_dropped() -> None:
+    server = Server(max_pending=1)
+    stranger = server.connect()
+    stranger.send(request_head(signed=False))
+    caller = server.connect().upgrade()
+    assert stranger.is_aborted
+    stranger.lose()
+    caller.lose()
+    assert server.clock.getDelayedCalls() == []
+    assert len(server.factory.lobby) == 0
 
 
 def test_an_error_of_our_own_is_not_told_to_the_peer(logged: list[LogEvent]) -> None:

@@ -102,17 +102,20 @@ def unframed(data: bytes) -> list[tuple[int, bytes]]:
 class Server:
     """A listening port without a socket."""
 
-    def __init__(self, failure: Any = "http", *, max_connections: int = 100, **options: Any) -> None:
+    def __init__(
+        self, failure: Any = "http", *, max_pending: int = 100, max_sessions: int = 10, **options: Any
+    ) -> None:
         self.clock = clock_at_start()
         self.sink = CapturingSink()
         self.counters = Counters()
-        self.registry = Registry(self.clock, 10, 60.0)
-        shared = Shared(self.clock, Timers(), self.registry, self.counters, {PATH: (watched_by(self.sink),)})
+        self.registry = Registry(self.clock, max_sessions, 60.0)
+        routes = {PATH: (watched_by(self.sink),)}
+        shared = Shared(self.clock, self.clock.seconds, Timers(), self.registry, self.counters, routes)
         keys = Keys({API_KEY: SECRET, OPEN_KEY: b""})
         self.authenticator = Authenticator(keys, MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW)))
         door = Door(self.authenticator, failure)
         # Autobahn keeps its own timers on the global reactor, which nobody runs here: none of them.
-        self.factory = AudioHookServerFactory(shared, door, max_connections, handshake_timeout=0, reactor=self.clock)
+        self.factory = AudioHookServerFactory(shared, door, max_pending, handshake_timeout=0, reactor=self.clock)
         self.factory.setProtocolOptions(closeHandshakeTimeout=0, **options)
 
     def connect(self, peer: Any = None) -> "Peer":

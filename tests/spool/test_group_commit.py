@@ -103,7 +103,7 @@ class TestCommit:
     def test_a_draft_is_a_wav_with_nothing_in_it_yet_and_facts_in_its_journal(self, rig: SpoolRig) -> None:
         rig.begin("a", L16_STEREO)
         rig.commit()
-        assert rig.draft_file("a.wav").read_bytes() == wav.header(L16_STEREO, 0)
+        assert rig.draft_file("a.wav").read_bytes() == wav.growing_header(L16_STEREO)
         assert rig.draft_file("a.jsonl").read_bytes() == (
             b'{"id":"a","startedAt":1767225599.25,'
             b'"media":{"format":"L16","channels":["internal","external"],"rate":8000}}\n'
@@ -154,15 +154,17 @@ class TestBackPressure:
         assert draft.waiting == 1000
         assert is_pending(draft.audio(bytes(2)))
 
-    def test_holds_everybody_back_beyond_the_limit_of_all(self, small: SpoolRig) -> None:
-        for name in ("a", "b", "c"):
-            assert small.begin(name).audio(bytes(800)) is None
-        last = small.begin("d")
-        assert last.audio(bytes(100)) is None
-        held = last.audio(bytes(2))
-        assert is_pending(held)
+    def test_beyond_the_limit_of_all_holds_back_who_has_more_than_a_share(self, small: SpoolRig) -> None:
+        large = [small.begin(name) for name in ("a", "b", "c")]
+        for draft in large:
+            assert draft.audio(bytes(800)) is None
+        modest = small.begin("d")
+        assert modest.audio(bytes(102)) is None
+        assert modest.audio(bytes(2)) is None
+        held = [draft.audio(bytes(2)) for draft in large]
+        assert all(map(is_pending, held))
         small.writing.run()
-        assert result_of(held) is None
+        assert [result_of(one) for one in held] == [None] * 3
 
     def test_another_draft_is_not_held_back_by_a_large_one(self, small: SpoolRig) -> None:
         large, other = small.begin("a"), small.begin("b")

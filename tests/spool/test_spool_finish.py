@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from spool_rig import ALL_MEDIA, MONO, SpoolRig, disk_that_takes, is_pending, result_of
+from spool_rig import ALL_MEDIA, MONO, STEREO, SpoolRig, disk_that_takes, is_pending, result_of
 
 from audiohookd.protocol.media import Media
+from audiohookd.spool import wav
 from audiohookd.spool.files import DraftPaths
 from audiohookd.spool.ready import make_ready
 
@@ -20,6 +21,34 @@ DAY = "2025-12-31"
 @pytest.fixture
 def rig(tmp_path: Path) -> SpoolRig:
     return SpoolRig(tmp_path / "spool")
+
+
+class Disk:
+    """Does what it is asked, and keeps a diary of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.diary: list[str] = []
+        self.synced: dict[str, bytes] = {}
+        self._directory = directory
+        self._fsync, self._rename, self._unlink = os.fsync, os.rename, os.unlink
+
+    def fsync(self, file: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{file}"))
+        self._fsync(file)
+        self._note("sync", path)
+        if path.is_file():
+            self.synced[str(path.relative_to(self._directory))] = path.read_bytes()
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._rename(source, target)
+        self._note("rename", source, target)
+
+    def unlink(self, path: Path) -> None:
+        self._unlink(path)
+        self._note("unlink", path)
+
+    def _note(self, verb: str, *paths: Path) -> None:
+        self.diary.append(" ".join((verb, *(str(path.relative_to(self._directory)) for path in paths))))
 
 
 def sidecar_of(rig: SpoolRig, name: str) -> dict:
@@ -110,6 +139,42 @@ def test_a_failed_finish_can_be_done_again_from_what_is_on_disk(rig: SpoolRig) -
     path = make_ready(DraftPaths(rig.directory / "draft", "a"), rig.directory / "ready", {})
     assert soundfile.info(path).frames == 3
     assert rig.drafted() == set()
+
+
+def test_before_it_is_finished_the_audio_can_be_played(rig: SpoolRig) -> None:
+    rig.begin("a").audio(STEREO.silence(1600))
+    rig.commit()
+    assert soundfile.info(rig.draft_file("a.wav")).frames == 1600
+
+
+def test_an_empty_recording_that_was_completed_before_stays_empty(rig: SpoolRig) -> None:
+    rig.begin("a", MONO)
+    rig.commit()
+    rig.draft_file("a.wav").write_bytes(wav.header(MONO, 0) + b"?")
+    path = make_ready(DraftPaths(rig.directory / "draft", "a"), rig.directory / "ready", {})
+    assert soundfile.info(path).frames == 0
+
+
+def test_each_step_is_on_disk_before_the_next(rig: SpoolRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a loss of power would show: files are whole before they move, and the journal goes last."""
+    disk = Disk(rig.directory)
+    draft = rig.begin("a", MONO)
+    draft.audio(b"\x01\x02\x03")
+    for call in ("fsync", "rename", "unlink"):
+        monkeypatch.setattr(os, call, getattr(disk, call))
+    path = rig.finish(draft)
+    assert disk.diary == [
+        "sync draft/a.wav",
+        "sync draft/a.json",
+        "sync ready",
+        f"rename draft/a.wav ready/{DAY}/a.wav",
+        f"sync ready/{DAY}",
+        f"rename draft/a.json ready/{DAY}/a.json",
+        f"sync ready/{DAY}",
+        "sync draft",
+        "unlink draft/a.jsonl",
+    ]
+    assert disk.synced == {"draft/a.wav": path.read_bytes(), "draft/a.json": path.with_suffix(".json").read_bytes()}
 
 
 def test_a_sidecar_is_ready_only_when_its_audio_is(rig: SpoolRig) -> None:

@@ -64,6 +64,15 @@ def test_tells_how_much_audio_it_speaks_of(form: Media, data_bytes: int) -> None
     assert wav.data_bytes_of(wav.header(form, data_bytes)) == data_bytes
 
 
+@given(media, st.integers(0, 5000))
+def test_what_still_grows_is_played_to_its_end(form: Media, samples: int) -> None:
+    """As a file is left by `kill -9`."""
+    head = wav.growing_header(form)
+    assert soundfile.info(io.BytesIO(head + form.silence(samples))).frames == samples
+    assert len(head) == wav.header_bytes(form)
+    assert wav.data_bytes_of(head) is None
+
+
 @given(media, st.binary(max_size=99))
 def test_riff_size_counts_all_that_follows_it(form: Media, data: bytes) -> None:
     whole = wav_file(form, data)

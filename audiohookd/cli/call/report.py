@@ -88,7 +88,7 @@ class Report:
         self._bar.close()
         self.say(str(self._round_trips))
         self.say(
-            f"calls: {self._calls}, closed by the server: {self._closed}, failed: {self.failures},"
+            f"calls: {self._calls}, completed: {self._closed}, failed: {self.failures},"
             f" audio sent: {self._sent / RATE:.1f} s"
         )
 
@@ -170,8 +170,8 @@ class CallReport:
     def _accepted(self, event: Accepted) -> None:
         if event.media is None:
             self.note("the server wants no audio")
-        if event.supported_languages:
-            self.note(f"the server's languages: {', '.join(event.supported_languages)}")
+        if event.supported_languages is not None:
+            self.note(f"the server's languages: {', '.join(event.supported_languages) or 'none'}")
 
     def _fail(self, why: str | None) -> None:
         self._failure = self._failure or why  # the first is the cause of the others

@@ -1,0 +1,22 @@
+"""How many files the process may have open: a call takes three (its socket, audio and journal)."""
+
+import resource
+
+from twisted.logger import Logger
+
+_log = Logger()
+
+
+def allow_open_files(needed: int) -> bool:
+    """Raises this process's own limit to ``needed``, as far as the system allows; False when that is not far enough.
+
+    Debian's default of 1,024 is enough for some 300 calls; the next ones would be answered and not recorded.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return True
+    _log.warn("{needed} open files are needed, and {soft} are allowed: raise LimitNOFILE", needed=needed, soft=soft)
+    return False
