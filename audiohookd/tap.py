@@ -166,7 +166,7 @@ def _listener(name: str, where: str, description: str, factory: IProtocolFactory
         # Twisted's parsers raise whatever they stumble over: ValueError, TypeError, IndexError, KeyError.
         reason = f"{type(fault).__name__}: {fault}"
         raise ConfigError(f"{where}: {description!r} is no endpoint such as {EXAMPLE!r} ({reason})") from fault
-    return Listener(name, endpoint, f"{where}: {description}", factory)
+    return Listener(name, endpoint, description, where, factory)
 
 
 def _prepare(spool: Spool, config: Config, path: Path) -> None:

@@ -48,8 +48,8 @@ class TestAStartThatFails:
         path = write()
         refusal = Refusal(capsys, build(path, Reactor(port)).startService)
         assert refusal.status == 1
-        where = f"{path}: {table}.endpoint: tcp:{port}:interface=127.0.0.1"
-        assert refusal.line == f"{where}: cannot listen: Address already in use"
+        what = f"cannot listen on tcp:{port}:interface=127.0.0.1: Address already in use"
+        assert refusal.line == f"{what} ({path}: {table}.endpoint)"
         assert sys.excepthook is not sys.__excepthook__
 
     def test_plugin_whose_service_does_not_start(

@@ -74,15 +74,17 @@ class Listener(Service):
 
     Not Twisted's StreamServerEndpointService: when the port is taken that one logs an error and runs on, deaf.
 
-    :param description: for the user: which endpoint, and where it was configured.
+    :param description: of the endpoint, for the user; ``where`` it was configured comes last, for twistd cuts off what
+        a daemonized start says after 100 characters.
     """
 
     def __init__(
-        self, name: str, endpoint: IStreamServerEndpoint, description: str, factory: IProtocolFactory
+        self, name: str, endpoint: IStreamServerEndpoint, description: str, where: str, factory: IProtocolFactory
     ) -> None:
         self.name = name
         self._endpoint = endpoint
         self._description = description
+        self._where = where
         self._factory = factory
         self._port: IListeningPort | None = None
 
@@ -95,9 +97,9 @@ class Listener(Service):
         failures: list[Failure] = []
         self._endpoint.listen(self._factory).addCallbacks(self._listening, failures.append)
         if failures:
-            raise StartError(f"{self._description}: cannot listen: {_reason(failures[0])}")
+            raise StartError(f"cannot listen on {self._description}: {_reason(failures[0])} ({self._where})")
         if self._port is None:
-            raise StartError(f"{self._description}: does not listen at once; use another endpoint")
+            raise StartError(f"{self._description} does not listen at once; use another endpoint ({self._where})")
 
     def stopService(self) -> "Deferred[Any]":
         """Fires when the port is closed; connections stay."""

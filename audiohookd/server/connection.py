@@ -26,6 +26,9 @@ from audiohookd.server.upgrade import Upgrade
 #: Seconds after the end of a session in which its plugins may finish what they have; then ``closed`` comes at once,
 #: and as much again for what they do in it.
 FINISH_TIME = 30.0
+#: Seconds by which a timer may be late before it means that the whole process did not run, and what is granted then.
+LATE = 1.0
+CATCH_UP_TIME = 2.0
 #: Messages kept for observers until there are any: an ``open`` and some early pings.
 EARLY_LIMIT = 32
 #: Reasons a client may give; any other is counted as ``other``, for labels must be few.
@@ -79,6 +82,7 @@ class Connection:
         self._early_limit = EARLY_LIMIT if authentic else 0  # strangers get none of our memory
         self._timer: IDelayedCall | None = None
         self._armed_for = 0.0
+        self._is_catching_up = False
         self._admission_timer: IDelayedCall | None = None
         self._patience: IDelayedCall | None = None
         self._is_probe = False
@@ -190,8 +194,18 @@ class Connection:
 
     def _tick(self) -> None:
         self._timer = None
-        self._session.tick()
-        self._pump()
+        deadline = self._session.next_deadline()
+        self._is_catching_up = (
+            not self._is_catching_up and deadline is not None and self._shared.now() - deadline > LATE
+        )
+        if self._is_catching_up:
+            # We slept, not the client: what it said meanwhile is still in the socket's buffer. Without this, a machine
+            # that was stopped for 25 s ended all its calls when it woke up.
+            self._armed_for = self._shared.now() + CATCH_UP_TIME
+            self._timer = self._shared.clock.callLater(CATCH_UP_TIME, self._tick)
+        else:
+            self._session.tick()
+            self._pump()
 
     # ---- what happened ---------------------------------------------------------------------------
 

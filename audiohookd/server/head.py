@@ -10,10 +10,15 @@ from enum import Enum
 #: Bytes of request line and headers together.
 MAX_HEAD = 16_384
 
+#: Genesys Cloud sends about a dozen, and proxies add some.
+MAX_HEADERS = 64
+
 _END = b"\r\n\r\n"
 _request_line = re.compile(rb"[A-Z]{1,16} [!-~]+ HTTP/1\.[01]")
 #: No space before the colon, and no folded lines: both have been used to smuggle headers past proxies.
 _header_line = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e]*")
+#: An upgrade has no body. Where one is announced, a proxy may see another message behind this head than we do.
+_announces_body = re.compile(rb"(?:transfer-encoding|content-length):(?!\s*0\s*\Z)", re.IGNORECASE)
 
 
 class Head(Enum):
@@ -46,5 +51,9 @@ class HeadGuard:
         if end < 0:
             return Head.INCOMPLETE
         first, *headers = bytes(self._data[:end]).split(b"\r\n")
-        good = _request_line.fullmatch(first) and all(_header_line.fullmatch(line) for line in headers)
-        return Head.GOOD if good else Head.BAD
+        good = _request_line.fullmatch(first) and all(_is_good(line) for line in headers)
+        return Head.GOOD if good and len(headers) <= MAX_HEADERS else Head.BAD
+
+
+def _is_good(line: bytes) -> bool:
+    return bool(_header_line.fullmatch(line)) and not _announces_body.match(line)

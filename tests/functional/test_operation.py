@@ -118,7 +118,8 @@ def test_a_taken_port_is_one_line(place: MakePlace) -> None:
         status, said = start_and_fail(there)
     assert status == 1
     endpoint = f"tcp:{there.port}:interface=127.0.0.1"
-    assert said == f"audiohookd: {there.config}: listen.endpoint: {endpoint}: cannot listen: Address already in use"
+    reason = f"cannot listen on {endpoint}: Address already in use"
+    assert said == f"audiohookd: {reason} ({there.config}: listen.endpoint)"
 
 
 def test_a_daemonized_start_fails_too(place: MakePlace) -> None:

@@ -181,7 +181,7 @@ class TestListener(SynchronousTestCase):
     def listener(self, outcome: "Deferred[Any]") -> Listener:
         self.factory = Factory()
         self.endpoint = Endpoint(outcome)
-        return Listener("admin", self.endpoint, "tcp:3001", self.factory)
+        return Listener("admin", self.endpoint, "tcp:3001", "here", self.factory)
 
     def test_listens_when_started_and_not_before(self) -> None:
         listener = self.listener(succeed(Port()))
@@ -192,17 +192,17 @@ class TestListener(SynchronousTestCase):
     def test_port_in_use(self) -> None:
         taken = CannotListenError("127.0.0.1", 3001, OSError(98, "Address already in use"))
         listener = self.listener(fail(taken))
-        with self.assertRaisesRegex(StartError, r"\Atcp:3001: cannot listen: Address already in use\Z"):
+        with self.assertRaisesRegex(StartError, r"\Acannot listen on tcp:3001: Address already in use \(here\)\Z"):
             listener.startService()
 
     def test_port_in_use_when_the_system_says_it_without_a_number(self) -> None:
         listener = self.listener(fail(CannotListenError("", "/run/x", OSError("locked"))))
-        with self.assertRaisesRegex(StartError, r"\Atcp:3001: cannot listen: locked\Z"):
+        with self.assertRaisesRegex(StartError, r"\Acannot listen on tcp:3001: locked \(here\)\Z"):
             listener.startService()
 
     def test_whatever_else_keeps_it_from_listening(self) -> None:
         for fault, says in ((OverflowError("bind(): port must be 0-65535."), "bind"), (ValueError(), "ValueError")):
-            with self.assertRaisesRegex(StartError, rf"\Atcp:3001: cannot listen: {says}"):
+            with self.assertRaisesRegex(StartError, rf"\Acannot listen on tcp:3001: {says}"):
                 self.listener(fail(fault)).startService()
 
     def test_an_endpoint_that_takes_its_time_is_refused(self) -> None:

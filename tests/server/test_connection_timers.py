@@ -125,6 +125,24 @@ def test_a_timer_that_rang_too_early_is_armed_for_the_rest() -> None:
     assert client.types == ["opened", "disconnect"]
 
 
+def test_who_slept_first_hears_what_was_said_meanwhile() -> None:
+    """The whole machine was stopped: timers ring before the sockets are read."""
+    client = opened(timers=Timers(idle_timeout=20.0))
+    client.clock.advance(45.0)
+    client.say("ping")
+    client.clock.advance(19.0)
+    assert client.types == ["opened", "pong"]
+
+
+def test_who_has_nothing_to_hear_after_a_sleep_does_not_wait_long() -> None:
+    client = opened(timers=Timers(idle_timeout=20.0))
+    client.clock.advance(45.0)
+    client.clock.advance(1.9)
+    assert client.types == ["opened"]
+    client.clock.advance(0.1)
+    assert client.types == ["opened", "disconnect"]
+
+
 def test_messages_do_not_arm_timers_after_the_wall_clock_was_put_back() -> None:
     clock, steady = CountingClock(), Steady()
     client = opened(clock=clock, now=steady)
