@@ -3,9 +3,9 @@
 A plugin watches sessions and may speak into them. All methods are called in the reactor thread, never re-entrantly.
 
 They MUST NOT BLOCK: half a second of ``time.sleep``, of a query or of computing in one method is half a second in
-which no call of the daemon is served. What takes time goes into a worker pool of :class:`IDaemon`. A plugin that keeps to
-this can lose only its own view: it cannot delay ``opened`` or ``pong``, stop another plugin, or grow memory without
-bound.
+which no call of the daemon is served. What takes time goes into a worker pool of :class:`IDaemon`. A plugin that
+keeps to this can lose only its own view: it cannot delay ``opened`` or ``pong``, stop another plugin, or grow memory
+without bound.
 
 Order of the calls that one observer gets: ``opened``, then any of the others in the order in which things happened,
 ``closing`` at most once, ``closed`` exactly once and last. Where a method returns a Deferred or is a coroutine,
@@ -69,7 +69,10 @@ class IAdmission(Interface):
     """
 
     def admit(opening: "IOpening") -> Any:
-        """Look at ``opening`` and change it, or refuse. May return a Deferred or be a coroutine."""
+        """Look at ``opening`` and change it, or refuse. May return a Deferred or be a coroutine.
+
+        What is late, or belongs to a call that is over, is cancelled.
+        """
 
 
 class IOpening(Interface):
@@ -159,7 +162,7 @@ class ISession(Interface):
     participant = Attribute("The followed party, a protocol.messages.Participant. Personal data: not for logs.")
     media = Attribute("The selected Media, or None. Channel roles come from its ``channels`` alone.")
     language = Attribute("Language code as it came last, or None.")
-    custom_config = Attribute("The administrator's configuration of the integration, a read-only mapping; may be empty.")
+    custom_config = Attribute("The administrator's configuration of the integration, a read-only mapping.")
     input_variables = Attribute("Variables of the Architect flow, a read-only mapping (Audio Connector).")
     position = Attribute("Samples (per channel) since the start of the call, pauses included.")
     start_position = Attribute("The position at which the session was opened.")

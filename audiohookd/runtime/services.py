@@ -74,8 +74,8 @@ class Listener(Service):
 
     Not Twisted's StreamServerEndpointService: when the port is taken that one logs an error and runs on, deaf.
 
-    :param description: of the endpoint, for the user; ``where`` it was configured comes last, for twistd cuts off what
-        a daemonized start says after 100 characters.
+    :param description: of the endpoint, for the user; ``where`` it was configured comes last, for twistd cuts off
+        what a daemonized start says after 100 characters.
     """
 
     def __init__(

@@ -199,8 +199,8 @@ class Connection:
             not self._is_catching_up and deadline is not None and self._shared.now() - deadline > LATE
         )
         if self._is_catching_up:
-            # We slept, not the client: what it said meanwhile is still in the socket's buffer. Without this, a machine
-            # that was stopped for 25 s ended all its calls when it woke up.
+            # We slept, not the client: what it said meanwhile is still in the socket's buffer. Without this, a
+            # machine that was stopped for 25 s ended all its calls when it woke up.
             self._armed_for = self._shared.now() + CATCH_UP_TIME
             self._timer = self._shared.clock.callLater(CATCH_UP_TIME, self._tick)
         else:

@@ -30,7 +30,7 @@ from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
 REFUSAL_TIME = 0.5
 #: Bytes that may wait for a client that does not read; with more, it is dropped. 64 KiB more wait in the transport.
 UNREAD_LIMIT = 1_048_576
-#: Bytes read from one client in one turn of the reactor: a frame of audio as Genesys Cloud sends it (3,200), and some.
+#: Bytes read from one client in one turn of the reactor: a frame of audio as Genesys Cloud sends it, and some.
 READ_SIZE = 4_096
 #: Bytes that the header of a frame of ours takes at most: an empty pong is not for nothing.
 FRAME_HEADER = 10
