@@ -13,10 +13,13 @@ def allow_open_files(needed: int) -> bool:
     Debian's default of 1,024 is enough for some 300 calls; the next ones would be answered and not recorded.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY or soft >= needed:
+        return True
+    reachable = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if reachable > soft:  # not for nothing: the systemd unit forbids the call, and sets both limits itself
+        resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
+        soft = reachable
+    if soft >= needed:
         return True
     _log.warn("{needed} open files are needed, and {soft} are allowed: raise LimitNOFILE", needed=needed, soft=soft)
     return False

@@ -10,6 +10,8 @@ import resource, sys
 from audiohookd.runtime.limits import allow_open_files
 soft, hard, needed = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+if soft == hard:
+    del resource.setrlimit  # where there is nothing to raise, it is not called: it may be forbidden
 print(allow_open_files(needed), *resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
@@ -21,6 +23,7 @@ print(allow_open_files(needed), *resource.getrlimit(resource.RLIMIT_NOFILE))
         (200, 800, 100, "True 200 800"),
         (200, 800, 800, "True 800 800"),
         (200, 800, 900, "False 800 800"),
+        (800, 800, 900, "False 800 800"),
     ],
 )
 def test_the_limit_is_raised_as_far_as_needed_and_allowed(soft: int, hard: int, needed: int, becomes: str) -> None:
