@@ -55,10 +55,21 @@ class Auth(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Spool(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where recordings are kept, and how much of one a crash may cost (seconds)."""
+    """Where recordings are kept, how much of one a crash may cost (seconds), and how much room they have (MiB)."""
 
     directory: Path = Path("/var/spool/audiohookd")
     flush_interval: Annotated[float, Meta(gt=0, le=60)] = 0.5
+    sync_interval: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    min_free: Annotated[int, Meta(ge=0)] = 1024
+    max_spool: Annotated[int, Meta(ge=0)] = 0
+    keep_local: Annotated[float, Meta(ge=0)] = 0.0
+
+
+class Delivery(Struct, frozen=True, forbid_unknown_fields=True):
+    """How often what could not be delivered is tried again. Seconds."""
+
+    retry_first: Annotated[float, Meta(gt=0, le=3600)] = 1.0
+    retry_limit: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
 
 
 class Shutdown(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +92,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     admin: Admin = Admin()
     auth: Auth = Auth()
     spool: Spool = Spool()
+    delivery: Delivery = Delivery()
     session: Timers = Timers()
     shutdown: Shutdown = Shutdown()
     route: tuple[Route, ...] = (Route(),)
@@ -119,6 +131,8 @@ def check(tables: dict[str, Any], path: Path) -> Config:
     _check_routes(config, path)
     if config.admin.endpoint == config.listen.endpoint:
         raise ConfigError(f"{path}: admin.endpoint: must not be the same as listen.endpoint")
+    if config.delivery.retry_first > config.delivery.retry_limit:
+        raise ConfigError(f"{path}: delivery.retry_first: must not be longer than delivery.retry_limit")
     if config.session.admission_timeout > config.session.opening_timeout:
         raise ConfigError(f"{path}: session.admission_timeout: must not be longer than session.opening_timeout")
     return config

@@ -29,6 +29,34 @@ from audiohookd.protocol.messages import DisconnectReason
 # ruff: noqa: N805
 
 
+class Lapse(Exception):
+    """For an observer to raise: it lost a part of what it was given, and goes on. Its text is for the log.
+
+    Counted and logged like any failure, and it ends the session if the plugin is ``required``; but the observer is
+    not cut off.
+    """
+
+
+class Unavailable(Exception):
+    """For a carrier or a notifier: it is not this recording, but the other side that cannot be reached, or is busy.
+
+    Everything waits, and one recording at a time is tried until one succeeds. Its text is for the log.
+
+    :param retry_after: seconds until which there is no use in trying, when the other side said so.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class Undeliverable(Exception):
+    """For a carrier or a notifier: this recording can never be delivered, however often it is tried.
+
+    It becomes a dead letter, and the text is the reason that the sysadmin reads. When in doubt, raise anything else.
+    """
+
+
 class IPluginFactory(Interface):
     """What an entry point of the group ``audiohookd.plugins`` names: usually a class that provides this."""
 
@@ -226,6 +254,64 @@ class ISpool(Interface):
 
     def begin(recording_id: str, started_at: float, media: Media | None) -> IDraft:
         """Begins a recording; ``started_at`` in seconds since the epoch. Without media only a sidecar is made."""
+
+
+class IRecording(Interface):
+    """A ready recording. Its files are not to be changed; the methods read the disk, for worker threads alone."""
+
+    id = Attribute("UUID of the recording; the name of its files.")
+    day = Attribute("The day on which it started, in UTC: ``2026-01-31``.")
+    audio = Attribute(
+        "Path of the audio file. Nothing is there when the recording has no audio, or when it was carried away"
+        " already and only the notices of that are still due."
+    )
+    sidecar = Attribute("Path of the sidecar.")
+
+    def read() -> Mapping[str, Any]:
+        """The ``recording`` object of the sidecar.
+
+        :raises OSError: it cannot be read. ValueError: it is no sidecar.
+        """
+
+    def receipts() -> Mapping[str, Mapping[str, Any]]:
+        """What the carriers that stored it said, by the name of their tables in the configuration."""
+
+
+class ICarrier(Interface):
+    """A plugin that also provides this carries ready recordings away, from all routes.
+
+    Local files are deleted only after :meth:`carry` succeeded. The daemon calls again after failures, for ever, with
+    exponential backoff and full jitter; begins with what was ready before a restart; and puts aside what is
+    :class:`Undeliverable`.
+    """
+
+    concurrency = Attribute("How many recordings at a time, at least 1.")
+
+    def carry(recording: IRecording) -> Any:
+        """Stores the recording elsewhere. Called in the reactor thread; returns a Deferred or is a coroutine.
+
+        Its result is the receipt: a mapping, to be kept as JSON, of what others need to find the recording. It
+        promises that audio and sidecar are stored and that this was confirmed. The same recording may come again,
+        after a crash even after a success; that must neither store it twice nor fail.
+
+        Whatever it fails with is tried again. :class:`Unavailable` lets everything else wait, too;
+        :class:`Undeliverable` is final.
+        """
+
+
+class INotifier(Interface):
+    """A plugin that also provides this tells others of recordings, from all routes.
+
+    Each recording, once all carriers have stored it; where there is no carrier, once it is ready.
+    """
+
+    concurrency = Attribute("How many recordings at a time, at least 1.")
+
+    def notify(recording: IRecording) -> Any:
+        """Tells of the recording. As :meth:`ICarrier.carry`, but for the result, which is not looked at.
+
+        At least once: after a crash the same one may come again.
+        """
 
 
 class IWorkers(Interface):

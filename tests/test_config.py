@@ -165,7 +165,7 @@ class TestMistakes:
             ("[listen]\nendpont = ''", "listen.endpont: unknown key, did you mean 'endpoint'?"),
             ("[session]\nidle_time = 3", "session.idle_time: unknown key, did you mean 'idle_timeout'?"),
             ("[[route]]\n[[route]]\npth = '/'", "route[1].pth: unknown key, did you mean 'path'?"),
-            ("[spool]\nx = 1", "spool.x: unknown key; there are: directory, flush_interval"),
+            ("[auth]\nx = 1", "auth.x: unknown key; there are: failure, keys_file"),
             ('[auth]\n"a\\nb" = 1', r"auth.'a\nb': unknown key; there are: failure, keys_file"),
         ],
     )

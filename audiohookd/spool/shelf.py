@@ -1,0 +1,108 @@
+"""Whole recordings on disk, by day: in ``ready``, ``done`` or ``dead``. For worker threads: all of it blocks."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from zope.interface import implementer
+
+from audiohookd.interfaces import IRecording
+from audiohookd.spool import layout
+
+
+class _Sidecar(msgspec.Struct, frozen=True):
+    recording: dict[str, Any]
+
+
+_sidecar = msgspec.json.Decoder(_Sidecar)
+_receipt = msgspec.json.Decoder(dict[str, Any])
+
+
+@implementer(IRecording)
+class Recording:
+    """A recording whose files are ``directory / f"{id}.{suffix}"``.
+
+    :param suffixes: those that were there when it was looked at.
+    """
+
+    def __init__(self, directory: Path, recording_id: str, suffixes: frozenset[str]) -> None:
+        self.directory = directory
+        self.id = recording_id
+        self.suffixes = suffixes
+
+    def __repr__(self) -> str:
+        return f"<recording {self.id} of {self.day}>"
+
+    @property
+    def day(self) -> str:
+        """See :class:`IRecording`."""
+        return self.directory.name
+
+    @property
+    def audio(self) -> Path:
+        """See :class:`IRecording`."""
+        return self.path(layout.AUDIO)
+
+    @property
+    def sidecar(self) -> Path:
+        """See :class:`IRecording`."""
+        return self.path(layout.SIDECAR)
+
+    @property
+    def carriers(self) -> set[str]:
+        """The carriers that had stored it."""
+        return layout.names(self.suffixes, "stored")
+
+    @property
+    def notifiers(self) -> set[str]:
+        """The notifiers that had told of it."""
+        return layout.names(self.suffixes, "told")
+
+    def path(self, suffix: str) -> Path:
+        """Of one of its files, be it there or not."""
+        return self.directory / f"{self.id}.{suffix}"
+
+    def read(self) -> Mapping[str, Any]:
+        """See :class:`IRecording`."""
+        return _sidecar.decode(self.sidecar.read_bytes()).recording
+
+    def receipts(self) -> Mapping[str, Mapping[str, Any]]:
+        """See :class:`IRecording`. Of the carriers that had stored it when it was looked at."""
+        return {name: _receipt.decode(self.path(layout.stored(name)).read_bytes()) for name in sorted(self.carriers)}
+
+
+def days(shelf: Path) -> list[Path]:
+    """The directories of days, oldest first; none when the shelf is not there."""
+    try:
+        return sorted(entry for entry in shelf.iterdir() if layout.DAY.fullmatch(entry.name))
+    except FileNotFoundError:
+        return []
+
+
+def recordings(shelf: Path) -> Iterator[Recording]:
+    """All recordings, oldest day first; one day's names are held at a time. What is not ours is passed over."""
+    for day in days(shelf):
+        yield from of_day(day)
+
+
+def of_day(day: Path) -> Iterator[Recording]:
+    """The recordings in the directory of a day; whatever has one of their names, be it whole or not."""
+    found: dict[str, set[str]] = {}
+    try:
+        with os.scandir(day) as entries:
+            for entry in entries:
+                recording_id, _, suffix = entry.name.partition(".")
+                if suffix and layout.RECORDING_ID.fullmatch(recording_id):
+                    found.setdefault(recording_id, set()).add(suffix)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for recording_id in sorted(found):
+        yield Recording(day, recording_id, frozenset(found[recording_id]))
+
+
+def look(day: Path, recording_id: str, suffixes: Iterable[str]) -> Recording:
+    """One recording as it is now, as far as ``suffixes`` go; a few calls of the system, however full the day is."""
+    there = (suffix for suffix in suffixes if os.path.lexists(day / f"{recording_id}.{suffix}"))
+    return Recording(day, recording_id, frozenset(there))
