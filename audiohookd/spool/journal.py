@@ -3,12 +3,13 @@
 Together with the audio it is enough to make the recording, whoever wrote it and however that ended.
 
 An entry is ``{"timestamp": "PT1.5S", "type": ..., "data": ...}``, its time counted from the start of the recording.
-Entries become the ``body`` of the sidecar, in their order, but for two types that are about the recording itself: the
-data of ``recording`` (an object) become members of the sidecar's ``recording``, and those of ``gap`` one element of
-its ``gaps``.
+Entries become the ``body`` of the sidecar, in their order, but for three types that are about the recording itself:
+the data of ``recording`` and ``finished`` (objects) become members of the sidecar's ``recording``, and those of
+``gap`` one element of its ``gaps``. ``finished`` comes last; a journal without it was left behind by a crash.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -51,6 +52,9 @@ class _Entry(msgspec.Struct, frozen=True):
     data: msgspec.Raw
 
 
+#: The types of entries whose data become members of the sidecar's ``recording``.
+ABOUT = ("recording", "finished")
+
 _facts = msgspec.json.Decoder(Facts)
 _entry = msgspec.json.Decoder(_Entry)
 _members = msgspec.json.Decoder(dict[str, Any])
@@ -75,11 +79,32 @@ def read_facts(line: bytes) -> Facts:
     return _facts.decode(line)
 
 
+def finished_line(recording: Mapping[str, Any]) -> bytes:
+    """The last line of a recording that came to its end, without the line break."""
+    return msgspec.json.encode({"timestamp": "PT0S", "type": "finished", "data": recording})
+
+
+def read_lines(journal: Path) -> Iterator[bytes]:
+    """The lines on disk, the facts first, one held at a time. A line that a crash cut off is passed over. Blocks."""
+    with journal.open("rb") as lines:
+        yield from (line for line in lines if line.endswith(b"\n"))
+
+
+def is_torn(journal: Path) -> bool:
+    """A crash cut off the last line. Blocks."""
+    with journal.open("rb") as file:
+        file.seek(0, 2)
+        if file.tell() == 0:
+            return False
+        file.seek(-1, 2)
+        return file.read() != b"\n"
+
+
 def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
     """The entries in ``lines``, one held at a time.
 
-    A line that is no entry (a plugin's mistake, or cut off in a crash) comes as a log line: nothing of what was
-    noted gets lost, and it cannot spoil the sidecar.
+    A line that is no entry (a plugin's mistake) comes as a log line: nothing of what was noted gets lost, and it
+    cannot spoil the sidecar.
     """
     for line in lines:
         text = line.strip()
@@ -88,7 +113,7 @@ def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
 
 
 def members(entry: Entry) -> dict[str, Any]:
-    """What an entry of type ``recording`` says."""
+    """What an entry of type ``recording`` or ``finished`` says."""
     return _members.decode(entry.data)
 
 
@@ -97,7 +122,7 @@ def _read(text: bytes) -> Entry:
         decoded = _entry.decode(text)
         entry = Entry(decoded.type, bytes(decoded.data), text)
         text.decode("utf-8")  # what was skipped while decoding was not looked into
-        if entry.type == "recording":
+        if entry.type in ABOUT:
             members(entry)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _as_log_line(text)

@@ -1,61 +1,99 @@
 """From draft to ready, in a worker thread, with what lies on disk alone.
 
-The order is such that wherever it ends, by a failure or by ``kill -9``, there is enough to go on from: the journal is
-removed last, and a sidecar is in ``ready`` only when its audio is there.
+The order is such that wherever it ends, by a failure or by ``kill -9``, doing it again completes it: a sidecar has
+its name only when it is whole; from then on the journal is of no use; and a sidecar is in ``ready`` only when its
+audio is there and nothing is left in ``draft``, for whoever carries it away may delete it at once.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from audiohookd.protocol.media import Media
 from audiohookd.spool import wav
 from audiohookd.spool.files import DIRECTORY_MODE, FILE_MODE, DraftPaths
-from audiohookd.spool.journal import Facts, read_facts
+from audiohookd.spool.journal import Facts, is_torn, read_facts, read_lines
 from audiohookd.spool.sidecar import AudioFile, compose
 
 
-def make_ready(draft: DraftPaths, ready: Path, recording: Mapping[str, Any]) -> Path:
+class _Header(msgspec.Struct, frozen=True):
+    timestamp: str
+
+
+class _Sidecar(msgspec.Struct, frozen=True):
+    header: _Header
+
+
+_sidecar = msgspec.json.Decoder(_Sidecar)
+
+
+def make_ready(draft: DraftPaths, ready: Path) -> Path:
     """Completes the files of ``draft`` and moves them below ``ready``, into a directory named by the day (UTC).
 
-    :param recording: for the sidecar.
     :returns: the path of the audio, or of the sidecar when there is no audio.
     :raises OSError: whatever the disk refused; what is there stays.
-    :raises ValueError: the journal has no facts in it.
+    :raises ValueError: the journal has no facts in it, or the sidecar of an earlier attempt is no sidecar.
     """
+    if draft.journal.exists():
+        return _move(draft, _complete(draft, ready))
+    day = _sidecar.decode(draft.sidecar.read_bytes()).header.timestamp[:10]
+    return _move(draft, _day_directory(ready, day))
+
+
+def _complete(draft: DraftPaths, ready: Path) -> Path:
+    """Header and sidecar; returns the directory that it goes to, in which the audio may be already."""
     facts = _facts(draft.journal)
     media = facts.wire_media()
-    samples = 0 if media is None else _complete_audio(draft.audio, media)
-    audio = None if media is None else _describe(draft.audio)
-    _write_sidecar(draft, facts, samples, audio, recording)
-    directory = _day_directory(ready, facts)
-    if audio is not None:
-        _move(draft.audio, directory)
-    _move(draft.sidecar, directory)
-    _sync_directory(draft.journal.parent)
-    draft.journal.unlink()
-    return directory / (draft.sidecar if audio is None else draft.audio).name
+    directory = _day_directory(ready, datetime.fromtimestamp(facts.started_at, UTC).strftime("%Y-%m-%d"))
+    if media is None:
+        _write_sidecar(draft, facts, 0, None)
+        return directory
+    moved = directory / draft.audio.name
+    path = moved if moved.exists() else draft.audio
+    samples = _data_bytes(path, media) // media.frame_bytes  # whole ones, of all channels
+    _complete_audio(path, media, samples * media.frame_bytes)
+    _write_sidecar(draft, facts, samples, _describe(path))
+    return directory
 
 
 def _facts(journal: Path) -> Facts:
-    with journal.open("rb") as lines:
-        return read_facts(lines.readline())
+    for line in islice(read_lines(journal), 1):
+        return read_facts(line)
+    raise ValueError("the journal has no first line")
 
 
-def _complete_audio(path: Path, media: Media) -> int:
-    """Sizes into the header, then a pad byte to the end. Returns the samples (per channel)."""
+def _data_bytes(path: Path, media: Media) -> int:
+    """Bytes of audio in the file; none when a crash came before it was made."""
     start = wav.header_bytes(media)
-    with path.open("r+b", buffering=0) as file:
-        data_bytes = wav.data_bytes_of(file.read(start))
-        if data_bytes is None:  # else this was done before, and a pad byte that is no audio may stand at the end
-            data_bytes = path.stat().st_size - start
-        os.pwrite(file.fileno(), wav.header(media, data_bytes), 0)
-        os.pwrite(file.fileno(), wav.padding(data_bytes), start + data_bytes)
-        os.fsync(file.fileno())
-    return data_bytes // media.frame_bytes
+    try:
+        with path.open("rb") as file:
+            header = file.read(start)
+            size = file.seek(0, os.SEEK_END)
+    except FileNotFoundError:
+        return 0
+    if len(header) < start:
+        return 0
+    known = wav.data_bytes_of(header)
+    # A header with sizes was completed before, and a pad byte that is no audio may stand at the end.
+    return size - start if known is None else min(known, size - start)
+
+
+def _complete_audio(path: Path, media: Media, data_bytes: int) -> None:
+    """Sizes into the header, and after the audio nothing but a pad byte."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        end = wav.header_bytes(media) + data_bytes
+        os.ftruncate(file, end)
+        os.pwrite(file, wav.header(media, data_bytes), 0)
+        os.pwrite(file, wav.padding(data_bytes), end)
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _describe(path: Path) -> AudioFile:
@@ -64,36 +102,42 @@ def _describe(path: Path) -> AudioFile:
         return AudioFile(path.name, file.tell(), digest.hexdigest())
 
 
-def _write_sidecar(
-    draft: DraftPaths, facts: Facts, samples: int, audio: AudioFile | None, recording: Mapping[str, Any]
-) -> None:
-    def read_lines() -> Iterator[bytes]:
-        with draft.journal.open("rb") as lines:
-            lines.readline()
-            yield from lines
+def _write_sidecar(draft: DraftPaths, facts: Facts, samples: int, audio: AudioFile | None) -> None:
+    def lines() -> Iterator[bytes]:
+        return islice(read_lines(draft.journal), 1, None)
 
-    file = os.open(draft.sidecar, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    file = os.open(draft.partial_sidecar, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     with open(file, "wb") as sidecar:
-        sidecar.writelines(compose(facts, samples, audio, recording, read_lines))
+        sidecar.writelines(compose(facts, samples, audio, is_torn(draft.journal), lines))
         sidecar.flush()
         os.fsync(file)
+    draft.partial_sidecar.rename(draft.sidecar)
 
 
-def _day_directory(ready: Path, facts: Facts) -> Path:
-    directory = ready / datetime.fromtimestamp(facts.started_at, UTC).strftime("%Y-%m-%d")
+def _day_directory(ready: Path, day: str) -> Path:
+    directory = ready / day
     if not directory.is_dir():
         directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        _sync_directory(ready)
+        sync_directory(ready)
     return directory
 
 
-def _move(file: Path, directory: Path) -> None:
-    """On disk before anything else happens."""
-    file.rename(directory / file.name)
-    _sync_directory(directory)
+def _move(draft: DraftPaths, directory: Path) -> Path:
+    """Each step is on disk before the next one."""
+    if draft.audio.exists():
+        draft.audio.rename(directory / draft.audio.name)
+    sync_directory(draft.sidecar.parent)  # the sidecar has got its name
+    sync_directory(directory)
+    draft.journal.unlink(missing_ok=True)
+    sync_directory(draft.journal.parent)
+    draft.sidecar.rename(directory / draft.sidecar.name)
+    sync_directory(directory)
+    audio = directory / draft.audio.name
+    return audio if audio.exists() else directory / draft.sidecar.name
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """The names in it are on disk. Blocks."""
     file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(file)

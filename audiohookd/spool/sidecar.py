@@ -7,8 +7,11 @@ each with its time since the start. ``recording`` is ours: what the audio file h
 - ``samples`` counts what lies in the file, per channel, and ``duration`` is that as a time;
 - ``startPosition`` is the position in the call, in samples, of the first sample of the file;
 - ``gaps`` are the stretches of the call without audio: ``start`` (position in the call) and ``samples``; ``cause``;
-  ``filled``, that is, whether silence stands in the file for it; and ``offset``, the sample of the file where;
-- ``audio`` is name, size in bytes and SHA-256 of the audio file, all of it; null without audio.
+  ``filled``, that is, whether silence stands in the file for it; and ``offset``, the sample of the file where. Those
+  with the cause ``disk`` are what was heard but could not be written, so they may lie across others;
+- ``audio`` is name, size in bytes and SHA-256 of the audio file, all of it; null without audio;
+- ``recovered`` is there when a crash ended the recording: ``missingFrom`` is the position in the call from where on
+  there may be no audio, ``journalCut`` says whether the last line of the journal was cut off.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +21,9 @@ from typing import Any
 import msgspec
 
 from audiohookd.protocol.position import samples_to_duration
-from audiohookd.spool.journal import Entry, Facts, entries, members
+from audiohookd.spool.gaps import has_start, located
+from audiohookd.spool.journal import ABOUT, Entry, Facts, entries, members
+from audiohookd.spool.recovery import recovered
 
 
 class AudioFile(msgspec.Struct, frozen=True):
@@ -33,20 +38,32 @@ def compose(
     facts: Facts,
     samples: int,
     audio: AudioFile | None,
-    recording: Mapping[str, Any],
+    is_torn: bool,
     read_lines: Callable[[], Iterable[bytes]],
 ) -> Iterator[bytes]:
     """The sidecar in pieces of at most a line.
 
-    :param recording: further members of ``recording``; they count more than those in the journal.
+    :param samples: in the audio file, per channel.
+    :param is_torn: a crash cut off the last line of the journal.
     :param read_lines: reads the journal after its first line, from there on each time it is called.
     """
+
+    def read(*types: str) -> Iterator[Entry]:
+        return (entry for entry in entries(read_lines()) if entry.type in types)
+
     header = {"timestamp": start_time(facts), "id": facts.id}
     yield b'{"header":' + msgspec.json.encode(header) + b',\n"body":[\n'
-    yield from _joined(entry.line for entry in entries(read_lines()) if entry.type not in ("gap", "recording"))
-    about = _noted(entries(read_lines())) | dict(recording) | _on_disk(facts, samples, audio)
+    yield from _joined(entry.line for entry in entries(read_lines()) if entry.type not in ("gap", *ABOUT))
+    about = _noted(read(*ABOUT))
+    start = _start_position(about)
+    if not any(read("finished")):
+        about |= recovered(read("audiohook"), read("gap"), start, samples, _rate(facts))
+        about["recovered"]["journalCut"] = is_torn
+    about |= _on_disk(facts, samples, audio)
     yield b'\n],\n"recording":' + msgspec.json.encode(about)[:-1] + b',"gaps":['
-    yield from _joined(entry.data for entry in entries(read_lines()) if entry.type == "gap")
+    of_recorder = (entry for entry in read("gap") if has_start(entry))
+    of_writer = (entry for entry in read("gap") if not has_start(entry))
+    yield from _joined(located(of_recorder, of_writer, start))
     yield b"]}}\n"
 
 
@@ -66,12 +83,21 @@ def _on_disk(facts: Facts, samples: int, audio: AudioFile | None) -> dict[str, A
     }
 
 
+def _start_position(about: Mapping[str, Any]) -> int:
+    start = about.get("startPosition")
+    return start if isinstance(start, int) else 0
+
+
+def _rate(facts: Facts) -> int:
+    """Without audio there is nothing to miss, at no rate."""
+    return facts.media.rate if facts.media else 0
+
+
 def _noted(noted: Iterable[Entry]) -> dict[str, Any]:
-    """The members of ``recording`` in the journal; what came later counts."""
+    """The members of ``recording`` in the journal's entries; what came later counts."""
     about: dict[str, Any] = {}
     for entry in noted:
-        if entry.type == "recording":
-            about |= members(entry)
+        about |= members(entry)
     return about
 
 

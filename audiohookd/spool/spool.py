@@ -3,10 +3,10 @@
 import errno
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -14,15 +14,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from audiohookd.interfaces import ISpool, IWorkers
+from audiohookd.interfaces import ISpool
 from audiohookd.protocol.media import Media
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.draft import Draft
 from audiohookd.spool.files import DIRECTORY_MODE, DraftFiles, DraftPaths
 from audiohookd.spool.journal import facts_of
+from audiohookd.spool.layout import Layout
 from audiohookd.spool.lock import lock
+from audiohookd.spool.mender import Mender
 from audiohookd.spool.ready import make_ready
-from audiohookd.spool.writer import GroupWriter, Limits
+from audiohookd.spool.repair import Mended
+from audiohookd.spool.writer import GroupWriter, Intervals, Limits, Pools
 
 T = TypeVar("T")
 
@@ -31,11 +34,11 @@ T = TypeVar("T")
 class Spool(Service):
     """Recordings below ``directory``.
 
-    :param flush_interval: seconds between commits; what a ``kill -9`` loses at most. Power loss may cost more:
-        only what is ready is synced.
-    :param writing: a pool with one thread, for the commits alone.
-    :param finishing: a pool of its own, so that an ``fsync`` never delays a commit. As many recordings may wait for
-        it as sessions can end at once; one more stays a draft.
+    :param pools: ``writing`` and ``syncing`` have one thread each. ``finishing`` is a pool of its own, so that an
+        ``fsync`` never delays a commit. As many recordings may wait for it as sessions can end at once; one more is
+        finished later.
+    :param intervals: seconds; what a ``kill -9`` (``flush``) and the loss of power (``sync``) cost at most.
+    :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
 
     name = "spool"
@@ -44,18 +47,26 @@ class Spool(Service):
         self,
         reactor: IReactorTime,
         directory: Path,
-        flush_interval: float,
-        writing: IWorkers,
-        finishing: IWorkers,
+        pools: Pools,
+        intervals: Intervals,
+        count: Callable[..., object],
         limits: Limits | None = None,
     ) -> None:
-        self._directory = directory
-        self._draft = directory / "draft"
-        self._ready = directory / "ready"
-        self._finishing = finishing
-        self._writer = GroupWriter(reactor, writing, flush_interval, limits or Limits())
+        self.layout = Layout(directory)
+        #: Called in the reactor thread with the path of each recording that became ready.
+        self.on_ready: Callable[[Path], None] = _nobody
+        self._finishing = pools.finishing
+        self._count = count
+        self._writer = GroupWriter(reactor, pools, intervals, limits or Limits(), count)
+        self._live: set[str] = set()
+        self._mender = Mender(reactor, pools.finishing, self.layout, self._live, self._mended)
         self._unfinished: set[Deferred[None]] = set()
         self._lock: int | None = None
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the disk just now, as far as writing to it tells; None when nothing is."""
+        return self._writer.fault
 
     def prepare(self) -> None:
         """Makes the directories where they are missing, and takes the spool for this process until it is stopped.
@@ -65,30 +76,37 @@ class Spool(Service):
         :raises OSError: a recording could not be written, or not be moved from draft to ready; or another daemon has
             the spool.
         """
-        for directory in (self._directory, self._draft, self._ready):
+        for directory in (self.layout.directory, self.layout.draft, self.layout.ready):
             directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        for directory in (self._draft, self._ready):
+        for directory in (self.layout.draft, self.layout.ready):
             tempfile.TemporaryFile(dir=directory).close()
-        if self._draft.stat().st_dev != self._ready.stat().st_dev:
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(self._draft), None, str(self._ready))
+        if self.layout.draft.stat().st_dev != self.layout.ready.stat().st_dev:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(self.layout.draft), None, str(self.layout.ready))
         if self._lock is None:
-            self._lock = lock(self._directory / "lock")
+            self._lock = lock(self.layout.lock)
+
+    def startService(self) -> None:
+        """Begins to repair what a crash left behind, in the background: new calls do not wait for it."""
+        super().startService()
+        self._mender.start()
 
     def begin(self, recording_id: str, started_at: float, media: Media | None) -> Draft:
         """See :class:`ISpool`. The files are made with the next commit."""
-        paths = DraftPaths(self._draft, recording_id)
+        paths = DraftPaths(self.layout.draft, recording_id)
         files = DraftFiles(paths, facts_of(recording_id, started_at, media))
-        return Draft(recording_id, files, self._writer, partial(self._make_ready, paths))
+        self._live.add(recording_id)
+        return Draft(recording_id, files, self._writer, partial(self._make_ready, recording_id, paths))
 
     def stopService(self) -> "Deferred[None]":
         """Fires when all that was given is written, and every draft that is being finished is ready, or has failed.
 
-        Then another daemon may have the spool. Both pools must run until then.
+        Then another daemon may have the spool. The pools must run until then.
         """
         super().stopService()
         return Deferred.fromCoroutine(self._settle())
 
     async def _settle(self) -> None:
+        await self._mender.stop()
         await self._writer.flush()
         while self._unfinished:
             await self._unfinished.pop()
@@ -96,21 +114,34 @@ class Spool(Service):
             os.close(self._lock)
             self._lock = None
 
-    def _make_ready(self, paths: DraftPaths, recording: Mapping[str, Any]) -> "Deferred[Path]":
-        result: Deferred[Path] = self._finishing.do(partial(make_ready, paths, self._ready, recording))
-        result.addErrback(_as_os_error)
+    def _make_ready(self, recording_id: str, paths: DraftPaths) -> "Deferred[Path]":
+        result: Deferred[Path] = self._finishing.do(partial(make_ready, paths, self.layout.ready))
         settled: Deferred[None] = Deferred()
         self._unfinished.add(settled)
 
         def pass_on(outcome: T) -> T:
+            self._live.discard(recording_id)
             self._unfinished.discard(settled)
             settled.callback(None)
             return outcome
 
-        return result.addBoth(pass_on)
+        return result.addCallbacks(self._ready, self._not_ready).addBoth(pass_on)
+
+    def _ready(self, path: Path) -> Path:
+        self.on_ready(path)
+        return path
+
+    def _not_ready(self, failure: Failure) -> Failure:
+        self._mender.again()
+        if failure.check(PoolFull):
+            raise OSError(errno.EAGAIN, failure.getErrorMessage())
+        return failure
+
+    def _mended(self, mended: Mended) -> None:
+        self._count("repaired", mended.outcome)
+        if mended.path is not None:
+            self.on_ready(mended.path)
 
 
-def _as_os_error(failure: Failure) -> Failure:
-    if failure.check(PoolFull):
-        raise OSError(errno.EAGAIN, failure.getErrorMessage())
-    return failure
+def _nobody(_: Path) -> None:
+    """Nobody is told."""

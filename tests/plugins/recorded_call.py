@@ -11,10 +11,12 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from audiohookd.interfaces import IDaemon
+from audiohookd.observe.counters import Counters
 from audiohookd.protocol.events import Gap, GapCause
 from audiohookd.protocol.media import Format, Media
 from audiohookd.protocol.messages import Participant
 from audiohookd.spool.spool import Spool
+from audiohookd.spool.writer import Intervals, Pools
 from audiohookd.testing import FakeSession, MemoryWorkers
 from audiohookd_plugins.recorder import Recorder, RecorderConfig, RecorderPlugin
 
@@ -59,7 +61,9 @@ class FakeDaemon:
         self.reactor = Clock()
         self.reactor.advance(STARTED_AT)
         self.writing, self.finishing = MemoryWorkers(), MemoryWorkers()
-        self.spool = Spool(self.reactor, directory, 0.5, self.writing, self.finishing)
+        self.counters = Counters()
+        pools = Pools(self.writing, self.finishing, MemoryWorkers())
+        self.spool = Spool(self.reactor, directory, pools, Intervals(0.5, 0.0), self.counters.count)
         self.spool.prepare()
 
     def workers(self, name: str, threads: int, waiting: int) -> MemoryWorkers:

@@ -8,15 +8,17 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from audiohookd.observe.counters import Counters
 from audiohookd.protocol.media import Format, Media
 from audiohookd.spool import wav
 from audiohookd.spool.draft import Draft
 from audiohookd.spool.spool import Spool
-from audiohookd.spool.writer import Limits
+from audiohookd.spool.writer import Intervals, Limits, Pools
 from audiohookd.testing import MemoryWorkers
 
 STARTED_AT = 1_767_225_599.25  # 2025-12-31T23:59:59.250Z
 FLUSH_INTERVAL = 0.5
+SYNC_INTERVAL = 5.0
 
 MONO = Media(Format.PCMU, ("external",))
 STEREO = Media(Format.PCMU, ("external", "internal"))
@@ -30,10 +32,15 @@ class SpoolRig:
         self.clock = Clock()
         self.writing = MemoryWorkers()
         self.finishing = MemoryWorkers()
+        self.syncing = MemoryWorkers()
+        self.counters = Counters()
         self.directory = directory
-        self.spool = Spool(self.clock, directory, FLUSH_INTERVAL, self.writing, self.finishing, limits)
+        pools = Pools(self.writing, self.finishing, self.syncing)
+        intervals = Intervals(FLUSH_INTERVAL, SYNC_INTERVAL)
+        self.spool = Spool(self.clock, directory, pools, intervals, self.counters.count, limits)
         self.spool.prepare()
         self.spool.startService()
+        self.finishing.run()  # repairs
 
     def begin(self, name: str, media: Media | None = STEREO) -> Draft:
         return self.spool.begin(name, STARTED_AT, media)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from spool_rig import L16_STEREO, MONO, STARTED_AT
 
 from audiohookd.protocol.media import Media
-from audiohookd.spool.journal import Facts, facts_of, first_line, read_facts
+from audiohookd.spool.journal import Facts, facts_of, finished_line, first_line, read_facts
 from audiohookd.spool.sidecar import AudioFile, compose
 
 json_values = st.recursive(
@@ -24,11 +24,18 @@ entries = st.fixed_dictionaries(
 
 
 def sidecar(
-    lines: list[bytes], recording: dict[str, object] | None = None, media: Media | None = MONO, samples: int = 0
+    lines: list[bytes],
+    recording: dict[str, object] | None = None,
+    media: Media | None = MONO,
+    samples: int = 0,
+    *,
+    is_torn: bool = False,
+    finished: bool = True,
 ) -> dict:
     audio = AudioFile("id.wav", 60, "ab") if media else None
     facts = facts_of("id", STARTED_AT, media)
-    return json.loads(b"".join(compose(facts, samples, audio, recording or {}, lambda: lines)))
+    journal = [*lines, finished_line(recording or {})] if finished else lines
+    return json.loads(b"".join(compose(facts, samples, audio, is_torn, lambda: journal)))
 
 
 def line(kind: str, data: object) -> bytes:
@@ -39,7 +46,8 @@ def line(kind: str, data: object) -> bytes:
 def test_every_entry_stands_in_it_once_and_in_order(noted: list[dict]) -> None:
     made = sidecar([msgspec.json.encode(entry) + b"\n" for entry in noted])
     assert made["body"] == [entry for entry in noted if entry["type"] != "gap"]
-    assert made["recording"]["gaps"] == [entry["data"] for entry in noted if entry["type"] == "gap"]
+    gaps = [entry["data"] for entry in noted if entry["type"] == "gap"]
+    assert sorted(map(json.dumps, made["recording"]["gaps"])) == sorted(map(json.dumps, gaps))
 
 
 @given(st.lists(st.binary(max_size=60).filter(lambda text: b"\n" not in text), max_size=8))
@@ -105,7 +113,7 @@ def test_is_made_a_line_at_a_time() -> None:
             read.append(number)
             yield line("logger", number)
 
-    pieces = compose(facts, 0, AudioFile("id.wav", 60, "ab"), {}, read_lines)
+    pieces = compose(facts, 0, AudioFile("id.wav", 60, "ab"), False, read_lines)
     for _ in range(10):
         next(pieces)
     assert len(read) < 12
@@ -115,3 +123,79 @@ def test_is_made_a_line_at_a_time() -> None:
 def test_facts_survive_the_journal(media: Media | None, started_at: float) -> None:
     facts: Facts = read_facts(first_line(facts_of("id", started_at, media)))
     assert (facts.id, facts.started_at, facts.wire_media()) == ("id", started_at, media)
+
+
+def gap(offset: int, samples: int, *, filled: bool, start: int | None = None) -> bytes:
+    place = {} if start is None else {"start": start}
+    return line("gap", {**place, "samples": samples, "filled": filled, "offset": offset, "cause": "c"})
+
+
+class TestGaps:
+    def test_what_the_disk_refused_gets_its_position_in_the_call(self) -> None:
+        lines = [
+            line("recording", {"startPosition": 100}),
+            gap(10, 5, filled=False, start=110),
+            gap(40, 7, filled=True, start=145),
+            gap(20, 3, filled=True),  # after the first, before the second
+            gap(60, 4, filled=True),
+        ]
+        gaps = sidecar(lines, samples=80)["recording"]["gaps"]
+        assert [(one["offset"], one["start"], one["samples"]) for one in gaps] == [
+            (10, 110, 5),
+            (20, 125, 3),
+            (40, 145, 7),
+            (60, 165, 4),
+        ]
+
+    @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50), st.booleans(), st.booleans()), max_size=12))
+    def test_every_gap_lies_where_the_call_was_then(self, steps: list[tuple[int, int, bool, bool]]) -> None:
+        """Against a model: a call that is heard, or not, sample by sample."""
+        lines, position, offset, wanted = [line("recording", {"startPosition": 100})], 100, 0, []
+        for heard, samples, filled, by_disk in steps:
+            position, offset = position + heard, offset + heard
+            fills = filled or by_disk
+            wanted.append((offset, position, samples))
+            lines.append(gap(offset, samples, filled=fills, start=None if by_disk else position))
+            position += samples
+            offset += samples if fills else 0
+        gaps = sidecar(lines, samples=offset)["recording"]["gaps"]
+        assert [(one["offset"], one["start"], one["samples"]) for one in gaps] == wanted
+
+    def test_what_a_plugin_calls_a_gap_is_passed_on(self) -> None:
+        assert sidecar([line("gap", "odd"), line("gap", {"samples": "many"})])["recording"]["gaps"] == [
+            "odd",
+            {"samples": "many"},
+        ]
+
+
+class TestWithoutAnEnd:
+    """A crash ended it."""
+
+    def heard(self, position: str, direction: str = "in") -> bytes:
+        return line("audiohook", {"dir": direction, "message": {"type": "ping", "position": position}})
+
+    def test_says_from_where_on_audio_may_be_missing(self) -> None:
+        lines = [line("recording", {"startPosition": 800}), gap(10, 50, filled=False, start=810)]
+        recording = sidecar(lines, samples=8000, finished=False)["recording"]
+        assert recording["closeReason"] == "crash"
+        assert recording["recovered"] == {"missingFrom": 800 + 8000 + 50, "journalCut": False}
+        assert "missingSamples" not in recording
+
+    def test_says_what_is_missing_as_far_as_the_client_told(self) -> None:
+        lines = [self.heard("PT0.5S"), self.heard("PT2S"), self.heard("PT9S", "out"), self.heard("soon")]
+        recording = sidecar(lines, samples=8000, finished=False)["recording"]
+        assert recording["missingSamples"] == 8000
+
+    def test_says_what_was_cut_off(self) -> None:
+        recording = sidecar([], is_torn=True, finished=False)["recording"]
+        assert recording["recovered"] == {"missingFrom": 0, "journalCut": True}
+
+    def test_a_recording_that_came_to_its_end_says_nothing_of_the_kind(self) -> None:
+        recording = sidecar([self.heard("PT9S")], {"closeReason": "end"})["recording"]
+        assert recording["closeReason"] == "end"
+        assert "recovered" not in recording
+
+    def test_without_media_nothing_is_missing(self) -> None:
+        recording = sidecar([self.heard("PT9S")], media=None, finished=False)["recording"]
+        assert recording["closeReason"] == "crash"
+        assert "missingSamples" not in recording

@@ -136,7 +136,7 @@ def test_a_failed_finish_can_be_done_again_from_what_is_on_disk(rig: SpoolRig) -
     with pytest.raises(OSError, match=DAY):
         rig.finish(draft)
     (rig.directory / "ready" / DAY).unlink()
-    path = make_ready(DraftPaths(rig.directory / "draft", "a"), rig.directory / "ready", {})
+    path = make_ready(DraftPaths(rig.directory / "draft", "a"), rig.directory / "ready")
     assert soundfile.info(path).frames == 3
     assert rig.drafted() == set()
 
@@ -151,12 +151,12 @@ def test_an_empty_recording_that_was_completed_before_stays_empty(rig: SpoolRig)
     rig.begin("a", MONO)
     rig.commit()
     rig.draft_file("a.wav").write_bytes(wav.header(MONO, 0) + b"?")
-    path = make_ready(DraftPaths(rig.directory / "draft", "a"), rig.directory / "ready", {})
+    path = make_ready(DraftPaths(rig.directory / "draft", "a"), rig.directory / "ready")
     assert soundfile.info(path).frames == 0
 
 
 def test_each_step_is_on_disk_before_the_next(rig: SpoolRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a loss of power would show: files are whole before they move, and the journal goes last."""
+    """What a loss of power would show: files are whole before they move, and the sidecar goes last."""
     disk = Disk(rig.directory)
     draft = rig.begin("a", MONO)
     draft.audio(b"\x01\x02\x03")
@@ -164,17 +164,20 @@ def test_each_step_is_on_disk_before_the_next(rig: SpoolRig, monkeypatch: pytest
         monkeypatch.setattr(os, call, getattr(disk, call))
     path = rig.finish(draft)
     assert disk.diary == [
-        "sync draft/a.wav",
-        "sync draft/a.json",
         "sync ready",
+        "sync draft/a.wav",
+        "sync draft/a.json.tmp",
+        "rename draft/a.json.tmp draft/a.json",
         f"rename draft/a.wav ready/{DAY}/a.wav",
+        "sync draft",
         f"sync ready/{DAY}",
+        "unlink draft/a.jsonl",
+        "sync draft",
         f"rename draft/a.json ready/{DAY}/a.json",
         f"sync ready/{DAY}",
-        "sync draft",
-        "unlink draft/a.jsonl",
     ]
-    assert disk.synced == {"draft/a.wav": path.read_bytes(), "draft/a.json": path.with_suffix(".json").read_bytes()}
+    sidecar = path.with_suffix(".json").read_bytes()
+    assert disk.synced == {"draft/a.wav": path.read_bytes(), "draft/a.json.tmp": sidecar}
 
 
 def test_a_sidecar_is_ready_only_when_its_audio_is(rig: SpoolRig) -> None:
@@ -184,7 +187,7 @@ def test_a_sidecar_is_ready_only_when_its_audio_is(rig: SpoolRig) -> None:
     with pytest.raises(OSError, match=r"a\.json"):
         rig.finish(draft)
     assert (day / "a.wav").is_file()
-    assert rig.drafted() == {"a.json", "a.jsonl"}
+    assert rig.drafted() == {"a.json"}
 
 
 def test_a_full_finishing_pool_leaves_the_draft(rig: SpoolRig) -> None:

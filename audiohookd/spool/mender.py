@@ -1,0 +1,104 @@
+"""Repair while the daemon runs: at its start, and again as long as a draft could not be finished. Reactor side."""
+
+from collections import Counter
+from collections.abc import Callable, Container, Iterator
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.workers import PoolFull
+from audiohookd.spool.layout import Layout
+from audiohookd.spool.repair import Mended, mend
+
+#: Seconds until what the disk refused is tried again.
+AGAIN = 60.0
+
+
+class Mender:
+    """Makes recordings of drafts that nobody takes care of, one at a time, in worker threads.
+
+    :param live: the ids of the drafts that somebody takes care of.
+    :param mended: called in the reactor thread with each draft that was dealt with.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        workers: IWorkers,
+        spool: Layout,
+        live: Container[str],
+        mended: Callable[[Mended], None],
+    ) -> None:
+        self._reactor = reactor
+        self._workers = workers
+        self._spool = spool
+        self._live = live
+        self._mended = mended
+        self._timer: IDelayedCall | None = None
+        self._round: Deferred[None] | None = None
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begins a round, unless one is under way."""
+        self._timer = None
+        if self._round is None and not self._stopped:
+            self._round = Deferred.fromCoroutine(self._mend_all())
+            self._round.addErrback(self._failed).addCallback(self._rest)
+
+    def again(self) -> None:
+        """There is a draft to be tried again, after some time."""
+        if self._timer is None and not self._stopped:
+            self._timer = self._reactor.callLater(AGAIN, self.start)
+
+    def stop(self) -> "Deferred[None]":
+        """Fires when the draft that is being dealt with is done. For good."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        stopped: Deferred[None] = Deferred()
+        if self._round is None:
+            stopped.callback(None)
+        else:
+            self._round.addCallback(stopped.callback)
+        return stopped
+
+    async def _mend_all(self) -> None:
+        drafts: Iterator[Mended] = mend(self._spool, self._live)
+        outcomes: Counter[str] = Counter()
+        while not self._stopped:
+            mended = await self._workers.do(partial(next, drafts, None))
+            if mended is None:
+                break
+            outcomes[mended.outcome] += 1
+            self._tell(mended)
+        if outcomes["ready"]:
+            self._log.info("{count} recordings that were left behind are ready now", count=outcomes["ready"])
+        if outcomes["failed"]:
+            self.again()
+
+    def _tell(self, mended: Mended) -> None:
+        if mended.outcome == "broken":
+            self._log.error(
+                "draft {id} cannot be repaired, and lies in broken/ now: {reason}", id=mended.id, reason=mended.reason
+            )
+        elif mended.outcome == "failed":
+            self._log.warn("draft {id} cannot be finished yet: {reason}", id=mended.id, reason=mended.reason)
+        self._mended(mended)
+
+    def _failed(self, failure: Failure) -> None:
+        """The pool was busy with more important things, or the directory could not be read."""
+        if failure.check(OSError, PoolFull):
+            self._log.warn("drafts cannot be repaired now: {reason}", reason=failure.getErrorMessage())
+        else:
+            self._log.failure("drafts cannot be repaired", failure)
+        self.again()
+
+    def _rest(self, _: object) -> None:
+        self._round = None
