@@ -221,6 +221,10 @@ class ISession(Interface):
 class IDraft(Interface):
     """A recording that is being written. See :mod:`audiohookd.spool`.
 
+    What the disk refuses, now or later, costs the audio that could not be written: silence of the same length takes
+    its place as soon as the disk takes something again, and the sidecar names it as a gap of the cause ``disk``.
+    Everything goes on meanwhile; the caller is told once, when it begins, and the same when the disk stalls.
+
     After ``finish`` every call raises ValueError.
     """
 
@@ -231,7 +235,8 @@ class IDraft(Interface):
 
         Returns None, or a Deferred when so much waits for the disk that the caller should hold back.
 
-        :raises OSError: the disk refused what was written before; this draft takes no more.
+        :raises OSError: the disk refuses, or stalls, since this or ``note`` was called last. ``data`` was taken all
+            the same, and so will be the next.
         """
 
     def note(line: bytes) -> None:
@@ -239,13 +244,16 @@ class IDraft(Interface):
 
         The lines become the body of the sidecar, but for two types: the ``data`` of ``recording`` are merged into
         the sidecar's ``recording``, those of ``gap`` go into its list of gaps.
+
+        :raises OSError: as ``audio``; ``line`` was taken.
         """
 
     def finish(recording: Mapping[str, Any]) -> Any:
         """No more is coming: make it a ready recording.
 
         ``recording`` goes into the sidecar. Returns a Deferred that fires with the path of the audio file (of the
-        sidecar when there was no audio), or fails with OSError; then what is on disk stays a draft.
+        sidecar when there was no audio), or fails with OSError; then what is on disk stays a draft, and is finished
+        as after a crash when the disk allows it.
         """
 
 

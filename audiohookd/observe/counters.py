@@ -18,6 +18,17 @@ CATALOGUE: Final = {
     "late_admissions": "sessions opened without waiting any longer for plugins",
     "crowded_out": "connections dropped before their upgrade, because too many waited for one",
     "clogged": "connections dropped because the client did not read",
+    "repaired": "drafts that were left behind, by what became of them",
+    "obstacles": "times that new calls were refused from then on because they could not be recorded, by cause",
+    "removals": "recordings, stored elsewhere, that were removed here because of their age or for lack of room",
+    "stored": "recordings stored elsewhere, by carrier",
+    "told": "recordings told of, by notifier",
+    "delivery_failures": "recordings that failed and are tried again, by carrier or notifier",
+    "outages": "times that a carrier or notifier became unavailable, by its name",
+    "dead_letters": "recordings that can never be delivered, by carrier or notifier",
+    "disk_faults": "writes of recordings that the disk refused, by error, commits that stalled, syncs",
+    "disk_lost_samples": "samples of recordings that the disk refused, which are silence now",
+    "slow_syncs": "rounds of syncing recordings that took longer than promised",
     "internal_errors": "errors of our own, in sessions and upgrades",
 }
 

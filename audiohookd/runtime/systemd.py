@@ -36,7 +36,7 @@ class Notifier:
 
 
 class Readiness(Service):
-    """Ready from its start, the last of all, to its stop, the first of all.
+    """Ready from its start, the last of all, to its stop, the first of all, unless something hinders it.
 
     From then on it asks systemd for more time until the process ends: the services below it bound their own stops.
     """
@@ -47,20 +47,33 @@ class Readiness(Service):
         self._notifier = notifier
         self._extending = LoopingCall(self._extend)
         self._extending.clock = clock
-        self.ready = False
+        self._obstacle: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """New calls are welcome."""
+        return bool(self.running) and self._obstacle is None
+
+    def hinder(self, obstacle: str | None) -> None:
+        """No new call should be taken because of ``obstacle``; None: not any more. May come before the start."""
+        self._obstacle = obstacle
+        if self.running:
+            self._notifier.notify(f"STATUS={self._status}")
 
     def startService(self) -> None:
-        """Ready."""
+        """The daemon has started. That is told to systemd whatever hinders: it would end a start that takes long."""
         super().startService()
-        self.ready = True
-        self._notifier.notify("READY=1\nSTATUS=taking calls")
+        self._notifier.notify(f"READY=1\nSTATUS={self._status}")
 
     def stopService(self) -> None:
         """Not ready any more."""
         super().stopService()
-        self.ready = False
         self._notifier.notify("STOPPING=1\nSTATUS=waiting for calls to end")
         self._extending.start(EXTEND_EVERY)
+
+    @property
+    def _status(self) -> str:
+        return "taking calls" if self._obstacle is None else f"not taking calls: {self._obstacle}"
 
     def _extend(self) -> None:
         self._notifier.notify(f"EXTEND_TIMEOUT_USEC={int(EXTEND_BY * 1_000_000)}")

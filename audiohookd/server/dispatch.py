@@ -10,7 +10,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from audiohookd.interfaces import IPlugin, ISession, ISessionObserver
+from audiohookd.interfaces import IPlugin, ISession, ISessionObserver, Lapse
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
 from audiohookd.server.mailbox import Mailbox
@@ -131,10 +131,16 @@ class Fanout:
     def report(self, watcher: Watcher, failure: Failure | None = None) -> None:
         """A plugin failed: count it, say so, and end the session if it must not run without that plugin.
 
+        Who says itself that it goes on has told the sysadmin, if that is called for: no traceback.
+
         :param failure: without it, the exception that is being handled.
         """
         self._counters.count("plugin_failures", watcher.name)
-        self._session.log.failure("plugin {plugin} failed", failure, plugin=watcher.name)
+        if failure is not None and failure.check(Lapse):
+            reason = failure.getErrorMessage()
+            self._session.log.debug("plugin {plugin} lost a part: {reason}", plugin=watcher.name, reason=reason)
+        else:
+            self._session.log.failure("plugin {plugin} failed", failure, plugin=watcher.name)
         if watcher.required:
             self._give_up(watcher.name)
 

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from audiohookd.interfaces import IAudioSink, ISession
+from audiohookd.interfaces import IAudioSink, ISession, Lapse
 from audiohookd.protocol.events import Gap, GapCause
 
 #: Bytes of audio that may wait: 16 s of two channels in PCMU. Beyond, the newest audio becomes a gap.
@@ -35,8 +35,8 @@ class Mailbox:
 
     Not to be called from within ``audio``: its caller sees to that, at less cost.
 
-    :param failed: called with each failure of the observer. After the first one it is cut off: it gets nothing more
-        but its ``closed``.
+    :param failed: called with each failure of the observer. After the first one that is no :class:`Lapse` it is cut
+        off: it gets nothing more but its ``closed``.
     :param lost: called with the samples of each frame that had to become part of a gap, and of all that waited when
         it was too late for that.
     """
@@ -76,7 +76,7 @@ class Mailbox:
         try:
             result = self._sink(frame)  # type: ignore[misc]  # only called when takes_audio
         except Exception:
-            self._cut_off(Failure())
+            self._fail(Failure())
             return
         if result is not None:
             self._await(result)
@@ -159,7 +159,7 @@ class Mailbox:
         try:
             result = getattr(self._observer, method)(*arguments)
         except Exception:
-            self._cut_off(Failure())
+            self._fail(Failure())
             return
         if result is not None:
             self._await(result)
@@ -169,12 +169,18 @@ class Mailbox:
         if pending is not None:
             self._straight = False
             self._pending = pending
-            pending.addErrback(self._cut_off)
+            pending.addErrback(self._fail)
             pending.addCallback(self._done)
 
     def _done(self, _: object) -> None:
         self._pending = None
         self._work()
+
+    def _fail(self, failure: Failure) -> None:
+        if failure.check(Lapse):
+            self._failed(failure)
+        else:
+            self._cut_off(failure)
 
     def _close(self, reason: str) -> None:
         self._closed = True

@@ -1,6 +1,6 @@
 """The live sessions: how many there may be, and how they end when the daemon does."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -32,16 +32,25 @@ class Registry(Service):
     :param drain_timeout: seconds that calls may go on after the stop.
     :param grace: seconds for each of the two steps after that: the clients' goodbye, the plugins' last work. More
         than a session's ``disconnect_timeout``, for who is aborted first cannot be polite.
+    :param obstacle: why a new session could not be recorded now, or None. Asked at each; never told to the client.
     """
 
     name = "sessions"
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, max_sessions: int, drain_timeout: float, grace: float = 12.0) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        max_sessions: int,
+        drain_timeout: float,
+        grace: float = 12.0,
+        obstacle: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._clock = clock
         self._max_sessions = max_sessions
         self._drain_timeout = drain_timeout
         self._grace = grace
+        self._obstacle = obstacle
         #: Seconds that the stop may take, for whoever waits for it.
         self.stop_limit = drain_timeout + 2 * grace
         self._connections: set[Live] = set()
@@ -72,16 +81,21 @@ class Registry(Service):
         connection.finished.addCallback(self._remove, connection)
 
     def admit(self, connection: Live, is_probe: bool = False) -> str | None:
-        """May this connection have a session? None for yes, otherwise why not. A probe takes nobody's place.
+        """May this connection have a session? None for yes, otherwise why not.
 
         The answer to no is ``disconnect error``, which Genesys Cloud retries; it does not retry a failed upgrade.
+        A probe takes nobody's place and records nothing; to refuse it would keep an administrator, who changes
+        anything at the integration, from activating it again.
         """
         if self.draining:
             return "server is shutting down"
-        if self.full and not is_probe:
+        if is_probe:
+            return None
+        if self.full:
             return "too many sessions"
-        if not is_probe:
-            self._admitted.add(connection)
+        if self._obstacle() is not None:
+            return "no room for recordings"
+        self._admitted.add(connection)
         return None
 
     def stopService(self) -> "Deferred[None]":

@@ -4,20 +4,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from audiohookd.interfaces import IDraft
-from audiohookd.spool.files import DraftFiles
+from audiohookd.spool.files import DraftFiles, Outcome
+from audiohookd.spool.journal import finished_line
 from audiohookd.spool.writer import GroupWriter, Part
 
-#: Turns a draft, all of which is written, into a ready recording. Fires with the path of it.
-Finish = Callable[[Mapping[str, Any]], "Deferred[Path]"]
+#: Makes a ready recording of a draft whose files are closed. Fires with the path of it.
+Finish = Callable[[], "Deferred[Path]"]
+
+#: How often the last part of a draft is given to a disk that refuses it.
+LAST_TRIES = 3
 
 
 @implementer(IDraft)
 class Draft:
-    """Gathers references until the writer takes them. Made by :meth:`audiohookd.spool.spool.Spool.begin`."""
+    """Gathers references until the writer takes them. Made by :meth:`audiohookd.spool.spool.Spool.begin`.
+
+    :param finish: called once all is written, or will never be: then the recording is like one that a crash ended.
+    """
 
     def __init__(self, recording_id: str, files: DraftFiles, writer: GroupWriter, finish: Finish) -> None:
         self.id = recording_id
@@ -27,12 +34,15 @@ class Draft:
         self._finish = finish
         self._audio: list[bytes] = []
         self._journal: list[bytes] = []
-        self._fault: OSError | None = None
-        self._last: Part | None = None
-        self._finishing: Deferred[None] | None = None
+        self._untold: OSError | None = None  # to be raised once
+        self._alarm: OSError | None = None  # the last one from outside
+        self._suffers = False
+        self._end: bytes | None = None  # the last line of the journal
+        self._failures = 0  # since there is one
+        self._finishing: Deferred[None] = Deferred()
         #: Above so many bytes waiting there is more to do than to keep a reference: one comparison per frame.
-        self._attention = 0
-        self._attend()
+        self._attention = writer.limits.early
+        writer.attend(self)
 
     def audio(self, data: bytes) -> "Deferred[None] | None":
         """See :class:`IDraft`.
@@ -44,86 +54,92 @@ class Draft:
         self.waiting += size
         self._writer.waiting += size
         if self.waiting > self._attention or self._writer.waiting > self._writer.limits.total:
-            self._attend()
+            self._attend(self._audio)
             return self._writer.hold(self)
         return None
 
     def note(self, line: bytes) -> None:
-        """See :class:`IDraft`. The journal of a draft that the disk refused takes nothing more, silently.
+        """See :class:`IDraft`.
 
         :raises ValueError: the draft is finished, or ``line`` is more than one.
         """
         if b"\n" in line:
             raise ValueError("a line of the journal holds a line break")
-        self._journal += (line, b"\n")
+        self._journal.append(line + b"\n")
         self._count(len(line) + 1)
-        if self._fault is None:
-            self._attend()
-        else:
-            self._drop()
+        self._attend(self._journal)
 
     def finish(self, recording: Mapping[str, Any]) -> "Deferred[Path]":
         """See :class:`IDraft`. What waits is written with the next commit.
 
         :raises ValueError: the draft is finished.
         """
-        if self._fault is not None:
-            return fail(_again(self._fault))
-        self._attend()
+        if self._end is not None:
+            raise ValueError("this recording is finished")
+        self._end = finished_line(recording) + b"\n"
         self._attention = -1
-        self._last = Part(self._files, self._audio, self._journal, last=True)
-        self._audio, self._journal = [], []
-        self._finishing = Deferred()
-        return self._finishing.addCallback(lambda _: self._finish(recording))
+        self._writer.attend(self)
+        return self._finishing.addCallback(lambda _: self._finish())
 
     def take(self) -> Part:
         """See :class:`audiohookd.spool.writer.Source`."""
-        if self._last is not None:
-            return self._last
-        part = Part(self._files, self._audio, self._journal, last=False)
+        is_final = self._failures >= LAST_TRIES - 1
+        part = Part(self._files, self._audio, self._journal, self._end, is_final)
         self._audio, self._journal = [], []
-        self._attention = 0
+        if self._end is None:
+            self._attention = 0
         return part
 
-    def settle(self, part: Part, fault: OSError | None) -> None:
+    def settle(self, part: Part, outcome: Outcome) -> None:
         """See :class:`audiohookd.spool.writer.Source`."""
-        self._count(-part.size)
-        if fault is not None:
-            self._break(fault)
-            if self._last is not None and part is not self._last:
-                self._count(-self._last.size)
-        if part.last or fault is not None:
-            self._tell_finishing()
+        gives_up = part.is_final and outcome.fault is not None
+        if outcome.taken or gives_up:
+            self._count(-part.size)
+        else:
+            self._audio = part.audio + self._audio
+            self._journal = part.journal + self._journal
+        self._judge(outcome.fault)
+        if outcome.is_pending and not gives_up:
+            self._go_on(part, outcome.fault)
+        elif part.end is not None:
+            self._fire(outcome.fault)
 
-    def _attend(self) -> None:
-        """The slow path: something is to be told to the writer, or to the caller."""
-        if self._fault is not None:
-            self._drop()
-            raise _again(self._fault)
-        if self._finishing is not None:
-            self._drop()
+    def alarm(self, fault: OSError) -> None:
+        """See :class:`audiohookd.spool.writer.Source`."""
+        if fault is not self._alarm:
+            self._alarm = self._untold = fault
+            self._attention = -1
+
+    def _judge(self, fault: OSError | None) -> None:
+        """Only the first one in a row is told."""
+        if fault is not None and not self._suffers:
+            self._untold = fault
+            self._attention = -1
+        self._suffers = fault is not None
+
+    def _go_on(self, part: Part, fault: OSError | None) -> None:
+        """There is more to write; but at the stop a draft without an end does not wait for a disk that refuses."""
+        if part.end is not None:
+            self._failures += fault is not None
+        if self._end is not None or fault is None or not self._writer.is_flushing:
+            self._writer.retry(self)
+
+    def _fire(self, fault: OSError | None) -> None:
+        if isinstance(fault, FileExistsError):
+            self._finishing.errback(_again(fault))  # what is on disk is another one's
+        else:
+            self._finishing.callback(None)
+
+    def _attend(self, gathered: list[bytes]) -> None:
+        """The slow path: something is to be told to the writer, or to the caller, who added to ``gathered``."""
+        if self._end is not None:
+            self._count(-len(gathered.pop()))
             raise ValueError("this recording is finished")
         self._attention = self._writer.limits.early
         self._writer.attend(self)
-
-    def _break(self, fault: OSError) -> None:
-        self._fault = fault
-        self._attention = -1
-        self._drop()
-        self._writer.forget(self)
-
-    def _tell_finishing(self) -> None:
-        if self._finishing is None:
-            return
-        if self._fault is None:
-            self._finishing.callback(None)
-        else:
-            self._finishing.errback(_again(self._fault))
-
-    def _drop(self) -> None:
-        """What was just given, and cannot be written, or what never will be."""
-        self._count(-Part(self._files, self._audio, self._journal, last=False).size)
-        self._audio, self._journal = [], []
+        if self._untold is not None:
+            fault, self._untold = self._untold, None
+            raise _again(fault)
 
     def _count(self, size: int) -> None:
         self.waiting += size

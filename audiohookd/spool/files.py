@@ -1,17 +1,24 @@
 """The files of one draft, and how they grow. For the writer's thread only."""
 
 import errno
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from audiohookd.spool import wav
+import msgspec
+
+from audiohookd.protocol.position import samples_to_duration
+from audiohookd.spool import growing
+from audiohookd.spool.growing import DISK, Disk, GrowingFile
 from audiohookd.spool.journal import Facts, first_line
+from audiohookd.spool.lines import Lines
+from audiohookd.spool.track import Track
 
-FILE_MODE = 0o640
+FILE_MODE = growing.FILE_MODE
 DIRECTORY_MODE = 0o750
 
-_IOV_MAX = os.sysconf("SC_IOV_MAX")
+#: Bytes of silence that make up for a loss, as far as one call of :meth:`DraftFiles.append` goes.
+SILENCE = 32 << 20
 
 
 class DraftPaths:
@@ -21,88 +28,132 @@ class DraftPaths:
         self.journal = directory / f"{recording_id}.jsonl"
         self.audio = directory / f"{recording_id}.wav"
         self.sidecar = directory / f"{recording_id}.json"
+        #: The sidecar before all of it is written.
+        self.partial_sidecar = directory / f"{recording_id}.json.tmp"
+
+
+class NotAudio(OSError):
+    """What was given is no audio of this recording."""
+
+
+#: The caller's, for which the disk cannot be blamed. The second: another recording has this id.
+MISTAKES = (NotAudio, FileExistsError)
+
+
+class Outcome(NamedTuple):
+    """What became of what was to be written.
+
+    ``fault`` is why not all was, or could not be ``taken`` and has to be given again. ``is_pending``: something is
+    still to be written, even if nothing more is given. ``lost``: samples (per channel) that were given up with this
+    call. ``grown``: the files that are larger now; ``directory``: where files were made.
+    """
+
+    fault: OSError | None = None
+    taken: bool = True
+    is_pending: bool = False
+    lost: int = 0
+    grown: tuple[Path, ...] = ()
+    directory: Path | None = None
 
 
 class DraftFiles:
     """Audio and journal of one draft, made when first written to.
 
     The journal comes first: audio without it could not be told what it is after a crash. Later, each piece of audio
-    comes before the entries that speak of it.
+    comes before the entries that speak of it. What the disk refuses, be it to make a file, costs only the audio that
+    could not be written: it becomes silence as soon as it takes something again (see :class:`Track`), and an entry of
+    type ``gap`` tells where and why. Entries wait for that (see :class:`Lines`).
     """
 
-    def __init__(self, paths: DraftPaths, facts: Facts) -> None:
-        self._paths = paths
-        self._facts = facts
-        self._media = facts.wire_media()
-        self._journal: int | None = None
-        self._audio: int | None = None
+    def __init__(self, paths: DraftPaths, facts: Facts, disk: Disk = DISK) -> None:
+        media = facts.wire_media()
+        self._lines = Lines(paths.journal, first_line(facts), disk)
+        self._track = None if media is None else Track(paths.audio, media, disk)
+        self._files: list[GrowingFile] = [self._lines.file]
+        if self._track is not None:
+            self._files.append(self._track.file)
+        self._rate = 0 if media is None else media.rate
+        self._foreign: FileExistsError | None = None
 
-    def append(self, audio: Sequence[bytes], journal: Sequence[bytes], last: bool) -> None:
-        """Writes all of it; ``last`` says that nothing will follow.
+    def append(
+        self,
+        audio: list[bytes],
+        journal: list[bytes],
+        end: bytes | None = None,
+        is_final: bool = False,
+        silence: int = SILENCE,
+    ) -> Outcome:
+        """Writes as much as the disk takes.
 
-        :raises OSError: not all could be written. The files are closed, and end wherever it stopped.
+        :param end: the last line of the journal; nothing follows, and the files are closed once all is written.
+        :param is_final: they are closed now, whatever becomes of it: there will be no other try.
+        :param silence: bytes that may be written at most for what was lost before.
         """
-        failed = True
-        try:
-            if self._journal is None:
-                self._journal = self._create(self._paths.journal, first_line(self._facts))
-                if self._media is not None:
-                    self._audio = self._create(self._paths.audio, wav.growing_header(self._media))
-            self._write(self._audio, audio, self._paths.audio)
-            self._write(self._journal, journal, self._paths.journal)
-            failed = False
-        finally:
-            if failed or last:
-                self._close()
+        if self._foreign is not None:
+            return Outcome(self._foreign)
+        sizes = [file.size for file in self._files]
+        fault = self._append_audio(audio, silence)
+        if fault is None and self._owes_audio():
+            return self._outcome(sizes, None, taken=False, is_pending=True)
+        if is_final and self._track is not None and self._track.is_begun:
+            self._track.give_up()
+        last = None if self._owes_audio() else end
+        refused = self._append_lines(journal, last)
+        fault = fault or refused
+        if isinstance(fault, FileExistsError):
+            self._foreign = fault  # for good: later it could eat what the other one left behind
+        if is_final or self._foreign is not None or (last is not None and refused is None):
+            return self._outcome(sizes, self._close() or fault, taken=True, is_pending=False)
+        is_pending = end is not None or self._owes_audio() or self._lines.is_owed
+        return self._outcome(sizes, fault, taken=True, is_pending=is_pending)
 
-    def _create(self, path: Path, start: bytes) -> int:
-        # Never over an old one: with O_EXCL a recording cannot eat another.
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    def _append_audio(self, audio: list[bytes], silence: int) -> OSError | None:
+        if self._track is None:
+            return NotAudio(errno.EBADF, "a recording without media takes no audio") if any(audio) else None
         try:
-            self._write(file, (start,), path)
-        except OSError:
-            os.close(file)
-            raise
-        return file
-
-    def _write(self, file: int | None, pieces: Sequence[bytes], path: Path) -> None:
-        if file is None:
-            if any(pieces):
-                raise OSError(errno.EBADF, "a recording without media takes no audio", str(path))
-            return
-        try:
-            write_all(file, pieces)
+            if not self._lines.is_begun:
+                self._begin(self._track, audio)
+            self._track.append(audio, silence)
         except OSError as fault:
-            raise OSError(fault.errno, fault.strerror, str(path)) from fault
+            return fault
+        except (TypeError, ValueError) as mistake:
+            return NotAudio(errno.EINVAL, f"not written: {mistake}")
+        return None
 
-    def _close(self) -> None:
-        for file in (self._journal, self._audio):
-            if file is not None:
-                os.close(file)
-        self._journal = self._audio = None
+    def _begin(self, track: Track, audio: list[bytes]) -> None:
+        try:
+            self._lines.append([])
+        except OSError as fault:
+            track.lose(audio, fault)
+            raise
+
+    def _append_lines(self, journal: list[bytes], end: bytes | None) -> OSError | None:
+        gaps = [] if self._track is None else self._track.gaps()
+        try:
+            self._lines.append([_gap_line(gap, self._rate) for gap in gaps] + journal, end)
+        except OSError as fault:
+            return fault
+        return None
+
+    def _owes_audio(self) -> bool:
+        return self._track is not None and self._track.is_owed
+
+    def _close(self) -> OSError | None:
+        faults: list[OSError] = []
+        for file in self._files:
+            try:
+                file.close()
+            except OSError as fault:
+                faults.append(fault)
+        return faults[0] if faults else None
+
+    def _outcome(self, sizes: Sequence[int], fault: OSError | None, taken: bool, is_pending: bool) -> Outcome:
+        grown = tuple([file.path for file, before in zip(self._files, sizes, strict=True) if file.size > before])
+        directory = self._lines.file.path.parent if grown and 0 in sizes else None
+        lost = 0 if self._track is None else self._track.lost()
+        return Outcome(fault, taken, is_pending, lost, grown, directory)
 
 
-def write_all(
-    file: int,
-    pieces: Sequence[bytes],
-    writev: Callable[[int, Sequence[bytes | memoryview]], int] = os.writev,
-) -> None:
-    """Writes all ``pieces``, in as few calls as the system allows.
-
-    :raises OSError: what was written until then, stays.
-    """
-    for start in range(0, len(pieces), _IOV_MAX):
-        rest: list[bytes | memoryview] = [piece for piece in pieces[start : start + _IOV_MAX] if piece]
-        while rest:
-            _advance(rest, writev(file, rest))
-
-
-def _advance(pieces: list[bytes | memoryview], written: int) -> None:
-    """Takes the first ``written`` bytes away from ``pieces``."""
-    whole = 0
-    while whole < len(pieces) and len(pieces[whole]) <= written:
-        written -= len(pieces[whole])
-        whole += 1
-    del pieces[:whole]
-    if written:
-        pieces[0] = memoryview(pieces[0])[written:]
+def _gap_line(gap: Mapping[str, Any], rate: int) -> bytes:
+    since_start = samples_to_duration(gap["offset"], rate)
+    return msgspec.json.encode({"timestamp": since_start, "type": "gap", "data": gap}) + b"\n"

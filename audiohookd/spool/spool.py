@@ -133,9 +133,10 @@ class Spool(Service):
 
     def _not_ready(self, failure: Failure) -> Failure:
         self._mender.again()
-        if failure.check(PoolFull):
-            raise OSError(errno.EAGAIN, failure.getErrorMessage())
-        return failure
+        if failure.check(OSError):
+            return failure
+        # No room in the pool, or a journal that the disk never took.
+        raise OSError(errno.EAGAIN if failure.check(PoolFull) else errno.EIO, failure.getErrorMessage())
 
     def _mended(self, mended: Mended) -> None:
         self._count("repaired", mended.outcome)

@@ -1,12 +1,14 @@
 """Group commit: what all drafts have gathered is written together, by one thread, each ``flush_interval``.
 
 The reactor thread only keeps references. At most one commit is under way, and a timer is set only while there is
-something to write and no commit. A draft whose write fails is out; the others of its group do not notice.
+something to write and no commit. What the disk refuses to one draft the others of its group do not notice; it is
+tried again with the next commit.
 """
 
 import errno
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -14,7 +16,28 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from audiohookd.interfaces import IWorkers
-from audiohookd.spool.files import DraftFiles
+from audiohookd.spool.faults import Faults
+from audiohookd.spool.files import DraftFiles, Outcome
+from audiohookd.spool.growing import DISK, Disk
+from audiohookd.spool.sync import Syncer
+
+#: Seconds after which a commit that is still under way counts as a fault of the disk.
+STALL_TIMEOUT = 30.0
+
+
+class Intervals(NamedTuple):
+    """Seconds: what a ``kill -9``, and what the loss of power, costs at most. ``sync`` 0: no promise."""
+
+    flush: float
+    sync: float
+
+
+class Pools(NamedTuple):
+    """Threads for the commits, for what makes recordings ready, and for syncing to disk."""
+
+    writing: IWorkers
+    finishing: IWorkers
+    syncing: IWorkers
 
 
 class Limits(Struct, frozen=True):
@@ -26,15 +49,18 @@ class Limits(Struct, frozen=True):
     draft: int = 8 << 20
     #: Of all drafts together: beyond it the callers are whose drafts hold more than an equal share.
     total: int = 256 << 20
+    #: Silence that makes up for what was lost, of all drafts in one commit: what came since waits for it.
+    silence: int = 32 << 20
 
 
 class Part(NamedTuple):
-    """What one draft has for a commit. ``last``: nothing will follow."""
+    """What one draft has for a commit: see :meth:`DraftFiles.append`."""
 
     files: DraftFiles
     audio: list[bytes]
     journal: list[bytes]
-    last: bool
+    end: bytes | None
+    is_final: bool
 
     @property
     def size(self) -> int:
@@ -51,40 +77,73 @@ class Source(Protocol):
     def take(self) -> Part:
         """All that is to be written; it goes on counting as waiting."""
 
-    def settle(self, part: Part, fault: OSError | None) -> None:
-        """``part`` is written, or it failed; then this draft will never be taken from again."""
+    def settle(self, part: Part, outcome: Outcome) -> None:
+        """What became of ``part``. Who has more to write calls ``retry``."""
+
+    def alarm(self, fault: OSError) -> None:
+        """Something is wrong that all givers should know of; once for each ``fault``."""
 
 
 class GroupWriter:
     """Commits what drafts hold. For the reactor thread.
 
-    :param workers: a pool with one thread, used for nothing else.
-    :param flush_interval: seconds.
+    :param pools: the first and the third one have a thread each, and are used for nothing else.
+    :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
 
     def __init__(
-        self, reactor: IReactorTime, workers: IWorkers, flush_interval: float, limits: Limits
+        self,
+        reactor: IReactorTime,
+        pools: Pools,
+        intervals: Intervals,
+        limits: Limits,
+        count: Callable[..., object],
+        disk: Disk = DISK,
     ) -> None:
         self.limits = limits
         #: Bytes of all drafts that are not written yet; the drafts add to it.
         self.waiting = 0
         self._reactor = reactor
-        self._workers = workers
-        self._flush_interval = flush_interval
+        self._workers = pools.writing
+        self._flush_interval = intervals.flush
+        self._faults = Faults(reactor, count)
+        self._syncer: Syncer | None = None
+        if intervals.sync > 0:
+            # Two of these and one flush: see Syncer.
+            self._syncer = Syncer(reactor, pools.syncing, (intervals.sync - intervals.flush) / 2, count, disk)
         self._dirty: dict[Source, None] = {}
+        self._group: list[tuple[Source, Part]] = []  # in the commit that is under way
+        self._committing = 0  # drafts in the commit that is under way, or was last
         self._held: list[tuple[Source, Deferred[None]]] = []
         self._flushed: list[Deferred[None]] = []
         self._timer: IDelayedCall | None = None
+        self._stall_timer: IDelayedCall | None = None
+        self._begun = 0.0
         self._is_committing = False
-        self._committing = 0  # drafts in the commit that is under way, or was last
         self._is_urgent = False
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the disk just now; None when nothing is."""
+        return self._faults.text or (self._syncer.fault if self._syncer is not None else None)
+
+    @property
+    def is_flushing(self) -> bool:
+        """Somebody waits for the end: not the time to try again what the disk refuses."""
+        return bool(self._flushed)
 
     def attend(self, source: Source) -> None:
         """``source`` has something to write."""
         self._dirty[source] = None
         if source.waiting > self.limits.early or self.waiting > self.limits.total:
             self._is_urgent = True
+        if self._faults.stall is not None:
+            source.alarm(self._faults.stall)
         self._schedule()
+
+    def retry(self, source: Source) -> None:
+        """``source`` has something left to write, with the next commit. To be called by ``settle``."""
+        self._dirty[source] = None
 
     def hold(self, source: Source) -> "Deferred[None] | None":
         """None, or a Deferred that fires when ``source`` should be given more again."""
@@ -94,12 +153,8 @@ class GroupWriter:
         self._held.append((source, released))
         return released
 
-    def forget(self, source: Source) -> None:
-        """``source`` has nothing to write any more."""
-        self._dirty.pop(source, None)
-
     def flush(self) -> "Deferred[None]":
-        """Writes at once, until nothing waits; then fires."""
+        """Writes at once, until nothing waits that the disk takes; then fires. Unless more comes, that was all."""
         flushed: Deferred[None] = Deferred()
         self._flushed.append(flushed)
         self._is_urgent = True
@@ -128,6 +183,8 @@ class GroupWriter:
     def _idle(self) -> None:
         self._is_urgent = False
         flushed, self._flushed = self._flushed, []
+        if flushed and self._syncer is not None:
+            self._syncer.rest()
         for done in flushed:
             done.callback(None)
 
@@ -136,18 +193,34 @@ class GroupWriter:
             self._timer.cancel()
         self._timer = None
         self._is_committing = True
-        self._is_urgent = bool(self._flushed)
-        group = [(source, source.take()) for source in self._dirty]
+        self._is_urgent = self.is_flushing
+        self._group = [(source, source.take()) for source in self._dirty]
+        self._committing = len(self._group)
         self._dirty = {}
-        self._committing = len(group)
-        written = self._workers.do(partial(_write_parts, [part for _, part in group]))
-        written.addErrback(_all_failed, len(group))
-        written.addCallback(self._written, group)
+        self._begun = self._reactor.seconds()
+        self._stall_timer = self._reactor.callLater(STALL_TIMEOUT, self._stalled)
+        parts = [part for _, part in self._group]
+        written = self._workers.do(partial(_write_parts, parts, self.limits.silence // max(1, len(parts))))
+        written.addErrback(_none_taken, len(parts))
+        written.addCallback(self._written)
 
-    def _written(self, faults: list[OSError | None], group: list[tuple[Source, Part]]) -> None:
+    def _stalled(self) -> None:
+        fault = self._faults.begin_stall(STALL_TIMEOUT, len(self._group))
+        for source in dict.fromkeys((*(source for source, _ in self._group), *self._dirty)):
+            source.alarm(fault)
+
+    def _written(self, outcomes: list[Outcome]) -> None:
+        if self._stall_timer is not None and self._stall_timer.active():
+            self._stall_timer.cancel()
+        self._faults.end_stall(self._reactor.seconds() - self._begun)
+        group, self._group = self._group, []
+        self._faults.judge([source for source, _ in group], outcomes)
+        if self._syncer is not None:
+            directories = {outcome.directory for outcome in outcomes if outcome.directory is not None}
+            self._syncer.mark((path for outcome in outcomes for path in outcome.grown), directories)
+        for (source, part), outcome in zip(group, outcomes, strict=True):
+            source.settle(part, outcome)
         self._is_committing = False
-        for (source, part), fault in zip(group, faults, strict=True):
-            source.settle(part, fault)
         self._release()
         self._schedule()
 
@@ -160,22 +233,19 @@ class GroupWriter:
                 released.callback(None)
 
 
-def _write_parts(parts: list[Part]) -> list[OSError | None]:
+def _write_parts(parts: list[Part], silence: int) -> list[Outcome]:
     """In the writer's thread."""
-    return [_write_part(part) for part in parts]
+    return [_write_part(part, silence) for part in parts]
 
 
-def _write_part(part: Part) -> OSError | None:
+def _write_part(part: Part, silence: int) -> Outcome:
     try:
-        part.files.append(part.audio, part.journal, part.last)
-    except OSError as fault:
-        return fault
-    except (TypeError, ValueError) as fault:  # what a plugin gave is no bytes: its own draft pays for it alone
-        return OSError(errno.EINVAL, f"not written: {fault}")
-    return None
+        return part.files.append(part.audio, part.journal, part.end, part.is_final, silence)
+    except Exception as mistake:  # of our own: it costs one draft this part, and not all of the group theirs
+        return Outcome(OSError(errno.EIO, f"not written: {mistake!r}"))
 
 
-def _all_failed(failure: Failure, count: int) -> list[Any]:
+def _none_taken(failure: Failure, count: int) -> list[Outcome]:
     """The pool did not do it: it has stopped."""
     fault = OSError(errno.EIO, f"not written: {failure.getErrorMessage()}")
-    return [fault] * count
+    return [Outcome(fault, taken=False, is_pending=True)] * count

@@ -1,7 +1,7 @@
 """Records every session: a WAV file that follows the call's clock, and a sidecar that tells what happened in it."""
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer, provider
 
-from audiohookd.interfaces import IDaemon, IPlugin, IPluginFactory, ISession
+from audiohookd.interfaces import IDaemon, IPlugin, IPluginFactory, ISession, Lapse
 from audiohookd.observer import AudioSink
 from audiohookd.protocol.events import Gap
 from audiohookd.protocol.media import Format
@@ -59,8 +59,8 @@ class RecorderPlugin:
 class Recorder(AudioSink):
     """Makes the recording of one session; without media, its sidecar.
 
-    What the disk refuses is raised to the caller, and costs this recording alone: what was written until then stays
-    in the spool as a draft.
+    What the disk refuses costs the audio that could not be written. The spool puts silence in its place and names it
+    in the sidecar; here it is a :class:`Lapse`, each time that it begins: a call that must be recorded ends by it.
 
     :param silence: a block of it, in the format of the session.
     """
@@ -73,6 +73,7 @@ class Recorder(AudioSink):
         self._bytes = 0
         self._left_out = 0  # samples of gaps that are in the sidecar alone
         self._is_closed = False
+        self._fault: OSError | None = None  # that is not told yet
         self._draft = daemon.spool.begin(str(uuid4()), session.started_at, session.media)
 
     # ---- what happens, into the journal ----------------------------------------------------------
@@ -80,22 +81,27 @@ class Recorder(AudioSink):
     def opened(self) -> Any:
         """Who it is goes first: after a crash, the journal is all there is."""
         self._note("recording", _identity(self._session), self._session.started_at)
-        return self._note("httpInfo", _http_info(self._session.request), self._session.started_at)
+        held = self._note("httpInfo", _http_info(self._session.request), self._session.started_at)
+        return self._unless_lapsed(held)
 
     def message(self, outgoing: bool, data: bytes, at: float) -> Any:
         """See :class:`ISessionObserver`."""
-        return self._note("audiohook", {"dir": "out" if outgoing else "in", "message": _as_json(data)}, at)
+        about = {"dir": "out" if outgoing else "in", "message": _as_json(data)}
+        return self._unless_lapsed(self._note("audiohook", about, at))
 
     def round_trip(self, nanoseconds: int) -> Any:
         """See :class:`ISessionObserver`."""
-        return self._note("statistics", {"rtt": format_duration(nanoseconds)}, self._now())
+        return self._unless_lapsed(self._note("statistics", {"rtt": format_duration(nanoseconds)}, self._now()))
 
     # ---- what is heard ---------------------------------------------------------------------------
 
     def audio(self, frame: bytes) -> Any:
         """See :class:`IAudioSink`."""
         self._bytes += len(frame)
-        return self._draft.audio(frame)
+        try:
+            return self._draft.audio(frame)
+        except OSError as fault:
+            raise Lapse(str(fault)) from fault
 
     async def gap(self, gap: Gap) -> None:
         """See :class:`IAudioSink`. A long silence waits for the disk like a long frame would."""
@@ -112,20 +118,21 @@ class Recorder(AudioSink):
             await self._fill(gap.samples * media.frame_bytes)
         else:
             self._left_out += gap.samples
+        self._unless_lapsed(None)
 
     async def _fill(self, size: int) -> None:
         while size > 0 and not self._is_closed:  # too late for the rest: it counts as missing
             block = self._silence if size >= len(self._silence) else self._silence[:size]
             size -= len(block)
             self._bytes += len(block)
-            await _ready(self._draft.audio(block))
+            await _ready(self._give(self._draft.audio, block))
 
     # ---- the end ---------------------------------------------------------------------------------
 
     def closed(self, reason: str) -> "Deferred[None]":
         """See :class:`ISessionObserver`. Fires when the recording is ready, or has failed and that is logged."""
         self._is_closed = True
-        self._draft.note(self._entry("end", {}, self._now()))
+        self._give(self._draft.note, self._entry("end", {}, self._now()))
         about: dict[str, Any] = {"closeReason": reason, "language": self._session.language}
         missing = self._missing()
         if missing > 0:
@@ -154,8 +161,26 @@ class Recorder(AudioSink):
 
     def _note(self, kind: str, data: Mapping[str, Any], at: float) -> Any:
         """None, or a Deferred when so much waits for the disk that no more should come."""
-        self._draft.note(self._entry(kind, data, at))
-        return self._draft.audio(b"")
+        self._give(self._draft.note, self._entry(kind, data, at))
+        return self._give(self._draft.audio, b"")
+
+    def _give(self, take: Callable[[bytes], Any], data: bytes) -> Any:
+        """The draft takes ``data`` even when it tells of a fault: that can wait until all is given."""
+        try:
+            return take(data)
+        except OSError as fault:
+            self._fault = fault
+            return None
+
+    def _unless_lapsed(self, held: Any) -> Any:
+        """``held``.
+
+        :raises Lapse: of a fault that was told meanwhile.
+        """
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise Lapse(str(fault)) from fault
+        return held
 
     def _entry(self, kind: str, data: Mapping[str, Any], at: float) -> bytes:
         milliseconds = max(0, round((at - self._session.started_at) * 1000))
@@ -192,6 +217,7 @@ def _identity(session: ISession) -> dict[str, Any]:
         "conversation": session.conversation_id,
         "organization": session.organization_id,
         "correlation": session.correlation_id,
+        "route": session.request["uri"].partition("?")[0],
         "participant": session.participant,
         "language": session.language,
         "startPosition": session.start_position,

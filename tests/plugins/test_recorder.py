@@ -1,6 +1,5 @@
 """What a session leaves behind when the recorder watches it."""
 
-import resource
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -349,38 +348,8 @@ class TestWhatIsMissing:
         assert recording["samples"] + recording["missingSamples"] == samples
 
 
-class TestRefusingDisk:
-    @pytest.fixture
-    def broken(self, call: MakeCall) -> Call:
-        made = call()
-        made.sink.audio(bytes(8000))
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-        try:
-            made.commit()
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        return made
-
-    def test_is_raised_to_the_dispatcher(self, broken: Call) -> None:
-        with pytest.raises(OSError, match="File too large"):
-            broken.sink.audio(bytes(1600))
-        with pytest.raises(OSError, match="File too large"):
-            broken.sink.message(False, b"{}", STARTED_AT)
-        failures: list[Any] = []
-        broken.gap(100).addErrback(failures.append)
-        assert failures[0].check(OSError)
-
-    def test_closed_tells_it_once_and_leaves_the_draft(self, broken: Call) -> None:
-        broken.close()
-        (line,) = broken.logged
-        assert line["log_level"].name == "error"
-        assert "stays a draft" in line["log_format"]
-        assert "File too large" in line["log_format"].format(**line)
-        assert {path.suffix for path in (broken.directory / "draft").iterdir()} == {".wav", ".jsonl"}
-        assert broken.ready() == []
-
-    def test_a_failure_at_the_very_end_is_told_too(self, call: MakeCall) -> None:
+class TestFailureAtTheEnd:
+    def test_is_told_and_leaves_the_draft(self, call: MakeCall) -> None:
         made = call()
         (made.directory / "ready" / DAY).write_bytes(b"a file where a directory should be")
         made.close()

@@ -101,6 +101,34 @@ class TestReadiness:
         assert self.keys() == ["READY=1"]
         assert self.clock.getDelayedCalls() == []
 
+    def test_is_not_ready_while_something_hinders_it(self) -> None:
+        self.readiness.startService()
+        told(self.systemd)
+        self.readiness.hinder("less than 1024 MiB free")
+        assert not self.readiness.ready
+        self.readiness.hinder(None)
+        assert self.readiness.ready
+        assert told(self.systemd) == [
+            "STATUS=not taking calls: less than 1024 MiB free",
+            "STATUS=taking calls",
+        ]
+
+    def test_starts_though_something_hinders_it(self) -> None:
+        self.readiness.hinder("less than 1024 MiB free")
+        assert told(self.systemd) == []
+        self.readiness.startService()
+        assert not self.readiness.ready
+        assert told(self.systemd) == ["READY=1\nSTATUS=not taking calls: less than 1024 MiB free"]
+
+    def test_says_that_it_stops_whatever_hindered_it(self) -> None:
+        self.readiness.startService()
+        self.readiness.stopService()
+        told(self.systemd)
+        self.readiness.hinder("less than 1024 MiB free")
+        self.readiness.hinder(None)
+        assert not self.readiness.ready
+        assert told(self.systemd) == []
+
     def test_is_not_ready_from_its_stop(self) -> None:
         self.readiness.startService()
         self.keys()

@@ -1,7 +1,7 @@
 """One observer behind its mailbox, and what it does with its calls."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
 
@@ -9,6 +9,7 @@ from server_rig import assert_tiles
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
+from audiohookd.interfaces import Lapse
 from audiohookd.protocol.events import Gap, GapCause
 from audiohookd.server.mailbox import AUDIO_LIMIT, Mailbox
 from audiohookd.testing import CapturingSink, FakeSession
@@ -23,7 +24,8 @@ class Call:
     """A session whose audio goes into one mailbox.
 
     ``answers`` says what the observer does with its next calls: ``done``, ``fired`` or ``later`` (Deferreds),
-    ``coroutine``, ``raise``, ``fail`` (later), ``failed`` (at once).
+    ``coroutine``, ``raise``, ``fail`` (later), ``failed`` (at once); and, losing a part but going on, ``lapse``,
+    ``lapse-later``, ``lapsed`` (a Deferred that failed at once).
     """
 
     def __init__(self, *answers: str) -> None:
@@ -32,9 +34,10 @@ class Call:
         self.sink = CapturingSink(self._act)
         self.failures: list[BaseException] = []
         self.told_until_failure = 0
+        self.when_failed: Callable[[], None] = lambda: None
         self.disturbed = False
         self.lost = 0
-        self.pending: deque[tuple[Deferred[None], bool]] = deque()
+        self.pending: deque[tuple[Deferred[None], Exception | None]] = deque()
         self._answers: Iterator[str] = cycle(answers or ("done",))
         self.mailbox = Mailbox(self.sink, self.session, self._failed, self._lost)
 
@@ -49,9 +52,9 @@ class Call:
 
     def fire(self) -> None:
         """The observer is done with what it is busy with."""
-        result, fails = self.pending.popleft()
-        if fails:
-            result.errback(RuntimeError("late"))
+        result, failure = self.pending.popleft()
+        if failure is not None:
+            result.errback(failure)
         else:
             result.callback(None)
 
@@ -64,9 +67,10 @@ class Call:
         return assert_tiles(self.sink, START_POSITION, 2)
 
     def _failed(self, failure: Failure) -> None:
-        if not self.failures:
+        if all(isinstance(before, Lapse) for before in self.failures):
             self.told_until_failure = len(self.sink.calls)
         self.failures.append(failure.value)
+        self.when_failed()
 
     def _lost(self, samples: int) -> None:
         self.lost += samples
@@ -75,23 +79,26 @@ class Call:
         # Not an assertion: the mailbox would take it for a failure of the observer.
         self.disturbed = self.disturbed or bool(self.pending)
         answer = next(self._answers)
+        failure = Lapse(answer) if answer.startswith("lapse") else RuntimeError(answer)
         match answer:
             case "fired":
                 return succeed(None)
-            case "failed":
-                return fail(RuntimeError("at once"))
-            case "raise":
-                raise RuntimeError("raised")
+            case "raise" | "lapse":
+                raise failure
+            case "failed" | "lapsed":
+                return fail(failure)
             case "coroutine":
                 return self._coroutine()
-            case "later" | "fail":
-                return self._later(answer == "fail")
+            case "later":
+                return self._later()
+            case "fail" | "lapse-later":
+                return self._later(failure)
         return None
 
-    def _later(self, fails: bool) -> "Deferred[None]":
+    def _later(self, failure: Exception | None = None) -> "Deferred[None]":
         result: Deferred[None] = Deferred()
-        self.pending.append((result, fails))
+        self.pending.append((result, failure))
         return result
 
     async def _coroutine(self) -> None:
-        await self._later(False)
+        await self._later()

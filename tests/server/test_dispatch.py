@@ -7,7 +7,7 @@ from server_rig import Plugin, assert_tiles, watched_by
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from audiohookd.interfaces import IAudioSink, ISessionObserver
+from audiohookd.interfaces import IAudioSink, ISessionObserver, Lapse
 from audiohookd.observe.counters import Counters
 from audiohookd.observer import SessionObserver
 from audiohookd.protocol import events
@@ -164,6 +164,35 @@ def test_a_plugin_that_cannot_watch_loses_its_own_view_only(observer: Any) -> No
 @pytest.mark.parametrize("observer", [RuntimeError("no"), RaisingSink("opened")], ids=["observe", "opened"])
 def test_the_failure_of_a_required_plugin_ends_the_session(observer: Any) -> None:
     call = Call(watched_by(observer, "recorder", required=True))
+    assert call.given_up == ["recorder"]
+
+
+class Lapsing(CapturingSink):
+    """Loses a part of all it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(self._lapse)
+
+    def _lapse(self, method: str, *_: Any) -> None:
+        if method != "closed":
+            raise Lapse("no space left")
+
+
+def test_a_plugin_that_lost_a_part_is_counted_and_goes_on() -> None:
+    lapsing = Lapsing()
+    call = Call(watched_by(lapsing, "recorder"))
+    call.audio()
+    call.audio()
+    call.fanout.deliver(events.Paused())
+    assert lapsing.names == ["opened", "audio", "audio", "paused"]
+    assert call.counters.value("plugin_failures", "recorder") == 4
+    assert call.given_up == []
+    assert {event["log_level"].name for event in call.session.logged} == {"debug"}
+    assert all("log_failure" not in event for event in call.session.logged)
+
+
+def test_a_required_plugin_that_lost_a_part_ends_the_session() -> None:
+    call = Call(watched_by(Lapsing(), "recorder", required=True))
     assert call.given_up == ["recorder"]
 
 

@@ -7,6 +7,7 @@ from mailbox_rig import BIG, OVERFLOWING, START_POSITION, Call
 from server_rig import CountedBytes
 from twisted.internet.defer import Deferred
 
+from audiohookd.interfaces import Lapse
 from audiohookd.protocol.events import Gap, GapCause
 from audiohookd.server.mailbox import AUDIO_LIMIT, CALL_LIMIT, MESSAGE_LIMIT, Mailbox, MailboxFull
 from audiohookd.testing import CapturingSink, FakeSession
@@ -131,6 +132,39 @@ def test_an_observer_that_fails_gets_nothing_more_but_closed(answer: str) -> Non
     assert len(call.failures) == 1
     call.mailbox.end("end")
     assert call.sink.names == ["opened", "audio", "closed"]
+    assert call.mailbox.finished.called
+
+
+@pytest.mark.parametrize("answer", ["lapse", "lapsed", "lapse-later"])
+def test_an_observer_that_lost_a_part_goes_on(answer: str) -> None:
+    call = Call("done", answer, answer, "done")
+    call.mailbox.call("opened")
+    call.audio()
+    call.mailbox.call("paused")
+    call.audio()
+    call.fire_all()
+    assert call.sink.names == ["opened", "audio", "paused", "audio"]
+    assert [type(failure) for failure in call.failures] == [Lapse, Lapse]
+    call.mailbox.end("end")
+    assert call.sink.names[-1] == "closed"
+
+
+def test_what_waited_for_an_observer_that_lost_a_part_still_comes() -> None:
+    call = Call("lapse-later", "done")
+    call.mailbox.call("opened")
+    call.audio()
+    call.gap()
+    call.fire()
+    assert call.sink.names == ["opened", "audio", "gap"]
+    assert call.tiled() == call.session.position
+
+
+def test_a_session_may_end_because_an_observer_lost_a_part() -> None:
+    call = Call("done", "lapse", "done")
+    call.when_failed = lambda: call.mailbox.end("error")
+    call.mailbox.call("opened")
+    call.audio()
+    assert call.sink.calls[-1] == ("closed", "error")
     assert call.mailbox.finished.called
 
 

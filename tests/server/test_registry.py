@@ -1,5 +1,7 @@
 """How many sessions there may be, and how they end when the daemon does."""
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -11,17 +13,24 @@ class Caller:
 
     :param polite: ends when it is asked to.
     :param quick: its plugins are done at once when it is aborted.
+    :param probe: it asks for a session only to see whether it gets one.
     """
 
     def __init__(
-        self, registry: Registry, *, polite: bool = False, quick: bool = True, admitted: bool = True
+        self,
+        registry: Registry,
+        *,
+        polite: bool = False,
+        quick: bool = True,
+        admitted: bool = True,
+        probe: bool = False,
     ) -> None:
         self.finished: Deferred[None] = Deferred()
         self.asked: list[str] = []
         self._polite = polite
         self._quick = quick
         registry.add(self)
-        self.answer = registry.admit(self) if admitted else "not asked"
+        self.answer = registry.admit(self, probe) if admitted else "not asked"
 
     def end(self) -> None:
         if not self.finished.called:
@@ -38,8 +47,10 @@ class Caller:
             self.end()
 
 
-def registry(clock: Clock, max_sessions: int = 10) -> Registry:
-    service = Registry(clock, max_sessions, drain_timeout=900.0, grace=10.0)
+def registry(
+    clock: Clock, max_sessions: int = 10, obstacle: Callable[[], str | None] = lambda: None
+) -> Registry:
+    service = Registry(clock, max_sessions, drain_timeout=900.0, grace=10.0, obstacle=obstacle)
     service.startService()
     return service
 
@@ -64,6 +75,33 @@ def test_one_too_many_is_refused_until_another_ends() -> None:
     first.end()
     assert not sessions.full
     assert Caller(sessions).answer is None
+
+
+def test_who_could_not_be_recorded_is_refused_and_told_nothing_internal() -> None:
+    obstacles = ["/var/spool/audiohookd: Read-only file system"]
+    sessions = registry(Clock(), obstacle=lambda: obstacles[0] if obstacles else None)
+    assert Caller(sessions).answer == "no room for recordings"
+    assert len(sessions) == 0
+    obstacles.clear()
+    assert Caller(sessions).answer is None
+
+
+def test_calls_that_are_recorded_go_on_when_no_other_could_be() -> None:
+    obstacles: list[str] = []
+    sessions = registry(Clock(), obstacle=lambda: obstacles[0] if obstacles else None)
+    live = Caller(sessions)
+    obstacles.append("less than 1024 MiB free")
+    assert Caller(sessions).answer == "no room for recordings"
+    assert len(sessions) == 1
+    assert live.asked == []
+
+
+def test_a_probe_is_answered_whatever_is_in_the_way_of_calls() -> None:
+    sessions = registry(Clock(), max_sessions=1, obstacle=lambda: "less than 1024 MiB free")
+    assert Caller(sessions, probe=True).answer is None
+    assert len(sessions) == 0
+    sessions.start_draining()
+    assert Caller(sessions, probe=True).answer == "server is shutting down"
 
 
 def test_it_is_crowded_by_connections_of_any_kind() -> None:

@@ -1,13 +1,27 @@
 """Drafts of many calls, committed together."""
 
+import os
+import resource
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spool_rig import FLUSH_INTERVAL, L16_STEREO, MONO, STEREO, SpoolRig, disk_that_takes, is_pending, result_of
+from spool_rig import (
+    FLUSH_INTERVAL,
+    L16_STEREO,
+    MONO,
+    STEREO,
+    SYNC_INTERVAL,
+    SpoolRig,
+    disk_that_takes,
+    is_pending,
+    result_of,
+)
 from zope.interface.verify import verifyObject
 
 from audiohookd.interfaces import IDraft, ISpool
@@ -69,6 +83,8 @@ class TestCommit:
         assert rig.clock.getDelayedCalls() == []
         draft = rig.begin("a")
         rig.commit()
+        rig.clock.advance(SYNC_INTERVAL)
+        rig.syncing.run()
         assert rig.clock.getDelayedCalls() == []
         draft.audio(b"\x01\x02")
         draft.audio(b"\x01\x02")
@@ -80,7 +96,6 @@ class TestCommit:
         assert len(small.writing) == 0
         draft.audio(bytes(2))
         assert len(small.writing) == 1
-        assert small.clock.getDelayedCalls() == []
         small.writing.run()
         assert small.drafted_audio("a") == bytes(102)
 
@@ -172,7 +187,7 @@ class TestBackPressure:
         assert other.audio(bytes(2)) is None
 
     def test_limits_by_default(self) -> None:
-        assert Limits() == Limits(early=1 << 20, draft=8 << 20, total=256 << 20)
+        assert Limits() == Limits(early=1 << 20, draft=8 << 20, total=256 << 20, silence=32 << 20)
 
     def test_nothing_counts_as_waiting_when_all_is_written(self, small: SpoolRig) -> None:
         draft = small.begin("a")
@@ -182,34 +197,44 @@ class TestBackPressure:
         assert (draft.waiting, len(small.writing), held.called) == (0, 0, True)
 
 
-class TestBrokenDraft:
+class TestRefusedByTheKernel:
+    """See also ``test_disk_faults``, where a test decides what is refused."""
+
     def test_costs_no_other_draft_anything(self, rig: SpoolRig) -> None:
-        before, broken, after = rig.begin("a"), rig.begin("b"), rig.begin("c")
+        before, refused, after = rig.begin("a"), rig.begin("b"), rig.begin("c")
         rig.commit()
         before.audio(bytes(100))
-        broken.audio(bytes(8000))
+        refused.audio(bytes(8000))
         after.audio(bytes(200))
         with disk_that_takes(4096):
             rig.commit()
         assert rig.drafted_audio("a") == bytes(100)
         assert rig.drafted_audio("c") == bytes(200)
         with pytest.raises(OSError, match=r"File too large: .*b\.wav"):
-            broken.audio(bytes(2))
+            refused.audio(bytes(2))
         assert before.audio(bytes(2)) is None
 
-    def test_takes_no_more_and_holds_no_memory(self, rig: SpoolRig) -> None:
+    def test_what_found_room_stays_and_the_rest_is_silence(self, rig: SpoolRig) -> None:
+        draft = rig.begin("a", L16_STEREO)
+        draft.audio(b"\x01\x02\x03\x04" * 2000)
+        room = 4099 - wav.header_bytes(L16_STEREO)
+        with disk_that_takes(4099):
+            rig.commit()
+        kept = room - room % 4
+        assert rig.drafted_audio("a", L16_STEREO) == (b"\x01\x02\x03\x04" * 2000)[:kept]
+        path = rig.finish(draft)
+        assert path.read_bytes().endswith(b"\x03\x04" + bytes(8000 - kept))
+
+    def test_holds_no_memory(self, rig: SpoolRig) -> None:
         draft = rig.begin("a")
         draft.audio(bytes(8000))
         with disk_that_takes(4096):
             rig.clock.advance(FLUSH_INTERVAL)
             draft.audio(bytes(3000))
             rig.writing.run()
-        for _ in range(3):
-            with pytest.raises(OSError, match="File too large"):
-                draft.audio(bytes(500))
-        draft.note(b"{}")
-        assert draft.waiting == 0
-        assert rig.clock.getDelayedCalls() == []
+            assert draft.waiting == 3000
+            rig.commit()
+            assert draft.waiting == 0
 
     def test_releases_who_was_held_back(self, small: SpoolRig) -> None:
         draft = small.begin("a")
@@ -219,75 +244,58 @@ class TestBrokenDraft:
         assert result_of(held) is None
         with pytest.raises(OSError, match="File too large"):
             draft.audio(b"")
+        assert draft.audio(b"") is None
 
-    def test_cannot_be_finished_and_stays_as_it_is(self, rig: SpoolRig) -> None:
+
+    def test_too_many_open_files_cost_what_was_heard_until_there_are_fewer(self, rig: SpoolRig) -> None:
         draft = rig.begin("a")
-        draft.audio(bytes(8000))
-        with disk_that_takes(4096):
+        draft.audio(b"\x01\x02")
+        with no_more_files():
             rig.commit()
-        with pytest.raises(OSError, match="File too large"):
-            result_of(draft.finish({}))
-        assert rig.drafted() == {"a.wav", "a.jsonl"}
-        assert rig.ready() == set()
+        assert rig.drafted() == set()
+        with pytest.raises(OSError, match="Too many open files"):
+            draft.audio(b"\x03\x04")
+        assert rig.finish(draft).read_bytes().endswith(b"\xff\xff\x03\x04")
 
-    def test_what_failed_while_finishing_is_told(self, rig: SpoolRig) -> None:
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+class TestPoolThatHasStopped:
+    def test_leaves_everything_waiting_and_tells_the_giver(self, rig: SpoolRig) -> None:
+        for _ in range(1000):
+            rig.writing.do(int)
         draft = rig.begin("a")
         rig.clock.advance(FLUSH_INTERVAL)
-        draft.audio(bytes(8000))
-        finished = draft.finish({})
+        with pytest.raises(OSError, match="not written"):
+            draft.audio(b"\x01\x02")
+        rig.clock.advance(FLUSH_INTERVAL)
+        assert draft.waiting == 2
         rig.writing.run()
-        with disk_that_takes(4096):
-            rig.commit()
-        with pytest.raises(OSError, match="File too large"):
-            result_of(finished)
-        assert (draft.waiting, len(rig.finishing)) == (0, 0)
-
-    def test_a_last_piece_that_is_never_taken_does_not_count_for_ever(self, small: SpoolRig) -> None:
-        draft = small.begin("a")
-        draft.audio(bytes(800))
-        draft.audio(bytes(200))
-        finished = draft.finish({})
-        assert draft.waiting == 1000
-        with disk_that_takes(64):
-            small.writing.run()
-        with pytest.raises(OSError, match="File too large"):
-            result_of(finished)
+        rig.commit()
+        assert rig.drafted_audio("a") == b"\x01\x02"
         assert draft.waiting == 0
 
-    def test_never_writes_over_another_recording(self, rig: SpoolRig) -> None:
-        rig.draft_file("a.wav").write_bytes(b"somebody's call")
+    def test_does_not_keep_a_recording_from_its_end_for_ever(self, rig: SpoolRig) -> None:
+        for _ in range(1000):
+            rig.writing.do(int)
         draft = rig.begin("a")
-        rig.commit()
-        with pytest.raises(OSError, match="File exists"):
-            draft.audio(b"\x01\x02")
-        assert rig.draft_file("a.wav").read_bytes() == b"somebody's call"
-
-    def test_audio_without_media_breaks_the_draft(self, rig: SpoolRig) -> None:
-        draft, other = rig.begin("a", None), rig.begin("b")
         draft.audio(b"\x01\x02")
-        other.audio(b"\x01\x02")
-        rig.commit()
-        with pytest.raises(OSError, match="without media"):
-            draft.audio(b"\x01\x02")
-        assert rig.drafted_audio("b") == b"\x01\x02"
-
-    def test_a_payload_that_is_no_bytes_costs_its_own_draft_alone(self, rig: SpoolRig) -> None:
-        draft, other = rig.begin("a"), rig.begin("b")
-        draft.audio("text")
-        other.audio(b"\x01\x02")
-        rig.commit()
-        with pytest.raises(OSError, match="not written"):
-            draft.audio(b"\x01\x02")
-        assert rig.drafted_audio("b") == b"\x01\x02"
-
-    def test_a_pool_that_has_stopped_breaks_what_it_was_given(self, tmp_path: Path) -> None:
-        rig = SpoolRig(tmp_path / "spool")
-        refusing = [rig.writing.do(int) for _ in range(1000)]
-        draft = rig.begin("a")
-        rig.clock.advance(FLUSH_INTERVAL)
-        with pytest.raises(OSError, match="not written"):
-            draft.audio(b"\x01\x02")
-        assert len(refusing) == 1000
+        finished = draft.finish({})
+        rig.clock.pump([FLUSH_INTERVAL] * 3)
+        rig.finishing.run()
+        with pytest.raises(OSError, match="a"):
+            result_of(finished)
+        assert draft.waiting == 0
 
 
 steps = st.lists(

@@ -208,9 +208,12 @@ def test_no_file_stays_open(rig: SpoolRig) -> None:
     rig.draft_file("b.wav").write_bytes(b"")
     rig.begin("b")
     rig.commit()
-    rig.begin("d")
+    refused = rig.begin("d")
     with disk_that_takes(10):
-        rig.commit()
+        refused.finish({}).addErrback(lambda _: None)
+        for _ in range(4):
+            rig.commit()
+    rig.finishing.run()
     assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from spool_rig import SpoolRig, is_pending, result_of
 
+from audiohookd.spool.lock import is_locked
+
 
 @pytest.fixture
 def rig(tmp_path: Path) -> SpoolRig:
@@ -56,6 +58,17 @@ def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "spool" / "lock").mkdir(parents=True)
     with pytest.raises(OSError, match="lock"):
         SpoolRig(tmp_path / "spool")
+
+
+def test_can_be_looked_at_without_taking_it(rig: SpoolRig) -> None:
+    path = rig.directory / "lock"
+    assert is_locked(path)
+    with pytest.raises(OSError, match="in use"):
+        SpoolRig(rig.directory)
+    result_of(rig.spool.stopService())
+    assert not is_locked(path)
+    path.unlink()
+    assert not is_locked(path)
 
 
 def test_programs_that_the_daemon_starts_do_not_inherit_it(rig: SpoolRig) -> None:

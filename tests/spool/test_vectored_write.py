@@ -1,5 +1,6 @@
 """Many pieces to one file, as a disk would have it."""
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.spool.files import write_all
+from audiohookd.spool.growing import DISK, Disk, GrowingFile
+
+NOWHERE = Path("/nowhere/file")
 
 
 class ReluctantDisk:
@@ -19,8 +22,12 @@ class ReluctantDisk:
         self.calls = 0
         self._portions = portions
 
-    def writev(self, _file: int, pieces: Sequence[bytes | memoryview]) -> int:
+    def file(self) -> GrowingFile:
+        return GrowingFile(NOWHERE, Disk(open=lambda *_: -1, write=self._write))
+
+    def _write(self, _file: int, pieces: Sequence[bytes | memoryview], offset: int) -> int:
         assert 0 < len(pieces) <= 1024
+        assert offset == len(self.content)
         portion = self._portions[self.calls % len(self._portions)]
         self.calls += 1
         taken = b"".join(pieces)[:portion]
@@ -34,32 +41,76 @@ class ReluctantDisk:
 )
 def test_short_writes_lose_nothing_and_repeat_nothing(pieces: list[bytes], portions: list[int]) -> None:
     disk = ReluctantDisk(portions)
-    write_all(-1, pieces, disk.writev)
+    file = disk.file()
+    file.append(pieces)
     assert disk.content == b"".join(pieces)
+    assert file.size == len(disk.content)
 
 
 def test_more_pieces_than_one_call_takes(tmp_path: Path) -> None:
     pieces = [number.to_bytes(2, "big") for number in range(5000)]
     disk = ReluctantDisk([10**6])
-    write_all(-1, pieces, disk.writev)
+    disk.file().append(pieces)
     assert disk.calls == 5
-    path = tmp_path / "file"
-    file = os.open(path, os.O_WRONLY | os.O_CREAT)
-    write_all(file, pieces)
-    os.close(file)
-    assert path.read_bytes() == disk.content == b"".join(pieces)
+    file = GrowingFile(tmp_path / "file", DISK)
+    file.append(pieces[:3000])
+    file.append(pieces[3000:])
+    file.close()
+    assert (tmp_path / "file").read_bytes() == disk.content == b"".join(pieces)
 
 
 def test_pieces_stay_as_they_were() -> None:
     pieces = [b"abc", b"", b"defg"]
-    write_all(-1, pieces, ReluctantDisk([2]).writev)
+    ReluctantDisk([2]).file().append(pieces)
     assert pieces == [b"abc", b"", b"defg"]
 
 
-def test_a_full_disk_is_told() -> None:
-    file = os.open("/dev/full", os.O_WRONLY)
-    try:
-        with pytest.raises(OSError, match="No space left"):
-            write_all(file, [b"audio"])
-    finally:
+def test_a_full_disk_is_told_with_the_path() -> None:
+    disk = DISK._replace(open=lambda *_: os.open("/dev/full", os.O_WRONLY))
+    file = GrowingFile(NOWHERE, disk)
+    with pytest.raises(OSError, match="No space left on device: '/nowhere/file'"):
+        file.append([b"audio"])
+    assert file.size == 0
+    file.close()
+
+
+def test_what_is_beyond_the_cut_is_gone(tmp_path: Path) -> None:
+    file = GrowingFile(tmp_path / "file", DISK)
+    file.append([b"abcdef"])
+    file.cut(4)
+    assert (tmp_path / "file").read_bytes() == b"abcd"
+    file.append([b"g"])
+    file.close()
+    assert (tmp_path / "file").read_bytes() == b"abcdg"
+
+
+def test_nothing_is_written_as_long_as_a_torn_end_cannot_be_cut_off(tmp_path: Path) -> None:
+    def refuse(_file: int, _size: int) -> None:
+        raise OSError(errno.EIO, "no")
+
+    stubborn = GrowingFile(tmp_path / "file", DISK._replace(truncate=refuse))
+    stubborn.append([b"abcdef"])
+    stubborn.cut(4)
+    with pytest.raises(OSError, match="no: "):
+        stubborn.append([b"g"])
+    stubborn.close()
+    assert (tmp_path / "file").read_bytes() == b"abcdef"
+
+
+def test_never_over_an_old_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"somebody's")
+    with pytest.raises(FileExistsError, match="file"):
+        GrowingFile(tmp_path / "file", DISK).append([b"audio"])
+    assert (tmp_path / "file").read_bytes() == b"somebody's"
+
+
+def test_a_fault_while_closing_is_told_with_the_path(tmp_path: Path) -> None:
+    def close(file: int) -> None:
         os.close(file)
+        raise OSError(errno.EIO, "late")
+
+    file = GrowingFile(tmp_path / "file", DISK._replace(close=close))
+    file.append([b"audio"])
+    with pytest.raises(OSError, match="late: "):
+        file.close()
+    file.close()

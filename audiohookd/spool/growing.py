@@ -1,0 +1,105 @@
+"""A file that grows, as far as the disk allows. For the writer's thread alone."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+FILE_MODE = 0o640
+
+#: Never over an old one: so a recording cannot eat another.
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_IOV_MAX = os.sysconf("SC_IOV_MAX")
+
+
+class Disk(NamedTuple):
+    """The calls of the system that a disk may refuse. Tests put others in their place."""
+
+    open: Callable[[Path, int, int], int] = os.open
+    write: Callable[[int, Sequence[bytes | memoryview], int], int] = os.pwritev
+    truncate: Callable[[int, int], None] = os.ftruncate
+    close: Callable[[int], None] = os.close
+    sync_data: Callable[[int], None] = os.fdatasync
+    sync: Callable[[int], None] = os.fsync
+
+
+#: The system's own.
+DISK = Disk()
+
+
+class GrowingFile:
+    """A file at ``path``, made when first written to. All its methods raise OSError with the path in it."""
+
+    def __init__(self, path: Path, disk: Disk) -> None:
+        self.path = path
+        #: Bytes that were written, and not cut off since.
+        self.size = 0
+        self._disk = disk
+        self._file: int | None = None
+        self._is_torn = False
+
+    def append(self, pieces: Sequence[bytes]) -> None:
+        """Writes all ``pieces``, in as few calls as the system allows.
+
+        :raises OSError: ``size`` says how far it came, and it may be in the middle of a piece.
+        :raises TypeError: a piece is no bytes; as for ``size``, the same.
+        """
+        try:
+            file = self._ready()
+            for start in range(0, len(pieces), _IOV_MAX):
+                self._write(file, [piece for piece in pieces[start : start + _IOV_MAX] if piece])
+        except OSError as fault:
+            raise self._at_path(fault) from fault
+
+    def cut(self, size: int) -> None:
+        """Takes away what is beyond ``size``: at once, or else before more is written."""
+        self._is_torn = self._is_torn or size < self.size
+        self.size = size
+        if self._is_torn and self._file is not None:
+            try:
+                self._mend(self._file)
+            except OSError:
+                return  # a disk that refuses this refuses to write as well, and until then nothing else is done
+
+    def close(self) -> None:
+        """Closes it, if it is open."""
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                self._disk.close(file)
+            except OSError as fault:
+                raise self._at_path(fault) from fault
+
+    def _ready(self) -> int:
+        if self._file is None:
+            self._file = self._disk.open(self.path, _NEW, FILE_MODE)
+        if self._is_torn:
+            self._mend(self._file)
+        return self._file
+
+    def _mend(self, file: int) -> None:
+        self._disk.truncate(file, self.size)
+        self._is_torn = False
+
+    def _write(self, file: int, rest: list[bytes | memoryview]) -> None:
+        size = sum(map(len, rest))
+        while size:
+            written = self._disk.write(file, rest, self.size)
+            self.size += written
+            size -= written
+            if size:
+                _advance(rest, written)
+
+    def _at_path(self, fault: OSError) -> OSError:
+        return OSError(fault.errno, fault.strerror, str(self.path))
+
+
+def _advance(pieces: list[bytes | memoryview], written: int) -> None:
+    """Takes the first ``written`` bytes away from ``pieces``."""
+    whole = 0
+    while whole < len(pieces) and len(pieces[whole]) <= written:
+        written -= len(pieces[whole])
+        whole += 1
+    del pieces[:whole]
+    if written:
+        pieces[0] = memoryview(pieces[0])[written:]

@@ -1,0 +1,87 @@
+"""The journal of a draft on disk, in whole lines. For the writer's thread alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from audiohookd.spool.growing import Disk, GrowingFile
+
+#: Bytes of lines that are kept for a disk that does not take them: some twenty minutes of a call's.
+KEPT = 262_144
+
+
+class Lines:
+    """Lines in a file that begins with ``first``.
+
+    What the disk refuses is kept, and tried again with the next lines. What is too much for that is dropped, the
+    newest first, and an entry says so.
+    """
+
+    def __init__(self, path: Path, first: bytes, disk: Disk) -> None:
+        self.file = GrowingFile(path, disk)
+        self._kept = [first]
+        self._dropped = 0
+
+    @property
+    def is_begun(self) -> bool:
+        """The first line is written."""
+        return self.file.size > 0
+
+    @property
+    def is_owed(self) -> bool:
+        """Something is kept, or remains to be said."""
+        return bool(self._kept or self._dropped)
+
+    def append(self, lines: list[bytes], end: bytes | None = None) -> None:
+        """Writes all that is kept, ``lines`` and, when it is given, the line that nothing follows.
+
+        :raises OSError: not all was written; the rest is kept, but for ``end``.
+        """
+        waiting, start = self._kept + lines, self.file.size
+        try:
+            self._write(waiting)
+        except OSError:
+            self._keep(waiting, self.file.size - start)
+            raise
+        self._kept = []
+        if self._dropped:
+            self._write((_entry_of_dropped(self._dropped),))
+            self._dropped = 0
+        if end is not None:
+            self._write((end,))
+
+    def _write(self, lines: Sequence[bytes]) -> None:
+        if not lines:
+            return
+        start = self.file.size
+        try:
+            self.file.append(lines)
+        except OSError:
+            _, rest = _split(lines, self.file.size - start)
+            self.file.cut(self.file.size - rest)
+            raise
+
+    def _keep(self, lines: Sequence[bytes], written: int) -> None:
+        whole, _ = _split(lines, written)
+        self._kept, room = [], KEPT
+        for line in lines[whole:]:
+            room -= len(line)
+            if room >= 0:
+                self._kept.append(line)
+            else:
+                self._dropped += 1
+
+
+def _split(lines: Sequence[bytes], size: int) -> tuple[int, int]:
+    """How many whole lines ``size`` bytes of them are, and the bytes that are left over."""
+    for number, line in enumerate(lines):
+        if size < len(line):
+            return number, size
+        size -= len(line)
+    return len(lines), 0
+
+
+def _entry_of_dropped(count: int) -> bytes:
+    said = {"level": 40, "msg": f"the disk refused {count} entries that should stand here"}
+    return msgspec.json.encode({"timestamp": "PT0S", "type": "logger", "data": said}) + b"\n"

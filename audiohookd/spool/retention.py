@@ -1,0 +1,89 @@
+"""How long, and how much of, what was stored elsewhere stays here."""
+
+from collections.abc import Callable
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from audiohookd.interfaces import IWorkers
+from audiohookd.spool.layout import Layout
+from audiohookd.spool.sweep import Sweep, Terms
+
+#: Seconds from the start of one sweep to the next.
+SWEEP_EVERY = 60.0
+
+MIB = 1 << 20
+
+
+class Retention(Service):
+    """Sweeps the spool from its start to its stop, where there is anything to look after.
+
+    :param workers: a pool with one thread, used for nothing else: a sweep through a large spool takes its time.
+    :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
+    """
+
+    name = "retention"
+    _log = Logger()
+
+    def __init__(
+        self, reactor: IReactorTime, workers: IWorkers, count: Callable[..., object], spool: Layout, terms: Terms
+    ) -> None:
+        self._reactor = reactor
+        self._workers = workers
+        self._count = count
+        self._spool = spool
+        self._terms = terms
+        self._sweeps = LoopingCall(self._sweep)
+        self._sweeps.clock = reactor
+        #: Bytes of all files in the spool after the last sweep.
+        self.used = 0
+        #: Why no new call should be taken: the spool takes more than it may, and nothing of it can go. Or None.
+        self.obstacle: str | None = None
+
+    def startService(self) -> None:
+        """The first sweep begins at once; it is not waited for."""
+        super().startService()
+        if self._terms.carriers or self._terms.max_spool:
+            self._sweeps.start(SWEEP_EVERY)
+
+    def stopService(self) -> None:
+        """A sweep that is under way ends after the recording it is at; the pool waits for that."""
+        super().stopService()
+        if self._sweeps.running:
+            self._sweeps.stop()
+
+    def _sweep(self) -> "Deferred[None]":
+        sweep = Sweep(self._spool, self._terms, self._reactor.seconds(), lambda: not self.running)
+        swept: Deferred[Sweep] = self._workers.do(sweep.run)
+        return swept.addCallbacks(self._swept, self._failed)
+
+    def _swept(self, sweep: Sweep) -> None:
+        if sweep.expired:
+            self._count("removals", "expired", sweep.expired)
+        if sweep.displaced:
+            self._count("removals", "displaced", sweep.displaced)
+            self._log.info("{count} recordings made room for others", count=sweep.displaced)
+        if sweep.fault is not None:
+            self._log.error("{reason}: it cannot be removed", reason=_say(sweep.fault))
+        self.used = sweep.used
+        self.obstacle = self._find_obstacle(sweep)
+
+    def _find_obstacle(self, sweep: Sweep) -> str | None:
+        if not self._terms.max_spool or sweep.used <= self._terms.max_spool:
+            return None
+        reason = "what is left is not stored elsewhere" if sweep.fault is None else _say(sweep.fault)
+        used, limit = -(-sweep.used // MIB), self._terms.max_spool // MIB
+        return f"{self._spool.directory} takes {used} MiB, more than max_spool ({limit} MiB): {reason}"
+
+    def _failed(self, failure: Failure) -> None:
+        fault = failure.value
+        reason = _say(fault) if isinstance(fault, OSError) else failure.getErrorMessage()
+        self._log.error("the spool cannot be swept: {reason}", reason=reason)
+
+
+def _say(fault: OSError) -> str:
+    return f"{fault.filename}: {fault.strerror}"

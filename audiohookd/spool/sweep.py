@@ -1,0 +1,187 @@
+"""Making room in the spool: recordings that were stored elsewhere go, nothing else. For a worker thread.
+
+A recording's audio goes first, then its sidecar, its receipts last: wherever that is cut short, what is left tells
+the next sweep that it may go, too.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+
+from audiohookd.spool import layout, shelf
+from audiohookd.spool.layout import Layout
+from audiohookd.spool.shelf import Recording
+
+T = TypeVar("T")
+
+#: Seconds in which nothing came and went in an empty directory of a day, before it goes: who makes one, to move a
+#: recording there, shall find it.
+IDLE_DAY = 86_400.0
+
+
+class Terms(Struct, frozen=True):
+    """What may stay."""
+
+    #: The names of those that store recordings elsewhere. Without any, nothing is ever removed.
+    carriers: frozenset[str]
+    #: Seconds, since a recording was stored last.
+    keep_local: float
+    #: Bytes of all files in the spool. 0: no such limit.
+    max_spool: int
+
+
+class Sweep:
+    """One way through the spool, at ``now`` (seconds since the epoch).
+
+    :param is_over: asked again and again: is there no time to go on?
+    """
+
+    def __init__(self, spool: Layout, terms: Terms, now: float, is_over: Callable[[], bool]) -> None:
+        self._spool = spool
+        self._terms = terms
+        self._now = now
+        self._is_over = is_over
+        #: Bytes of all files in the spool.
+        self.used = 0
+        #: Recordings of which files went: because their time was over, and because there was no room.
+        self.expired = self.displaced = 0
+        #: The first thing that the disk would not give up. It stays, and so does what was to go after it.
+        self.fault: OSError | None = None
+
+    def run(self) -> "Sweep":
+        """Removes what has to go. Returns itself.
+
+        :raises OSError: a directory cannot be read.
+        """
+        self.used = size_below(self._spool.directory, self._is_over)
+        if self._terms.carriers:
+            self._expire()
+            if self._terms.max_spool:
+                self._shrink()
+            self._remove_idle_days()
+        return self
+
+    def _expire(self) -> None:
+        deadline = self._now - self._terms.keep_local
+        last_day = datetime.fromtimestamp(max(0.0, deadline), UTC).strftime("%Y-%m-%d")
+        for day in shelf.days(self._spool.done):
+            if day.name > last_day:  # what began after the deadline was not stored before it
+                break
+            for recording in self._until_over(shelf.of_day(day)):
+                if recording.carriers and _stored_at(recording) <= deadline:
+                    self.expired += self._remove(recording, removable(recording))
+
+    def _shrink(self) -> None:
+        for recording, suffixes in self._until_over(self._candidates()):
+            if self.used <= self._terms.max_spool:
+                break
+            self.displaced += self._remove(recording, suffixes)
+
+    def _candidates(self) -> Iterator[tuple[Recording, list[str]]]:
+        """What may go while there is no room, and which files of it: the oldest first.
+
+        Last comes the audio of what is not done, but for the notices of it: they need the sidecar alone.
+        """
+        for day in shelf.days(self._spool.done):
+            for recording in _by_age(day):
+                if recording.carriers:
+                    yield recording, removable(recording)
+        for day in shelf.days(self._spool.ready):
+            for recording in _by_age(day):
+                if recording.carriers >= self._terms.carriers and layout.AUDIO in recording.suffixes:
+                    yield recording, [layout.AUDIO]
+
+    def _remove(self, recording: Recording, suffixes: list[str]) -> bool:
+        """False when the disk refused."""
+        try:
+            for suffix in suffixes:
+                self.used -= _unlink(recording.path(suffix))
+        except OSError as fault:
+            self.fault = self.fault or fault
+            return False
+        return True
+
+    def _remove_idle_days(self) -> None:
+        """Of those in ``ready`` none goes: a recording that finds no directory there at its end stays a draft."""
+        for day in self._until_over(shelf.days(self._spool.done)):
+            try:
+                if day.stat().st_mtime < self._now - IDLE_DAY:
+                    day.rmdir()
+            except OSError as fault:
+                if fault.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                    self.fault = self.fault or fault
+
+    def _until_over(self, things: Iterable[T]) -> Iterator[T]:
+        for thing in things:
+            if self._is_over():
+                return
+            yield thing
+
+
+def removable(recording: Recording) -> list[str]:
+    """The suffixes of its files, in the order in which they may be removed. Files that are not ours are not in it.
+
+    Audio and sidecar always are: they came before the receipts, but who lists a directory meanwhile may miss them.
+    """
+    marks = [layout.told(name) for name in sorted(recording.notifiers)]
+    receipts = [layout.stored(name) for name in sorted(recording.carriers)]
+    return [layout.AUDIO, layout.SIDECAR, *marks, *receipts]
+
+
+def size_below(directory: Path, is_over: Callable[[], bool]) -> int:
+    """Bytes of all files below ``directory``, as far as one gets.
+
+    :raises OSError: a directory cannot be read.
+    """
+    size = 0
+    waiting = [str(directory)]
+    while waiting and not is_over():
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        size += _size(entry)
+        except FileNotFoundError:
+            continue
+    return size
+
+
+def _size(entry: "os.DirEntry[str]") -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:  # moved on in the meantime
+        return 0
+
+
+def _by_age(day: Path) -> list[Recording]:
+    return sorted(shelf.of_day(day), key=lambda recording: _changed_at(recording.sidecar, 0.0))
+
+
+def _stored_at(recording: Recording) -> float:
+    """When it was stored last; what is just being moved away is new."""
+    receipts = [recording.path(layout.stored(name)) for name in recording.carriers]
+    return max(_changed_at(receipt, float("inf")) for receipt in receipts)
+
+
+def _changed_at(path: Path, default: float) -> float:
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return default
+
+
+def _unlink(path: Path) -> int:
+    """The bytes that it had."""
+    try:
+        size = path.lstat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return 0
+    return size

@@ -1,0 +1,153 @@
+"""What is written reaches the disk itself: a loss of power costs at most ``sync_interval`` of each live call.
+
+A commit hands over to the system what was gathered; from then on only the loss of power, or a crash of the system,
+can take it. Rounds of ``fdatasync`` bound that. They have a thread of their own and not the writer's: a disk that is
+busy may take seconds for one, and no commit, and with it the bound for ``kill -9``, shall wait for that.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.workers import PoolFull
+from audiohookd.spool.growing import Disk
+
+#: Seconds between rounds at least, however short the interval that is asked for.
+SHORTEST = 0.1
+
+
+class Refused(NamedTuple):
+    """What could not be synced."""
+
+    path: Path
+    fault: OSError
+
+
+class Syncer:
+    """Rounds over all files that have grown, at most one under way. For the reactor thread.
+
+    What is given to a draft at any time waits for a commit, then for a round, then for the end of that. A round
+    begins ``period`` after the first file became dirty, and is late when it takes longer than that. So the bound is
+    two periods after the commit.
+
+    :param workers: a pool with one thread.
+    :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: IReactorTime, workers: IWorkers, period: float, count: Callable[..., object], disk: Disk
+    ) -> None:
+        #: What is wrong; None when nothing is.
+        self.fault: str | None = None
+        self._reactor = reactor
+        self._workers = workers
+        self._period = max(period, SHORTEST)
+        self._count = count
+        self._disk = disk
+        self._dirty: dict[Path, bool] = {}  # True for a directory
+        self._due = 0.0  # when the next round is to begin, if anything is dirty
+        self._timer: IDelayedCall | None = None
+        self._lateness: IDelayedCall | None = None  # there while a round is under way
+        self._is_slow = False
+
+    def mark(self, files: Iterable[Path], directories: Iterable[Path] = ()) -> None:
+        """``files`` have grown; in ``directories`` some were made."""
+        was_clean = not self._dirty
+        self._dirty.update(dict.fromkeys(files, False))
+        self._dirty.update(dict.fromkeys(directories, True))
+        if was_clean:
+            self._due = self._reactor.seconds() + self._period
+        self._schedule()
+
+    def rest(self) -> None:
+        """Nobody writes any more. What is dirty is left to the system, until something is marked again."""
+        self._dirty.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _schedule(self) -> None:
+        if self._dirty and self._timer is None and self._lateness is None:
+            wait = max(0.0, self._due - self._reactor.seconds())
+            self._timer = self._reactor.callLater(wait, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        dirty, self._dirty = self._dirty, {}
+        self._lateness = self._reactor.callLater(self._period, self._late)
+        done = self._workers.do(partial(_sync_all, self._disk, dirty))
+        done.addErrback(_not_done, dirty)
+        done.addCallback(self._done, dirty)
+
+    def _done(self, refused: list[Refused], dirty: Mapping[Path, bool]) -> None:
+        if self._lateness is not None and self._lateness.active():
+            self._lateness.cancel()
+            self._is_slow = False
+        self._lateness = None
+        self._judge(refused)
+        self.mark(
+            [path for path, _ in refused if not dirty[path]],
+            [path for path, _ in refused if dirty[path]],
+        )
+
+    def _late(self) -> None:
+        self._count("slow_syncs")
+        if not self._is_slow:
+            self._is_slow = True
+            self._log.warn(
+                "syncing recordings takes longer than {period:g} s: a loss of power would cost more than promised",
+                period=self._period,
+            )
+
+    def _judge(self, refused: list[Refused]) -> None:
+        for one in refused:
+            self._count("disk_faults", "sync")
+            if self.fault is None:
+                self.fault = f"the disk does not sync recordings: {one.fault.strerror}"
+                self._log.error(
+                    "the disk does not sync recordings: {reason} {path}; {files} files are tried again",
+                    reason=one.fault.strerror,
+                    path=str(one.path),
+                    files=len(refused),
+                )
+        if self.fault is not None and not refused:
+            self.fault = None
+            self._log.info("the disk syncs recordings again")
+
+
+def _sync_all(disk: Disk, dirty: Mapping[Path, bool]) -> list[Refused]:
+    """In the thread."""
+    refused = []
+    for path, is_directory in dirty.items():
+        try:
+            _sync(path, disk, disk.sync if is_directory else disk.sync_data)
+        except FileNotFoundError:
+            continue  # what is ready was synced on its way there
+        except OSError as fault:
+            refused.append(Refused(path, fault))
+    return refused
+
+
+def _sync(path: Path, disk: Disk, sync: Callable[[int], None]) -> None:
+    file = disk.open(path, os.O_RDONLY | os.O_CLOEXEC, 0)
+    try:
+        sync(file)
+    finally:
+        disk.close(file)
+
+
+def _not_done(failure: Failure, dirty: Mapping[Path, bool]) -> list[Refused]:
+    if failure.check(PoolFull):  # there is one round at a time: the pool has stopped, and so has the daemon
+        return []
+    fault = OSError(errno.EIO, failure.getErrorMessage())
+    return [Refused(path, fault) for path in dirty]

@@ -1,0 +1,171 @@
+"""What the recorder, and the call, make of a disk that refuses or stalls: seen from the session's side."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recorded_call import STARTED_AT, STEREO, Call, FakeDaemon
+
+from audiohookd.interfaces import Lapse
+from audiohookd.protocol.media import Media
+from audiohookd.server.dispatch import Watcher
+from audiohookd.testing import ScriptedClient
+from audiohookd_plugins.recorder import SILENCE_BYTES, RecorderConfig, RecorderPlugin
+
+SPEECH = b"\x11\x12" * 800
+FLUSH_INTERVAL = 0.5
+STALL_TIMEOUT = 30.0
+
+
+@contextmanager
+def disk_that_takes(file_size: int) -> Iterator[None]:
+    """The kernel refuses what makes a file larger."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def refused(directory: Path, media: Media = STEREO, **options: str) -> Call:
+    """A call that just lost audio, and does not know yet."""
+    made = Call(directory, media, **options)
+    made.commit()
+    made.sink.audio(SPEECH)
+    with disk_that_takes(0):
+        made.commit()
+    return made
+
+
+class TestRecorder:
+    def test_tells_once_and_takes_what_it_is_given(self, tmp_path: Path) -> None:
+        made = refused(tmp_path)
+        with pytest.raises(Lapse, match="File too large"):
+            made.sink.audio(SPEECH)
+        assert made.sink.audio(SPEECH) is None
+        made.close()
+        assert made.audio() == b"\xff" * len(SPEECH) + SPEECH * 2
+        assert made.sidecar()["recording"]["samples"] == 2400
+        assert made.sidecar()["recording"]["gaps"] == [
+            {"start": 4000, "samples": 800, "cause": "disk", "filled": True, "offset": 0, "fault": "EFBIG"}
+        ]
+        assert "missingSamples" not in made.sidecar()["recording"]
+
+    def test_a_message_that_hears_of_it_is_recorded(self, tmp_path: Path) -> None:
+        made = refused(tmp_path)
+        with pytest.raises(Lapse):
+            made.sink.message(False, b'{"type":"ping"}', STARTED_AT)
+        made.close()
+        assert [entry["data"]["message"] for entry in made.entries("audiohook")] == [{"type": "ping"}]
+
+    @pytest.mark.parametrize("timeline", ["fill", "compact"])
+    def test_a_gap_that_hears_of_it_is_as_long_as_ever(self, tmp_path: Path, timeline: str) -> None:
+        made = refused(tmp_path, timeline=timeline)
+        samples = 3 * SILENCE_BYTES
+        failures: list[Any] = []
+        made.gap(samples, start=4800).addErrback(failures.append)
+        assert failures[0].check(Lapse)
+        made.session.position += 800 + samples
+        made.close()
+        recording = made.sidecar()["recording"]
+        assert recording["samples"] == 800 + (samples if timeline == "fill" else 0)
+        assert [(gap["cause"], gap["start"], gap["samples"]) for gap in recording["gaps"]] == [
+            ("disk", 4000, 800),
+            ("paused", 4800, samples),
+        ]
+        assert "missingSamples" not in recording
+
+    def test_a_recording_that_begins_while_the_disk_stalls_knows_whose_it_is(self, tmp_path: Path) -> None:
+        stalled = Call(tmp_path)
+        stalled.daemon.reactor.advance(FLUSH_INTERVAL)
+        stalled.daemon.reactor.advance(STALL_TIMEOUT)
+        recorder = stalled.plugin.observe(stalled.session)
+        with pytest.raises(Lapse, match="nothing was written"):
+            recorder.opened()
+        stalled.daemon.writing.run()
+        recorder.closed("end")
+        stalled.commit()
+        stalled.daemon.finishing.run()
+        assert len(stalled.entries("httpInfo")) == 1
+        assert stalled.sidecar()["recording"]["session"] == stalled.session.id
+
+    def test_what_only_closed_hears_of_does_not_spoil_the_end(self, tmp_path: Path) -> None:
+        made = refused(tmp_path)
+        made.close()
+        assert made.audio() == b"\xff" * len(SPEECH)
+        assert [entry["type"] for entry in made.sidecar()["body"]][-1] == "end"
+        (line,) = made.logged
+        assert line["log_level"].name == "info"
+
+
+class RecordedClient(ScriptedClient):
+    """A call over the protocol, recorded by a plugin that may be required."""
+
+    def __init__(self, directory: Path, required: bool) -> None:
+        self.daemon = FakeDaemon(directory)
+        plugin = RecorderPlugin(RecorderConfig(), self.daemon)
+        super().__init__(Watcher("recorder", plugin, required), clock=self.daemon.reactor)
+        self.open()
+        self.commit()
+
+    def commit(self) -> None:
+        self.clock.advance(FLUSH_INTERVAL)
+        self.daemon.writing.run()
+
+    def is_alive(self) -> bool:
+        self.say("ping", {"rtt": "PT0.1S"})
+        return self.types[-1] == "pong"
+
+    def goodbye(self) -> dict[str, Any] | None:
+        return next((said["parameters"] for said in self.wire.heard if said["type"] == "disconnect"), None)
+
+
+class TestCall:
+    @pytest.fixture(params=["refusal", "stall"])
+    def trouble(self, request: pytest.FixtureRequest) -> Any:
+        def refusal(call: RecordedClient) -> None:
+            call.speak(SPEECH)
+            with disk_that_takes(0):
+                call.commit()
+
+        def stall(call: RecordedClient) -> None:
+            call.speak(SPEECH)
+            call.clock.advance(FLUSH_INTERVAL)
+            call.clock.advance(STALL_TIMEOUT)
+
+        return {"refusal": refusal, "stall": stall}[request.param]
+
+    def test_lives(self, tmp_path: Path, trouble: Any) -> None:
+        call = RecordedClient(tmp_path, required=False)
+        trouble(call)
+        for _ in range(3):
+            call.speak(SPEECH)
+        assert call.is_alive()
+        assert call.goodbye() is None
+        assert call.counters.value("plugin_failures", "recorder") == 1
+        call.commit()
+        call.close()
+        call.leave()
+        call.commit()
+        call.daemon.finishing.run()
+        (audio,) = (tmp_path / "ready").rglob("*.wav")
+        assert audio.read_bytes().endswith(SPEECH * 3)
+
+    def test_ends_when_it_must_be_recorded(self, tmp_path: Path, trouble: Any) -> None:
+        call = RecordedClient(tmp_path, required=True)
+        trouble(call)
+        assert call.goodbye() is None
+        call.speak(SPEECH)
+        assert call.goodbye() == {"reason": "error", "info": "a required service failed"}
+
+    def test_that_must_be_recorded_goes_on_while_the_disk_is_well(self, tmp_path: Path) -> None:
+        call = RecordedClient(tmp_path, required=True)
+        for _ in range(100):
+            call.speak(SPEECH)
+            call.commit()
+            assert call.is_alive()
+        assert call.goodbye() is None

@@ -1,0 +1,173 @@
+"""Drafts on a disk that refuses what a test says, in the middle of a byte string if it likes."""
+
+import json
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from spool_rig import FLUSH_INTERVAL, STARTED_AT, STEREO, result_of
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock
+
+from audiohookd.observe.counters import Counters
+from audiohookd.protocol.media import Media
+from audiohookd.spool import wav
+from audiohookd.spool.draft import Draft
+from audiohookd.spool.files import DraftFiles, DraftPaths
+from audiohookd.spool.growing import Disk
+from audiohookd.spool.journal import facts_of
+from audiohookd.spool.ready import make_ready
+from audiohookd.spool.writer import GroupWriter, Intervals, Limits, Pools
+from audiohookd.testing import MemoryWorkers
+
+
+class FaultyDisk:
+    """The real one, until it is told otherwise.
+
+    ``accepted`` counts the bytes of audio that it took and that are no silence, behind a header of ``header_bytes``.
+    """
+
+    def __init__(self) -> None:
+        self.calls = Disk(self._open, self._write, self._truncate, self._close, self._sync, self._sync)
+        self.synced: list[tuple[Path, int]] = []  # and how long they were
+        self.accepted = self.header_bytes = 0
+        self.portion = 1 << 30  # of one call
+        self._faults: dict[str, int] = {}
+        self._room = 0
+        self._suffix = ""
+        self._open_files: set[int] = set()
+        weakref.finalize(self, _close_all, self._open_files)  # drafts that a test does not finish
+
+    def refuse(self, fault: int, *calls: str, room: int = 0, suffix: str = "") -> None:
+        """From now on ``calls`` (``open``, ``look``, ``write``, ``truncate``, ``close``, ``sync``) fail.
+
+        Those alone for files whose names end with ``suffix``; and ``room`` more bytes are written before.
+        """
+        self._faults.update(dict.fromkeys(calls or ("write",), fault))
+        self._room = room
+        self._suffix = suffix
+
+    def heal(self) -> None:
+        self._faults.clear()
+
+    def _open(self, path: Path, flags: int, mode: int) -> int:
+        self._check("open" if flags & os.O_CREAT else "look", path)
+        file = os.open(path, flags, mode)
+        self._open_files.add(file)
+        return file
+
+    def _close(self, file: int) -> None:
+        path = _path(file)
+        self._open_files.discard(file)
+        os.close(file)
+        self._check("close", path)
+
+    def _write(self, file: int, pieces: Sequence[bytes | memoryview], offset: int) -> int:
+        whole = b"".join(pieces)[: self.portion]
+        if "write" in self._faults and _path(file).name.endswith(self._suffix):
+            whole = whole[: self._room]
+            self._room -= len(whole)
+            if not whole:
+                self._check("write", _path(file))
+        if _path(file).suffix == ".wav":
+            audio = whole[max(0, self.header_bytes - offset) :]
+            self.accepted += len(audio) - audio.count(b"\xff") - audio.count(b"\0")
+        return os.pwrite(file, whole, offset)
+
+    def _truncate(self, file: int, size: int) -> None:
+        self._check("truncate", _path(file))
+        os.ftruncate(file, size)
+
+    def _sync(self, file: int) -> None:
+        self._check("sync", _path(file))
+        self.synced.append((_path(file), os.fstat(file).st_size))
+
+    def _check(self, call: str, path: Path) -> None:
+        if call in self._faults and path.name.endswith(self._suffix):
+            raise OSError(self._faults[call], os.strerror(self._faults[call]))
+
+
+class FaultyRig:
+    """A writer, its clock and its pools."""
+
+    def __init__(self, directory: Path, limits: Limits | None = None, sync: float = 0.0) -> None:
+        self.clock = Clock()
+        self.disk = FaultyDisk()
+        self.writing, self.syncing = MemoryWorkers(), MemoryWorkers()
+        self.counters = Counters()
+        pools = Pools(self.writing, MemoryWorkers(), self.syncing)
+        intervals = Intervals(FLUSH_INTERVAL, sync)
+        self.writer = GroupWriter(
+            self.clock, pools, intervals, limits or Limits(), self.counters.count, self.disk.calls
+        )
+        self.draft, self.ready = directory / "draft", directory / "ready"
+        for place in (self.draft, self.ready):
+            place.mkdir(parents=True, exist_ok=True)
+        self._media: dict[str, Media | None] = {}
+
+    def begin(self, name: str = "a", media: Media | None = STEREO) -> Draft:
+        paths = DraftPaths(self.draft, name)
+        files = DraftFiles(paths, facts_of(name, STARTED_AT, media), self.disk.calls)
+        self._media[name] = media
+        self.disk.header_bytes = wav.header_bytes(media) if media else 0
+        finish: Callable[[], Deferred[Path]] = lambda: execute(make_ready, paths, self.ready)  # noqa: E731
+        return Draft(name, files, self.writer, finish)
+
+    def commit(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.clock.advance(FLUSH_INTERVAL)
+            self.writing.run()
+
+    def end(self, draft: Draft, commits: int = 1) -> "Recorded":
+        """All the way to ready, on a disk that takes everything again."""
+        finished = draft.finish({"closeReason": "end"})
+        self.commit(commits)
+        return Recorded(result_of(finished))
+
+    def drafted_audio(self, name: str = "a") -> bytes:
+        return (self.draft / f"{name}.wav").read_bytes()[wav.header_bytes(self._media[name]) :]
+
+    def drafted_entries(self, name: str = "a") -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.draft / f"{name}.jsonl").read_bytes().splitlines()[1:]]
+
+    def drafted_gaps(self, name: str = "a") -> list[dict[str, Any]]:
+        return [entry["data"] for entry in self.drafted_entries(name) if entry["type"] == "gap"]
+
+
+class Recorded:
+    """A ready recording."""
+
+    def __init__(self, path: Path) -> None:
+        self.sidecar = json.loads(path.with_suffix(".json").read_bytes())
+        self.about = self.sidecar["recording"]
+        self.gaps = self.about["gaps"]
+        whole = path.read_bytes()
+        start = whole.index(b"data") + 8
+        self.audio = whole[start : start + int.from_bytes(whole[start - 4 : start], "little")]
+
+    def entries(self, kind: str) -> list[Any]:
+        return [entry["data"] for entry in self.sidecar["body"] if entry["type"] == kind]
+
+
+def _close_all(files: set[int]) -> None:
+    for file in files:
+        os.close(file)
+
+
+def _path(file: int) -> Path:
+    return Path(os.readlink(f"/proc/self/fd/{file}"))
+
+
+def told_by(*calls: Callable[[], object]) -> list[str | None]:
+    """What each of them raised, as OSError."""
+    told: list[str | None] = []
+    for call in calls:
+        try:
+            call()
+        except OSError as fault:
+            told.append(fault.strerror)
+        else:
+            told.append(None)
+    return told

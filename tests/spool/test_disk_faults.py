@@ -1,0 +1,485 @@
+"""A disk that refuses, in the middle of a call: what is lost, what takes its place, and who is told."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from faulty_disk import FaultyRig, told_by
+from spool_rig import FLUSH_INTERVAL, L16_STEREO, MONO, STEREO, is_pending, result_of
+from twisted.logger import capturedLogs
+
+from audiohookd.protocol.media import Media
+from audiohookd.spool import wav
+from audiohookd.spool.draft import LAST_TRIES
+from audiohookd.spool.lines import KEPT
+from audiohookd.spool.writer import Limits
+
+SPEECH = bytes(range(1, 101)) * 4  # 200 samples of two channels, none of them silence
+FULL = os.strerror(errno.ENOSPC)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> FaultyRig:
+    return FaultyRig(tmp_path / "spool")
+
+
+def gap(samples: int, offset: int, fault: str = "ENOSPC", **other: object) -> dict[str, object]:
+    return {"samples": samples, "cause": "disk", "filled": True, "offset": offset, "fault": fault} | other
+
+
+class TestWhatIsLost:
+    def test_becomes_silence_when_the_disk_takes_something_again(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC)
+        draft.audio(SPEECH)
+        rig.commit()
+        assert rig.drafted_audio() == SPEECH
+        rig.disk.heal()
+        told_by(lambda: draft.audio(SPEECH))
+        rig.commit()
+        assert rig.drafted_audio() == SPEECH + b"\xff" * 400 + SPEECH
+        assert rig.drafted_gaps() == [gap(200, 200)]
+
+    def test_is_made_up_for_even_if_nothing_more_comes(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.disk.refuse(errno.EIO)
+        draft.audio(SPEECH)
+        rig.commit(5)
+        rig.disk.heal()
+        rig.commit()
+        assert rig.drafted_audio() == b"\xff" * 400
+        assert rig.drafted_gaps() == [gap(200, 0, "EIO")]
+        assert rig.clock.getDelayedCalls() == []
+
+    @pytest.mark.parametrize("media", [MONO, STEREO, L16_STEREO], ids=str)
+    @pytest.mark.parametrize("room", range(9))
+    def test_is_whole_samples_of_all_channels(self, rig: FaultyRig, media: Media, room: int) -> None:
+        draft = rig.begin(media=media)
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC, room=room)
+        draft.audio(SPEECH)
+        rig.commit()
+        kept = room // media.frame_bytes
+        assert rig.drafted_audio() == SPEECH[: kept * media.frame_bytes]
+        rig.disk.heal()
+        recorded = rig.end(draft)
+        samples = len(SPEECH) // media.frame_bytes
+        assert recorded.audio == SPEECH[: kept * media.frame_bytes] + media.silence(samples - kept)
+        assert recorded.gaps == [{"start": kept, **gap(samples - kept, kept)}]
+        assert recorded.about["samples"] == samples
+
+    def test_in_many_commits_in_a_row_is_one_gap(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.commit()
+        for fault in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+            rig.disk.refuse(fault)
+            told_by(lambda: draft.audio(SPEECH))
+            rig.commit(3)
+        rig.disk.heal()
+        draft.audio(SPEECH)
+        rig.commit()
+        assert rig.drafted_gaps() == [gap(600, 200)]
+
+    def test_in_two_episodes_is_two_gaps(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        for _ in range(2):
+            rig.disk.refuse(errno.ENOSPC)
+            told_by(lambda: draft.audio(SPEECH))
+            rig.commit()
+            rig.disk.heal()
+            told_by(lambda: draft.audio(SPEECH))
+            rig.commit()
+        recorded = rig.end(draft)
+        assert recorded.gaps == [{"start": at, **gap(200, at)} for at in (0, 400)]
+        assert recorded.audio == (b"\xff" * 400 + SPEECH) * 2
+
+    def test_while_silence_is_written_belongs_to_the_same_gap(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC)
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC, room=101)
+        told_by(lambda: draft.audio(SPEECH))
+        rig.commit()
+        assert rig.drafted_audio() == b"\xff" * 100
+        rig.disk.heal()
+        assert rig.end(draft).gaps == [{"start": 0, **gap(400, 0)}]
+
+    def test_a_torn_tail_that_cannot_be_cut_off_is_cut_off_before_more_is_written(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.commit()
+        draft.audio(SPEECH)
+        draft.note(b'{"type":"x","data":1}')
+        rig.disk.refuse(errno.EIO, "write", "truncate", room=399)
+        rig.commit()
+        rig.disk.heal()
+        rig.commit()
+        assert rig.drafted_audio() == SPEECH[:398] + b"\xff\xff"
+        assert {entry["type"] for entry in rig.drafted_entries()} == {"gap", "x"}
+
+    def test_is_one_drafts_alone(self, rig: FaultyRig) -> None:
+        before, refused, after = rig.begin("a"), rig.begin("b"), rig.begin("c")
+        rig.disk.refuse(errno.ENOSPC, suffix="b.wav")
+        for draft in (before, refused, after):
+            draft.audio(SPEECH)
+        rig.commit()
+        assert rig.drafted_audio("a") == rig.drafted_audio("c") == SPEECH
+        assert told_by(*(lambda draft=draft: draft.audio(b"") for draft in (before, after))) == [None, None]
+        assert told_by(lambda: refused.note(b"{}")) == [FULL]
+
+    def test_is_not_kept_in_memory_however_long_it_lasts(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.disk.refuse(errno.ENOSPC, "open", "write")
+        for _ in range(200):
+            told_by(lambda: draft.audio(SPEECH * 100))
+            rig.commit()
+            assert (draft.waiting, rig.writer.waiting) == (0, 0)
+        rig.disk.heal()
+        recorded = rig.end(draft)
+        assert recorded.audio == b"\xff" * (200 * 40_000)
+
+    def test_is_counted_in_samples(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC, room=100)
+        draft.audio(SPEECH)
+        rig.commit(3)
+        assert rig.counters.value("disk_lost_samples") == 150
+        assert rig.counters.value("disk_faults", "ENOSPC") == 3
+
+
+class TestLongSilence:
+    def test_is_written_in_portions_and_what_comes_meanwhile_waits(self, tmp_path: Path) -> None:
+        rig = FaultyRig(tmp_path, Limits(silence=1000))
+        draft = rig.begin()
+        rig.disk.refuse(errno.ENOSPC)
+        draft.audio(SPEECH * 8)
+        rig.commit()
+        rig.disk.heal()
+        told_by(lambda: draft.audio(SPEECH))
+        draft.note(b'{"type":"x","data":1}')
+        sizes = []
+        for _ in range(4):
+            rig.commit()
+            sizes.append(len(rig.drafted_audio()))
+        assert sizes == [1000, 2000, 3000, 3600]
+        assert rig.drafted_audio() == b"\xff" * 3200 + SPEECH
+        assert rig.drafted_entries() == [
+            {"timestamp": "PT0S", "type": "gap", "data": gap(1600, 0)},
+            {"type": "x", "data": 1},
+        ]
+
+    def test_is_shared_by_all_drafts_of_a_commit(self, tmp_path: Path) -> None:
+        rig = FaultyRig(tmp_path, Limits(silence=1001))
+        drafts = [rig.begin(name) for name in "abcde"]
+        rig.disk.refuse(errno.ENOSPC)
+        for draft in drafts:
+            draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.heal()
+        rig.commit()
+        assert [len(rig.drafted_audio(name)) for name in "abcde"] == [200] * 5
+
+    def test_is_waited_for_at_the_end_of_a_recording(self, tmp_path: Path) -> None:
+        rig = FaultyRig(tmp_path, Limits(silence=100))
+        draft = rig.begin()
+        rig.disk.refuse(errno.ENOSPC)
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.heal()
+        recorded = rig.end(draft, commits=4 + LAST_TRIES)
+        assert recorded.audio == b"\xff" * 400
+        assert "recovered" not in recorded.about
+
+    def test_is_written_to_the_last_byte_before_the_daemon_stops(self, tmp_path: Path) -> None:
+        rig = FaultyRig(tmp_path, Limits(silence=100))
+        draft = rig.begin()
+        rig.disk.refuse(errno.ENOSPC)
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.heal()
+        flushed = rig.writer.flush()
+        rig.writing.run()
+        assert result_of(flushed) is None
+        assert rig.drafted_audio() == b"\xff" * 400
+
+
+class TestFilesThatCannotBeMade:
+    def test_are_made_later_and_what_was_heard_before_is_silence(self, rig: FaultyRig) -> None:
+        rig.disk.refuse(errno.EMFILE, "open")
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        draft.note(b'{"type":"x","data":1}')
+        rig.commit(3)
+        assert list(rig.draft.iterdir()) == []
+        rig.disk.heal()
+        told_by(lambda: draft.audio(SPEECH))
+        recorded = rig.end(draft)
+        assert recorded.audio == b"\xff" * 400 + SPEECH
+        assert recorded.gaps == [{"start": 0, **gap(200, 0, "EMFILE")}]
+        assert recorded.entries("x") == [1]
+
+    def test_an_audio_file_is_not_made_before_its_journal_says_what_it_is(self, rig: FaultyRig) -> None:
+        rig.disk.refuse(errno.ENOSPC, suffix="jsonl", room=10)
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.commit()
+        assert [path.read_bytes() for path in rig.draft.iterdir()] == [b""]
+        rig.disk.heal()
+        rig.commit()
+        assert rig.drafted_audio() == b"\xff" * 400
+
+    def test_a_header_that_found_no_room_is_written_later(self, rig: FaultyRig) -> None:
+        rig.disk.refuse(errno.ENOSPC, suffix="wav", room=wav.header_bytes(STEREO) - 1)
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.commit()
+        assert (rig.draft / "a.wav").stat().st_size == 0
+        rig.disk.heal()
+        recorded = rig.end(draft)
+        assert (recorded.audio, recorded.about["samples"]) == (b"\xff" * 400, 200)
+
+    def test_those_of_another_recording_are_never_touched(self, rig: FaultyRig) -> None:
+        (rig.draft / "a.wav").write_bytes(b"somebody's call")
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.commit()
+        assert told_by(lambda: draft.audio(SPEECH), lambda: draft.audio(SPEECH)) == ["File exists", None]
+        finished = draft.finish({})
+        rig.commit()
+        with pytest.raises(FileExistsError):
+            result_of(finished)
+        assert (rig.draft / "a.wav").read_bytes() == b"somebody's call"
+        assert draft.waiting == 0
+        assert rig.writer.fault is None
+        assert rig.counters.items() == []
+
+
+class TestJournal:
+    def test_keeps_its_lines_for_a_disk_that_refuses_them(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC, room=30)
+        for number in range(10):
+            told_by(lambda number=number: draft.note(b'{"type":"x","data":%d}' % number))
+            rig.commit()
+        assert rig.drafted_entries() == [{"type": "x", "data": 0}]
+        rig.disk.heal()
+        recorded = rig.end(draft)
+        assert recorded.entries("x") == list(range(10))
+        assert "recovered" not in recorded.about
+
+    def test_drops_the_newest_when_they_are_too_many_and_says_how_many(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC)
+        line = b'{"type":"x","data":"%s"}' % (b"-" * (KEPT // 10))
+        for _ in range(20):
+            told_by(lambda: draft.note(line))
+            rig.commit()
+        rig.disk.heal()
+        draft.note(b'{"type":"x","data":"last"}')
+        recorded = rig.end(draft)
+        assert len(recorded.entries("x")) == 10
+        assert recorded.entries("x")[-1] == "last"
+        assert [said["msg"] for said in recorded.entries("logger")] == [
+            "the disk refused 11 entries that should stand here"
+        ]
+
+
+class TestWhoIsTold:
+    def test_the_giver_once_and_what_it_gave_is_taken(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC)
+        draft.audio(SPEECH)
+        rig.commit()
+        assert told_by(*[lambda: draft.audio(SPEECH)] * 3) == [FULL, None, None]
+        rig.commit()
+        assert told_by(lambda: draft.audio(SPEECH), lambda: draft.note(b"{}")) == [None, None]
+        rig.disk.heal()
+        assert len(rig.end(draft).audio) == 5 * 400
+
+    def test_again_in_the_next_episode(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        for _ in range(2):
+            rig.disk.refuse(errno.EIO)
+            draft.audio(SPEECH)
+            rig.commit()
+            rig.disk.heal()
+            rig.commit()
+            assert told_by(lambda: draft.note(b"{}"), lambda: draft.note(b"{}")) == [os.strerror(errno.EIO), None]
+            rig.commit()
+
+    def test_the_log_one_line_at_each_end_however_many_calls(self, rig: FaultyRig) -> None:
+        drafts = [rig.begin(str(number)) for number in range(7)]
+        rig.commit()
+        with capturedLogs() as logged:
+            rig.disk.refuse(errno.ENOSPC, suffix="wav")
+            for draft in drafts:
+                draft.audio(SPEECH)
+            rig.commit(4)
+            assert rig.writer.fault == f"the disk refuses recordings: {FULL}"
+            rig.disk.heal()
+            rig.commit()
+            assert rig.writer.fault is None
+        path = rig.draft / "0.wav"
+        assert [event["log_format"].format(**event) for event in logged] == [
+            f"the disk refuses recordings: {FULL} {path}; 7 calls lose audio until it takes them again",
+            "the disk refuses no recordings any more, after 2.0 s that cost 1400 samples",
+        ]
+
+    def test_an_episode_lasts_as_long_as_one_draft_suffers(self, rig: FaultyRig) -> None:
+        first, second = rig.begin("1"), rig.begin("2", None)
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC)
+        first.audio(SPEECH)
+        second.note(b"{}")
+        rig.commit()
+        rig.disk.heal()
+        rig.disk.refuse(errno.ENOSPC, suffix="wav")
+        rig.commit(2)
+        assert rig.writer.fault is not None
+        rig.disk.heal()
+        rig.commit()
+        assert rig.writer.fault is None
+
+    def test_nobody_blames_the_disk_for_what_is_no_audio(self, rig: FaultyRig) -> None:
+        odd, silent, good = rig.begin("odd"), rig.begin("silent", None), rig.begin("good")
+        odd.audio("text")
+        silent.audio(SPEECH)
+        good.audio(SPEECH)
+        rig.commit()
+        assert told_by(lambda: silent.audio(b"")) == ["a recording without media takes no audio"]
+        assert "not written" in str(told_by(lambda: odd.audio(SPEECH)))
+        assert rig.drafted_audio("good") == SPEECH
+        assert rig.writer.fault is None
+        assert rig.counters.items() == []
+        assert rig.end(odd, commits=2).audio == b"\xff" * 4 + SPEECH
+
+
+    def test_a_mistake_of_our_own_costs_one_draft_a_part_and_the_others_nothing(self, rig: FaultyRig) -> None:
+        class Odd(bytes):
+            def __bool__(self) -> bool:
+                raise RuntimeError("nobody thought of this")
+
+        odd, good = rig.begin("odd"), rig.begin("good")
+        odd.audio(Odd(SPEECH))
+        good.audio(SPEECH)
+        rig.commit()
+        assert rig.drafted_audio("good") == SPEECH
+        assert "nobody thought of this" in str(told_by(lambda: odd.audio(SPEECH)))
+        recorded = rig.end(odd)
+        assert recorded.audio == b"\xff" * 400 + SPEECH
+        assert recorded.gaps == [{"start": 0, **gap(200, 0, "EINVAL")}]
+
+
+class TestEndOfARecording:
+    def test_waits_some_commits_for_the_disk(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.disk.refuse(errno.ENOSPC)
+        finished = draft.finish({"closeReason": "end"})
+        rig.commit(LAST_TRIES - 1)
+        assert is_pending(finished)
+        rig.disk.heal()
+        rig.commit()
+        assert result_of(finished).name == "a.wav"
+
+    def test_without_room_for_its_audio_says_what_is_missing(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC, suffix="wav", room=40)
+        draft.audio(SPEECH)
+        recorded = rig.end(draft, commits=LAST_TRIES)
+        assert recorded.audio == SPEECH + SPEECH[:40]
+        assert recorded.about["samples"] == 220
+        assert recorded.gaps == [{"start": 220, **gap(180, 220, filled=False)}]
+        assert recorded.about["closeReason"] == "end"
+        assert "recovered" not in recorded.about
+        assert rig.writer.fault is None
+
+    def test_with_room_for_a_part_of_the_silence_names_both_parts(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC, suffix="wav")
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC, suffix="wav", room=40)
+        recorded = rig.end(draft, commits=LAST_TRIES)
+        assert recorded.audio == SPEECH + b"\xff" * 40
+        assert recorded.gaps == [
+            {"start": 200, **gap(20, 200)},
+            {"start": 220, **gap(180, 220, filled=False)},
+        ]
+
+    def test_without_room_for_its_journal_is_like_the_end_of_a_crash(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.note(b'{"type":"x","data":1}')
+        draft.audio(SPEECH)
+        rig.commit()
+        before = set(os.listdir("/proc/self/fd"))
+        rig.disk.refuse(errno.ENOSPC, suffix="jsonl", room=12)
+        draft.note(b'{"type":"x","data":2}')
+        recorded = rig.end(draft, commits=LAST_TRIES)
+        assert recorded.audio == SPEECH
+        assert recorded.entries("x") == [1]
+        assert recorded.about["closeReason"] == "crash"
+        assert len(before - set(os.listdir("/proc/self/fd"))) == 2
+        assert (draft.waiting, rig.writer.fault) == (0, None)
+        rig.commit(2)
+        assert rig.clock.getDelayedCalls() == []
+
+    def test_whose_files_cannot_be_closed_is_the_end_all_the_same(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.disk.refuse(errno.EIO, "close")
+        recorded = rig.end(draft)
+        assert recorded.audio == SPEECH
+        assert rig.counters.value("disk_faults", "EIO") == 1
+        assert rig.writer.fault is None
+
+    def test_on_a_disk_that_never_took_anything_fails(self, rig: FaultyRig) -> None:
+        rig.disk.refuse(errno.EMFILE, "open")
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        finished = draft.finish({})
+        rig.commit(LAST_TRIES)
+        with pytest.raises(OSError, match=r"a\.json"):
+            result_of(finished)
+        assert draft.waiting == 0
+
+    def test_takes_what_came_while_another_part_was_under_way(self, tmp_path: Path) -> None:
+        rig = FaultyRig(tmp_path, Limits(silence=100))
+        draft = rig.begin()
+        rig.disk.refuse(errno.ENOSPC)
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.heal()
+        told_by(lambda: draft.audio(SPEECH))
+        rig.clock.advance(FLUSH_INTERVAL)
+        draft.audio(SPEECH[:40])
+        finished = draft.finish({})
+        rig.writing.run()
+        rig.commit(4)
+        assert result_of(finished).read_bytes().endswith(b"\xff" * 400 + SPEECH + SPEECH[:40])
+
+    def test_does_not_hold_up_the_stop(self, rig: FaultyRig) -> None:
+        going_on, ending = rig.begin("a"), rig.begin("b")
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC)
+        going_on.audio(SPEECH)
+        ending.audio(SPEECH)
+        finished = ending.finish({})
+        flushed = rig.writer.flush()
+        rig.writing.run()
+        assert result_of(flushed) is None
+        assert result_of(finished).name == "b.wav"
+        assert rig.clock.getDelayedCalls() == []

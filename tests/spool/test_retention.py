@@ -1,0 +1,149 @@
+"""The service that sweeps."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from retention_rig import DAYS, HOUR, NOW, FullSpool, recording_id
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
+
+from audiohookd.observe.counters import Counters
+from audiohookd.spool.retention import SWEEP_EVERY, Retention
+from audiohookd.spool.sweep import Terms
+from audiohookd.testing import MemoryWorkers
+
+MIB = 1 << 20
+
+
+class Kept:
+    """A spool, and the service that looks after it."""
+
+    def __init__(self, directory: Path, *carriers: str, keep: float = 0.0, limit: int = 0) -> None:
+        self.spool = FullSpool(directory)
+        self.clock = Clock()
+        self.clock.advance(NOW)
+        self.workers = MemoryWorkers()
+        self.counters = Counters()
+        terms = Terms(frozenset(carriers), keep, limit)
+        self.service = Retention(self.clock, self.workers, self.counters.count, self.spool.layout, terms)
+
+    def sweep(self) -> str | None:
+        """The next one, done at once."""
+        self.clock.advance(SWEEP_EVERY)
+        assert len(self.workers) == 1
+        self.workers.run()
+        return self.service.obstacle
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    found: list[str] = []
+
+    def keep(event: LogEvent) -> None:
+        found.append(event["log_level"].name)
+
+    globalLogPublisher.addObserver(keep)
+    yield found
+    globalLogPublisher.removeObserver(keep)
+
+
+def test_sweeps_at_its_start_and_each_minute(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "spool", "s3", keep=HOUR)
+    kept.spool.put(kept.spool.layout.done / DAYS[3], 1, age=HOUR + 1)
+    kept.spool.put(kept.spool.layout.done / DAYS[3], 2, age=HOUR - 1)
+    kept.service.startService()
+    assert len(kept.spool.files()) == 8
+    kept.workers.run()
+    assert kept.spool.numbers(kept.spool.layout.done) == [2]
+    assert (kept.service.used, kept.service.obstacle) == (400, None)
+    kept.sweep()
+    assert kept.spool.files() == {}
+    assert kept.counters.items() == [("removals", "expired", 2)]
+
+
+def test_sweeps_once_at_a_time(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "spool", "s3")
+    kept.service.startService()
+    kept.clock.pump([SWEEP_EVERY] * 5)
+    assert len(kept.workers) == 1
+    kept.workers.run()
+    kept.sweep()
+
+
+def test_has_nothing_to_do_where_nothing_may_go_and_there_is_no_limit(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "spool")
+    kept.service.startService()
+    assert len(kept.workers) == 0
+    assert kept.clock.getDelayedCalls() == []
+    kept.service.stopService()
+
+
+def test_makes_room_and_says_so(tmp_path: Path, logged: list[str]) -> None:
+    kept = Kept(tmp_path / "spool", "s3", keep=100 * HOUR, limit=MIB)
+    kept.spool.put(kept.spool.layout.done / DAYS[0], 1, size=MIB // 4)
+    kept.spool.put(kept.spool.layout.done / DAYS[1], 2, size=MIB // 4)
+    kept.service.startService()
+    kept.workers.run()
+    assert kept.spool.numbers(kept.spool.layout.done) == [2]
+    assert kept.service.obstacle is None
+    assert kept.counters.items() == [("removals", "displaced", 1)]
+    assert logged == ["info"]
+
+
+@pytest.mark.parametrize("carriers", [(), ("s3",)])
+def test_no_more_calls_when_there_is_too_much_that_cannot_go(tmp_path: Path, carriers: tuple[str, ...]) -> None:
+    kept = Kept(tmp_path / "spool", *carriers, limit=MIB)
+    day = kept.spool.layout.ready / DAYS[0]
+    kept.spool.put(day, 1, ["wav", "json"], size=MIB // 2 + 1)
+    kept.service.startService()
+    kept.workers.run()
+    reason = f"{tmp_path}/spool takes 2 MiB, more than max_spool (1 MiB): what is left is not stored elsewhere"
+    assert kept.service.obstacle == reason
+    assert len(kept.spool.files()) == 2
+    (day / f"{recording_id(1)}.wav").unlink()
+    assert kept.sweep() is None
+
+
+def test_what_the_disk_does_not_give_up_is_named(tmp_path: Path, logged: list[str]) -> None:
+    kept = Kept(tmp_path / "spool", "s3", limit=1)
+    audio = kept.spool.layout.done / DAYS[0] / f"{recording_id(1)}.wav"
+    kept.spool.put(audio.parent, 1, ["json", "stored.s3.json"])
+    audio.mkdir()
+    kept.service.startService()
+    kept.workers.run()
+    assert kept.service.obstacle is not None
+    assert f"{audio}: Is a directory" in kept.service.obstacle
+    assert logged == ["error"]
+
+
+def test_a_spool_that_cannot_be_read_is_swept_later(tmp_path: Path, logged: list[str]) -> None:
+    kept = Kept(tmp_path / "spool", "s3")
+    kept.spool.layout.done.rmdir()
+    kept.spool.layout.done.write_text("in the way")
+    kept.service.startService()
+    kept.workers.run()
+    assert logged == ["error"]
+    kept.spool.layout.done.unlink()
+    kept.sweep()
+    assert logged == ["error"]
+
+
+def test_a_sweep_ends_early_when_the_service_does(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "spool", "s3")
+    for number in range(3):
+        kept.spool.put(kept.spool.layout.done / DAYS[0], number)
+    kept.service.startService()
+    kept.service.stopService()
+    kept.workers.run()
+    assert len(kept.spool.files()) == 12
+    assert kept.clock.getDelayedCalls() == []
+    assert kept.service.obstacle is None
+
+
+def test_a_stop_between_two_sweeps_leaves_nothing_behind(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "spool", "s3")
+    kept.service.startService()
+    kept.workers.run()
+    kept.service.stopService()
+    assert kept.clock.getDelayedCalls() == []

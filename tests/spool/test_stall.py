@@ -1,0 +1,127 @@
+"""A disk that neither takes nor refuses."""
+
+import errno
+from pathlib import Path
+
+import pytest
+from faulty_disk import FaultyRig, told_by
+from spool_rig import FLUSH_INTERVAL, is_pending, result_of
+from twisted.logger import capturedLogs
+
+from audiohookd.spool.writer import STALL_TIMEOUT, Limits
+
+SPEECH = bytes(range(1, 101)) * 4
+STALLED = f"nothing was written for {STALL_TIMEOUT:g} s"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> FaultyRig:
+    return FaultyRig(tmp_path / "spool")
+
+
+def stall(rig: FaultyRig) -> None:
+    """The commit that is due does not come back."""
+    rig.clock.advance(FLUSH_INTERVAL)
+    assert len(rig.writing) == 1
+    rig.clock.advance(STALL_TIMEOUT)
+
+
+def test_is_what_lasts_so_long_and_not_a_moment_less(rig: FaultyRig) -> None:
+    rig.begin()
+    rig.clock.advance(FLUSH_INTERVAL)
+    rig.clock.advance(STALL_TIMEOUT - 0.01)
+    assert rig.writer.fault is None
+    rig.clock.advance(0.01)
+    assert rig.writer.fault == f"the disk stalls: {STALLED}"
+
+
+def test_a_quick_disk_never_stalls_however_long_the_call(rig: FaultyRig) -> None:
+    draft = rig.begin()
+    for _ in range(200):
+        draft.audio(SPEECH)
+        rig.commit()
+    assert rig.writer.fault is None
+    assert rig.counters.items() == []
+
+
+def test_every_draft_is_told_once_whether_it_is_in_the_commit_or_not(rig: FaultyRig) -> None:
+    idle = rig.begin("idle")
+    rig.commit()
+    writing = rig.begin("writing")
+    rig.clock.advance(FLUSH_INTERVAL)
+    waiting = rig.begin("waiting")
+    rig.clock.advance(STALL_TIMEOUT)
+    new = rig.begin("new")
+    for draft in (idle, writing, waiting, new):
+        assert told_by(*[lambda draft=draft: draft.audio(SPEECH)] * 3) == [STALLED, None, None]
+        assert told_by(lambda draft=draft: draft.note(b"{}")) == [None]
+
+
+def test_loses_nothing_when_it_comes_back(rig: FaultyRig) -> None:
+    draft = rig.begin()
+    draft.audio(SPEECH)
+    stall(rig)
+    told_by(lambda: draft.audio(SPEECH))
+    draft.note(b'{"type":"x","data":1}')
+    rig.writing.run()
+    assert rig.writer.fault is None
+    recorded = rig.end(draft)
+    assert recorded.audio == SPEECH * 2
+    assert recorded.gaps == []
+    assert rig.counters.items() == [("disk_faults", "stalled", 1)]
+
+
+def test_holds_back_beyond_the_limits_as_always(tmp_path: Path) -> None:
+    rig = FaultyRig(tmp_path, Limits(early=100, draft=1000, total=2500))
+    draft = rig.begin()
+    stall(rig)
+    told_by(lambda: draft.audio(bytes(1000)))
+    held = draft.audio(bytes(2))
+    assert is_pending(held)
+    rig.writing.run()
+    assert result_of(held) is None
+
+
+def test_is_one_line_at_each_end(rig: FaultyRig) -> None:
+    for name in "abc":
+        rig.begin(name)
+    with capturedLogs() as logged:
+        stall(rig)
+        rig.clock.advance(12)
+        rig.writing.run()
+    assert [event["log_format"].format(**event) for event in logged] == [
+        "the disk stalls: 3 calls wait since 30 s",
+        "the disk goes on, after a stall of 42.0 s",
+    ]
+
+
+def test_one_after_another_is_told_again(rig: FaultyRig) -> None:
+    draft = rig.begin()
+    for _ in range(2):
+        stall(rig)
+        rig.writing.run_one()
+        assert told_by(lambda: draft.audio(SPEECH), lambda: draft.audio(SPEECH)) == [STALLED, None]
+    assert rig.counters.value("disk_faults", "stalled") == 2
+
+
+def test_may_end_in_a_refusal(rig: FaultyRig) -> None:
+    draft = rig.begin()
+    rig.disk.refuse(errno.EIO)
+    stall(rig)
+    rig.writing.run()
+    assert rig.writer.fault == "the disk refuses recordings: Input/output error"
+    assert rig.counters.value("disk_faults", "EIO") == 1
+    rig.disk.heal()
+    rig.commit()
+    assert rig.writer.fault is None
+    assert told_by(lambda: draft.audio(SPEECH)) == ["Input/output error"]
+
+
+def test_holds_the_end_of_a_recording_up_and_does_not_spoil_it(rig: FaultyRig) -> None:
+    draft = rig.begin()
+    draft.audio(SPEECH)
+    finished = draft.finish({"closeReason": "end"})
+    stall(rig)
+    assert is_pending(finished)
+    rig.writing.run()
+    assert result_of(finished).name == "a.wav"
