@@ -13,7 +13,8 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from audiohookd.config import Config, ConfigError, address, convert, did_you_mean
-from audiohookd.interfaces import IAdmission, IDaemon, IPlugin, IPluginFactory
+from audiohookd.delivery.outlet import OUTLET_NAME, is_outlet
+from audiohookd.interfaces import IAdmission, ICarrier, IDaemon, INotifier, IPlugin, IPluginFactory
 from audiohookd.server.dispatch import Watcher
 
 GROUP = "audiohookd.plugins"
@@ -48,6 +49,8 @@ def _load(name: str, table: dict[str, Any], path: Path, daemon: IDaemon) -> Watc
         _verify(plugin)
     except Exception as fault:
         raise ConfigError(f"{culprit}: {_describe(fault)}") from fault
+    if is_outlet(plugin):
+        _check_outlet(name, plugin, f"{path}: {where}", culprit)
     return Watcher(name, plugin, required)
 
 
@@ -93,9 +96,17 @@ def _check_keys(table: dict[str, Any], config_type: type[msgspec.Struct], where:
 def _verify(plugin: Any) -> None:
     """All that it says it provides, for what is missing would only be missed during a call."""
     verifyObject(IPlugin, plugin)
-    for optional in (IAdmission, IService):
+    for optional in (IAdmission, ICarrier, INotifier, IService):
         if optional.providedBy(plugin):
             verifyObject(optional, plugin)
+
+
+def _check_outlet(name: str, plugin: Any, where: str, culprit: str) -> None:
+    if not OUTLET_NAME.fullmatch(name):
+        which = "at most 100 letters, digits, _ and -"
+        raise ConfigError(f"{where}: gets recordings, and its name becomes part of their files' names: {which} alone")
+    if not isinstance(plugin.concurrency, int) or plugin.concurrency < 1:
+        raise ConfigError(f"{culprit}: its concurrency must be an integer of at least 1")
 
 
 def _origin(entry: EntryPoint) -> str:

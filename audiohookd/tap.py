@@ -1,9 +1,10 @@
 """``twistd audiohookd``: the options, and the whole service tree in one function. START READING HERE."""
 
 import os
+import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +20,8 @@ from audiohookd.auth.replay import MemoryReplayStore, replay_window
 from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE
 from audiohookd.config import Config, ConfigError, address, load
 from audiohookd.daemon import Daemon
+from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
+from audiohookd.delivery.outlet import Outlet, outlets_of
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters
@@ -31,10 +34,15 @@ from audiohookd.server.connection import Shared
 from audiohookd.server.dispatch import Watcher
 from audiohookd.server.registry import Registry
 from audiohookd.server.websocket import AudioHookServerFactory, Door
+from audiohookd.spool.retention import Retention
+from audiohookd.spool.room import DiskWatch, SpoolDisk
 from audiohookd.spool.spool import Spool
+from audiohookd.spool.sweep import Terms
+from audiohookd.spool.writer import Intervals, Pools
 
 #: sysexits.h, EX_CONFIG: systemd units can tell it from a crash.
 EX_CONFIG = 78
+MIB = 1 << 20
 #: Open files beyond those of the calls: connections that knock, the log, what Python and plugins need.
 SPARE_FILES = 1_600
 #: Seconds that each service gets for its stop beyond what it allows itself.
@@ -113,14 +121,17 @@ def build(config: Config, path: Path, reactor: Any, environment: Mapping[str, st
     :raises ConfigError: something in the file, or in a file that it names, is wrong.
     """
     counters = Counters()
-    writing = Workers(reactor, "spool-writer", threads=1, waiting=8)
-    finishing = Workers(reactor, "spool-finisher", threads=2, waiting=config.listen.max_sessions + 64)
-    spool = Spool(reactor, config.spool.directory, config.spool.flush_interval, writing, finishing)
+    pools, spool = _spool(config, reactor, counters)
     daemon = Daemon(reactor, spool)
     watchers = load_plugins(config, path, daemon)
-    goodbye = config.session.disconnect_timeout + 2.0  # who is polite shall not be aborted
-    registry = Registry(reactor, config.listen.max_sessions, config.shutdown.drain_timeout, goodbye)
+    outlets = outlets_of({name: watcher.plugin for name, watcher in watchers.items()})
+    delivering, deliveries = _deliveries(config, outlets, reactor, counters)
+    spool.on_ready = deliveries.announce
     readiness = Readiness(reactor, Notifier(environment))
+    disk_pools, retention, watch = _disk(config, spool, outlets, reactor, counters, readiness)
+    goodbye = config.session.disconnect_timeout + 2.0  # who is polite shall not be aborted
+    sessions, drain_timeout = config.listen.max_sessions, config.shutdown.drain_timeout
+    registry = Registry(reactor, sessions, drain_timeout, goodbye, obstacle=lambda: watch.obstacle)
     shared = Shared(reactor, time.monotonic, config.session, registry, counters, _routes(config, watchers))
     door = Door(_authenticator(config, path), config.auth.failure)
     factory = AudioHookServerFactory(shared, door, reactor=reactor)
@@ -128,8 +139,8 @@ def build(config: Config, path: Path, reactor: Any, environment: Mapping[str, st
     _prepare(spool, config, path)
 
     root = Root(reactor, config.listen.endpoint, path)
-    children: list[IService] = [writing, finishing, spool, *daemon.pools]
-    children += _services(watchers)
+    children: list[IService] = [*pools, *disk_pools, delivering, spool, *daemon.pools, *_services(watchers)]
+    children += [deliveries, retention, watch]
     if config.admin.endpoint:
         site = admin_site(reactor, lambda: readiness.ready)
         children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
@@ -137,6 +148,39 @@ def build(config: Config, path: Path, reactor: Any, environment: Mapping[str, st
     for child in children:
         child.setServiceParent(root)
     return root
+
+
+def _spool(config: Config, reactor: Any, counters: Counters) -> tuple[list[IService], Spool]:
+    """The spool, and before it the pools that it needs."""
+    writing = Workers(reactor, "spool-writer", threads=1, waiting=8)
+    finishing = Workers(reactor, "spool-finisher", threads=2, waiting=config.listen.max_sessions + 64)
+    syncing = Workers(reactor, "spool-syncer", threads=1, waiting=8)
+    intervals = Intervals(config.spool.flush_interval, config.spool.sync_interval)
+    spool = Spool(reactor, config.spool.directory, Pools(writing, finishing, syncing), intervals, counters.count)
+    return [writing, finishing, syncing], spool
+
+
+def _deliveries(
+    config: Config, outlets: Sequence[Outlet], reactor: Any, counters: Counters
+) -> tuple[Workers, Deliveries]:
+    """What brings recordings to the plugins that take them, and the pool for its own work on disk."""
+    workers = Workers(reactor, "delivery", threads=2, waiting=disk_work(outlets))
+    return workers, deliveries_of(config, outlets, reactor, workers, counters, random.random)
+
+
+def _disk(
+    config: Config, spool: Spool, outlets: Sequence[Outlet], reactor: Any, counters: Counters, readiness: Readiness
+) -> tuple[list[IService], Retention, DiskWatch]:
+    """What looks after the room there is, and the pools that it needs."""
+    looking = Workers(reactor, "disk-looker", threads=1, waiting=1)
+    sweeping = Workers(reactor, "spool-sweeper", threads=1, waiting=1)
+    carriers = frozenset(outlet.name for outlet in outlets if outlet.is_carrier)
+    terms = Terms(carriers, config.spool.keep_local, config.spool.max_spool * MIB)
+    retention = Retention(reactor, sweeping, counters.count, spool.layout, terms)
+    complaints = {"writer": lambda: spool.fault, "size": lambda: retention.obstacle}
+    disk, min_free = SpoolDisk(spool.layout), config.spool.min_free * MIB
+    watch = DiskWatch(reactor, looking, counters.count, disk, min_free, complaints, readiness.hinder)
+    return [looking, sweeping], retention, watch
 
 
 def _routes(config: Config, watchers: Mapping[str, Watcher]) -> dict[str, tuple[Watcher, ...]]:

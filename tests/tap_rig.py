@@ -3,8 +3,12 @@
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
+from msgspec import Struct
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
@@ -15,7 +19,15 @@ from zope.interface import implementer, provider
 
 from audiohookd import tap
 from audiohookd.config import load
-from audiohookd.interfaces import IDaemon, IPlugin, IPluginFactory, ISession
+from audiohookd.interfaces import (
+    ICarrier,
+    IDaemon,
+    INotifier,
+    IPlugin,
+    IPluginFactory,
+    IRecording,
+    ISession,
+)
 from audiohookd.observer import SessionObserver
 from audiohookd.runtime.services import OrderedServices
 from audiohookd_plugins.recorder import RecorderConfig
@@ -27,8 +39,9 @@ PLAIN = """
     [spool]
     directory = "spool"
 """
-CORE_BELOW = ["spool-writer", "spool-finisher", "spool"]
-CORE_ABOVE = ["admin", "listener", "sessions", "readiness", "signals"]
+CORE_BELOW = ["spool-writer", "spool-finisher", "spool-syncer", "disk-looker", "spool-sweeper"]
+CORE_BELOW += ["delivery", "spool"]
+CORE_ABOVE = ["deliveries", "retention", "disk-watch", "admin", "listener", "sessions", "readiness", "signals"]
 
 
 @implementer(IListeningPort)
@@ -52,13 +65,14 @@ class Port:
 
 
 class Reactor(MemoryReactorClock):
-    """Keeps a diary of its ports, and has some that are taken."""
+    """Keeps a diary of its ports, and has some that are taken. Real threads may call it."""
 
     def __init__(self, *taken: int) -> None:
         super().__init__()
         self.taken = taken
         self.diary: list[str] = []
         self.ports: list[Port] = []
+        self._from_threads: SimpleQueue[Callable[[], object]] = SimpleQueue()
 
     def listenTCP(self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = "") -> Port:
         if port in self.taken:
@@ -66,6 +80,14 @@ class Reactor(MemoryReactorClock):
         self.ports.append(Port(self, port, factory, interface))
         self.diary.append(f"listen {port}")
         return self.ports[-1]
+
+    def callFromThread(self, call: Callable[..., object], *arguments: Any, **options: Any) -> None:
+        self._from_threads.put(partial(call, *arguments, **options))
+
+    def run_until(self, condition: Callable[[], object]) -> None:
+        """Does what threads ask for."""
+        while not condition():
+            self._from_threads.get(timeout=30)()
 
     @property
     def listening(self) -> list[tuple[str, int]]:
@@ -103,6 +125,33 @@ class Stillborn(Uploader):
         raise OSError(errno.EACCES, "Permission denied", "/var/lib/uploads")
 
 
+class StoreConfig(Struct, frozen=True):
+    concurrency: int = 2
+
+
+@provider(IPluginFactory)
+@implementer(IPlugin, ICarrier, INotifier)
+class Store:
+    """Carries recordings away, and tells of them; keeps a diary of both."""
+
+    config_type = StoreConfig
+
+    def __init__(self, config: StoreConfig, daemon: IDaemon) -> None:
+        self.concurrency = config.concurrency
+        self.diary: list[str] = daemon.reactor.diary
+
+    def observe(self, session: ISession) -> None:
+        return None
+
+    def carry(self, recording: IRecording) -> dict[str, int]:
+        self.diary.append(f"carry {recording.id}")
+        return {"bytes": recording.audio.stat().st_size}
+
+    def notify(self, recording: IRecording) -> None:
+        self.diary.append(f"notify {recording.id}: {recording.receipts()['store']['bytes']} bytes")
+
+
+STORE = f'\n[plugins.store]\nuse = "{__name__}:Store"\n'
 UPLOADER = f'\n[plugins.uploader]\nuse = "{__name__}:Uploader"\n'
 
 

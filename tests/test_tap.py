@@ -40,7 +40,7 @@ class TestTheTree:
         reactor = Reactor()
         root = build(write(PLAIN + "[admin]\nendpoint = ''"), reactor)
         root.startService()
-        assert names(root) == [*CORE_BELOW, "listener", "sessions", "readiness", "signals"]
+        assert names(root) == [*CORE_BELOW, *(name for name in CORE_ABOVE if name != "admin")]
         assert reactor.listening == [("127.0.0.1", 3000)]
 
     def test_makes_the_spool_before_it_starts(self, write: Callable[..., Path], tmp_path: Path) -> None:
@@ -120,6 +120,7 @@ class TestStop:
 
     def test_is_from_above(self, root: OrderedServices, reactor: Reactor) -> None:
         done = self.stopping(root)
+        reactor.run_until(lambda: done)
         assert done == [None]
         assert reactor.diary == ["close 3000", "close 3001", "stop uploader"]
         assert not any(child.running for child in root)
@@ -132,6 +133,7 @@ class TestStop:
         assert done == reactor.diary == call.asked == []
         assert root.getServiceNamed("sessions").admit(Call()) == "server is shutting down"
         call.finished.callback(None)
+        reactor.run_until(lambda: done)
         assert done == [None]
         assert reactor.diary == ["close 3000", "close 3001", "stop uploader"]
 
@@ -149,8 +151,20 @@ class TestStop:
         assert done == []
         reactor.pump([12, 12])
         assert call.asked == ["shut down", "abort"]
+        reactor.run_until(lambda: done)
         assert done == [None]
 
     def test_the_registry_is_granted_the_time_it_needs(self, root: OrderedServices) -> None:
         """Clients have `disconnect_timeout` seconds to say goodbye, and are not aborted before."""
         assert root.getServiceNamed("sessions").stop_limit > 100 + 10 + 10
+
+
+class TestRoom:
+    """For recordings."""
+
+    def test_where_there_is_too_little_new_calls_are_refused(self, write: Callable[..., Path]) -> None:
+        reactor = Reactor()
+        root = build(write(PLAIN + "min_free = 1_000_000_000_000"), reactor)
+        root.startService()
+        assert root.getServiceNamed("sessions").admit(object()) == "no room for recordings"
+        assert not root.getServiceNamed("readiness").ready

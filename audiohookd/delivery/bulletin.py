@@ -1,0 +1,107 @@
+"""What is said of one outlet: in the log, in the counters, and to whoever asks."""
+
+import traceback
+from pathlib import Path
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from audiohookd.delivery.outlet import Outlet
+from audiohookd.delivery.queue import Key
+from audiohookd.observe.counters import Counters
+
+#: Seconds between two lines about recordings that failed.
+QUIET = 60.0
+#: Characters of what a plugin said.
+TEXT_LIMIT = 300
+
+
+class Bulletin:
+    """Says what happens at ``outlet``, and no more often than somebody wants to read it. Times in seconds."""
+
+    _log = Logger()
+
+    def __init__(self, outlet: Outlet, counters: Counters) -> None:
+        #: The last thing that went wrong, None as long as nothing has.
+        self.last_error: str | None = None
+        self._outlet = outlet
+        self._counters = counters
+        self._said_at: float | None = None
+        self._unsaid = 0
+
+    def delivered(self) -> None:
+        """A recording was."""
+        self._counters.count("stored" if self._outlet.is_carrier else "told", self._outlet.name)
+
+    def failed(self, key: Key, reason: str, now: float) -> None:
+        """A recording failed; it is tried again."""
+        self.last_error = reason
+        self._counters.count("delivery_failures", self._outlet.name)
+        if self._said_at is not None and now < self._said_at + QUIET:
+            self._unsaid += 1
+            return
+        self._log.warn(
+            "{outlet}: recording {id} of {day} failed, and is tried again: {reason}{others}",
+            outlet=self._outlet.name,
+            id=key.id,
+            day=key.day,
+            reason=reason,
+            others=f" ({self._unsaid} more failed since the last such line)" if self._unsaid else "",
+        )
+        self._said_at = now
+        self._unsaid = 0
+
+    def unavailable(self, reason: str, seconds: float) -> None:
+        """Nothing can be delivered; it is tried again in so many ``seconds``."""
+        self.last_error = reason
+        self._counters.count("outages", self._outlet.name)
+        self._log.warn(
+            "{outlet}: unavailable, everything waits, tried again in {seconds} s: {reason}",
+            outlet=self._outlet.name,
+            seconds=round(seconds, 1),
+            reason=reason,
+        )
+
+    def still_unavailable(self, reason: str) -> None:
+        """A trial failed."""
+        self.last_error = reason
+
+    def available(self, seconds: float) -> None:
+        """It can be delivered again, after so many ``seconds``."""
+        duration = round(seconds, 1)
+        self._log.info("{outlet}: available again after {seconds} s", outlet=self._outlet.name, seconds=duration)
+
+    def buried(self, key: Key, reason: str) -> None:
+        """A recording became a dead letter."""
+        self.last_error = reason
+        self._counters.count("dead_letters", self._outlet.name)
+        self._log.error(
+            "{outlet}: recording {id} of {day} can never be delivered, and was put into dead/: {reason}",
+            outlet=self._outlet.name,
+            id=key.id,
+            day=key.day,
+            reason=reason,
+        )
+
+    def disk_refused(self, fault: BaseException) -> None:
+        """What waits could not be looked for, or what is done not be put away; it will be tried again."""
+        reason = self.last_error = describe(fault)
+        self._log.error("{outlet}: the spool cannot be used: {reason}", outlet=self._outlet.name, reason=reason)
+
+    def went_wrong(self, key: Key, failure: Failure) -> None:
+        """Our own mistake."""
+        self._log.failure("{outlet}: recording {id}", failure, outlet=self._outlet.name, id=key.id)
+
+
+def describe(fault: BaseException) -> str:
+    """One line: what it is, and where in whose file."""
+    last = traceback.extract_tb(fault.__traceback__)[-1:]
+    place = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in last)
+    text = one_line(str(fault))
+    return f"{type(fault).__name__}: {text}{place}" if text else f"{type(fault).__name__}{place}"
+
+
+def one_line(text: str) -> str:
+    """``text`` without line breaks, and not too long."""
+    line = " ".join(text.split())
+    return line if len(line) <= TEXT_LIMIT else f"{line[:TEXT_LIMIT]}..."

@@ -1,0 +1,270 @@
+"""One outlet at work: what is due is taken from disk, delivered, and tried again until it is done.
+
+In the reactor thread. At most as many recordings as the outlet wants are in flight, and not many more are known; the
+others are on disk, and are looked for when those that wait run low.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from audiohookd.delivery.backoff import Backoff
+from audiohookd.delivery.breaker import Breaker, Trial
+from audiohookd.delivery.bulletin import Bulletin, describe, one_line
+from audiohookd.delivery.ledger import Found, Ledger
+from audiohookd.delivery.outlet import Outlet
+from audiohookd.delivery.queue import Key, Queue
+from audiohookd.interfaces import IWorkers, Unavailable, Undeliverable
+from audiohookd.observe.counters import Counters
+from audiohookd.runtime.workers import PoolFull
+
+#: So many different recordings that fail one after the other are not at fault themselves, most likely.
+ROW = 5
+#: Seconds to wait when a pool of threads takes no more.
+PAUSE = 1.0
+
+
+class Means(Struct, frozen=True):
+    """What all couriers work with.
+
+    :param workers: for the disk; takes what all of them may ask at once.
+    :param limit: how many recordings each may know that wait, and how many that rest.
+    """
+
+    reactor: Any
+    workers: IWorkers
+    ledger: Ledger
+    counters: Counters
+    backoff: Backoff
+    limit: int = 1000
+
+
+class Status(Struct, frozen=True):
+    """How an outlet is. ``open_since`` in seconds of the reactor; None while it can be reached."""
+
+    waiting: int
+    in_flight: int
+    resting: int
+    open_since: float | None
+    last_error: str | None
+
+
+class Courier:
+    """Delivers to ``outlet`` from :meth:`start` to :meth:`stop`.
+
+    :param stored: called with each recording that all carriers have stored.
+    """
+
+    def __init__(self, outlet: Outlet, means: Means, stored: Callable[[Key], None]) -> None:
+        self.outlet = outlet
+        self._means = means
+        self._stored = stored
+        self._queue = Queue(means.limit, means.limit)
+        self._breaker = Breaker(means.backoff)
+        self._bulletin = Bulletin(outlet, means.counters)
+        self._row: set[Key] = set()  # that failed since the last success
+        self._cursor: Key | None = None  # where the search goes on, when it did not get to the end
+        self._is_search_due = False
+        self._is_searching = False
+        self._is_running = False
+        self._under_way: set[Deferred[None]] = set()
+        self._timer: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Looks for what is there, and begins. Until then what is added is only found on disk."""
+        self._is_running = True
+        self.wake()
+
+    def stop(self) -> "Deferred[Any]":
+        """Begins nothing new. Fires when nothing is in flight; cancelling it cuts off what is."""
+        self._is_running = False
+        self._set_timer()
+        return DeferredList(list(self._under_way))
+
+    def add(self, key: Key) -> None:
+        """A recording has become due. Where there is no room it is found on disk later."""
+        if not self._is_running:
+            return
+        # While more is on disk, those that come do not take all the room: it would starve what is there.
+        is_crowded = self._has_more and not self._queue.is_low
+        if is_crowded or not self._queue.add(key):
+            self._is_search_due = True
+        self._work()
+
+    def search(self) -> None:
+        """There may be something on disk that is not known."""
+        self._is_search_due = True
+        self._work()
+
+    def wake(self) -> None:
+        """Whatever was the matter, it may have been mended: everything is tried now."""
+        self._breaker.close()
+        self._row.clear()
+        self._queue.forget_resting()
+        self.search()
+
+    def status(self) -> Status:
+        """How it is."""
+        queue = self._queue
+        opened_at = self._breaker.opened_at
+        return Status(queue.waiting, queue.in_flight, queue.resting, opened_at, self._bulletin.last_error)
+
+    # ---- what is next ----------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """Begins what can be begun."""
+        while self._is_free() and self._breaker.admits(self._now()):
+            key = self._queue.take(self._now(), newest=self._breaker.is_open)
+            if key is None:
+                break
+            self._begin(key)
+        self._search()
+        self._set_timer()
+
+    def _is_free(self) -> bool:
+        return self._is_running and self._queue.in_flight < self.outlet.concurrency
+
+    def _set_timer(self) -> None:
+        """For what can be begun later, by the passing of time alone."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        due = self._queue.next_due() if not self._queue.waiting else 0.0
+        if due is not None and self._is_free() and not self._breaker.is_on_trial:
+            seconds = max(0.0, max(due, self._breaker.until) - self._now())
+            self._timer = self._means.reactor.callLater(seconds, self._work)
+
+    @property
+    def _has_more(self) -> bool:
+        return self._is_search_due or self._cursor is not None
+
+    def _search(self) -> None:
+        if not self._is_running or self._is_searching or not self._has_more or not self._queue.is_low:
+            return
+        if self._cursor is None:
+            self._is_search_due = False
+        self._is_searching = True
+        ledger, queue = self._means.ledger, self._queue
+        search = partial(ledger.search, self.outlet, self._cursor, queue.known(), queue.room)
+        self._means.workers.do(search).addCallbacks(self._found, self._not_found)
+
+    def _found(self, found: Found) -> None:
+        self._is_searching = False
+        if found.fault is not None:
+            self._bulletin.disk_refused(found.fault)
+        for key in found.keys:
+            if not self._queue.add(key):  # others came meanwhile; this one is found again
+                self._is_search_due = True
+                break
+            self._cursor = key
+        else:
+            self._cursor = found.cursor
+        self._work()
+
+    def _not_found(self, failure: Failure) -> None:
+        """The next search begins anew, when somebody asks for it."""
+        self._is_searching = False
+        self._cursor = None
+        if failure.value is not None:
+            self._bulletin.disk_refused(failure.value)
+
+    # ---- one recording ---------------------------------------------------------------------------
+
+    def _begin(self, key: Key) -> None:
+        trial = self._breaker.begin()
+        delivery = Deferred.fromCoroutine(self._deliver(key, trial))
+        self._under_way.add(delivery)
+        delivery.addErrback(self._went_wrong, key, trial)
+        delivery.addCallback(self._ended, delivery)
+
+    def _ended(self, _: None, delivery: "Deferred[None]") -> None:
+        self._under_way.discard(delivery)
+        self._work()
+
+    def _went_wrong(self, failure: Failure, key: Key, trial: Trial | None) -> None:
+        self._bulletin.went_wrong(key, failure)
+        self._queue.forget(key)
+        self._breaker.release(trial)
+        self._breaker.pause(self._now() + PAUSE)
+
+    async def _deliver(self, key: Key, trial: Trial | None) -> None:
+        try:
+            is_delivered = await self._attempt(key)
+        except Exception as fault:
+            self._failed(key, trial, fault)
+        else:
+            self._queue.forget(key)
+            if is_delivered:
+                self._succeeded()
+            self._breaker.release(trial)
+
+    async def _attempt(self, key: Key) -> bool:
+        """False when there was nothing to deliver, or it can never be."""
+        recording = await self._do(self._means.ledger.due, key, self.outlet)
+        if recording is None:
+            return False
+        try:
+            result = await maybeDeferred(self.outlet.deliver, recording)
+        except Undeliverable as fault:
+            await self._bury(key, one_line(str(fault)))
+            return False
+        receipt = result if self.outlet.is_carrier else {}
+        is_stored = await self._do(self._means.ledger.keep, key, self.outlet, receipt, self._now())
+        if is_stored and self.outlet.is_carrier:
+            self._stored(key)
+        return True
+
+    async def _bury(self, key: Key, reason: str) -> None:
+        if await self._do(self._means.ledger.bury, key, self.outlet, reason, self._now()):
+            self._bulletin.buried(key, reason)
+
+    def _do(self, work: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
+        done: Deferred[Any] = self._means.workers.do(partial(work, *arguments))
+        return done
+
+    # ---- what came of it -------------------------------------------------------------------------
+
+    def _succeeded(self) -> None:
+        self._bulletin.delivered()
+        self._row.clear()
+        if self._breaker.opened_at is not None:
+            self._bulletin.available(self._now() - self._breaker.opened_at)
+            self._breaker.close()
+
+    def _failed(self, key: Key, trial: Trial | None, fault: Exception) -> None:
+        if not self._is_running:  # cut off, perhaps; done again next time
+            self._queue.forget(key)
+        elif isinstance(fault, PoolFull):
+            self._queue.put_back(key)
+            self._breaker.release(trial)
+            self._breaker.pause(self._now() + PAUSE)
+        elif isinstance(fault, Unavailable):
+            self._unavailable(trial, one_line(str(fault)), fault.retry_after)
+            self._queue.put_back(key)
+        else:
+            self._rest(key, trial, describe(fault))
+
+    def _rest(self, key: Key, trial: Trial | None, reason: str) -> None:
+        delay = self._means.backoff.delay(self._queue.failures(key))
+        self._queue.rest(key, self._now() + delay)
+        self._bulletin.failed(key, reason, self._now())
+        if len(self._row) < ROW:
+            self._row.add(key)
+        if self._breaker.is_current(trial) or len(self._row) >= ROW:
+            self._unavailable(trial, f"{len(self._row)} recordings in a row failed, the last with {reason}")
+
+    def _unavailable(self, trial: Trial | None, reason: str, retry_after: float | None = None) -> None:
+        was_open = self._breaker.is_open
+        self._breaker.fail(trial, self._now(), retry_after)
+        if was_open:
+            self._bulletin.still_unavailable(reason)
+        else:
+            self._bulletin.unavailable(reason, self._breaker.until - self._now())
+
+    def _now(self) -> float:
+        return float(self._means.reactor.seconds())

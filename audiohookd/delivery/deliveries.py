@@ -1,0 +1,127 @@
+"""The service that brings ready recordings to every carrier, and then tells every notifier."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from audiohookd.config import Config
+from audiohookd.delivery.backoff import Backoff
+from audiohookd.delivery.courier import Courier, Means, Status
+from audiohookd.delivery.ledger import Ledger
+from audiohookd.delivery.outlet import Outlet
+from audiohookd.delivery.queue import Key
+from audiohookd.delivery.wake import WakeFile
+from audiohookd.interfaces import IWorkers
+from audiohookd.observe.counters import Counters
+from audiohookd.spool.layout import Layout
+
+#: Seconds between two looks at the file ``wake``.
+WAKE_EVERY = 5.0
+#: Seconds between two searches that nobody asked for: files may be put into the spool by hand.
+SEARCH_EVERY = 60.0
+#: Seconds that what is in flight gets when the daemon stops. What is cut off is done again after the next start.
+STOP_LIMIT = 20.0
+
+
+class Deliveries(Service):
+    """Delivers what is ready, from its start to its stop; does nothing at all where there is no outlet."""
+
+    name = "deliveries"
+    _log = Logger()
+
+    def __init__(self, means: Means, outlets: Sequence[Outlet], wake: WakeFile) -> None:
+        self._means = means
+        self._wake = wake
+        self._couriers = [Courier(outlet, means, self._tell) for outlet in outlets]
+        self._notifying = [courier for courier in self._couriers if not courier.outlet.is_carrier]
+        carrying = [courier for courier in self._couriers if courier.outlet.is_carrier]
+        self._first = carrying or self._notifying
+        self._rounds = [LoopingCall(self._look_at_wake), LoopingCall(self._search)]
+        for each in self._rounds:
+            each.clock = means.reactor
+
+    def startService(self) -> None:
+        """Returns at once; what lies in the spool is looked for afterwards, in a worker thread."""
+        super().startService()
+        if self._couriers:
+            self._means.workers.do(self._prepare).addErrback(self._refused).addCallback(self._begin)
+
+    def stopService(self) -> "Deferred[Any]":
+        """Begins nothing new. Fires when nothing is in flight, after :data:`STOP_LIMIT` seconds at the latest."""
+        super().stopService()
+        for each in self._rounds:
+            if each.running:
+                each.stop()
+        stopped = DeferredList([courier.stop() for courier in self._couriers])
+        return stopped.addTimeout(STOP_LIMIT, self._means.reactor)
+
+    def announce(self, path: Path) -> None:
+        """A recording became ready; ``path`` is that of its audio, or of its sidecar. In the reactor thread."""
+        for courier in self._first:
+            courier.add(Key(path.parent.name, path.stem))
+
+    def status(self) -> dict[str, Status]:
+        """How each outlet is: ``stored.NAME`` for carriers, ``told.NAME`` for notifiers."""
+        return {courier.outlet.mark.removesuffix(".json"): courier.status() for courier in self._couriers}
+
+    def _prepare(self) -> None:
+        """In a worker thread. Whoever touches ``wake`` later wants more than the search that follows."""
+        self._wake.was_touched()
+        self._means.ledger.tidy()
+
+    def _begin(self, _: None) -> None:
+        if not self.running:
+            return
+        for courier in self._couriers:
+            courier.start()
+        for each, seconds in zip(self._rounds, (WAKE_EVERY, SEARCH_EVERY), strict=True):
+            each.start(seconds, now=False)
+
+    def _tell(self, key: Key) -> None:
+        for courier in self._notifying:
+            courier.add(key)
+
+    def _search(self) -> None:
+        for courier in self._couriers:
+            courier.search()
+
+    def _look_at_wake(self) -> "Deferred[None]":
+        looked: Deferred[bool] = self._means.workers.do(self._wake.was_touched)
+        return looked.addCallbacks(self._woken, self._refused)
+
+    def _woken(self, was_touched: bool) -> None:
+        for courier in self._couriers if was_touched else ():
+            courier.wake()
+
+    def _refused(self, failure: Failure) -> None:
+        self._log.error("the spool cannot be used: {fault}", fault=failure.getErrorMessage())
+
+
+def deliveries_of(
+    config: Config,
+    outlets: Sequence[Outlet],
+    reactor: Any,
+    workers: IWorkers,
+    counters: Counters,
+    random: Callable[[], float],
+) -> Deliveries:
+    """As ``config`` wants it.
+
+    :param workers: takes at least :func:`disk_work` at once.
+    :param random: evenly from 0 up to, but not including, 1.
+    """
+    spool = Layout(config.spool.directory)
+    ledger = Ledger(spool, outlets, keep_local=config.spool.keep_local > 0)
+    backoff = Backoff(config.delivery.retry_first, config.delivery.retry_limit, random)
+    return Deliveries(Means(reactor, workers, ledger, counters, backoff), outlets, WakeFile(spool.wake))
+
+
+def disk_work(outlets: Sequence[Outlet]) -> int:
+    """How many pieces of work the disk may be asked for at once."""
+    return sum(outlet.concurrency + 1 for outlet in outlets) + 2

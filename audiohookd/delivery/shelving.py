@@ -1,0 +1,114 @@
+"""Files of ready recordings on their way out. For worker threads: all of it blocks, and raises OSError.
+
+A recording is where its sidecar is. Each of these may end at any instruction, by a failure or by ``kill -9``, and
+from what is on disk then the work can be finished:
+
+- Removing takes the audio, then the sidecar, then receipts and marks. Without the sidecar, what is left of them is
+  rubbish. Before that they tell that everything is done, so that it is removed again.
+- Moving takes the sidecar, then the audio, then receipts and marks. With the sidecar the recording has moved; what
+  is left behind follows it (:func:`tidy`). Receipts come last: what has none is never removed to make room.
+- An audio file without a sidecar is never touched, unless that has moved: recordings come into ``ready`` audio first.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from audiohookd.spool import layout, shelf
+from audiohookd.spool.files import DIRECTORY_MODE, FILE_MODE
+from audiohookd.spool.layout import Layout
+from audiohookd.spool.shelf import Recording
+
+#: The suffix of a file that is being written.
+UNFINISHED = "new"
+
+
+class Disk:
+    """What changes anything on disk, one step each; in one place, so that tests can fail at each step."""
+
+    def create(self, path: Path, content: bytes) -> None:
+        """Writes a file, on disk when this returns; over one that was left unfinished."""
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+        with open(file, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(file)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Over what is there."""
+        old.rename(new)
+
+    def unlink(self, path: Path) -> None:
+        """Also when it is not there."""
+        path.unlink(missing_ok=True)
+
+    def mkdir(self, path: Path) -> None:
+        """Makes ``path``, whose parent is there."""
+        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+    def sync(self, directory: Path) -> None:
+        """What changed in ``directory`` is on disk when this returns."""
+        file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+def write(disk: Disk, recording: Recording, suffix: str, content: bytes) -> None:
+    """One more file of ``recording``: all of it or nothing, and on disk when this returns."""
+    unfinished = recording.path(UNFINISHED)
+    disk.create(unfinished, content)
+    disk.rename(unfinished, recording.path(suffix))
+    disk.sync(recording.directory)
+
+
+def remove(disk: Disk, recording: Recording) -> None:
+    """All files that it has."""
+    for suffix in _ordered(recording.suffixes, layout.AUDIO, layout.SIDECAR):
+        disk.unlink(recording.path(suffix))
+
+
+def move(disk: Disk, recording: Recording, directory: Path) -> None:
+    """All files that it has into ``directory``, which is one of a day."""
+    for suffix in _ordered(recording.suffixes - {UNFINISHED}, layout.SIDECAR, layout.AUDIO):
+        disk.rename(recording.path(suffix), directory / recording.path(suffix).name)
+        if suffix == layout.SIDECAR:
+            disk.sync(directory)
+            disk.sync(recording.directory)
+    if UNFINISHED in recording.suffixes:
+        disk.unlink(recording.path(UNFINISHED))
+
+
+def make_directory(disk: Disk, directory: Path) -> Path:
+    """The directory of a day, made with its shelf where they are missing."""
+    for place in (directory.parent, directory):
+        if not place.is_dir():
+            disk.mkdir(place)
+            disk.sync(place.parent)
+    return directory
+
+
+def tidy(disk: Disk, spool: Layout) -> None:
+    """Finishes what was being moved, or removed, when the last daemon ended. While nothing else moves anything."""
+    for recording in shelf.recordings(spool.ready):
+        if layout.SIDECAR not in recording.suffixes:
+            _finish(disk, spool, recording)
+
+
+def _finish(disk: Disk, spool: Layout, rest: Recording) -> None:
+    for home in (spool.done / rest.day, spool.dead / rest.day):
+        if (home / rest.sidecar.name).exists():
+            move(disk, rest, home)
+            return
+    if layout.AUDIO not in rest.suffixes:
+        for suffix in filter(_is_mark, rest.suffixes):
+            disk.unlink(rest.path(suffix))
+
+
+def _ordered(suffixes: Iterable[str], *first: str) -> list[str]:
+    return sorted(suffixes, key=lambda suffix: (first.index(suffix) if suffix in first else len(first), suffix))
+
+
+def _is_mark(suffix: str) -> bool:
+    return suffix == UNFINISHED or suffix.startswith(("stored.", "told."))

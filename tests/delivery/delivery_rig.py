@@ -1,0 +1,199 @@
+"""Deliveries over a real directory, with a clock that stands, threads that do not exist, and plugins that obey."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from zope.interface import implementer
+
+from audiohookd.delivery.backoff import Backoff
+from audiohookd.delivery.courier import Means, Status
+from audiohookd.delivery.deliveries import Deliveries
+from audiohookd.delivery.ledger import Ledger
+from audiohookd.delivery.outlet import outlets_of
+from audiohookd.delivery.shelving import Disk
+from audiohookd.delivery.wake import WakeFile
+from audiohookd.interfaces import ICarrier, INotifier, IPlugin, IRecording
+from audiohookd.observe.counters import Counters
+from audiohookd.spool.layout import Layout
+from audiohookd.testing import MemoryWorkers, clock_at_start
+
+DAY = "2026-01-01"
+YESTERDAY = "2025-12-31"
+FIRST, LIMIT = 1.0, 300.0
+AUDIO = b"RIFF and so on"
+
+
+def recording_id(number: int) -> str:
+    return f"{number:08x}-0000-4000-8000-000000000000"
+
+
+def make_ready(spool: Path, number: int, day: str = DAY, with_audio: bool = True) -> str:
+    """As the recorder leaves it: the id."""
+    id_ = recording_id(number)
+    directory = spool / "ready" / day
+    directory.mkdir(parents=True, exist_ok=True)
+    audio = {"file": f"{id_}.wav", "bytes": len(AUDIO)} if with_audio else None
+    if with_audio:
+        (directory / f"{id_}.wav").write_bytes(AUDIO)
+    (directory / f"{id_}.json").write_text(json.dumps({"header": {}, "body": [], "recording": {"audio": audio}}))
+    return id_
+
+
+@implementer(IPlugin)
+class Recipient:
+    """Takes recordings, and does with each what ``act`` returns, or raises."""
+
+    def __init__(self, concurrency: int = 1, act: Callable[[IRecording], Any] | None = None) -> None:
+        self.concurrency = concurrency
+        self.act = act or (lambda recording: {})
+        #: The ids, each time that one came.
+        self.asked: list[str] = []
+        #: What it holds for good, whatever happens to the daemon: the files by id.
+        self.store: dict[str, dict[str, bytes]] = {}
+        #: What waits for the test, by id, while ``act`` is :meth:`hold`.
+        self.held: dict[str, Deferred[Any]] = {}
+
+    def observe(self, session: object) -> None:
+        return None
+
+    def take(self, recording: IRecording) -> Any:
+        self.asked.append(recording.id)
+        return self.act(recording)
+
+    def hold(self, recording: IRecording) -> "Deferred[Any]":
+        self.held[recording.id] = Deferred()
+        return self.held[recording.id]
+
+    def release(self, id_: str, result: Any = None) -> None:
+        held = self.held.pop(id_)
+        held.errback(result) if isinstance(result, Exception) else held.callback(result or {})
+
+
+@implementer(ICarrier)
+class Carrier(Recipient):
+    """Where ``act`` says nothing else it reads the files, as a store would."""
+
+    def __init__(self, concurrency: int = 1, act: Callable[[IRecording], Any] | None = None) -> None:
+        super().__init__(concurrency, act or self.upload)
+
+    def carry(self, recording: IRecording) -> Any:
+        return self.take(recording)
+
+    def upload(self, recording: IRecording) -> Mapping[str, Any]:
+        files = {"json": recording.sidecar.read_bytes()}
+        if recording.read()["audio"] is not None:
+            files["wav"] = recording.audio.read_bytes()
+        assert self.store.setdefault(recording.id, files) == files
+        return {"bucket": "calls", "key": recording.id}
+
+
+@implementer(INotifier)
+class Notifier(Recipient):
+    def notify(self, recording: IRecording) -> Any:
+        return self.take(recording)
+
+
+@implementer(INotifier)
+class Both(Carrier):
+    """One plugin that carries and tells."""
+
+    def notify(self, recording: IRecording) -> Any:
+        self.asked.append(recording.id)
+
+
+class Rig:
+    """A daemon's deliveries. To crash it, throw it away."""
+
+    def __init__(
+        self,
+        directory: Path,
+        keep_local: bool = False,
+        disk: Disk | None = None,
+        random: Callable[[], float] = lambda: 0.5,
+        workers: MemoryWorkers | None = None,
+        limit: int = 1000,
+        **plugins: Any,
+    ) -> None:
+        self.layout = Layout(directory)
+        self.layout.ready.mkdir(parents=True, exist_ok=True)
+        self.clock = clock_at_start()
+        self.counters = Counters()
+        self.workers = MemoryWorkers() if workers is None else workers
+        outlets = outlets_of(plugins)
+        self.ledger = Ledger(self.layout, outlets, keep_local, disk)
+        backoff = Backoff(FIRST, LIMIT, random)
+        means = Means(self.clock, self.workers, self.ledger, self.counters, backoff, limit)
+        self.deliveries = Deliveries(means, outlets, WakeFile(self.layout.wake))
+
+    def start(self) -> "Rig":
+        self.deliveries.startService()
+        self.workers.run()
+        return self
+
+    def pass_time(self, seconds: float, step: float = 1.0) -> None:
+        """With all that it leads to."""
+        for _ in range(round(seconds / step)):
+            self.clock.advance(step)
+            self.workers.run()
+
+    def announce(self, *numbers: int) -> list[str]:
+        """Recordings become ready."""
+        ids = [make_ready(self.layout.directory, number) for number in numbers]
+        for id_ in ids:
+            self.deliveries.announce(self.layout.ready / DAY / f"{id_}.wav")
+        self.workers.run()
+        return ids
+
+    def status(self, outlet: str = "stored.s3") -> Status:
+        return self.deliveries.status()[outlet]
+
+    def counted(self, name: str, outlet: str = "s3") -> int:
+        return self.counters.value(name, outlet)
+
+    def files(self, shelf: str = "ready") -> set[str]:
+        """``DAY/ID.suffix``, the id by its number."""
+        return files(self.layout.directory, shelf)
+
+
+def files(spool: Path, shelf: str) -> set[str]:
+    found = (path.relative_to(spool / shelf) for path in (spool / shelf).rglob("*") if path.is_file())
+    return {short(str(path)) for path in found}
+
+
+def short(path: str) -> str:
+    """``2026-01-01/1.wav`` of what has the id of number 1."""
+    day, _, name = path.rpartition("/")
+    id_, _, suffix = name.partition(".")
+    return f"{day}/{int(id_.partition('-')[0], 16)}.{suffix}"
+
+
+class NoSync(Disk):
+    """For tests of many recordings."""
+
+    def create(self, path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+
+    def sync(self, directory: Path) -> None:
+        assert os.path.isdir(directory)
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """The lines of the log."""
+    lines: list[str] = []
+
+    def keep(event: LogEvent) -> None:
+        level = event.get("log_level")
+        lines.append(f"{level.name if level else 'none'}: {formatEvent(event)}")
+
+    globalLogPublisher.addObserver(keep)
+    try:
+        yield lines
+    finally:
+        globalLogPublisher.removeObserver(keep)

@@ -1,0 +1,163 @@
+"""What an outlet keeps in memory."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+
+from audiohookd.delivery.queue import Key, Queue
+
+
+def key(number: int) -> Key:
+    return Key("2026-01-01", f"{number:03}")
+
+
+def filled(*numbers: int) -> Queue:
+    queue = Queue(limit=8, resting_limit=4)
+    assert all(queue.add(key(number)) for number in numbers)
+    return queue
+
+
+class TestWaiting:
+    def test_first_come_first_served(self) -> None:
+        queue = filled(3, 1, 2)
+        assert [queue.take(0.0) for _ in range(4)] == [key(3), key(1), key(2), None]
+
+    def test_the_newest_on_demand(self) -> None:
+        assert filled(1, 2, 3).take(0.0, newest=True) == key(3)
+
+    def test_none_twice_whatever_it_is_doing(self) -> None:
+        queue = filled(1, 2, 3)
+        queue.take(0.0)
+        queue.take(0.0)
+        queue.rest(key(2), due=9.0)
+        assert all(queue.add(key(number)) for number in (1, 2, 3))
+        assert (queue.waiting, queue.in_flight, queue.resting) == (1, 1, 1)
+
+    def test_no_more_than_there_is_room_for(self) -> None:
+        queue = filled(*range(8))
+        assert not queue.add(key(8))
+        queue.take(0.0)
+        assert not queue.add(key(8)), "what is in flight may come back"
+        queue.forget(key(0))
+        assert queue.add(key(8))
+
+    def test_low_means_a_quarter(self) -> None:
+        queue = filled(*range(8))
+        low = []
+        while queue.take(0.0) is not None:
+            low.append(queue.is_low)
+        assert low == [False] * 8, "all is in flight: there is no room for more"
+        for number in range(8):
+            queue.forget(key(number))
+        assert queue.is_low
+        assert [queue.add(key(number)) and queue.is_low for number in range(4)] == [True, True, False, False]
+
+    def test_what_is_put_back_comes_first_and_is_as_it_was(self) -> None:
+        queue = filled(1, 2)
+        queue.take(0.0)
+        queue.put_back(key(1))
+        assert queue.take(0.0) == key(1)
+        assert queue.failures(key(1)) == 0
+
+
+class TestRest:
+    def test_until_its_time_has_come(self) -> None:
+        queue = filled(1)
+        queue.take(0.0)
+        queue.rest(key(1), due=5.0)
+        assert queue.next_due() == 5.0
+        assert queue.take(4.9) is None
+        assert queue.take(5.0) == key(1)
+        assert queue.next_due() is None
+
+    def test_failures_add_up(self) -> None:
+        queue = filled(1)
+        for failures in range(5):
+            assert queue.take(0.0) == key(1)
+            assert queue.failures(key(1)) == failures
+            queue.rest(key(1), due=0.0)
+
+    def test_those_who_rested_and_those_who_wait_take_turns(self) -> None:
+        queue = filled(1, 2, 3, 11, 12, 13)
+        for number in (1, 2, 3):
+            queue.take(0.0)
+            queue.rest(key(number), due=float(number))
+        taken = [queue.take(9.0) for _ in range(6)]
+        assert taken == [key(number) for number in (1, 11, 2, 12, 3, 13)]
+
+    def test_the_newest_on_demand_is_one_that_has_not_failed(self) -> None:
+        queue = filled(1, 2, 3)
+        queue.take(0.0)
+        queue.rest(key(1), due=0.0)
+        assert [queue.take(0.0, newest=True) for _ in range(3)] == [key(3), key(2), key(1)]
+
+    def test_who_finds_no_room_to_rest_is_forgotten(self) -> None:
+        queue = filled(*range(5))
+        for number in range(5):
+            queue.take(0.0)
+            queue.rest(key(number), due=9.0)
+        assert queue.resting == 4
+        assert key(4) not in queue.known()
+
+    def test_can_be_ended_for_all(self) -> None:
+        queue = filled(1)
+        queue.take(0.0)
+        queue.rest(key(1), due=9.0)
+        queue.forget_resting()
+        assert queue.known() == frozenset()
+        assert queue.next_due() is None
+
+
+class AnyOrder(RuleBasedStateMachine):
+    taken = Bundle("taken")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = Queue(limit=6, resting_limit=3)
+        self.in_flight: set[Key] = set()
+        self.now = 0.0
+
+    @rule(number=st.integers(0, 30))
+    def add(self, number: int) -> None:
+        room = self.queue.room
+        known = key(number) in self.queue.known()
+        assert self.queue.add(key(number)) == (known or room > 0)
+
+    @rule(seconds=st.integers(0, 5), newest=st.booleans())
+    def take(self, seconds: int, newest: bool) -> None:
+        self.now += seconds
+        taken = self.queue.take(self.now, newest)
+        due = self.queue.next_due()
+        if taken is None:
+            assert self.queue.waiting == 0
+            assert due is None or due > self.now
+        else:
+            assert taken not in self.in_flight
+            self.in_flight.add(taken)
+
+    @rule(data=st.data(), what=st.sampled_from(["forget", "put back", "rest"]), seconds=st.integers(0, 9))
+    def end(self, data: st.DataObject, what: str, seconds: int) -> None:
+        if not self.in_flight:
+            return
+        ended = data.draw(st.sampled_from(sorted(self.in_flight)))
+        self.in_flight.remove(ended)
+        if what == "forget":
+            self.queue.forget(ended)
+        elif what == "put back":
+            self.queue.put_back(ended)
+        else:
+            self.queue.rest(ended, self.now + seconds)
+
+    @rule()
+    def wake(self) -> None:
+        self.queue.forget_resting()
+
+    @invariant()
+    def bounded_and_each_once(self) -> None:
+        queue = self.queue
+        assert queue.in_flight == len(self.in_flight)
+        assert queue.waiting <= 6
+        assert queue.resting <= 3
+        assert len(queue.known()) == queue.waiting + queue.in_flight + queue.resting
+
+
+TestInAnyOrder = AnyOrder.TestCase
