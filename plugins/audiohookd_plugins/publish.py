@@ -1,0 +1,144 @@
+"""Tells of recordings through Amazon SNS, SQS or EventBridge."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+from zope.interface import provider
+
+from audiohookd.interfaces import IDaemon, IPluginFactory
+from audiohookd_plugins.notices.address import web_address
+from audiohookd_plugins.notices.amazon import Service, default_region, failure
+from audiohookd_plugins.notices.notice import Notice
+from audiohookd_plugins.notices.notifier import BlockingNotifier, Concurrency, Seconds
+
+#: The services take 256 KiB; this leaves room for what they count besides the JSON. Bytes.
+LIMIT = 250_000
+#: Who says so, on EventBridge.
+SOURCE = "audiohookd"
+
+#: A conversation's id has to be like this to be the name of a group.
+_GROUP = re.compile(r"[!-~]{1,128}")
+
+
+class PublishConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """``[plugins.publish]``."""
+
+    service: Literal["sns", "sqs", "eventbridge"] = "sns"
+    #: ARN of a topic; URL of a queue; name or ARN of an event bus.
+    target: str = ""
+    #: Left out: that of the target, or else of AWS's own configuration.
+    region: str | None = None
+    #: Left out: Amazon's.
+    endpoint_url: str | None = None
+    timeout: Seconds = 10.0
+    concurrency: Concurrency = 4
+
+
+@provider(IPluginFactory)
+class PublishPlugin(BlockingNotifier):
+    """See the module. Credentials are looked for when there is something to publish."""
+
+    config_type = PublishConfig
+    limit = LIMIT
+
+    def __init__(self, config: PublishConfig, daemon: IDaemon) -> None:
+        self._target = config.target
+        self._way = _WAYS[config.service]
+        found = self._way.target.fullmatch(config.target)
+        if found is None:
+            raise ValueError(f"target: must be {self._way.example}")
+        region = config.region or found["region"] or default_region()
+        if not region:
+            raise ValueError("region: is needed: neither target nor AWS's own configuration names one")
+        if config.endpoint_url is not None:
+            web_address("endpoint_url", config.endpoint_url)
+        self._service = Service(
+            self._way.client, region, config.endpoint_url, config.timeout, config.concurrency
+        )
+        super().__init__(f"publish-{config.target}", config.concurrency, daemon)
+
+    def send(self, notice: Notice, now: float) -> None:
+        """See :class:`BlockingNotifier`."""
+        answer = self._service.call(self._way.operation, self._way.parameters(self._target, notice), now)
+        if answer.get("FailedEntryCount"):  # EventBridge refuses with status 200
+            (entry,) = answer["Entries"]
+            raise failure(entry.get("ErrorCode", "Unknown"), entry.get("ErrorMessage", ""))
+
+
+class _Way(NamedTuple):
+    """How a service is told: which client of boto3, which of its methods, with which arguments."""
+
+    client: str
+    operation: str
+    parameters: Callable[[str, Notice], Mapping[str, Any]]
+    #: What a target looks like, with the region in it where it names one.
+    target: re.Pattern[str]
+    example: str
+
+
+def _to_topic(target: str, notice: Notice) -> Mapping[str, Any]:
+    return {"TopicArn": target, "Message": notice.body.decode(), **_attributes(notice), **_order(target, notice)}
+
+
+def _to_queue(target: str, notice: Notice) -> Mapping[str, Any]:
+    return {"QueueUrl": target, "MessageBody": notice.body.decode(), **_attributes(notice), **_order(target, notice)}
+
+
+def _to_bus(target: str, notice: Notice) -> Mapping[str, Any]:
+    entry = {
+        "EventBusName": target,
+        "Source": SOURCE,
+        "DetailType": notice.type,
+        "Detail": notice.body.decode(),
+        "Time": notice.at,
+    }
+    return {"Entries": [entry]}
+
+
+def _attributes(notice: Notice) -> Mapping[str, Any]:
+    """For subscribers to filter by."""
+    values = {"type": notice.type, "recording": notice.id, "conversation": _conversation(notice)}
+    return {
+        "MessageAttributes": {
+            name: {"DataType": "String", "StringValue": value} for name, value in values.items() if value is not None
+        }
+    }
+
+
+def _order(target: str, notice: Notice) -> Mapping[str, str]:
+    """FIFO queues and topics pass on one of two equal notices, and those of one conversation in order."""
+    if not target.endswith(".fifo"):
+        return {}
+    return {"MessageDeduplicationId": notice.id, "MessageGroupId": _conversation(notice) or notice.id}
+
+
+def _conversation(notice: Notice) -> str | None:
+    conversation = notice.conversation or ""
+    return conversation if _GROUP.fullmatch(conversation) else None
+
+
+_WAYS: Mapping[str, _Way] = {
+    "sns": _Way(
+        "sns",
+        "publish",
+        _to_topic,
+        re.compile(r"arn:[a-z-]+:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_.-]+"),
+        "the ARN of a topic, arn:aws:sns:REGION:ACCOUNT:NAME",
+    ),
+    "sqs": _Way(
+        "sqs",
+        "send_message",
+        _to_queue,
+        re.compile(r"https?://(?:sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?|[\w.:\[\]-]+)/\w+/[\w.-]+"),
+        "the URL of a queue, https://sqs.REGION.amazonaws.com/ACCOUNT/NAME",
+    ),
+    "eventbridge": _Way(
+        "events",
+        "put_events",
+        _to_bus,
+        re.compile(r"arn:[a-z-]+:events:(?P<region>[a-z0-9-]+):\d{12}:event-bus/[\w./-]+|[\w./-]{1,256}", re.ASCII),
+        "the name of an event bus, or its ARN, arn:aws:events:REGION:ACCOUNT:event-bus/NAME",
+    ),
+}

@@ -1,0 +1,455 @@
+"""Notices over HTTP: what the receiver gets, and what becomes of its answer."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from notice_rig import ID, NOW, OTHER_ID, NotifyingDaemon, a_recording
+from standardwebhooks import Webhook, WebhookVerificationError
+from twisted.python.runtime import seconds
+from webhook_rig import SECRET, Certificate, Exchange, WebhookServer, certificate, private_file, serving
+from zope.interface.verify import verifyObject
+
+from audiohookd.interfaces import INotifier, IPlugin, IPluginFactory, Unavailable, Undeliverable
+from audiohookd.spool.shelf import Recording
+from audiohookd.testing import FakeSession
+from audiohookd_plugins.notices.notifier import Refused
+from audiohookd_plugins.webhook import WebhookConfig, WebhookPlugin
+
+
+@pytest.fixture
+def server() -> Iterator[WebhookServer]:
+    with serving() as one:
+        yield one
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> Path:
+    return private_file(tmp_path / "secret", SECRET)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    return a_recording(tmp_path / "spool")
+
+
+class Sender:
+    """The plugin, in a daemon of its own."""
+
+    def __init__(self, now: float = NOW, **options: Any) -> None:
+        self.daemon = NotifyingDaemon(now)
+        self.plugin = WebhookPlugin(WebhookConfig(**{"timeout": 5.0, **options}), self.daemon)
+
+    def tell(self, recording: Recording) -> Exception | None:
+        return self.daemon.tell(self.plugin, recording)
+
+
+@pytest.fixture
+def sender(server: WebhookServer, secret_file: Path) -> Sender:
+    return Sender(url=server.url, secret_file=secret_file)
+
+
+class TestThePlugin:
+    def test_keeps_the_contract(self, sender: Sender) -> None:
+        assert verifyObject(IPluginFactory, WebhookPlugin)
+        assert verifyObject(IPlugin, sender.plugin)
+        assert verifyObject(INotifier, sender.plugin)
+
+    def test_watches_no_session(self, sender: Sender) -> None:
+        assert sender.plugin.observe(FakeSession()) is None
+
+    def test_has_as_many_threads_as_notices_at_a_time(self, secret_file: Path) -> None:
+        sender = Sender(url="https://hooks.example.com/", secret_file=secret_file, concurrency=7)
+        ((_, threads, waiting),) = sender.daemon.asked
+        assert (sender.plugin.concurrency, threads) == (7, 7)
+        assert 0 < waiting <= 7
+
+    def test_there_may_be_several(self, secret_file: Path) -> None:
+        senders = [Sender(url=f"https://hooks.example.com/{path}", secret_file=secret_file) for path in "ab"]
+        names = {name for sender in senders for name, _, _ in sender.daemon.asked}
+        assert len(names) == 2
+        assert "hooks" not in str(names)
+
+
+class TestWhatTheReceiverGets:
+    def test_is_a_notice_in_json(self, server: WebhookServer, sender: Sender, recording: Recording) -> None:
+        assert sender.tell(recording) is None
+        (request,) = server.requests
+        assert (request.method, request.target) == ("POST", "/recordings")
+        assert request.headers["content-type"] == "application/json"
+        assert request.headers["user-agent"] == "audiohookd"
+        assert (request.notice["type"], request.notice["data"]["recording"]) == ("recording.stored", ID)
+
+    def test_the_query_goes_with_it(self, server: WebhookServer, secret_file: Path, recording: Recording) -> None:
+        assert Sender(url=f"{server.url}?tenant=7", secret_file=secret_file).tell(recording) is None
+        assert server.requests[0].target == "/recordings?tenant=7"
+
+    def test_is_signed_as_others_verify_it(
+        self, server: WebhookServer, secret_file: Path, recording: Recording
+    ) -> None:
+        """Their library looks at the time of day."""
+        assert Sender(now=seconds(), url=server.url, secret_file=secret_file).tell(recording) is None
+        (request,) = server.requests
+        assert Webhook(SECRET).verify(request.body, request.headers) == request.notice
+        with pytest.raises(WebhookVerificationError):
+            Webhook(SECRET).verify(request.body.replace(b"PCMU", b"PCMA"), request.headers)
+        with pytest.raises(WebhookVerificationError):
+            Webhook(SECRET[:-4] + "AAAA").verify(request.body, request.headers)
+
+    def test_says_which_recording_and_when_it_was_sent(
+        self, server: WebhookServer, sender: Sender, recording: Recording
+    ) -> None:
+        sender.tell(recording)
+        (request,) = server.requests
+        assert request.headers["webhook-id"] == ID
+        assert request.headers["webhook-timestamp"] == f"{NOW:.0f}"
+
+    def test_has_one_id_and_one_body_however_often_it_comes(
+        self, server: WebhookServer, sender: Sender, secret_file: Path, recording: Recording
+    ) -> None:
+        server.answers(500, 204)
+        assert isinstance(sender.tell(recording), Unavailable)
+        sender.daemon.reactor.advance(60)
+        assert sender.tell(recording) is None
+        restarted = Sender(now=NOW + 9000, url=server.url, secret_file=secret_file)
+        assert restarted.tell(recording) is None
+        assert len({request.body for request in server.requests}) == 1
+        assert {request.headers["webhook-id"] for request in server.requests} == {ID}
+        assert [float(request.headers["webhook-timestamp"]) - NOW for request in server.requests] == [0, 60, 9000]
+        assert len({request.headers["webhook-signature"] for request in server.requests}) == 3
+
+    def test_is_signed_by_each_secret(self, server: WebhookServer, tmp_path: Path, recording: Recording) -> None:
+        plain = "correct horse battery staple"
+        secrets = private_file(tmp_path / "secrets", SECRET, "", plain)
+        Sender(now=seconds(), url=server.url, secret_file=secrets).tell(recording)
+        (request,) = server.requests
+        for secret in (SECRET, plain.encode()):
+            assert Webhook(secret).verify(request.body, request.headers) == request.notice
+
+    def test_without_a_secret_there_is_no_signature(self, server: WebhookServer, recording: Recording) -> None:
+        assert Sender(url=server.url, allow_unsigned=True).tell(recording) is None
+        (request,) = server.requests
+        assert request.headers["webhook-id"] == ID
+        assert "webhook-timestamp" in request.headers
+        assert "webhook-signature" not in request.headers
+
+    def test_further_headers(
+        self, server: WebhookServer, secret_file: Path, tmp_path: Path, recording: Recording
+    ) -> None:
+        headers = private_file(tmp_path / "headers", "Authorization: Bearer a b c", "", "User-Agent:calls/1")
+        assert Sender(url=server.url, secret_file=secret_file, headers_file=headers).tell(recording) is None
+        (request,) = server.requests
+        assert request.headers["authorization"] == "Bearer a b c"
+        assert request.headers["user-agent"] == "calls/1"
+        assert request.headers["content-type"] == "application/json"
+
+    def test_comes_over_one_connection(self, server: WebhookServer, sender: Sender, tmp_path: Path) -> None:
+        bodies = iter([(204, b""), (200, b"ok"), (200, b""), (404, b"no")])
+        server.answer = lambda exchange: exchange.reply(*next(bodies))
+        for number in range(4):
+            sender.tell(a_recording(tmp_path / "spool", recording_id=f"{number}{ID[1:]}"))
+        assert (len(server.requests), server.connections) == (4, 1)
+
+
+def chunked_without_end(exchange: Exchange) -> None:
+    exchange.reply(200, Transfer_Encoding="chunked")
+    while not exchange.server.over.wait(0):
+        exchange.wfile.write(b"400\r\n" + b"x" * 1024 + b"\r\n")
+
+
+def cut_off(exchange: Exchange) -> None:
+    exchange.reply(200, b"half", Content_Length="1000000")
+    exchange.reset()
+
+
+def drip(exchange: Exchange) -> None:
+    exchange.reply(200, b"half", Content_Length="1000000")
+    while not exchange.server.over.wait(0.02):
+        exchange.wfile.write(b".")
+
+
+def stall(exchange: Exchange) -> None:
+    exchange.reply(200, Content_Length="1000000")
+    exchange.hang()
+
+
+class TestAnAnswer:
+    @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+    def test_that_accepts(self, server: WebhookServer, sender: Sender, recording: Recording, status: int) -> None:
+        server.answers(status)
+        assert sender.tell(recording) is None
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("answer", [chunked_without_end, cut_off, drip])
+    def test_that_accepts_whatever_its_body_does(
+        self, server: WebhookServer, sender: Sender, recording: Recording, answer: Callable[[Exchange], None]
+    ) -> None:
+        server.answer = answer
+        assert sender.tell(recording) is None
+        server.answers(204)
+        assert sender.tell(recording) is None
+        assert (len(server.requests), server.connections) == (2, 2)
+
+    def test_that_accepts_but_whose_body_never_comes(
+        self, server: WebhookServer, secret_file: Path, recording: Recording
+    ) -> None:
+        server.answer = stall
+        assert Sender(url=server.url, secret_file=secret_file, timeout=1.0).tell(recording) is None
+
+    @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 599])
+    def test_that_asks_for_patience(
+        self, server: WebhookServer, sender: Sender, recording: Recording, status: int
+    ) -> None:
+        server.answers(status)
+        fault = sender.tell(recording)
+        assert isinstance(fault, Unavailable)
+        assert str(fault) == f"http://127.0.0.1:{server.server_port} answered {status}"
+        assert fault.retry_after is None
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize(
+        ("header", "wait"),
+        [
+            ("120", 120.0),
+            ("0", 0.0),
+            ("999999999", 86_400.0),
+            ("Thu, 01 Jan 2026 12:21:30 GMT", 90.0),
+            ("Thu, 01 Jan 2026 12:21:30 -0000", 90.0),
+            ("Thu, 01 Jan 2026 12:00:00 GMT", 0.0),
+            ("-5", None),
+            ("soon", None),
+            ("Thu, 99 Jan 2026 12:00:00 GMT", None),
+            ("Fri, 01 Jan 99999999999999 00:00:00 GMT", None),
+            ("9" * 5000, None),
+        ],
+    )
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_that_says_for_how_long(
+        self, server: WebhookServer, sender: Sender, recording: Recording, status: int, header: str, wait: Any
+    ) -> None:
+        server.answers(status, Retry_After=header)
+        fault = sender.tell(recording)
+        assert isinstance(fault, Unavailable)
+        assert fault.retry_after == wait
+
+    @pytest.mark.parametrize("status", [300, 304, 400, 401, 403, 404, 410, 413, 422])
+    def test_that_refuses_this_notice(
+        self, server: WebhookServer, sender: Sender, recording: Recording, status: int
+    ) -> None:
+        """Another one may be welcome, and this one later."""
+        server.answers(status)
+        fault = sender.tell(recording)
+        assert isinstance(fault, Refused)
+        assert not isinstance(fault, (Unavailable, Undeliverable))
+        assert str(fault) == f"http://127.0.0.1:{server.server_port} answered {status}"
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_that_sends_us_elsewhere_is_not_followed(
+        self, server: WebhookServer, sender: Sender, recording: Recording, status: int
+    ) -> None:
+        with serving() as elsewhere:
+            server.answers(status, Location=elsewhere.url)
+            assert isinstance(sender.tell(recording), Refused)
+            assert elsewhere.connections == 0
+
+    def test_that_says_why(self, server: WebhookServer, sender: Sender, recording: Recording) -> None:
+        server.answer = lambda exchange: exchange.reply(422, b'no such "tenant"\n\x1b[31m\xff' + b"x" * 100_000)
+        text = str(sender.tell(recording))
+        assert "answered 422: 'no such \"tenant\"\\n\\x1b[31m" in text
+        assert len(text) < 300
+        assert text.isprintable()
+
+    def test_that_says_why_and_breaks_off(self, server: WebhookServer, sender: Sender, recording: Recording) -> None:
+        def answer(exchange: Exchange) -> None:
+            exchange.reply(422, b"no such", Content_Length="100")
+            exchange.close_connection = True
+
+        server.answer = answer
+        fault = sender.tell(recording)
+        assert isinstance(fault, Refused)
+        assert "no such" in str(fault)
+
+
+class TestNoAnswer:
+    def test_a_reset_connection(self, server: WebhookServer, sender: Sender, recording: Recording) -> None:
+        server.answer = Exchange.reset
+        assert isinstance(sender.tell(recording), Unavailable)
+        assert {request.headers["webhook-id"] for request in server.requests} == {ID}
+
+    def test_a_hang(self, server: WebhookServer, secret_file: Path, recording: Recording) -> None:
+        server.answer = Exchange.hang
+        fault = Sender(url=server.url, secret_file=secret_file, timeout=0.1).tell(recording)
+        assert isinstance(fault, Unavailable)
+        assert "timed out" in str(fault)
+        assert len(server.requests) == 1
+
+    def test_something_that_is_not_http(self, server: WebhookServer, sender: Sender, recording: Recording) -> None:
+        server.answer = lambda exchange: (exchange.wfile.write(b"SSH-2.0-x\r\n\r\n"), exchange.reset())[1]
+        assert isinstance(sender.tell(recording), Unavailable)
+
+    def test_a_connection_that_was_closed_meanwhile(
+        self, server: WebhookServer, sender: Sender, recording: Recording
+    ) -> None:
+        def answer(exchange: Exchange) -> None:
+            exchange.reply(204)
+            exchange.close_connection = True
+
+        server.answer = answer
+        assert [sender.tell(recording) for _ in range(9)] == [None] * 9
+        assert server.connections >= 9
+
+    def test_nobody_there(self, secret_file: Path, recording: Recording) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as gone:
+            port = gone.getsockname()[1]
+        fault = Sender(url=f"http://127.0.0.1:{port}/", secret_file=secret_file).tell(recording)
+        assert isinstance(fault, Unavailable)
+        assert "refused" in str(fault)
+
+    def test_no_such_host(self, secret_file: Path, recording: Recording) -> None:
+        fault = Sender(url="https://nowhere.invalid/", secret_file=secret_file).tell(recording)
+        assert isinstance(fault, Unavailable)
+        assert str(fault).startswith("https://nowhere.invalid: ")
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return certificate(tmp_path_factory.mktemp("known"))
+
+
+@pytest.fixture(autouse=True)
+def the_system_trusts(known: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One alone, which also saves the time to read the 150 that it usually does."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(known.chain))
+    monkeypatch.setenv("SSL_CERT_DIR", str(known.chain.parent / "none"))
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return certificate(tmp_path_factory.mktemp("mine"))
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return certificate(tmp_path_factory.mktemp("foreign"), "192.0.2.1")
+
+
+class TestTls:
+    def test_a_certificate_that_the_system_knows(
+        self, known: Certificate, secret_file: Path, recording: Recording
+    ) -> None:
+        with serving(known) as server:
+            assert Sender(url=server.url, secret_file=secret_file).tell(recording) is None
+            assert server.requests[0].headers["webhook-id"] == ID
+
+    def test_one_that_the_configuration_names(
+        self, mine: Certificate, known: Certificate, secret_file: Path, recording: Recording
+    ) -> None:
+        """In place of those of the system."""
+        with serving(mine) as server:
+            assert Sender(url=server.url, secret_file=secret_file, ca_file=mine.chain).tell(recording) is None
+        with serving(known) as server:
+            fault = Sender(url=server.url, secret_file=secret_file, ca_file=mine.chain).tell(recording)
+            assert isinstance(fault, Unavailable)
+
+    def test_one_that_the_system_does_not_know(
+        self, mine: Certificate, secret_file: Path, recording: Recording
+    ) -> None:
+        with serving(mine) as server:
+            fault = Sender(url=server.url, secret_file=secret_file).tell(recording)
+            assert isinstance(fault, Unavailable)
+            assert "CERTIFICATE_VERIFY_FAILED" in str(fault)
+            assert server.requests == []
+
+    def test_one_of_somebody_else(self, foreign: Certificate, secret_file: Path, recording: Recording) -> None:
+        with serving(foreign) as server:
+            fault = Sender(url=server.url, secret_file=secret_file, ca_file=foreign.chain).tell(recording)
+            assert isinstance(fault, Unavailable)
+            assert server.requests == []
+
+    def test_a_server_that_speaks_none(self, server: WebhookServer, secret_file: Path, recording: Recording) -> None:
+        url = server.url.replace("http:", "https:")
+        assert isinstance(Sender(url=url, secret_file=secret_file).tell(recording), Unavailable)
+        assert server.requests == []
+
+
+class TestAProxy:
+    def test_is_asked_when_the_configuration_names_one(
+        self, server: WebhookServer, secret_file: Path, recording: Recording
+    ) -> None:
+        sender = Sender(
+            url="http://hooks.example.com/x", allow_http=True, secret_file=secret_file, proxy=server.url
+        )
+        assert sender.tell(recording) is None
+        assert server.requests[0].target == "http://hooks.example.com/x"
+
+    def test_is_told_who_we_are_and_nothing_else(
+        self, server: WebhookServer, secret_file: Path, tmp_path: Path, recording: Recording
+    ) -> None:
+        headers = private_file(tmp_path / "headers", "Proxy-Authorization: Basic cHJveHk=", "Authorization: Bearer t")
+        sender = Sender(
+            url="https://hooks.example.com/x", secret_file=secret_file, proxy=server.url, headers_file=headers
+        )
+        server.answers(407)
+        fault = sender.tell(recording)
+        assert isinstance(fault, Unavailable)
+        (request,) = server.requests
+        assert (request.method, request.target) == ("CONNECT", "hooks.example.com:443")
+        assert request.headers["proxy-authorization"] == "Basic cHJveHk="
+        assert "authorization" not in request.headers
+        assert "webhook-signature" not in request.headers
+
+    def test_of_the_environment_is_not_ours(
+        self, server: WebhookServer, sender: Sender, recording: Recording, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1/")
+        assert sender.tell(recording) is None
+        assert server.requests[0].target == "/recordings"
+
+
+class TestWhatCannotBeToldOf:
+    def test_is_undeliverable_and_nobody_is_asked(
+        self, server: WebhookServer, sender: Sender, recording: Recording
+    ) -> None:
+        recording.sidecar.write_text("{")
+        assert isinstance(sender.tell(recording), Undeliverable)
+        assert server.connections == 0
+
+    def test_others_are_told_of_all_the_same(self, server: WebhookServer, sender: Sender, tmp_path: Path) -> None:
+        recordings = [a_recording(tmp_path / "spool", recording_id=one) for one in (ID, OTHER_ID)]
+        recordings[0].sidecar.unlink()
+        assert [type(sender.tell(one)) for one in recordings] == [FileNotFoundError, type(None)]
+        assert [request.headers["webhook-id"] for request in server.requests] == [OTHER_ID]
+
+
+def test_secrets_stay_secret(server: WebhookServer, tmp_path: Path, recording: Recording) -> None:
+    """Also where the receiver repeats what it got, as some do in their complaints."""
+
+    def echo(exchange: Exchange) -> None:
+        request = server.requests[-1]
+        said = [*private[:3], request.target, *request.headers.values()]
+        exchange.reply(next(statuses), f"what is {said}?".encode()[:900])
+
+    statuses = iter([400, 503])
+    server.answer = echo
+    private = ["tok3n-of-the-query", "tok3n-of-the-path", "tok3n-of-the-header", SECRET.removeprefix("whsec_")]
+    options: dict[str, Any] = {
+        "url": server.url + "/tok3n-of-the-path?key=tok3n-of-the-query",
+        "secret_file": private_file(tmp_path / "secret", SECRET),
+        "headers_file": private_file(tmp_path / "headers", "X-Api-Key: tok3n-of-the-header"),
+    }
+    sender = Sender(**options)
+    faults = [sender.tell(recording), sender.tell(recording)]
+    server.answer = Exchange.reset
+    faults.append(sender.tell(recording))
+    gone = Sender(**{**options, "url": "https://nowhere.invalid/tok3n-of-the-path?key=tok3n-of-the-query"})
+    faults.append(gone.tell(recording))
+    assert [type(fault) for fault in faults] == [Refused, Unavailable, Unavailable, Unavailable]
+    shown = [text for fault in faults for text in (str(fault), repr(fault), repr(fault.__cause__))]
+    shown += [repr(value) for value in vars(sender.plugin).values()] + [repr(sender.plugin), str(sender.daemon.asked)]
+    assert "answered 400: \"what is ['...'," in str(faults[0])
+    assert [text for text in shown for secret in private if secret in text] == []
+    (request, *_) = server.requests
+    assert request.headers["x-api-key"] == "tok3n-of-the-header"
