@@ -1,17 +1,19 @@
 """``audiohookctl``: the sub-commands, and what they have in common."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
 import audiohookd
-from audiohookd.cli import call
+from audiohookd.cli import call, spool, verify
 from audiohookd.cli.mistake import Mistake
 
 #: Exit codes, besides those of the commands themselves.
 MISTAKE = 2
 INTERRUPTED = 130
+NOBODY_READS = 141
 
 
 class Command(Protocol):
@@ -27,7 +29,7 @@ class Command(Protocol):
         """
 
 
-COMMANDS: tuple[Command, ...] = (call,)
+COMMANDS: tuple[Command, ...] = (call, spool, verify)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,11 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         code: int = arguments.run(arguments)
+        sys.stdout.flush()
     except Mistake as mistake:
         print(f"audiohookctl: {mistake}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        # `| head` has seen enough. What is left in the buffer would complain once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
     return code
 
 

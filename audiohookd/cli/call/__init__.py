@@ -11,7 +11,7 @@ from audiohookd.cli.call.options import describe, read
 from audiohookd.cli.mistake import Mistake
 
 #: Modules that only the extra ``call`` brings. OpenSSL and service_identity are for wss://.
-EXTRA = frozenset({"numpy", "soundfile", "soxr", "hdrh", "tqdm", "OpenSSL", "service_identity"})
+EXTRA = frozenset({"numpy", "soundfile", "soxr", "hdrh", "OpenSSL", "service_identity"})
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:

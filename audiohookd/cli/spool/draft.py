@@ -1,0 +1,62 @@
+"""What is known of a recording that still grows, or was left behind. It may grow while it is read."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from audiohookd.protocol.media import Media
+from audiohookd.protocol.position import samples_to_duration
+from audiohookd.spool import layout, wav
+from audiohookd.spool.journal import ABOUT, Facts, entries, members, read_facts, read_lines
+from audiohookd.spool.shelf import Recording
+from audiohookd.spool.sidecar import start_time
+
+
+def outline(files: Recording) -> dict[str, Any]:
+    """Start, media and length, as a sidecar would have them now.
+
+    :raises OSError: the disk refused, or it is no draft any more.
+    :raises ValueError: the journal has no facts in it.
+    """
+    facts = _facts(files)
+    media = facts.wire_media()
+    samples = 0 if media is None else _samples(files, media)
+    duration = samples_to_duration(samples, media.rate) if media else "PT0S"
+    return {
+        "startedAt": start_time(facts),
+        "media": msgspec.to_builtins(facts.media),
+        "samples": samples,
+        "duration": duration,
+    }
+
+
+def detail(files: Recording) -> dict[str, Any]:
+    """The outline, whose recording it is, and the gaps up to now. Raises as :func:`outline`."""
+    known: dict[str, Any] = {}
+    gaps = []
+    for entry in entries(_lines(files, 1)):
+        if entry.type in ABOUT:
+            known |= members(entry)
+        elif entry.type == "gap":
+            gaps.append(msgspec.json.decode(entry.data))
+    return known | outline(files) | {"gaps": gaps}
+
+
+def _facts(files: Recording) -> Facts:
+    for line in islice(_lines(files, 0), 1):
+        return read_facts(line)
+    raise ValueError("the journal has no first line")
+
+
+def _lines(files: Recording, first: int) -> Iterator[bytes]:
+    return islice(read_lines(files.path(layout.JOURNAL)), first, None)
+
+
+def _samples(files: Recording, media: Media) -> int:
+    try:
+        size = files.audio.stat().st_size
+    except FileNotFoundError:
+        return 0
+    return max(0, size - wav.header_bytes(media)) // media.frame_bytes

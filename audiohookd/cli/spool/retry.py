@@ -1,0 +1,107 @@
+"""``audiohookctl spool retry``: dead letters go back to where the daemon finds them."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.spool.found import Found, State, recordings, search
+from audiohookd.cli.spool.place import Place, as_owner, daemon_runs, wake
+from audiohookd.cli.wording import counted
+from audiohookd.spool import layout, shelf
+from audiohookd.spool.files import DIRECTORY_MODE
+from audiohookd.spool.layout import Layout
+from audiohookd.spool.ready import sync_directory
+from audiohookd.spool.shelf import Recording
+
+
+class NotRevived(Exception):
+    """It stays a dead letter; the text says why."""
+
+
+def add_parser(actions: Any, place: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Describes the arguments."""
+    parser: argparse.ArgumentParser = actions.add_parser(
+        "retry",
+        parents=[place],
+        help="dead letters go back to ready/, and a running daemon tries everything at once",
+        usage="%(prog)s [options] (ID... | --dead | --all)",
+    )
+    add = parser.add_argument
+    add("ids", metavar="ID", nargs="*", help="or the first characters of it, 4 at least")
+    add("--dead", action="store_true", help="all dead letters")
+    add("--all", action="store_true", help="all dead letters, and what waits in ready/")
+    return parser
+
+
+def run(place: Place, arguments: argparse.Namespace) -> int:
+    """Moves what is dead, and wakes the daemon in any case."""
+    if bool(arguments.ids) + arguments.dead + arguments.all != 1:
+        raise Mistake("spool retry: give ids, or --dead, or --all")
+    revived = failed = 0
+    with as_owner(place.spool):
+        for found in list(_named(place.spool, arguments.ids)) or recordings(place.spool, (State.DEAD,)):
+            try:
+                revived += _retry(place.spool, found)
+            except NotRevived as why:
+                failed += 1
+                print(f"audiohookctl: spool: {found.files.id}: {why}", file=sys.stderr)
+        wake(place.spool)
+    print(f"{counted(revived, 'dead letter')} went back to ready/; {_prospect(place.spool, arguments.all)}")
+    return 1 if failed else 0
+
+
+def _named(spool: Layout, ids: list[str]) -> Iterator[Found]:
+    return (search(spool, prefix, (State.DEAD, State.READY)) for prefix in ids)
+
+
+def _retry(spool: Layout, found: Found) -> bool:
+    if found.state is State.READY:
+        print(f"{found.files.id} waits in ready/")
+        return False
+    revive(spool, found.files)
+    print(f"{found.files.id} is ready again")
+    return True
+
+
+def revive(spool: Layout, dead: Recording) -> None:
+    """Moves it to ``ready``. Whatever ends this, doing it again completes it.
+
+    The reason goes first: with it, files that are in ``ready`` are on their way here. The sidecar goes last, for it
+    makes a recording of the files around it.
+
+    :raises NotRevived: it is just becoming a dead letter, or other files of its name are in ``ready``.
+    :raises OSError: the disk refused.
+    """
+    directory = spool.ready / dead.day
+    there = shelf.look(directory, dead.id, dead.suffixes | {layout.AUDIO}).suffixes
+    if there & dead.suffixes:
+        raise NotRevived(f"{directory} has its {', '.join(sorted(there & dead.suffixes))} already")
+    if there and layout.REASON in dead.suffixes and daemon_runs(spool):
+        raise NotRevived("the daemon is moving it just now: try again")
+    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    dead.path(layout.REASON).unlink(missing_ok=True)
+    sync_directory(dead.directory)
+    for suffix in sorted(dead.suffixes - {layout.REASON, layout.SIDECAR}):
+        _move(dead, suffix, directory)
+    sync_directory(directory)
+    _move(dead, layout.SIDECAR, directory)
+    for path in dead.directory.glob(f"{dead.id}.*"):  # a daemon that starts just now may have taken it back
+        path.rename(directory / path.name)
+    sync_directory(directory)
+    sync_directory(dead.directory)
+
+
+def _move(dead: Recording, suffix: str, directory: Path) -> None:
+    path = dead.path(suffix)
+    path.rename(directory / path.name)
+
+
+def _prospect(spool: Layout, is_all: bool) -> str:
+    waiting = sum(1 for _ in recordings(spool, (State.READY,))) if is_all else None
+    what = "everything" if waiting is None else f"all {counted(waiting, 'recording')} in ready/"
+    if daemon_runs(spool):
+        return f"the daemon tries {what} now"
+    return f"no daemon runs: the next one tries {what} when it starts"

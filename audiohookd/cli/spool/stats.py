@@ -1,0 +1,132 @@
+"""``audiohookctl spool stats``: how much there is, since when it waits, and how much room is left."""
+
+import argparse
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from audiohookd.cli.spool import draft
+from audiohookd.cli.spool.about import sizes
+from audiohookd.cli.spool.found import Found, State, recordings
+from audiohookd.cli.spool.listing import known_outlets
+from audiohookd.cli.spool.outlets import Outlets
+from audiohookd.cli.spool.place import Place, daemon_runs
+from audiohookd.cli.wording import counted, size
+from audiohookd.spool import layout
+
+_MIB = 1 << 20
+#: A sidecar's first line has its header, and is much shorter.
+_FIRST_LINE = 65_536
+
+
+class Shelf:
+    """The recordings of one state. ``oldest``: when the oldest of them started."""
+
+    def __init__(self) -> None:
+        self.recordings = 0
+        self.bytes = 0
+        self.oldest: str | None = None
+        self._day: str | None = None
+
+    def add(self, found: Found) -> None:
+        """One more; they come by day, so the first day has the oldest."""
+        self.recordings += 1
+        self.bytes += sum(sizes(found).values())
+        directory = found.files.directory.name
+        self._day = self._day or directory
+        if self._day == directory:
+            started = _started(found)
+            self.oldest = min(filter(None, (self.oldest, started)), default=None)
+
+
+class Stats:
+    """Of a whole spool, gathered at one go."""
+
+    def __init__(self, found: Iterator[Found], outlets: Outlets) -> None:
+        self.shelves = {state: Shelf() for state in State}
+        self.waiting: Counter[str] = Counter(dict.fromkeys((*outlets.carriers, *outlets.notifiers), 0))
+        for one in found:
+            self.shelves[one.state].add(one)
+            if one.state is State.READY:
+                self.waiting.update(outlets.due(one.files))
+
+    @property
+    def bytes(self) -> int:
+        """Of all states together."""
+        return sum(shelf.bytes for shelf in self.shelves.values())
+
+
+def add_parser(actions: Any, place: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Describes the arguments."""
+    parser: argparse.ArgumentParser = actions.add_parser(
+        "stats", parents=[place], help="how much there is of each state, who waits for what, and the room left"
+    )
+    parser.add_argument("--json", action="store_true", help="as one JSON object, sizes in bytes")
+    return parser
+
+
+def run(place: Place, arguments: argparse.Namespace) -> int:
+    """Counts."""
+    figures = _figures(place, Stats(recordings(place.spool), known_outlets(place)))
+    if arguments.json:
+        print(json.dumps(figures))
+    else:
+        for line in _lines(figures):
+            print(line)
+    return 0
+
+
+def _figures(place: Place, stats: Stats) -> dict[str, Any]:
+    limits = place.config and place.config.spool
+    return {
+        "daemon": daemon_runs(place.spool),
+        "states": {
+            state: {"recordings": shelf.recordings, "bytes": shelf.bytes, "oldest": shelf.oldest}
+            for state, shelf in stats.shelves.items()
+        },
+        "waiting": dict(stats.waiting),
+        "bytes": stats.bytes,
+        "free": shutil.disk_usage(place.spool.directory).free,
+        "minFree": limits.min_free * _MIB if limits else None,
+        "maxSpool": limits.max_spool * _MIB if limits else None,
+    }
+
+
+def _lines(figures: dict[str, Any]) -> Iterator[str]:
+    for state, shelf in figures["states"].items():
+        since = f"  oldest {shelf['oldest']}" if shelf["oldest"] else ""
+        yield f"{state:<7} {counted(shelf['recordings'], 'recording'):>20}  {size(shelf['bytes']):>9}{since}"
+    for name, count in figures["waiting"].items():
+        yield f"waiting {counted(count, 'recording'):>20}  for {name}"
+    limit = f" of {size(figures['maxSpool'])} (max_spool)" if figures["maxSpool"] else ""
+    yield f"in all  {size(figures['bytes'])}{limit}"
+    least = f", min_free is {size(figures['minFree'])}" if figures["minFree"] else ""
+    yield f"free    {size(figures['free'])}{least}"
+    yield f"daemon  {'runs' if figures['daemon'] else 'does not run'}"
+
+
+class _Header(msgspec.Struct, frozen=True):
+    timestamp: str
+
+
+class _Start(msgspec.Struct, frozen=True):
+    header: _Header
+
+
+_start = msgspec.json.Decoder(_Start)
+
+
+def _started(found: Found) -> str | None:
+    """By the first line of its journal or sidecar: reading all of them whole would take minutes."""
+    try:
+        if layout.JOURNAL in found.files.suffixes:
+            return str(draft.outline(found.files)["startedAt"])
+        with found.files.sidecar.open("rb") as file:
+            line = file.readline(_FIRST_LINE)
+        return _start.decode(line.rstrip(b",\n") + b"}").header.timestamp
+    except (FileNotFoundError, ValueError):
+        return None

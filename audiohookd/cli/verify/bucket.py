@@ -1,0 +1,189 @@
+"""Recordings in an S3 bucket: pairs of objects whose keys differ in ``.wav`` and ``.json``. Needs boto3."""
+
+import base64
+import errno
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.verify.checking import Seen, Stream
+
+_AUDIO = ".wav"
+_SIDECAR = ".json"
+#: The metadata of an object in which its SHA-256 is noted: the store may have computed another checksum.
+_NOTED = "audiohookd-sha256"
+_ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
+
+
+class Store(NamedTuple):
+    """How to reach it; what is None is found as boto3 does it."""
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    path_style: bool = False
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """An S3 client, until the end of the block.
+
+        :raises Mistake: there cannot be one as it was asked for.
+        """
+        style = {"addressing_style": "path"} if self.path_style else {}
+        config = Config(s3=style, retries={"mode": "standard", "total_max_attempts": 5})
+        try:
+            session = boto3.session.Session(profile_name=self.profile, region_name=self.region)
+            client = session.client("s3", endpoint_url=self.endpoint_url, config=config)
+        except (BotoCoreError, ValueError) as fault:
+            raise Mistake(f"verify: {fault}") from None
+        with closing(client):
+            yield client
+
+
+class Objects:
+    """A recording whose objects are ``key + suffix``. See :class:`~audiohookd.cli.verify.verdict.Item`.
+
+    :param is_listed_alone: the listing has its audio and, up to there, no sidecar.
+    """
+
+    def __init__(self, client: Any, bucket: str, key: str, is_listed_alone: bool) -> None:
+        self.where = f"s3://{bucket}/{key}"
+        self._client = client
+        self._bucket = bucket
+        self._key = key
+        self._is_listed_alone = is_listed_alone
+
+    def sidecar(self) -> bytes | None:
+        """See Item."""
+        return None if self._is_listed_alone else self._read_sidecar()
+
+    def audio(self) -> AbstractContextManager[Stream] | None:
+        """See Item."""
+        with _store_faults():
+            answer = self._get(_AUDIO)
+        return None if answer is None else closing(_Body(answer["Body"]))
+
+    def seen(self) -> Seen | None:
+        """See Item. The checksum is what the store computed, or else what was noted when it was stored."""
+        with _store_faults():
+            head = self._absent_or(
+                self._client.head_object, Bucket=self._bucket, Key=self._key + _AUDIO, ChecksumMode="ENABLED"
+            )
+        if head is None:
+            return None
+        return Seen(head["ContentLength"], sha256=_computed(head) or head.get("Metadata", {}).get(_NOTED))
+
+    def is_stored(self) -> bool:
+        """See Item. The audio has to be here."""
+        return False
+
+    def is_moving(self) -> bool:
+        """See Item. A sidecar that was not listed with its audio has a turn of its own."""
+        return self._is_listed_alone and self._read_sidecar() is not None
+
+    def _read_sidecar(self) -> bytes | None:
+        with _store_faults():
+            answer = self._get(_SIDECAR)
+            if answer is None:
+                return None
+            with closing(answer["Body"]) as body:
+                return bytes(body.read())
+
+    def _get(self, suffix: str) -> Any:
+        return self._absent_or(self._client.get_object, Bucket=self._bucket, Key=self._key + suffix)
+
+    def _absent_or(self, ask: Any, **what: Any) -> Any:
+        try:
+            return ask(**what)
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] in _ABSENT:
+                return None
+            raise
+
+
+def find(client: Any, target: str) -> Iterator[Objects]:
+    """What there is at ``s3://bucket/prefix``, in the order of the listing, of which one page is held at a time.
+
+    :raises Mistake: the bucket cannot be listed.
+    """
+    bucket, prefix = split(target)
+    only = next((prefix.removesuffix(end) for end in (_AUDIO, _SIDECAR) if prefix.endswith(end)), None)
+    for key, is_alone in pairs(_keys(client, bucket, prefix if only is None else only)):
+        if only is None or key == only:
+            yield Objects(client, bucket, key, is_alone)
+
+
+def split(target: str) -> tuple[str, str]:
+    """Bucket and prefix.
+
+    :raises Mistake: there is no bucket in it.
+    """
+    parts = urlsplit(target, allow_fragments=False)
+    if not parts.netloc or parts.query:
+        raise Mistake(f"verify: {target} is not as s3://bucket/prefix")
+    return parts.netloc, parts.path.removeprefix("/")
+
+
+def pairs(keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """Keys without their suffixes, each once, and whether the audio stands alone.
+
+    In a sorted listing a sidecar comes right before its audio, but for a key that happens to fall between them.
+
+    :param keys: sorted; where they are not, a pair comes as two, first or last of which is audio that stands alone.
+    """
+    waiting: list[str] = []
+    for key in keys:
+        while waiting and waiting[0] + _AUDIO < key:
+            yield waiting.pop(0), False
+        if key.endswith(_SIDECAR):
+            waiting.append(key.removesuffix(_SIDECAR))
+        elif key.endswith(_AUDIO):
+            stem = key.removesuffix(_AUDIO)
+            yield stem, stem not in waiting
+            if stem in waiting:
+                waiting.remove(stem)
+    for stem in waiting:
+        yield stem, False
+
+
+def _keys(client: Any, bucket: str, prefix: str) -> Iterator[str]:
+    try:
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            yield from (entry["Key"] for entry in page.get("Contents", ()))
+    except (ClientError, BotoCoreError) as fault:
+        raise Mistake(f"verify: s3://{bucket}/{prefix} cannot be listed: {fault}") from None
+
+
+def _computed(head: Mapping[str, Any]) -> str | None:
+    """The SHA-256 by the store, in hexadecimal; None where it has none, or one that was made of those of parts."""
+    if "ChecksumSHA256" not in head or "-" in head["ETag"]:
+        return None
+    return base64.b64decode(head["ChecksumSHA256"]).hex()
+
+
+class _Body:
+    """What the store sends; its faults are OSErrors."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def read(self, count: int) -> bytes:
+        with _store_faults():
+            return bytes(self._body.read(count))
+
+    def close(self) -> None:
+        self._body.close()
+
+
+@contextmanager
+def _store_faults() -> Iterator[None]:
+    try:
+        yield
+    except (ClientError, BotoCoreError) as fault:
+        raise OSError(errno.EIO, str(fault)) from fault

@@ -1,0 +1,369 @@
+"""``audiohookctl spool list``, ``show`` and ``stats``: what is there."""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_of, of_all_states, python
+
+from audiohookd.cli.spool.found import Days, State, recordings, search
+from audiohookd.cli.spool.place import daemon_runs, place_of
+from audiohookd.cli.wording import counted, printable, size, span
+from audiohookd.spool import layout, shelf
+from audiohookd.spool.lock import lock
+
+CONFIG = """
+[spool]
+directory = "spool"
+min_free = 512
+max_spool = 4096
+
+[plugins.store]
+use = "delivering_plugins:Carrier"
+
+[plugins.tell]
+use = "delivering_plugins:Teller"
+
+[plugins.absent]
+"""
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> KeptSpool:
+    return of_all_states(tmp_path / "spool")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "audiohookd.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+class TestList:
+    def test_a_line_for_each(self, spool: KeptSpool) -> None:
+        said = spool.ctl("list")
+        assert (said.code, said.err) == (0, "")
+        assert [line.split()[:2] for line in said.lines] == [
+            ["draft", id_of(1)],
+            ["broken", id_of(7)],
+            ["dead", id_of(5)],
+            *(["ready", id_of(number)] for number in (2, 3, 4, 8)),
+            ["done", id_of(6)],
+        ]
+        assert said.lines[4] == f"ready  {id_of(3)} 2026-01-31 12:00:03  0:00:01  16.2 KiB  stored store"
+        assert said.lines[1].endswith("  there is no journal")
+        assert said.lines[2].endswith("  2026-01-31T12:02:00Z s3: no such bucket")
+
+    def test_json_for_programs(self, spool: KeptSpool) -> None:
+        spool.mark(id_of(3), layout.told("webhook"))
+        by_id = {line["id"]: line for line in spool.ctl("list", "--json").json()}
+        assert len(by_id) == 8
+        assert by_id[id_of(3)] == {
+            "id": id_of(3),
+            "state": "ready",
+            "started": "2026-01-31T12:00:03.000Z",
+            "duration": 1.0,
+            "bytes": sum(path.stat().st_size for path in (spool.layout.ready / DAY).glob(f"{id_of(3)}.*")),
+            "stored": ["store"],
+            "told": ["webhook"],
+            "due": [],
+            "recovered": False,
+            "reason": None,
+        }
+        assert by_id[id_of(1)]["duration"] == 1.0
+        assert by_id[id_of(8)]["duration"] == 0.0
+        assert by_id[id_of(7)]["started"] is None
+
+    def test_states_can_be_chosen(self, spool: KeptSpool) -> None:
+        said = spool.ctl("list", "--state", "dead", "--state", "draft")
+        assert [line.split()[0] for line in said.lines] == ["dead", "draft"]
+
+    def test_days_can_be_chosen(self, tmp_path: Path) -> None:
+        spool = KeptSpool(tmp_path)
+        for number in range(3):
+            spool.ready(number, days=number)
+        spool.draft(9)
+        listed = {
+            arguments: [line.split()[1] for line in spool.ctl("list", *arguments).lines]
+            for arguments in [("--since", "2026-02-01"), ("--day", "2026-02-01"), ("--day", "2026-01-31"), ()]
+        }
+        assert list(listed.values()) == [
+            [id_of(1), id_of(2)], [id_of(1)], [id_of(9), id_of(0)], [id_of(9), id_of(0), id_of(1), id_of(2)]
+        ]
+
+    def test_who_has_still_to_have_it(self, spool: KeptSpool, config: Path) -> None:
+        said = audiohookctl("spool", "list", "--config", config, "--state", "ready", "--json")
+        assert [line["due"] for line in said.json()] == [
+            ["store", "tell"], ["tell"], ["tell"], ["store", "tell"]
+        ]
+        assert said.err == (
+            "audiohookctl: spool: plugins.absent cannot be imported: no plugin of this name is installed\n"
+        )
+
+    def test_a_carrier_that_comes_too_late_is_not_waited_for(self, spool: KeptSpool, config: Path) -> None:
+        config.write_text(CONFIG + '[plugins.copy]\nuse = "delivering_plugins:Carrier"\n')
+        said = audiohookctl("spool", "list", "--config", config, "--state", "ready", "--json")
+        by_id = {line["id"]: line["due"] for line in said.json()}
+        assert by_id[id_of(3)] == ["copy", "tell"]
+        assert by_id[id_of(4)] == ["tell"]
+
+    def test_a_sidecar_that_cannot_be_read_is_a_line_of_its_own(self, spool: KeptSpool) -> None:
+        (spool.layout.ready / DAY / f"{id_of(2)}.json").write_text("{")
+        said = spool.ctl("list")
+        (line,) = [line for line in said.lines if id_of(2) in line]
+        assert "cannot be read: Input data was truncated" in line
+        assert len(said.lines) == 8
+
+    def test_reasons_do_not_move_the_cursor(self, spool: KeptSpool) -> None:
+        (spool.layout.dead / DAY / f"{id_of(5)}.{layout.REASON}").write_text("s3: \x1b[2J\nand more")
+        (line,) = spool.ctl("list", "--state", "dead").lines
+        assert line.endswith("s3: \\u001b[2J\\nand more")
+
+    def test_what_is_half_there_is_not_listed(self, tmp_path: Path) -> None:
+        """Audio comes before its sidecar, and marks are deleted after it."""
+        spool = KeptSpool(tmp_path)
+        for number in (1, 2):
+            spool.stored(spool.ready(number))
+            (spool.layout.ready / DAY / f"{id_of(number)}.json").unlink()
+        (spool.layout.ready / DAY / f"{id_of(1)}.wav").unlink()
+        (spool.layout.ready / DAY / "notes.json").write_text("not ours")
+        (spool.layout.dead / DAY).mkdir(parents=True)
+        (spool.layout.dead / DAY / f"{id_of(2)}.{layout.REASON}").write_text("about to come")
+        assert spool.ctl("list").lines == []
+
+    def test_what_is_delivered_meanwhile_is_left_out(self, spool: KeptSpool) -> None:
+        listing = recordings(spool.layout, (State.READY,))
+        first = next(listing)
+        for path in (spool.layout.ready / DAY).glob("*.json"):
+            path.unlink()
+        assert first.files.id == id_of(2)
+        assert spool.ctl("list", "--state", "ready").lines == []
+        assert [found.files.id for found in listing] == [id_of(number) for number in (3, 4, 8)]
+
+    def test_one_day_is_held_at_a_time(self, tmp_path: Path) -> None:
+        spool = KeptSpool(tmp_path)
+        spool.ready(0)
+        sidecar = (spool.layout.ready / DAY / f"{id_of(0)}.json").read_bytes()
+        for day in range(10, 30):
+            directory = spool.layout.ready / f"2026-01-{day}"
+            directory.mkdir()
+            for number in range(200):
+                (directory / f"{id_of(1000 * day + number)}.json").write_bytes(sidecar)
+        peaks = []
+        for days in (Days("2026-01-10", "2026-01-10"), Days()):
+            tracemalloc.start()
+            count = sum(1 for _ in recordings(spool.layout, (State.READY,), days))
+            peaks.append((count, tracemalloc.get_traced_memory()[1]))
+            tracemalloc.stop()
+        (few, small), (many, large) = peaks
+        assert (few, many) == (200, 4001)
+        assert large < 2 * small
+
+    def test_nobody_reads_to_the_end(self, spool: KeptSpool) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = python("-m", "audiohookd.cli.main", "spool", "list", "--spool", str(spool.directory))
+        process = subprocess.run(command, stderr=subprocess.PIPE, stdout=writing, env=ENVIRONMENT, check=False)
+        os.close(writing)
+        assert (process.returncode, process.stderr) == (141, b"")
+
+
+class TestShow:
+    def test_all_that_is_known(self, spool: KeptSpool) -> None:
+        said = spool.ctl("show", id_of(3))
+        assert said.code == 0
+        assert f"id         {id_of(3)}" in said.lines
+        assert "state      ready" in said.lines
+        assert any(line.endswith(f"{id_of(3)}.wav  16,094 bytes") for line in said.lines)
+        assert 'stored     store  {"bucket": "calls", "at": "2026-01-31T12:01:00Z"}' in said.lines
+        assert 'recording  closeReason  "end"' in said.lines
+
+    def test_json_for_programs(self, spool: KeptSpool) -> None:
+        spool.mark(id_of(3), layout.told("webhook"))
+        (shown,) = spool.ctl("show", id_of(3), "--json").json()
+        sidecar = json.loads((spool.layout.ready / DAY / f"{id_of(3)}.json").read_text())
+        assert shown["recording"] == sidecar["recording"]
+        assert shown["told"] == ["webhook"]
+        assert shown["receipts"]["store"]["bucket"] == "calls"
+        assert len(shown["files"]) == 4
+
+    def test_a_call_that_runs(self, spool: KeptSpool) -> None:
+        draft = spool.rig.spool.begin(id_of(20), 1_769_860_800.0, None)
+        draft.note(b'{"timestamp":"PT0S","type":"gap","data":{"start":0,"samples":80,"cause":"paused","offset":0}}')
+        spool.rig.commit()
+        with (spool.layout.draft / f"{id_of(20)}.jsonl").open("ab") as journal:
+            journal.write(b'{"timestamp":"PT1S","type":"rec')  # just being written
+        (shown,) = spool.ctl("show", id_of(20), "--json").json()
+        assert shown["state"] == "draft"
+        assert [gap["samples"] for gap in shown["recording"]["gaps"]] == [80]
+        (shown,) = spool.ctl("show", id_of(1), "--json").json()
+        assert (shown["recording"]["session"], shown["recording"]["samples"]) == ("s", 8000)
+
+    def test_why_it_is_broken(self, spool: KeptSpool) -> None:
+        assert "reason     there is no journal" in spool.ctl("show", id_of(7)[:8]).lines
+
+    def test_a_draft_that_is_no_journal(self, spool: KeptSpool) -> None:
+        (spool.layout.draft / f"{id_of(1)}.jsonl").write_text("")
+        said = spool.ctl("show", id_of(1))
+        assert "reason     cannot be read: the journal has no first line" in said.lines
+
+    @pytest.mark.parametrize(
+        ("prefix", "said"),
+        [
+            ("0000", f"0000 is more than one: {id_of(1)}, {id_of(2)}, {id_of(3)}, {id_of(4)}, {id_of(5)}, ..."),
+            ("abcd", "there is no recording abcd in draft/ or broken/ or dead/ or ready/ or done/"),
+            ("000", "'000' is no id: at least 4 characters of one"),
+            ("../../etc", "'../../etc' is no id: at least 4 characters of one"),
+            ("", "'' is no id: at least 4 characters of one"),
+        ],
+    )
+    def test_which_one(self, spool: KeptSpool, prefix: str, said: str) -> None:
+        assert spool.ctl("show", prefix) == (2, "", f"audiohookctl: spool: {said}\n")
+
+    @given(st.integers(4, 36))
+    def test_an_unambiguous_prefix_will_do(self, length: int) -> None:
+        wanted = "e160e428-53e2-487c-977d-96989bf5c99d"
+        with tempfile.TemporaryDirectory() as directory:
+            spool = layout.Layout(Path(directory))
+            spool.broken.mkdir()
+            for recording_id in (wanted, id_of(1)):
+                (spool.broken / f"{recording_id}.wav").touch()
+            assert search(spool, wanted[:length]).files.id == wanted
+
+
+class TestStats:
+    def test_for_people(self, spool: KeptSpool, config: Path) -> None:
+        said = audiohookctl("spool", "stats", "--config", config)
+        assert said.code == 0
+        assert [line.split()[:3] for line in said.lines[:5]] == [
+            ["draft", "1", "recording"], ["broken", "1", "recording"], ["dead", "1", "recording"],
+            ["ready", "4", "recordings"], ["done", "1", "recording"],
+        ]
+        assert said.lines[3].endswith("  oldest 2026-01-31T12:00:02.000Z")
+        assert said.lines[5].split() == ["waiting", "2", "recordings", "for", "store"]
+        assert said.lines[6].split() == ["waiting", "4", "recordings", "for", "tell"]
+        assert said.lines[7].endswith("of 4.0 GiB (max_spool)")
+        assert said.lines[8].endswith(", min_free is 512.0 MiB")
+        assert said.lines[9] == "daemon  runs"
+
+    def test_for_programs(self, spool: KeptSpool) -> None:
+        (figures,) = spool.stop().ctl("stats", "--json").json()
+        assert figures["bytes"] == sum(len(content) for content in spool.files().values())
+        assert figures["states"]["ready"]["recordings"] == 4
+        assert figures["states"]["dead"]["oldest"] == "2026-01-31T12:00:05.000Z"
+        assert figures["states"]["broken"]["oldest"] is None
+        assert figures["free"] == pytest.approx(shutil.disk_usage(spool.directory).free, rel=0.1)
+        assert (figures["minFree"], figures["waiting"], figures["daemon"]) == (None, {}, False)
+
+    def test_the_oldest_is_of_the_first_day(self, tmp_path: Path) -> None:
+        spool = KeptSpool(tmp_path)
+        for number, days in ((3, 1), (2, 0), (1, 0)):
+            spool.ready(number, days=days)
+        (figures,) = spool.ctl("stats", "--json").json()
+        assert figures["states"]["ready"]["oldest"] == "2026-01-31T12:00:01.000Z"
+
+    def test_an_empty_spool(self, tmp_path: Path) -> None:
+        said = audiohookctl("spool", "stats", "--spool", tmp_path)
+        assert said.code == 0
+        assert said.lines[-1] == "daemon  does not run"
+
+
+class TestPlace:
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--spool", "/nonexistent"], "/nonexistent is no spool: no such directory"),
+            (["--config", "/nonexistent.toml"], "/nonexistent.toml: cannot be read"),
+            (["--spool", "/proc"], "/proc is no spool: it has no draft/"),
+        ],
+    )
+    def test_a_mistake_is_one_line(self, arguments: list[str], said: str) -> None:
+        result = audiohookctl("spool", "list", *arguments)
+        assert result.code == 2
+        assert result.err.startswith(f"audiohookctl: spool: {said}")
+        assert result.err.count("\n") == 1
+
+    def test_an_action_is_needed(self) -> None:
+        assert audiohookctl("spool").code == 2
+
+    def test_what_the_disk_refuses_is_one_line(self, spool: KeptSpool) -> None:
+        (spool.layout.draft / f"{id_of(1)}.jsonl").unlink()
+        (spool.layout.draft / f"{id_of(1)}.jsonl").mkdir()
+        said = spool.ctl("list")
+        assert said.code == 2
+        assert said.err == f"audiohookctl: spool: {spool.layout.draft / id_of(1)}.jsonl: Is a directory\n"
+
+    def test_the_spool_on_the_command_line_counts_more(self, spool: KeptSpool, config: Path, tmp_path: Path) -> None:
+        other = KeptSpool(tmp_path / "other").stop()
+        said = audiohookctl("spool", "list", "--config", config, "--spool", other.directory)
+        assert (said.code, said.lines) == (0, [])
+
+
+class TestBesideADaemon:
+    def test_it_is_seen_while_it_has_the_lock(self, spool: KeptSpool) -> None:
+        assert daemon_runs(spool.layout)
+        assert daemon_runs(spool.layout)
+        spool.stop()
+        assert not daemon_runs(spool.layout)
+
+    def test_looking_leaves_the_lock_to_others(self, spool: KeptSpool) -> None:
+        spool.stop()
+        assert not daemon_runs(spool.layout)
+        os.close(lock(spool.layout.lock))
+
+    def test_looking_changes_nothing(self, spool: KeptSpool) -> None:
+        before = spool.files()
+        for action in ("list", "stats"):
+            assert spool.ctl(action).code == 0
+        assert spool.ctl("show", id_of(1)).code == 0
+        assert spool.files() == before
+        assert not spool.layout.wake.exists()
+
+    def test_a_call_goes_on(self, spool: KeptSpool) -> None:
+        draft = spool.rig.spool.begin(id_of(30), 1_769_860_800.0, None)
+        for action in ("list", "stats", "repair"):
+            assert spool.ctl(action).code == 0
+        spool.rig.finish(draft)
+        assert f"{DAY}/{id_of(30)}.json" in spool.rig.ready()
+
+
+def test_the_place_is_found_by_the_configuration(spool: KeptSpool, config: Path) -> None:
+    place = place_of(argparse.Namespace(config=config, spool=None))
+    assert place.spool == spool.layout
+    assert place.config is not None
+    assert place.config.spool.max_spool == 4096
+
+
+class TestWords:
+    @given(st.integers(0, 2**60))
+    def test_sizes_keep_their_first_digits(self, count: int) -> None:
+        number, unit = size(count).split()
+        factor = 1024 ** ["B", "KiB", "MiB", "GiB", "TiB", "PiB"].index(unit)
+        assert float(number) * factor == pytest.approx(count, rel=0.1, abs=1)
+        assert len(number) <= 6
+
+    def test_times_and_counts(self) -> None:
+        assert (span(3_723.9), span(0), span(59)) == ("1:02:03", "0:00:00", "0:00:59")
+        assert [counted(count, "draft") for count in (0, 1, 1200)] == ["0 drafts", "1 draft", "1,200 drafts"]
+
+    @given(st.text())
+    def test_text_of_others_is_one_printable_line(self, text: str) -> None:
+        assert printable(text).isprintable()
+        assert json.loads(printable(json.dumps(text, ensure_ascii=False))) == text
+
+
+def test_states_are_the_directories(spool: KeptSpool) -> None:
+    found = {one.state: one.files.directory for one in recordings(spool.layout)}
+    assert {state: path.relative_to(spool.directory).parts[0] for state, path in found.items()} == {
+        state: str(state) for state in State
+    }
+    assert list(shelf.days(spool.layout.broken)) == []

@@ -1,0 +1,217 @@
+"""``audiohookctl spool retry``: dead letters go back, whatever comes in between."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kept_spool import DAY, KeptSpool, Said, audiohookctl, id_of
+
+from audiohookd.cli.spool.place import as_owner
+from audiohookd.cli.spool.retry import NotRevived, revive
+from audiohookd.spool import layout, shelf
+from audiohookd.spool.shelf import Recording
+
+NOBODY = 65_534
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> KeptSpool:
+    """1 and 2 are dead, of which 2 was stored by one carrier; 3 waits."""
+    spool = KeptSpool(tmp_path)
+    for number in (1, 2, 3):
+        spool.ready(number)
+    spool.stored(id_of(2))
+    for number in (1, 2):
+        spool.bury(id_of(number))
+    return spool
+
+
+def dead(spool: KeptSpool) -> list[str]:
+    """What lies in dead/, of whatever kind."""
+    return sorted(path.name for path in (spool.layout.dead / DAY).iterdir())
+
+
+def whole(spool: KeptSpool) -> list[str]:
+    """What the daemon would find."""
+    return [found.id for found in shelf.recordings(spool.layout.ready) if layout.SIDECAR in found.suffixes]
+
+
+class TestWhatGoesBack:
+    def test_those_that_are_named(self, spool: KeptSpool) -> None:
+        before = spool.files()
+        assert spool.ctl("retry", id_of(2)) == Said(
+            0,
+            f"{id_of(2)} is ready again\n1 dead letter went back to ready/; the daemon tries everything now\n",
+            "",
+        )
+        assert {name.partition(".")[0] for name in dead(spool)} == {id_of(1)}
+        after = spool.files()
+        for suffix in ("wav", "json", "stored.store.json"):
+            assert after[f"ready/{DAY}/{id_of(2)}.{suffix}"] == before[f"dead/{DAY}/{id_of(2)}.{suffix}"]
+        assert not any("reason" in name for name in after if id_of(2) in name)
+
+    @pytest.mark.parametrize("which", ["--dead", "--all"])
+    def test_all_of_them(self, spool: KeptSpool, which: str) -> None:
+        assert spool.ctl("retry", which).code == 0
+        assert dead(spool) == []
+        assert whole(spool) == [id_of(1), id_of(2), id_of(3)]
+        assert audiohookctl("verify", "--quiet", spool.directory).code == 0
+
+    def test_what_waits_is_tried_at_once(self, spool: KeptSpool) -> None:
+        said = spool.ctl("retry", id_of(3))
+        assert said.lines[0] == f"{id_of(3)} waits in ready/"
+        assert spool.layout.wake.exists()
+        assert len(dead(spool)) > 0
+
+    def test_how_many_wait(self, spool: KeptSpool) -> None:
+        spool.stop()
+        assert spool.ctl("retry", "--all").lines[-1] == (
+            "2 dead letters went back to ready/; no daemon runs: the next one tries all 3 recordings in ready/"
+            " when it starts"
+        )
+
+    def test_the_daemon_is_woken_each_time(self, spool: KeptSpool) -> None:
+        assert spool.ctl("retry", "--all").code == 0
+        os.utime(spool.layout.wake, (0, 0))
+        assert spool.ctl("retry", "--all").code == 0
+        assert spool.layout.wake.stat().st_mtime > 0
+
+    def test_into_a_day_that_is_gone(self, spool: KeptSpool) -> None:
+        for path in (spool.layout.ready / DAY).iterdir():
+            path.unlink()
+        (spool.layout.ready / DAY).rmdir()
+        assert spool.ctl("retry", "--dead").code == 0
+        assert whole(spool) == [id_of(1), id_of(2)]
+
+
+class TestWhatDoesNot:
+    @pytest.mark.parametrize("arguments", [(), ("--all", "--dead"), ("00000001", "--dead")])
+    def test_it_must_be_said_what(self, spool: KeptSpool, arguments: tuple[str, ...]) -> None:
+        said = spool.ctl("retry", *arguments)
+        assert (said.code, said.err) == (2, "audiohookctl: spool retry: give ids, or --dead, or --all\n")
+
+    def test_one_that_is_not_there_keeps_the_others(self, spool: KeptSpool) -> None:
+        before = spool.files()
+        assert spool.ctl("retry", id_of(1), "abcdef").code == 2
+        assert spool.files() == before
+
+    def test_one_whose_files_are_in_ready_already(self, spool: KeptSpool) -> None:
+        (spool.layout.ready / DAY / f"{id_of(1)}.wav").write_bytes(b"another")
+        before = spool.files()
+        said = spool.ctl("retry", "--dead")
+        assert said.code == 1
+        assert f"{id_of(1)}: {spool.layout.ready / DAY} has its wav already" in said.err
+        assert said.lines[-1].startswith("1 dead letter went back")
+        after = spool.files()
+        assert {name: after[name] for name in before if id_of(1) in name} == {
+            name: content for name, content in before.items() if id_of(1) in name
+        }
+
+    def test_one_that_the_daemon_is_burying(self, spool: KeptSpool) -> None:
+        """Its sidecar goes first."""
+        name = f"{id_of(1)}.wav"
+        (spool.layout.dead / DAY / name).rename(spool.layout.ready / DAY / name)
+        said = spool.ctl("retry", id_of(1))
+        assert said.code == 1
+        assert "the daemon is moving it just now: try again" in said.err
+        assert f"{id_of(1)}.json" in dead(spool)
+
+    def test_one_whose_burial_a_crash_ended(self, spool: KeptSpool) -> None:
+        name = f"{id_of(1)}.wav"
+        (spool.layout.dead / DAY / name).rename(spool.layout.ready / DAY / name)
+        spool.stop()
+        assert spool.ctl("retry", id_of(1)).code == 0
+        assert id_of(1) in whole(spool)
+
+
+class Crash(BaseException):
+    """The end of the process."""
+
+
+class Crashing(Recording):
+    """A dead letter; the process ends when so many of its files were asked for."""
+
+    left = 0
+
+    def path(self, suffix: str) -> Path:
+        if self.left == 0:
+            raise Crash
+        self.left -= 1
+        return super().path(suffix)
+
+
+def crashing(spool: KeptSpool, steps: int) -> Crashing:
+    (found,) = [found for found in shelf.recordings(spool.layout.dead) if found.id == id_of(2)]
+    letter = Crashing(found.directory, found.id, found.suffixes)
+    letter.left = steps
+    return letter
+
+
+@pytest.mark.parametrize("steps", range(5))
+def test_a_crash_at_any_step_is_made_good_by_doing_it_again(spool: KeptSpool, steps: int) -> None:
+    before = {name.rpartition("/")[2]: content for name, content in spool.files().items() if id_of(2) in name}
+    try:
+        revive(spool.layout, crashing(spool, steps))
+    except Crash:
+        # The sidecar says where it is, and it is in one place.
+        assert id_of(2) not in whole(spool)
+        assert spool.ctl("retry", id_of(2)).code == 0
+    assert id_of(2) in whole(spool)
+    after = {name.rpartition("/")[2]: content for name, content in spool.files().items() if id_of(2) in name}
+    assert after == {name: content for name, content in before.items() if "reason" not in name}
+    assert not any(id_of(2) in name for name in dead(spool))
+
+
+def test_a_crash_comes_at_each_of_these_steps(spool: KeptSpool) -> None:
+    with pytest.raises(Crash):
+        revive(spool.layout, crashing(spool, 3))
+    assert spool.ctl("retry", id_of(2)).code == 0
+
+
+def test_a_dead_letter_is_not_put_over_another(spool: KeptSpool) -> None:
+    (found,) = [found for found in shelf.recordings(spool.layout.dead) if found.id == id_of(1)]
+    (spool.layout.ready / DAY / f"{id_of(1)}.json").write_text("{}")
+    with pytest.raises(NotRevived, match="has its json already"):
+        revive(spool.layout, found)
+
+
+class TestOwner:
+    """Root acts as the owner of the spool, or the daemon could not use what it makes."""
+
+    @pytest.fixture
+    def owned(self) -> Iterator[KeptSpool]:
+        # Not below tmp_path, through which the owner could not go.
+        with tempfile.TemporaryDirectory() as directory:
+            spool = KeptSpool(Path(directory))
+            spool.ready(1)
+            spool.bury(id_of(1))
+            spool.draft(2)
+            spool.stop()
+            (spool.layout.ready / DAY).rmdir()
+            spool.layout.lock.unlink()
+            if os.geteuid() == 0:
+                for path in (spool.directory, *spool.directory.rglob("*")):
+                    os.chown(path, NOBODY, NOBODY)
+            yield spool
+
+    def test_what_is_made_is_the_owners(self, owned: KeptSpool) -> None:
+        assert owned.ctl("retry", "--all").code == 0
+        assert owned.ctl("repair").code == 0
+        assert len(whole(owned)) == 2
+        owner = owned.directory.stat().st_uid
+        assert owner == (NOBODY if os.geteuid() == 0 else os.geteuid())
+        assert {path.stat().st_uid for path in owned.directory.rglob("*")} == {owner}
+        assert {path.stat().st_gid for path in owned.directory.rglob("*")} == {owned.directory.stat().st_gid}
+
+    def test_afterwards_all_is_as_before(self, owned: KeptSpool) -> None:
+        before = (os.geteuid(), os.getegid(), os.getgroups())
+        inside = []
+        with contextlib.suppress(RuntimeError), as_owner(owned.layout):
+            inside.append((os.geteuid(), os.getegid()))
+            raise RuntimeError
+        owner = owned.directory.stat()
+        assert inside == [(owner.st_uid, owner.st_gid)]
+        assert (os.geteuid(), os.getegid(), os.getgroups()) == before
