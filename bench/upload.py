@@ -1,0 +1,117 @@
+"""How fast recordings go to a bucket: the daemon against a plain loop around boto3, in pairs, on one store.
+
+The daemon's side is the whole daemon with a spool full of ready recordings, from its start until the spool is empty:
+it reads each file, compares it with the sidecar, uploads it on the condition that nothing is overwritten, asks the
+store for what it has, writes a receipt, and deletes. The other side calls ``upload_file`` for the same files, in as
+many threads, and does nothing else. Each runs in a process of its own, whose imports do not count.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import boto3
+import twisted
+
+from tests.stores.recordings import fill
+from tests.stores.seaweedfs import SeaweedFS
+
+SIDES = Path(__file__).with_name("sides.py")
+#: The daemon shall be at least so fast, of the plain loop's speed.
+TARGET = 0.9
+
+
+class Load(NamedTuple):
+    """``number`` recordings of so many ``seconds``."""
+
+    name: str
+    number: int
+    seconds: float
+
+
+LOADS = (Load("calls of 5 minutes", 40, 300), Load("calls of 30 seconds", 300, 30))
+
+
+class Run(NamedTuple):
+    """One side, once."""
+
+    side: str
+    bytes: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second."""
+        return self.bytes / self.seconds
+
+
+def main() -> int:
+    """0 when the daemon is fast enough."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=5, help="how often each side runs (default 5)")
+    parser.add_argument("--concurrency", type=int, default=8, help="uploads at a time (default 8)")
+    arguments = parser.parse_args()
+    processors = len(os.sched_getaffinity(0))
+    print(f"Python {platform.python_version()}, boto3 {boto3.__version__}, Twisted {twisted.__version__};", end=" ")
+    print(f"{processors} processors, the store on the same machine; concurrency {arguments.concurrency}")
+    with tempfile.TemporaryDirectory(prefix="audiohookd-bench-") as name:
+        directory = Path(name)
+        with SeaweedFS(directory / "store") as store:
+            good = [_compare(store, load, directory, arguments.pairs, arguments.concurrency) for load in LOADS]
+    return 0 if all(good) else 1
+
+
+def _compare(store: SeaweedFS, load: Load, directory: Path, pairs: int, concurrency: int) -> bool:
+    runs = []
+    for number in range(2 * pairs):
+        # Who begins takes turns, too: the store may get slower, or faster, with what it holds.
+        side = ("daemon", "plain", "plain", "daemon")[number % 4]
+        runs.append(_run(store, load, directory, side, concurrency))
+    print(f"\n{load.name}: {load.number} recordings, {runs[0].bytes / 1e6:.0f} MB, {pairs} pairs")
+    for side in ("daemon", "plain"):
+        _print(load, [run for run in runs if run.side == side])
+    ratios = sorted(_ratio(runs[2 * pair : 2 * pair + 2]) for pair in range(pairs))
+    ratio = statistics.median(ratios)
+    print(f"  ratio   median {ratio:.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f}; wanted: {TARGET})", flush=True)
+    return ratio >= TARGET
+
+
+def _run(store: SeaweedFS, load: Load, directory: Path, side: str, concurrency: int) -> Run:
+    with tempfile.TemporaryDirectory(dir=directory) as place:
+        size = fill(Path(place) / "spool", load.number, load.seconds)
+        bucket = f"bench-{uuid4()}"
+        store.create_bucket(bucket)
+        command = [sys.executable, str(SIDES), side, place, store.endpoint, bucket, str(concurrency)]
+        done = subprocess.run(  # noqa: S603 - our own
+            command, env=os.environ | store.credentials(), stdout=subprocess.PIPE, text=True, check=True
+        )
+        client = store.client()
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        stored = sum(len(page.get("Contents", ())) for page in pages)
+        if stored != 2 * load.number:
+            raise RuntimeError(f"{side}: {stored} objects and not {2 * load.number}")
+        return Run(side, size, float(done.stdout.split()[-1]))
+
+
+def _ratio(pair: Sequence[Run]) -> float:
+    rates = {run.side: run.rate for run in pair}
+    return rates["daemon"] / rates["plain"]
+
+
+def _print(load: Load, runs: Sequence[Run]) -> None:
+    rates = sorted(run.rate / 1e6 for run in runs)
+    each = load.number / statistics.median(run.seconds for run in runs)
+    spread = f"({rates[0]:.1f} to {rates[-1]:.1f})"
+    print(f"  {runs[0].side:8}{statistics.median(rates):6.1f} MB/s {spread}, {each:.1f} recordings/s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Carries ready recordings to S3, or to a store that speaks it.
+
+Audio first and sidecar last, so a sidecar in the bucket means that the audio is there. Nothing is ever overwritten,
+and a recording counts as stored when the store has confirmed size and checksum of both.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from threading import Event
+from typing import Any
+
+from botocore.loaders import Loader, create_loader
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer, provider
+
+from audiohookd.interfaces import ICarrier, IDaemon, IPlugin, IPluginFactory, IRecording, ISession, Unavailable
+from audiohookd_plugins.s3.breaker import Breaker
+from audiohookd_plugins.s3.bucket import AudioGone, Bucket
+from audiohookd_plugins.s3.config import S3Config, check
+from audiohookd_plugins.s3.naming import Naming
+
+__all__ = ["S3Config", "S3Plugin"]
+
+
+class Interrupted(Exception):
+    """The daemon stops in the middle of an upload, which begins again at its next start."""
+
+
+@provider(IPluginFactory)
+@implementer(IPlugin, ICarrier)
+class S3Plugin(Service):
+    """See the module. As a service it sees to it that uploads do not hold up the end of the daemon.
+
+    :param loader: for several plugins to share; see :class:`audiohookd_plugins.s3.connection.Connection`.
+    """
+
+    config_type = S3Config
+    log = Logger()
+
+    def __init__(self, config: S3Config, daemon: IDaemon, loader: Loader | None = None) -> None:
+        check(config)
+        common = (config, Naming(config), self._go_on, loader or create_loader())
+        self.concurrency = config.concurrency
+        self._is_stopping = Event()
+        self._bucket = Bucket(config, *common)
+        self._fallback = Bucket(config.fallback, *common) if config.fallback else None
+        self._fallback_after = config.fallback_after
+        self._breaker = Breaker()
+        self._uses_fallback = False
+        self._now: Callable[[], float] = daemon.reactor.seconds
+        self._workers = daemon.workers(f"s3-{config.bucket}", config.concurrency, config.concurrency)
+
+    def observe(self, session: ISession) -> None:
+        """See :class:`IPlugin`. Recordings are carried, not sessions watched."""
+
+    def stopService(self) -> None:
+        """What is being sent ends at the next block of its file."""
+        super().stopService()
+        self._is_stopping.set()
+        for bucket in (self._bucket, self._fallback):
+            if bucket is not None:
+                bucket.close()
+
+    def _go_on(self) -> None:
+        if self._is_stopping.is_set():
+            raise Interrupted("the daemon stops")
+
+    # ---- which bucket ----------------------------------------------------------------------------
+
+    async def carry(self, recording: IRecording) -> dict[str, Any]:
+        """See :class:`ICarrier`."""
+        if self._fallback is None:
+            return await self._to(self._bucket, recording)
+        try:
+            return await self._to_first(recording)
+        except (Unavailable, AudioGone) as fault:
+            if isinstance(fault, Unavailable) and self._breaker.down_for(self._now()) < self._fallback_after:
+                raise
+            return await self._to_fallback(self._fallback, recording, fault)
+
+    async def _to_first(self, recording: IRecording) -> dict[str, Any]:
+        down_for = self._breaker.down_for(self._now())
+        if down_for >= self._fallback_after and not self._breaker.admits(self._now()):
+            raise Unavailable(f"bucket {self._bucket.name}: could not be had for {down_for:.0f} s")
+        try:
+            receipt = await self._to(self._bucket, recording)
+        except Unavailable as fault:
+            self._breaker.failed(self._now(), fault.retry_after)
+            raise
+        except BaseException:
+            self._breaker.given_up()
+            raise
+        self._breaker.worked()
+        self._says_fallback(False, "")
+        return receipt
+
+    async def _to_fallback(
+        self, fallback: Bucket, recording: IRecording, first: Unavailable | AudioGone
+    ) -> dict[str, Any]:
+        try:
+            receipt = await self._to(fallback, recording)
+        except Unavailable as second:
+            raise _neither(first, second) from second
+        except AudioGone:
+            raise first from None  # when the first one is back, it may have the audio
+        self._says_fallback(isinstance(first, Unavailable), str(first))
+        return receipt
+
+    def _to(self, bucket: Bucket, recording: IRecording) -> "Deferred[dict[str, Any]]":
+        done: Deferred[dict[str, Any]] = self._workers.do(partial(bucket.carry, recording))
+        return done
+
+    def _says_fallback(self, is_used: bool, reason: str) -> None:
+        if is_used and not self._uses_fallback:
+            self.log.warn("recordings go to the fallback: {reason}", reason=reason)
+        elif self._uses_fallback and not is_used:
+            self.log.info("recordings go to bucket {bucket} again", bucket=self._bucket.name)
+        self._uses_fallback = is_used
+
+
+def _neither(first: Unavailable | AudioGone, second: Unavailable) -> Unavailable:
+    waits = [fault.retry_after for fault in (first, second) if isinstance(fault, Unavailable)]
+    known = [wait for wait in waits if wait is not None]
+    return Unavailable(f"{first}; {second}", min(known, default=None))

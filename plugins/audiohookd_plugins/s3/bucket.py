@@ -1,0 +1,95 @@
+"""Carries recordings to one bucket."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore.loaders import Loader
+
+from audiohookd.interfaces import IRecording, Undeliverable
+from audiohookd_plugins.s3 import upload
+from audiohookd_plugins.s3.config import Fallback, S3Config
+from audiohookd_plugins.s3.connection import Connection
+from audiohookd_plugins.s3.naming import AUDIO, SIDECAR, Naming
+from audiohookd_plugins.s3.target import Item, Rules, Target
+from audiohookd_plugins.s3.template import values
+
+
+class AudioGone(Undeliverable):
+    """The audio is neither on this machine nor in the bucket."""
+
+
+class Bucket:
+    """For worker threads; any number of them at a time.
+
+    :param check: called now and then while files are read; what it raises ends the upload.
+    :param loader: see :class:`Connection`.
+    """
+
+    def __init__(
+        self, place: S3Config | Fallback, config: S3Config, naming: Naming, check: Callable[[], None], loader: Loader
+    ) -> None:
+        self.name = place.bucket
+        self._is_fallback = isinstance(place, Fallback)
+        self._endpoint = {"endpoint_url": place.endpoint_url} if place.endpoint_url else {}
+        self._naming = naming
+        self._rules = Rules(place, config, check)
+        self._connection = Connection(place, config, loader)
+
+    def carry(self, recording: IRecording) -> dict[str, Any]:
+        """Stores audio and sidecar, in this order; the receipt.
+
+        :raises Unavailable: the bucket cannot be had. Undeliverable: as it says. Exception: worth another try.
+        """
+        audio, sidecar = _items(recording, self._naming)
+        with self._connection.requests() as client:
+            stored = None if audio is None else self._carry_audio(Target(client, self._rules, audio))
+            told = upload.store(Target(client, self._rules, sidecar))
+        return {
+            "bucket": self.name,
+            "key": None if audio is None else audio.key,
+            "sidecar": sidecar.key,
+            "bytes": None if audio is None else audio.size,
+            "sha256": None if audio is None else audio.sha256,
+            "fallback": self._is_fallback,
+            **self._endpoint,
+            **_version("version", stored),
+            **_version("sidecar_version", told),
+        }
+
+    def close(self) -> None:
+        """Ends the connections that are idle."""
+        self._connection.close()
+
+    def _carry_audio(self, target: Target) -> Mapping[str, Any]:
+        if target.item.path.exists():
+            return upload.store(target)
+        found = upload.find(target)
+        if found is None:
+            raise AudioGone(f"{target.item.path.name} is not in the spool any more, and not at {target}")
+        return found
+
+
+def _items(recording: IRecording, naming: Naming) -> tuple[Item | None, Item]:
+    """What is to be sent: the audio, if there is any, and the sidecar."""
+    try:
+        about = recording.read()
+        fields = values(recording.id, about)
+        audio = about["audio"]
+        size, sha256 = (0, "") if audio is None else (int(audio["bytes"]), bytes.fromhex(audio["sha256"]).hex())
+    except (ValueError, KeyError, TypeError) as fault:
+        raise Undeliverable(f"{recording.sidecar.name} is no sidecar: {fault}") from fault
+    key, extras = naming.key(fields), (naming.tagging(fields), naming.metadata(fields))
+    first = None if audio is None else Item(recording.audio, key + AUDIO, size, sha256, "audio/wav", *extras)
+    return first, Item(recording.sidecar, key + SIDECAR, *_describe(recording.sidecar), "application/json", *extras)
+
+
+def _describe(path: Path) -> tuple[int, str]:
+    with path.open("rb") as file:
+        return (path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _version(name: str, head: Mapping[str, Any] | None) -> dict[str, str]:
+    """Of a bucket with versions."""
+    return {name: head["VersionId"]} if head is not None and "VersionId" in head else {}

@@ -1,0 +1,104 @@
+"""Checksums as S3 knows them."""
+
+import base64
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
+
+#: Of a checksum that was made of the checksums of so many parts.
+_PARTS = re.compile(r"-\d+$")
+
+
+class Sum(NamedTuple):
+    """A checksum of an object, in base64: of all of its bytes, or of the checksums of its parts."""
+
+    value: str
+    is_composite: bool = False
+
+
+class Running(Protocol):
+    """A checksum that is fed piece by piece."""
+
+    def update(self, data: bytes, /) -> None:
+        """Feeds it."""
+
+    def digest(self) -> bytes:
+        """Of what came so far."""
+
+
+class Algorithm(NamedTuple):
+    """One of those that an object can be stored with."""
+
+    #: As in ``ChecksumAlgorithm``, and in the members ``Checksum...`` of requests and answers.
+    name: str
+    #: A new one.
+    start: Callable[[], Running]
+    #: Whether that of a multipart upload is made of those of its parts; else it is that of the whole.
+    is_composite: bool
+
+    @property
+    def member(self) -> str:
+        """Of requests and answers."""
+        return f"Checksum{self.name}"
+
+    @property
+    def type(self) -> str:
+        """Of a multipart upload."""
+        return "COMPOSITE" if self.is_composite else "FULL_OBJECT"
+
+    def told(self, value: Sum) -> dict[str, str]:
+        """Members of a request that has this checksum."""
+        return {"ChecksumAlgorithm": self.name, self.member: value.value}
+
+    def told_by(self, head: Mapping[str, Any]) -> Sum | None:
+        """What a store says that an object has."""
+        value = head.get(self.member)
+        if value is None:
+            return None
+        is_composite = head.get("ChecksumType") == "COMPOSITE" or _PARTS.search(value) is not None
+        return Sum(_PARTS.sub("", value), is_composite)
+
+    def of_parts(self, digests: Iterable[bytes]) -> Sum:
+        """That of an object whose parts have these."""
+        running = self.start()
+        for digest in digests:
+            running.update(digest)
+        return Sum(encoded(running.digest()), is_composite=True)
+
+
+class _Crc:
+    def __init__(self, function: Callable[[bytes, int], int], size: int) -> None:
+        self._function, self._size = function, size
+        self._value = 0
+
+    def update(self, data: bytes, /) -> None:
+        self._value = self._function(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(self._size, "big")
+
+
+def algorithm(name: str) -> Algorithm:
+    """The one that the configuration calls so.
+
+    :raises ImportError: it is crc64nvme, and awscrt is not installed.
+    """
+    if name == "sha256":
+        return Algorithm("SHA256", hashlib.sha256, is_composite=True)
+    if name == "crc32":
+        return Algorithm("CRC32", lambda: _Crc(zlib.crc32, 4), is_composite=False)
+    crc64nvme = import_module("awscrt.checksums").crc64nvme  # an optional dependency
+    return Algorithm("CRC64NVME", lambda: _Crc(crc64nvme, 8), is_composite=False)
+
+
+def encoded(digest: bytes) -> str:
+    """As S3 writes it."""
+    return base64.b64encode(digest).decode()
+
+
+def of_hex(sha256: str) -> Sum:
+    """A SHA-256 as it stands in the sidecar."""
+    return Sum(encoded(bytes.fromhex(sha256)))

@@ -1,0 +1,102 @@
+"""``[plugins.s3]``, and what can be found wrong in it before anything is sent."""
+
+import re
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from audiohookd_plugins.s3.checksum import algorithm
+
+MIB = 1 << 20
+
+#: Also of those stores whose rules are older, or looser, than those of S3.
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]|arn:[!-~]+")
+_REGION = re.compile(r"[a-z0-9-]+")
+#: No user information: that would be a secret in the file, and in the logs.
+_ENDPOINT = re.compile(r"https?://[A-Za-z0-9._~\[\]:-]+(?:/[!-~]*)?")
+_STORAGE_CLASS = re.compile(r"[A-Z0-9_]+")
+
+Seconds = Annotated[float, Meta(ge=0, le=7 * 24 * 3600)]
+
+
+class Fallback(Struct, frozen=True, forbid_unknown_fields=True):
+    """Another bucket, for when the first one cannot be had. What is not here is as for the first."""
+
+    bucket: str
+    region: str | None = None
+    endpoint_url: str | None = None
+    path_style: bool = False
+    kms_key_id: str | None = None
+
+
+class S3Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """``[plugins.s3]``."""
+
+    bucket: str = ""
+    region: str | None = None
+    endpoint_url: str | None = None
+    path_style: bool = False
+    #: Of the objects' names; ".wav" and ".json" are appended.
+    key: str = "{date}/{recording}"
+    concurrency: Annotated[int, Meta(ge=1, le=256)] = 8
+    #: For the answer to a request, or more of it.
+    timeout: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    checksum: Literal["sha256", "crc32", "crc64nvme"] = "sha256"
+    #: Ask the store for checksum and size of what it has; some only tell the size.
+    confirm: Literal["checksum", "size"] = "checksum"
+    #: By a condition of the request, or, where the store knows none, by a look before it.
+    never_overwrite: Literal["condition", "head"] = "condition"
+    #: MiB, as are the parts.
+    multipart_threshold: Annotated[int, Meta(ge=5, le=5120)] = 64
+    part_size: Annotated[int, Meta(ge=5, le=5120)] = 16
+    sse: Literal["AES256", "aws:kms"] | None = None
+    kms_key_id: str | None = None
+    storage_class: str | None = None
+    tags: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    fallback: Fallback | None = None
+    fallback_after: Seconds = 60.0
+
+
+def check(config: S3Config) -> None:
+    """What the types do not say.
+
+    :raises ValueError: with a line for the user.
+    """
+    if not config.bucket:
+        raise ValueError("bucket: must be given")
+    _check_place("", config)
+    _check_encryption("", config.kms_key_id, config)
+    if config.fallback is not None:
+        _check_fallback(config.fallback, config)
+    if config.storage_class is not None and not _STORAGE_CLASS.fullmatch(config.storage_class):
+        raise ValueError(f"storage_class: {config.storage_class!r} is none")
+    try:
+        algorithm(config.checksum)
+    except ImportError as fault:
+        raise ValueError(f'checksum: "{config.checksum}" needs awscrt: pip install audiohookd[crt]') from fault
+
+
+def _check_fallback(fallback: Fallback, config: S3Config) -> None:
+    _check_place("fallback.", fallback)
+    _check_encryption("fallback.", fallback.kms_key_id, config)
+    if _place(fallback) == _place(config):
+        raise ValueError("fallback: is the bucket itself")
+
+
+def _place(place: "S3Config | Fallback") -> tuple[str, str | None]:
+    return place.bucket, place.endpoint_url
+
+
+def _check_place(where: str, place: "S3Config | Fallback") -> None:
+    if not _BUCKET.fullmatch(place.bucket):
+        raise ValueError(f"{where}bucket: {place.bucket!r} is no name of a bucket")
+    if place.region is not None and not _REGION.fullmatch(place.region):
+        raise ValueError(f"{where}region: {place.region!r} is none")
+    if place.endpoint_url is not None and not _ENDPOINT.fullmatch(place.endpoint_url):
+        raise ValueError(f"{where}endpoint_url: must be like https://store.example, and hold no credentials")
+
+
+def _check_encryption(where: str, kms_key_id: str | None, config: S3Config) -> None:
+    if kms_key_id is not None and config.sse != "aws:kms":
+        raise ValueError(f'{where}kms_key_id: goes with sse = "aws:kms" alone')

@@ -1,0 +1,116 @@
+"""One file, the object that it is to be, and the requests about it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from audiohookd.interfaces import Undeliverable
+from audiohookd_plugins.s3.body import Window
+from audiohookd_plugins.s3.checksum import Algorithm, algorithm
+from audiohookd_plugins.s3.config import MIB, Fallback, S3Config
+from audiohookd_plugins.s3.confirm import NOTED
+from audiohookd_plugins.s3.faults import ABSENT, code_of
+
+#: Bodies up to so many bytes are read before they are sent.
+SMALL = 256 << 10
+
+
+class Item(NamedTuple):
+    """A file, and the object that it is to be."""
+
+    path: Path
+    key: str
+    size: int
+    #: In hexadecimal.
+    sha256: str
+    content_type: str
+    #: URL-encoded.
+    tagging: str
+    #: Without the SHA-256.
+    metadata: Mapping[str, str]
+
+    def check_sha256(self, digest: bytes) -> None:
+        """:raises Undeliverable: the file is not what its sidecar says."""
+        if digest.hex() != self.sha256:
+            raise Undeliverable(f"{self.path.name} has the SHA-256 {digest.hex()}; its sidecar says {self.sha256}")
+
+
+class Rules:
+    """What is the same for all objects of a bucket.
+
+    :param check: called now and then while files are read; what it raises ends the upload.
+    """
+
+    def __init__(self, place: S3Config | Fallback, config: S3Config, check: Callable[[], None]) -> None:
+        self.bucket = place.bucket
+        self.check = check
+        self.algorithm: Algorithm = algorithm(config.checksum)
+        self.asks_for_checksum = config.confirm == "checksum"
+        self.looks_first = config.never_overwrite == "head"
+        self.condition = {} if self.looks_first else {"IfNoneMatch": "*"}
+        self.threshold = config.multipart_threshold * MIB
+        self.part_size = config.part_size * MIB
+        extras = {
+            "ServerSideEncryption": config.sse,
+            "SSEKMSKeyId": place.kms_key_id,
+            "StorageClass": config.storage_class,
+        }
+        self.extras = {name: value for name, value in extras.items() if value}
+
+
+class Target:
+    """An item at its bucket. For a worker thread; failures of requests come as botocore raises them."""
+
+    def __init__(self, client: Any, rules: Rules, item: Item) -> None:
+        self._client = client
+        self.rules = rules
+        self.item = item
+
+    def __str__(self) -> str:
+        return f"s3://{self.rules.bucket}/{self.item.key}"
+
+    def ask(self, operation: str, **arguments: Any) -> Any:
+        """A request about the object."""
+        return getattr(self._client, operation)(Bucket=self.rules.bucket, Key=self.item.key, **arguments)
+
+    def send(self, operation: str, start: int, size: int, **arguments: Any) -> Any:
+        """A request whose body is a part of the file.
+
+        :raises OSError: the file cannot be read.
+        """
+        with self.window(start, size) as body:
+            try:
+                # For a file botocore waits until the store says that it may come, which is a round trip.
+                return self.ask(operation, Body=body if size > SMALL else body.whole(), **arguments)
+            except Exception:
+                if body.fault is not None:  # botocore takes it for a failure of the connection
+                    raise body.fault from None
+                raise
+
+    def look(self) -> Mapping[str, Any] | None:
+        """What the store says of the object; None when there is none."""
+        mode = {"ChecksumMode": "ENABLED"} if self.rules.asks_for_checksum else {}
+        try:
+            head: Mapping[str, Any] = self.ask("head_object", **mode)
+        except ClientError as fault:
+            if code_of(fault) in ABSENT:
+                return None
+            raise
+        return head
+
+    def uploads(self) -> list[str]:
+        """The multipart uploads of this object that nobody completed."""
+        answer = self._client.list_multipart_uploads(Bucket=self.rules.bucket, Prefix=self.item.key)
+        return [one["UploadId"] for one in answer.get("Uploads", ()) if one["Key"] == self.item.key]
+
+    def window(self, start: int, size: int) -> Window:
+        """A part of the file."""
+        return Window(self.item.path, start, size, self.rules.check)
+
+    def arguments(self) -> dict[str, Any]:
+        """Of the request that makes the object."""
+        tagging = {"Tagging": self.item.tagging} if self.item.tagging else {}
+        metadata = {**self.item.metadata, NOTED: self.item.sha256}
+        return {"ContentType": self.item.content_type, "Metadata": metadata, **tagging, **self.rules.extras}

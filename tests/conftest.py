@@ -1,0 +1,14 @@
+"""What tests of all rooms share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stores.seaweedfs import SeaweedFS
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A real S3 store, one for all tests: each makes a bucket of its own."""
+    with SeaweedFS(tmp_path_factory.mktemp("seaweedfs")) as store:
+        yield store

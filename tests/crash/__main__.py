@@ -1,0 +1,44 @@
+"""``make crash``: whether anything gets lost, whatever dies."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.crash import campaign, outage, slow_store
+from tests.crash.campaign import Campaign
+from tests.crash.outage import Outage
+from tests.crash.slow_store import MIB, Trickle
+
+#: By so many bytes the daemon may grow while it uploads: for buffers of its connections, not for what waits.
+GROWTH = 30 * MIB
+
+
+def main() -> int:
+    """0 when nothing got lost."""
+    parser = argparse.ArgumentParser(prog="make crash", description=__doc__)
+    add = parser.add_argument
+    add("--runs", type=int, default=200, help="how often the daemon is killed (default 200)")
+    add("--calls", type=int, default=12, help="calls at a time (default 12)")
+    add("--seed", type=int, default=1, help="chooses the instants (default 1)")
+    add("--power", action="store_true", help="each time the power fails: what was not synced is lost, too")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--outage", type=float, metavar="SECONDS", help="no kills: the store is away, under 200 calls")
+    other.add_argument("--slow", type=float, metavar="SECONDS", help="no kills: a line of 100 kB/s")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="audiohookd-crash-") as name:
+        return 0 if _is_good(arguments, Path(name)) else 1
+
+
+def _is_good(arguments: argparse.Namespace, directory: Path) -> bool:
+    if arguments.outage:
+        return outage.run(Outage(arguments.outage, calls=200), directory).is_good
+    if arguments.slow:
+        growth = slow_store.run(Trickle(24, 300, 100_000, arguments.slow), directory)
+        return growth.bytes < GROWTH and growth.stored == 24
+    plan = Campaign(arguments.runs, arguments.calls, arguments.seed, arguments.power)
+    return campaign.run(plan, directory).is_good
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Kills the daemon again and again under live calls, and then asks for all of them."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from tests.crash.calls import Lines
+from tests.crash.instants import Chance, Tripwire
+from tests.crash.power_loss import PowerLoss
+from tests.crash.recording_site import Site
+from tests.crash.verdict import KINDS, Verdict, judge
+from tests.stores.seaweedfs import SeaweedFS
+
+BUCKET = "recordings"
+FLUSH_INTERVAL = 0.5
+#: Shorter than by default, so that more is at stake that was synced.
+SYNC_INTERVAL = 1.0
+#: The shortest and the longest call, in seconds.
+DURATION = (0.3, 6.0)
+
+
+class Campaign(NamedTuple):
+    """How often, under how many calls at a time, at which instants; and whether the power fails each time.
+
+    ``leeway``: seconds for a machine that is too busy to keep any promise.
+    """
+
+    kills: int
+    calls: int
+    seed: int
+    power: bool = False
+    leeway: float = 0.0
+
+    @property
+    def bound(self) -> float:
+        """Seconds of audio that a kill may cost a call."""
+        return (SYNC_INTERVAL if self.power else FLUSH_INTERVAL) + self.leeway
+
+
+def run(campaign: Campaign, directory: Path) -> Verdict:
+    """All of it, in ``directory``; prints the figures."""
+    intervals = {"flush_interval": FLUSH_INTERVAL, "sync_interval": SYNC_INTERVAL if campaign.power else 0}
+    begun = time.monotonic()
+    with SeaweedFS(directory / "store") as store, Tripwire(store.port) as proxy:
+        store.create_bucket(BUCKET)
+        with Site(directory, store, BUCKET, proxy.endpoint, spool=intervals) as site:
+            lines = Lines(site.port, campaign.calls, DURATION, campaign.seed)
+            kills, instants, ends = _kill_again_and_again(campaign, site, proxy, lines)
+            is_empty = _finish(site, lines)
+            verdict = judge(site, lines.calls, kills, campaign.bound)
+            for text in ends:
+                verdict.blame("ends of the daemon by itself", text)
+            if not is_empty:
+                verdict.why.insert(0, f"the spool was not empty in time, and the daemon said:\n{_last_words(site)}")
+    _print(campaign, verdict, instants, proxy, time.monotonic() - begun)
+    return verdict
+
+
+def _kill_again_and_again(
+    campaign: Campaign, site: Site, proxy: Tripwire, lines: Lines
+) -> tuple[dict[int, float], Counter[str], list[str]]:
+    """The instants of the kills by the daemon's lives, how many there were of each kind, and what ended before."""
+    power = PowerLoss(site.directory / "synced")
+    site.environment = power.environment if campaign.power else {}
+    chance = Chance(campaign.seed, site.spool, proxy, lines.opened)
+    kills: dict[int, float] = {}
+    instants: Counter[str] = Counter()
+    ends: list[str] = []  # one is enough
+    lines.start()
+    for life in tqdm(range(campaign.kills), unit="kill", disable=None):
+        lines.opened.clear()
+        instant = chance.next()
+        site.start()
+        instant.wait()
+        if not site.is_running:
+            ends.append(_last_words(site))
+            break
+        kills[life] = site.kill()
+        instants[instant.name] += 1
+        lines.life += 1
+        if campaign.power:
+            power.strike(site.spool)
+    return kills, instants, ends
+
+
+def _finish(site: Site, lines: Lines) -> bool:
+    """The last life, which ends as it should. False when something in the spool was still due."""
+    site.start()
+    lines.opened.clear()
+    lines.opened.wait(20)
+    lines.hang_up()
+    is_empty = site.wait_until_empty()
+    if site.is_running:
+        site.stop()
+    return is_empty
+
+
+def _last_words(site: Site) -> str:
+    return "\n".join(site.log.read_text("utf-8", "replace").splitlines()[-30:])
+
+
+def _print(campaign: Campaign, verdict: Verdict, instants: Counter[str], proxy: Tripwire, seconds: float) -> None:
+    what = "power losses" if campaign.power else "kills"
+    at = ", ".join(f"{count} {name}" for name, count in instants.most_common())
+    rows: list[tuple[str, Any]] = [
+        ("calls", f"{verdict.calls}, {campaign.calls} at a time"),
+        (what, f"{campaign.kills} in {seconds:.0f} s, seed {campaign.seed}: {at}"),
+        ("calls that were cut off", f"{verdict.cut}; {verdict.recovered} recordings were recovered"),
+        ("calls stored whole", verdict.whole),
+        ("calls too young to leave anything", f"{verdict.too_young}; {verdict.empty} drafts were empty"),
+        ("audio lost by calls cut off", _spread(verdict.lost)),
+        ("the bound", f"{campaign.bound} s"),
+        ("uploads", f"{proxy.count('PUT', status=200)} done, {proxy.count('PUT', status=412)} found done before"),
+        *((kind, verdict.wrong[kind]) for kind in KINDS),
+    ]
+    for name, value in rows:
+        print(f"{name + ':':36}{value}")
+    for text in verdict.why[:20]:
+        print(f"  {text}")
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return "none"
+    ranked = sorted(seconds)
+    median, p99 = (ranked[min(int(len(ranked) * share), len(ranked) - 1)] for share in (0.5, 0.99))
+    return f"median {median:.3f} s, p99 {p99:.3f} s, max {ranked[-1]:.3f} s (sent and not recorded)"

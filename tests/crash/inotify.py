@@ -1,0 +1,64 @@
+"""Hears at once what happens to the names in some directories (Linux)."""
+
+import ctypes
+import os
+import select
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+#: What may happen to a name, and to what is behind it.
+MODIFIED, MOVED_TO, CREATED, DELETED = 0x2, 0x80, 0x100, 0x200
+
+_EVENT = struct.Struct("iIII")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Happened(NamedTuple):
+    """``what`` is one of the above."""
+
+    directory: Path
+    name: str
+    what: int
+
+
+class Inotify:
+    """Watches ``directories``, which have to be there, from the beginning of the block to its end."""
+
+    def __init__(self, directories: Iterable[Path]) -> None:
+        self._wanted = list(directories)
+        self._watched: dict[int, Path] = {}
+
+    def __enter__(self) -> "Inotify":
+        self._file = _checked(_libc.inotify_init1(os.O_CLOEXEC))
+        mask = MODIFIED | MOVED_TO | CREATED | DELETED
+        for directory in self._wanted:
+            watch = _checked(_libc.inotify_add_watch(self._file, os.fsencode(directory), mask))
+            self._watched[watch] = directory
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._file)
+
+    def wait(self, seconds: float) -> Iterator[Happened]:
+        """What has happened since the last time; nothing, when that lasts for so many ``seconds``."""
+        if not select.select([self._file], [], [], seconds)[0]:
+            return
+        data = os.read(self._file, 65536)
+        at = 0
+        while at < len(data):
+            watch, mask, _, size = _EVENT.unpack_from(data, at)
+            at += _EVENT.size + size
+            name = data[at - size : at].rstrip(b"\0").decode()
+            if watch in self._watched:
+                yield Happened(self._watched[watch], name, mask & 0xFFF)
+
+
+def _checked(result: int) -> int:
+    if result == -1:
+        raise OSError(ctypes.get_errno(), "inotify")
+    return result

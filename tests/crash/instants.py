@@ -1,0 +1,136 @@
+"""The instants at which the daemon is killed: at random over its life, and right after something has happened."""
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.crash.inotify import CREATED, DELETED, MODIFIED, MOVED_TO, Inotify
+from tests.stores.fault_proxy import FaultProxy
+from tests.stores.faults import Fault, Seen
+
+#: Seconds after which the daemon is killed even if what was waited for did not happen.
+TIRED = 8.0
+
+
+class Instant(NamedTuple):
+    """``wait`` returns when it has come; ``name`` is for the report."""
+
+    name: str
+    wait: Callable[[], None]
+
+
+class Step(NamedTuple):
+    """Something that happens in the spool: to a name that ends so, in ``draft`` or on the shelf ``ready``."""
+
+    place: str
+    what: int
+    suffix: str
+    name: str
+
+
+#: All that changes in the spool while a recording is made, and carried away, in about this order.
+STEPS = (
+    Step("draft", CREATED, ".jsonl", "journal begun"),
+    Step("draft", CREATED, ".wav", "audio begun"),
+    Step("draft", MODIFIED, ".wav", "audio written"),
+    Step("draft", MODIFIED, ".jsonl", "journal written"),
+    Step("draft", CREATED, ".json.tmp", "sidecar begun"),
+    Step("draft", MOVED_TO, ".json", "sidecar made"),
+    Step("ready", MOVED_TO, ".wav", "audio moved"),
+    Step("draft", DELETED, ".jsonl", "journal removed"),
+    Step("ready", MOVED_TO, "[0-9a-f].json", "ready"),
+    Step("ready", CREATED | MOVED_TO, ".stored.s3.json[^/]*", "receipt written"),
+    Step("ready", DELETED, ".wav", "audio removed"),
+    Step("ready", DELETED, "[0-9a-f].json", "sidecar removed"),
+    Step("ready", DELETED, ".stored.s3.json", "receipt removed"),
+)
+
+
+class Tripwire(FaultProxy):
+    """A proxy that tells when a request has come, or is about to be answered: those who wait for one."""
+
+    def __init__(self, upstream_port: int) -> None:
+        super().__init__(upstream_port)
+        self._awaited: tuple[str, str] | None = None
+        self._tripped = threading.Event()
+
+    def wait_for(self, method: str, when: str) -> None:
+        """Until the next request by ``method`` has come ("asked"), or was answered by the store ("answered")."""
+        self._tripped.clear()
+        self._awaited = (method, when)
+        self._tripped.wait(TIRED)
+        self._awaited = None
+
+    def choose(self, method: str, path: str) -> Fault | None:
+        """See :class:`FaultProxy`."""
+        self._trip(method, "asked")
+        return super().choose(method, path)
+
+    def ended(self, seen: Seen) -> None:
+        """See :class:`FaultProxy`."""
+        super().ended(seen)
+        self._trip(seen.method, "answered")
+
+    def _trip(self, method: str, when: str) -> None:
+        if self._awaited == (method, when):
+            self._tripped.set()
+
+
+class Chance:
+    """Chooses instants, by a seed.
+
+    :param opened: is set when the daemon, since its start, has taken a call.
+    """
+
+    def __init__(self, seed: int, spool: Path, store: Tripwire, opened: threading.Event) -> None:
+        self._random = random.Random(seed)
+        self._spool = spool
+        self._store = store
+        self._opened = opened
+
+    def next(self) -> Instant:
+        """When to kill the daemon that is about to start."""
+        kind = self._random.choices(("start", "life", "spool", "store"), (10, 35, 40, 15))[0]
+        match kind:
+            case "start":
+                return Instant("while it starts", partial(time.sleep, self._random.uniform(0.3, 1.5)))
+            case "life":
+                return Instant("at any time", partial(self._in_life, self._random.uniform(0, 4)))
+            case "store":
+                method, when = self._random.choice(("PUT", "HEAD")), self._random.choice(("asked", "answered"))
+                return Instant(f"{method} {when}", partial(self._store.wait_for, method, when))
+        step = self._random.choice(STEPS)
+        later = self._random.choice((0.0, 0.0, self._random.uniform(0, 0.003), self._random.uniform(0, 0.05)))
+        return Instant(step.name, partial(self._after, step, later))
+
+    def _in_life(self, after: float) -> None:
+        self._opened.wait(TIRED)
+        time.sleep(after)
+
+    def _after(self, step: Step, later: float) -> None:
+        """``later`` seconds after ``step``."""
+        self._opened.wait(TIRED)
+        pattern = re.compile(rf".*{step.suffix}$")
+        deadline = time.monotonic() + TIRED
+        with Inotify(_places(self._spool)) as inotify:
+            while time.monotonic() < deadline:
+                for happened in inotify.wait(0.5):
+                    place = "draft" if happened.directory.name == "draft" else "ready"
+                    if place == step.place and happened.what & step.what and pattern.match(happened.name):
+                        time.sleep(later)
+                        return
+
+
+def _places(spool: Path) -> list[Path]:
+    """Where drafts are, and where the recordings of today, and of tomorrow, will be."""
+    today = datetime.now(UTC)
+    days = [spool / "ready" / f"{today + timedelta(days=more):%Y-%m-%d}" for more in (0, 1)]
+    for place in (spool / "draft", *days):
+        place.mkdir(parents=True, exist_ok=True)
+    return [spool / "draft", *days]

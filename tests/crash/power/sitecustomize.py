@@ -1,0 +1,51 @@
+"""Runs in a daemon whose power is going to fail: notes what was synced to disk.
+
+Python imports it at its start from PYTHONPATH. For each file that is synced it notes the size, for each directory the
+names; what was synced once gets a second name in the directory of the log, so that it can be brought back.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+_LOG = os.environ.get("POWER_LOG", "")
+
+
+def _noting(sync: Callable[[Any], None], log: int) -> Callable[[Any], None]:
+    def sync_and_note(file: Any) -> None:
+        number = file if isinstance(file, int) else file.fileno()
+        note = _directory(number) if stat.S_ISDIR(os.fstat(number).st_mode) else _file(number)
+        sync(number)  # all that was there before is on disk when this returns, and perhaps more
+        os.write(log, json.dumps(note).encode() + b"\n")
+
+    return sync_and_note
+
+
+def _file(number: int) -> dict[str, Any]:
+    status = os.fstat(number)
+    _keep(os.readlink(f"/proc/self/fd/{number}"), status.st_ino)
+    return {"file": status.st_ino, "size": status.st_size}
+
+
+def _directory(number: int) -> dict[str, Any]:
+    path = os.readlink(f"/proc/self/fd/{number}")
+    names = {}
+    for entry in os.scandir(path):
+        if entry.is_file(follow_symlinks=False):
+            names[entry.name] = entry.inode()
+            _keep(entry.path, entry.inode())
+    return {"directory": path, "names": names}
+
+
+def _keep(path: str, inode: int) -> None:
+    with suppress(FileExistsError, FileNotFoundError):  # kept before, or removed since
+        os.link(path, f"{_LOG}.{inode}")
+
+
+if _LOG:
+    _log = os.open(_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
+    os.fsync = _noting(os.fsync, _log)
+    os.fdatasync = _noting(os.fdatasync, _log)

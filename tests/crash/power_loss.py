@@ -1,0 +1,76 @@
+"""What is left in a spool when the power fails: what was synced to disk, and nothing else.
+
+The worst that may happen is assumed. A file whose directory was not synced since it was made is gone, a file that was
+removed is there again, and each ends where it ended when it was synced. Only a move is one step: a file is in one of
+the two places.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+_HOOK = Path(__file__).parent / "power"
+
+
+class PowerLoss:
+    """Follows what a daemon syncs.
+
+    :param log: where it is to be noted; on the same file system as the spool.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._read = 0
+        self._sizes: dict[int, int] = {}
+        #: Directories in the order in which they were synced last.
+        self._directories: dict[Path, dict[str, int]] = {}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For the daemon."""
+        return {"PYTHONPATH": str(_HOOK), "POWER_LOG": str(self._log)}
+
+    def strike(self, spool: Path) -> None:
+        """Leaves in ``spool``, whose daemon is dead, what was synced."""
+        self._follow()
+        survivors = self._survivors()
+        for path in [path for path in spool.rglob("*") if path.is_file() and path not in survivors]:
+            path.unlink()
+        for path, inode in survivors.items():
+            if not path.exists():
+                os.link(self._kept(inode), path)
+            size = min(self._sizes.get(inode, 0), path.stat().st_size)
+            os.truncate(path, size)
+            self._sizes[inode] = size
+        for directory in self._directories:
+            here = {path.name: inode for path, inode in survivors.items() if path.parent == directory}
+            self._directories[directory] = here
+
+    def _survivors(self) -> dict[Path, int]:
+        """Each inode under the last of its names that is on disk."""
+        names: dict[int, Path] = {}
+        for directory, entries in self._directories.items():
+            for name, inode in entries.items():
+                names[inode] = directory / name
+        return {path: inode for inode, path in names.items()}
+
+    def _follow(self) -> None:
+        if not self._log.exists():
+            return
+        data = self._log.read_bytes()
+        end = data.rfind(b"\n") + 1
+        for line in data[self._read : end].splitlines():
+            self._take(json.loads(line))
+        self._read = end
+
+    def _take(self, note: dict[str, Any]) -> None:
+        if "file" in note:
+            self._sizes[note["file"]] = note["size"]
+        else:
+            directory = Path(note["directory"])
+            self._directories.pop(directory, None)
+            self._directories[directory] = note["names"]
+
+    def _kept(self, inode: int) -> Path:
+        return self._log.with_name(f"{self._log.name}.{inode}")

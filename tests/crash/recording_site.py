@@ -1,0 +1,124 @@
+"""A daemon that records to a bucket: its configuration, its spool, and its lives."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.stores.ports import free_ports
+from tests.stores.seaweedfs import SeaweedFS
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+#: Seconds that anything may take before something is plainly wrong.
+PATIENCE = 60.0
+
+
+class Site:
+    """A directory with a configuration, and at most one daemon that runs from it, with the programs of this Python.
+
+    As a context manager it leaves no daemon behind.
+
+    :param endpoint: the way to the store.
+    :param tables: of the configuration; they are added to what stands there by default, and may replace it.
+    """
+
+    def __init__(
+        self, directory: Path, store: SeaweedFS, bucket: str, endpoint: str, **tables: dict[str, Any]
+    ) -> None:
+        self.directory = directory
+        self.spool = directory / "spool"
+        self.store, self.bucket = store, bucket
+        self.log = directory / "log"
+        self.port, self._admin_port = free_ports(2)
+        #: For the daemon alone.
+        self.environment: dict[str, str] = {}
+        self.process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "etc/keys.sample.json", directory / "keys.json")
+        self._write(endpoint, tables)
+
+    def __enter__(self) -> "Site":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None:
+            self.kill()
+
+    def start(self) -> None:
+        """Starts the daemon, with a new log; does not wait for it."""
+        command = [str(BIN / "twistd"), "--nodaemon", "--pidfile=", "audiohookd", "--config"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, str(self.directory / "audiohookd.toml")],
+                env=os.environ | self.store.credentials() | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def kill(self) -> float:
+        """With SIGKILL; returns the instant, of ``time.monotonic``, right before it."""
+        assert self.process is not None
+        instant = time.monotonic()
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+        return instant
+
+    def stop(self) -> None:
+        """As a sysadmin does."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(PATIENCE)
+        self.process = None
+
+    @property
+    def is_running(self) -> bool:
+        """The daemon has not ended by itself."""
+        return self.process is not None and self.process.poll() is None
+
+    def resident(self) -> int:
+        """Bytes of memory that the daemon has now."""
+        assert self.process is not None
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def files(self, *places: str) -> list[Path]:
+        """All files in the ``places`` of the spool; of all of it, but for the two that always may be there."""
+        roots = [self.spool / place for place in places] or [self.spool]
+        found = (path for root in roots for path in root.rglob("*") if not path.is_dir())
+        return sorted(path for path in found if path not in (self.spool / "lock", self.spool / "wake"))
+
+    def wait_until_empty(self, patience: float = PATIENCE) -> bool:
+        """Waits until nothing in the spool is due any more. False when it does not come to that."""
+        deadline = time.monotonic() + patience
+        while self.files("draft", "ready"):
+            if not self.is_running or time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def _write(self, endpoint: str, tables: dict[str, dict[str, Any]]) -> None:
+        content: dict[str, dict[str, Any]] = {
+            "listen": {"endpoint": f"tcp:{self.port}:interface=127.0.0.1"},
+            "admin": {"endpoint": f"tcp:{self._admin_port}:interface=127.0.0.1"},
+            "auth": {"keys_file": "keys.json"},
+            "spool": {"directory": "spool", "min_free": 0},
+            "delivery": {"retry_first": 0.2, "retry_limit": 2.0},
+            "plugins.recorder": {},
+            "plugins.s3": {"bucket": self.bucket, "endpoint_url": endpoint, "path_style": True},
+        }
+        lines = []
+        for name in content | tables:
+            keys = content.get(name, {}) | tables.get(name, {})
+            lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+        (self.directory / "audiohookd.toml").write_text("\n".join(lines) + "\n")

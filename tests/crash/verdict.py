@@ -1,0 +1,171 @@
+"""What became of the calls: compares what was sent with what is in the bucket. Prints, and judges."""
+
+import hashlib
+import io
+import json
+import struct
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from audiohookd.cli.verify import check
+from tests.crash.audio import FRAME_BYTES, RATE
+from tests.crash.calls import Call
+from tests.crash.recording_site import Site
+
+
+class Stored(NamedTuple):
+    """A recording as it lies in the bucket."""
+
+    key: str
+    about: dict[str, Any]
+    audio: bytes  # without its header
+
+
+@dataclass
+class Verdict:
+    """The figures. Those that must be 0 are counted in ``wrong``, and each has a line in ``why``."""
+
+    wrong: Counter[str] = field(default_factory=Counter)
+    why: list[str] = field(default_factory=list)
+    calls: int = 0
+    whole: int = 0
+    cut: int = 0
+    recovered: int = 0
+    too_young: int = 0
+    #: Drafts and recordings that were just made: there is nothing in them, not even whose they are.
+    empty: int = 0
+    lost: list[float] = field(default_factory=list)
+
+    def blame(self, kind: str, text: str) -> None:
+        """Something that must not be."""
+        self.wrong[kind] += 1
+        self.why.append(f"{kind}: {text}")
+
+    @property
+    def is_good(self) -> bool:
+        """All is as it was promised, and there was something to be promised."""
+        return not self.wrong and self.whole > 0
+
+
+#: What is counted, and must be 0.
+KINDS = (
+    "recordings missing",
+    "audio missing beyond the bound",
+    "duplicates",
+    "bytes that differ",
+    "recordings of nobody",
+    "sidecars that are wrong",
+    "objects without their other half",
+    "dead letters",
+    "broken drafts",
+    "files left in the spool",
+    "ends of the daemon by itself",
+)
+
+
+def judge(site: Site, calls: Sequence[Call], kills: Mapping[int, float], bound: float) -> Verdict:
+    """Looks at the bucket and the spool, once nothing is under way any more.
+
+    :param kills: when each of the daemon's lives ended by force, of ``time.monotonic``.
+    :param bound: seconds of audio that such an end may cost each call.
+    """
+    verdict = Verdict(calls=len(calls))
+    _judge_spool(site, verdict)
+    by_session: dict[str, list[Stored]] = {}
+    for stored in _fetch(site, verdict):
+        session = stored.about.get("session", "")
+        if session:
+            by_session.setdefault(session, []).append(stored)
+        elif stored.audio:
+            verdict.blame("recordings of nobody", f"{stored.key}, {len(stored.audio) // FRAME_BYTES} samples")
+        else:
+            verdict.empty += 1
+    for call in calls:
+        _judge_call(call, by_session.pop(call.session, []), kills.get(call.life), bound, verdict)
+    for strangers in by_session.values():
+        for stranger in strangers:
+            verdict.blame("bytes that differ", f"{stranger.key} is of a session that nobody has opened")
+    return verdict
+
+
+def _judge_spool(site: Site, verdict: Verdict) -> None:
+    for path in site.files():
+        name = str(path.relative_to(site.spool))
+        if not name.startswith(("dead/", "broken/")):
+            verdict.blame("files left in the spool", name)
+        elif name.endswith(".reason.txt"):
+            stem = path.name.removesuffix("reason.txt")
+            sizes = {other.suffix: other.stat().st_size for other in path.parent.glob(f"{stem}*") if other != path}
+            if not any(sizes.values()):  # made, and nothing was ever in it
+                verdict.empty += 1
+                continue
+            kind = "dead letters" if name.startswith("dead/") else "broken drafts"
+            verdict.blame(kind, f"{name} {sizes}: {path.read_text().strip()}")
+
+
+def _fetch(site: Site, verdict: Verdict) -> list[Stored]:
+    client = site.store.client()
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=site.bucket)
+    keys = {entry["Key"] for page in pages for entry in page.get("Contents", ())}
+    stems = {key.rpartition(".")[0] for key in keys}
+    found = []
+    for stem in sorted(stems):
+        if not {f"{stem}.wav", f"{stem}.json"} <= keys:
+            verdict.blame("objects without their other half", stem)
+            continue
+        wav, sidecar = (
+            client.get_object(Bucket=site.bucket, Key=f"{stem}.{suffix}")["Body"].read() for suffix in ("wav", "json")
+        )
+        found.append(_read(stem, wav, sidecar, verdict))
+    return found
+
+
+def _read(stem: str, wav: bytes, sidecar: bytes, verdict: Verdict) -> Stored:
+    about = json.loads(sidecar)["recording"]
+    audio = _data(wav)
+    claims = {"bytes": len(wav), "sha256": hashlib.sha256(wav).hexdigest(), "samples": len(audio) // FRAME_BYTES}
+    says = {"samples": about["samples"], **{name: about["audio"][name] for name in ("bytes", "sha256")}}
+    if claims != says:
+        verdict.blame("sidecars that are wrong", f"{stem}: {says} and not {claims}")
+    for fault in check(json.loads(sidecar), io.BytesIO(wav)):
+        verdict.blame("sidecars that are wrong", f"{stem}: {fault}")
+    return Stored(stem, about, audio)
+
+
+def _data(wav: bytes) -> bytes:
+    """What the chunk ``data`` holds. Not by the daemon's own module: that would believe itself."""
+    at = 12
+    while at < len(wav):
+        name, size = struct.unpack_from("<4sL", wav, at)
+        at += 8
+        if name == b"data":
+            return wav[at : at + size]
+        at += size + size % 2
+    return b""
+
+
+def _judge_call(call: Call, found: list[Stored], killed: float | None, bound: float, verdict: Verdict) -> None:
+    due = call.read_by(killed - bound) if killed is not None else call.samples
+    if not found:
+        if due:
+            verdict.blame("recordings missing", f"{call.session}, of which {due} samples had been read in time")
+        else:
+            verdict.too_young += 1
+        return
+    if len(found) > 1:
+        verdict.blame("duplicates", f"{call.session}: {', '.join(stored.key for stored in found)}")
+    stored = found[0]
+    samples = len(stored.audio) // FRAME_BYTES
+    if stored.audio != call.voice.until(samples) or samples > call.samples:
+        verdict.blame("bytes that differ", f"{stored.key}, {samples} samples of {call.samples}")
+    if samples < due:
+        missing = (due - samples) / RATE
+        verdict.blame("audio missing beyond the bound", f"{stored.key}: {missing:.3f} s")
+    verdict.recovered += "recovered" in stored.about
+    if killed is not None and not call.is_closed:
+        verdict.cut += 1
+        verdict.lost.append((call.sent_by(killed) - samples) / RATE)
+    else:
+        verdict.whole += samples == call.samples

@@ -1,0 +1,62 @@
+"""What tests of the s3 plugin share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.loaders import Loader, create_loader
+from s3_rig import Carrier
+
+from tests.stores.fault_proxy import FaultProxy
+from tests.stores.seaweedfs import SeaweedFS
+
+BUCKET = "recordings"
+
+
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Those of the store, and nothing of the machine's."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", SeaweedFS.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SeaweedFS.secret_key)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", SeaweedFS.region)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-aws-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-aws-credentials"))
+
+
+@pytest.fixture(scope="session")
+def store(seaweedfs: SeaweedFS) -> Any:
+    """A client of a store with the bucket ``recordings``; the recordings of each test have ids of their own."""
+    seaweedfs.create_bucket(BUCKET)
+    return seaweedfs.client()
+
+
+@pytest.fixture
+def proxy(seaweedfs: SeaweedFS, store: Any) -> Iterator[FaultProxy]:
+    """A way to that store on which things go wrong."""
+    with FaultProxy(seaweedfs.port) as between:
+        yield between
+
+
+@pytest.fixture(scope="session")
+def loader() -> Loader:
+    """What takes most of the time of making a client."""
+    return create_loader()
+
+
+@pytest.fixture
+def carrier(seaweedfs: SeaweedFS, store: Any, loader: Loader) -> Iterator[Callable[..., Carrier]]:
+    """Makes plugins that carry to that bucket, unless told otherwise."""
+    made: list[Carrier] = []
+
+    def make(**config: Any) -> Carrier:
+        there = {"bucket": BUCKET, "endpoint_url": seaweedfs.endpoint, "path_style": True}
+        made.append(Carrier(loader, **there | config))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.plugin.stopService()

@@ -1,0 +1,155 @@
+"""The same recording comes again: after a crash, after an answer that was lost. It is stored once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from s3_rig import DAY, MIB, Carrier, spooled
+
+from audiohookd.interfaces import Unavailable, Undeliverable
+from tests.stores.fault_proxy import FaultProxy
+from tests.stores.faults import Lose, Reset
+
+Make = Callable[..., Carrier]
+LARGE = {"multipart_threshold": 5, "part_size": 5}
+LARGE_AUDIO = b"0123456789abcdef" * (5 * MIB // 16 + 99)
+
+
+def put(store: Any, key: str, body: bytes, **options: Any) -> None:
+    store.put_object(Bucket="recordings", Key=key, Body=body, **options)
+
+
+def get(store: Any, key: str) -> bytes:
+    data: bytes = store.get_object(Bucket="recordings", Key=key)["Body"].read()
+    return data
+
+
+def unfinished(store: Any, prefix: str) -> list[str]:
+    answer = store.list_multipart_uploads(Bucket="recordings", Prefix=prefix)
+    return [one["Key"] for one in answer.get("Uploads", [])]
+
+
+@pytest.mark.parametrize("way", ["condition", "head"])
+@pytest.mark.parametrize("audio", [b"small", LARGE_AUDIO], ids=["small", "large"])
+def test_it_counts_as_stored(way: str, audio: bytes, carrier: Make, proxy: FaultProxy, tmp_path: Path) -> None:
+    recording = spooled(tmp_path, audio)
+    first = carrier(**LARGE).carry(recording)
+    again = carrier(never_overwrite=way, endpoint_url=proxy.endpoint, **LARGE).carry(recording)
+    assert again == first | {"endpoint_url": proxy.endpoint}
+    assert proxy.count("PUT", status=200) == proxy.count("POST", status=200) == 0
+    assert proxy.received < 10_000
+
+
+@pytest.mark.parametrize("way", ["condition", "head"])
+@pytest.mark.parametrize("audio", [b"small", LARGE_AUDIO], ids=["small", "large"])
+def test_another_object_is_not_overwritten(way: str, audio: bytes, carrier: Make, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path, audio)
+    put(store, f"{DAY}/{recording.id}.wav", b"other")
+    with pytest.raises(Undeliverable, match="another object is at s3://recordings/"):
+        carrier(never_overwrite=way, **LARGE).carry(recording)
+    assert get(store, f"{DAY}/{recording.id}.wav") == b"other"
+    assert "Contents" not in store.list_objects_v2(Bucket="recordings", Prefix=f"{DAY}/{recording.id}.json")
+
+
+def test_one_of_the_same_size_is_another(carrier: Make, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path, b"mine!")
+    put(store, f"{DAY}/{recording.id}.wav", b"other", ChecksumAlgorithm="SHA256")
+    with pytest.raises(Undeliverable, match="its SHA256 is "):
+        carrier().carry(recording)
+
+
+def test_another_sidecar_is_not_overwritten(carrier: Make, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path)
+    put(store, f"{DAY}/{recording.id}.json", b"{}")
+    with pytest.raises(Undeliverable, match=r"\.json: it has 2 bytes"):
+        carrier().carry(recording)
+
+
+def test_the_same_bytes_from_elsewhere_count(carrier: Make, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path, b"mine!")
+    put(store, f"{DAY}/{recording.id}.wav", b"mine!", ChecksumAlgorithm="SHA256")
+    assert carrier().carry(recording)["bytes"] == 5
+
+
+def test_bytes_that_nothing_is_known_of_do_not(carrier: Make, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path, b"mine!")
+    put(store, f"{DAY}/{recording.id}.wav", b"mine!", ChecksumAlgorithm="CRC32")
+    with pytest.raises(Undeliverable, match="noted as None"):
+        carrier().carry(recording)
+
+
+def test_an_end_between_audio_and_sidecar(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path)
+    proxy.fault(Reset(), times=None, method="PUT", path=r"\.json")
+    one = carrier(endpoint_url=proxy.endpoint)
+    with pytest.raises(Unavailable):
+        one.carry(recording)
+    before = store.head_object(Bucket="recordings", Key=f"{DAY}/{recording.id}.wav")
+    proxy.heal()
+    one.carry(recording)
+    after = store.head_object(Bucket="recordings", Key=f"{DAY}/{recording.id}.wav")
+    assert get(store, f"{DAY}/{recording.id}.json") == recording.sidecar.read_bytes()
+    assert after["LastModified"] == before["LastModified"]
+
+
+@pytest.mark.parametrize("method", ["PUT", "HEAD"])
+def test_a_lost_answer(method: str, carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+    proxy.fault(Lose(), method=method)
+    receipt = carrier(endpoint_url=proxy.endpoint).carry(spooled(tmp_path, b"once"))
+    assert proxy.count(status="lose") == 1
+    assert get(store, receipt["key"]) == b"once"
+
+
+def test_a_lost_answer_at_the_end_of_all_parts(
+    carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path
+) -> None:
+    recording = spooled(tmp_path, LARGE_AUDIO)
+    proxy.fault(Lose(), times=2, method="POST", path="uploadId")
+    one = carrier(endpoint_url=proxy.endpoint, **LARGE)
+    with pytest.raises(Unavailable):
+        one.carry(recording)
+    sent = proxy.received
+    receipt = one.carry(recording)
+    assert get(store, receipt["key"]) == LARGE_AUDIO
+    assert proxy.received - sent < 10_000
+
+
+@pytest.mark.parametrize("other", [{"part_size": 6}, {"checksum": "crc32"}, {"multipart_threshold": 60}])
+def test_other_settings_than_before(other: dict[str, Any], carrier: Make, tmp_path: Path) -> None:
+    recording = spooled(tmp_path, LARGE_AUDIO)
+    first = carrier(**LARGE).carry(recording)
+    assert carrier(**(LARGE | other)).carry(recording) == first
+
+
+def test_what_a_crash_left_behind_is_aborted(carrier: Make, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path, LARGE_AUDIO)
+    key = f"{DAY}/{recording.id}.wav"
+    for one in (key, f"{key}.other"):
+        store.create_multipart_upload(Bucket="recordings", Key=one)
+    carrier(**LARGE).carry(recording)
+    assert unfinished(store, key) == [f"{key}.other"]
+
+
+def test_what_fails_is_aborted(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path, LARGE_AUDIO)
+    proxy.fault(Reset(), times=2, method="PUT", path="partNumber=2")
+    with pytest.raises(Unavailable):
+        carrier(endpoint_url=proxy.endpoint, **LARGE).carry(recording)
+    assert proxy.count("PUT", "partNumber=1", 200) == 1
+    assert unfinished(store, f"{DAY}/{recording.id}") == []
+
+
+def test_audio_that_is_not_here_any_more(carrier: Make, tmp_path: Path) -> None:
+    recording = spooled(tmp_path)
+    first = carrier().carry(recording)
+    recording.audio.unlink()
+    assert carrier().carry(recording) == first
+
+
+def test_audio_that_is_nowhere(carrier: Make, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path)
+    recording.audio.unlink()
+    with pytest.raises(Undeliverable, match=f"{recording.id}.wav is not in the spool any more, and not at s3://"):
+        carrier().carry(recording)
+    assert "Contents" not in store.list_objects_v2(Bucket="recordings", Prefix=f"{DAY}/{recording.id}")

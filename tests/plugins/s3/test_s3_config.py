@@ -1,0 +1,120 @@
+"""Mistakes in [plugins.s3] are told before a port opens; nothing is asked of a network."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from s3_rig import Carrier, FakeDaemon
+from twisted.application.service import IService
+from zope.interface.verify import verifyObject
+
+from audiohookd.interfaces import ICarrier, IPlugin, IPluginFactory
+from audiohookd.testing import FakeSession
+from audiohookd_plugins.s3 import S3Config, S3Plugin
+
+KEY_ID = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd"
+
+
+def build(**table: Any) -> S3Plugin:
+    return S3Plugin(msgspec.convert({"bucket": "recordings"} | table, S3Config), FakeDaemon())
+
+
+def mistake(**table: Any) -> str:
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        build(**table)
+    (line,) = str(caught.value).splitlines()
+    return line
+
+
+def test_it_keeps_the_contract() -> None:
+    plugin = build()
+    assert verifyObject(IPlugin, plugin)
+    assert verifyObject(ICarrier, plugin)
+    assert verifyObject(IService, plugin)
+    assert IPluginFactory.providedBy(S3Plugin)
+
+
+def test_it_watches_no_session() -> None:
+    assert build().observe(FakeSession()) is None
+
+
+def test_the_pool_is_as_large_as_uploads_are_many() -> None:
+    one = Carrier(bucket="a-bucket", concurrency=3)
+    assert one.plugin.concurrency == 3
+    assert one.daemon.asked == [("s3-a-bucket", 3, 3)]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"sse": "aws:kms", "kms_key_id": KEY_ID},
+        {"sse": "aws:kms"},
+        {"fallback": {"bucket": "elsewhere", "region": "eu-west-1"}},
+        {"fallback": {"bucket": "recordings", "endpoint_url": "https://other.example"}},
+        {"sse": "aws:kms", "fallback": {"bucket": "elsewhere", "kms_key_id": KEY_ID}},
+        {"endpoint_url": "http://[::1]:9000", "path_style": True},
+        {"bucket": "arn:aws:s3:eu-west-1:111122223333:accesspoint/recordings"},
+        {"tags": {"conversation": "{conversation}", "kind": "call audio"}},
+        {"metadata": {"organization": "{organization}"}},
+        {"checksum": "crc64nvme"},
+    ],
+    ids=str,
+)
+def test_what_is_right(table: dict[str, Any]) -> None:
+    assert build(**table).concurrency == 8
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ({"bucket": ""}, "bucket: must be given"),
+        ({"bucket": "a/b"}, "bucket: 'a/b' is no name of a bucket"),
+        ({"bucket": "ab"}, "bucket: 'ab' is no name of a bucket"),
+        ({"region": "eu west"}, "region: 'eu west' is none"),
+        ({"endpoint_url": "store:9000"}, "endpoint_url: must be like https://store.example"),
+        ({"endpoint_url": "https://me:secret@store.example"}, "endpoint_url: must be like"),
+        ({"kms_key_id": KEY_ID}, 'kms_key_id: goes with sse = "aws:kms" alone'),
+        ({"kms_key_id": KEY_ID, "sse": "AES256"}, 'kms_key_id: goes with sse = "aws:kms" alone'),
+        ({"storage_class": "cold one"}, "storage_class: 'cold one' is none"),
+        ({"key": "{date}"}, "key: '{date}': must contain {recording}"),
+        ({"key": "../{recording}"}, "key: '../{recording}': must not begin"),
+        ({"key": "{caller}/{recording}"}, "key: '{caller}/{recording}': {caller} is no field"),
+        ({"tags": {"a": "{caller}"}}, "tags.a: '{caller}': {caller} is no field"),
+        ({"tags": {"a": "ü"}}, "tags.a: 'ü': 'ü' cannot stand in it"),
+        ({"tags": {"a": "{conversation}" * 3}}, "tags.a: '{conversation}{conversation}{conversation}': could get"),
+        ({"tags": {"a,b": "c"}}, "tags.a,b: cannot be the name of a tag"),
+        ({"tags": {"": "c"}}, "tags.: cannot be the name of a tag"),
+        ({"tags": {f"t{number}": "x" for number in range(11)}}, "tags: 11 of them; S3 allows 10"),
+        ({"metadata": {"a b": "c"}}, "metadata.a b: must be of a-z"),
+        ({"metadata": {"audiohookd-sha256": "c"}}, "metadata.audiohookd-sha256: must be of"),
+        ({"metadata": {"a": "line\nbreak"}}, "metadata.a: "),
+        ({"metadata": {"a": "x" * 900, "b": "x" * 900}}, "metadata: could get longer than 1792 bytes"),
+        ({"fallback": {"bucket": "recordings"}}, "fallback: is the bucket itself"),
+        ({"fallback": {"bucket": "!"}}, "fallback.bucket: '!' is no name of a bucket"),
+        ({"fallback": {"bucket": "abc", "endpoint_url": "x"}}, "fallback.endpoint_url: must be"),
+        ({"fallback": {"bucket": "abc", "kms_key_id": "x"}}, "fallback.kms_key_id: goes with"),
+        ({"fallback": {}}, "Object missing required field `bucket` - at `$.fallback`"),
+        ({"part_size": 4}, "Expected `int` >= 5 - at `$.part_size`"),
+        ({"multipart_threshold": 5121}, "Expected `int` <= 5120 - at `$.multipart_threshold`"),
+        ({"concurrency": 0}, "Expected `int` >= 1 - at `$.concurrency`"),
+        ({"checksum": "md5"}, "Invalid enum value 'md5' - at `$.checksum`"),
+        ({"bukkit": "x"}, "Object contains unknown field `bukkit`"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong(table: dict[str, Any], reason: str) -> None:
+    assert mistake(**table).startswith(reason)
+
+
+def test_a_checksum_that_cannot_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "awscrt.checksums", None)
+    assert mistake(checksum="crc64nvme") == 'checksum: "crc64nvme" needs awscrt: pip install audiohookd[crt]'
+
+
+def test_nothing_remote_is_needed_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even settings of AWS that make sense: they may come later."""
+    monkeypatch.setenv("AWS_PROFILE", "not-there")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    assert build(region="no-such-region-1").concurrency == 8

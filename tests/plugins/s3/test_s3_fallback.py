@@ -1,0 +1,151 @@
+"""Two buckets: where a recording goes when the first one cannot be had, and when it goes there again."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from s3_rig import Carrier, spooled
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+
+from audiohookd.interfaces import Unavailable, Undeliverable
+from audiohookd_plugins.s3.config import Fallback
+from tests.stores.fault_proxy import FaultProxy
+from tests.stores.faults import Answer
+from tests.stores.seaweedfs import SeaweedFS
+
+Make = Callable[..., Carrier]
+SECOND = "elsewhere"
+
+
+@pytest.fixture(scope="module")
+def _second(seaweedfs: SeaweedFS) -> None:
+    seaweedfs.create_bucket(SECOND)
+
+
+@pytest.fixture
+def both(carrier: Make, proxy: FaultProxy, seaweedfs: SeaweedFS, _second: None) -> Carrier:
+    """The way to the first one leads through the proxy."""
+    fallback = {"bucket": SECOND, "endpoint_url": seaweedfs.endpoint, "path_style": True}
+    return carrier(endpoint_url=proxy.endpoint, fallback=Fallback(**fallback), fallback_after=60.0)
+
+
+def go_down(carrier: Carrier, proxy: FaultProxy, tmp_path: Path, seconds: float = 60.0) -> None:
+    """The first bucket cannot be had, for so long already."""
+    proxy.fault(Answer(403, "AccessDenied"), times=None)
+    with pytest.raises(Unavailable):
+        carrier.carry(spooled(tmp_path))
+    carrier.wait(seconds)
+
+
+def test_the_first_one_while_it_works(both: Carrier, tmp_path: Path) -> None:
+    receipt = both.carry(spooled(tmp_path))
+    assert (receipt["bucket"], receipt["fallback"]) == ("recordings", False)
+
+
+def test_a_short_outage_is_waited_for(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    go_down(both, proxy, tmp_path, 59.9)
+    with pytest.raises(Unavailable):
+        both.carry(spooled(tmp_path))
+    proxy.heal()
+    assert both.carry(spooled(tmp_path))["bucket"] == "recordings"
+
+
+def test_a_long_one_is_not(both: Carrier, proxy: FaultProxy, store: Any, seaweedfs: Any, tmp_path: Path) -> None:
+    go_down(both, proxy, tmp_path)
+    recording = spooled(tmp_path, b"found its way")
+    receipt = both.carry(recording)
+    assert (receipt["bucket"], receipt["fallback"]) == (SECOND, True)
+    assert receipt["endpoint_url"] == seaweedfs.endpoint
+    assert store.get_object(Bucket=SECOND, Key=receipt["key"])["Body"].read() == b"found its way"
+    assert store.get_object(Bucket=SECOND, Key=receipt["sidecar"])["Body"].read() == recording.sidecar.read_bytes()
+
+
+def test_then_the_first_one_rests(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    go_down(both, proxy, tmp_path)
+    both.carry(spooled(tmp_path))
+    proxy.heal()
+    tried = len(proxy.log)
+    assert both.carry(spooled(tmp_path))["bucket"] == SECOND
+    assert len(proxy.log) == tried
+
+
+def test_and_is_tried_again_when_it_has_rested(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    go_down(both, proxy, tmp_path)
+    both.carry(spooled(tmp_path))
+    proxy.heal()
+    both.wait(300.0)
+    assert both.carry(spooled(tmp_path))["bucket"] == "recordings"
+    assert both.carry(spooled(tmp_path))["bucket"] == "recordings"
+
+
+def test_both_are_down(both: Carrier, proxy: FaultProxy, carrier: Make, tmp_path: Path) -> None:
+    fallback = Fallback(bucket="no-such-bucket", endpoint_url=proxy.endpoint, path_style=True)
+    one = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
+    proxy.fault(Answer(503, "SlowDown", retry_after=90), times=None, path="recordings")
+    proxy.fault(Answer(503, "SlowDown", retry_after=20), times=None, path="no-such-bucket")
+    with pytest.raises(Unavailable) as caught:
+        one.carry(spooled(tmp_path))
+    assert caught.value.retry_after == 20.0
+    assert "bucket recordings: " in str(caught.value)
+    assert "bucket no-such-bucket: " in str(caught.value)
+
+
+def test_what_one_bucket_refuses_for_ever_is_not_given_to_the_other(
+    both: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path
+) -> None:
+    recording = spooled(tmp_path, b"whole")
+    recording.audio.write_bytes(b"damag")
+    with pytest.raises(Undeliverable):
+        both.carry(recording)
+    assert "Contents" not in store.list_objects_v2(Bucket=SECOND, Prefix=recording.id)
+
+
+def test_audio_that_is_only_in_the_fallback(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    go_down(both, proxy, tmp_path)
+    recording = spooled(tmp_path)
+    receipt = both.carry(recording)
+    recording.audio.unlink()
+    proxy.heal()
+    both.wait(300.0)
+    assert both.carry(recording) == receipt
+
+
+def test_audio_that_may_be_in_the_one_that_is_down(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    recording = spooled(tmp_path)
+    both.carry(recording)
+    recording.audio.unlink()
+    go_down(both, proxy, tmp_path)
+    with pytest.raises(Unavailable):
+        both.carry(recording)
+
+
+def test_audio_that_is_in_neither(both: Carrier, tmp_path: Path) -> None:
+    recording = spooled(tmp_path)
+    recording.audio.unlink()
+    with pytest.raises(Undeliverable, match="is not in the spool any more"):
+        both.carry(recording)
+
+
+def test_it_says_once_that_it_uses_the_fallback(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def listen(event: LogEvent) -> None:
+        if event["log_namespace"].startswith("audiohookd_plugins.s3"):
+            said.append(str(formatEvent(event)))
+
+    globalLogPublisher.addObserver(listen)
+    try:
+        go_down(both, proxy, tmp_path)
+        for _ in range(2):
+            both.carry(spooled(tmp_path))
+        proxy.heal()
+        both.wait(300.0)
+        for _ in range(2):
+            both.carry(spooled(tmp_path))
+    finally:
+        globalLogPublisher.removeObserver(listen)
+    assert [line.partition(":")[0] for line in said] == [
+        "recordings go to the fallback",
+        "recordings go to bucket recordings again",
+    ]

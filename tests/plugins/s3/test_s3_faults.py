@@ -1,0 +1,121 @@
+"""What each answer of a store means."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    ParamValidationError,
+    ProfileNotFound,
+    SSLError,
+)
+
+from audiohookd.interfaces import Unavailable, Undeliverable
+from audiohookd_plugins.s3.faults import STALE, code_of, meaning
+
+
+def answer(status: int, code: str, message: str = "", **headers: str) -> ClientError:
+    response: dict[str, Any] = {
+        "Error": {"Code": code, "Message": message, "StringToSign": "secret", "AWSAccessKeyId": "secret"},
+        "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": headers},
+    }
+    return ClientError(response, "PutObject")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "advice"),
+    [
+        (503, "SlowDown", "SlowDown: "),
+        (503, "503", "503: "),
+        (500, "InternalError", "InternalError: "),
+        (200, "InternalError", "InternalError: "),
+        (502, "Bad Gateway", "Bad Gateway: "),
+        (400, "RequestTimeout", "RequestTimeout: "),
+        (429, "TooManyRequests", "TooManyRequests: "),
+        (400, "ExpiredToken", "; look after the credentials"),
+        (403, "InvalidAccessKeyId", "; look after the credentials"),
+        (403, "SignatureDoesNotMatch", "; look after the credentials"),
+        (403, "RequestTimeTooSkewed", "; the clock of this machine is wrong"),
+        (403, "AccessDenied", "; the policy must allow it"),
+        (403, "403", "; the policy must allow it"),
+        (400, "400", "mostly a token that has expired"),
+        (404, "NoSuchBucket", "; look after name and region of the bucket"),
+        (301, "PermanentRedirect", "; look after name and region of the bucket"),
+        (400, "AuthorizationHeaderMalformed", "; look after name and region of the bucket"),
+        (400, "KMS.DisabledException", "; look after the KMS key"),
+    ],
+)
+def test_everything_waits(status: int, code: str, advice: str) -> None:
+    known = meaning(answer(status, code), "recordings")
+    assert isinstance(known, Unavailable)
+    assert str(known).startswith(f"bucket recordings: PutObject: {code}: ")
+    assert advice in str(known)
+    assert known.retry_after is None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        EndpointConnectionError(endpoint_url="http://store"),
+        ConnectTimeoutError(endpoint_url="http://store"),
+        SSLError(endpoint_url="https://store", error="certificate has expired"),
+        CredentialRetrievalError(provider="sso", error_msg="no token"),
+        ProfileNotFound(profile="not-there"),
+    ],
+    ids=code_of,
+)
+def test_everything_waits_for_what_never_was_answered(fault: BotoCoreError) -> None:
+    known = meaning(fault, "recordings")
+    assert isinstance(known, Unavailable)
+    assert str(known) == f"bucket recordings: {fault}"
+
+
+@pytest.mark.parametrize(
+    "code", ["EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidTag", "InvalidObjectState"]
+)
+def test_it_can_never_work(code: str) -> None:
+    known = meaning(answer(400, code, "no"), "recordings")
+    assert isinstance(known, Undeliverable)
+    assert str(known) == f"bucket recordings: PutObject: {code}: no"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        answer(409, "ConditionalRequestConflict"),
+        answer(409, "OperationAborted"),
+        answer(404, "NoSuchUpload"),
+        answer(400, "InvalidStorageClass"),
+        answer(501, "NotImplemented"),
+        answer(418, "Teapot"),
+        ParamValidationError(report="wrong"),
+    ],
+    ids=code_of,
+)
+def test_it_says_nothing(fault: ClientError | BotoCoreError) -> None:
+    assert meaning(fault, "recordings") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("17", 17.0), ("0", 0.0), ("soon", None), ("-1", None), ("1e9", None)]
+)
+def test_when_to_come_again(value: str, seconds: float | None) -> None:
+    known = meaning(answer(503, "SlowDown", **{"retry-after": value}), "recordings")
+    assert isinstance(known, Unavailable)
+    assert known.retry_after == seconds
+
+
+def test_what_is_told_is_one_line_and_no_secret() -> None:
+    text = str(meaning(answer(503, "503", "<html>\n\r" + "x" * 9999), "recordings"))
+    assert "\n" not in text
+    assert len(text) < 300
+    assert "secret" not in text
+
+
+def test_other_credentials_may_help() -> None:
+    assert {"ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoCredentialsError"} <= STALE
+    assert not {"AccessDenied", "SlowDown", "NoSuchBucket"} & STALE

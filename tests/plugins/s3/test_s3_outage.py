@@ -1,0 +1,152 @@
+"""What a store, the way to it, and the credentials for it can do: everything waits, and goes on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from s3_rig import DAY, MIB, Carrier, spooled
+
+from audiohookd.interfaces import Unavailable
+from audiohookd.spool.shelf import Recording
+from tests.stores.fault_proxy import FaultProxy
+from tests.stores.faults import Answer, Cut, Fault, Hang, Reset
+from tests.stores.ports import free_ports
+from tests.stores.seaweedfs import SeaweedFS
+
+Make = Callable[..., Carrier]
+#: More than the attempts of one request.
+OFTEN = 4
+
+
+def refusal(carrier: Carrier, recording: Recording) -> Unavailable:
+    with pytest.raises(Unavailable) as caught:
+        carrier.carry(recording)
+    assert SeaweedFS.secret_key not in str(caught.value)
+    assert SeaweedFS.access_key not in str(caught.value)
+    return caught.value
+
+
+def arrives(carrier: Carrier, recording: Recording, store: Any) -> bool:
+    receipt = carrier.carry(recording)
+    data: bytes = store.get_object(Bucket=receipt["bucket"], Key=receipt["key"])["Body"].read()
+    return data == recording.audio.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (Answer(503, "SlowDown"), "SlowDown"),
+        (Answer(400, "ExpiredToken"), "look after the credentials"),
+        (Hang(), "Read timeout"),
+        (Reset(), "Connection was closed"),
+        (Cut(100_000), "Connection"),
+    ],
+    ids=str,
+)
+def test_a_fault_that_passes(
+    fault: Fault, text: str, carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path
+) -> None:
+    recording = spooled(tmp_path, b"a" * MIB)
+    one = carrier(endpoint_url=proxy.endpoint, timeout=0.3)
+    proxy.fault(fault, times=OFTEN, method="PUT")
+    assert text in str(refusal(one, recording))
+    assert "Contents" not in store.list_objects_v2(Bucket="recordings", Prefix=f"{DAY}/{recording.id}")
+    proxy.heal()
+    assert arrives(one, recording, store)
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_head_tells_no_reason(status: int, carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path)
+    one = carrier(endpoint_url=proxy.endpoint)
+    proxy.fault(Answer(status, "SlowDown"), times=OFTEN, method="HEAD")
+    assert f"HeadObject: {status}" in str(refusal(one, recording))
+    proxy.heal()
+    assert arrives(one, recording, store)
+
+
+@pytest.mark.parametrize("fault", [Answer(503, "SlowDown"), Reset(), Cut(1000)], ids=str)
+def test_a_single_one_is_not_worth_a_word(
+    fault: Fault, carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path
+) -> None:
+    proxy.fault(fault, times=1, method="PUT")
+    assert arrives(carrier(endpoint_url=proxy.endpoint), spooled(tmp_path, b"a" * MIB), store)
+    assert len(proxy.log) == 5
+
+
+def test_nobody_listens(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path)
+    one = carrier(endpoint_url=proxy.endpoint)
+    proxy.refuse()
+    assert "Could not connect" in str(refusal(one, recording))
+    proxy.accept()
+    assert arrives(one, recording, store)
+
+
+def test_its_name_is_gone(carrier: Make, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    one = carrier(endpoint_url=f"http://store.invalid:{port}")
+    assert "Could not connect to the endpoint URL" in str(refusal(one, spooled(tmp_path)))
+
+
+def test_the_bucket_is_gone_and_back(carrier: Make, seaweedfs: SeaweedFS, store: Any, tmp_path: Path) -> None:
+    name = f"late-{uuid4()}"
+    recording = spooled(tmp_path)
+    one = carrier(bucket=name)
+    assert f"bucket {name}: PutObject: NoSuchBucket" in str(refusal(one, recording))
+    seaweedfs.create_bucket(name)
+    assert arrives(one, recording, store)
+
+
+def test_cut_in_the_middle_of_a_part(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path, b"ab" * 3 * MIB)
+    one = carrier(endpoint_url=proxy.endpoint, multipart_threshold=5, part_size=5)
+    proxy.fault(Cut(500_000), times=2, method="PUT", path="partNumber=2")
+    refusal(one, recording)
+    assert arrives(one, recording, store)
+
+
+class TestCredentials:
+    """boto3's chain is asked again each time that they turn out to be wrong."""
+
+    @pytest.fixture
+    def file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        file = tmp_path / "credentials"
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+        return file
+
+    def write(self, file: Path, access_key: str, secret_key: str) -> None:
+        file.write_text(f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n")
+
+    def test_none_at_first(self, file: Path, carrier: Make, store: Any, tmp_path: Path) -> None:
+        recording = spooled(tmp_path)
+        one = carrier()
+        assert "Unable to locate credentials" in str(refusal(one, recording))
+        self.write(file, SeaweedFS.access_key, SeaweedFS.secret_key)
+        assert arrives(one, recording, store)
+
+    @pytest.mark.parametrize(
+        ("keys", "way", "text"),
+        [
+            (("taken-back", SeaweedFS.secret_key), "condition", "PutObject: InvalidAccessKeyId"),
+            ((SeaweedFS.access_key, "changed"), "condition", "PutObject: SignatureDoesNotMatch"),
+            ((SeaweedFS.access_key, "changed"), "head", "HeadObject: 403"),
+        ],
+        ids=["taken back", "changed", "head"],
+    )
+    def test_changed_in_their_file(
+        self, keys: tuple[str, str], way: str, text: str, file: Path, carrier: Make, store: Any
+    ) -> None:
+        self.write(file, *keys)
+        recording = spooled(file.parent)
+        one = carrier(never_overwrite=way)
+        told = str(refusal(one, recording))
+        assert text in told
+        assert "taken-back" not in told
+        assert "changed" not in told
+        self.write(file, SeaweedFS.access_key, SeaweedFS.secret_key)
+        assert arrives(one, recording, store)
