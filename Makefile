@@ -4,14 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SPEED ?= max
+RUNS ?= 200
 CONFIG := etc/audiohookd.minimal.toml
 
-.PHONY: help demo run test lint functional coverage lock clean always
+.PHONY: help demo run test lint functional crash bench coverage lock clean always
 
 help:
-	@echo "make demo    one recorded call, end to end (SPEED=1: in real time)"
+	@echo "make demo    one recorded call, end to end (SPEED=1: in real time; S3=1: to a bucket)"
 	@echo "make run     serve calls until Ctrl-C"
 	@echo "make test    linters and all tests"
+	@echo "make crash   kill the daemon under live calls (RUNS=200; POWER=1: with the power of the machine;"
+	@echo "             OUTAGE=600 or SLOW=600: the store is away, or slow, for so many seconds)"
+	@echo "make bench   uploads against a plain loop around boto3"
 	@echo "make lock    renew requirements.lock"
 
 # What the times of files do not tell: which Python it is, and that a file came or went. Such a note is looked after
@@ -46,7 +50,7 @@ $(VENV)/.project: $(VENV)/.dependencies build/.files setup.cfg pyproject.toml au
 	@touch $@
 
 demo: $(VENV)/.project
-	@$(BIN)/python tests/demo.py --config $(CONFIG) --wav tests/audio/call.wav --speed $(SPEED)
+	@$(BIN)/python -m tests.demo --config $(CONFIG) --wav tests/audio/call.wav --speed $(SPEED) $(if $(S3),--s3)
 
 run: $(VENV)/.project
 	@$(BIN)/twistd --nodaemon --pidfile= audiohookd --config $(CONFIG)
@@ -61,6 +65,14 @@ lint: $(VENV)/.project
 
 functional: $(VENV)/.project
 	@$(BIN)/python -m pytest -q -m functional
+
+# Whether anything gets lost, whatever dies: minutes of it. A short form is among the tests.
+crash: $(VENV)/.project
+	@$(BIN)/python -m tests.crash --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(POWER),--power) \
+	  $(if $(OUTAGE),--outage $(OUTAGE)) $(if $(SLOW),--slow $(SLOW))
+
+bench: $(VENV)/.project
+	@$(BIN)/python -m bench.upload
 
 coverage: $(VENV)/.project
 	@$(BIN)/python -m coverage run -m pytest -q -m "not functional"

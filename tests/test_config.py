@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from audiohookd.config import Config, ConfigError, Route, address, check, convert, load
 from audiohookd.loader import COMMON_KEYS
 from audiohookd_plugins.agentassist import AgentAssistConfig
+from audiohookd_plugins.publish import PublishConfig
 from audiohookd_plugins.recorder import RecorderConfig
+from audiohookd_plugins.s3 import S3Config
+from audiohookd_plugins.webhook import WebhookConfig
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "etc" / "audiohookd.toml"
@@ -24,10 +27,23 @@ MINIMAL = ROOT / "etc" / "audiohookd.minimal.toml"
 DOCUMENT = ROOT / "docs" / "configuration.rst"
 ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
 
-PLUGINS = {"recorder": RecorderConfig, "agentassist": AgentAssistConfig}
+#: In the order of the file.
+PLUGINS = {
+    "recorder": RecorderConfig,
+    "s3": S3Config,
+    "webhook": WebhookConfig,
+    "publish": PublishConfig,
+    "agentassist": AgentAssistConfig,
+}
+#: In the file, the whole tables of these are comments.
+OPTIONAL = {f"plugins.{name}" for name in PLUGINS if name != "recorder"}
 COMMON_DEFAULTS = {"required": False}
 #: Left out, these have a meaning that no value has.
-WITHOUT_VALUE = {"route.plugins", "plugins.agentassist.script"}
+WITHOUT_VALUE = {"route.plugins", "plugins.agentassist.script", "plugins.publish.target"}
+WITHOUT_VALUE |= {f"plugins.publish.{key}" for key in ("region", "endpoint_url")}
+WITHOUT_VALUE |= {f"plugins.s3.{key}" for key in ("bucket", "region", "endpoint_url", "sse", "kms_key_id")}
+WITHOUT_VALUE |= {f"plugins.s3.{key}" for key in ("storage_class", "fallback")}
+WITHOUT_VALUE |= {f"plugins.webhook.{key}" for key in ("url", "secret_file", "headers_file", "ca_file", "proxy")}
 
 
 def defaults_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
@@ -47,7 +63,7 @@ def tables() -> dict[str, dict[str, Any]]:
 
 
 class TestTheSampleFile:
-    HEADER = re.compile(r"(?:# )?\[{1,2}([a-z.]+)\]{1,2}")
+    HEADER = re.compile(r"(?:# )?\[{1,2}([a-z0-9.]+)\]{1,2}")
     KEY = re.compile(r"(# )?([a-z_0-9]+) = (.*)")
 
     def entries(self) -> Iterator[tuple[str, str, bool, str]]:
@@ -78,7 +94,7 @@ class TestTheSampleFile:
         commented = {
             f"{table}.{key}"
             for table, key, is_comment, _ in self.entries()
-            if is_comment and key != "use" and table != "plugins.agentassist"
+            if is_comment and key != "use" and table not in OPTIONAL
         }
         assert commented == {"route.plugins"}
 
@@ -92,7 +108,7 @@ class TestTheSampleFile:
         (tmp_path / "all.toml").write_text("\n".join(bare))
         config = load(tmp_path / "all.toml")
         assert config.route == (Route(plugins=("recorder",)),)
-        assert list(config.plugins) == ["recorder", "agentassist"]
+        assert list(config.plugins) == list(PLUGINS)
         for name, kind in PLUGINS.items():
             table = {key: value for key, value in config.plugins[name].items() if key not in COMMON_KEYS}
             convert(table, kind, tmp_path / "all.toml")

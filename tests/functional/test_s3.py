@@ -1,0 +1,169 @@
+"""The installed daemon carries recordings to a real S3 store, over a line on which everything goes wrong."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from caller import Caller
+from conftest import Place
+from daemon import Daemon
+
+from tests.stores.fault_proxy import FaultProxy
+from tests.stores.faults import Answer, Corrupt, Cut, Fault, Hang, Lose, Reset
+from tests.stores.seaweedfs import SeaweedFS
+
+#: Seconds that an upload may take, its retries included.
+PATIENCE = 30.0
+AUDIO = bytes(range(256)) * 100
+
+
+class Bucket:
+    """An empty bucket, and a line to it that breaks on demand."""
+
+    def __init__(self, store: SeaweedFS, proxy: FaultProxy) -> None:
+        self.name = f"functional-{uuid4()}"
+        self.store, self.line = store, proxy
+        self._client = store.client()
+
+    def keys(self, count: int) -> list[str]:
+        """All keys, once there are ``count`` of them."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            keys = [entry["Key"] for entry in self._client.list_objects_v2(Bucket=self.name).get("Contents", ())]
+            if len(keys) >= count or time.monotonic() > deadline:
+                return sorted(keys)
+            time.sleep(0.02)
+
+    def content(self, key: str) -> bytes:
+        """What lies there."""
+        body: bytes = self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        return body
+
+
+@pytest.fixture
+def bucket(seaweedfs: SeaweedFS) -> Iterator[Bucket]:
+    with FaultProxy(seaweedfs.port) as proxy:
+        there = Bucket(seaweedfs, proxy)
+        seaweedfs.create_bucket(there.name)
+        yield there
+
+
+@pytest.fixture
+def carrying(place: Callable[..., Place], bucket: Bucket) -> Iterator[Place]:
+    """A place whose daemon runs, and carries what it records to the bucket."""
+    s3 = {"bucket": bucket.name, "endpoint_url": bucket.line.endpoint, "path_style": True, "timeout": 1.0}
+    delivery = {"retry_first": 0.05, "retry_limit": 0.2}
+    there = place(**{"delivery": delivery, "plugins.s3": s3})
+    with Daemon(there.bin, there.config, bucket.store.credentials()):
+        yield there
+
+
+def record(there: Place) -> str:
+    """A call of :data:`AUDIO`; returns its session."""
+    with Caller(there.port) as caller:
+        assert caller.open()["type"] == "opened"
+        caller.audio(AUDIO)
+        assert caller.close()["type"] == "closed"
+        return caller.session
+
+
+def wait_for(has_come: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not has_come():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def wait_until_empty(there: Place) -> None:
+    wait_for(lambda: not list(there.spool.glob("ready/*/*")))
+
+
+def verify(there: Place, bucket: Bucket) -> subprocess.CompletedProcess[str]:
+    command = [there.bin / "audiohookctl", "verify", f"s3://{bucket.name}", "--path-style"]
+    command += ["--endpoint-url", bucket.store.endpoint]
+    environment = os.environ | bucket.store.credentials()
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_recording_goes_to_the_bucket_and_is_deleted_here(carrying: Place, bucket: Bucket) -> None:
+    session = record(carrying)
+    sidecar_key, audio_key = bucket.keys(2)
+    assert audio_key == sidecar_key.removesuffix("json") + "wav"
+    about: dict[str, Any] = json.loads(bucket.content(sidecar_key))["recording"]
+    assert (about["session"], about["samples"]) == (session, len(AUDIO) // 2)
+    assert bucket.content(audio_key).endswith(AUDIO)
+    assert audio_key == f"{about['startedAt'][:10]}/{about['audio']['file']}"
+    wait_until_empty(carrying)
+    done = verify(carrying, bucket)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+FAULTS = [
+    Answer(503, "SlowDown"),
+    Answer(500, "InternalError"),
+    Answer(400, "ExpiredToken"),
+    Answer(400, "BadDigest"),
+    Hang(),
+    Reset(),
+    Cut(10_000),
+    Corrupt(5_000),
+    Lose(),
+]
+
+
+def test_whatever_goes_wrong_once_is_done_again(carrying: Place, bucket: Bucket) -> None:
+    sessions = set()
+    for number, fault in enumerate(FAULTS, 1):
+        bucket.line.fault(fault, method="PUT", path=r"\.wav")
+        sessions.add(record(carrying))
+        assert len(bucket.keys(2 * number)) == 2 * number, fault
+    wait_until_empty(carrying)
+    contents = {key: bucket.content(key) for key in bucket.keys(2 * len(FAULTS))}
+    assert len(contents) == 2 * len(FAULTS)
+    assert all(content.endswith(AUDIO) for key, content in contents.items() if key.endswith(".wav"))
+    sidecars = [json.loads(content) for key, content in contents.items() if key.endswith(".json")]
+    assert {sidecar["recording"]["session"] for sidecar in sidecars} == sessions
+    assert verify(carrying, bucket).returncode == 0
+
+
+def test_no_sidecar_without_its_audio(carrying: Place, bucket: Bucket) -> None:
+    faults: list[tuple[str, Fault]] = [("PUT", Answer(503, "SlowDown")), ("HEAD", Reset()), ("PUT", Lose())]
+    for number, (method, fault) in enumerate(faults):
+        tried, sidecars = bucket.line.count(method, r"\.wav"), bucket.line.count(path=r"\.json")
+        bucket.line.fault(fault, times=None, method=method, path=r"\.wav")
+        record(carrying)
+        wait_for(lambda method=method, tried=tried: bucket.line.count(method, r"\.wav") >= tried + 3)
+        assert bucket.line.count(path=r"\.json") == sidecars
+        bucket.line.heal()
+        wait_until_empty(carrying)
+        assert len(bucket.keys(0)) == 2 * number + 2
+
+
+def test_a_bucket_that_is_not_there_yet(place: Callable[..., Place], seaweedfs: SeaweedFS) -> None:
+    with FaultProxy(seaweedfs.port) as proxy:
+        bucket = Bucket(seaweedfs, proxy)
+        s3 = {"bucket": bucket.name, "endpoint_url": proxy.endpoint, "path_style": True}
+        there = place(**{"delivery": {"retry_first": 0.05, "retry_limit": 0.2}, "plugins.s3": s3})
+        with Daemon(there.bin, there.config, seaweedfs.credentials()):
+            record(there)
+            wait_for(lambda: proxy.count("PUT", status=404) > 0)
+            assert not list(there.spool.glob("dead/*/*"))
+            seaweedfs.create_bucket(bucket.name)
+            (there.spool / "wake").touch()
+            assert len(bucket.keys(2)) == 2
+
+
+def test_what_was_ready_before_the_start_goes_too(place: Callable[..., Place], bucket: Bucket) -> None:
+    there = place()
+    with there.daemon():
+        record(there)
+        there.sidecars(1)
+    there.write(**{"plugins.s3": {"bucket": bucket.name, "endpoint_url": bucket.line.endpoint, "path_style": True}})
+    with Daemon(there.bin, there.config, bucket.store.credentials()):
+        assert len(bucket.keys(2)) == 2
+        wait_until_empty(there)
