@@ -44,7 +44,7 @@ $(VENV)/.dependencies: requirements.lock build/.python
 # The project itself, as a link farm to the checkout (twistd cannot see other editable installs' plugins). Links to
 # files that are gone must not stay.
 $(VENV)/.project: $(VENV)/.dependencies build/.files setup.cfg pyproject.toml audiohookd/__init__.py
-	@rm -rf build/__editable__.*
+	@rm -rf build/__editable__.* *.egg-info
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  --config-settings editable_mode=strict --editable .
 	@touch $@

@@ -46,6 +46,7 @@ class Run(NamedTuple):
     side: str
     bytes: int
     seconds: float
+    processor: float  # seconds
 
     @property
     def rate(self) -> float:
@@ -98,7 +99,8 @@ def _run(store: SeaweedFS, load: Load, directory: Path, side: str, concurrency: 
         stored = sum(len(page.get("Contents", ())) for page in pages)
         if stored != 2 * load.number:
             raise RuntimeError(f"{side}: {stored} objects and not {2 * load.number}")
-        return Run(side, size, float(done.stdout.split()[-1]))
+        seconds, processor = map(float, done.stdout.split()[-2:])
+        return Run(side, size, seconds, processor)
 
 
 def _ratio(pair: Sequence[Run]) -> float:
@@ -110,7 +112,9 @@ def _print(load: Load, runs: Sequence[Run]) -> None:
     rates = sorted(run.rate / 1e6 for run in runs)
     each = load.number / statistics.median(run.seconds for run in runs)
     spread = f"({rates[0]:.1f} to {rates[-1]:.1f})"
-    print(f"  {runs[0].side:8}{statistics.median(rates):6.1f} MB/s {spread}, {each:.1f} recordings/s")
+    processor = 1000 * statistics.median(run.processor for run in runs) / load.number
+    print(f"  {runs[0].side:8}{statistics.median(rates):6.1f} MB/s {spread}, {each:.1f} recordings/s,", end=" ")
+    print(f"{processor:.1f} ms of processor each")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,16 @@ from zope.interface.verify import verifyObject
 
 from audiohookd.config import Config, ConfigError
 from audiohookd.daemon import Daemon
-from audiohookd.interfaces import IAdmission, IDaemon, IPlugin, IPluginFactory, ISessionObserver, ISpool
+from audiohookd.interfaces import (
+    IAdmission,
+    ICarrier,
+    IDaemon,
+    INotifier,
+    IPlugin,
+    IPluginFactory,
+    ISessionObserver,
+    ISpool,
+)
 from audiohookd.loader import GROUP, load_plugins
 from audiohookd.protocol.media import Media
 from audiohookd.server.dispatch import Watcher
@@ -46,6 +55,13 @@ GOOD = """
         def observe(self, session):
             return None
 """
+
+
+def outlet(interface: str, method: str) -> str:
+    """A plugin that gets recordings."""
+    source = GOOD.replace("IAdmission", interface).replace("(IPlugin)", f"(IPlugin, {interface})")
+    members = f"config_type = Options\n        concurrency = 2\n        {method}"
+    return source.replace("config_type = Options", members)
 
 
 @implementer(ISpool)
@@ -267,6 +283,29 @@ class TestBuilding:
         site.module("own_hook", GOOD.replace("@implementer(IPlugin)", "@implementer(IPlugin, IAdmission)"))
         assert "IAdmission.admit(opening) attribute was not provided" in refused(mine={"use": "own_hook:Plugin"})
 
+    @pytest.mark.parametrize(("interface", "method"), [("ICarrier", "carry"), ("INotifier", "notify")])
+    def test_method_missing_of_what_takes_recordings(self, site: Site, interface: str, method: str) -> None:
+        site.module("own_hook", outlet(interface, "pass"))
+        line = refused(mine={"use": "own_hook:Plugin"})
+        assert f"{interface}.{method}(recording) attribute was not provided" in line
+
+    def test_what_takes_recordings(self, site: Site) -> None:
+        site.module("own_hook", outlet("ICarrier", "def carry(self, recording): return {}"))
+        assert ICarrier.providedBy(build(mine={"use": "own_hook:Plugin"})["mine"].plugin)
+
+    @pytest.mark.parametrize("concurrency", ["0", "-1", "2.5", "'2'", "None"])
+    def test_takes_at_least_one_at_a_time(self, site: Site, concurrency: str) -> None:
+        source = outlet("INotifier", "def notify(self, recording): pass")
+        site.module("own_hook", source.replace("concurrency = 2", f"concurrency = {concurrency}"))
+        line = refused(mine={"use": "own_hook:Plugin"})
+        assert line == "plugins.mine: own_hook:Plugin: its concurrency must be an integer of at least 1"
+
+    @pytest.mark.parametrize("name", ["a/b", "a.b", "\N{LATIN SMALL LETTER A WITH DIAERESIS}", "x" * 101, "a b"])
+    def test_name_that_cannot_become_part_of_a_file_name(self, site: Site, name: str) -> None:
+        site.module("own_hook", outlet("INotifier", "def notify(self, recording): pass"))
+        line = refused(**{name: {"use": "own_hook:Plugin"}})
+        assert line.endswith("becomes part of their files' names: at most 100 letters, digits, _ and - alone")
+
     def test_the_first_mistake_ends_it(self, site: Site) -> None:
         site.module("own_hook", "raise RuntimeError('to be imported later, if ever')")
         assert refused(nobody={}, mine={"use": "own_hook:Plugin"}).startswith("plugins.nobody: ")
@@ -278,6 +317,14 @@ def shipped() -> dict[str, str]:
     setup.read(ROOT / "setup.cfg")
     lines = setup["options.entry_points"][GROUP].split("\n")
     return dict(line.split(" = ") for line in lines if line)
+
+
+#: What those need to be told that cannot work without.
+NEEDED = {
+    "s3": {"bucket": "calls"},
+    "webhook": {"url": "https://127.0.0.1/recordings", "allow_unsigned": True},
+    "publish": {"target": "arn:aws:sns:eu-central-1:123456789012:recordings"},
+}
 
 
 class TestWhatIsShipped:
@@ -296,14 +343,16 @@ class TestWhatIsShipped:
         assert config_type.__struct_config__.frozen
         assert config_type.__struct_config__.forbid_unknown_fields
 
-        plugin = load_plugins(Config(plugins={name: {}}), FILE, Daemon(Clock(), Nowhere()))[name].plugin
+        config = Config(plugins={name: NEEDED.get(name, {})})
+        plugin = load_plugins(config, FILE, Daemon(Clock(), Nowhere()))[name].plugin
         assert verifyObject(IPlugin, plugin)
-        for optional in (IAdmission, IService):
+        for optional in (IAdmission, ICarrier, INotifier, IService):
             assert not optional.providedBy(plugin) or verifyObject(optional, plugin)
         session = FakeSession()
         session.custom_config = {"agentassist": True}
         observer = plugin.observe(session)
-        assert verifyObject(ISessionObserver, observer)
+        assert (observer is None) == (name in NEEDED), "who takes recordings does not look at calls"
+        assert observer is None or verifyObject(ISessionObserver, observer)
 
 
 class TestTheDaemonForPlugins:

@@ -28,7 +28,7 @@ class Found(NamedTuple):
 class Ledger:
     """The books of all outlets.
 
-    One thread at a time changes anything: two outlets may be done with a recording in the same instant.
+    One thread at a time moves or removes anything: two outlets may be done with a recording in the same instant.
 
     :param keep_local: whether recordings that were stored stay here, too.
     """
@@ -37,6 +37,9 @@ class Ledger:
         self._spool = spool
         self._stored = frozenset(outlet.mark for outlet in outlets if outlet.is_carrier)
         self._told = frozenset(outlet.mark for outlet in outlets if not outlet.is_carrier)
+        self._marks = self._stored | self._told
+        unfinished = (mark + UNFINISHED for mark in self._marks)
+        self._suffixes = (layout.SIDECAR, layout.AUDIO, *self._marks, *unfinished)
         # Where nobody stores it, this is the only copy.
         self._removes = bool(self._stored) and not keep_local
         self._disk = disk or Disk()
@@ -59,12 +62,19 @@ class Ledger:
         :returns: whether it is the notifiers' turn.
         :raises TypeError: ``receipt`` is nothing that can be written as JSON.
         """
-        content = msgspec.json.format(msgspec.json.encode({**receipt, "at": timestamp(now)}), indent=2) + b"\n"
+        content = msgspec.json.encode({**receipt, "at": timestamp(now)})
+        recording = self._look(key)
+        if layout.SIDECAR not in recording.suffixes:  # a dead letter of another outlet meanwhile
+            return False
+        # What is removed at once need not have reached the disk before.
+        is_last = self._removes and self._marks - recording.suffixes <= {outlet.mark}
+        unfinished = recording.path(outlet.mark + UNFINISHED)
+        self._disk.create(unfinished, msgspec.json.format(content) + b"\n", durable=not is_last)
         with self._lock:
-            recording = self._look(key)
-            if layout.SIDECAR not in recording.suffixes:  # a dead letter of another outlet meanwhile
+            if not recording.sidecar.exists():
+                self._disk.unlink(unfinished)
                 return False
-            shelving.write(self._disk, recording, outlet.mark, content)
+            self._disk.rename(unfinished, recording.path(outlet.mark))
             return self._advance(self._look(key))
 
     def bury(self, key: Key, outlet: Outlet, reason: str, now: float) -> bool:
@@ -75,9 +85,7 @@ class Ledger:
             if recording is None or layout.SIDECAR not in recording.suffixes:
                 return False
             grave = shelving.make_directory(self._disk, self._spool.dead / key.day)
-            text = f"{timestamp(now)} {outlet.name}: {reason}\n".encode("utf-8", "backslashreplace")
-            shelving.write(self._disk, Recording(grave, key.id, frozenset()), layout.REASON, text)
-            shelving.move(self._disk, recording, grave)
+            shelving.bury(self._disk, recording, grave, f"{timestamp(now)} {outlet.name}: {reason}\n")
             return True
 
     def search(self, outlet: Outlet, after: Key | None, known: frozenset[Key], limit: int) -> Found:
@@ -111,8 +119,7 @@ class Ledger:
                     yield key, recording
 
     def _look(self, key: Key) -> Recording:
-        suffixes = (layout.SIDECAR, layout.AUDIO, UNFINISHED, *self._stored, *self._told)
-        return shelf.look(self._spool.ready / key.day, key.id, suffixes)
+        return shelf.look(self._spool.ready / key.day, key.id, self._suffixes)
 
     def _is_due(self, recording: Recording, outlet: Outlet) -> bool:
         if layout.SIDECAR not in recording.suffixes or outlet.mark in recording.suffixes:

@@ -8,6 +8,9 @@ from what is on disk then the work can be finished:
 - Moving takes the sidecar, then the audio, then receipts and marks. With the sidecar the recording has moved; what
   is left behind follows it (:func:`tidy`). Receipts come last: what has none is never removed to make room.
 - An audio file without a sidecar is never touched, unless that has moved: recordings come into ``ready`` audio first.
+
+Names change on disk in the order in which they were changed here: file systems with a journal see to that. Should one
+not, power loss may cost a receipt, and with it another look at the store; never audio that is nowhere else.
 """
 
 import os
@@ -19,20 +22,21 @@ from audiohookd.spool.files import DIRECTORY_MODE, FILE_MODE
 from audiohookd.spool.layout import Layout
 from audiohookd.spool.shelf import Recording
 
-#: The suffix of a file that is being written.
-UNFINISHED = "new"
+#: What the name of a file ends with that is being written.
+UNFINISHED = ".new"
 
 
 class Disk:
     """What changes anything on disk, one step each; in one place, so that tests can fail at each step."""
 
-    def create(self, path: Path, content: bytes) -> None:
-        """Writes a file, on disk when this returns; over one that was left unfinished."""
+    def create(self, path: Path, content: bytes, durable: bool) -> None:
+        """Writes a file, over one that was left unfinished; when ``durable``, it is on disk when this returns."""
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
         with open(file, "wb") as stream:
             stream.write(content)
-            stream.flush()
-            os.fsync(file)
+            if durable:
+                stream.flush()
+                os.fsync(file)
 
     def rename(self, old: Path, new: Path) -> None:
         """Over what is there."""
@@ -55,14 +59,6 @@ class Disk:
             os.close(file)
 
 
-def write(disk: Disk, recording: Recording, suffix: str, content: bytes) -> None:
-    """One more file of ``recording``: all of it or nothing, and on disk when this returns."""
-    unfinished = recording.path(UNFINISHED)
-    disk.create(unfinished, content)
-    disk.rename(unfinished, recording.path(suffix))
-    disk.sync(recording.directory)
-
-
 def remove(disk: Disk, recording: Recording) -> None:
     """All files that it has."""
     for suffix in _ordered(recording.suffixes, layout.AUDIO, layout.SIDECAR):
@@ -71,13 +67,23 @@ def remove(disk: Disk, recording: Recording) -> None:
 
 def move(disk: Disk, recording: Recording, directory: Path) -> None:
     """All files that it has into ``directory``, which is one of a day."""
-    for suffix in _ordered(recording.suffixes - {UNFINISHED}, layout.SIDECAR, layout.AUDIO):
-        disk.rename(recording.path(suffix), directory / recording.path(suffix).name)
-        if suffix == layout.SIDECAR:
-            disk.sync(directory)
-            disk.sync(recording.directory)
-    if UNFINISHED in recording.suffixes:
-        disk.unlink(recording.path(UNFINISHED))
+    for suffix in _ordered(recording.suffixes, layout.SIDECAR, layout.AUDIO):
+        path = recording.path(suffix)
+        if suffix.endswith(UNFINISHED):
+            disk.unlink(path)
+        else:
+            disk.rename(path, directory / path.name)
+
+
+def bury(disk: Disk, recording: Recording, directory: Path, reason: str) -> None:
+    """Moves it into ``directory``, one of a day, where it is on disk with the ``reason`` when this returns."""
+    why = directory / recording.path(layout.REASON).name
+    unfinished = why.with_name(why.name + UNFINISHED)
+    disk.create(unfinished, reason.encode("utf-8", "backslashreplace"), durable=True)
+    disk.rename(unfinished, why)
+    move(disk, recording, directory)
+    for changed in (directory, recording.directory):
+        disk.sync(changed)
 
 
 def make_directory(disk: Disk, directory: Path) -> Path:
@@ -111,4 +117,5 @@ def _ordered(suffixes: Iterable[str], *first: str) -> list[str]:
 
 
 def _is_mark(suffix: str) -> bool:
-    return suffix == UNFINISHED or suffix.startswith(("stored.", "told."))
+    """Of a receipt or of a mark, be it finished or not."""
+    return suffix.removesuffix(UNFINISHED).startswith(("stored.", "told."))

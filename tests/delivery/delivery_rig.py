@@ -176,7 +176,7 @@ def short(path: str) -> str:
 class NoSync(Disk):
     """For tests of many recordings."""
 
-    def create(self, path: Path, content: bytes) -> None:
+    def create(self, path: Path, content: bytes, durable: bool) -> None:
         path.write_bytes(content)
 
     def sync(self, directory: Path) -> None:

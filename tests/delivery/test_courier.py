@@ -394,7 +394,7 @@ class TestAReceiptThatCannotBeWritten:
         (id_,) = rig.announce(1)
         # A directory where the receipt is to be.
         receipt = rig.layout.ready / DAY / f"{id_}.stored.s3.json"
-        unfinished = rig.layout.ready / DAY / f"{id_}.new"
+        unfinished = rig.layout.ready / DAY / f"{id_}.stored.s3.json.new"
         unfinished.mkdir()
         carrier.release(id_)
         rig.workers.run()

@@ -35,11 +35,11 @@ class MortalDisk(NoSync):
             raise Killed
         self.steps += 1
 
-    def create(self, path: Path, content: bytes) -> None:
+    def create(self, path: Path, content: bytes, durable: bool) -> None:
         self._step()
-        super().create(path, content[: len(content) // 2])
+        super().create(path, content[: len(content) // 2], durable)
         self._step()
-        super().create(path, content)
+        super().create(path, content, durable)
 
     def rename(self, old: Path, new: Path) -> None:
         self._step()
@@ -142,7 +142,7 @@ class TestDeath:
 
     def test_at_any_step(self, make: Make, keep_local: bool) -> None:
         steps = self.steps(make, keep_local)
-        assert steps > 30
+        assert steps > 20
         for step in range(steps):
             world = make(keep_local)
             assert world.live(MortalDisk(step)).workers.is_dead

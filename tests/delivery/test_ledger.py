@@ -294,14 +294,14 @@ class TestTidy:
     @pytest.mark.parametrize("shelf", ["done", "dead"])
     def test_what_was_left_behind_follows_its_sidecar(self, tmp_path: Path, shelf: str) -> None:
         self.rest(tmp_path, shelf, "json")
-        self.rest(tmp_path, "ready", "wav", "stored.s3.json", "told.hook.json", "new")
+        self.rest(tmp_path, "ready", "wav", "stored.s3.json", "told.hook.json", "told.hook.json.new")
         s3_and_webhook(tmp_path).ledger.tidy()
         assert files(tmp_path, "ready") == set()
         expected = {f"{DAY}/1.{end}" for end in ("json", "wav", "stored.s3.json", "told.hook.json")}
         assert files(tmp_path, shelf) == expected
 
     def test_what_belongs_to_nothing_any_more_goes(self, tmp_path: Path) -> None:
-        self.rest(tmp_path, "ready", "stored.s3.json", "told.hook.json", "new")
+        self.rest(tmp_path, "ready", "stored.s3.json", "told.hook.json", "told.hook.json.new")
         s3_and_webhook(tmp_path).ledger.tidy()
         assert files(tmp_path, "ready") == set()
 
@@ -311,7 +311,7 @@ class TestTidy:
         assert files(tmp_path, "ready") == {f"{DAY}/1.wav", f"{DAY}/1.stored.s3.json"}
 
     def test_nor_does_what_is_whole_or_not_ours(self, tmp_path: Path) -> None:
-        self.rest(tmp_path, "ready", "json", "wav", "stored.s3.json", "new", "notes")
+        self.rest(tmp_path, "ready", "json", "wav", "stored.s3.json", "told.hook.json.new", "notes")
         before = files(tmp_path, "ready")
         s3_and_webhook(tmp_path).ledger.tidy()
         assert files(tmp_path, "ready") == before
