@@ -48,7 +48,8 @@ def _drafts(directory: Path) -> set[str]:
     with os.scandir(directory) as entries:
         for entry in entries:
             recording_id, _, suffix = entry.name.partition(".")
-            if suffix in _SUFFIXES and layout.RECORDING_ID.fullmatch(recording_id):
+            is_ours = suffix in _SUFFIXES and layout.RECORDING_ID.fullmatch(recording_id)
+            if is_ours and entry.is_file(follow_symlinks=False):
                 found.add(recording_id)
     return found
 

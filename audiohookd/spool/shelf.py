@@ -94,7 +94,8 @@ def of_day(day: Path) -> Iterator[Recording]:
         with os.scandir(day) as entries:
             for entry in entries:
                 recording_id, _, suffix = entry.name.partition(".")
-                if suffix and layout.RECORDING_ID.fullmatch(recording_id):
+                is_ours = suffix and layout.RECORDING_ID.fullmatch(recording_id)
+                if is_ours and entry.is_file(follow_symlinks=False):
                     found.setdefault(recording_id, set()).add(suffix)
     except (FileNotFoundError, NotADirectoryError):
         return

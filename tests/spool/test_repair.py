@@ -213,9 +213,11 @@ class TestWhatIsNotOurs:
     def test_stays_as_it_is(self, spool: Layout) -> None:
         for name in self.STRANGE:
             (spool.draft / name).write_bytes(b"mine")
-        (spool.draft / f"{OTHER}.d").mkdir()
+        (spool.draft / f"{OTHER}.jsonl").mkdir()
+        os.mkfifo(spool.draft / f"{OTHER}.wav")  # to open it would take for ever
+        (spool.draft / f"{OTHER}.json").symlink_to(spool.draft / "notes.txt")
         assert list(mend(spool)) == []
-        assert names(spool.directory) == {f"draft/{name}" for name in self.STRANGE}
+        assert names(spool.directory) == {f"draft/{name}" for name in (*self.STRANGE, f"{OTHER}.json")}
 
     def test_nor_is_a_draft_in_somebody_s_care(self, spool: Layout) -> None:
         leave_behind(spool)
