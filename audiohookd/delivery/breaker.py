@@ -22,18 +22,13 @@ class Breaker:
     """
 
     def __init__(self, backoff: Backoff) -> None:
-        #: Since when it is open; None while it is closed.
-        self.opened_at: float | None = None
+        #: Whether what begins next is a trial.
+        self.is_open = False
         #: Nothing may begin before.
         self.until = 0.0
         self._backoff = backoff
         self._failures = 0
         self._trial: Trial | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether what begins next is a trial."""
-        return self.opened_at is not None
 
     @property
     def is_on_trial(self) -> bool:
@@ -52,7 +47,8 @@ class Breaker:
 
     def close(self) -> None:
         """The other side is there: something succeeded. Or so we hope: all is to be tried at once."""
-        self.opened_at = self._trial = None
+        self.is_open = False
+        self._trial = None
         self.until = 0.0
         self._failures = 0
 
@@ -66,7 +62,7 @@ class Breaker:
             self.until = max(self.until, asked)
             return
         self._trial = None
-        self.opened_at = now if self.opened_at is None else self.opened_at
+        self.is_open = True
         self.until = max(now + self._backoff.delay(self._failures), asked)
         self._failures += 1
 

@@ -24,14 +24,20 @@ class Bulletin:
     def __init__(self, outlet: Outlet, counters: Counters) -> None:
         #: The last thing that went wrong, None as long as nothing has.
         self.last_error: str | None = None
+        #: Seconds of the clock; None as long as it is available.
+        self.unavailable_since: float | None = None
         self._outlet = outlet
         self._counters = counters
         self._said_at: float | None = None
         self._unsaid = 0
 
-    def delivered(self) -> None:
+    def delivered(self, now: float) -> None:
         """A recording was."""
         self._counters.count("stored" if self._outlet.is_carrier else "told", self._outlet.name)
+        if self.unavailable_since is not None:
+            seconds = round(now - self.unavailable_since, 1)
+            self._log.info("{outlet}: available again after {seconds} s", outlet=self._outlet.name, seconds=seconds)
+            self.unavailable_since = None
 
     def failed(self, key: Key, reason: str, now: float) -> None:
         """A recording failed; it is tried again."""
@@ -51,25 +57,19 @@ class Bulletin:
         self._said_at = now
         self._unsaid = 0
 
-    def unavailable(self, reason: str, seconds: float) -> None:
-        """Nothing can be delivered; it is tried again in so many ``seconds``."""
+    def unavailable(self, reason: str, now: float, until: float) -> None:
+        """Nothing can be delivered; it is tried again at ``until``. That is said once, until something is."""
         self.last_error = reason
+        if self.unavailable_since is not None:
+            return
+        self.unavailable_since = now
         self._counters.count("outages", self._outlet.name)
         self._log.warn(
             "{outlet}: unavailable, everything waits, tried again in {seconds} s: {reason}",
             outlet=self._outlet.name,
-            seconds=round(seconds, 1),
+            seconds=round(until - now, 1),
             reason=reason,
         )
-
-    def still_unavailable(self, reason: str) -> None:
-        """A trial failed."""
-        self.last_error = reason
-
-    def available(self, seconds: float) -> None:
-        """It can be delivered again, after so many ``seconds``."""
-        duration = round(seconds, 1)
-        self._log.info("{outlet}: available again after {seconds} s", outlet=self._outlet.name, seconds=duration)
 
     def buried(self, key: Key, reason: str) -> None:
         """A recording became a dead letter."""

@@ -16,9 +16,10 @@ from twisted.python.failure import Failure
 from audiohookd.delivery.backoff import Backoff
 from audiohookd.delivery.breaker import Breaker, Trial
 from audiohookd.delivery.bulletin import Bulletin, describe, one_line
-from audiohookd.delivery.ledger import Found, Ledger
+from audiohookd.delivery.ledger import Ledger
 from audiohookd.delivery.outlet import Outlet
 from audiohookd.delivery.queue import Key, Queue
+from audiohookd.delivery.search import Found
 from audiohookd.interfaces import IWorkers, Unavailable, Undeliverable
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime.workers import PoolFull
@@ -45,12 +46,15 @@ class Means(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """How an outlet is. ``open_since`` in seconds of the reactor; None while it can be reached."""
+    """How an outlet is.
+
+    :param unavailable_since: seconds since the epoch; None while nothing is the matter.
+    """
 
     waiting: int
     in_flight: int
     resting: int
-    open_since: float | None
+    unavailable_since: float | None
     last_error: str | None
 
 
@@ -110,9 +114,10 @@ class Courier:
 
     def status(self) -> Status:
         """How it is."""
-        queue = self._queue
-        opened_at = self._breaker.opened_at
-        return Status(queue.waiting, queue.in_flight, queue.resting, opened_at, self._bulletin.last_error)
+        queue, bulletin = self._queue, self._bulletin
+        return Status(
+            queue.waiting, queue.in_flight, queue.resting, bulletin.unavailable_since, bulletin.last_error
+        )
 
     # ---- what is next ----------------------------------------------------------------------------
 
@@ -230,11 +235,9 @@ class Courier:
     # ---- what came of it -------------------------------------------------------------------------
 
     def _succeeded(self) -> None:
-        self._bulletin.delivered()
+        self._bulletin.delivered(self._now())
         self._row.clear()
-        if self._breaker.opened_at is not None:
-            self._bulletin.available(self._now() - self._breaker.opened_at)
-            self._breaker.close()
+        self._breaker.close()
 
     def _failed(self, key: Key, trial: Trial | None, fault: Exception) -> None:
         if not self._is_running:  # cut off, perhaps; done again next time
@@ -259,12 +262,8 @@ class Courier:
             self._unavailable(trial, f"{len(self._row)} recordings in a row failed, the last with {reason}")
 
     def _unavailable(self, trial: Trial | None, reason: str, retry_after: float | None = None) -> None:
-        was_open = self._breaker.is_open
         self._breaker.fail(trial, self._now(), retry_after)
-        if was_open:
-            self._bulletin.still_unavailable(reason)
-        else:
-            self._bulletin.unavailable(reason, self._breaker.until - self._now())
+        self._bulletin.unavailable(reason, self._now(), self._breaker.until)
 
     def _now(self) -> float:
         return float(self._means.reactor.seconds())

@@ -1,28 +1,20 @@
 """What is due, and what is done: read from the disk each time, for nothing else is sure. For worker threads."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from audiohookd.delivery import shelving
 from audiohookd.delivery.outlet import Outlet
 from audiohookd.delivery.queue import Key
+from audiohookd.delivery.search import Found, Search
 from audiohookd.delivery.shelving import UNFINISHED, Disk
 from audiohookd.spool import layout, shelf
 from audiohookd.spool.layout import Layout
 from audiohookd.spool.shelf import Recording
-
-
-class Found(NamedTuple):
-    """What a search found, and after which recording the next one goes on: None when it got to the end."""
-
-    keys: list[Key]
-    cursor: Key | None
-    #: The first thing that the disk refused on the way.
-    fault: OSError | None
 
 
 class Ledger:
@@ -53,7 +45,7 @@ class Ledger:
     def due(self, key: Key, outlet: Outlet) -> Recording | None:
         """The recording, as it is now, if ``outlet`` has to deliver it."""
         recording = self._look(key)
-        return recording if self._is_due(recording, outlet) else None
+        return recording if self.is_due(recording, outlet) else None
 
     def keep(self, key: Key, outlet: Outlet, receipt: Mapping[str, Any], now: float) -> bool:
         """``outlet`` has delivered it: writes that down, and does what follows from it.
@@ -89,50 +81,20 @@ class Ledger:
             return True
 
     def search(self, outlet: Outlet, after: Key | None, known: frozenset[Key], limit: int) -> Found:
-        """What ``outlet`` has to deliver, the oldest day first. Finishes on the way what is done but still there.
+        """What ``outlet`` has to deliver; see :class:`Search`.
 
         :param after: where the last search ended.
-        :param known: what is not looked for.
-        :param limit: ends after so many, found or finished.
         """
-        keys: list[Key] = []
-        fault: OSError | None = None
-        finished = 0
-        for key, recording in self._whole(after):
-            try:
-                finished += self._finish(key, recording)
-                if key not in known and self._is_due(recording, outlet):
-                    keys.append(key)
-            except OSError as refused:
-                fault = fault or refused
-            if len(keys) + finished >= limit:
-                return Found(keys, key, fault)
-        return Found(keys, None, fault)
+        return Search(self, outlet, known, limit).run(self._spool.ready, after)
 
-    def _whole(self, after: Key | None) -> Iterator[tuple[Key, Recording]]:
-        for day in shelf.days(self._spool.ready):
-            if after is not None and day.name < after.day:
-                continue
-            for recording in shelf.of_day(day):
-                key = Key(day.name, recording.id)
-                if layout.SIDECAR in recording.suffixes and (after is None or key > after):
-                    yield key, recording
-
-    def _look(self, key: Key) -> Recording:
-        return shelf.look(self._spool.ready / key.day, key.id, self._suffixes)
-
-    def _is_due(self, recording: Recording, outlet: Outlet) -> bool:
+    def is_due(self, recording: Recording, outlet: Outlet) -> bool:
+        """Whether ``outlet`` has to deliver it, as it was when it was looked at."""
         if layout.SIDECAR not in recording.suffixes or outlet.mark in recording.suffixes:
             return False
         lacking = self._lacking(recording)
         return outlet.mark in lacking if outlet.is_carrier else not lacking
 
-    def _lacking(self, recording: Recording) -> frozenset[str]:
-        """The receipts that are still to come."""
-        lacking = self._stored - recording.suffixes
-        return frozenset() if lacking and _was_carried_away(recording) else lacking
-
-    def _finish(self, key: Key, recording: Recording) -> bool:
+    def finish(self, key: Key, recording: Recording) -> bool:
         """Does what should have been done already; whether there was anything.
 
         It was not when a crash came between, or when an outlet is not configured any more.
@@ -144,6 +106,14 @@ class Ledger:
         with self._lock:
             self._advance(self._look(key))
         return True
+
+    def _look(self, key: Key) -> Recording:
+        return shelf.look(self._spool.ready / key.day, key.id, self._suffixes)
+
+    def _lacking(self, recording: Recording) -> frozenset[str]:
+        """The receipts that are still to come."""
+        lacking = self._stored - recording.suffixes
+        return frozenset() if lacking and _was_carried_away(recording) else lacking
 
     def _advance(self, recording: Recording) -> bool:
         """The next step of a recording, seen by who holds the lock; whether that is the notifiers'."""

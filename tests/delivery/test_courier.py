@@ -140,7 +140,7 @@ class TestARecordingThatFails:
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(1, 2, 3)
         assert rig.counted("stored") == 2
-        assert rig.status().open_since is None
+        assert rig.status().unavailable_since is None
 
     def test_is_delivered_in_the_end(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: OSError("flaky")))
@@ -257,7 +257,7 @@ class TestAnOutage:
             rig.announce(*range(20))
             began = rig.clock.seconds()
             rig.pass_time(60)
-            assert rig.status().open_since == began
+            assert rig.status().unavailable_since == began
             assert rig.status().last_error == "503 SlowDown"
             carrier.act = carrier.upload
             rig.pass_time(LIMIT)
@@ -265,7 +265,7 @@ class TestAnOutage:
         assert len(lines) == 2
         assert lines[1].startswith("info: s3: available again after ")
         assert rig.counted("outages") == 1
-        assert rig.status().open_since is None
+        assert rig.status().unavailable_since is None
 
     def test_is_also_when_everything_fails_with_anything(self, tmp_path: Path) -> None:
         """It is not five recordings in a row that are broken."""
@@ -286,7 +286,7 @@ class TestAnOutage:
         rig.announce(1)
         rig.pass_time(600)
         assert len(carrier.asked) > ROW
-        assert rig.status().open_since is None
+        assert rig.status().unavailable_since is None
 
     def test_is_not_when_some_succeed_between(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: OSError("bad sector"), *range(0, 20, 2)))
@@ -302,10 +302,10 @@ class TestAnOutage:
         rig.announce(1, 2, 3)
         carrier.release(recording_id(1), Unavailable("reset"))
         rig.workers.run()
-        assert rig.status().open_since is not None
+        assert rig.status().unavailable_since is not None
         carrier.release(recording_id(2))
         rig.workers.run()
-        assert rig.status().open_since is None
+        assert rig.status().unavailable_since is None
         assert rig.status().in_flight == 2
 
 

@@ -223,10 +223,23 @@ class TestWake:
         rig.pass_time(2000)
         carrier.act = carrier.upload
         asked = len(carrier.asked)
-        self.touch(rig)
-        rig.pass_time(WAKE_EVERY)
+        with logged() as lines:
+            self.touch(rig)
+            rig.pass_time(WAKE_EVERY)
         assert len(carrier.asked) == asked + 2
         assert rig.files() == set()
+        assert [line.partition(" after ")[0] for line in lines] == ["info: s3: available again"]
+
+    def test_in_vain_is_the_same_outage(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, s3=Carrier(act=unavailable)).start()
+        rig.announce(1)
+        began = rig.status().unavailable_since
+        with logged() as lines:
+            self.touch(rig)
+            rig.pass_time(600)
+        assert lines == []
+        assert rig.counted("outages") == 1
+        assert rig.status().unavailable_since == began
 
     def test_ends_all_rests(self, tmp_path: Path) -> None:
         carrier = Carrier(act=flaky)
@@ -291,6 +304,18 @@ class TestASpoolThatCannotBeRead:
         make_ready(tmp_path, 1)
         rig.pass_time(SEARCH_EVERY)
         assert carrier.asked == [recording_id(1)]
+
+
+    def test_in_one_place_does_not_hold_up_the_others(self, tmp_path: Path) -> None:
+        carrier = Carrier()
+        rig = Rig(tmp_path, s3=carrier).start()
+        (tmp_path / "ready" / YESTERDAY).symlink_to(YESTERDAY)
+        make_ready(tmp_path, 1)
+        with logged() as lines:
+            rig.pass_time(SEARCH_EVERY)
+        assert carrier.asked == [recording_id(1)]
+        assert len(lines) == 1
+        assert lines[0].startswith("error: s3: the spool cannot be used: OSError: [Errno 40]")
 
 
 class TestTheDisk:

@@ -31,7 +31,7 @@ class TestClosed:
 class TestOpen:
     def test_admits_nothing_until_its_time_has_come(self, breaker: Breaker) -> None:
         breaker.fail(None, now=10.0)
-        assert (breaker.opened_at, breaker.until) == (10.0, 11.0)
+        assert (breaker.is_open, breaker.until) == (True, 11.0)
         assert [breaker.admits(now) for now in (10.0, 10.9, 11.0)] == [False, False, True]
 
     def test_then_one_trial(self, breaker: Breaker) -> None:
@@ -47,7 +47,7 @@ class TestOpen:
             breaker.fail(breaker.begin(), now)
             waits.append(breaker.until - now)
         assert waits == [2, 4, 8, 16, 32, 64, 128, 150, 150, 150]
-        assert breaker.opened_at == 0.0
+        assert breaker.is_open
 
     def test_a_success_closes_it_and_the_next_outage_begins_small(self, breaker: Breaker) -> None:
         breaker.fail(None, now=0.0)
@@ -56,7 +56,7 @@ class TestOpen:
         assert breaker.admits(1.0)
         assert breaker.begin() is None
         breaker.fail(None, now=5.0)
-        assert (breaker.opened_at, breaker.until) == (5.0, 6.0)
+        assert (breaker.is_open, breaker.until) == (True, 6.0)
 
     def test_a_trial_that_tells_nothing_makes_room_for_another(self, breaker: Breaker) -> None:
         breaker.fail(None, now=0.0)

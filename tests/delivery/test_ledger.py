@@ -10,6 +10,7 @@ from delivery_rig import DAY, YESTERDAY, Both, Carrier, Notifier, files, make_re
 from audiohookd.delivery.ledger import Ledger, timestamp
 from audiohookd.delivery.outlet import Outlet, outlets_of
 from audiohookd.delivery.queue import Key
+from audiohookd.delivery.shelving import Disk
 from audiohookd.spool.layout import Layout
 from audiohookd.testing import START
 
@@ -172,6 +173,18 @@ class TestKeep:
         assert not books.keep(books.carriers["s3"])
         assert files(tmp_path, "ready") == {f"{DAY}/2.wav", f"{DAY}/2.json"}
 
+    def test_leaves_no_trace_of_what_goes_in_that_instant(self, tmp_path: Path) -> None:
+        class Race(Disk):
+            def create(self, path: Path, content: bytes, durable: bool) -> None:
+                super().create(path, content, durable)
+                for file in path.parent.glob("*.json"):
+                    file.unlink()
+
+        make_ready(tmp_path, 1, with_audio=False)
+        (s3,) = outlets_of({"s3": Carrier()})
+        assert not Ledger(Layout(tmp_path), [s3], keep_local=False, disk=Race()).keep(ONE, s3, {}, START)
+        assert files(tmp_path, "ready") == set()
+
     @pytest.mark.parametrize("receipt", [None, "stored", {"client": object()}])
     def test_what_is_no_receipt_is_refused(self, tmp_path: Path, receipt: Any) -> None:
         make_ready(tmp_path, 1)
@@ -277,6 +290,14 @@ class TestSearch:
         after = Books(tmp_path, keep_local=True, s3=Carrier())
         found = after.ledger.search(after.carriers["s3"], None, frozenset(), 1000)
         assert found.keys == [Key(DAY, recording_id(2))]
+        assert isinstance(found.fault, OSError)
+
+    def test_goes_past_a_day_that_cannot_be_read(self, tmp_path: Path) -> None:
+        make_ready(tmp_path, 1)
+        (tmp_path / "ready" / YESTERDAY).symlink_to(YESTERDAY)
+        books = s3_and_webhook(tmp_path)
+        found = books.ledger.search(books.carriers["s3"], None, frozenset(), 1000)
+        assert found.keys == [ONE]
         assert isinstance(found.fault, OSError)
 
     def test_of_an_empty_spool(self, tmp_path: Path) -> None:
