@@ -71,8 +71,12 @@ def move(disk: Disk, recording: Recording, directory: Path) -> None:
         path = recording.path(suffix)
         if suffix.endswith(UNFINISHED):
             disk.unlink(path)
-        else:
+            continue
+        try:
             disk.rename(path, directory / path.name)
+        except FileNotFoundError:
+            if suffix != layout.AUDIO:  # that may have been removed meanwhile, to make room
+                raise
 
 
 def bury(disk: Disk, recording: Recording, directory: Path, reason: str) -> None:
@@ -113,7 +117,9 @@ def _finish(disk: Disk, spool: Layout, rest: Recording) -> None:
 
 
 def _ordered(suffixes: Iterable[str], *first: str) -> list[str]:
-    return sorted(suffixes, key=lambda suffix: (first.index(suffix) if suffix in first else len(first), suffix))
+    """Those that go first; then marks, then receipts."""
+    last = sorted(set(suffixes) - set(first), key=lambda suffix: (suffix.startswith("stored."), suffix))
+    return [suffix for suffix in first if suffix in suffixes] + last
 
 
 def _is_mark(suffix: str) -> bool:

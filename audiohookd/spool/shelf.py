@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -89,18 +90,23 @@ def recordings(shelf: Path) -> Iterator[Recording]:
 
 def of_day(day: Path) -> Iterator[Recording]:
     """The recordings in the directory of a day; whatever has one of their names, be it whole or not."""
-    found: dict[str, set[str]] = {}
+    for recording_id, names in groupby(_names(day), lambda name: name.partition(".")[0]):
+        yield Recording(day, recording_id, frozenset(name.partition(".")[2] for name in names))
+
+
+def _names(day: Path) -> list[str]:
+    """Sorted. Names alone, for there may be a million of them."""
     try:
         with os.scandir(day) as entries:
-            for entry in entries:
-                recording_id, _, suffix = entry.name.partition(".")
-                is_ours = suffix and layout.RECORDING_ID.fullmatch(recording_id)
-                if is_ours and entry.is_file(follow_symlinks=False):
-                    found.setdefault(recording_id, set()).add(suffix)
+            return sorted(entry.name for entry in entries if _is_ours(entry))
     except (FileNotFoundError, NotADirectoryError):
-        return
-    for recording_id in sorted(found):
-        yield Recording(day, recording_id, frozenset(found[recording_id]))
+        return []
+
+
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    recording_id, _, suffix = entry.name.partition(".")
+    is_named_so = bool(suffix) and layout.RECORDING_ID.fullmatch(recording_id) is not None
+    return is_named_so and entry.is_file(follow_symlinks=False)
 
 
 def look(day: Path, recording_id: str, suffixes: Iterable[str]) -> Recording:
