@@ -296,11 +296,11 @@ class TestPlace:
         assert audiohookctl("spool").code == 2
 
     def test_what_the_disk_refuses_is_one_line(self, spool: KeptSpool) -> None:
-        (spool.layout.draft / f"{id_of(1)}.jsonl").unlink()
-        (spool.layout.draft / f"{id_of(1)}.jsonl").mkdir()
+        loop = spool.layout.ready / "2026-01-01"
+        loop.symlink_to(loop)
         said = spool.ctl("list")
         assert said.code == 2
-        assert said.err == f"audiohookctl: spool: {spool.layout.draft / id_of(1)}.jsonl: Is a directory\n"
+        assert said.err == f"audiohookctl: spool: {loop}: Too many levels of symbolic links\n"
 
     def test_the_spool_on_the_command_line_counts_more(self, spool: KeptSpool, config: Path, tmp_path: Path) -> None:
         other = KeptSpool(tmp_path / "other").stop()
