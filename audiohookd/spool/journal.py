@@ -10,26 +10,30 @@ the data of ``recording`` and ``finished`` (objects) become members of the sidec
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from audiohookd.protocol.media import Channel, Format, Media
+
+#: The year 2286: nothing can be computed with what lies far beyond.
+LATEST = 1e10
 
 
 class MediaFacts(msgspec.Struct, frozen=True):
     """The medium that is recorded."""
 
     format: Format
-    channels: tuple[Channel, ...]
-    rate: int
+    channels: Annotated[tuple[Channel, ...], Meta(min_length=1, max_length=2)]
+    rate: Annotated[int, Meta(gt=0, le=1_000_000)]
 
 
 class Facts(msgspec.Struct, frozen=True, rename="camel"):
     """What is known of a recording when it begins; ``started_at`` in seconds since the epoch."""
 
     id: str
-    started_at: float
+    started_at: Annotated[float, Meta(ge=0, le=LATEST)]
     media: MediaFacts | None
 
     def wire_media(self) -> Media | None:

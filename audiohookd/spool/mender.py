@@ -72,25 +72,30 @@ class Mender:
     async def _mend_all(self) -> None:
         drafts: Iterator[Mended] = mend(self._spool, self._live)
         outcomes: Counter[str] = Counter()
+        reason = ""
         while not self._stopped:
             mended = await self._workers.do(partial(next, drafts, None))
             if mended is None:
                 break
             outcomes[mended.outcome] += 1
-            self._tell(mended)
+            reason = reason or mended.reason
+            if mended.outcome == "broken":
+                self._log.error(
+                    "draft {id} cannot be repaired, and lies in broken/ now: {reason}",
+                    id=mended.id,
+                    reason=mended.reason,
+                )
+            self._mended(mended)
         if outcomes["ready"]:
             self._log.info("{count} recordings that were left behind are ready now", count=outcomes["ready"])
         if outcomes["failed"]:
-            self.again()
-
-    def _tell(self, mended: Mended) -> None:
-        if mended.outcome == "broken":
-            self._log.error(
-                "draft {id} cannot be repaired, and lies in broken/ now: {reason}", id=mended.id, reason=mended.reason
+            self._log.warn(
+                "{count} drafts cannot be finished yet, and are tried again in {seconds:g} s: {reason}",
+                count=outcomes["failed"],
+                seconds=AGAIN,
+                reason=reason,
             )
-        elif mended.outcome == "failed":
-            self._log.warn("draft {id} cannot be finished yet: {reason}", id=mended.id, reason=mended.reason)
-        self._mended(mended)
+            self.again()
 
     def _failed(self, failure: Failure) -> None:
         """The pool was busy with more important things, or the directory could not be read."""

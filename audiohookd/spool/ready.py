@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from audiohookd.protocol.media import Media
-from audiohookd.spool import wav
+from audiohookd.spool import layout, wav
 from audiohookd.spool.files import DIRECTORY_MODE, FILE_MODE, DraftPaths
 from audiohookd.spool.journal import Facts, is_torn, read_facts, read_lines
 from audiohookd.spool.sidecar import AudioFile, compose
@@ -42,6 +42,8 @@ def make_ready(draft: DraftPaths, ready: Path) -> Path:
     if draft.journal.exists():
         return _move(draft, _complete(draft, ready))
     day = _sidecar.decode(draft.sidecar.read_bytes()).header.timestamp[:10]
+    if not layout.DAY.fullmatch(day):
+        raise ValueError(f"the sidecar has no time: {day!r}")
     return _move(draft, _day_directory(ready, day))
 
 

@@ -61,8 +61,8 @@ def _mend(spool: Layout, recording_id: str) -> Mended | None:
             return Mended(recording_id, "ready", make_ready(draft, spool.ready))
         if draft.audio.exists() or draft.partial_sidecar.exists():
             return _put_aside(spool, recording_id, "there is no journal")
-    except ValueError as fault:
-        return _give_up(spool, recording_id, f"the journal cannot be read: {fault}")
+    except (ValueError, ArithmeticError) as fault:
+        return _give_up(spool, recording_id, f"the journal or the sidecar cannot be read: {fault}")
     except OSError as fault:
         return Mended(recording_id, "failed", reason=f"{fault.filename or spool.draft}: {fault.strerror}")
     return None  # finished since it was looked for

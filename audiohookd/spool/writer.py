@@ -1,4 +1,4 @@
-"""Group commit: what all drafts have gathered is written together, by one thread, each ``flush_interval``.
+"""Group commit: what all drafts have gathered is written together, by one thread, within ``flush_interval``.
 
 The reactor thread only keeps references. At most one commit is under way, and a timer is set only while there is
 something to write and no commit. What the disk refuses to one draft the others of its group do not notice; it is
@@ -21,6 +21,9 @@ from audiohookd.spool.files import DraftFiles, Outcome
 from audiohookd.spool.growing import DISK, Disk
 from audiohookd.spool.sync import Syncer
 
+#: The part of ``flush`` that passes from the beginning of a commit to that of the next: the rest of what a
+#: ``kill -9`` may cost is for the commit itself.
+SHARE = 0.75
 #: Seconds after which a commit that is still under way counts as a fault of the disk.
 STALL_TIMEOUT = 30.0
 
@@ -105,7 +108,9 @@ class GroupWriter:
         self.waiting = 0
         self._reactor = reactor
         self._workers = pools.writing
-        self._flush_interval = intervals.flush
+        self._period = SHARE * intervals.flush
+        self._margin = intervals.flush - self._period
+        self._count = count
         self._faults = Faults(reactor, count)
         self._syncer: Syncer | None = None
         if intervals.sync > 0:
@@ -119,6 +124,7 @@ class GroupWriter:
         self._timer: IDelayedCall | None = None
         self._stall_timer: IDelayedCall | None = None
         self._begun = 0.0
+        self._due = 0.0  # when the next commit is to begin, if anything is dirty
         self._is_committing = False
         self._is_urgent = False
 
@@ -134,6 +140,8 @@ class GroupWriter:
 
     def attend(self, source: Source) -> None:
         """``source`` has something to write."""
+        if not self._dirty and not self._is_committing:
+            self._due = self._reactor.seconds() + self._period
         self._dirty[source] = None
         if source.waiting > self.limits.early or self.waiting > self.limits.total:
             self._is_urgent = True
@@ -178,7 +186,10 @@ class GroupWriter:
         elif not self._dirty:
             self._idle()
         elif self._timer is None:
-            self._timer = self._reactor.callLater(self._flush_interval, self._commit)
+            wait = self._due - self._reactor.seconds()
+            self._timer = self._reactor.callLater(min(max(0.0, wait), self._period), self._commit)
+        elif self._timer.getTime() > self._reactor.seconds() + self._period:
+            self._timer.reset(self._period)  # the wall clock went back, and with it all that was to happen
 
     def _idle(self) -> None:
         self._is_urgent = False
@@ -198,6 +209,7 @@ class GroupWriter:
         self._committing = len(self._group)
         self._dirty = {}
         self._begun = self._reactor.seconds()
+        self._due = self._begun + self._period
         self._stall_timer = self._reactor.callLater(STALL_TIMEOUT, self._stalled)
         parts = [part for _, part in self._group]
         written = self._workers.do(partial(_write_parts, parts, self.limits.silence // max(1, len(parts))))
@@ -212,7 +224,10 @@ class GroupWriter:
     def _written(self, outcomes: list[Outcome]) -> None:
         if self._stall_timer is not None and self._stall_timer.active():
             self._stall_timer.cancel()
-        self._faults.end_stall(self._reactor.seconds() - self._begun)
+        seconds = self._reactor.seconds() - self._begun
+        if seconds > self._margin:
+            self._count("slow_commits")
+        self._faults.end_stall(seconds)
         group, self._group = self._group, []
         self._faults.judge([source for source, _ in group], outcomes)
         if self._syncer is not None:

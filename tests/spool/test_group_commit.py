@@ -51,11 +51,51 @@ class TestCommit:
     def test_nothing_is_asked_of_the_disk_before_the_interval_has_passed(self, rig: SpoolRig) -> None:
         draft = rig.begin("a")
         assert draft.audio(b"\x01\x02") is None
-        rig.clock.advance(FLUSH_INTERVAL * 0.99)
+        rig.clock.advance(FLUSH_INTERVAL * 0.74)
         assert len(rig.writing) == 0
-        rig.clock.advance(FLUSH_INTERVAL * 0.01)
+        rig.clock.advance(FLUSH_INTERVAL * 0.02)
         assert len(rig.writing) == 1
         assert rig.drafted() == set()
+
+    @pytest.mark.parametrize("share", [0.0, 0.1, 0.22])
+    def test_what_was_given_is_written_within_the_interval_while_commits_are_quick(
+        self, rig: SpoolRig, share: float
+    ) -> None:
+        """The time that a commit takes belongs to the interval."""
+        draft = rig.begin("a", MONO)
+        step = FLUSH_INTERVAL / 50
+        given: list[float] = []
+        busy = 0  # steps
+        for number in range(500):
+            draft.audio(bytes([number % 256]))
+            given.append(rig.clock.seconds())
+            busy = busy + 1 if len(rig.writing) else 0
+            if busy * step > share * FLUSH_INTERVAL:
+                rig.writing.run()
+            written = len(rig.drafted_audio("a", MONO)) if rig.drafted() else 0
+            assert not given[written:] or given[written] >= rig.clock.seconds() - FLUSH_INTERVAL
+            rig.clock.advance(step)
+        assert rig.counters.value("slow_commits") == 0
+
+    def test_a_clock_that_is_set_back_does_not_hold_it_up(self, rig: SpoolRig) -> None:
+        draft = rig.begin("a")
+        rig.commit()
+        draft.audio(b"\x01\x02")
+        rig.clock.rightNow -= 3600
+        draft.note(b'{"type":"x","data":1}')
+        rig.commit()
+        assert rig.drafted_audio("a") == b"\x01\x02"
+        rig.clock.rightNow -= 3600
+        draft.audio(b"\x03\x04")
+        rig.commit()
+        assert rig.drafted_audio("a") == b"\x01\x02\x03\x04"
+
+    def test_a_commit_that_takes_longer_than_promised_is_counted(self, rig: SpoolRig) -> None:
+        rig.begin("a").audio(b"\x01\x02")
+        rig.clock.advance(FLUSH_INTERVAL)
+        rig.clock.advance(FLUSH_INTERVAL / 2)
+        rig.writing.run()
+        assert rig.counters.value("slow_commits") == 1
 
     def test_all_drafts_go_in_one_piece_of_work(self, rig: SpoolRig) -> None:
         drafts = [rig.begin(str(number)) for number in range(20)]

@@ -11,6 +11,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spool_rig import ALL_MEDIA, L16_STEREO, MONO, STARTED_AT, STEREO, SpoolRig
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from audiohookd.protocol.media import Media
 from audiohookd.spool import wav
@@ -182,6 +183,29 @@ class TestInTheMiddle:
 
 
 class TestBroken:
+    @pytest.mark.parametrize(
+        "facts",
+        [
+            b'{"id":"%b","startedAt":1e300,"media":null}',
+            b'{"id":"%b","startedAt":-1,"media":null}',
+            b'{"id":"%b","startedAt":1,"media":{"format":"PCMU","channels":[],"rate":8000}}',
+            b'{"id":"%b","startedAt":1,"media":{"format":"PCMU","channels":["external"],"rate":0}}',
+        ],
+    )
+    def test_nothing_can_be_computed_with_what_it_says(self, spool: Layout, facts: bytes) -> None:
+        leave_behind(spool).journal.write_bytes(facts % ID.encode() + b"\n")
+        leave_behind(spool, name=OTHER)
+        assert {mended.id: mended.outcome for mended in mend(spool)} == {ID: "broken", OTHER: "ready"}
+
+    @pytest.mark.parametrize("sidecar", [b"", b"{}", b'{"header":{"timestamp":"../../../etc/x"}}'])
+    def test_a_sidecar_alone_that_is_none(self, spool: Layout, sidecar: bytes) -> None:
+        paths = leave_behind(spool)
+        paths.journal.unlink()
+        paths.sidecar.write_bytes(sidecar)
+        assert [mended.outcome for mended in mend(spool)] == ["broken"]
+        assert (spool.broken / f"{ID}.json").read_bytes() == sidecar
+        assert names(spool.ready) == set()
+
     @pytest.mark.parametrize("journal", [b"", b"{", b"no facts\n", b'{"id":5}\n', b"\0" * 100, NOTE])
     def test_is_put_aside_with_a_reason(self, spool: Layout, journal: bytes) -> None:
         paths = leave_behind(spool, b"\x01\x02")
@@ -297,6 +321,18 @@ class TestWhileTheDaemonRuns:
         rig.finishing.run()
         assert rig.counters.value("repaired", "ready") == 1
         assert rig.clock.getDelayedCalls() == []
+
+    def test_is_one_line_a_round_however_many_there_are(self, tmp_path: Path) -> None:
+        rig = self.rig(tmp_path)
+        (rig.directory / "ready" / DAY).write_bytes(b"in the way")
+        for number in range(20):
+            leave_behind(Layout(rig.directory), name=f"{number:08}{ID[8:]}")
+        with capturedLogs() as logged:
+            rig.spool._mender.start()
+            rig.finishing.run()
+        (said,) = (event for event in logged if event["log_level"] is LogLevel.warn)
+        assert "20 drafts" in formatEvent(said)
+        assert DAY in formatEvent(said)
 
     def test_a_stop_waits_for_the_one_that_is_at_it_and_no_longer(self, tmp_path: Path) -> None:
         spool = Layout(tmp_path / "spool")

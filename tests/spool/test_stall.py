@@ -68,7 +68,7 @@ def test_loses_nothing_when_it_comes_back(rig: FaultyRig) -> None:
     recorded = rig.end(draft)
     assert recorded.audio == SPEECH * 2
     assert recorded.gaps == []
-    assert rig.counters.items() == [("disk_faults", "stalled", 1)]
+    assert rig.counters.items() == [("disk_faults", "stalled", 1), ("slow_commits", "", 1)]
 
 
 def test_holds_back_beyond_the_limits_as_always(tmp_path: Path) -> None:
