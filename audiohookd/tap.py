@@ -24,7 +24,7 @@ from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
 from audiohookd.delivery.outlet import Outlet, outlets_of
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
-from audiohookd.observe.counters import Counters
+from audiohookd.observe.counters import Counters, exposition
 from audiohookd.runtime.limits import allow_open_files
 from audiohookd.runtime.services import Listener, OrderedServices, StartError
 from audiohookd.runtime.signals import Signals
@@ -142,7 +142,7 @@ def build(config: Config, path: Path, reactor: Any, environment: Mapping[str, st
     children: list[IService] = [*pools, *disk_pools, delivering, spool, *daemon.pools, *_services(watchers)]
     children += [deliveries, retention, watch]
     if config.admin.endpoint:
-        site = admin_site(reactor, lambda: readiness.ready)
+        site = admin_site(reactor, lambda: readiness.ready, lambda: exposition(counters))
         children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
     children += [calls, registry, readiness, Signals(reactor, registry.hurry)]
     for child in children:

@@ -1,7 +1,7 @@
 """How the daemon is, over HTTP, on a port of its own.
 
 ``/live``: the process works. ``/ready``: new calls are welcome. ``/health/check``: the same in the words of Genesys'
-reference server, whose load balancers and monitors ask for it.
+reference server, whose load balancers and monitors ask for it. ``/metrics``: what was counted, for Prometheus.
 """
 
 import json
@@ -20,12 +20,13 @@ class _Answer(NamedTuple):
     kind: bytes = b"text/plain; charset=utf-8"
 
 
-def admin_site(reactor: Any, is_ready: Callable[[], bool]) -> Site:
-    """The site. ``is_ready`` is asked at each request and must answer at once."""
+def admin_site(reactor: Any, is_ready: Callable[[], bool], metrics: Callable[[], str]) -> Site:
+    """The site. ``is_ready`` and ``metrics`` are asked at each request and must answer at once."""
     pages = {
         b"/live": lambda: _say("live", True),
         b"/ready": lambda: _say("ready", is_ready()),
         b"/health/check": lambda: _say_like_reference(is_ready()),
+        b"/metrics": lambda: _Answer(OK, metrics().encode(), b"text/plain; version=0.0.4; charset=utf-8"),
     }
     return _QuietSite(_Pages(pages), reactor=reactor)
 

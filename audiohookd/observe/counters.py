@@ -34,6 +34,25 @@ CATALOGUE: Final = {
 }
 
 
+#: What the label of a name says, for those that have one.
+LABELS: Final = {
+    "refusals": "reason",
+    "endings": "reason",
+    "tolerated": "kind",
+    "plugin_failures": "plugin",
+    "overflow_samples": "plugin",
+    "repaired": "outcome",
+    "obstacles": "cause",
+    "removals": "cause",
+    "stored": "carrier",
+    "told": "notifier",
+    "delivery_failures": "plugin",
+    "outages": "plugin",
+    "dead_letters": "plugin",
+    "disk_faults": "error",
+}
+
+
 class Counters:
     """Counts by name and label. For the reactor thread alone."""
 
@@ -58,3 +77,24 @@ class Counters:
     def items(self) -> list[tuple[str, str, int]]:
         """All of them: name, label, count; sorted."""
         return sorted((name, label, count) for (name, label), count in self._counts.items())
+
+
+def exposition(counters: Counters) -> str:
+    """All that was counted, in the text format of Prometheus (0.0.4)."""
+    lines: list[str] = []
+    values = counters.items()
+    for name, explanation in sorted(CATALOGUE.items()):
+        metric = f"audiohookd_{name}_total"
+        lines += (f"# HELP {metric} {explanation}", f"# TYPE {metric} counter")
+        samples = [(label, count) for counted, label, count in values if counted == name]
+        if not samples and name not in LABELS:
+            samples = [("", 0)]
+        lines += [f"{metric}{_labelled(name, label)} {count}" for label, count in samples]
+    return "\n".join(lines) + "\n"
+
+
+def _labelled(name: str, label: str) -> str:
+    if name not in LABELS:
+        return ""
+    escaped = label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'{{{LABELS[name]}="{escaped}"}}'

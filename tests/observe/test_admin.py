@@ -23,7 +23,7 @@ class TestAdmin(SynchronousTestCase):
     def setUp(self) -> None:
         self.is_ready = True
         self.clock = Clock()
-        self.site = admin_site(self.clock, lambda: self.is_ready)
+        self.site = admin_site(self.clock, lambda: self.is_ready, lambda: "a 1\n")
         self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
 
     def ask(self, path: str, method: str = "GET") -> Answer:
@@ -54,6 +54,11 @@ class TestAdmin(SynchronousTestCase):
             self.assertEqual(json.loads(answer.body), {"Http-Status": status, "Healthy": self.is_ready})
             self.assertEqual(answer.headers["content-type"], "application/json; charset=utf-8")
 
+    def test_metrics_come_as_prometheus_wants_them(self) -> None:
+        answer = self.ask("/metrics")
+        self.assertEqual((answer.status, answer.body), (200, b"a 1\n"))
+        self.assertEqual(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8")
+
     def test_no_answer_is_kept_by_anybody(self) -> None:
         for self.is_ready in (True, False):
             for path in ("/live", "/ready", "/health/check"):
@@ -72,7 +77,7 @@ class TestAdmin(SynchronousTestCase):
         self.assertEqual(self.ask("/ready?verbose=1").status, 200)
 
     def test_there_is_nothing_else(self) -> None:
-        for path in ("/", "/health", "/health/", "/health/check/", "/live/", "/live/x", "/metrics", "/x", "//live"):
+        for path in ("/", "/health", "/health/", "/health/check/", "/live/", "/live/x", "/metrics/", "/x", "//live"):
             for method in ("GET", "POST"):
                 answer = self.ask(path, method)
                 self.assertEqual((answer.status, answer.body), (404, b"not found\n"), path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from audiohookd.observe.counters import CATALOGUE, Counters
+from audiohookd.observe.counters import CATALOGUE, LABELS, Counters, exposition
 
 PACKAGE = Path(__file__).parents[2] / "audiohookd"
 
@@ -20,6 +20,15 @@ def constants(node: ast.expr) -> list[str] | None:
             names, others = constants(one), constants(other)
             return None if names is None or others is None else names + others
     return None
+
+
+def labelled() -> Iterator[tuple[str, bool]]:
+    """The names that are counted, and whether with a label."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="count" | "_count"), args=[name, *rest]):
+                    yield from ((one, bool(rest)) for one in constants(name) or () if one in CATALOGUE)
 
 
 def counted() -> Iterator[tuple[str, list[str] | None]]:
@@ -46,6 +55,11 @@ def test_every_name_that_is_counted_is_in_the_catalogue() -> None:
 
 def test_every_name_in_the_catalogue_is_counted() -> None:
     assert {name for _, names in counted() for name in names or ()} == set(CATALOGUE)
+
+
+def test_who_counts_by_label_says_what_the_label_is() -> None:
+    assert {name for name, has_label in labelled() if has_label} == set(LABELS)
+    assert {name for name, has_label in labelled() if not has_label} == set(CATALOGUE) - set(LABELS)
 
 
 def test_the_catalogue_explains_each() -> None:
@@ -86,3 +100,17 @@ class TestCounters:
         with pytest.raises(KeyError, match="session"):
             counters.count("session")
         assert counters.items() == []
+
+
+def test_prometheus_reads_them() -> None:
+    counters = Counters()
+    counters.count("sessions", amount=3)
+    counters.count("stored", "s3")
+    counters.count("stored", 'a\\b"c\nd', 2)
+    lines = exposition(counters).splitlines()
+    assert "audiohookd_sessions_total 3" in lines
+    assert "audiohookd_probes_total 0" in lines
+    assert 'audiohookd_stored_total{carrier="s3"} 1' in lines
+    assert r'audiohookd_stored_total{carrier="a\\b\"c\nd"} 2' in lines
+    assert lines.count("# TYPE audiohookd_stored_total counter") == 1
+    assert "# HELP audiohookd_stored_total recordings stored elsewhere, by carrier" in lines
