@@ -1,9 +1,13 @@
 """Public: what plugin authors, and our own tests, test with. No threads, no sockets, no waiting."""
 
+import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import msgspec
 from twisted.internet.defer import Deferred, execute, fail
@@ -11,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger
 from zope.interface import implementer
 
-from audiohookd.interfaces import ISession, IWorkers
+from audiohookd.interfaces import IDaemon, ISession, ISpool, IWorkers
 from audiohookd.observe.counters import Counters
 from audiohookd.observer import AudioSink
 from audiohookd.protocol.entities import Entity
@@ -24,6 +28,10 @@ from audiohookd.server.connection import Connection, Shared
 from audiohookd.server.dispatch import Watcher
 from audiohookd.server.registry import Registry
 from audiohookd.server.upgrade import read_upgrade
+from audiohookd.spool import layout, wav
+from audiohookd.spool.journal import facts_of, finished_line
+from audiohookd.spool.shelf import Recording
+from audiohookd.spool.sidecar import AudioFile, compose
 
 T = TypeVar("T")
 
@@ -37,6 +45,9 @@ STEREO = Media(Format.PCMU, ("external", "internal"))
 PATH = "/audiohook"
 #: Where the clocks here begin, in seconds since the epoch.
 START = 1_767_225_600.0
+#: A WAV file of one second of silence, as the recorder makes it.
+WAV = wav.header(STEREO, STEREO.rate * STEREO.frame_bytes) + STEREO.silence(STEREO.rate)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _HEADERS = {
     "audiohook-session-id": SESSION_ID,
     "audiohook-organization-id": ORGANIZATION_ID,
@@ -76,6 +87,25 @@ class MemoryWorkers:
         """Does all work, and what it leads to."""
         while self._queue:
             self.run_one()
+
+
+@implementer(IDaemon)
+class FakeDaemon:
+    """Gives plugins a clock that stands (``reactor``), and a pool that works when the test says so (``pool``).
+
+    ``asked`` holds the pools that they asked for, as ``(name, threads, waiting)``; all of them get the one.
+    """
+
+    def __init__(self, spool: ISpool | None = None) -> None:
+        self.reactor = clock_at_start()
+        self.spool = spool
+        self.pool = MemoryWorkers()
+        self.asked: list[tuple[str, int, int]] = []
+
+    def workers(self, name: str, threads: int, waiting: int) -> MemoryWorkers:
+        """See :class:`IDaemon`."""
+        self.asked.append((name, threads, waiting))
+        return self.pool
 
 
 @implementer(ISession)
@@ -128,6 +158,59 @@ class FakeSession:
     def _called(self, *call: Any) -> bool:
         self.calls.append(call)
         return self.answer
+
+
+class FakeRecording(Recording):
+    """A ready recording, to be carried or told of: its files are written below ``spool / "ready"``.
+
+    :param audio: all of the audio file, which may be anything: the sidecar has its size and digest, and otherwise
+        goes on to speak of :data:`WAV`. None for a recording without audio.
+    :param about: members of the sidecar's ``recording`` that shall be something else.
+    :param receipts: of the carriers that have stored it, by the names of their tables.
+    """
+
+    def __init__(
+        self,
+        spool: Path,
+        audio: bytes | None = WAV,
+        about: Mapping[str, Any] = _NOTHING,
+        receipts: Mapping[str, Mapping[str, Any]] = _NOTHING,
+        recording_id: str | None = None,
+    ) -> None:
+        recording_id = recording_id or str(uuid4())
+        file = None if audio is None else _described(f"{recording_id}.wav", audio)
+        sidecar = _sidecar(recording_id, file)
+        sidecar["recording"] |= about
+        files = {layout.SIDECAR: json.dumps(sidecar).encode()}
+        files |= {} if audio is None else {layout.AUDIO: audio}
+        files |= {layout.stored(name): json.dumps(receipt).encode() for name, receipt in receipts.items()}
+        day = layout.Layout(spool).ready / sidecar["recording"]["startedAt"][:10]
+        super().__init__(day, recording_id, frozenset(files))
+        day.mkdir(parents=True, exist_ok=True)
+        for suffix, content in files.items():
+            self.path(suffix).write_bytes(content)
+
+
+def _described(name: str, content: bytes) -> AudioFile:
+    return AudioFile(name, len(content), hashlib.sha256(content).hexdigest())
+
+
+def _sidecar(recording_id: str, audio: AudioFile | None) -> Any:
+    """As the recorder writes it."""
+    about = {
+        "session": SESSION_ID,
+        "conversation": CONVERSATION_ID,
+        "organization": ORGANIZATION_ID,
+        "correlation": CORRELATION_ID,
+        "route": PATH,
+        "participant": PARTICIPANT,
+        "language": "en-US",
+        "startPosition": 0,
+        "closeReason": "end",
+    }
+    facts = facts_of(recording_id, START, STEREO if audio else None)
+    samples = STEREO.rate if audio else 0
+    return json.loads(b"".join(compose(facts, samples, audio, False, lambda: [finished_line(about)])))
 
 
 class CapturingSink(AudioSink):

@@ -1,5 +1,6 @@
 """What README.rst tells plugin authors to write, works."""
 
+import json
 import re
 import runpy
 import textwrap
@@ -12,8 +13,9 @@ import pytest
 from twisted.logger import formatEvent
 from zope.interface.verify import verifyObject
 
-from audiohookd.interfaces import IAudioSink, IPlugin, IPluginFactory
-from audiohookd.testing import STEREO, FakeSession
+from audiohookd.cli.verify import check
+from audiohookd.interfaces import IAudioSink, ICarrier, IPlugin, IPluginFactory, IRecording
+from audiohookd.testing import STEREO, FakeDaemon, FakeRecording, FakeSession
 
 README = Path(__file__).parents[1] / "README.rst"
 
@@ -24,12 +26,16 @@ def snippets(text: str) -> list[str]:
     return [textwrap.dedent(block) for block in blocks]
 
 
+def module(directory: Path, plugin: str) -> Mapping[str, Any]:
+    """What the module holds that somebody makes of the example with this class."""
+    (example,) = [snippet for snippet in snippets(README.read_text()) if f"class {plugin}" in snippet]
+    (directory / "example.py").write_text(example)
+    return runpy.run_path(str(directory / "example.py"), run_name="example")
+
+
 @pytest.fixture
 def names(tmp_path: Path) -> Mapping[str, Any]:
-    """What the module holds that somebody makes of the example."""
-    (example,) = [snippet for snippet in snippets(README.read_text()) if "class SecondsPlugin" in snippet]
-    (tmp_path / "seconds.py").write_text(example)
-    return runpy.run_path(str(tmp_path / "seconds.py"), run_name="seconds")
+    return module(tmp_path, "SecondsPlugin")
 
 
 @pytest.fixture
@@ -63,3 +69,67 @@ def test_the_example_survives_a_call_without_media(plugin: Any) -> None:
 def test_a_key_that_the_example_does_not_know_is_told(names: Mapping[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError, match="units"):
         msgspec.convert({"units": "s"}, names["SecondsPlugin"].config_type)
+
+
+class TestTheCarrier:
+    @pytest.fixture
+    def daemon(self) -> FakeDaemon:
+        return FakeDaemon()
+
+    @pytest.fixture
+    def there(self, tmp_path: Path) -> Path:
+        """Where it copies to."""
+        (tmp_path / "there").mkdir()
+        return tmp_path / "there"
+
+    @pytest.fixture
+    def carrier(self, daemon: FakeDaemon, there: Path, tmp_path: Path) -> Any:
+        factory = module(tmp_path, "CopyPlugin")["CopyPlugin"]
+        assert verifyObject(IPluginFactory, factory)
+        return factory(msgspec.convert({"directory": there}, factory.config_type), daemon)
+
+    def test_keeps_the_contract(self, carrier: Any) -> None:
+        assert verifyObject(IPlugin, carrier)
+        assert verifyObject(ICarrier, carrier)
+        assert carrier.observe(FakeSession()) is None
+
+    @pytest.mark.parametrize("options", [{}, {"audio": None}])
+    def test_copies_a_recording(
+        self, carrier: Any, daemon: FakeDaemon, there: Path, tmp_path: Path, options: Any
+    ) -> None:
+        recording = FakeRecording(tmp_path, **options)
+        receipts: list[Any] = []
+        for _ in range(2):
+            carrier.carry(recording).addBoth(receipts.append)
+            daemon.pool.run()
+        assert receipts == [{"directory": str(there)}] * 2
+        copied = {path.name: path.read_bytes() for path in there.iterdir()}
+        assert copied == {path.name: path.read_bytes() for path in recording.directory.iterdir()}
+        assert recording.sidecar.name in copied
+
+
+class TestAFakeRecording:
+    def test_is_one(self, tmp_path: Path) -> None:
+        receipts = {"s3": {"bucket": "calls"}}
+        recording = FakeRecording(tmp_path, receipts=receipts)
+        assert verifyObject(IRecording, recording)
+        assert recording.sidecar == tmp_path / "ready" / recording.day / f"{recording.id}.json"
+        assert recording.receipts() == receipts
+
+    def test_is_as_the_recorder_would_make_it(self, tmp_path: Path) -> None:
+        recording = FakeRecording(tmp_path)
+        with recording.audio.open("rb") as audio:
+            assert check(json.loads(recording.sidecar.read_bytes()), audio) == []
+        assert recording.read()["duration"] == "PT1S"
+
+    def test_or_as_a_test_wants_it(self, tmp_path: Path) -> None:
+        recording = FakeRecording(tmp_path, b"damaged", {"language": "de-DE", "startedAt": "2026-02-03T00:00:00Z"})
+        assert recording.audio.read_bytes() == b"damaged"
+        assert recording.day == "2026-02-03"
+        about = recording.read()
+        assert (about["language"], about["audio"]["bytes"]) == ("de-DE", 7)
+
+    def test_has_no_audio_where_none_is_wanted(self, tmp_path: Path) -> None:
+        recording = FakeRecording(tmp_path, audio=None)
+        assert not recording.audio.exists()
+        assert (recording.read()["audio"], recording.read()["media"]) == (None, None)

@@ -57,7 +57,9 @@ class PublishPlugin(BlockingNotifier):
         self._service = Service(
             self._way.client, region, config.endpoint_url, config.timeout, config.concurrency
         )
-        super().__init__(f"publish-{config.target}", config.concurrency, daemon)
+        # A bus has the same name in every region.
+        place = config.endpoint_url or region
+        super().__init__(f"publish-{config.target} at {place}", "target", config.concurrency, daemon)
 
     def send(self, notice: Notice, now: float) -> None:
         """See :class:`BlockingNotifier`."""

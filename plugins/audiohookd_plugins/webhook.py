@@ -45,7 +45,7 @@ class WebhookPlugin(BlockingNotifier):
         self._receiver = _receiver(config)
         # There may be several, even at one host. Not the URL itself: it may be as good as a password.
         digest = hashlib.sha256(config.url.encode()).hexdigest()
-        super().__init__(f"webhook-{digest[:12]}", config.concurrency, daemon)
+        super().__init__(f"webhook-{digest[:12]}", "url", config.concurrency, daemon)
 
     def send(self, notice: Notice, now: float) -> None:
         """See :class:`BlockingNotifier`."""

@@ -116,6 +116,15 @@ class TestList:
         assert by_id[id_of(3)] == ["copy", "tell"]
         assert by_id[id_of(4)] == ["tell"]
 
+    def test_who_refused_it_is_not_waited_for(self, spool: KeptSpool, config: Path) -> None:
+        said = '{"reason": "too large", "at": "2026-01-31T12:02:00Z"}'
+        spool.mark(id_of(2), layout.refused("store"), said)
+        spool.mark(id_of(3), layout.refused("tell"), said)
+        lines = audiohookctl("spool", "list", "--config", config, "--state", "ready").lines[:2]
+        assert lines[0].endswith("B  2026-01-31T12:02:00Z store: too large")
+        assert lines[1].endswith("B  stored store; 2026-01-31T12:02:00Z tell: too large")
+        assert "too large" in audiohookctl("spool", "show", "--config", config, id_of(2)).out
+
     def test_a_sidecar_that_cannot_be_read_is_a_line_of_its_own(self, spool: KeptSpool) -> None:
         (spool.layout.ready / DAY / f"{id_of(2)}.json").write_text("{")
         said = spool.ctl("list")
@@ -126,7 +135,7 @@ class TestList:
     def test_reasons_do_not_move_the_cursor(self, spool: KeptSpool) -> None:
         (spool.layout.dead / DAY / f"{id_of(5)}.{layout.REASON}").write_text("s3: \x1b[2J\nand more")
         (line,) = spool.ctl("list", "--state", "dead").lines
-        assert line.endswith("s3: \\u001b[2J\\nand more")
+        assert line.endswith("s3: \\u001b[2J; and more")
 
     def test_what_is_half_there_is_not_listed(self, tmp_path: Path) -> None:
         """Audio comes before its sidecar, and marks are deleted after it."""
@@ -294,6 +303,12 @@ class TestPlace:
 
     def test_an_action_is_needed(self) -> None:
         assert audiohookctl("spool").code == 2
+
+    def test_a_place_that_cannot_even_be_looked_at_is_one_line(self, tmp_path: Path) -> None:
+        result = audiohookctl("spool", "list", "--spool", tmp_path / ("x" * 300))
+        assert result.code == 2
+        assert result.err.endswith(": File name too long\n")
+        assert result.err.count("\n") == 1
 
     def test_what_the_disk_refuses_is_one_line(self, spool: KeptSpool) -> None:
         loop = spool.layout.ready / "2026-01-01"

@@ -78,7 +78,12 @@ def test_a_prefix_narrows_it(bucket: Bucket) -> None:
     bucket.put("elsewhere/x.wav", b"")
     assert bucket.verify(key=DAY).code == 0
     assert bucket.verify(key="elsewhere/").lines[0].endswith("x: there is no sidecar")
-    assert bucket.verify(key="nothing").lines == ["0 recordings: 0 ok, 0 wrong"]
+
+
+def test_a_prefix_without_anything_is_a_mistake(bucket: Bucket) -> None:
+    """Else a job that verifies the wrong place each night would be content for ever."""
+    said = bucket.verify(key="nothing")
+    assert (said.code, said.err) == (2, f"audiohookctl: verify: {bucket.url('nothing')}: there is nothing of that name\n")
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".json"])

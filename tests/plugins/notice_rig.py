@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from audiohookd.interfaces import IDaemon, INotifier
-from audiohookd.spool.shelf import Recording, of_day
-from audiohookd.testing import MemoryWorkers
+from audiohookd.interfaces import INotifier
+from audiohookd.spool.shelf import Recording
+from audiohookd.testing import START, FakeDaemon, FakeRecording
 
 ID = "3b8a0f1e-6f0c-4d5c-9a55-0d6a2f3f7c11"
 OTHER_ID = "77777777-6f0c-4d5c-9a55-0d6a2f3f7c11"
@@ -59,34 +57,18 @@ def a_recording(
     audio: bytes | None = b"RIFF",
 ) -> Recording:
     """A ready recording, as the spool would find it."""
-    day = spool / "ready" / DAY
-    day.mkdir(parents=True, exist_ok=True)
-    sidecar = day / f"{recording_id}.json"
-    sidecar.write_text(json.dumps({"header": {"id": recording_id}, "body": [], "recording": about}))
-    os.utime(sidecar, (NOW, COMPLETED_AT))
-    if audio is not None:
-        (day / f"{recording_id}.wav").write_bytes(audio)
-    for name, receipt in receipts.items():
-        (day / f"{recording_id}.stored.{name}.json").write_text(json.dumps(receipt))
-    (found,) = (one for one in of_day(day) if one.id == recording_id)
-    return found
+    recording = FakeRecording(spool, audio, {}, receipts, recording_id)
+    recording.sidecar.write_text(json.dumps({"header": {"id": recording_id}, "body": [], "recording": about}))
+    os.utime(recording.sidecar, (NOW, COMPLETED_AT))
+    return recording
 
 
-@implementer(IDaemon)
-class NotifyingDaemon:
+class NotifyingDaemon(FakeDaemon):
     """Does the plugins' work when it is told to, in the test's own thread."""
 
-    spool = None
-
     def __init__(self, now: float = NOW) -> None:
-        self.reactor = Clock()
-        self.reactor.advance(now)
-        self.pool = MemoryWorkers()
-        self.asked: list[tuple[str, int, int]] = []
-
-    def workers(self, name: str, threads: int, waiting: int) -> MemoryWorkers:
-        self.asked.append((name, threads, waiting))
-        return self.pool
+        super().__init__()
+        self.reactor.advance(now - START)
 
     def tell(self, notifier: INotifier, recording: Recording) -> Exception | None:
         """Lets it tell of the recording. Returns what that failed with."""

@@ -11,12 +11,14 @@ import pytest
 from moto.server import ThreadedMotoServer
 from notice_rig import ABOUT, CONVERSATION, ID, OTHER_ID, a_recording
 from publish_rig import REGION, Sender, let_in
+from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
+from audiohookd.daemon import Daemon
 from audiohookd.interfaces import INotifier, IPlugin, IPluginFactory, Unavailable
 from audiohookd.spool.shelf import Recording
 from audiohookd.testing import FakeSession
-from audiohookd_plugins.publish import LIMIT, PublishPlugin
+from audiohookd_plugins.publish import LIMIT, PublishConfig, PublishPlugin
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,21 @@ def test_the_plugin_keeps_the_contract(amazon: str) -> None:
     assert sender.plugin.observe(FakeSession()) is None
     ((_, threads, _),) = sender.daemon.asked
     assert (sender.plugin.concurrency, threads) == (3, 3)
+
+
+def test_buses_of_one_name_may_be_in_two_regions() -> None:
+    daemon = Daemon(Clock(), None)
+    for place in ({}, {"region": "us-east-1"}, {"endpoint_url": "https://a.example"}):
+        PublishPlugin(PublishConfig("eventbridge", "calls", **{"region": REGION, **place}), daemon)
+    assert len(daemon.pools) == 3
+
+
+def test_two_tables_with_one_target_are_a_mistake() -> None:
+    daemon = Daemon(Clock(), None)
+    config = PublishConfig("eventbridge", "calls", region=REGION)
+    PublishPlugin(config, daemon)
+    with pytest.raises(ValueError, match=r"^target: another table tells the same"):
+        PublishPlugin(config, daemon)
 
 
 class TestSqs:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from notice_rig import ID, NOW, OTHER_ID, NotifyingDaemon, a_recording
 from standardwebhooks import Webhook, WebhookVerificationError
+from twisted.internet.task import Clock
 from twisted.python.runtime import seconds
 from webhook_rig import SECRET, Certificate, Exchange, WebhookServer, certificate, private_file, serving
 from zope.interface.verify import verifyObject
 
+from audiohookd.daemon import Daemon
 from audiohookd.interfaces import INotifier, IPlugin, IPluginFactory, Unavailable, Undeliverable
 from audiohookd.spool.shelf import Recording
 from audiohookd.testing import FakeSession
@@ -71,6 +73,13 @@ class TestThePlugin:
         names = {name for sender in senders for name, _, _ in sender.daemon.asked}
         assert len(names) == 2
         assert "hooks" not in str(names)
+
+    def test_but_not_for_one_receiver(self, secret_file: Path) -> None:
+        daemon = Daemon(Clock(), None)
+        config = WebhookConfig(url="https://hooks.example.com/a", secret_file=secret_file)
+        WebhookPlugin(config, daemon)
+        with pytest.raises(ValueError, match=r"^url: another table tells the same"):
+            WebhookPlugin(config, daemon)
 
 
 class TestWhatTheReceiverGets:

@@ -31,11 +31,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """See :class:`audiohookd.cli.main.Command`."""
-    place = place_of(arguments)
     act: Callable[[Place, argparse.Namespace], int] = arguments.act
     try:
-        return act(place, arguments)
+        return act(place_of(arguments), arguments)
     except BrokenPipeError:
         raise
     except OSError as fault:
-        raise Mistake(f"spool: {fault.filename or place.spool.directory}: {fault.strerror}") from None
+        raise Mistake(f"spool: {fault.filename or 'the disk'}: {fault.strerror}") from None

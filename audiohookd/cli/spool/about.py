@@ -8,6 +8,7 @@ import msgspec
 
 from audiohookd.cli.spool import draft
 from audiohookd.cli.spool.found import Found, State
+from audiohookd.delivery import refusal
 from audiohookd.protocol.position import NANOSECONDS, parse_duration
 from audiohookd.spool import layout
 
@@ -87,11 +88,11 @@ def recording_of(found: Found) -> Mapping[str, Any]:
 
 
 def reason_of(found: Found) -> str | None:
-    """Why it is dead, or broken; None when nobody wrote that."""
-    if layout.REASON not in found.files.suffixes:
-        return None
+    """Why it is dead, or broken, or who refused what others still wait for; None when nobody wrote that."""
     try:
-        return found.files.path(layout.REASON).read_text("utf-8", "replace").strip()
+        if layout.REASON not in found.files.suffixes:
+            return "; ".join(refusal.lines(found.files)) or None
+        return "; ".join(found.files.path(layout.REASON).read_text("utf-8", "replace").strip().splitlines())
     except FileNotFoundError:
         return None
 

@@ -17,11 +17,17 @@ class Outlets(NamedTuple):
     unknown: tuple[str, ...] = ()
 
     def due(self, recording: Recording) -> list[str]:
-        """Those that have not had it yet. A carrier that came too late for its audio does not get it."""
+        """Those that have not had it yet. A carrier that came too late for its audio does not get it.
+
+        Nor does who refused it; and of what a carrier refused no notifier tells.
+        """
+        refused = layout.names(recording.suffixes, "refused")
         carriers = [name for name in self.carriers if name not in recording.carriers]
         if carriers and _was_carried_away(recording):
             carriers = []
-        return carriers + [name for name in self.notifiers if name not in recording.notifiers]
+        if refused.intersection(carriers):
+            return [name for name in carriers if name not in refused]
+        return carriers + [name for name in self.notifiers if name not in recording.notifiers | refused]
 
 
 def outlets_of(config: Config) -> Outlets:

@@ -37,7 +37,7 @@ def add_parser(actions: Any, place: argparse.ArgumentParser) -> argparse.Argumen
 
 
 def run(place: Place, arguments: argparse.Namespace) -> int:
-    """Moves what is dead, and wakes the daemon in any case."""
+    """Moves what is dead, forgets who refused what waits, and wakes the daemon in any case."""
     if bool(arguments.ids) + arguments.dead + arguments.all != 1:
         raise Mistake("spool retry: give ids, or --dead, or --all")
     revived = failed = 0
@@ -48,6 +48,8 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
             except NotRevived as why:
                 failed += 1
                 print(f"audiohookctl: spool: {found.files.id}: {why}", file=sys.stderr)
+        for found in recordings(place.spool, (State.READY,)) if arguments.all else ():
+            forget_refusals(found.files)
         wake(place.spool)
     print(f"{counted(revived, 'dead letter')} went back to ready/; {_prospect(place.spool, arguments.all)}")
     return 1 if failed else 0
@@ -59,6 +61,7 @@ def _named(spool: Layout, ids: list[str]) -> Iterator[Found]:
 
 def _retry(spool: Layout, found: Found) -> bool:
     if found.state is State.READY:
+        forget_refusals(found.files)
         print(f"{found.files.id} waits in ready/")
         return False
     revive(spool, found.files)
@@ -69,8 +72,8 @@ def _retry(spool: Layout, found: Found) -> bool:
 def revive(spool: Layout, dead: Recording) -> None:
     """Moves it to ``ready``. Whatever ends this, doing it again completes it.
 
-    The reason goes first: with it, files that are in ``ready`` are on their way here. The sidecar goes last, for it
-    makes a recording of the files around it.
+    The reason goes first: with it, files that are in ``ready`` are on their way here. Then go all refusals, here and
+    there, for who refused it is not asked. The sidecar goes last: it makes a recording of the files around it.
 
     :raises NotRevived: it is just becoming a dead letter, or other files of its name are in ``ready``.
     :raises OSError: the disk refused.
@@ -84,7 +87,10 @@ def revive(spool: Layout, dead: Recording) -> None:
     directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     dead.path(layout.REASON).unlink(missing_ok=True)
     sync_directory(dead.directory)
-    for suffix in sorted(dead.suffixes - {layout.REASON, layout.SIDECAR}):
+    left_there = frozenset(path.name.partition(".")[2] for path in directory.glob(f"{dead.id}.*"))
+    for place in (dead, Recording(directory, dead.id, left_there)):
+        forget_refusals(place)
+    for suffix in sorted(dead.suffixes - _refusals(dead) - {layout.REASON, layout.SIDECAR}):
         _move(dead, suffix, directory)
     sync_directory(directory)
     _move(dead, layout.SIDECAR, directory)
@@ -92,6 +98,16 @@ def revive(spool: Layout, dead: Recording) -> None:
         path.rename(directory / path.name)
     sync_directory(directory)
     sync_directory(dead.directory)
+
+
+def forget_refusals(recording: Recording) -> None:
+    """Of all outlets, so that they are asked again."""
+    for suffix in _refusals(recording):
+        recording.path(suffix).unlink(missing_ok=True)
+
+
+def _refusals(recording: Recording) -> set[str]:
+    return {layout.refused(name) for name in layout.names(recording.suffixes, "refused")}
 
 
 def _move(dead: Recording, suffix: str, directory: Path) -> None:

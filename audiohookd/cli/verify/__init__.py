@@ -48,9 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
     with Progress("verified") as progress, ExitStack() as open_clients:
         report = Report(progress.say, arguments.json, arguments.quiet)
         for target in arguments.targets:
+            is_empty = True
             for item in _items(target, arguments, open_clients):
                 report.add(verify(item, arguments.quick, progress))
                 progress.done()
+                is_empty = False
+            if is_empty and target.startswith(_S3):  # a directory may well be empty; a prefix is mistyped
+                raise Mistake(f"verify: {target}: there is nothing of that name")
         report.sum_up(progress.bytes)
     return 1 if report.wrong else 0
 

@@ -50,7 +50,6 @@ class _Gap(Struct, frozen=True):
 
 class _Recovered(Struct, frozen=True, rename="camel"):
     missing_from: int | None = None
-    bytes_cut: int = 0
     journal_cut: bool = False
 
 

@@ -33,16 +33,20 @@ class Refused(Exception):
 class BlockingNotifier(ABC):
     """Composes notices and sends them, in worker threads of its own.
 
-    :param name: of the pool; no two plugins may have the same.
+    :param name: of the pool: says who is told, which no two plugins may do.
+    :param key: of the configuration, that is at fault if two do.
     :param concurrency: how many notices at a time.
     """
 
     #: How many bytes the JSON of a notice may have; None for any number.
     limit: int | None = None
 
-    def __init__(self, name: str, concurrency: int, daemon: IDaemon) -> None:
+    def __init__(self, name: str, key: str, concurrency: int, daemon: IDaemon) -> None:
         self.concurrency = concurrency
-        self._workers = daemon.workers(name, concurrency, concurrency)
+        try:
+            self._workers = daemon.workers(name, concurrency, concurrency)
+        except ValueError as fault:
+            raise ValueError(f"{key}: another table tells the same") from fault
         self._now: Callable[[], float] = daemon.reactor.seconds
 
     def observe(self, session: ISession) -> ISessionObserver | None:

@@ -15,7 +15,16 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer, provider
 
-from audiohookd.interfaces import ICarrier, IDaemon, IPlugin, IPluginFactory, IRecording, ISession, Unavailable
+from audiohookd.interfaces import (
+    ICarrier,
+    IDaemon,
+    IPlugin,
+    IPluginFactory,
+    IRecording,
+    ISession,
+    IWorkers,
+    Unavailable,
+)
 from audiohookd_plugins.s3.breaker import Breaker
 from audiohookd_plugins.s3.bucket import AudioGone, Bucket
 from audiohookd_plugins.s3.config import S3Config, check
@@ -50,7 +59,7 @@ class S3Plugin(Service):
         self._breaker = Breaker()
         self._uses_fallback = False
         self._now: Callable[[], float] = daemon.reactor.seconds
-        self._workers = daemon.workers(f"s3-{config.bucket}", config.concurrency, config.concurrency)
+        self._workers = _pool(config, daemon)
 
     def observe(self, session: ISession) -> None:
         """See :class:`IPlugin`. Recordings are carried, not sessions watched."""
@@ -76,8 +85,9 @@ class S3Plugin(Service):
         try:
             return await self._to_first(recording)
         except (Unavailable, AudioGone) as fault:
-            if isinstance(fault, Unavailable) and self._breaker.down_for(self._now()) < self._fallback_after:
-                raise
+            patience = self._fallback_after - self._breaker.down_for(self._now())
+            if isinstance(fault, Unavailable) and patience > 0:
+                raise _at_most(patience, fault) from fault
             return await self._to_fallback(self._fallback, recording, fault)
 
     async def _to_first(self, recording: IRecording) -> dict[str, Any]:
@@ -120,7 +130,22 @@ class S3Plugin(Service):
         self._uses_fallback = is_used
 
 
+def _pool(config: S3Config, daemon: IDaemon) -> IWorkers:
+    store = "" if config.endpoint_url is None else f" at {config.endpoint_url}"
+    try:
+        return daemon.workers(f"s3-{config.bucket}{store}", config.concurrency, config.concurrency)
+    except ValueError as fault:
+        raise ValueError(f"bucket: another table carries to {config.bucket}{store} already") from fault
+
+
+def _at_most(patience: float, fault: Unavailable) -> Unavailable:
+    """What one bucket asks for must not keep recordings from the other."""
+    wait = None if fault.retry_after is None else min(fault.retry_after, patience)
+    return Unavailable(str(fault), wait)
+
+
 def _neither(first: Unavailable | AudioGone, second: Unavailable) -> Unavailable:
+    """To be tried again as soon as one of them may be back; that is anybody's guess if it did not say when."""
     waits = [fault.retry_after for fault in (first, second) if isinstance(fault, Unavailable)]
     known = [wait for wait in waits if wait is not None]
-    return Unavailable(f"{first}; {second}", min(known, default=None))
+    return Unavailable(f"{first}; {second}", min(known) if known == waits else None)

@@ -3,6 +3,8 @@
 #: How long it rests after its first failure, and after many: the time doubles.
 FIRST_REST = 5.0
 LONGEST_REST = 300.0
+#: What it asks for beyond that is not believed.
+LONGEST_RETRY_AFTER = 3600.0
 
 
 class Breaker:
@@ -42,7 +44,7 @@ class Breaker:
             self._down_since = now
         elif self._is_tried:
             self._rest = min(2 * self._rest, LONGEST_REST)
-        self._rest = max(self._rest, retry_after or 0.0)
+        self._rest = max(self._rest, min(retry_after or 0.0, LONGEST_RETRY_AFTER))
         self._failed_at = now
         self._is_tried = False
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd_plugins.s3.breaker import FIRST_REST, LONGEST_REST, Breaker
+from audiohookd_plugins.s3.breaker import FIRST_REST, LONGEST_REST, LONGEST_RETRY_AFTER, Breaker
 
 T0 = 1000.0
 
@@ -82,6 +82,13 @@ def test_a_store_that_says_when_is_believed() -> None:
     breaker.failed(T0, retry_after=120.0)
     assert not breaker.admits(T0 + 119)
     assert breaker.admits(T0 + 120)
+
+
+def test_but_not_for_ever() -> None:
+    breaker = Breaker()
+    breaker.failed(T0, retry_after=999_999.0)
+    assert not breaker.admits(T0 + LONGEST_RETRY_AFTER - 1)
+    assert breaker.admits(T0 + LONGEST_RETRY_AFTER)
 
 
 @given(st.floats(0, 1e6), st.integers(0, 20))

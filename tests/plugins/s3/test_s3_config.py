@@ -6,12 +6,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from s3_rig import Carrier, FakeDaemon
+from s3_rig import Carrier
 from twisted.application.service import IService
+from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
+from audiohookd.daemon import Daemon
 from audiohookd.interfaces import ICarrier, IPlugin, IPluginFactory
-from audiohookd.testing import FakeSession
+from audiohookd.testing import FakeDaemon, FakeSession
 from audiohookd_plugins.s3 import S3Config, S3Plugin
 
 KEY_ID = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd"
@@ -44,6 +46,20 @@ def test_the_pool_is_as_large_as_uploads_are_many() -> None:
     one = Carrier(bucket="a-bucket", concurrency=3)
     assert one.plugin.concurrency == 3
     assert one.daemon.asked == [("s3-a-bucket", 3, 3)]
+
+
+def test_buckets_of_one_name_may_be_in_two_stores() -> None:
+    daemon = Daemon(Clock(), None)
+    for endpoint in (None, "https://a.example", "https://b.example/s3"):
+        S3Plugin(S3Config(bucket="recordings", endpoint_url=endpoint), daemon)
+    assert len(daemon.pools) == 3
+
+
+def test_two_tables_with_one_bucket_are_a_mistake() -> None:
+    daemon = Daemon(Clock(), None)
+    S3Plugin(S3Config(bucket="recordings", endpoint_url="https://a.example"), daemon)
+    with pytest.raises(ValueError, match=r"^bucket: another .* recordings at https://a.example already"):
+        S3Plugin(S3Config(bucket="recordings", endpoint_url="https://a.example", key="x/{recording}"), daemon)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,33 @@ def test_a_short_outage_is_waited_for(both: Carrier, proxy: FaultProxy, tmp_path
     assert both.carry(spooled(tmp_path))["bucket"] == "recordings"
 
 
+def test_nor_does_the_first_one_say_for_how_long(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    """Else nobody would come back to ask the other one."""
+    proxy.fault(Answer(503, "SlowDown", retry_after=3600), times=None)
+    asked = []
+    for seconds in (45.0, 15.0):
+        with pytest.raises(Unavailable) as caught:
+            both.carry(spooled(tmp_path))
+        asked.append(caught.value.retry_after)
+        both.wait(seconds)
+    assert asked == [60.0, 15.0]
+    assert both.carry(spooled(tmp_path))["bucket"] == SECOND
+
+
+def test_what_it_asks_for_counts_when_it_is_less(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    proxy.fault(Answer(503, "SlowDown", retry_after=7), times=None)
+    with pytest.raises(Unavailable) as caught:
+        both.carry(spooled(tmp_path))
+    assert caught.value.retry_after == 7.0
+
+
+def test_and_when_there_is_no_other(carrier: Make, proxy: FaultProxy, tmp_path: Path) -> None:
+    proxy.fault(Answer(503, "SlowDown", retry_after=3600), times=None)
+    with pytest.raises(Unavailable) as caught:
+        carrier(endpoint_url=proxy.endpoint).carry(spooled(tmp_path))
+    assert caught.value.retry_after == 3600.0
+
+
 def test_a_long_one_is_not(both: Carrier, proxy: FaultProxy, store: Any, seaweedfs: Any, tmp_path: Path) -> None:
     go_down(both, proxy, tmp_path)
     recording = spooled(tmp_path, b"found its way")
@@ -89,6 +116,19 @@ def test_both_are_down(both: Carrier, proxy: FaultProxy, carrier: Make, tmp_path
     assert caught.value.retry_after == 20.0
     assert "bucket recordings: " in str(caught.value)
     assert "bucket no-such-bucket: " in str(caught.value)
+
+
+def test_what_the_other_one_asks_for_does_not_hold_up_the_first(
+    proxy: FaultProxy, carrier: Make, tmp_path: Path
+) -> None:
+    """It may be back at any time: it has not said when."""
+    fallback = Fallback(bucket="no-such-bucket", endpoint_url=proxy.endpoint, path_style=True)
+    one = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
+    proxy.fault(Answer(403, "AccessDenied"), times=None, path="recordings")
+    proxy.fault(Answer(503, "SlowDown", retry_after=3600), times=None, path="no-such-bucket")
+    with pytest.raises(Unavailable) as caught:
+        one.carry(spooled(tmp_path))
+    assert caught.value.retry_after is None
 
 
 def test_what_one_bucket_refuses_for_ever_is_not_given_to_the_other(
