@@ -7,6 +7,9 @@ from zope.interface import implementer
 from audiohookd.interfaces import IDaemon, ISpool
 from audiohookd.runtime.workers import Workers
 
+#: Seconds that the stop waits for work of plugins that was cut off already, as uploads are; see Workers.
+PATIENCE = 4.0
+
 
 @implementer(IDaemon)
 class Daemon:
@@ -23,7 +26,7 @@ class Daemon:
         :raises ValueError: there is a pool of this name.
         """
         # The prefix keeps it apart from the daemon's own services and threads.
-        pool = Workers(self.reactor, f"plugin-{name}", threads, waiting)
+        pool = Workers(self.reactor, f"plugin-{name}", threads, waiting, PATIENCE)
         if pool.name in [other.name for other in self.pools]:
             raise ValueError(f"there is a worker pool {name!r} already")
         self.pools.append(pool)

@@ -53,7 +53,7 @@ class Unavailable(Exception):
 class Undeliverable(Exception):
     """For a carrier or a notifier: this recording can never be delivered, however often it is tried.
 
-    It becomes a dead letter, and the text is the reason that the sysadmin reads. When in doubt, raise anything else.
+    It becomes a dead letter, once nobody else is due, and the text is the reason that the sysadmin reads. When in doubt, raise anything else.
     """
 
 
@@ -290,7 +290,7 @@ class ICarrier(Interface):
 
     Local files are deleted only after :meth:`carry` succeeded. The daemon calls again after failures, for ever, with
     exponential backoff and full jitter; begins with what was ready before a restart; and puts aside what is
-    :class:`Undeliverable`.
+    :class:`Undeliverable`, once the other carriers have it.
     """
 
     concurrency = Attribute("How many recordings at a time, at least 1.")
@@ -300,7 +300,13 @@ class ICarrier(Interface):
 
         Its result is the receipt: a mapping, to be kept as JSON, of what others need to find the recording. It
         promises that audio and sidecar are stored and that this was confirmed. The same recording may come again,
-        after a crash even after a success; that must neither store it twice nor fail.
+        after a crash even after a success; that must neither store it twice nor fail. It may even come without its
+        audio: where all carriers have stored it, that goes before the last receipt if the disk has no room for both.
+        Then the answer has to come from the store.
+
+        It has to bound its own time: the daemon cannot know how long an upload may take, and ends none before it
+        stops. What never ends holds one of the ``concurrency`` places, and all that is seen of it is a line in the
+        log after ten minutes, then every hour. Cancelled, as when the daemon stops, it should end soon.
 
         Whatever it fails with is tried again. :class:`Unavailable` lets everything else wait, too;
         :class:`Undeliverable` is final.
@@ -318,7 +324,7 @@ class INotifier(Interface):
     def notify(recording: IRecording) -> Any:
         """Tells of the recording. As :meth:`ICarrier.carry`, but for the result, which is not looked at.
 
-        At least once: after a crash the same one may come again.
+        At least once: after a crash the same one may come again. It has to bound its own time, too.
         """
 
 

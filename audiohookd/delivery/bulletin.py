@@ -12,6 +12,8 @@ from audiohookd.observe.counters import Counters
 
 #: Seconds between two lines about recordings that failed.
 QUIET = 60.0
+#: Seconds between two lines about recordings that are on their way for long.
+QUIET_SLOW = 3600.0
 #: Characters of what a plugin said.
 TEXT_LIMIT = 300
 
@@ -30,6 +32,7 @@ class Bulletin:
         self._counters = counters
         self._said_at: float | None = None
         self._unsaid = 0
+        self._said_slow_at: float | None = None
 
     def delivered(self, now: float) -> None:
         """A recording was."""
@@ -57,6 +60,19 @@ class Bulletin:
         self._said_at = now
         self._unsaid = 0
 
+    def slow(self, key: Key, seconds: float, now: float) -> None:
+        """A recording has been on its way for so long."""
+        if self._said_slow_at is not None and now < self._said_slow_at + QUIET_SLOW:
+            return
+        self._said_slow_at = now
+        self._log.warn(
+            "{outlet}: recording {id} of {day} has been on its way for {seconds} s, and holds up others",
+            outlet=self._outlet.name,
+            id=key.id,
+            day=key.day,
+            seconds=round(seconds),
+        )
+
     def unavailable(self, reason: str, now: float, until: float) -> None:
         """Nothing can be delivered; it is tried again at ``until``. That is said once, until something is."""
         self.last_error = reason
@@ -71,15 +87,16 @@ class Bulletin:
             reason=reason,
         )
 
-    def buried(self, key: Key, reason: str) -> None:
-        """A recording became a dead letter."""
+    def refused(self, key: Key, reason: str, is_dead: bool) -> None:
+        """A recording will never be delivered here: it is a dead letter, now or when the others have it."""
         self.last_error = reason
         self._counters.count("dead_letters", self._outlet.name)
         self._log.error(
-            "{outlet}: recording {id} of {day} can never be delivered, and was put into dead/: {reason}",
+            "{outlet}: recording {id} of {day} can never be delivered, and {what}: {reason}",
             outlet=self._outlet.name,
             id=key.id,
             day=key.day,
+            what="was put into dead/" if is_dead else "goes to dead/ when the others have it",
             reason=reason,
         )
 

@@ -11,11 +11,13 @@ from typing import Any
 from msgspec import Struct
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from audiohookd.delivery.backoff import Backoff
 from audiohookd.delivery.breaker import Breaker, Trial
 from audiohookd.delivery.bulletin import Bulletin, describe, one_line
+from audiohookd.delivery.dues import Step
 from audiohookd.delivery.ledger import Ledger
 from audiohookd.delivery.outlet import Outlet
 from audiohookd.delivery.queue import Key, Queue
@@ -28,6 +30,8 @@ from audiohookd.runtime.workers import PoolFull
 ROW = 5
 #: Seconds to wait when a pool of threads takes no more.
 PAUSE = 1.0
+#: Seconds after which a delivery is told of that does not end; it is not cut off, for it may be a large one.
+SLOW = 600.0
 
 
 class Means(Struct, frozen=True):
@@ -184,12 +188,19 @@ class Courier:
         trial = self._breaker.begin()
         delivery = Deferred.fromCoroutine(self._deliver(key, trial))
         self._under_way.add(delivery)
+        watch = LoopingCall(self._look_at_the_clock, key, self._now())
+        watch.clock = self._means.reactor
+        watch.start(SLOW, now=False)
         delivery.addErrback(self._went_wrong, key, trial)
-        delivery.addCallback(self._ended, delivery)
+        delivery.addCallback(self._ended, delivery, watch)
 
-    def _ended(self, _: None, delivery: "Deferred[None]") -> None:
+    def _ended(self, _: None, delivery: "Deferred[None]", watch: LoopingCall) -> None:
+        watch.stop()
         self._under_way.discard(delivery)
         self._work()
+
+    def _look_at_the_clock(self, key: Key, begun: float) -> None:
+        self._bulletin.slow(key, self._now() - begun, self._now())
 
     def _went_wrong(self, failure: Failure, key: Key, trial: Trial | None) -> None:
         self._bulletin.went_wrong(key, failure)
@@ -216,7 +227,7 @@ class Courier:
         try:
             result = await maybeDeferred(self.outlet.deliver, recording)
         except Undeliverable as fault:
-            await self._bury(key, one_line(str(fault)))
+            await self._refuse(key, one_line(str(fault)))
             return False
         receipt = result if self.outlet.is_carrier else {}
         is_stored = await self._do(self._means.ledger.keep, key, self.outlet, receipt, self._now())
@@ -224,9 +235,10 @@ class Courier:
             self._stored(key)
         return True
 
-    async def _bury(self, key: Key, reason: str) -> None:
-        if await self._do(self._means.ledger.bury, key, self.outlet, reason, self._now()):
-            self._bulletin.buried(key, reason)
+    async def _refuse(self, key: Key, reason: str) -> None:
+        step = await self._do(self._means.ledger.refuse, key, self.outlet, reason, self._now())
+        if step is not None:
+            self._bulletin.refused(key, reason, is_dead=step is Step.GRAVE)
 
     def _do(self, work: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
         done: Deferred[Any] = self._means.workers.do(partial(work, *arguments))

@@ -2,19 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from threading import Lock
 from typing import Any
 
 import msgspec
 
 from audiohookd.delivery import shelving
+from audiohookd.delivery.dues import Dues, Step
 from audiohookd.delivery.outlet import Outlet
 from audiohookd.delivery.queue import Key
+from audiohookd.delivery.refusal import lines as refusal_lines
+from audiohookd.delivery.refusal import refusal_of
 from audiohookd.delivery.search import Found, Search
-from audiohookd.delivery.shelving import UNFINISHED, Disk
+from audiohookd.delivery.shelving import NO_ROOM, UNFINISHED, Disk
 from audiohookd.spool import layout, shelf
 from audiohookd.spool.layout import Layout
 from audiohookd.spool.shelf import Recording
+
+
+class Room(Enum):
+    """For a receipt, on a disk that has none."""
+
+    NONE = "none"
+    MADE = "made"
+    NOT_NEEDED = "not needed"
 
 
 class Ledger:
@@ -27,13 +39,11 @@ class Ledger:
 
     def __init__(self, spool: Layout, outlets: Sequence[Outlet], keep_local: bool, disk: Disk | None = None) -> None:
         self._spool = spool
-        self._stored = frozenset(outlet.mark for outlet in outlets if outlet.is_carrier)
-        self._told = frozenset(outlet.mark for outlet in outlets if not outlet.is_carrier)
-        self._marks = self._stored | self._told
-        unfinished = (mark + UNFINISHED for mark in self._marks)
-        self._suffixes = (layout.SIDECAR, layout.AUDIO, *self._marks, *unfinished)
+        self._dues = Dues(outlets)
+        unfinished = (suffix + UNFINISHED for suffix in self._dues.suffixes)
+        self._suffixes = (layout.SIDECAR, layout.AUDIO, *self._dues.suffixes, *unfinished)
         # Where nobody stores it, this is the only copy.
-        self._removes = bool(self._stored) and not keep_local
+        self._removes = self._dues.is_stored and not keep_local
         self._disk = disk or Disk()
         self._lock = Lock()
 
@@ -54,31 +64,48 @@ class Ledger:
         :returns: whether it is the notifiers' turn.
         :raises TypeError: ``receipt`` is nothing that can be written as JSON.
         """
-        content = msgspec.json.encode({**receipt, "at": timestamp(now)})
+        content = msgspec.json.format(msgspec.json.encode({**receipt, "at": timestamp(now)})) + b"\n"
         recording = self._look(key)
-        if layout.SIDECAR not in recording.suffixes:  # a dead letter of another outlet meanwhile
+        if layout.SIDECAR not in recording.suffixes:  # somebody removed it
             return False
         # What is removed at once need not have reached the disk before.
-        is_last = self._removes and self._marks - recording.suffixes <= {outlet.mark}
+        is_last = self._removes and self._dues.step_with(recording, outlet.mark) is Step.END
         unfinished = recording.path(outlet.mark + UNFINISHED)
-        self._disk.create(unfinished, msgspec.json.format(content) + b"\n", durable=not is_last)
+        try:
+            self._disk.create(unfinished, content, durable=not is_last)
+        except OSError as fault:
+            room = self._make_room(key, outlet) if fault.errno in NO_ROOM and self._removes else Room.NONE
+            if room is Room.NONE:
+                raise
+            if room is Room.NOT_NEEDED:
+                return False
+            self._disk.create(unfinished, content, durable=True)
         with self._lock:
             if not recording.sidecar.exists():
                 self._disk.unlink(unfinished)
                 return False
             self._disk.rename(unfinished, recording.path(outlet.mark))
-            return self._advance(self._look(key))
+            return self._advance(self._look(key)) is Step.NOTIFIERS
 
-    def bury(self, key: Key, outlet: Outlet, reason: str, now: float) -> bool:
-        """Makes it a dead letter. False when it is gone already."""
+    def refuse(self, key: Key, outlet: Outlet, reason: str, now: float) -> Step | None:
+        """``outlet`` will never deliver it: writes that down, or makes it a dead letter when nobody else is due.
+
+        :param now: seconds since the epoch.
+        :returns: what is next; :attr:`Step.GRAVE` is done already. None when the recording is gone.
+        """
+        refusal = refusal_of(reason, timestamp(now))
         with self._lock:
-            day = self._spool.ready / key.day
-            recording = next((one for one in shelf.of_day(day) if one.id == key.id), None)
-            if recording is None or layout.SIDECAR not in recording.suffixes:
-                return False
-            grave = shelving.make_directory(self._disk, self._spool.dead / key.day)
-            shelving.bury(self._disk, recording, grave, f"{timestamp(now)} {outlet.name}: {reason}\n")
-            return True
+            recording = self._look(key)
+            if layout.SIDECAR not in recording.suffixes:
+                return None
+            step = self._dues.step_with(recording, outlet.refusal)
+            if step is Step.GRAVE:
+                self._bury(recording, refusal.line(outlet.name))
+            else:
+                unfinished = recording.path(outlet.refusal + UNFINISHED)
+                self._disk.create(unfinished, refusal.encode(), durable=True)
+                self._disk.rename(unfinished, recording.path(outlet.refusal))
+            return step
 
     def search(self, outlet: Outlet, after: Key | None, known: frozenset[Key], limit: int) -> Found:
         """What ``outlet`` has to deliver; see :class:`Search`.
@@ -89,19 +116,16 @@ class Ledger:
 
     def is_due(self, recording: Recording, outlet: Outlet) -> bool:
         """Whether ``outlet`` has to deliver it, as it was when it was looked at."""
-        if layout.SIDECAR not in recording.suffixes or outlet.mark in recording.suffixes:
-            return False
-        lacking = self._lacking(recording)
-        return outlet.mark in lacking if outlet.is_carrier else not lacking
+        return self._dues.is_due(recording, outlet)
 
     def finish(self, key: Key, recording: Recording) -> bool:
         """Does what should have been done already; whether there was anything.
 
         It was not when a crash came between, or when an outlet is not configured any more.
         """
-        untold = self._told - recording.suffixes
+        step = self._dues.step(recording)
         has_audio_to_remove = self._removes and layout.AUDIO in recording.suffixes
-        if (untold and not has_audio_to_remove) or self._lacking(recording):
+        if step is Step.CARRIERS or (step is Step.NOTIFIERS and not has_audio_to_remove):
             return False
         with self._lock:
             self._advance(self._look(key))
@@ -110,38 +134,49 @@ class Ledger:
     def _look(self, key: Key) -> Recording:
         return shelf.look(self._spool.ready / key.day, key.id, self._suffixes)
 
-    def _lacking(self, recording: Recording) -> frozenset[str]:
-        """The receipts that are still to come."""
-        lacking = self._stored - recording.suffixes
-        return frozenset() if lacking and _was_carried_away(recording) else lacking
+    def _make_room(self, key: Key, outlet: Outlet) -> Room:
+        """For the receipt of what ``outlet`` has just stored, or told of.
 
-    def _advance(self, recording: Recording) -> bool:
-        """The next step of a recording, seen by who holds the lock; whether that is the notifiers'."""
-        if layout.SIDECAR not in recording.suffixes or self._lacking(recording):
-            return False
-        if self._told - recording.suffixes:
-            if self._removes:
-                self._disk.unlink(recording.audio)
-            return True
-        if self._removes:
+        Audio that is stored everywhere goes before the receipt that says so. After a crash in between carriers are
+        asked again, and find it in their stores.
+        """
+        with self._lock:
+            recording = self._look(key)
+            step = self._dues.step_with(recording, outlet.mark)
+            if layout.SIDECAR not in recording.suffixes:
+                return Room.NOT_NEEDED
+            if step is Step.END:
+                shelving.remove(self._disk, recording)
+                return Room.NOT_NEEDED
+            if step is not Step.NOTIFIERS or layout.AUDIO not in recording.suffixes:
+                return Room.NONE
+            self._disk.unlink(recording.audio)
+            return Room.MADE
+
+    def _advance(self, recording: Recording) -> Step | None:
+        """The next step of a recording, seen by who holds the lock; None when it is gone."""
+        if layout.SIDECAR not in recording.suffixes:
+            return None
+        step = self._dues.step(recording)
+        if step is Step.GRAVE:
+            self._bury(recording)
+        elif step is Step.NOTIFIERS and self._removes:
+            self._disk.unlink(recording.audio)
+        elif step is Step.END and self._removes:
             shelving.remove(self._disk, recording)
-        else:
+        elif step is Step.END:
             done = shelving.make_directory(self._disk, self._spool.done / recording.day)
             shelving.move(self._disk, recording, done)
-        return False
+        return step
+
+    def _bury(self, recording: Recording, *lines: str) -> None:
+        """With what outlets left that nobody knows any more; ``lines`` are reasons that are in no file."""
+        whole = next((one for one in shelf.of_day(recording.directory) if one.id == recording.id), recording)
+        grave = shelving.make_directory(self._disk, self._spool.dead / recording.day)
+        reason = "".join(f"{line}\n" for line in (*refusal_lines(whole), *lines))
+        shelving.bury(self._disk, whole, grave, reason)
 
 
 def timestamp(seconds: float) -> str:
     """``seconds`` since the epoch in ISO 8601, UTC, with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _was_carried_away(recording: Recording) -> bool:
-    """Whether its audio was stored, and removed here: a carrier that was configured since is too late for it."""
-    if layout.AUDIO in recording.suffixes:
-        return False
-    try:
-        has_audio = recording.read().get("audio") is not None
-    except (OSError, ValueError):  # for the carrier to say
-        return False
-    return has_audio and any(recording.directory.glob(f"{recording.id}.{layout.stored('*')}"))

@@ -28,6 +28,14 @@ class Outlet(Struct, frozen=True):
     concurrency: int
     is_carrier: bool
 
+    @property
+    def refusal(self) -> str:
+        """The suffix of the file that says that it will never take a recording.
+
+        Where a plugin is both, it is the carrier's as long as there is no receipt: notifiers come afterwards.
+        """
+        return layout.refused(self.name)
+
 
 def is_outlet(plugin: object) -> bool:
     """Whether ``plugin`` takes recordings."""

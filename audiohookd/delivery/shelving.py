@@ -13,6 +13,7 @@ Names change on disk in the order in which they were changed here: file systems 
 not, power loss may cost a receipt, and with it another look at the store; never audio that is nowhere else.
 """
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +25,8 @@ from audiohookd.spool.shelf import Recording
 
 #: What the name of a file ends with that is being written.
 UNFINISHED = ".new"
+#: What the disk says that takes no new file, but may well remove one.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Disk:
@@ -32,11 +35,14 @@ class Disk:
     def create(self, path: Path, content: bytes, durable: bool) -> None:
         """Writes a file, over one that was left unfinished; when ``durable``, it is on disk when this returns."""
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-        with open(file, "wb") as stream:
-            stream.write(content)
-            if durable:
-                stream.flush()
-                os.fsync(file)
+        try:
+            with open(file, "wb") as stream:
+                stream.write(content)
+                if durable:
+                    stream.flush()
+                    os.fsync(file)
+        except OSError as fault:  # which does not know the name
+            raise OSError(fault.errno, fault.strerror, str(path)) from fault
 
     def rename(self, old: Path, new: Path) -> None:
         """Over what is there."""
@@ -80,11 +86,19 @@ def move(disk: Disk, recording: Recording, directory: Path) -> None:
 
 
 def bury(disk: Disk, recording: Recording, directory: Path, reason: str) -> None:
-    """Moves it into ``directory``, one of a day, where it is on disk with the ``reason`` when this returns."""
+    """Moves it into ``directory``, one of a day, where it is on disk with the ``reason`` when this returns.
+
+    Without the reason where there is no room for that: moving needs none.
+    """
     why = directory / recording.path(layout.REASON).name
     unfinished = why.with_name(why.name + UNFINISHED)
-    disk.create(unfinished, reason.encode("utf-8", "backslashreplace"), durable=True)
-    disk.rename(unfinished, why)
+    try:
+        disk.create(unfinished, reason.encode("utf-8"), durable=True)
+        disk.rename(unfinished, why)
+    except OSError as fault:
+        if fault.errno not in NO_ROOM:
+            raise
+        disk.unlink(unfinished)
     move(disk, recording, directory)
     for changed in (directory, recording.directory):
         disk.sync(changed)
@@ -124,4 +138,4 @@ def _ordered(suffixes: Iterable[str], *first: str) -> list[str]:
 
 def _is_mark(suffix: str) -> bool:
     """Of a receipt or of a mark, be it finished or not."""
-    return suffix.removesuffix(UNFINISHED).startswith(("stored.", "told."))
+    return suffix.removesuffix(UNFINISHED).startswith(("stored.", "told.", "refused."))

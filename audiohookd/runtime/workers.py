@@ -5,8 +5,9 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
@@ -36,14 +37,21 @@ class Workers(Service):
 
     :param threads: how many run at once.
     :param waiting: how many pieces of work may wait for a thread; one more fails with :class:`PoolFull`.
+    :param patience: seconds that its stop waits for work whose result nobody waits for any more; None: for ever.
     """
 
-    def __init__(self, reactor: Any, name: str, threads: int, waiting: int) -> None:
+    _log = Logger()
+
+    def __init__(
+        self, reactor: Any, name: str, threads: int, waiting: int, patience: float | None = None
+    ) -> None:
         self.name = name
         self._reactor = reactor
         self._pool = _Threads(minthreads=0, maxthreads=threads, name=name)
         self._limit = threads + waiting
-        self._unfinished: set[Deferred[Any]] = set()
+        self.patience = patience
+        #: What runs or waits, and the result that was handed out for it.
+        self._unfinished: dict[Deferred[Any], Deferred[Any]] = {}
 
     def startService(self) -> None:
         """Threads are only made when there is work."""
@@ -56,9 +64,21 @@ class Workers(Service):
         return Deferred.fromCoroutine(self._drain())
 
     async def _drain(self) -> None:
-        while self._unfinished:
-            await _settled(next(iter(self._unfinished)))
-        self._pool.stop()
+        while wanted := [done for done, result in self._unfinished.items() if not result.called]:
+            await _settled(wanted[0])
+        if await self._unwanted_ends():
+            self._pool.stop()
+
+    async def _unwanted_ends(self) -> bool:
+        """False when some of it hangs. To stop the pool would be to wait for that; threads end with the process."""
+        rest = DeferredList([_settled(done) for done in self._unfinished], consumeErrors=True)
+        if self.patience is not None:
+            rest.addTimeout(self.patience, self._reactor)
+        await rest
+        if self._unfinished:
+            count = len(self._unfinished)
+            self._log.warn("{pool}: {count} pieces of work hang, and are given up", pool=self.name, count=count)
+        return not self._unfinished
 
     def do(self, work: Callable[[], T]) -> "Deferred[T]":
         """See :class:`IWorkers`."""
@@ -66,11 +86,11 @@ class Workers(Service):
             return fail(PoolFull(f"{self.name}: {len(self._unfinished)} pieces of work"))
         # Not handed out: who cancels a result gives up waiting for it, but the thread stays busy.
         done = deferToThreadPool(self._reactor, self._pool, work)
-        self._unfinished.add(done)
         result: Deferred[T] = Deferred()
+        self._unfinished[done] = result
 
         def finished(outcome: Any) -> Any:
-            self._unfinished.discard(done)
+            del self._unfinished[done]
             return outcome
 
         done.addBoth(finished).chainDeferred(result)

@@ -6,6 +6,7 @@
     ready/DAY/ID.json .wav        whole; waits to be carried away, where there is somebody to do so
     ready/DAY/ID.stored.NAME.json the receipt of the carrier NAME: it is stored there, and that was confirmed
     ready/DAY/ID.told.NAME.json   the notifier NAME has told of it
+    ready/DAY/ID.refused.NAME.json NAME will never take it, and why; it waits for the others, then it is dead
     done/DAY/                     nothing is left to be done
     dead/DAY/                     can never be delivered; ID.reason.txt says why
     broken/                       drafts of which no recording can be made; ID.reason.txt says why
@@ -79,7 +80,12 @@ def told(name: str) -> str:
     return f"told.{name}.json"
 
 
+def refused(name: str) -> str:
+    """The suffix of the mark of the carrier, or of the notifier, ``name`` that will never take a recording."""
+    return f"refused.{name}.json"
+
+
 def names(suffixes: "frozenset[str] | set[str]", kind: str) -> set[str]:
-    """The names in ``suffixes`` of the ``kind`` "stored" or "told"."""
+    """The names in ``suffixes`` of the ``kind`` "stored", "told" or "refused"."""
     start, end = f"{kind}.", ".json"
     return {one[len(start) : -len(end)] for one in suffixes if one.startswith(start) and one.endswith(end)}

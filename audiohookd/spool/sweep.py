@@ -129,6 +129,7 @@ def removable(recording: Recording) -> list[str]:
     Audio and sidecar always are: they came before the receipts, but who lists a directory meanwhile may miss them.
     """
     marks = [layout.told(name) for name in sorted(recording.notifiers)]
+    marks += [layout.refused(name) for name in sorted(layout.names(recording.suffixes, "refused"))]
     receipts = [layout.stored(name) for name in sorted(recording.carriers)]
     return [layout.AUDIO, layout.SIDECAR, *marks, *receipts]
 

@@ -87,6 +87,34 @@ class TestWhatGoesBack:
         assert whole(spool) == [id_of(1), id_of(2)]
 
 
+class TestWhoRefusedIt:
+    """Is asked again."""
+
+    def test_when_it_is_dead(self, spool: KeptSpool) -> None:
+        for shelf_ in ("dead", "ready"):  # the second one a burial left behind that was cut short
+            (spool.directory / shelf_ / DAY / f"{id_of(2)}.{layout.refused(shelf_)}").write_text("{}")
+        spool.stop()
+        assert spool.ctl("retry", id_of(2)).code == 0
+        left = {name.partition(".")[2] for name in spool.files() if id_of(2) in name}
+        assert left == {"wav", "json", "stored.store.json"}
+
+    @pytest.mark.parametrize("which", [id_of(3), "--all"])
+    def test_when_it_waits_for_others(self, spool: KeptSpool, which: str) -> None:
+        spool.mark(id_of(3), layout.refused("store"))
+        assert spool.ctl("retry", which).code == 0
+        assert {name.partition(".")[2] for name in spool.files() if id_of(3) in name} == {"wav", "json"}
+
+    @pytest.mark.parametrize("steps", range(7))
+    def test_after_a_crash_too(self, spool: KeptSpool, steps: int) -> None:
+        (spool.layout.dead / DAY / f"{id_of(2)}.{layout.refused('tape')}").write_text("{}")
+        try:
+            revive(spool.layout, crashing(spool, steps))
+        except Crash:
+            assert spool.ctl("retry", id_of(2)).code == 0
+        assert id_of(2) in whole(spool)
+        assert not any("refused" in name for name in spool.files())
+
+
 class TestWhatDoesNot:
     @pytest.mark.parametrize("arguments", [(), ("--all", "--dead"), ("00000001", "--dead")])
     def test_it_must_be_said_what(self, spool: KeptSpool, arguments: tuple[str, ...]) -> None:

@@ -9,7 +9,6 @@ import pytest
 from delivery_rig import DAY, FIRST, LIMIT, YESTERDAY, Carrier, Rig, logged, make_ready, recording_id
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
 
 from audiohookd.delivery.courier import PAUSE, ROW
 from audiohookd.interfaces import IRecording, Unavailable, Undeliverable
@@ -386,36 +385,6 @@ class TestAMistakeOfOurOwn:
         assert rig.counted("stored") == 2
 
 
-class TestAReceiptThatCannotBeWritten:
-    def test_lets_the_recording_come_again(self, tmp_path: Path) -> None:
-        carrier = Carrier()
-        carrier.act = carrier.hold
-        rig = Rig(tmp_path, s3=carrier).start()
-        (id_,) = rig.announce(1)
-        # A directory where the receipt is to be.
-        receipt = rig.layout.ready / DAY / f"{id_}.stored.s3.json"
-        unfinished = rig.layout.ready / DAY / f"{id_}.stored.s3.json.new"
-        unfinished.mkdir()
-        carrier.release(id_)
-        rig.workers.run()
-        assert not receipt.exists()
-        assert f"{DAY}/1.wav" in rig.files()
-        unfinished.rmdir()
-        carrier.act = carrier.upload
-        rig.pass_time(1)
-        assert carrier.asked == ids(1, 1)
-        assert rig.files() == set()
-
-
 def _cycle(draws: list[float]) -> Iterator[float]:
     while True:
         yield from draws
-
-
-def test_a_delivery_that_never_ends_is_seen(tmp_path: Path) -> None:
-    carrier = Carrier(act=lambda recording: Deferred())
-    rig = Rig(tmp_path, s3=carrier).start()
-    rig.announce(1, 2)
-    rig.pass_time(3600)
-    status = rig.status()
-    assert (status.in_flight, status.waiting, status.resting) == (1, 1, 0)

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from audiohookd.delivery.deliveries import SEARCH_EVERY, STOP_LIMIT, WAKE_EVERY, disk_work
 from audiohookd.delivery.outlet import outlets_of
-from audiohookd.interfaces import IRecording, Unavailable, Undeliverable
+from audiohookd.interfaces import IRecording, Unavailable
 from audiohookd.spool.layout import Layout
 from audiohookd.testing import MemoryWorkers
 
@@ -64,21 +64,6 @@ class TestTheWayOfARecording:
         assert hub.asked == [id_, id_]
         assert rig.files() == set()
         assert set(rig.deliveries.status()) == {"stored.hub", "told.hub"}
-
-    def test_a_dead_letter_of_one_carrier_ends_it_for_all(self, tmp_path: Path) -> None:
-        def refuse(recording: IRecording) -> Any:
-            raise Undeliverable("never")
-
-        slow, hook = Carrier(), Notifier()
-        slow.act = slow.hold
-        rig = Rig(tmp_path, s3=Carrier(act=refuse), tape=slow, webhook=hook).start()
-        (id_,) = rig.announce(1)
-        slow.release(id_)
-        rig.workers.run()
-        rig.pass_time(600)
-        assert hook.asked == []
-        assert rig.files() == set()
-        assert rig.files("dead") == {f"{DAY}/1.{end}" for end in ("wav", "json", "reason.txt")}
 
     def test_a_session_without_audio_is_delivered_too(self, tmp_path: Path) -> None:
         carrier, hook = Carrier(), Notifier()

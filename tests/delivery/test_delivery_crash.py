@@ -216,3 +216,4 @@ class TestDeathOfADeadLetter:
             for where in (f"{YESTERDAY}/1", f"{DAY}/2"):
                 assert {f"{where}.{end}" for end in ("wav", "json", "reason.txt")} <= dead
             assert not any(name.endswith(".new") for name in dead)
+            assert sorted(world.plugins["tape"].store) == IDS

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from delivery_rig import DAY, YESTERDAY, Both, Carrier, Notifier, files, make_ready, recording_id
 
+from audiohookd.delivery.dues import Step
 from audiohookd.delivery.ledger import Ledger, timestamp
 from audiohookd.delivery.outlet import Outlet, outlets_of
 from audiohookd.delivery.queue import Key
@@ -194,28 +195,36 @@ class TestKeep:
         assert files(tmp_path, "ready") == {f"{DAY}/1.wav", f"{DAY}/1.json"}
 
 
-class TestBury:
-    def test_takes_all_files_and_says_why(self, tmp_path: Path) -> None:
+class TestRefuse:
+    def test_by_the_last_one_takes_all_files_and_says_why(self, tmp_path: Path) -> None:
         id_ = make_ready(tmp_path, 1)
         books = Books(tmp_path, s3=Carrier(), tape=Carrier())
         books.keep(books.carriers["tape"])
         (tmp_path / "ready" / DAY / f"{id_}.stored.old.json").write_text("{}")
-        assert books.ledger.bury(ONE, books.carriers["s3"], "larger than 5 TiB", START)
+        assert books.ledger.refuse(ONE, books.carriers["s3"], "larger than 5 TiB", START) is Step.GRAVE
         assert files(tmp_path, "ready") == set()
         suffixes = ("wav", "json", "stored.tape.json", "stored.old.json", "reason.txt")
         assert files(tmp_path, "dead") == {f"{DAY}/1.{suffix}" for suffix in suffixes}
         reason = (tmp_path / "dead" / DAY / f"{id_}.reason.txt").read_text()
         assert reason == "2026-01-01T00:00:00.000Z s3: larger than 5 TiB\n"
 
+    def test_by_another_one_is_noted(self, tmp_path: Path) -> None:
+        id_ = make_ready(tmp_path, 1)
+        books = Books(tmp_path, s3=Carrier(), tape=Carrier())
+        assert books.ledger.refuse(ONE, books.carriers["s3"], "lone \udc80 surrogate", START) is Step.CARRIERS
+        assert [books.is_due(outlet) for outlet in books.carriers.values()] == [False, True]
+        note = (tmp_path / "ready" / DAY / f"{id_}.refused.s3.json").read_text()
+        assert json.loads(note) == {"reason": "lone \\udc80 surrogate", "at": "2026-01-01T00:00:00.000Z"}
+
     def test_of_what_is_gone_does_nothing(self, tmp_path: Path) -> None:
         books = s3_and_webhook(tmp_path)
-        assert not books.ledger.bury(ONE, books.carriers["s3"], "no", START)
+        assert books.ledger.refuse(ONE, books.carriers["s3"], "no", START) is None
         assert not (tmp_path / "dead").exists()
 
-    def test_of_any_text(self, tmp_path: Path) -> None:
+    def test_with_any_text(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         books = s3_and_webhook(tmp_path)
-        assert books.ledger.bury(ONE, books.carriers["s3"], "lone \udc80 surrogate", START)
+        assert books.ledger.refuse(ONE, books.carriers["s3"], "lone \udc80 surrogate", START) is Step.GRAVE
 
 
 class TestSearch:
@@ -322,7 +331,7 @@ class TestTidy:
         assert files(tmp_path, shelf) == expected
 
     def test_what_belongs_to_nothing_any_more_goes(self, tmp_path: Path) -> None:
-        self.rest(tmp_path, "ready", "stored.s3.json", "told.hook.json", "told.hook.json.new")
+        self.rest(tmp_path, "ready", "stored.s3.json", "told.hook.json", "told.hook.json.new", "refused.tape.json")
         s3_and_webhook(tmp_path).ledger.tidy()
         assert files(tmp_path, "ready") == set()
 

@@ -6,10 +6,15 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.task import deferLater
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.threadable import isInIOThread
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from audiohookd.daemon import PATIENCE as PATIENCE_OF_PLUGINS
+from audiohookd.daemon import Daemon
+from audiohookd.delivery.deliveries import STOP_LIMIT
 from audiohookd.interfaces import IWorkers
 from audiohookd.runtime.workers import PoolFull, Workers
 from audiohookd.testing import MemoryWorkers
@@ -147,3 +152,67 @@ class TestWorkers(TestCase):
     async def test_a_thread_that_hangs_does_not_keep_the_process_alive(self) -> None:
         thread = await self.pool().do(threading.current_thread)
         self.assertTrue(thread.daemon)
+
+
+class TestAStopThatIsNotPatient(TestCase):
+    """With work that hangs."""
+
+    timeout = PATIENCE
+
+    def setUp(self) -> None:
+        self.release = threading.Event()
+        self.begun = threading.Event()
+        self.lines: list[str] = []
+        globalLogPublisher.addObserver(self.log)
+        self.addCleanup(globalLogPublisher.removeObserver, self.log)
+        self.addCleanup(self.release.set)
+
+    def pool(self, patience: float) -> Workers:
+        pool = Workers(reactor, "test", 1, 10, patience)
+        pool.startService()
+        return pool
+
+    def log(self, event: LogEvent) -> None:
+        if event.get("log_namespace", "").startswith("audiohookd."):
+            self.lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
+
+    def work(self) -> str:
+        self.begun.set()
+        assert self.release.wait(PATIENCE)
+        return "done"
+
+    async def test_gives_up_what_nobody_waits_for(self) -> None:
+        pool = self.pool(0.01)
+        given_up = [pool.do(self.work) for _ in range(2)]
+        self.begun.wait(PATIENCE)
+        for result in given_up:
+            result.cancel()
+            self.failureResultOf(result, CancelledError)
+        await pool.stopService()
+        self.assertFalse(self.release.is_set())
+        self.assertEqual(self.lines, ["warn: test: 2 pieces of work hang, and are given up"])
+
+    async def test_waits_for_what_somebody_waits_for(self) -> None:
+        pool = self.pool(0.01)
+        wanted = pool.do(self.work)
+        stopped = pool.stopService()
+        await deferLater(reactor, 0.05)
+        self.assertNoResult(stopped)
+        self.release.set()
+        self.assertEqual(await wanted, "done")
+        await stopped
+        self.assertEqual(self.lines, [])
+
+    async def test_waits_a_little_for_what_nobody_waits_for(self) -> None:
+        pool = self.pool(PATIENCE)
+        result = pool.do(self.work)
+        result.cancel()
+        self.failureResultOf(result, CancelledError)
+        self.release.set()
+        await pool.stopService()
+        self.assertEqual(self.lines, [])
+
+    def test_is_that_of_plugins_so_that_the_daemon_ends_in_time(self) -> None:
+        pool = Daemon(reactor, None).workers("upload", 1, 1)
+        self.assertEqual(pool.patience, PATIENCE_OF_PLUGINS)
+        self.assertLessEqual(STOP_LIMIT + PATIENCE_OF_PLUGINS, 25.0)

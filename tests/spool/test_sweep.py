@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from retention_rig import DAYS, HOUR, NOW, S3, S3_TOO, WEBHOOK, WHOLE, FullSpool, recording_id
 
-from audiohookd.spool.layout import stored
+from audiohookd.spool.layout import refused, stored
 from audiohookd.spool.shelf import Recording
 from audiohookd.spool.sweep import IDLE_DAY, Sweep, Terms, removable, size_below
 
@@ -68,6 +68,16 @@ class TestWhatIsKept:
             spool.put(place / DAYS[0], 1)
         sweep(spool, keep=0.0)
         assert len(spool.files()) == 8
+
+    def test_goes_with_what_was_said_by_who_refused_it_and_was_taken_out(self, spool: FullSpool) -> None:
+        spool.put(spool.layout.done / DAYS[0], 1, [*WHOLE, refused("tape")], age=3 * HOUR)
+        assert sweep(spool, keep=2 * HOUR).expired == 1
+        assert spool.files() == {}
+
+    def test_stays_when_a_carrier_refused_it(self, spool: FullSpool) -> None:
+        spool.put(spool.layout.ready / DAYS[0], 1, ["wav", "json", S3, refused("tape")], age=3 * HOUR)
+        sweep(spool, keep=0.0, limit=1, carriers=frozenset({"s3", "tape"}))
+        assert len(spool.files()) == 4
 
     def test_goes_though_a_sweep_was_cut_short_in_the_middle_of_it(self, spool: FullSpool) -> None:
         spool.put(spool.layout.done / DAYS[0], 1, ["json", WEBHOOK, S3])

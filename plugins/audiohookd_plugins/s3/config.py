@@ -74,7 +74,7 @@ def check(config: S3Config) -> None:
     try:
         algorithm(config.checksum)
     except ImportError as fault:
-        raise ValueError(f'checksum: "{config.checksum}" needs awscrt: pip install audiohookd[crt]') from fault
+        raise ValueError(f'checksum: "{config.checksum}" needs awscrt: pip install awscrt') from fault
 
 
 def _check_fallback(fallback: Fallback, config: S3Config) -> None:

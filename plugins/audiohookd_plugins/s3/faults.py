@@ -22,6 +22,8 @@ STALE = frozenset(
     }
 )
 _DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "401", "403", "NotSignedUp"})
+#: Of the configuration, for all recordings alike: as soon as it is put right they can go.
+_SETTINGS = frozenset({"InvalidTag", "InvalidStorageClass", "InvalidEncryptionAlgorithmError"})
 _ELSEWHERE = frozenset(
     {
         *("NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "TemporaryRedirect", "301", "307"),
@@ -34,7 +36,7 @@ _BUSY = frozenset(
         *("Throttling", "ThrottlingException", "TooManyRequests", "TooManyRequestsException"),
     }
 )
-_NEVER = frozenset({"EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidTag", "InvalidObjectState"})
+_NEVER = frozenset({"EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidObjectState"})
 _SECONDS = re.compile(r"\d{1,6}", re.ASCII)
 _NOT_IMPLEMENTED = 501
 #: Characters of a store's own words that are told.
@@ -79,6 +81,8 @@ def _advice(code: str) -> str:
         return "; the policy must allow it (of HEAD, S3 tells no reason: s3:GetObject, s3:ListBucket, kms:Decrypt)"
     if code == "400":
         return "; of HEAD, S3 tells no reason: mostly a token that has expired"
+    if code in _SETTINGS:
+        return "; look after [plugins.s3]: no recording can be stored so"
     if code in _ELSEWHERE:
         return "; look after name and region of the bucket"
     return "; look after the KMS key" if code.startswith("KMS.") else ""

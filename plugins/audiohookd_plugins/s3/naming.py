@@ -54,7 +54,7 @@ def _tags(texts: Mapping[str, str]) -> dict[str, Template]:
     templates = {}
     for name, text in texts.items():
         with _at(f"tags.{name}"):
-            if not name or len(name) > TAG_KEY or not re.fullmatch(_TAG, name):
+            if not name or len(name) > TAG_KEY or not re.fullmatch(_TAG, name) or name.startswith("aws:"):
                 raise ValueError("cannot be the name of a tag")
             templates[name] = Template(text, _TAG, TAG_VALUE)
     return templates

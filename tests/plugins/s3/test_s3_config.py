@@ -101,6 +101,7 @@ def test_what_is_right(table: dict[str, Any]) -> None:
         ({"tags": {"a": "ü"}}, "tags.a: 'ü': 'ü' cannot stand in it"),
         ({"tags": {"a": "{conversation}" * 3}}, "tags.a: '{conversation}{conversation}{conversation}': could get"),
         ({"tags": {"a,b": "c"}}, "tags.a,b: cannot be the name of a tag"),
+        ({"tags": {"aws:x": "c"}}, "tags.aws:x: cannot be the name of a tag"),
         ({"tags": {"": "c"}}, "tags.: cannot be the name of a tag"),
         ({"tags": {f"t{number}": "x" for number in range(11)}}, "tags: 11 of them; S3 allows 10"),
         ({"metadata": {"a b": "c"}}, "metadata.a b: must be of a-z"),

@@ -74,9 +74,14 @@ def test_everything_waits_for_what_never_was_answered(fault: BotoCoreError) -> N
     assert str(known) == f"bucket recordings: {fault}"
 
 
-@pytest.mark.parametrize(
-    "code", ["EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidTag", "InvalidObjectState"]
-)
+@pytest.mark.parametrize("code", ["InvalidTag", "InvalidStorageClass"])
+def test_everything_waits_for_settings_that_no_store_takes(code: str) -> None:
+    known = meaning(answer(400, code, "no"), "recordings")
+    assert isinstance(known, Unavailable)
+    assert "look after [plugins.s3]" in str(known)
+
+
+@pytest.mark.parametrize("code", ["EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidObjectState"])
 def test_it_can_never_work(code: str) -> None:
     known = meaning(answer(400, code, "no"), "recordings")
     assert isinstance(known, Undeliverable)
@@ -89,7 +94,6 @@ def test_it_can_never_work(code: str) -> None:
         answer(409, "ConditionalRequestConflict"),
         answer(409, "OperationAborted"),
         answer(404, "NoSuchUpload"),
-        answer(400, "InvalidStorageClass"),
         answer(501, "NotImplemented"),
         answer(418, "Teapot"),
         ParamValidationError(report="wrong"),

@@ -1,0 +1,76 @@
+"""Who has to have a recording, by the files beside it. For worker threads: a sidecar may have to be read."""
+
+from collections.abc import Iterable
+from enum import Enum
+
+from audiohookd.delivery.outlet import Outlet
+from audiohookd.spool import layout
+from audiohookd.spool.shelf import Recording
+
+
+class Step(Enum):
+    """What is next for a recording."""
+
+    #: Carriers have to store it.
+    CARRIERS = "carriers"
+    #: All of them have; notifiers have to tell of it.
+    NOTIFIERS = "notifiers"
+    #: Nobody is due, but somebody refused it.
+    GRAVE = "grave"
+    #: All have had it.
+    END = "end"
+
+
+class Dues:
+    """What the ``outlets`` are owed. Who refused a recording is not due, and did not have it either."""
+
+    def __init__(self, outlets: Iterable[Outlet]) -> None:
+        outlets = tuple(outlets)
+        self._carriers = {outlet.mark: outlet.refusal for outlet in outlets if outlet.is_carrier}
+        self._notifiers = {outlet.mark: outlet.refusal for outlet in outlets if not outlet.is_carrier}
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """Of all files that outlets leave beside a recording."""
+        pairs = (*self._carriers.items(), *self._notifiers.items())
+        return frozenset(suffix for pair in pairs for suffix in pair)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether there is anybody who stores recordings."""
+        return bool(self._carriers)
+
+    def step(self, recording: Recording) -> Step:
+        """What is next for it, as it was when it was looked at."""
+        lacking = self._carriers.keys() - recording.suffixes
+        if lacking and not _was_carried_away(recording):
+            return Step.CARRIERS if _is_open(lacking, self._carriers, recording) else Step.GRAVE
+        untold = self._notifiers.keys() - recording.suffixes
+        if untold:
+            return Step.NOTIFIERS if _is_open(untold, self._notifiers, recording) else Step.GRAVE
+        return Step.END
+
+    def step_with(self, recording: Recording, suffix: str) -> Step:
+        """What will be next when there is also that file."""
+        return self.step(Recording(recording.directory, recording.id, recording.suffixes | {suffix}))
+
+    def is_due(self, recording: Recording, outlet: Outlet) -> bool:
+        """Whether ``outlet`` has to deliver it."""
+        if layout.SIDECAR not in recording.suffixes or {outlet.mark, outlet.refusal} & recording.suffixes:
+            return False
+        return self.step(recording) is (Step.CARRIERS if outlet.is_carrier else Step.NOTIFIERS)
+
+
+def _is_open(marks: Iterable[str], refusals: dict[str, str], recording: Recording) -> bool:
+    return any(refusals[mark] not in recording.suffixes for mark in marks)
+
+
+def _was_carried_away(recording: Recording) -> bool:
+    """Whether its audio was stored, and removed here: a carrier that was configured since is too late for it."""
+    if layout.AUDIO in recording.suffixes:
+        return False
+    try:
+        has_audio = recording.read().get("audio") is not None
+    except (OSError, ValueError):  # for the carrier to say
+        return False
+    return has_audio and any(recording.directory.glob(f"{recording.id}.{layout.stored('*')}"))

@@ -1,0 +1,45 @@
+"""Why an outlet will never take a recording: in a file of its own while others do, then beside the dead letter."""
+
+import msgspec
+
+from audiohookd.spool import layout
+from audiohookd.spool.shelf import Recording
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What one outlet said.
+
+    :param at: in ISO 8601, UTC.
+    """
+
+    reason: str
+    at: str
+
+    def encode(self) -> bytes:
+        """The content of its file."""
+        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
+
+    def line(self, name: str) -> str:
+        """For the reason of the dead letter; ``name`` is the outlet's."""
+        return f"{self.at} {name}: {self.reason}"
+
+
+def refusal_of(reason: str, at: str) -> Refusal:
+    """Whatever is in ``reason``, it can be written."""
+    return Refusal(reason.encode("utf-8", "backslashreplace").decode("utf-8"), at)
+
+
+def lines(recording: Recording) -> list[str]:
+    """Of all that have a file, the first one first.
+
+    :raises OSError: the disk refused.
+    """
+    return sorted(_line(recording, name) for name in layout.names(recording.suffixes, "refused"))
+
+
+def _line(recording: Recording, name: str) -> str:
+    content = recording.path(layout.refused(name)).read_bytes()
+    try:
+        return msgspec.json.decode(content, type=Refusal).line(name)
+    except ValueError:
+        return f"{name}: refused it"

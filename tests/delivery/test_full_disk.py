@@ -1,0 +1,182 @@
+"""A disk without any room: what is stored elsewhere goes all the same, for that is what makes room."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from delivery_rig import AUDIO, DAY, Carrier, NoSync, Notifier, Rig, logged, make_ready, recording_id
+
+from audiohookd.delivery.shelving import Disk
+from audiohookd.interfaces import IRecording, Undeliverable
+
+ID = recording_id(1)
+
+
+class FullDisk(NoSync):
+    """Has room for a small file only where audio went before."""
+
+    def __init__(self, code: int = errno.ENOSPC, is_block_freed: bool = True) -> None:
+        self.code = code
+        self.is_full = True
+        self._is_block_freed = is_block_freed
+
+    def create(self, path: Path, content: bytes, durable: bool) -> None:
+        if self.is_full:
+            path.touch()
+            raise OSError(self.code, os.strerror(self.code), str(path))
+        super().create(path, content, durable)
+
+    def unlink(self, path: Path) -> None:
+        if path.suffix == ".wav" and path.exists() and self._is_block_freed:
+            self.is_full = False
+        super().unlink(path)
+
+
+def refuse(recording: IRecording) -> Any:
+    raise Undeliverable("larger than 5 TiB")
+
+
+class Store(Carrier):
+    """As a store that is asked for what it has, when there is no audio any more."""
+
+    def upload(self, recording: IRecording) -> Any:
+        if recording.audio.exists():
+            return super().upload(recording)
+        assert self.store[recording.id]["wav"] == AUDIO
+        return {"key": recording.id}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+class TestWhatIsStored:
+    def test_goes_without_a_receipt(self, tmp_path: Path, code: int) -> None:
+        carrier = Carrier()
+        rig = Rig(tmp_path, disk=FullDisk(code, is_block_freed=False), s3=carrier).start()
+        with logged() as lines:
+            rig.announce(1, 2)
+        assert sorted(carrier.store) == [ID, recording_id(2)]
+        assert rig.files() == set()
+        assert rig.counted("stored") == 2
+        assert lines == []
+
+    def test_makes_room_for_the_receipt_that_notifiers_read(self, tmp_path: Path, code: int) -> None:
+        seen: list[Any] = []
+        hook = Notifier(act=lambda recording: seen.append(dict(recording.receipts())))
+        rig = Rig(tmp_path, disk=FullDisk(code), s3=Carrier(), webhook=hook).start()
+        with logged() as lines:
+            rig.announce(1)
+        assert [receipts["s3"]["key"] for receipts in seen] == [ID]
+        assert rig.files() == set()
+        assert lines == []
+
+
+class TestWhatIsNot:
+    def test_is_never_removed(self, tmp_path: Path) -> None:
+        """Another carrier has to store it; and there is no note of that in the disk's favour."""
+        held = Carrier()
+        held.act = held.hold
+        rig = Rig(tmp_path, disk=FullDisk(), s3=Carrier(), tape=held).start()
+        with logged() as lines:
+            rig.announce(1)
+            rig.pass_time(600)
+        assert {f"{DAY}/1.wav", f"{DAY}/1.json"} <= rig.files()
+        path = tmp_path / "ready" / DAY / f"{ID}.stored.s3.json.new"
+        assert f"OSError: [Errno 28] No space left on device: '{path}'" in lines[0]
+
+    def test_nor_what_is_to_stay(self, tmp_path: Path) -> None:
+        disk = FullDisk()
+        rig = Rig(tmp_path, keep_local=True, disk=disk, s3=Carrier()).start()
+        rig.announce(1)
+        assert {f"{DAY}/1.wav", f"{DAY}/1.json"} <= rig.files()
+        disk.is_full = False
+        rig.pass_time(10)
+        assert rig.files("done") == {f"{DAY}/1.{end}" for end in ("wav", "json", "stored.s3.json")}
+
+    def test_nor_what_another_one_refused(self, tmp_path: Path) -> None:
+        disk, last = FullDisk(), Carrier()
+        last.act = last.hold
+        disk.is_full = False
+        rig = Rig(tmp_path, disk=disk, s3=last, archive=Carrier(act=refuse)).start()
+        rig.announce(1)
+        disk.is_full = True
+        last.release(ID, {})
+        rig.workers.run()
+        assert {f"{DAY}/1.wav", f"{DAY}/1.json"} <= rig.files()
+
+    def test_nor_by_any_other_fault(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, disk=FullDisk(errno.EIO), s3=Carrier()).start()
+        rig.announce(1)
+        assert {f"{DAY}/1.wav", f"{DAY}/1.json"} <= rig.files()
+
+
+def test_a_receipt_that_has_no_room_even_then_comes_from_the_store(tmp_path: Path) -> None:
+    disk, carrier, hook = FullDisk(is_block_freed=False), Store(), Notifier()
+    rig = Rig(tmp_path, disk=disk, s3=carrier, webhook=hook).start()
+    rig.announce(1)
+    assert f"{DAY}/1.wav" not in rig.files()
+    assert hook.asked == []
+    disk.is_full = False
+    after = Rig(tmp_path, disk=disk, s3=carrier, webhook=hook).start()
+    assert hook.asked == [ID]
+    assert after.files() == set()
+
+
+def test_a_crash_between_the_audio_and_the_receipt_costs_one_look_into_the_store(tmp_path: Path) -> None:
+    carrier, hook = Store(), Notifier()
+    Rig(tmp_path, s3=carrier).start().announce(1)
+    id_ = make_ready(tmp_path, 1)
+    (tmp_path / "ready" / DAY / f"{id_}.wav").unlink()
+    rig = Rig(tmp_path, s3=carrier, webhook=hook).start()
+    assert (carrier.asked, hook.asked) == ([ID, ID], [ID])
+    assert rig.files() == set()
+
+
+class TestADeadLetter:
+    def test_goes_without_its_reason_which_the_log_has(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, disk=FullDisk(), s3=Carrier(act=refuse)).start()
+        with logged() as lines:
+            rig.announce(1)
+        assert rig.files() == set()
+        assert rig.files("dead") == {f"{DAY}/1.wav", f"{DAY}/1.json"}
+        assert len(lines) == 1
+        assert lines[0].endswith("was put into dead/: larger than 5 TiB")
+
+    def test_waits_for_the_others_when_it_can_be_noted(self, tmp_path: Path) -> None:
+        disk, picky, slow = FullDisk(), Carrier(act=refuse), Carrier()
+        slow.act = slow.hold
+        rig = Rig(tmp_path, disk=disk, archive=picky, s3=slow).start()
+        rig.announce(1)
+        assert f"{DAY}/1.wav" in rig.files()
+        assert rig.counted("dead_letters", "archive") == 0
+        disk.is_full = False
+        rig.pass_time(10)
+        assert rig.counted("dead_letters", "archive") == 1
+
+
+def test_what_the_disk_says_names_the_file() -> None:
+    """Also where it says so late, while it is written."""
+    with pytest.raises(OSError, match="/dev/full") as raised:
+        Disk().create(Path("/dev/full"), b"receipt", durable=True)
+    assert raised.value.errno == errno.ENOSPC
+
+
+class TestAReceiptThatCannotBeWritten:
+    def test_lets_the_recording_come_again(self, tmp_path: Path) -> None:
+        carrier = Carrier()
+        carrier.act = carrier.hold
+        rig = Rig(tmp_path, s3=carrier).start()
+        (id_,) = rig.announce(1)
+        # A directory where the receipt is to be.
+        receipt = rig.layout.ready / DAY / f"{id_}.stored.s3.json"
+        unfinished = rig.layout.ready / DAY / f"{id_}.stored.s3.json.new"
+        unfinished.mkdir()
+        carrier.release(id_)
+        rig.workers.run()
+        assert not receipt.exists()
+        assert f"{DAY}/1.wav" in rig.files()
+        unfinished.rmdir()
+        carrier.act = carrier.upload
+        rig.pass_time(1)
+        assert carrier.asked == [id_, id_]
+        assert rig.files() == set()
