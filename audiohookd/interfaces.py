@@ -53,7 +53,8 @@ class Unavailable(Exception):
 class Undeliverable(Exception):
     """For a carrier or a notifier: this recording can never be delivered, however often it is tried.
 
-    It becomes a dead letter, once nobody else is due, and the text is the reason that the sysadmin reads. When in doubt, raise anything else.
+    It becomes a dead letter, once nobody else is due, and the text is the reason that the sysadmin reads. When in
+    doubt, raise anything else.
     """
 
 

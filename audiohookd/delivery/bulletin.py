@@ -14,6 +14,8 @@ from audiohookd.observe.counters import Counters
 QUIET = 60.0
 #: Seconds between two lines about recordings that are on their way for long.
 QUIET_SLOW = 3600.0
+#: Seconds between two lines about an outage that goes on.
+STILL = 1800.0
 #: Characters of what a plugin said.
 TEXT_LIMIT = 300
 
@@ -33,10 +35,13 @@ class Bulletin:
         self._said_at: float | None = None
         self._unsaid = 0
         self._said_slow_at: float | None = None
+        self._unavailable_said = (0.0, "")  # when, and what
 
-    def delivered(self, now: float) -> None:
-        """A recording was."""
-        self._counters.count("stored" if self._outlet.is_carrier else "told", self._outlet.name)
+    def delivered(self, key: Key, now: float) -> None:
+        """A recording was. The last that is heard of it here, often."""
+        done = "stored" if self._outlet.is_carrier else "told"
+        self._counters.count(done, self._outlet.name)
+        self._log.info("recording {done} by {outlet}: {id}", done=done, outlet=self._outlet.name, id=key.id)
         if self.unavailable_since is not None:
             seconds = round(now - self.unavailable_since, 1)
             self._log.info("{outlet}: available again after {seconds} s", outlet=self._outlet.name, seconds=seconds)
@@ -74,12 +79,18 @@ class Bulletin:
         )
 
     def unavailable(self, reason: str, now: float, until: float) -> None:
-        """Nothing can be delivered; it is tried again at ``until``. That is said once, until something is."""
+        """Nothing can be delivered; it is tried again at ``until``.
+
+        Said when it begins, and again, so that the last line is never an old story: when the reason is another one,
+        but once a minute at most, and each :data:`STILL` seconds.
+        """
         self.last_error = reason
-        if self.unavailable_since is not None:
+        if self.unavailable_since is None:
+            self.unavailable_since = now
+            self._counters.count("outages", self._outlet.name)
+        elif now < self._unavailable_said[0] + (QUIET if reason != self._unavailable_said[1] else STILL):
             return
-        self.unavailable_since = now
-        self._counters.count("outages", self._outlet.name)
+        self._unavailable_said = (now, reason)
         self._log.warn(
             "{outlet}: unavailable, everything waits, tried again in {seconds} s: {reason}",
             outlet=self._outlet.name,

@@ -216,7 +216,7 @@ class Courier:
         else:
             self._queue.forget(key)
             if is_delivered:
-                self._succeeded()
+                self._succeeded(key)
             self._breaker.release(trial)
 
     async def _attempt(self, key: Key) -> bool:
@@ -246,8 +246,8 @@ class Courier:
 
     # ---- what came of it -------------------------------------------------------------------------
 
-    def _succeeded(self) -> None:
-        self._bulletin.delivered(self._now())
+    def _succeeded(self, key: Key) -> None:
+        self._bulletin.delivered(key, self._now())
         self._row.clear()
         self._breaker.close()
 

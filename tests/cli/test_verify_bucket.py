@@ -83,7 +83,8 @@ def test_a_prefix_narrows_it(bucket: Bucket) -> None:
 def test_a_prefix_without_anything_is_a_mistake(bucket: Bucket) -> None:
     """Else a job that verifies the wrong place each night would be content for ever."""
     said = bucket.verify(key="nothing")
-    assert (said.code, said.err) == (2, f"audiohookctl: verify: {bucket.url('nothing')}: there is nothing of that name\n")
+    wanted = f"audiohookctl: verify: {bucket.url('nothing')}: there is nothing of that name\n"
+    assert (said.code, said.err) == (2, wanted)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".json"])

@@ -182,15 +182,33 @@ class NoSync(Disk):
     def sync(self, directory: Path) -> None:
         assert os.path.isdir(directory)
 
+#: What a line about a delivery begins with.
+DELIVERED = "info: recording "
+
 
 @contextmanager
 def logged() -> Iterator[list[str]]:
-    """The lines of the log."""
+    """The lines of the log, but for those that tell of each delivery: see :func:`deliveries_logged`."""
+    with _logged(lambda line: not line.startswith(DELIVERED)) as lines:
+        yield lines
+
+
+@contextmanager
+def deliveries_logged() -> Iterator[list[str]]:
+    """The lines of the log that tell of each delivery."""
+    with _logged(lambda line: line.startswith(DELIVERED)) as lines:
+        yield lines
+
+
+@contextmanager
+def _logged(is_wanted: Callable[[str], bool]) -> Iterator[list[str]]:
     lines: list[str] = []
 
     def keep(event: LogEvent) -> None:
         level = event.get("log_level")
-        lines.append(f"{level.name if level else 'none'}: {formatEvent(event)}")
+        line = f"{level.name if level else 'none'}: {formatEvent(event)}"
+        if is_wanted(line):
+            lines.append(line)
 
     globalLogPublisher.addObserver(keep)
     try:

@@ -6,7 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delivery_rig import DAY, FIRST, LIMIT, YESTERDAY, Carrier, Rig, logged, make_ready, recording_id
+from delivery_rig import (
+    DAY,
+    FIRST,
+    LIMIT,
+    YESTERDAY,
+    Carrier,
+    Notifier,
+    Rig,
+    deliveries_logged,
+    logged,
+    make_ready,
+    recording_id,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -266,6 +278,23 @@ class TestAnOutage:
         assert rig.counted("outages") == 1
         assert rig.status().unavailable_since is None
 
+    def test_says_so_again_when_it_is_another_one(self, tmp_path: Path) -> None:
+        carrier = Carrier(act=failing(lambda: Unavailable("refused")))
+        rig = Rig(tmp_path, s3=carrier).start()
+        with logged() as lines:
+            rig.announce(1)
+            rig.pass_time(600)
+            carrier.act = failing(lambda: Unavailable("no such bucket"))
+            rig.pass_time(600)
+        assert [line.rpartition(": ")[2] for line in lines] == ["refused", "no such bucket"]
+
+    def test_says_so_every_half_hour_as_long_as_it_lasts(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, s3=Carrier(act=failing(lambda: Unavailable("refused")))).start()
+        with logged() as lines:
+            rig.announce(1)
+            rig.pass_time(4 * 3600)
+        assert 7 <= len(lines) <= 9
+
     def test_is_also_when_everything_fails_with_anything(self, tmp_path: Path) -> None:
         """It is not five recordings in a row that are broken."""
         carrier = Carrier(act=failing(lambda: ConnectionResetError("peer")))
@@ -388,3 +417,13 @@ class TestAMistakeOfOurOwn:
 def _cycle(draws: list[float]) -> Iterator[float]:
     while True:
         yield from draws
+
+
+def test_each_delivery_is_a_line(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, s3=Carrier(), webhook=Notifier()).start()
+    with deliveries_logged() as lines:
+        rig.announce(1)
+    assert [line.rpartition(": ")[0] for line in lines] == [
+        "info: recording stored by s3",
+        "info: recording told by webhook",
+    ]

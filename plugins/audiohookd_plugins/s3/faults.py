@@ -30,6 +30,16 @@ _ELSEWHERE = frozenset(
         *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
     }
 )
+_CLOCK = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
+#: What a sysadmin can do; the first that fits.
+_ADVICE = (
+    (_CLOCK, "the clock of this machine is wrong"),
+    (STALE - _DENIED - {"400"}, "look after the credentials, they are looked for again each time"),
+    (_DENIED, "the policy must allow it (of HEAD, S3 tells no reason: s3:GetObject, s3:ListBucket, kms:Decrypt)"),
+    (frozenset({"400"}), "of HEAD, S3 tells no reason: mostly a token that has expired"),
+    (_SETTINGS, "look after [plugins.s3]: no recording can be stored so"),
+    (_ELSEWHERE, "look after name and region of the bucket"),
+)
 _BUSY = frozenset(
     {
         *("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "RequestLimitExceeded", "429"),
@@ -73,18 +83,9 @@ def _of_answer(fault: ClientError, bucket: str) -> Unavailable | Undeliverable |
 
 def _advice(code: str) -> str:
     """What a sysadmin can do about it; empty for what passes by itself, or is not known."""
-    if code in ("RequestTimeTooSkewed", "RequestInTheFuture"):
-        return "; the clock of this machine is wrong"
-    if code in STALE - _DENIED - {"400"}:
-        return "; look after the credentials, they are looked for again each time"
-    if code in _DENIED:
-        return "; the policy must allow it (of HEAD, S3 tells no reason: s3:GetObject, s3:ListBucket, kms:Decrypt)"
-    if code == "400":
-        return "; of HEAD, S3 tells no reason: mostly a token that has expired"
-    if code in _SETTINGS:
-        return "; look after [plugins.s3]: no recording can be stored so"
-    if code in _ELSEWHERE:
-        return "; look after name and region of the bucket"
+    for codes, advice in _ADVICE:
+        if code in codes:
+            return f"; {advice}"
     return "; look after the KMS key" if code.startswith("KMS.") else ""
 
 

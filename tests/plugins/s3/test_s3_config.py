@@ -127,7 +127,7 @@ def test_what_is_wrong(table: dict[str, Any], reason: str) -> None:
 
 def test_a_checksum_that_cannot_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "awscrt.checksums", None)
-    assert mistake(checksum="crc64nvme") == 'checksum: "crc64nvme" needs awscrt: pip install audiohookd[crt]'
+    assert mistake(checksum="crc64nvme") == 'checksum: "crc64nvme" needs awscrt: pip install awscrt'
 
 
 def test_nothing_remote_is_needed_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
