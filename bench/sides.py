@@ -1,4 +1,4 @@
-"""The two sides of :mod:`bench.upload`, each as a process: prints the seconds that it took, and those of the processor."""
+"""The two sides of :mod:`bench.upload`, each as a process: prints how long it took, in seconds, and the processor."""
 
 import sys
 import time

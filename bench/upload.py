@@ -25,19 +25,20 @@ from tests.stores.recordings import fill
 from tests.stores.seaweedfs import SeaweedFS
 
 SIDES = Path(__file__).with_name("sides.py")
-#: The daemon shall be at least so fast, of the plain loop's speed.
-TARGET = 0.9
 
 
 class Load(NamedTuple):
-    """``number`` recordings of so many ``seconds``."""
+    """``number`` recordings of so many ``seconds``; the daemon shall have ``wanted`` of the plain loop's speed."""
 
     name: str
     number: int
     seconds: float
+    wanted: float | None
 
 
-LOADS = (Load("calls of 5 minutes", 40, 300), Load("calls of 30 seconds", 300, 30))
+#: The two requests by which the daemon confirms each recording are a good part of the work where calls are short. How
+#: much is shown, but a bound would be one on the distance to the store.
+LOADS = (Load("calls of 5 minutes", 40, 300, wanted=0.9), Load("calls of 30 seconds", 300, 30, wanted=None))
 
 
 class Run(NamedTuple):
@@ -81,8 +82,9 @@ def _compare(store: SeaweedFS, load: Load, directory: Path, pairs: int, concurre
         _print(load, [run for run in runs if run.side == side])
     ratios = sorted(_ratio(runs[2 * pair : 2 * pair + 2]) for pair in range(pairs))
     ratio = statistics.median(ratios)
-    print(f"  ratio   median {ratio:.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f}; wanted: {TARGET})", flush=True)
-    return ratio >= TARGET
+    wanted = "" if load.wanted is None else f"; wanted: {load.wanted}"
+    print(f"  ratio   median {ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}{wanted})", flush=True)
+    return load.wanted is None or ratio >= load.wanted
 
 
 def _run(store: SeaweedFS, load: Load, directory: Path, side: str, concurrency: int) -> Run:

@@ -97,25 +97,31 @@ class Chance:
     def next(self) -> Instant:
         """When to kill the daemon that is about to start."""
         kind = self._random.choices(("start", "life", "spool", "store"), (10, 35, 40, 15))[0]
+        age = self._random.uniform(0, 2)
         match kind:
             case "start":
                 return Instant("while it starts", partial(time.sleep, self._random.uniform(0.3, 1.5)))
             case "life":
-                return Instant("at any time", partial(self._in_life, self._random.uniform(0, 4)))
+                return Instant("at any time", partial(self._live, 2 * age))
             case "store":
                 method, when = self._random.choice(("PUT", "HEAD")), self._random.choice(("asked", "answered"))
-                return Instant(f"{method} {when}", partial(self._store.wait_for, method, when))
+                return Instant(f"{method} {when}", partial(self._at_request, method, when, age))
         step = self._random.choice(STEPS)
         later = self._random.choice((0.0, 0.0, self._random.uniform(0, 0.003), self._random.uniform(0, 0.05)))
-        return Instant(step.name, partial(self._after, step, later))
+        return Instant(step.name, partial(self._at_step, step, age, later))
 
-    def _in_life(self, after: float) -> None:
+    def _live(self, seconds: float) -> None:
+        """So long it takes calls."""
         self._opened.wait(TIRED)
-        time.sleep(after)
+        time.sleep(seconds)
 
-    def _after(self, step: Step, later: float) -> None:
-        """``later`` seconds after ``step``."""
-        self._opened.wait(TIRED)
+    def _at_request(self, method: str, when: str, age: float) -> None:
+        self._live(age)
+        self._store.wait_for(method, when)
+
+    def _at_step(self, step: Step, age: float, later: float) -> None:
+        """``later`` seconds after the first ``step`` that is done at that ``age``."""
+        self._live(age)
         pattern = re.compile(rf".*{step.suffix}$")
         deadline = time.monotonic() + TIRED
         with Inotify(_places(self._spool)) as inotify:

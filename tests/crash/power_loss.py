@@ -1,8 +1,8 @@
 """What is left in a spool when the power fails: what was synced to disk, and nothing else.
 
 The worst that may happen is assumed. A file whose directory was not synced since it was made is gone, a file that was
-removed is there again, and each ends where it ended when it was synced. Only a move is one step: a file is in one of
-the two places.
+removed is there again, and each ends where it ended when it was synced. Only a move is one step, as file systems with
+a journal have it: it is on disk when one of its two directories was synced, and never half of it.
 """
 
 import json
@@ -25,6 +25,8 @@ class PowerLoss:
         self._sizes: dict[int, int] = {}
         #: Directories in the order in which they were synced last.
         self._directories: dict[Path, dict[str, int]] = {}
+        #: What was in a directory when it was synced, and is not any more: removed, or moved.
+        self._gone: set[int] = set()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -34,22 +36,26 @@ class PowerLoss:
     def strike(self, spool: Path) -> None:
         """Leaves in ``spool``, whose daemon is dead, what was synced."""
         self._follow()
-        survivors = self._survivors()
-        for path in [path for path in spool.rglob("*") if path.is_file() and path not in survivors]:
-            path.unlink()
+        there = {path.stat().st_ino: path for path in spool.rglob("*") if path.is_file()}
+        survivors = self._survivors(there)
+        for path in there.values():
+            if path not in survivors:
+                path.unlink()
         for path, inode in survivors.items():
-            if not path.exists():
+            if there.get(inode) != path:
+                path.unlink(missing_ok=True)
                 os.link(self._kept(inode), path)
             size = min(self._sizes.get(inode, 0), path.stat().st_size)
             os.truncate(path, size)
             self._sizes[inode] = size
-        for directory in self._directories:
+        for directory in {*self._directories, *(path.parent for path in survivors)}:
             here = {path.name: inode for path, inode in survivors.items() if path.parent == directory}
             self._directories[directory] = here
+        self._gone.clear()
 
-    def _survivors(self) -> dict[Path, int]:
+    def _survivors(self, there: dict[int, Path]) -> dict[Path, int]:
         """Each inode under the last of its names that is on disk."""
-        names: dict[int, Path] = {}
+        names = {inode: there[inode] for inode in self._gone if inode in there}
         for directory, entries in self._directories.items():
             for name, inode in entries.items():
                 names[inode] = directory / name
@@ -69,8 +75,9 @@ class PowerLoss:
             self._sizes[note["file"]] = note["size"]
         else:
             directory = Path(note["directory"])
-            self._directories.pop(directory, None)
+            before = self._directories.pop(directory, {})
             self._directories[directory] = note["names"]
+            self._gone = (self._gone | set(before.values())) - set(note["names"].values())
 
     def _kept(self, inode: int) -> Path:
         return self._log.with_name(f"{self._log.name}.{inode}")

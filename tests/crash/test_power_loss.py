@@ -77,6 +77,12 @@ def test_a_move_is_one_step(machine: Machine) -> None:
     assert machine.content == {"ready/b": b"one"}
 
 
+def test_a_move_is_there_when_where_it_came_from_was_synced(machine: Machine) -> None:
+    machine.work('write("draft/a", b"one", True); sync_directory("draft"); os.rename("draft/a", "ready/b")' + "\n"
+                 'sync_directory("draft")')
+    assert machine.content == {"ready/b": b"one"}
+
+
 def test_what_survived_once_survives_again(machine: Machine) -> None:
     machine.work('write("draft/a", b"one", True); sync_directory("draft"); write("draft/a", b"two", False)')
     machine.work('write("draft/a", b"three", True); write("draft/a", b"four", False)')
