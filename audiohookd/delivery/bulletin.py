@@ -40,7 +40,7 @@ class Bulletin:
     def delivered(self, key: Key, now: float) -> None:
         """A recording was. The last that is heard of it here, often."""
         done = "stored" if self._outlet.is_carrier else "told"
-        self._counters.count(done, self._outlet.name)
+        self._counters.count("stored" if self._outlet.is_carrier else "told", self._outlet.name)
         self._log.info("recording {done} by {outlet}: {id}", done=done, outlet=self._outlet.name, id=key.id)
         if self.unavailable_since is not None:
             seconds = round(now - self.unavailable_since, 1)
