@@ -69,7 +69,7 @@ functional: $(VENV)/.project
 # Whether anything gets lost, whatever dies: minutes of it. A short form is among the tests.
 crash: $(VENV)/.project
 	@$(BIN)/python -m tests.crash --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(POWER),--power) \
-	  $(if $(OUTAGE),--outage $(OUTAGE)) $(if $(SLOW),--slow $(SLOW))
+	  $(if $(LEEWAY),--leeway $(LEEWAY)) $(if $(OUTAGE),--outage $(OUTAGE)) $(if $(SLOW),--slow $(SLOW))
 
 bench: $(VENV)/.project
 	@$(BIN)/python -m bench.upload

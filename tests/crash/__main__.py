@@ -22,6 +22,7 @@ def main() -> int:
     add("--calls", type=int, default=12, help="calls at a time (default 12)")
     add("--seed", type=int, default=1, help="chooses the instants (default 1)")
     add("--power", action="store_true", help="each time the power fails: what was not synced is lost, too")
+    add("--leeway", type=float, default=0, help="seconds beyond the bound, for a busy machine (default 0)")
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--outage", type=float, metavar="SECONDS", help="no kills: the store is away, under 200 calls")
     other.add_argument("--slow", type=float, metavar="SECONDS", help="no kills: a line of 100 kB/s")
@@ -36,7 +37,7 @@ def _is_good(arguments: argparse.Namespace, directory: Path) -> bool:
     if arguments.slow:
         growth = slow_store.run(Trickle(24, 300, 100_000, arguments.slow), directory)
         return growth.bytes < GROWTH and growth.stored == 24
-    plan = Campaign(arguments.runs, arguments.calls, arguments.seed, arguments.power)
+    plan = Campaign(arguments.runs, arguments.calls, arguments.seed, arguments.power, arguments.leeway)
     return campaign.run(plan, directory).is_good
 
 

@@ -47,6 +47,10 @@ class Call:
         """Samples that the daemon had read by then, and that is proven."""
         return max((mark.samples for mark in self.read if mark.at <= instant), default=0)
 
+    def lost_since(self, samples: int) -> float | None:
+        """The instant by which the daemon had read more than so many samples; None when nobody knows of any."""
+        return next((mark.at for mark in self.read if mark.samples > samples), None)
+
     def sent_by(self, instant: float) -> int:
         """Samples that had been handed to the system by then."""
         return max((mark.samples for mark in self.sent if mark.at <= instant), default=0)

@@ -112,7 +112,8 @@ def _print(campaign: Campaign, verdict: Verdict, instants: Counter[str], proxy: 
         ("calls that were cut off", f"{verdict.cut}; {verdict.recovered} recordings were recovered"),
         ("calls stored whole", verdict.whole),
         ("calls too young to leave anything", f"{verdict.too_young}; {verdict.empty} drafts were empty"),
-        ("audio lost by calls cut off", _spread(verdict.lost)),
+        ("audio lost by calls cut off", f"{_spread(verdict.lost)} (sent and not recorded)"),
+        ("read so long before its loss", _spread(verdict.ages)),
         ("the bound", f"{campaign.bound} s"),
         ("uploads", f"{proxy.count('PUT', status=200)} done, {proxy.count('PUT', status=412)} found done before"),
         *((kind, verdict.wrong[kind]) for kind in KINDS),
@@ -128,4 +129,4 @@ def _spread(seconds: Sequence[float]) -> str:
         return "none"
     ranked = sorted(seconds)
     median, p99 = (ranked[min(int(len(ranked) * share), len(ranked) - 1)] for share in (0.5, 0.99))
-    return f"median {median:.3f} s, p99 {p99:.3f} s, max {ranked[-1]:.3f} s (sent and not recorded)"
+    return f"median {median:.3f} s, p99 {p99:.3f} s, max {ranked[-1]:.3f} s"

@@ -36,7 +36,10 @@ class Verdict:
     too_young: int = 0
     #: Drafts and recordings that were just made: there is nothing in them, not even whose they are.
     empty: int = 0
+    #: Seconds, of calls that were cut off: what was sent and is not recorded; and how long before the kill the
+    #: daemon had read the first of that, where it had.
     lost: list[float] = field(default_factory=list)
+    ages: list[float] = field(default_factory=list)
 
     def blame(self, kind: str, text: str) -> None:
         """Something that must not be."""
@@ -148,24 +151,31 @@ def _data(wav: bytes) -> bytes:
 
 def _judge_call(call: Call, found: list[Stored], killed: float | None, bound: float, verdict: Verdict) -> None:
     due = call.read_by(killed - bound) if killed is not None else call.samples
+    samples = len(found[0].audio) // FRAME_BYTES if found else 0
+    if samples < due:
+        _blame_loss(call, samples, killed, bool(found), verdict)
     if not found:
-        if due:
-            verdict.blame("recordings missing", f"{call.session}, of which {due} samples had been read in time")
-        else:
-            verdict.too_young += 1
+        verdict.too_young += not due
         return
     if len(found) > 1:
         verdict.blame("duplicates", f"{call.session}: {', '.join(stored.key for stored in found)}")
     stored = found[0]
-    samples = len(stored.audio) // FRAME_BYTES
     if stored.audio != call.voice.until(samples) or samples > call.samples:
         verdict.blame("bytes that differ", f"{stored.key}, {samples} samples of {call.samples}")
-    if samples < due:
-        missing = (due - samples) / RATE
-        verdict.blame("audio missing beyond the bound", f"{stored.key}: {missing:.3f} s")
     verdict.recovered += "recovered" in stored.about
     if killed is not None and not call.is_closed:
         verdict.cut += 1
         verdict.lost.append((call.sent_by(killed) - samples) / RATE)
+        since = call.lost_since(samples)
+        verdict.ages += [] if since is None else [killed - since]
     else:
         verdict.whole += samples == call.samples
+
+
+def _blame_loss(call: Call, samples: int, killed: float | None, is_there: bool, verdict: Verdict) -> None:
+    kind = "audio missing beyond the bound" if is_there else "recordings missing"
+    text = f"{call.session}, {samples} samples of {call.samples}"
+    since = call.lost_since(samples)
+    if killed is not None and since is not None:
+        text += f"; the next ones had been read {killed - since:.3f} s before the kill"
+    verdict.blame(kind, text)
