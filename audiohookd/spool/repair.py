@@ -44,14 +44,15 @@ def mend(spool: Layout, live: Container[str] = ()) -> Iterator[Mended]:
 
 
 def _drafts(directory: Path) -> set[str]:
-    found = set()
+    found: set[str] = set()
+    foreign: set[str] = set()
     with os.scandir(directory) as entries:
         for entry in entries:
             recording_id, _, suffix = entry.name.partition(".")
-            is_ours = suffix in _SUFFIXES and layout.RECORDING_ID.fullmatch(recording_id)
-            if is_ours and entry.is_file(follow_symlinks=False):
-                found.add(recording_id)
-    return found
+            if suffix in _SUFFIXES and layout.RECORDING_ID.fullmatch(recording_id):
+                # To open a FIFO would take for ever, and what a link leads to is not ours.
+                (found if entry.is_file(follow_symlinks=False) else foreign).add(recording_id)
+    return found - foreign
 
 
 def _mend(spool: Layout, recording_id: str) -> Mended | None:
@@ -61,7 +62,7 @@ def _mend(spool: Layout, recording_id: str) -> Mended | None:
             return Mended(recording_id, "ready", make_ready(draft, spool.ready))
         if draft.audio.exists() or draft.partial_sidecar.exists():
             return _put_aside(spool, recording_id, "there is no journal")
-    except (ValueError, ArithmeticError) as fault:
+    except (ValueError, ArithmeticError, RecursionError) as fault:
         return _give_up(spool, recording_id, f"the journal or the sidecar cannot be read: {fault}")
     except OSError as fault:
         return Mended(recording_id, "failed", reason=f"{fault.filename or spool.draft}: {fault.strerror}")

@@ -79,7 +79,7 @@ class Spool(Service):
         for directory in (self.layout.directory, self.layout.draft, self.layout.ready):
             directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         for directory in (self.layout.draft, self.layout.ready):
-            tempfile.TemporaryFile(dir=directory).close()
+            _try(directory)
         if self.layout.draft.stat().st_dev != self.layout.ready.stat().st_dev:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(self.layout.draft), None, str(self.layout.ready))
         if self._lock is None:
@@ -142,6 +142,15 @@ class Spool(Service):
         self._count("repaired", mended.outcome)
         if mended.path is not None:
             self.on_ready(mended.path)
+
+
+def _try(directory: Path) -> None:
+    """A file can be made there; but a disk that is full is no reason not to start: uploads make room."""
+    try:
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as fault:
+        if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 def _nobody(_: Path) -> None:

@@ -135,10 +135,7 @@ def removable(recording: Recording) -> list[str]:
 
 
 def size_below(directory: Path, is_over: Callable[[], bool]) -> int:
-    """Bytes of all files below ``directory``, as far as one gets.
-
-    :raises OSError: a directory cannot be read.
-    """
+    """Bytes of all files below ``directory``, as far as one gets: lost+found is root's alone."""
     size = 0
     waiting = [str(directory)]
     while waiting and not is_over():
@@ -149,7 +146,7 @@ def size_below(directory: Path, is_over: Callable[[], bool]) -> int:
                         waiting.append(entry.path)
                     else:
                         size += _size(entry)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             continue
     return size
 

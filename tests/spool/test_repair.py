@@ -243,6 +243,13 @@ class TestWhatIsNotOurs:
         assert list(mend(spool)) == []
         assert names(spool.directory) == {f"draft/{name}" for name in (*self.STRANGE, f"{OTHER}.json")}
 
+    def test_a_draft_with_something_else_beside_it_is_not_touched(self, spool: Layout) -> None:
+        leave_behind(spool).audio.unlink()
+        os.mkfifo(spool.draft / f"{ID}.wav")
+        leave_behind(spool, name=OTHER)
+        assert [mended.id for mended in mend(spool)] == [OTHER]
+        assert (spool.draft / f"{ID}.jsonl").exists()
+
     def test_nor_is_a_draft_in_somebody_s_care(self, spool: Layout) -> None:
         leave_behind(spool)
         assert list(mend(spool, live={ID})) == []
