@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.request import urlopen
 
 import boto3
 from botocore.client import BaseClient
@@ -177,11 +178,19 @@ class SeaweedFS:
     def _wait(self) -> None:
         client = self.client(connect_timeout=1, read_timeout=5)
         deadline = time.monotonic() + PATIENCE
-        while not _answers(client):
+        while not (_answers(client) and self._has_volumes()):
             ended = self._process is None or self._process.poll() is not None
             if ended or time.monotonic() > deadline:
                 raise StoreDied(self.log.read_text("utf-8", "replace")[-4000:])
             time.sleep(0.05)
+
+    def _has_volumes(self) -> bool:
+        """Whether the master knows the volume server: a first word that came too early is said again 5 s later."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self._ports['master']}/dir/status", timeout=5) as answer:
+                return bool(json.load(answer)["Topology"]["Max"])
+        except OSError:
+            return False
 
 
 def _answers(client: BaseClient) -> bool:
