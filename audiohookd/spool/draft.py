@@ -15,15 +15,17 @@ from audiohookd.spool.writer import GroupWriter, Part
 #: Makes a ready recording of a draft whose files are closed. Fires with the path of it.
 Finish = Callable[[], "Deferred[Path]"]
 
-#: How often the last part of a draft is given to a disk that refuses it.
-LAST_TRIES = 3
+#: Refusals after which a recording that has ended is tried on quietly: what is wrong may be its files alone, and no
+#: call shall be refused for that.
+LOUD_TRIES = 3
 
 
 @implementer(IDraft)
 class Draft:
     """Gathers references until the writer takes them. Made by :meth:`audiohookd.spool.spool.Spool.begin`.
 
-    :param finish: called once all is written, or will never be: then the recording is like one that a crash ended.
+    :param finish: called once all is written. At the stop it is called even if the disk refuses the last of it: then
+        the recording is like one that a crash ended.
     """
 
     def __init__(self, recording_id: str, files: DraftFiles, writer: GroupWriter, finish: Finish) -> None:
@@ -83,8 +85,9 @@ class Draft:
 
     def take(self) -> Part:
         """See :class:`audiohookd.spool.writer.Source`."""
-        is_final = self._failures >= LAST_TRIES - 1
-        part = Part(self._files, self._audio, self._journal, self._end, is_final)
+        is_final = self._failures > 0 and self._writer.is_flushing
+        is_quiet = self._failures >= LOUD_TRIES
+        part = Part(self._files, self._audio, self._journal, self._end, is_final, is_quiet)
         self._audio, self._journal = [], []
         if self._end is None:
             self._attention = 0

@@ -58,8 +58,11 @@ class Faults:
             self.stall = None
             self._log.info("the disk goes on, after a stall of {seconds:.1f} s", seconds=seconds)
 
-    def judge(self, drafts: Sequence[object], outcomes: Sequence[Outcome]) -> None:
-        """What became of the ``drafts`` in a commit."""
+    def judge(self, drafts: Sequence[object], outcomes: Sequence[Outcome], quiet: int = 0) -> None:
+        """What became of the ``drafts`` in a commit.
+
+        :param quiet: how many of them were refused too often to tell of the disk; their outcomes are left out.
+        """
         refused = [outcome for outcome in outcomes if _is_refused(outcome)]
         if refused:
             self._refused(refused)
@@ -70,7 +73,7 @@ class Faults:
                 else:  # well again, or at its end
                     self._suffering.discard(draft)
             if not self._suffering:
-                self._end(self._refusal)
+                self._end(self._refusal, quiet)
 
     def _refused(self, outcomes: Sequence[Outcome]) -> None:
         faults = [outcome.fault for outcome in outcomes if outcome.fault is not None]
@@ -91,13 +94,23 @@ class Faults:
         )
         return _Refusal(fault.strerror, self._reactor.seconds())
 
-    def _end(self, refusal: _Refusal) -> None:
+    def _end(self, refusal: _Refusal, quiet: int) -> None:
         self._refusal = None
-        self._log.info(
-            "the disk refuses no recordings any more, after {seconds:.1f} s that cost {lost} samples",
-            seconds=self._reactor.seconds() - refusal.since,
-            lost=refusal.lost,
-        )
+        seconds = self._reactor.seconds() - refusal.since
+        if quiet:
+            self._log.warn(
+                "no call suffers from the disk any more, after {seconds:.1f} s that cost {lost} samples; the ends of "
+                "{quiet} recordings are still refused, and tried on",
+                quiet=quiet,
+                seconds=seconds,
+                lost=refusal.lost,
+            )
+        else:
+            self._log.info(
+                "the disk refuses no recordings any more, after {seconds:.1f} s that cost {lost} samples",
+                seconds=seconds,
+                lost=refusal.lost,
+            )
 
 
 def _is_refused(outcome: Outcome) -> bool:

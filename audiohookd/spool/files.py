@@ -59,10 +59,11 @@ class Outcome(NamedTuple):
 class DraftFiles:
     """Audio and journal of one draft, made when first written to.
 
-    The journal comes first: audio without it could not be told what it is after a crash. Later, each piece of audio
-    comes before the entries that speak of it. What the disk refuses, be it to make a file, costs only the audio that
-    could not be written: it becomes silence as soon as it takes something again (see :class:`Track`), and an entry of
-    type ``gap`` tells where and why. Entries wait for that (see :class:`Lines`).
+    The journal comes first, with whose call it is: audio without that could not be told what it is after a crash.
+    Later, too, entries come before the audio that they may speak of, so what they say of gaps can go beyond its end.
+    What the disk refuses, be it to make a file, costs only the audio that could not be written: it becomes silence as
+    soon as it takes something again (see :class:`Track`), and an entry of type ``gap`` tells where and why; when the
+    same gap has grown, another one with the same offset. Other entries wait for the disk (see :class:`Lines`).
     """
 
     def __init__(self, paths: DraftPaths, facts: Facts, disk: Disk = DISK) -> None:
@@ -92,13 +93,14 @@ class DraftFiles:
         if self._foreign is not None:
             return Outcome(self._foreign)
         sizes = [file.size for file in self._files]
-        fault = self._append_audio(audio, silence)
+        fault = self._make_up(silence)
         if fault is None and self._owes_audio():
             return self._outcome(sizes, None, taken=False, is_pending=True)
-        if is_final and self._track is not None and self._track.is_begun:
-            self._track.give_up()
+        refused = self._append_lines(journal)
+        fault = self._append_audio(audio, fault if self._lines.is_begun else refused) or refused
+        given_up = self._give_up() if is_final else []
         last = None if self._owes_audio() else end
-        refused = self._append_lines(journal, last)
+        refused = self._append_lines(given_up, last)
         fault = fault or refused
         if isinstance(fault, FileExistsError):
             self._foreign = fault  # for good: later it could eat what the other one left behind
@@ -107,33 +109,46 @@ class DraftFiles:
         is_pending = end is not None or self._owes_audio() or self._lines.is_owed
         return self._outcome(sizes, fault, taken=True, is_pending=is_pending)
 
-    def _append_audio(self, audio: list[bytes], silence: int) -> OSError | None:
-        if self._track is None:
-            return NotAudio(errno.EBADF, "a recording without media takes no audio") if any(audio) else None
+    def _make_up(self, silence: int) -> OSError | None:
+        if self._track is None or not self._track.is_owed:
+            return None
         try:
             if not self._lines.is_begun:
-                self._begin(self._track, audio)
-            self._track.append(audio, silence)
+                self._lines.append([])
+            self._track.make_up(silence, self._tell)
         except OSError as fault:
             return fault
+        return None
+
+    def _tell(self, gap: Mapping[str, Any]) -> None:
+        """Not kept when it is refused: what is lost until the next try belongs to the same gap."""
+        self._lines.append([], _gap_line(gap, self._rate))
+
+    def _append_audio(self, audio: list[bytes], fault: OSError | None) -> OSError | None:
+        """``fault``: why it cannot even be tried."""
+        if self._track is None:
+            return NotAudio(errno.EBADF, "a recording without media takes no audio") if any(audio) else None
+        if fault is not None:
+            self._track.lose(audio, fault)
+            return fault
+        try:
+            self._track.append(audio)
+        except OSError as refused:
+            return refused
         except (TypeError, ValueError) as mistake:
             return NotAudio(errno.EINVAL, f"not written: {mistake}")
         return None
 
-    def _begin(self, track: Track, audio: list[bytes]) -> None:
+    def _append_lines(self, journal: list[bytes], end: bytes | None = None) -> OSError | None:
         try:
-            self._lines.append([])
-        except OSError as fault:
-            track.lose(audio, fault)
-            raise
-
-    def _append_lines(self, journal: list[bytes], end: bytes | None) -> OSError | None:
-        gaps = [] if self._track is None else self._track.gaps()
-        try:
-            self._lines.append([_gap_line(gap, self._rate) for gap in gaps] + journal, end)
+            self._lines.append(journal, end)
         except OSError as fault:
             return fault
         return None
+
+    def _give_up(self) -> list[bytes]:
+        gaps = [] if self._track is None else self._track.give_up()
+        return [_gap_line(gap, self._rate) for gap in gaps]
 
     def _owes_audio(self) -> bool:
         return self._track is not None and self._track.is_owed

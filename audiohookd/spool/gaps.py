@@ -1,11 +1,14 @@
 """The stretches of a call without audio, as the sidecar lists them (pure).
 
 Two tell of them: the recorder, as it hears of a gap, and the writer, which replaced by silence what the disk refused.
-The writer knows the place in the file alone; where that is in the call is found here.
+The writer knows the place in the file alone; where that is in the call is found here. Both tell before the silence is
+written, so after a crash there may be less of it than they say.
 """
 
 import heapq
+from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
@@ -34,21 +37,27 @@ _gap = msgspec.json.Decoder(Gap)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def located(recorder: Iterable[Entry], writer: Iterable[Entry], start_position: int) -> Iterator[bytes]:
-    """The gaps of both, as JSON, ordered by their place in the file; one of each held at a time.
+def located(
+    recorder: Iterable[Entry], writer: Iterable[Entry], start_position: int, samples: int
+) -> Iterator[bytes]:
+    """The gaps of both, as JSON, ordered by their place in the file; a few held at a time.
 
     :param recorder: those entries of type ``gap`` that have a ``start``, in their order.
-    :param writer: those without, in their order.
+    :param writer: those without, in their order; of some with the same offset the last one counts.
     :param start_position: the position in the call, in samples, of the first sample of the file.
+    :param samples: in the file, per channel. What a gap says of those beyond never came into it.
     """
     left_out = 0
-    for place in heapq.merge(_places(recorder), _places(writer), key=lambda place: place.offset):
-        if place.gap.start is None:
-            start = start_position + place.offset + left_out
-            yield msgspec.json.encode({"start": start, **_members.decode(place.entry.data)})
-        else:
-            yield place.entry.data
-            left_out += 0 if place.gap.filled else place.gap.samples
+    places = heapq.merge(_places(recorder), _last_of_each(_places(writer)), key=lambda place: place.offset)
+    for offset, gap, entry in places:
+        changed: dict[str, int] = {}
+        if gap.start is None:
+            changed["start"] = start_position + offset + left_out
+        if gap.filled and offset + gap.samples > samples:
+            changed["samples"] = samples - offset
+        if _is_within(gap, samples):
+            yield msgspec.json.encode(_members.decode(entry.data) | changed) if changed else entry.data
+            left_out += 0 if gap.filled else gap.samples
 
 
 def has_start(entry: Entry) -> bool:
@@ -56,9 +65,13 @@ def has_start(entry: Entry) -> bool:
     return _read(entry).start is not None
 
 
-def left_out(entries: Iterable[Entry]) -> int:
-    """Samples of the call that no silence stands for in the file."""
-    return sum(gap.samples for gap in map(_read, entries) if not gap.filled)
+def left_out(entries: Iterable[Entry], samples: int) -> int:
+    """Samples of the call that no silence stands for in the file; it has ``samples``, per channel."""
+    return sum(gap.samples for gap in map(_read, entries) if not gap.filled and _is_within(gap, samples))
+
+
+def _is_within(gap: Gap, samples: int) -> bool:
+    return gap.offset < samples or (gap.offset == samples and not gap.filled)
 
 
 def _places(entries: Iterable[Entry]) -> Iterator[Place]:
@@ -67,8 +80,14 @@ def _places(entries: Iterable[Entry]) -> Iterator[Place]:
         yield Place(gap.offset, gap, entry)
 
 
+def _last_of_each(places: Iterable[Place]) -> Iterator[Place]:
+    """The last one of those with the same offset."""
+    for _, same in groupby(places, key=lambda place: place.offset):
+        yield from deque(same, maxlen=1)
+
+
 def _read(entry: Entry) -> Gap:
     try:
         return _gap.decode(entry.data)
     except msgspec.MsgspecError:  # a plugin's own idea of a gap: it is passed on as it is
-        return Gap(samples=0, offset=0, filled=True, start=0)
+        return Gap(samples=0, offset=0, filled=False, start=0)

@@ -35,7 +35,7 @@ def recovered(
 
     :param samples: in the file, per channel.
     """
-    end = start_position + samples + left_out(gaps)
+    end = start_position + samples + left_out(gaps, samples)
     last = max((_position(entry, rate) for entry in entries), default=0)
     about = {"closeReason": CRASH, "recovered": {"missingFrom": end}}
     return about | {"missingSamples": last - end} if last > end else about

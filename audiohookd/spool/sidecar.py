@@ -63,7 +63,7 @@ def compose(
     yield b'\n],\n"recording":' + msgspec.json.encode(about)[:-1] + b',"gaps":['
     of_recorder = (entry for entry in read("gap") if has_start(entry))
     of_writer = (entry for entry in read("gap") if not has_start(entry))
-    yield from _joined(located(of_recorder, of_writer, start))
+    yield from _joined(located(of_recorder, of_writer, start, samples))
     yield b"]}}\n"
 
 

@@ -2,11 +2,11 @@
 
 What the disk refuses is lost, and owed: as soon as it takes something again, silence of the same length is written
 before anything else. So every sample that follows stands where it was heard. Nothing of what is owed is kept in
-memory but its length.
+memory but its length. The journal is told first: a ``kill -9`` in between left silence that nothing told of.
 """
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,93 +30,93 @@ class Track:
         self._start = len(self._header)  # of the audio
         self._frame = media.frame_bytes
         self._due = self._start  # where the file ends once all is in it that was given
-        self._gap: int | None = None  # where the loss began that is not in `_gaps` yet
+        self._gap: int | None = None  # where the loss began that is not made up for yet
         self._gap_fault = ""
-        self._gaps: list[Mapping[str, Any]] = []
+        self._told = 0  # up to where the journal knows of it
         self._lost = 0  # bytes since this was asked
 
     @property
-    def is_begun(self) -> bool:
-        """The header is written."""
-        return self.file.size >= self._start
-
-    @property
     def is_owed(self) -> bool:
-        """Something is missing at the end of the file, or all of it."""
-        return self.file.size < self._due
+        """Something was lost at the end of the file, or all of it, and no silence stands there yet."""
+        return self._gap is not None
 
-    def append(self, pieces: Sequence[bytes], silence: int) -> bool:
-        """Writes what is owed and then all ``pieces``.
+    def make_up(self, silence: int, tell: Callable[[Mapping[str, Any]], None]) -> None:
+        """Writes what is owed, but no more than ``silence`` bytes.
 
-        False when more than ``silence`` bytes were owed: that much was written, and ``pieces`` are to be given again.
+        :param tell: gets a gap, as data for the journal, before there is silence that it tells of; again when the
+            same gap has grown.
+        :raises OSError: the disk refused, be it what ``tell`` wrote.
+        """
+        most = max(silence - silence % self._frame, self._frame)
+        while self._gap is not None and most:
+            if self._end >= self._told:
+                for gap in self._gaps(self._gap, self._due, is_filled=True):
+                    tell(gap)
+                self._told = self._due
+            if self.file.size < self._start:
+                self.file.append((self._header,))
+            size = min(self._told - self.file.size, most)
+            self._write_silence(size)
+            most -= size
+            if self.file.size == self._due:
+                self._gap = None
+
+    def append(self, pieces: Sequence[bytes]) -> None:
+        """Writes all ``pieces``, while nothing is owed.
 
         :raises OSError: not all was written; the rest of ``pieces`` is owed. TypeError: likewise; one is no bytes.
         """
         end = self._due
         try:
-            if self.file.size < end:
-                self._make_up(silence)
-                if self.is_owed:
-                    return False
             self._due += sum(map(len, pieces))
-            self.file.append(pieces)
+            self.file.append(pieces if self.file.size else (self._header, *pieces))
         except Exception as fault:  # whatever it is, what comes later must stand in its place
             self._due = end
             self.lose(pieces, fault)
             raise
-        if self._gap is not None:
-            self._end_gap(self._gap, end)
-        return True
 
     def lose(self, pieces: Sequence[bytes], fault: Exception) -> None:
         """What of ``pieces`` was not written because of ``fault`` is owed from now on."""
         end = self._due
         self._due += sum(map(len, pieces))
-        there = max(self.file.size, self._start)
-        there -= (there - self._start) % self._frame
-        self.file.cut(there if self.is_begun else 0)
-        if self._gap is not None and there > end:
-            self._end_gap(self._gap, end)
+        there = self._end - (self._end - self._start) % self._frame
+        self.file.cut(there if self.file.size >= self._start else 0)
         if self._gap is None:
-            self._gap, self._gap_fault = there, name_of(fault)
+            self._gap, self._gap_fault, self._told = there, name_of(fault), there
         self._lost += self._due - max(there, end)
 
-    def give_up(self) -> None:
+    def give_up(self) -> list[Mapping[str, Any]]:
         """What is owed will never be written: the file ends where it is, and a gap that is not filled tells of it."""
-        if self._gap is not None:
-            self._end_gap(self._gap, self.file.size)
-            self._tell(self.file.size, self._due, is_filled=False)
-            self._due = self.file.size
-
-    def gaps(self) -> list[Mapping[str, Any]]:
-        """The gaps that have come to their end since this was asked: data for the journal."""
-        gaps, self._gaps = self._gaps, []
-        return gaps
+        if self._gap is None:
+            return []
+        filled = self._gaps(self._gap, self._end, is_filled=True)
+        missing = self._gaps(self._end, self._due, is_filled=False)
+        self._due, self._gap = self._end, None
+        return filled + missing
 
     def lost(self) -> int:
         """The samples (per channel) that were lost since this was asked."""
         samples, self._lost = divmod(self._lost, self._frame)
         return samples
 
-    def _make_up(self, most: int) -> None:
-        """The header, if it is missing, and as much silence as is owed, but no more than ``most`` bytes."""
-        if not self.is_begun:
-            self.file.append((self._header,))
-        size = min(self._due - self.file.size, max(most - most % self._frame, self._frame))
+    @property
+    def _end(self) -> int:
+        """Of the audio in the file, even before its header is there."""
+        return max(self.file.size, self._start)
+
+    def _write_silence(self, size: int) -> None:
         blocks, rest = divmod(size, BLOCK)
         silence = _SILENCE[self.media.format]
         self.file.append([silence] * blocks + [silence[:rest]])
 
-    def _end_gap(self, start: int, end: int) -> None:
-        self._tell(start, end, is_filled=True)
-        self._gap = None
-
-    def _tell(self, start: int, end: int, is_filled: bool) -> None:
+    def _gaps(self, start: int, end: int, is_filled: bool) -> list[Mapping[str, Any]]:
+        """One, or none when there is no sample between the two places."""
         offset = (start - self._start) // self._frame
         samples = -(-(end - self._start) // self._frame) - offset
-        if samples:
-            gap = {"samples": samples, "cause": "disk", "filled": is_filled, "offset": offset}
-            self._gaps.append(gap | {"fault": self._gap_fault})
+        if not samples:
+            return []
+        gap = {"samples": samples, "cause": "disk", "filled": is_filled, "offset": offset}
+        return [gap | {"fault": self._gap_fault}]
 
 
 def name_of(fault: Exception) -> str:

@@ -120,10 +120,18 @@ class FaultyRig:
             self.clock.advance(FLUSH_INTERVAL)
             self.writing.run()
 
-    def end(self, draft: Draft, commits: int = 1) -> "Recorded":
-        """All the way to ready, on a disk that takes everything again."""
+    def stop(self) -> None:
+        """Until nothing waits that the disk takes."""
+        self.writer.flush()
+        self.writing.run()
+
+    def end(self, draft: Draft, commits: int = 1, stops: bool = False) -> "Recorded":
+        """All the way to ready: in so many commits, or in those of the stop."""
         finished = draft.finish({"closeReason": "end"})
-        self.commit(commits)
+        if stops:
+            self.stop()
+        else:
+            self.commit(commits)
         return Recorded(result_of(finished))
 
     def drafted_audio(self, name: str = "a") -> bytes:

@@ -5,13 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
-from faulty_disk import FaultyRig, told_by
+from faulty_disk import FaultyRig, Recorded, told_by
 from spool_rig import FLUSH_INTERVAL, L16_STEREO, MONO, STEREO, is_pending, result_of
 from twisted.logger import capturedLogs
 
 from audiohookd.protocol.media import Media
 from audiohookd.spool import wav
-from audiohookd.spool.draft import LAST_TRIES
+from audiohookd.spool.draft import LOUD_TRIES
 from audiohookd.spool.lines import KEPT
 from audiohookd.spool.writer import Limits
 
@@ -103,7 +103,7 @@ class TestWhatIsLost:
         rig.disk.refuse(errno.ENOSPC)
         draft.audio(SPEECH)
         rig.commit()
-        rig.disk.refuse(errno.ENOSPC, room=101)
+        rig.disk.refuse(errno.ENOSPC, room=101, suffix="wav")
         told_by(lambda: draft.audio(SPEECH))
         rig.commit()
         assert rig.drafted_audio() == b"\xff" * 100
@@ -114,8 +114,9 @@ class TestWhatIsLost:
         draft = rig.begin()
         rig.commit()
         draft.audio(SPEECH)
-        draft.note(b'{"type":"x","data":1}')
-        rig.disk.refuse(errno.EIO, "write", "truncate", room=399)
+        note = b'{"type":"x","data":1}'
+        draft.note(note)
+        rig.disk.refuse(errno.EIO, "write", "truncate", room=len(note + b"\n") + 399)
         rig.commit()
         rig.disk.heal()
         rig.commit()
@@ -192,7 +193,7 @@ class TestLongSilence:
         draft.audio(SPEECH)
         rig.commit()
         rig.disk.heal()
-        recorded = rig.end(draft, commits=4 + LAST_TRIES)
+        recorded = rig.end(draft, commits=5)
         assert recorded.audio == b"\xff" * 400
         assert "recovered" not in recorded.about
 
@@ -380,24 +381,44 @@ class TestWhoIsTold:
 
 
 class TestEndOfARecording:
-    def test_waits_some_commits_for_the_disk(self, rig: FaultyRig) -> None:
+    @pytest.mark.parametrize("suffix", ["", "wav", "jsonl"])
+    def test_waits_for_the_disk_however_long_that_takes(self, rig: FaultyRig, suffix: str) -> None:
         draft = rig.begin()
+        draft.note(b'{"type":"x","data":1}')
         draft.audio(SPEECH)
-        rig.disk.refuse(errno.ENOSPC)
+        rig.disk.refuse(errno.ENOSPC, suffix=suffix)
         finished = draft.finish({"closeReason": "end"})
-        rig.commit(LAST_TRIES - 1)
+        rig.commit(1000)
         assert is_pending(finished)
         rig.disk.heal()
         rig.commit()
-        assert result_of(finished).name == "a.wav"
+        recorded = Recorded(result_of(finished))
+        assert recorded.about["closeReason"] == "end"
+        assert recorded.entries("x") == [1]
+        assert recorded.gaps == [{"start": 0, **gap(200, 0)}]
 
-    def test_without_room_for_its_audio_says_what_is_missing(self, rig: FaultyRig) -> None:
+    def test_that_is_refused_again_and_again_does_not_keep_new_calls_away(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.commit()
+        with capturedLogs() as logged:
+            rig.disk.refuse(errno.EIO, suffix="a.wav")
+            draft.audio(SPEECH)
+            finished = draft.finish({})
+            rig.commit(LOUD_TRIES)
+            assert rig.writer.fault is not None
+            rig.commit(100)
+            assert rig.writer.fault is None
+        assert is_pending(finished)
+        assert [event["log_level"].name for event in logged] == ["error", "warn"]
+        assert "the ends of 1 recordings are still refused" in logged[1]["log_format"].format(**logged[1])
+
+    def test_without_room_for_its_audio_at_the_stop_says_what_is_missing(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         draft.audio(SPEECH)
         rig.commit()
         rig.disk.refuse(errno.ENOSPC, suffix="wav", room=40)
         draft.audio(SPEECH)
-        recorded = rig.end(draft, commits=LAST_TRIES)
+        recorded = rig.end(draft, stops=True)
         assert recorded.audio == SPEECH + SPEECH[:40]
         assert recorded.about["samples"] == 220
         assert recorded.gaps == [{"start": 220, **gap(180, 220, filled=False)}]
@@ -405,7 +426,7 @@ class TestEndOfARecording:
         assert "recovered" not in recorded.about
         assert rig.writer.fault is None
 
-    def test_with_room_for_a_part_of_the_silence_names_both_parts(self, rig: FaultyRig) -> None:
+    def test_with_room_for_a_part_of_the_silence_at_the_stop_names_both_parts(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         draft.audio(SPEECH)
         rig.commit()
@@ -413,14 +434,14 @@ class TestEndOfARecording:
         draft.audio(SPEECH)
         rig.commit()
         rig.disk.refuse(errno.ENOSPC, suffix="wav", room=40)
-        recorded = rig.end(draft, commits=LAST_TRIES)
+        recorded = rig.end(draft, stops=True)
         assert recorded.audio == SPEECH + b"\xff" * 40
         assert recorded.gaps == [
             {"start": 200, **gap(20, 200)},
             {"start": 220, **gap(180, 220, filled=False)},
         ]
 
-    def test_without_room_for_its_journal_is_like_the_end_of_a_crash(self, rig: FaultyRig) -> None:
+    def test_without_room_for_its_journal_at_the_stop_is_like_the_end_of_a_crash(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         draft.note(b'{"type":"x","data":1}')
         draft.audio(SPEECH)
@@ -428,7 +449,7 @@ class TestEndOfARecording:
         before = set(os.listdir("/proc/self/fd"))
         rig.disk.refuse(errno.ENOSPC, suffix="jsonl", room=12)
         draft.note(b'{"type":"x","data":2}')
-        recorded = rig.end(draft, commits=LAST_TRIES)
+        recorded = rig.end(draft, stops=True)
         assert recorded.audio == SPEECH
         assert recorded.entries("x") == [1]
         assert recorded.about["closeReason"] == "crash"
@@ -446,12 +467,12 @@ class TestEndOfARecording:
         assert rig.counters.value("disk_faults", "EIO") == 1
         assert rig.writer.fault is None
 
-    def test_on_a_disk_that_never_took_anything_fails(self, rig: FaultyRig) -> None:
+    def test_on_a_disk_that_never_took_anything_fails_at_the_stop(self, rig: FaultyRig) -> None:
         rig.disk.refuse(errno.EMFILE, "open")
         draft = rig.begin()
         draft.audio(SPEECH)
         finished = draft.finish({})
-        rig.commit(LAST_TRIES)
+        rig.stop()
         with pytest.raises(OSError, match=r"a\.json"):
             result_of(finished)
         assert draft.waiting == 0

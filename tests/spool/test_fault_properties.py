@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from spool_rig import L16_STEREO, MONO, STEREO, result_of
 
 from audiohookd.protocol.media import Media
-from audiohookd.spool.draft import LAST_TRIES
+from audiohookd.spool.files import DraftPaths
+from audiohookd.spool.ready import make_ready
 from audiohookd.spool.writer import Limits
 
 FAULTS = [errno.ENOSPC, errno.EIO, errno.EMFILE]
@@ -63,6 +64,15 @@ class Played:
             case "heal":
                 self.rig.disk.heal()
 
+    def kill(self, room: int) -> Recorded | None:
+        """Nothing reaches the disk after ``room`` more bytes; then what lies there is repaired, if it is anything."""
+        self.rig.disk.refuse(errno.EIO, "open", "write", "truncate", "close", room=room)
+        self.rig.commit(2)
+        try:
+            return Recorded(make_ready(DraftPaths(self.rig.draft, "a"), self.rig.ready))
+        except (FileNotFoundError, ValueError):
+            return None
+
     def _frame(self, number: int) -> bytes:
         """One sample of each channel, different from its neighbours and nowhere silence."""
         code = 1 + (len(self.given) + number * self.media.frame_bytes) % 250
@@ -72,7 +82,7 @@ class Played:
         if is_healed:
             self.rig.disk.heal()
         finished = self.draft.finish({"closeReason": "end"})
-        self.rig.commit(LAST_TRIES + len(self.given) // 100 + 2)
+        self.rig.commit(len(self.given) // 100 + 5)
         return Recorded(result_of(finished))
 
     def expected(self, recorded: Recorded) -> bytes:
@@ -125,14 +135,14 @@ def test_on_a_disk_that_recovers(steps: list[tuple[str, Any]], media: Media, por
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(STEPS, max_size=30), st.sampled_from([MONO, STEREO, L16_STEREO]))
-def test_on_a_disk_that_stays_as_it_is(steps: list[tuple[str, Any]], media: Media) -> None:
+def test_at_the_stop_on_a_disk_that_stays_as_it_is(steps: list[tuple[str, Any]], media: Media) -> None:
     with tempfile.TemporaryDirectory() as directory:
         played = Played(directory, media, 37)
         for step in steps:
             played.step(*step)
         draft = played.rig.draft
         finished = played.draft.finish({"closeReason": "end"})
-        played.rig.commit(LAST_TRIES + len(played.given) // 100 + 2)
+        played.rig.stop()
         assert finished.called
         assert (played.draft.waiting, played.rig.writer.waiting, played.rig.writer.fault) == (0, 0, None)
         assert played.rig.clock.getDelayedCalls() == []
@@ -148,3 +158,24 @@ def test_on_a_disk_that_stays_as_it_is(steps: list[tuple[str, Any]], media: Medi
             assert recorded.audio == played.expected(recorded)
             assert recorded.entries("x") == played.noted
         assert len(recorded.audio) % media.frame_bytes == 0
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(STEPS, max_size=30), st.sampled_from([MONO, STEREO, L16_STEREO]), st.integers(0, 400))
+@example([("commit", 1), ("refuse", (28, {"write"}, 0, "")), ("audio", 9), ("commit", 1), ("heal", None)], MONO, 80)
+def test_when_it_is_killed_at_any_instant(steps: list[tuple[str, Any]], media: Media, room: int) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        played = Played(directory, media, 37)
+        for step in [("note", 100), *steps]:
+            played.step(*step)
+        recorded = played.kill(room)
+        if recorded is None:
+            assert not any(b"\n" in path.read_bytes() for path in played.rig.draft.glob("*.jsonl"))
+            assert not [path for path in played.rig.draft.glob("*.wav") if path.stat().st_size]
+            return
+        audio = recorded.audio
+        assert audio == played.expected(recorded)[: len(audio)]  # no silence that no gap tells of
+        assert_gaps_are_apart(recorded.gaps)
+        assert all(gap["offset"] + gap["samples"] <= recorded.about["samples"] for gap in recorded.gaps)
+        assert played.noted[: len(recorded.entries("x"))] == recorded.entries("x")
+        assert not audio or recorded.entries("x")[0] == 100  # whose it is, is known

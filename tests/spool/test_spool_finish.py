@@ -213,6 +213,7 @@ def test_no_file_stays_open(rig: SpoolRig) -> None:
         refused.finish({}).addErrback(lambda _: None)
         for _ in range(4):
             rig.commit()
+    rig.commit()
     rig.finishing.run()
     assert len(os.listdir("/proc/self/fd")) == before
 
