@@ -1,5 +1,6 @@
 """What plugins may ask of the daemon."""
 
+from collections.abc import Callable
 from typing import Any
 
 from zope.interface import implementer
@@ -13,12 +14,20 @@ PATIENCE = 4.0
 
 @implementer(IDaemon)
 class Daemon:
-    """See :class:`IDaemon`. ``pools`` are the worker pools that plugins asked for, to be started and stopped."""
+    """See :class:`IDaemon`. ``pools`` are the worker pools that plugins asked for, to be started and stopped.
 
-    def __init__(self, reactor: Any, spool: ISpool) -> None:
+    :param now: seconds since the epoch.
+    """
+
+    def __init__(self, reactor: Any, now: Callable[[], float], spool: ISpool) -> None:
         self.reactor = reactor
+        self._now = now
         self.spool = spool
         self.pools: list[Workers] = []
+
+    def now(self) -> float:
+        """See :class:`IDaemon`."""
+        return self._now()
 
     def workers(self, name: str, threads: int, waiting: int) -> Workers:
         """See :class:`IDaemon`.

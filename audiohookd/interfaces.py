@@ -138,6 +138,7 @@ class ISessionObserver(Interface):
     def message(outgoing: bool, data: bytes, at: float) -> Any:
         """A protocol message crossed the wire, as JSON text, at ``at`` (seconds since the epoch).
 
+        In one session ``at`` never goes back, even if the clock of the machine does.
         The messages before ``opened`` are delivered right after it.
         """
 
@@ -310,7 +311,8 @@ class ICarrier(Interface):
         log after ten minutes, then every hour. Cancelled, as when the daemon stops, it should end soon.
 
         Whatever it fails with is tried again. :class:`Unavailable` lets everything else wait, too;
-        :class:`Undeliverable` is final.
+        :class:`Undeliverable` is final. An OSError with the name of one of the recording's files, or EIO, should come
+        through as it is: it is put down to this recording alone.
         """
 
 
@@ -343,8 +345,14 @@ class IWorkers(Interface):
 class IDaemon(Interface):
     """What a plugin may ask of the daemon."""
 
-    reactor = Attribute("The reactor (IReactorTime and more).")
+    reactor = Attribute(
+        "The reactor (IReactorTime and more). Its seconds are for durations: they go on whatever is done to the clock"
+        " of the machine, and tell no date."
+    )
     spool = Attribute("The ISpool.")
+
+    def now() -> float:
+        """Seconds since the epoch, for dates. May be put forward or back at any moment."""
 
     def workers(name: str, threads: int, waiting: int) -> IWorkers:
         """A pool of the plugin's own, of at most ``threads`` threads and ``waiting`` waiting pieces of work.

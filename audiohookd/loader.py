@@ -118,8 +118,10 @@ def _describe(fault: Exception) -> str:
     text = str(fault)
     if isinstance(fault, Invalid):
         return text[max(0, text.find("has failed to implement")) :]
-    said = f"{type(fault).__name__}: {text}" if text else type(fault).__name__
     # A ValueError is what a plugin says of its user's mistake; anything else is its author's.
+    if type(fault) is ValueError and text:
+        return text
+    said = f"{type(fault).__name__}: {text}" if text else type(fault).__name__
     return said if isinstance(fault, ValueError) else said + _place(fault)
 
 

@@ -4,7 +4,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -107,36 +107,52 @@ def makeService(options: Options) -> IService:
     """What twistd calls."""
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it, and twistd may have a wish
 
+    keep_time(reactor)
     sys.setswitchinterval(SWITCH_INTERVAL)
     allow_open_files(3 * options["tree"].listen.max_sessions + SPARE_FILES)
     try:
-        return build(options["tree"], options["config"], reactor, os.environ)
+        return build(options["tree"], options["config"], reactor, time.time, os.environ)
     except (ConfigError, StartError) as fault:
         _refuse(fault, EX_CONFIG)
 
 
-def build(config: Config, path: Path, reactor: Any, environment: Mapping[str, str]) -> IService:
+def keep_time(reactor: Any) -> None:
+    """Makes the time of a reactor, on which nothing is scheduled yet, one that nobody can set.
+
+    Twisted's is the wall clock: put back by an hour, all that was to happen would wait for an hour. ``callLater``
+    adds to ``seconds`` of the reactor and hands the same function to the call for its ``reset``; ``timeout`` and
+    ``runUntilCurrent`` compare with it, and LoopingCall, Deferreds' timeouts and Autobahn's timers ask the reactor:
+    all of them look it up on the instance.
+    """
+    reactor.seconds = time.monotonic
+
+
+def build(
+    config: Config, path: Path, reactor: Any, now: Callable[[], float], environment: Mapping[str, str]
+) -> IService:
     """The daemon, not started yet. Checks all that can be checked without opening a port.
 
     Children are started from first to last and stopped from last to first. The listener is stopped after the
     sessions are drained: who calls meanwhile is answered with ``disconnect error``, which Genesys Cloud retries,
     while it does not retry a connection that is refused.
 
+    :param reactor: its seconds are for durations, and never go back.
+    :param now: seconds since the epoch, for dates.
     :raises ConfigError: something in the file, or in a file that it names, is wrong.
     """
     counters = Counters()
     pools, spool = _spool(config, reactor, counters)
-    daemon = Daemon(reactor, spool)
+    daemon = Daemon(reactor, now, spool)
     watchers = load_plugins(config, path, daemon)
     outlets = outlets_of({name: watcher.plugin for name, watcher in watchers.items()})
-    delivering, deliveries = _deliveries(config, outlets, reactor, counters)
+    delivering, deliveries = _deliveries(config, outlets, reactor, now, counters)
     spool.on_ready = deliveries.announce
     readiness = Readiness(reactor, Notifier(environment))
-    disk_pools, retention, watch = _disk(config, spool, outlets, reactor, counters, readiness)
+    disk_pools, retention, watch = _disk(config, spool, outlets, reactor, now, counters, readiness)
     goodbye = config.session.disconnect_timeout + 2.0  # who is polite shall not be aborted
     sessions, drain_timeout = config.listen.max_sessions, config.shutdown.drain_timeout
     registry = Registry(reactor, sessions, drain_timeout, goodbye, obstacle=lambda: watch.obstacle)
-    shared = Shared(reactor, time.monotonic, config.session, registry, counters, _routes(config, watchers))
+    shared = Shared(reactor, now, config.session, registry, counters, _routes(config, watchers))
     door = Door(_authenticator(config, path), config.auth.failure)
     factory = AudioHookServerFactory(shared, door, reactor=reactor)
     calls = _listener("listener", f"{path}: listen.endpoint", config.listen.endpoint, factory, reactor)
@@ -146,7 +162,7 @@ def build(config: Config, path: Path, reactor: Any, environment: Mapping[str, st
     children: list[IService] = [*pools, *disk_pools, delivering, spool, *daemon.pools, *_services(watchers)]
     children += [deliveries, retention, watch]
     if config.admin.endpoint:
-        site = admin_site(reactor, lambda: readiness.ready, lambda: exposition(counters))
+        site = admin_site(reactor, lambda: readiness.ready, lambda: watch.obstacle, lambda: exposition(counters))
         children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
     children += [calls, registry, readiness, Signals(reactor, registry.hurry)]
     for child in children:
@@ -165,24 +181,30 @@ def _spool(config: Config, reactor: Any, counters: Counters) -> tuple[list[IServ
 
 
 def _deliveries(
-    config: Config, outlets: Sequence[Outlet], reactor: Any, counters: Counters
+    config: Config, outlets: Sequence[Outlet], reactor: Any, now: Callable[[], float], counters: Counters
 ) -> tuple[Workers, Deliveries]:
     """What brings recordings to the plugins that take them, and the pool for its own work on disk."""
     workers = Workers(reactor, "delivery", threads=2, waiting=disk_work(outlets))
-    return workers, deliveries_of(config, outlets, reactor, workers, counters, random.random)
+    return workers, deliveries_of(config, outlets, reactor, now, workers, counters, random.random)
 
 
 def _disk(
-    config: Config, spool: Spool, outlets: Sequence[Outlet], reactor: Any, counters: Counters, readiness: Readiness
+    config: Config,
+    spool: Spool,
+    outlets: Sequence[Outlet],
+    reactor: Any,
+    now: Callable[[], float],
+    counters: Counters,
+    readiness: Readiness,
 ) -> tuple[list[IService], Retention, DiskWatch]:
     """What looks after the room there is, and the pools that it needs."""
     looking = Workers(reactor, "disk-looker", threads=1, waiting=1)
     sweeping = Workers(reactor, "spool-sweeper", threads=1, waiting=1)
     carriers = frozenset(outlet.name for outlet in outlets if outlet.is_carrier)
     terms = Terms(carriers, config.spool.keep_local, config.spool.max_spool * MIB)
-    retention = Retention(reactor, sweeping, counters.count, spool.layout, terms)
+    retention = Retention(reactor, now, sweeping, counters.count, spool.layout, terms)
     complaints = {"writer": lambda: spool.fault, "size": lambda: retention.obstacle}
-    disk, min_free = SpoolDisk(spool.layout), config.spool.min_free * MIB
+    disk, min_free = SpoolDisk(spool.layout, spool.lock.keep), config.spool.min_free * MIB
     watch = DiskWatch(reactor, looking, counters.count, disk, min_free, complaints, readiness.hinder)
     return [looking, sweeping], retention, watch
 

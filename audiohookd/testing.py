@@ -43,7 +43,7 @@ PARTICIPANT = Participant("883efee8-3d6c-4537-b500-6d7ca4b92fa0", "+1-555-555-12
 STEREO = Media(Format.PCMU, ("external", "internal"))
 #: The path of :class:`ScriptedClient`.
 PATH = "/audiohook"
-#: Where the clocks here begin, in seconds since the epoch.
+#: The date here when a clock is at 0, in seconds since the epoch.
 START = 1_767_225_600.0
 #: A WAV file of one second of silence, as the recorder makes it.
 WAV = wav.header(STEREO, STEREO.rate * STEREO.frame_bytes) + STEREO.silence(STEREO.rate)
@@ -93,14 +93,22 @@ class MemoryWorkers:
 class FakeDaemon:
     """Gives plugins a clock that stands (``reactor``), and a pool that works when the test says so (``pool``).
 
+    The date is :data:`START` when the clock is at 0, and goes on with it; ``clock_change`` are the seconds by which
+    somebody has put the clock of the machine forward.
+
     ``asked`` holds the pools that they asked for, as ``(name, threads, waiting)``; all of them get the one.
     """
 
     def __init__(self, spool: ISpool | None = None) -> None:
-        self.reactor = clock_at_start()
+        self.reactor = Clock()
+        self.clock_change = 0.0
         self.spool = spool
         self.pool = MemoryWorkers()
         self.asked: list[tuple[str, int, int]] = []
+
+    def now(self) -> float:
+        """See :class:`IDaemon`."""
+        return START + self.reactor.seconds() + self.clock_change
 
     def workers(self, name: str, threads: int, waiting: int) -> MemoryWorkers:
         """See :class:`IDaemon`."""
@@ -315,7 +323,7 @@ class ScriptedClient:
 
     :param watchers: whose plugins watch the session, in the order of delivery.
     :param registry: to be shared by several clients, which then need one ``clock``, too.
-    :param now: what deadlines are measured by, when it is not that clock.
+    :param now: the date, in seconds since the epoch, when it is not :data:`START` and goes on with that clock.
     """
 
     def __init__(
@@ -327,15 +335,14 @@ class ScriptedClient:
         authentic: bool = True,
         now: Callable[[], float] | None = None,
     ) -> None:
-        self.clock = clock or clock_at_start()
+        self.clock = clock or Clock()
         self.counters = Counters()
         # `or` would not do: an empty registry is false.
         self.registry = Registry(self.clock, max_sessions=10, drain_timeout=60.0) if registry is None else registry
         self.wire = RecordingWire()
         self._said = 0
-        shared = Shared(
-            self.clock, now or self.clock.seconds, timers or Timers(), self.registry, self.counters, {PATH: watchers}
-        )
+        now = now or (lambda: START + self.clock.seconds())
+        shared = Shared(self.clock, now, timers or Timers(), self.registry, self.counters, {PATH: watchers})
         self.connection = Connection(shared, read_upgrade(PATH, _HEADERS, "192.0.2.7"), self.wire, authentic)
 
     def say(self, type_: str, parameters: Mapping[str, Any] | None = None, **envelope: Any) -> None:
@@ -380,10 +387,3 @@ class ScriptedClient:
     def types(self) -> list[str]:
         """The types of all messages of the daemon."""
         return [message["type"] for message in self.wire.heard]
-
-
-def clock_at_start() -> Clock:
-    """A clock that stands at :data:`START`."""
-    clock = Clock()
-    clock.advance(START)
-    return clock

@@ -30,6 +30,7 @@ from audiohookd.interfaces import (
 )
 from audiohookd.observer import SessionObserver
 from audiohookd.runtime.services import OrderedServices
+from audiohookd.testing import START
 from audiohookd_plugins.recorder import RecorderConfig
 
 KEYS = '{"an-api-key": "TXlTdXBlclNlY3JldA=="}'
@@ -166,8 +167,15 @@ def writer(directory: Path) -> Callable[..., Path]:
     return write
 
 
-def build(path: Path, reactor: Reactor | None = None, **environment: str) -> OrderedServices:
-    root = tap.build(load(path), path, reactor or Reactor(), environment)
+def today() -> float:
+    """The date."""
+    return START
+
+
+def build(
+    path: Path, reactor: Reactor | None = None, now: Callable[[], float] = today, **environment: str
+) -> OrderedServices:
+    root = tap.build(load(path), path, reactor or Reactor(), now, environment)
     assert isinstance(root, OrderedServices)
     return root
 

@@ -30,7 +30,7 @@ from audiohookd.interfaces import (
 from audiohookd.loader import GROUP, load_plugins
 from audiohookd.protocol.media import Media
 from audiohookd.server.dispatch import Watcher
-from audiohookd.testing import FakeSession
+from audiohookd.testing import START, FakeSession
 
 ROOT = Path(__file__).parents[1]
 FILE = Path("/etc/audiohookd/audiohookd.toml")
@@ -62,6 +62,10 @@ def outlet(interface: str, method: str) -> str:
     source = GOOD.replace("IAdmission", interface).replace("(IPlugin)", f"(IPlugin, {interface})")
     members = f"config_type = Options\n        concurrency = 2\n        {method}"
     return source.replace("config_type = Options", members)
+
+
+def today() -> float:
+    return START
 
 
 @implementer(ISpool)
@@ -97,7 +101,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def build(**tables: dict[str, Any]) -> dict[str, Watcher]:
-    return load_plugins(Config(plugins=tables), FILE, Daemon(Clock(), Nowhere()))
+    return load_plugins(Config(plugins=tables), FILE, Daemon(Clock(), today, Nowhere()))
 
 
 def refused(**tables: dict[str, Any]) -> str:
@@ -240,7 +244,7 @@ class TestOptions:
     def test_paths_are_relative_to_the_file(self) -> None:
         line = refused(agentassist={"script": "absent.toml"})
         assert line.startswith("plugins.agentassist: audiohookd_plugins.agentassist:AgentAssistPlugin of audiohookd ")
-        assert line.endswith("ValueError: /etc/audiohookd/absent.toml: cannot be read: No such file or directory")
+        assert line.endswith(" 0.1.0: /etc/audiohookd/absent.toml: cannot be read: No such file or directory")
 
     def test_the_table_in_the_configuration_stays_as_it_is(self, site: Site) -> None:
         site.module("own_hook", GOOD)
@@ -254,7 +258,9 @@ class TestBuilding:
         ("statement", "says"),
         [
             ("raise OSError(28, 'No space left')", "OSError: [Errno 28] No space left (own_hook.py, line 15)"),
-            ("raise ValueError('one\\n  two')", "ValueError: one two"),
+            ("raise ValueError('one\\n  two')", "one two"),
+            ("raise ValueError", "ValueError"),
+            ("__import__('json').loads('')", "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
             ("raise KeyError", "KeyError (own_hook.py, line 15)"),
         ],
     )
@@ -344,7 +350,7 @@ class TestWhatIsShipped:
         assert config_type.__struct_config__.forbid_unknown_fields
 
         config = Config(plugins={name: NEEDED.get(name, {})})
-        plugin = load_plugins(config, FILE, Daemon(Clock(), Nowhere()))[name].plugin
+        plugin = load_plugins(config, FILE, Daemon(Clock(), today, Nowhere()))[name].plugin
         assert verifyObject(IPlugin, plugin)
         for optional in (IAdmission, ICarrier, INotifier, IService):
             assert not optional.providedBy(plugin) or verifyObject(optional, plugin)
@@ -357,16 +363,16 @@ class TestWhatIsShipped:
 
 class TestTheDaemonForPlugins:
     def test_keeps_the_contract(self) -> None:
-        assert verifyObject(IDaemon, Daemon(Clock(), Nowhere()))
+        assert verifyObject(IDaemon, Daemon(Clock(), today, Nowhere()))
 
     def test_keeps_the_pools_that_are_asked_for(self) -> None:
-        daemon = Daemon(Clock(), Nowhere())
+        daemon = Daemon(Clock(), today, Nowhere())
         pools = [daemon.workers("upload", 2, 10), daemon.workers("scan", 1, 1)]
         assert daemon.pools == pools
         assert [pool.name for pool in pools] == ["plugin-upload", "plugin-scan"]
 
     def test_gives_no_two_pools_of_one_name(self) -> None:
-        daemon = Daemon(Clock(), Nowhere())
+        daemon = Daemon(Clock(), today, Nowhere())
         daemon.workers("upload", 2, 10)
         with pytest.raises(ValueError, match="there is a worker pool 'upload' already"):
             daemon.workers("upload", 1, 1)

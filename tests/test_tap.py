@@ -1,18 +1,18 @@
 """The tree that ``twistd audiohookd`` runs: what is in it, and in which order it starts and stops."""
 
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Call, Reactor, ask, build, names, writer
+from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Call, Reactor, ask, build, names, today, writer
 from twisted.internet.defer import maybeDeferred
 
 from audiohookd.config import ConfigError
 from audiohookd.runtime.services import OrderedServices
 from audiohookd.server.websocket import AudioHookServerFactory
+from audiohookd.spool.room import LOOK_EVERY
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ class TestTheTree:
         factory = reactor.ports[-1].factory
         assert isinstance(factory, AudioHookServerFactory)
         assert factory.shared.timers.idle_timeout == 7
-        assert factory.shared.now is time.monotonic
+        assert factory.shared.now is today
         watched = {path: [watcher.name for watcher in watchers] for path, watchers in factory.shared.routes.items()}
         assert watched == {"/a": ["uploader"], "/b": []}
         assert factory.door.authenticator.keys.lookup("an-api-key") == b"MySuperSecret"
@@ -168,3 +168,12 @@ class TestRoom:
         root.startService()
         assert root.getServiceNamed("sessions").admit(object()) == "no room for recordings"
         assert not root.getServiceNamed("readiness").ready
+
+    def test_a_lock_that_is_removed_comes_back(self, write: Callable[..., Path], tmp_path: Path) -> None:
+        reactor = Reactor()
+        root = build(write(), reactor)
+        root.startService()
+        (tmp_path / "spool" / "lock").unlink()
+        reactor.advance(LOOK_EVERY)
+        reactor.run_until((tmp_path / "spool" / "lock").exists)
+        assert root.getServiceNamed("disk-watch").obstacle is None

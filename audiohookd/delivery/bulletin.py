@@ -1,6 +1,7 @@
 """What is said of one outlet: in the log, in the counters, and to whoever asks."""
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -21,17 +22,24 @@ TEXT_LIMIT = 300
 
 
 class Bulletin:
-    """Says what happens at ``outlet``, and no more often than somebody wants to read it. Times in seconds."""
+    """Says what happens at ``outlet``, and no more often than somebody wants to read it.
+
+    Times are seconds of the reactor's clock, but for those that are shown as dates.
+
+    :param date: seconds since the epoch.
+    """
 
     _log = Logger()
 
-    def __init__(self, outlet: Outlet, counters: Counters) -> None:
+    def __init__(self, outlet: Outlet, counters: Counters, date: Callable[[], float]) -> None:
         #: The last thing that went wrong, None as long as nothing has.
         self.last_error: str | None = None
-        #: Seconds of the clock; None as long as it is available.
+        #: Seconds since the epoch; None as long as it is available.
         self.unavailable_since: float | None = None
         self._outlet = outlet
         self._counters = counters
+        self._date = date
+        self._outage_began = 0.0
         self._said_at: float | None = None
         self._unsaid = 0
         self._said_slow_at: float | None = None
@@ -43,7 +51,7 @@ class Bulletin:
         self._counters.count("stored" if self._outlet.is_carrier else "told", self._outlet.name)
         self._log.info("recording {done} by {outlet}: {id}", done=done, outlet=self._outlet.name, id=key.id)
         if self.unavailable_since is not None:
-            seconds = round(now - self.unavailable_since, 1)
+            seconds = round(now - self._outage_began, 1)
             self._log.info("{outlet}: available again after {seconds} s", outlet=self._outlet.name, seconds=seconds)
             self.unavailable_since = None
 
@@ -86,7 +94,8 @@ class Bulletin:
         """
         self.last_error = reason
         if self.unavailable_since is None:
-            self.unavailable_since = now
+            self.unavailable_since = self._date()
+            self._outage_began = now
             self._counters.count("outages", self._outlet.name)
         elif now < self._unavailable_said[0] + (QUIET if reason != self._unavailable_said[1] else STILL):
             return
@@ -109,6 +118,13 @@ class Bulletin:
             day=key.day,
             what="was put into dead/" if is_dead else "goes to dead/ when the others have it",
             reason=reason,
+        )
+
+    def displaced(self, key: Key) -> None:
+        """A recording that was to stay here, too, had to go, or its audio, to make room for a receipt."""
+        self._counters.count("removals", "displaced")
+        self._log.warn(
+            "the disk is full: recording {id} of {day} made room, it is stored elsewhere", id=key.id, day=key.day
         )
 
     def disk_refused(self, fault: BaseException) -> None:

@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from audiohookd.delivery.backoff import Backoff
+from audiohookd.delivery.blame import Unreadable, is_of_file
 from audiohookd.delivery.breaker import Breaker, Trial
 from audiohookd.delivery.bulletin import Bulletin, describe, one_line
 from audiohookd.delivery.dues import Step
@@ -30,6 +31,10 @@ from audiohookd.runtime.workers import PoolFull
 ROW = 5
 #: Seconds to wait when a pool of threads takes no more.
 PAUSE = 1.0
+#: Seconds to wait after a file that cannot be read: a hundred thousand such files shall not keep the machine busy.
+UNREADABLE_PAUSE = 0.1
+#: One in so many of those that may wait is kept for recordings that have just become due.
+NEW_SHARE = 4
 #: Seconds after which a delivery is told of that does not end; it is not cut off, for it may be a large one.
 SLOW = 600.0
 
@@ -37,11 +42,14 @@ SLOW = 600.0
 class Means(Struct, frozen=True):
     """What all couriers work with.
 
+    :param reactor: its seconds are those of a clock that nobody sets: how long something took, and what is next.
+    :param now: seconds since the epoch, for dates alone.
     :param workers: for the disk; takes what all of them may ask at once.
     :param limit: how many recordings each may know that wait, and how many that rest.
     """
 
     reactor: Any
+    now: Callable[[], float]
     workers: IWorkers
     ledger: Ledger
     counters: Counters
@@ -72,9 +80,10 @@ class Courier:
         self.outlet = outlet
         self._means = means
         self._stored = stored
-        self._queue = Queue(means.limit, means.limit)
+        new_limit = means.limit // NEW_SHARE
+        self._queue = Queue(means.limit - new_limit, means.limit, new_limit)
         self._breaker = Breaker(means.backoff)
-        self._bulletin = Bulletin(outlet, means.counters)
+        self._bulletin = Bulletin(outlet, means.counters, means.now)
         self._row: set[Key] = set()  # that failed since the last success
         self._cursor: Key | None = None  # where the search goes on, when it did not get to the end
         self._is_search_due = False
@@ -98,9 +107,9 @@ class Courier:
         """A recording has become due. Where there is no room it is found on disk later."""
         if not self._is_running:
             return
-        # While more is on disk, those that come do not take all the room: it would starve what is there.
+        # While more is on disk, those that come get no more than their own places: it would starve what is there.
         is_crowded = self._has_more and not self._queue.is_low
-        if is_crowded or not self._queue.add(key):
+        if not self._queue.announce(key) and (is_crowded or not self._queue.add(key)):
             self._is_search_due = True
         self._work()
 
@@ -229,14 +238,27 @@ class Courier:
         except Undeliverable as fault:
             await self._refuse(key, one_line(str(fault)))
             return False
+        except OSError as fault:
+            if is_of_file(fault, recording):
+                raise Unreadable(describe(fault)) from fault
+            raise
         receipt = result if self.outlet.is_carrier else {}
-        is_stored = await self._do(self._means.ledger.keep, key, self.outlet, receipt, self._now())
+        is_stored = await self._keep(key, receipt)
         if is_stored and self.outlet.is_carrier:
             self._stored(key)
         return True
 
+    async def _keep(self, key: Key, receipt: Any) -> bool:
+        ledger = self._means.ledger
+        try:
+            is_stored: bool = await self._do(ledger.keep, key, self.outlet, receipt, self._means.now())
+        finally:
+            while ledger.displaced:
+                self._bulletin.displaced(ledger.displaced.popleft())
+        return is_stored
+
     async def _refuse(self, key: Key, reason: str) -> None:
-        step = await self._do(self._means.ledger.refuse, key, self.outlet, reason, self._now())
+        step = await self._do(self._means.ledger.refuse, key, self.outlet, reason, self._means.now())
         if step is not None:
             self._bulletin.refused(key, reason, is_dead=step is Step.GRAVE)
 
@@ -261,13 +283,21 @@ class Courier:
         elif isinstance(fault, Unavailable):
             self._unavailable(trial, one_line(str(fault)), fault.retry_after)
             self._queue.put_back(key)
+        elif isinstance(fault, Unreadable):
+            self._rest(key, str(fault))
+            self._breaker.release(trial)
+            self._breaker.pause(self._now() + UNREADABLE_PAUSE)
         else:
-            self._rest(key, trial, describe(fault))
+            self._rest(key, describe(fault))
+            self._count(key, trial, describe(fault))
 
-    def _rest(self, key: Key, trial: Trial | None, reason: str) -> None:
+    def _rest(self, key: Key, reason: str) -> None:
         delay = self._means.backoff.delay(self._queue.failures(key))
         self._queue.rest(key, self._now() + delay)
         self._bulletin.failed(key, reason, self._now())
+
+    def _count(self, key: Key, trial: Trial | None, reason: str) -> None:
+        """It may be the other side."""
         if len(self._row) < ROW:
             self._row.add(key)
         if self._breaker.is_current(trial) or len(self._row) >= ROW:

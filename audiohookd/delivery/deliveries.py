@@ -16,6 +16,7 @@ from audiohookd.delivery.courier import Courier, Means, Status
 from audiohookd.delivery.ledger import Ledger
 from audiohookd.delivery.outlet import Outlet
 from audiohookd.delivery.queue import Key
+from audiohookd.delivery.strays import Strays
 from audiohookd.delivery.wake import WakeFile
 from audiohookd.interfaces import IWorkers
 from audiohookd.observe.counters import Counters
@@ -50,7 +51,8 @@ class Deliveries(Service):
         """Returns at once; what lies in the spool is looked for afterwards, in a worker thread."""
         super().startService()
         if self._couriers:
-            self._means.workers.do(self._prepare).addErrback(self._refused).addCallback(self._begin)
+            prepared: Deferred[Strays] = self._means.workers.do(self._prepare)
+            prepared.addCallbacks(self._tell_of, self._refused).addCallback(self._begin)
 
     def stopService(self) -> "Deferred[Any]":
         """Begins nothing new. Fires when nothing is in flight, after :data:`STOP_LIMIT` seconds at the latest."""
@@ -70,10 +72,16 @@ class Deliveries(Service):
         """How each outlet is: ``stored.NAME`` for carriers, ``told.NAME`` for notifiers."""
         return {courier.outlet.mark.removesuffix(".json"): courier.status() for courier in self._couriers}
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> Strays:
         """In a worker thread. Whoever touches ``wake`` later wants more than the search that follows."""
         self._wake.was_touched()
-        self._means.ledger.tidy()
+        return self._means.ledger.tidy()
+
+    def _tell_of(self, strays: Strays) -> None:
+        if strays.files:
+            files = f"{strays.files} file{'s' if strays.files > 1 else ''}"
+            text = "audio without a sidecar is not delivered: {files} in ready/, such as {path}"
+            self._log.warn(text, files=files, path=str(strays.example))
 
     def _begin(self, _: None) -> None:
         if not self.running:
@@ -107,19 +115,21 @@ def deliveries_of(
     config: Config,
     outlets: Sequence[Outlet],
     reactor: Any,
+    now: Callable[[], float],
     workers: IWorkers,
     counters: Counters,
     random: Callable[[], float],
 ) -> Deliveries:
     """As ``config`` wants it.
 
+    :param now: seconds since the epoch, for dates; the reactor's own are of a clock that nobody sets.
     :param workers: takes at least :func:`disk_work` at once.
     :param random: evenly from 0 up to, but not including, 1.
     """
     spool = Layout(config.spool.directory)
     ledger = Ledger(spool, outlets, keep_local=config.spool.keep_local > 0)
     backoff = Backoff(config.delivery.retry_first, config.delivery.retry_limit, random)
-    return Deliveries(Means(reactor, workers, ledger, counters, backoff), outlets, WakeFile(spool.wake))
+    return Deliveries(Means(reactor, now, workers, ledger, counters, backoff), outlets, WakeFile(spool.wake))
 
 
 def disk_work(outlets: Sequence[Outlet]) -> int:

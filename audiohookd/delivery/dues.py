@@ -73,4 +73,9 @@ def _was_carried_away(recording: Recording) -> bool:
         has_audio = recording.read().get("audio") is not None
     except (OSError, ValueError):  # for the carrier to say
         return False
-    return has_audio and any(recording.directory.glob(f"{recording.id}.{layout.stored('*')}"))
+    # Only where no receipt is known: to look for those of carriers of earlier times is to list the whole day.
+    return has_audio and (bool(recording.carriers) or _has_any_receipt(recording))
+
+
+def _has_any_receipt(recording: Recording) -> bool:
+    return any(recording.directory.glob(f"{recording.id}.{layout.stored('*')}"))

@@ -1,14 +1,17 @@
 """What is due, and what is done: read from the disk each time, for nothing else is sure. For worker threads."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import msgspec
 
 from audiohookd.delivery import shelving
+from audiohookd.delivery.displacing import oldest_stored
 from audiohookd.delivery.dues import Dues, Step
 from audiohookd.delivery.outlet import Outlet
 from audiohookd.delivery.queue import Key
@@ -16,9 +19,13 @@ from audiohookd.delivery.refusal import lines as refusal_lines
 from audiohookd.delivery.refusal import refusal_of
 from audiohookd.delivery.search import Found, Search
 from audiohookd.delivery.shelving import NO_ROOM, UNFINISHED, Disk
+from audiohookd.delivery.strays import Strays, strays
 from audiohookd.spool import layout, shelf
 from audiohookd.spool.layout import Layout
 from audiohookd.spool.shelf import Recording
+
+#: So many recordings at most make room for one receipt. When that is not enough, it is tried again later.
+DISPLACED_AT_ONCE = 8
 
 
 class Room(Enum):
@@ -34,7 +41,7 @@ class Ledger:
 
     One thread at a time moves or removes anything: two outlets may be done with a recording in the same instant.
 
-    :param keep_local: whether recordings that were stored stay here, too.
+    :param keep_local: whether recordings that were stored stay here, too, as long as there is room.
     """
 
     def __init__(self, spool: Layout, outlets: Sequence[Outlet], keep_local: bool, disk: Disk | None = None) -> None:
@@ -46,11 +53,14 @@ class Ledger:
         self._removes = self._dues.is_stored and not keep_local
         self._disk = disk or Disk()
         self._lock = Lock()
+        #: Recordings that were to stay, and had to make room: for somebody to take out, and to tell of.
+        self.displaced: deque[Key] = deque()
 
-    def tidy(self) -> None:
-        """See :func:`audiohookd.delivery.shelving.tidy`."""
+    def tidy(self) -> Strays:
+        """See :func:`audiohookd.delivery.shelving.tidy`. Says what nobody will deliver."""
         with self._lock:
             shelving.tidy(self._disk, self._spool)
+        return strays(self._spool)
 
     def due(self, key: Key, outlet: Outlet) -> Recording | None:
         """The recording, as it is now, if ``outlet`` has to deliver it."""
@@ -71,15 +81,8 @@ class Ledger:
         # What is removed at once need not have reached the disk before.
         is_last = self._removes and self._dues.step_with(recording, outlet.mark) is Step.END
         unfinished = recording.path(outlet.mark + UNFINISHED)
-        try:
-            self._disk.create(unfinished, content, durable=not is_last)
-        except OSError as fault:
-            room = self._make_room(key, outlet) if fault.errno in NO_ROOM and self._removes else Room.NONE
-            if room is Room.NONE:
-                raise
-            if room is Room.NOT_NEEDED:
-                return False
-            self._disk.create(unfinished, content, durable=True)
+        if not self._write(key, outlet, unfinished, content, durable=not is_last):
+            return False
         with self._lock:
             if not recording.sidecar.exists():
                 self._disk.unlink(unfinished)
@@ -134,24 +137,58 @@ class Ledger:
     def _look(self, key: Key) -> Recording:
         return shelf.look(self._spool.ready / key.day, key.id, self._suffixes)
 
+    def _write(self, key: Key, outlet: Outlet, unfinished: Path, content: bytes, durable: bool) -> bool:
+        """A receipt; False when none is needed any more."""
+        for _ in range(DISPLACED_AT_ONCE):
+            try:
+                self._disk.create(unfinished, content, durable)
+                return True
+            except OSError as fault:
+                room = self._make_room(key, outlet) if fault.errno in NO_ROOM else Room.NONE
+                if room is Room.NONE:
+                    raise
+            if room is Room.NOT_NEEDED:
+                return False
+            durable = True
+        self._disk.create(unfinished, content, durable)
+        return True
+
     def _make_room(self, key: Key, outlet: Outlet) -> Room:
         """For the receipt of what ``outlet`` has just stored, or told of.
 
-        Audio that is stored everywhere goes before the receipt that says so. After a crash in between carriers are
-        asked again, and find it in their stores.
+        What was to stay here goes first: calls that run need the room that it takes. Then audio that is stored
+        everywhere goes before the receipt that says so. After a crash in between carriers are asked again, and find
+        it in their stores.
         """
         with self._lock:
             recording = self._look(key)
-            step = self._dues.step_with(recording, outlet.mark)
             if layout.SIDECAR not in recording.suffixes:
                 return Room.NOT_NEEDED
-            if step is Step.END:
+            step = self._dues.step_with(recording, outlet.mark)
+            if step is Step.END and self._removes:
                 shelving.remove(self._disk, recording)
                 return Room.NOT_NEEDED
-            if step is not Step.NOTIFIERS or layout.AUDIO not in recording.suffixes:
-                return Room.NONE
-            self._disk.unlink(recording.audio)
-            return Room.MADE
+            is_made = self._displace() or self._give_up_audio(recording, step)
+            return Room.MADE if is_made else Room.NONE
+
+    def _displace(self) -> bool:
+        """Removes a recording that is kept, though it is stored elsewhere; whether there was any."""
+        oldest = oldest_stored(self._spool.done) if self._dues.is_stored else None
+        if oldest is None:
+            return False
+        shelving.remove(self._disk, oldest)
+        self.displaced.append(Key(oldest.day, oldest.id))
+        return True
+
+    def _give_up_audio(self, recording: Recording, step: Step) -> bool:
+        """Of one that all carriers have stored, and nobody refused; ``step`` is what comes next for it."""
+        is_stored = self._dues.is_stored and step in (Step.NOTIFIERS, Step.END)
+        if not is_stored or layout.AUDIO not in recording.suffixes:
+            return False
+        self._disk.unlink(recording.audio)
+        if not self._removes:
+            self.displaced.append(Key(recording.day, recording.id))
+        return True
 
     def _advance(self, recording: Recording) -> Step | None:
         """The next step of a recording, seen by who holds the lock; None when it is gone."""
@@ -170,11 +207,14 @@ class Ledger:
         return step
 
     def _bury(self, recording: Recording, *lines: str) -> None:
-        """With what outlets left that nobody knows any more; ``lines`` are reasons that are in no file."""
-        whole = next((one for one in shelf.of_day(recording.directory) if one.id == recording.id), recording)
+        """``lines`` are reasons that are in no file.
+
+        What outlets left that nobody knows any more follows after the next start: to look for that would be to list
+        the whole day, for each of a day's thousands.
+        """
         grave = shelving.make_directory(self._disk, self._spool.dead / recording.day)
-        reason = "".join(f"{line}\n" for line in (*refusal_lines(whole), *lines))
-        shelving.bury(self._disk, whole, grave, reason)
+        reason = "".join(f"{line}\n" for line in (*refusal_lines(recording), *lines))
+        shelving.bury(self._disk, recording, grave, reason)
 
 
 def timestamp(seconds: float) -> str:

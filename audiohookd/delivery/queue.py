@@ -1,7 +1,7 @@
 """What one outlet knows of the recordings that it is to deliver, in bounded memory (pure)."""
 
 import heapq
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import NamedTuple
 
 
@@ -12,29 +12,38 @@ class Key(NamedTuple):
     id: str
 
 
+#: A recording, and how often it has failed by itself.
+Taken = tuple[Key, int]
+
+
 class Queue:
     """Recordings that wait, are in flight, or rest after a failure of their own; each is in it once.
 
-    One for which there is no room is forgotten, until it is found on disk again.
+    Those that have just become due have places of their own among those that wait: however many lie on disk, and
+    whatever is the matter with them, they do not keep new ones out. One for which there is no room is forgotten,
+    until it is found on disk again.
 
     :param limit: how many may wait; those in flight count, too, while others come.
     :param resting_limit: how many may rest.
+    :param new_limit: how many new ones may wait besides.
     """
 
-    def __init__(self, limit: int, resting_limit: int) -> None:
+    def __init__(self, limit: int, resting_limit: int, new_limit: int) -> None:
         self._limit = limit
         self._resting_limit = resting_limit
+        self._new_limit = new_limit
         # Each with the failures of its own.
+        self._new: OrderedDict[Key, int] = OrderedDict()
         self._waiting: OrderedDict[Key, int] = OrderedDict()
         self._in_flight: dict[Key, int] = {}
         self._resting: dict[Key, int] = {}
         self._dues: list[tuple[float, Key]] = []  # a heap of those that rest
-        self._was_rested = False
+        self._turns = deque([self._take_rested, self._take_new, self._take_waiting])
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._new)
 
     @property
     def in_flight(self) -> int:
@@ -48,7 +57,7 @@ class Queue:
 
     @property
     def room(self) -> int:
-        """How many more may wait."""
+        """How many more may wait, new ones aside."""
         return max(0, self._limit - len(self._waiting) - len(self._in_flight))
 
     @property
@@ -58,36 +67,42 @@ class Queue:
 
     def known(self) -> frozenset[Key]:
         """All in it."""
-        return frozenset((*self._waiting, *self._in_flight, *self._resting))
+        return frozenset((*self._new, *self._waiting, *self._in_flight, *self._resting))
 
     def add(self, key: Key) -> bool:
         """To the end of those that wait, unless it is known. False when there is no room."""
-        if key in self._waiting or key in self._in_flight or key in self._resting:
+        if self._knows(key):
             return True
         if not self.room:
             return False
         self._waiting[key] = 0
         return True
 
+    def announce(self, key: Key) -> bool:
+        """As :meth:`add`, to the places of those that have just become due."""
+        if self._knows(key):
+            return True
+        if len(self._new) >= self._new_limit or self._is_full:
+            return False
+        self._new[key] = 0
+        return True
+
     def take(self, now: float, newest: bool = False) -> Key | None:
         """The next one, which is in flight from now on; None when there is none.
 
-        Those that rested enough take turns with those that wait, so that neither kind starves the other.
+        Those that rested enough, new ones and those that wait take turns, so that no kind starves another.
 
         :param newest: rather the one that came last, and one that has not failed.
         """
-        rested = bool(self._dues) and self._dues[0][0] <= now
-        if rested and not (self._waiting and (newest or self._was_rested)):
-            key = heapq.heappop(self._dues)[1]
-            failures = self._resting.pop(key)
-        elif self._waiting:
-            key, failures = self._waiting.popitem(last=newest)
-            rested = False
-        else:
-            return None
-        self._was_rested = rested
-        self._in_flight[key] = failures
-        return key
+        order = (self._take_new, self._take_waiting, self._take_rested) if newest else tuple(self._turns)
+        for take in order:
+            taken = take(now, newest)
+            if taken is not None:
+                self._turns.remove(take)
+                self._turns.append(take)
+                key, self._in_flight[key] = taken
+                return key
+        return None
 
     def next_due(self) -> float | None:
         """When something can be taken that cannot be now, by the passing of time alone."""
@@ -102,9 +117,9 @@ class Queue:
         self._in_flight.pop(key, None)
 
     def put_back(self, key: Key) -> None:
-        """From flight to the first place of those that wait: it was not its fault."""
+        """From flight to the first place of those that wait: it was not its fault. No longer a new one."""
         failures = self._in_flight.pop(key)
-        if len(self._waiting) < self._limit:
+        if not self._is_full:
             self._waiting[key] = failures
             self._waiting.move_to_end(key, last=False)
 
@@ -119,3 +134,22 @@ class Queue:
         """All of them; they are found on disk again, as if they had never failed."""
         self._resting.clear()
         self._dues.clear()
+
+    @property
+    def _is_full(self) -> bool:
+        return self.waiting >= self._limit + self._new_limit
+
+    def _knows(self, key: Key) -> bool:
+        return any(key in those for those in (self._new, self._waiting, self._in_flight, self._resting))
+
+    def _take_rested(self, now: float, _newest: bool) -> Taken | None:
+        if not self._dues or self._dues[0][0] > now:
+            return None
+        key = heapq.heappop(self._dues)[1]
+        return key, self._resting.pop(key)
+
+    def _take_new(self, _now: float, newest: bool) -> Taken | None:
+        return self._new.popitem(last=newest) if self._new else None
+
+    def _take_waiting(self, _now: float, newest: bool) -> Taken | None:
+        return self._waiting.popitem(last=newest) if self._waiting else None

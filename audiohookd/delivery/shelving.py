@@ -33,8 +33,12 @@ class Disk:
     """What changes anything on disk, one step each; in one place, so that tests can fail at each step."""
 
     def create(self, path: Path, content: bytes, durable: bool) -> None:
-        """Writes a file, over one that was left unfinished; when ``durable``, it is on disk when this returns."""
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+        """Writes a file in the place of what is there; when ``durable``, it is on disk when this returns.
+
+        What is there was left unfinished, or put there by somebody: a link would lead anywhere.
+        """
+        self.unlink(path)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
         try:
             with open(file, "wb") as stream:
                 stream.write(content)
@@ -90,6 +94,7 @@ def bury(disk: Disk, recording: Recording, directory: Path, reason: str) -> None
 
     Without the reason where there is no room for that: moving needs none.
     """
+    disk.unlink(recording.path(layout.REASON))  # of an earlier time, moved here by hand
     why = directory / recording.path(layout.REASON).name
     unfinished = why.with_name(why.name + UNFINISHED)
     try:

@@ -20,11 +20,16 @@ class _Answer(NamedTuple):
     kind: bytes = b"text/plain; charset=utf-8"
 
 
-def admin_site(reactor: Any, is_ready: Callable[[], bool], metrics: Callable[[], str]) -> Site:
-    """The site. ``is_ready`` and ``metrics`` are asked at each request and must answer at once."""
+def admin_site(
+    reactor: Any, is_ready: Callable[[], bool], obstacle: Callable[[], str | None], metrics: Callable[[], str]
+) -> Site:
+    """The site. ``is_ready``, ``obstacle`` and ``metrics`` are asked at each request and must answer at once.
+
+    :param obstacle: why no new call is taken, for the sysadmin, or None.
+    """
     pages = {
         b"/live": lambda: _say("live", True),
-        b"/ready": lambda: _say("ready", is_ready()),
+        b"/ready": lambda: _say("ready", is_ready(), obstacle()),
         b"/health/check": lambda: _say_like_reference(is_ready()),
         b"/metrics": lambda: _Answer(OK, metrics().encode(), b"text/plain; version=0.0.4; charset=utf-8"),
     }
@@ -79,8 +84,10 @@ def _status(well: bool) -> int:
     return OK if well else SERVICE_UNAVAILABLE
 
 
-def _say(word: str, well: bool) -> _Answer:
-    return _Answer(_status(well), f"{word}\n".encode() if well else f"not {word}\n".encode())
+def _say(word: str, well: bool, reason: str | None = None) -> _Answer:
+    line = word if well else f"not {word}" + (f": {reason}" if reason else "")
+    # A path in it may be of bytes that are no text.
+    return _Answer(_status(well), f"{line}\n".encode("utf-8", "backslashreplace"))
 
 
 def _say_like_reference(well: bool) -> _Answer:

@@ -51,9 +51,9 @@ class Wire(Protocol):
 class Shared(Struct, frozen=True):
     """What all connections share."""
 
-    #: Arms timers, and tells the seconds since the epoch. It may be put forward or back at any moment.
+    #: Arms timers, and is what they are measured by. Never goes back, and tells no date.
     clock: IReactorTime
-    #: Seconds from any origin, never going back: what deadlines are measured by.
+    #: Seconds since the epoch, for dates. May be put forward or back at any moment.
     now: Callable[[], float]
     timers: Timers
     registry: Registry
@@ -73,7 +73,9 @@ class Connection:
         self._upgrade = upgrade
         self._wire = wire
         self._log = SessionLogger(upgrade)
-        self._session = Session(upgrade.session_id, upgrade.organization_id, shared.timers, shared.now)
+        self._session = Session(upgrade.session_id, upgrade.organization_id, shared.timers, shared.clock.seconds)
+        # Within a session dates go on as time does: in its recording they stand as durations from its start.
+        self._epoch = shared.now() - shared.clock.seconds()
         self._fanout: Fanout | None = None
         self._opening: Opening | None = None
         self._asking: Deferred[None] | None = None
@@ -189,19 +191,19 @@ class Connection:
             self._timer = None
         if deadline is not None:
             self._armed_for = deadline
-            delay = max(0.0, deadline - self._shared.now())
+            delay = max(0.0, deadline - self._shared.clock.seconds())
             self._timer = self._shared.clock.callLater(delay, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         deadline = self._session.next_deadline()
         self._is_catching_up = (
-            not self._is_catching_up and deadline is not None and self._shared.now() - deadline > LATE
+            not self._is_catching_up and deadline is not None and self._shared.clock.seconds() - deadline > LATE
         )
         if self._is_catching_up:
             # We slept, not the client: what it said meanwhile is still in the socket's buffer. Without this, a
             # machine that was stopped for 25 s ended all its calls when it woke up.
-            self._armed_for = self._shared.now() + CATCH_UP_TIME
+            self._armed_for = self._shared.clock.seconds() + CATCH_UP_TIME
             self._timer = self._shared.clock.callLater(CATCH_UP_TIME, self._tick)
         else:
             self._session.tick()
@@ -232,7 +234,7 @@ class Connection:
                 self._fanout.deliver(event)
 
     def _message(self, event: events.Message) -> None:
-        message = (event.outgoing, event.data, self._shared.clock.seconds())
+        message = (event.outgoing, event.data, self._date())
         if self._fanout is not None and self._is_open:
             self._fanout.message(*message)
         elif len(self._early) < self._early_limit:
@@ -253,7 +255,7 @@ class Connection:
         if is_probe:
             self._log.info("connection probe")
         watchers = () if is_probe else self._shared.routes[self._upgrade.path]
-        live = LiveSession(self._session, self._upgrade, asked.request, self._shared.clock, self._pump)
+        live = LiveSession(self._session, self._upgrade, asked.request, self._date(), self._pump)
         self._fanout = Fanout(live, watchers, self._shared.counters, self._required_failed)
         self._is_probe = is_probe
         self._start_position = live.start_position
@@ -346,6 +348,10 @@ class Connection:
         self._fanout.end(reason).addCallback(self._watched_no_more)
         if self._is_watched:
             self._patience = self._shared.clock.callLater(FINISH_TIME, self._hurry, self._fanout)
+
+    def _date(self) -> float:
+        """Seconds since the epoch."""
+        return self._epoch + self._shared.clock.seconds()
 
     @property
     def _seconds(self) -> float:

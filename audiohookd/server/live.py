@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -23,7 +22,7 @@ class LiveSession:
     """
 
     def __init__(
-        self, session: Session, upgrade: Upgrade, request: Open, clock: IReactorTime, pump: Callable[[], None]
+        self, session: Session, upgrade: Upgrade, request: Open, started_at: float, pump: Callable[[], None]
     ) -> None:
         self._session = session
         self._pump = pump
@@ -37,7 +36,7 @@ class LiveSession:
         self.custom_config: Mapping[str, object] = MappingProxyType(read_custom_config(request.custom_config))
         self.input_variables: Mapping[str, object] = MappingProxyType(request.input_variables or {})
         self.start_position = session.position
-        self.started_at = clock.seconds()
+        self.started_at = started_at
         self.request = upgrade.shown()
         self.log = SessionLogger(upgrade)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 FILE_MODE = 0o640
 
-#: Never over an old one: so a recording cannot eat another.
+#: Never over an old one: so a recording cannot eat another. Nor through a link (open(2) follows none with O_EXCL).
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _IOV_MAX = os.sysconf("SC_IOV_MAX")
 

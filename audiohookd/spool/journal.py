@@ -8,6 +8,7 @@ the data of ``recording`` and ``finished`` (objects) become members of the sidec
 ``gap`` one element of its ``gaps``. ``finished`` comes last; a journal without it was left behind by a crash.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -16,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from audiohookd.protocol.media import Channel, Format, Media
+from audiohookd.spool.own import open_own
 
 #: The year 2286: nothing can be computed with what lies far beyond.
 LATEST = 1e10
@@ -90,13 +92,13 @@ def finished_line(recording: Mapping[str, Any]) -> bytes:
 
 def read_lines(journal: Path) -> Iterator[bytes]:
     """The lines on disk, the facts first, one held at a time. A line that a crash cut off is passed over. Blocks."""
-    with journal.open("rb") as lines:
+    with open(open_own(journal, os.O_RDONLY), "rb") as lines:
         yield from (line for line in lines if line.endswith(b"\n"))
 
 
 def is_torn(journal: Path) -> bool:
     """A crash cut off the last line. Blocks."""
-    with journal.open("rb") as file:
+    with open(open_own(journal, os.O_RDONLY), "rb") as file:
         file.seek(0, 2)
         if file.tell() == 0:
             return False

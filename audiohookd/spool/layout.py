@@ -10,7 +10,7 @@
     done/DAY/                     nothing is left to be done
     dead/DAY/                     can never be delivered; ID.reason.txt says why
     broken/                       drafts of which no recording can be made; ID.reason.txt says why
-    lock                          held by the daemon whose spool it is
+    lock                          held by the daemon whose spool it is, as draft/ itself is
     wake                          is touched to make that daemon look at everything again, at once
 """
 

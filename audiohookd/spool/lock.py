@@ -1,48 +1,120 @@
-"""One daemon to a spool."""
+"""One daemon to a spool.
+
+It holds two things: the file ``lock``, which over a network file system is seen from other machines, too, and the
+directory ``draft`` itself, for a file can be removed, and then whoever makes the next one has a lock of his own.
+"""
 
 import errno
 import fcntl
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from audiohookd.spool.files import FILE_MODE
+from audiohookd.spool.layout import Layout
 
 #: `struct flock` of the system: type, whence, start, length (0: to the end), process. Locks of this kind belong to
 #: the open file, like those of flock(2), and unlike those they can be asked for without being taken.
 _FLOCK = struct.Struct("@hhqqi4x")
-_WHOLE = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+_WRITING, _READING = (_FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0) for kind in (fcntl.F_WRLCK, fcntl.F_RDLCK))
+
+_REPLACED = "was replaced, and is held by another daemon: stop one of the two"
 
 
-def lock(path: Path) -> int:
-    """Takes the lock at ``path`` without waiting; returns the open file that holds it.
+class Lock:
+    """The lock of a spool. Waits for nobody, but for the disk.
 
-    Closing that releases it, and so does the end of the process, whatever it is. A process that daemonizes keeps it.
-
-    :raises OSError: somebody else has it.
+    The end of the process, whatever it is, releases it. A process that daemonizes keeps it.
     """
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-    try:
-        fcntl.fcntl(file, fcntl.F_OFD_SETLK, _WHOLE)
-    except OSError as fault:
-        os.close(file)
-        if fault.errno in (errno.EAGAIN, errno.EACCES):
-            raise OSError(errno.EWOULDBLOCK, "in use by another daemon", str(path)) from None
-        raise OSError(fault.errno, fault.strerror, str(path)) from fault
-    return file
+
+    _log = Logger()
+
+    def __init__(self, spool: Layout) -> None:
+        self._spool = spool
+        self._held: dict[Path, int] = {}
+
+    def hold(self) -> None:
+        """Takes it. Harmless when it is held.
+
+        :raises OSError: somebody else has it (EWOULDBLOCK), or it cannot be had at all.
+        """
+        try:
+            for path in (self._spool.lock, self._spool.draft):
+                if path not in self._held:
+                    self._held[path] = self._take(path)
+        except OSError:
+            self.release()
+            raise
+
+    def keep(self) -> None:
+        """Takes again what was removed, or replaced, since it was taken; nothing of what is not held.
+
+        That is all there is to do, and no call need be refused, unless another daemon was quicker: on this machine
+        only where ``draft`` itself was replaced. Which of the two has to go, nobody knows but the sysadmin.
+
+        :raises OSError: it is somebody else's (EWOULDBLOCK), or cannot be had. What is held stays held.
+        """
+        for path, file in list(self._held.items()):
+            if not _is_at(path, file):
+                self._held[path] = self._take(path, _REPLACED)
+                os.close(file)
+                self._log.warn("{path} was removed or replaced while the daemon has the spool", path=str(path))
+
+    def release(self) -> None:
+        """Another one may have it. Harmless when it is not held."""
+        while self._held:
+            os.close(self._held.popitem()[1])
+
+    def _take(self, path: Path, refusal: str = "in use by another daemon") -> int:
+        if path == self._spool.lock:
+            return _take(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _WRITING, refusal)
+        # A directory cannot be opened for writing, so several can have the lock on it, and whoever sees another one
+        # lets go. Of two at the same instant that would be both, but who comes here has the file already.
+        return _take(path, os.O_RDONLY | os.O_DIRECTORY, _READING, refusal)
 
 
-def is_locked(path: Path) -> bool:
-    """Whether somebody has the lock at ``path``. Nobody is kept from taking it meanwhile.
+def is_locked(spool: Layout) -> bool:
+    """Whether somebody has the spool. Nobody is kept from taking it meanwhile.
 
     :raises OSError: it cannot be told.
     """
+    return any(_is_locked(path) for path in (spool.lock, spool.draft))
+
+
+def _is_locked(path: Path) -> bool:
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        kind: int = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, _WHOLE))[0]
+        return _is_anothers(file)
     finally:
         os.close(file)
+
+
+def _take(path: Path, flags: int, kind: bytes, refusal: str) -> int:
+    file = os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, kind)
+        if _is_anothers(file):
+            raise BlockingIOError(errno.EAGAIN, "")
+    except OSError as fault:
+        os.close(file)
+        if fault.errno in (errno.EAGAIN, errno.EACCES):
+            raise OSError(errno.EWOULDBLOCK, refusal, str(path)) from None
+        raise OSError(fault.errno, fault.strerror, str(path)) from fault
+    return file
+
+
+def _is_anothers(file: int) -> bool:
+    kind: int = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, _WRITING))[0]
     return kind != fcntl.F_UNLCK
+
+
+def _is_at(path: Path, file: int) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(file))
+    return False

@@ -88,6 +88,8 @@ class Mender:
             self._mended(mended)
         if outcomes["ready"]:
             self._log.info("{count} recordings that were left behind are ready now", count=outcomes["ready"])
+        if outcomes["empty"]:
+            self._log.info("{count} drafts with nothing in them were removed", count=outcomes["empty"])
         if outcomes["failed"]:
             self._log.warn(
                 "{count} drafts cannot be finished yet, and are tried again in {seconds:g} s: {reason}",

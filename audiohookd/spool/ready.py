@@ -16,8 +16,9 @@ import msgspec
 
 from audiohookd.protocol.media import Media
 from audiohookd.spool import layout, wav
-from audiohookd.spool.files import DIRECTORY_MODE, FILE_MODE, DraftPaths
+from audiohookd.spool.files import DIRECTORY_MODE, DraftPaths
 from audiohookd.spool.journal import Facts, is_torn, read_facts, read_lines
+from audiohookd.spool.own import is_own, open_own, write_anew
 from audiohookd.spool.sidecar import AudioFile, compose
 
 
@@ -39,9 +40,10 @@ def make_ready(draft: DraftPaths, ready: Path) -> Path:
     :raises OSError: whatever the disk refused; what is there stays.
     :raises ValueError: the journal has no facts in it, or the sidecar of an earlier attempt is no sidecar.
     """
-    if draft.journal.exists():
+    if os.path.lexists(draft.journal):
         return _move(draft, _complete(draft, ready))
-    day = _sidecar.decode(draft.sidecar.read_bytes()).header.timestamp[:10]
+    with open(open_own(draft.sidecar, os.O_RDONLY), "rb") as sidecar:
+        day = _sidecar.decode(sidecar.read()).header.timestamp[:10]
     if not layout.DAY.fullmatch(day):
         raise ValueError(f"the sidecar has no time: {day!r}")
     return _move(draft, _day_directory(ready, day))
@@ -56,7 +58,7 @@ def _complete(draft: DraftPaths, ready: Path) -> Path:
         _write_sidecar(draft, facts, 0, None)
         return directory
     moved = directory / draft.audio.name
-    path = moved if moved.exists() else draft.audio
+    path = moved if is_own(moved) else draft.audio
     samples = _data_bytes(path, media) // media.frame_bytes  # whole ones, of all channels
     _complete_audio(path, media, samples * media.frame_bytes)
     _write_sidecar(draft, facts, samples, _describe(path))
@@ -73,7 +75,7 @@ def _data_bytes(path: Path, media: Media) -> int:
     """Bytes of audio in the file; none when a crash came before it was made."""
     start = wav.header_bytes(media)
     try:
-        with path.open("rb") as file:
+        with open(open_own(path, os.O_RDONLY), "rb") as file:
             header = file.read(start)
             size = file.seek(0, os.SEEK_END)
     except FileNotFoundError:
@@ -87,7 +89,7 @@ def _data_bytes(path: Path, media: Media) -> int:
 
 def _complete_audio(path: Path, media: Media, data_bytes: int) -> None:
     """Sizes into the header, and after the audio nothing but a pad byte."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    file = open_own(path, os.O_RDWR | os.O_CREAT)
     try:
         end = wav.header_bytes(media) + data_bytes
         os.ftruncate(file, end)
@@ -99,7 +101,7 @@ def _complete_audio(path: Path, media: Media, data_bytes: int) -> None:
 
 
 def _describe(path: Path) -> AudioFile:
-    with path.open("rb") as file:
+    with open(open_own(path, os.O_RDONLY), "rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         return AudioFile(path.name, file.tell(), digest.hexdigest())
 
@@ -108,11 +110,7 @@ def _write_sidecar(draft: DraftPaths, facts: Facts, samples: int, audio: AudioFi
     def lines() -> Iterator[bytes]:
         return islice(read_lines(draft.journal), 1, None)
 
-    file = os.open(draft.partial_sidecar, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-    with open(file, "wb") as sidecar:
-        sidecar.writelines(compose(facts, samples, audio, is_torn(draft.journal), lines))
-        sidecar.flush()
-        os.fsync(file)
+    write_anew(draft.partial_sidecar, compose(facts, samples, audio, is_torn(draft.journal), lines))
     draft.partial_sidecar.rename(draft.sidecar)
 
 
@@ -126,7 +124,7 @@ def _day_directory(ready: Path, day: str) -> Path:
 
 def _move(draft: DraftPaths, directory: Path) -> Path:
     """Each step is on disk before the next one."""
-    if draft.audio.exists():
+    if os.path.lexists(draft.audio):
         draft.audio.rename(directory / draft.audio.name)
     sync_directory(draft.sidecar.parent)  # the sidecar has got its name
     sync_directory(directory)

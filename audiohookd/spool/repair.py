@@ -8,9 +8,10 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from audiohookd.spool import layout
+from audiohookd.spool import layout, wav
 from audiohookd.spool.files import DIRECTORY_MODE, DraftPaths
 from audiohookd.spool.layout import Layout
+from audiohookd.spool.own import is_own, open_own, write_anew
 from audiohookd.spool.ready import make_ready, sync_directory
 
 #: The suffixes of a draft's files. Any other file is not ours, and stays where it is.
@@ -21,11 +22,12 @@ class Mended(NamedTuple):
     """What became of a draft.
 
     ``ready``: a recording, at ``path``. ``broken``: nothing can be made of it; it was put aside, and ``reason`` says
-    why. ``failed``: the disk refused, ``reason`` says how; it stays, to be tried again.
+    why. ``empty``: nothing had been written when it was left behind; it is gone. ``failed``: the disk refused,
+    ``reason`` says how; it stays, to be tried again.
     """
 
     id: str
-    outcome: Literal["ready", "broken", "failed"]
+    outcome: Literal["ready", "broken", "empty", "failed"]
     path: Path | None = None
     reason: str = ""
 
@@ -58,15 +60,45 @@ def _drafts(directory: Path) -> set[str]:
 def _mend(spool: Layout, recording_id: str) -> Mended | None:
     draft = DraftPaths(spool.draft, recording_id)
     try:
-        if draft.journal.exists() or draft.sidecar.exists():
+        files = _files(spool, recording_id)
+        if not files:
+            return None  # finished since it was looked for
+        if _is_empty(draft):
+            return _remove(recording_id, files)
+        if draft.journal in files or draft.sidecar in files:
             return Mended(recording_id, "ready", make_ready(draft, spool.ready))
-        if draft.audio.exists() or draft.partial_sidecar.exists():
-            return _put_aside(spool, recording_id, "there is no journal")
+        return _put_aside(spool, recording_id, "there is no journal")
     except (ValueError, ArithmeticError, RecursionError) as fault:
         return _give_up(spool, recording_id, f"the journal or the sidecar cannot be read: {fault}")
     except OSError as fault:
         return Mended(recording_id, "failed", reason=f"{fault.filename or spool.draft}: {fault.strerror}")
-    return None  # finished since it was looked for
+
+
+def _files(spool: Layout, recording_id: str) -> list[Path]:
+    paths = (spool.draft / f"{recording_id}.{suffix}" for suffix in sorted(_SUFFIXES))
+    return [path for path in paths if is_own(path)]
+
+
+def _is_empty(draft: DraftPaths) -> bool:
+    """No byte of a call is in it: a crash came just after it was made, or power went before any was on the disk."""
+    if is_own(draft.sidecar) or _start(draft.journal) or _start(draft.partial_sidecar):
+        return False
+    return wav.is_bare(_start(draft.audio))
+
+
+def _start(path: Path) -> bytes:
+    """As much of a file as tells whether there is audio in it; nothing where none is."""
+    try:
+        with open(open_own(path, os.O_RDONLY), "rb") as file:
+            return file.read(wav.ENOUGH)
+    except FileNotFoundError:
+        return b""
+
+
+def _remove(recording_id: str, files: list[Path]) -> Mended:
+    for path in files:
+        path.unlink()
+    return Mended(recording_id, "empty")
 
 
 def _give_up(spool: Layout, recording_id: str, reason: str) -> Mended:
@@ -77,12 +109,12 @@ def _give_up(spool: Layout, recording_id: str, reason: str) -> Mended:
 
 
 def _put_aside(spool: Layout, recording_id: str, reason: str) -> Mended:
-    """The reason first: files that lie there without one would be a riddle."""
+    """The reason first, on the disk: files that lie there without one would be a riddle."""
     spool.broken.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-    (spool.broken / f"{recording_id}.{layout.REASON}").write_text(f"{reason}\n", encoding="utf-8")
-    for suffix in sorted(_SUFFIXES):
-        path = spool.draft / f"{recording_id}.{suffix}"
-        if path.exists():
-            path.rename(spool.broken / path.name)
+    write_anew(spool.broken / f"{recording_id}.{layout.REASON}", [f"{reason}\n".encode("utf-8", "backslashreplace")])
+    sync_directory(spool.directory)
+    sync_directory(spool.broken)
+    for path in _files(spool, recording_id):
+        path.rename(spool.broken / path.name)
     sync_directory(spool.broken)
     return Mended(recording_id, "broken", reason=reason)

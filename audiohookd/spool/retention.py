@@ -15,6 +15,8 @@ from audiohookd.spool.sweep import Sweep, Terms
 
 #: Seconds from the start of one sweep to the next.
 SWEEP_EVERY = 60.0
+#: The same while new calls are refused because the spool is too large: any recording that is stored may end that.
+HURRY_EVERY = 10.0
 
 MIB = 1 << 20
 
@@ -22,6 +24,7 @@ MIB = 1 << 20
 class Retention(Service):
     """Sweeps the spool from its start to its stop, where there is anything to look after.
 
+    :param now: seconds since the epoch, to tell the age of files by.
     :param workers: a pool with one thread, used for nothing else: a sweep through a large spool takes its time.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
@@ -30,9 +33,15 @@ class Retention(Service):
     _log = Logger()
 
     def __init__(
-        self, reactor: IReactorTime, workers: IWorkers, count: Callable[..., object], spool: Layout, terms: Terms
+        self,
+        reactor: IReactorTime,
+        now: Callable[[], float],
+        workers: IWorkers,
+        count: Callable[..., object],
+        spool: Layout,
+        terms: Terms,
     ) -> None:
-        self._reactor = reactor
+        self._now = now
         self._workers = workers
         self._count = count
         self._spool = spool
@@ -57,7 +66,7 @@ class Retention(Service):
             self._sweeps.stop()
 
     def _sweep(self) -> "Deferred[None]":
-        sweep = Sweep(self._spool, self._terms, self._reactor.seconds(), lambda: not self.running)
+        sweep = Sweep(self._spool, self._terms, self._now(), lambda: not self.running)
         swept: Deferred[Sweep] = self._workers.do(sweep.run)
         return swept.addCallbacks(self._swept, self._failed)
 
@@ -71,6 +80,7 @@ class Retention(Service):
             self._log.error("{reason}: it cannot be removed", reason=_say(sweep.fault))
         self.used = sweep.used
         self.obstacle = self._find_obstacle(sweep)
+        self._sweeps.interval = SWEEP_EVERY if self.obstacle is None else HURRY_EVERY
 
     def _find_obstacle(self, sweep: Sweep) -> str | None:
         if not self._terms.max_spool or sweep.used <= self._terms.max_spool:

@@ -37,12 +37,19 @@ class Obstacle(NamedTuple):
 class SpoolDisk:
     """The disk below a spool. Blocks, for as long as the disk pleases.
 
+    :param keep_lock: as :meth:`audiohookd.spool.lock.Lock.keep`.
     :param statvfs: as :func:`os.statvfs`.
     """
 
-    def __init__(self, layout: Layout, statvfs: Callable[[Any], os.statvfs_result] = os.statvfs) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        keep_lock: Callable[[], None],
+        statvfs: Callable[[Any], os.statvfs_result] = os.statvfs,
+    ) -> None:
         self.directory = layout.directory
         self._directories = (layout.draft, layout.ready)
+        self._keep_lock = keep_lock
         self._statvfs = statvfs
         self._devices: list[int] = []
 
@@ -50,8 +57,8 @@ class SpoolDisk:
         """The free bytes.
 
         Tells what is refused at once: a directory that is gone, a file system that went read-only, or has no
-        inode or quota left, or is another one than at the first look. Does not sync: whether what is written
-        reaches the disk is seen by who writes recordings.
+        inode or quota left, or is another one than at the first look; a lock that another daemon got hold of. Does
+        not sync: whether what is written reaches the disk is seen by who writes recordings.
 
         :raises OSError: no recording could be written, or be moved to where ready ones are.
         """
@@ -59,6 +66,7 @@ class SpoolDisk:
         self._devices = self._devices or devices
         if devices != self._devices:
             raise OSError(errno.EXDEV, "is another file system than at the start", str(self.directory))
+        self._keep_lock()
         for directory in self._directories:
             _write_into(str(directory))
         room = self._statvfs(self._directories[0])

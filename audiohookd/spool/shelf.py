@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from audiohookd.interfaces import IRecording
 from audiohookd.spool import layout
+from audiohookd.spool.own import is_own
 
 
 class _Sidecar(msgspec.Struct, frozen=True):
@@ -111,5 +112,5 @@ def _is_ours(entry: os.DirEntry[str]) -> bool:
 
 def look(day: Path, recording_id: str, suffixes: Iterable[str]) -> Recording:
     """One recording as it is now, as far as ``suffixes`` go; a few calls of the system, however full the day is."""
-    there = (suffix for suffix in suffixes if os.path.lexists(day / f"{recording_id}.{suffix}"))
+    there = (suffix for suffix in suffixes if is_own(day / f"{recording_id}.{suffix}"))
     return Recording(day, recording_id, frozenset(there))

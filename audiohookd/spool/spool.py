@@ -21,7 +21,7 @@ from audiohookd.spool.draft import Draft
 from audiohookd.spool.files import DIRECTORY_MODE, DraftFiles, DraftPaths
 from audiohookd.spool.journal import facts_of
 from audiohookd.spool.layout import Layout
-from audiohookd.spool.lock import lock
+from audiohookd.spool.lock import Lock
 from audiohookd.spool.mender import Mender
 from audiohookd.spool.ready import make_ready
 from audiohookd.spool.repair import Mended
@@ -53,6 +53,7 @@ class Spool(Service):
         limits: Limits | None = None,
     ) -> None:
         self.layout = Layout(directory)
+        self.lock = Lock(self.layout)
         #: Called in the reactor thread with the path of each recording that became ready.
         self.on_ready: Callable[[Path], None] = _nobody
         self._finishing = pools.finishing
@@ -61,7 +62,6 @@ class Spool(Service):
         self._live: set[str] = set()
         self._mender = Mender(reactor, pools.finishing, self.layout, self._live, self._mended)
         self._unfinished: set[Deferred[None]] = set()
-        self._lock: int | None = None
 
     @property
     def fault(self) -> str | None:
@@ -82,8 +82,7 @@ class Spool(Service):
             _try(directory)
         if self.layout.draft.stat().st_dev != self.layout.ready.stat().st_dev:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(self.layout.draft), None, str(self.layout.ready))
-        if self._lock is None:
-            self._lock = lock(self.layout.lock)
+        self.lock.hold()
 
     def startService(self) -> None:
         """Begins to repair what a crash left behind, in the background: new calls do not wait for it."""
@@ -110,9 +109,7 @@ class Spool(Service):
         await self._writer.flush()
         while self._unfinished:
             await self._unfinished.pop()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self.lock.release()
 
     def _make_ready(self, recording_id: str, paths: DraftPaths) -> "Deferred[Path]":
         result: Deferred[Path] = self._finishing.do(partial(make_ready, paths, self.layout.ready))

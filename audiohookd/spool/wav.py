@@ -12,6 +12,10 @@ _MAX_32 = 0xFFFF_FFFF
 _DS64 = struct.Struct("<QQQL")  # sizes of the file, of the data, samples per channel, length of a table we lack
 _FMT = struct.Struct("<HHLLHH")
 _FORMAT_TAG = {Format.PCMU: 7, Format.L16: 1}
+#: Bytes in which all growing headers of a format are the same: up to the number of channels.
+_SAME = 58
+#: More bytes than any header has.
+ENOUGH = 128
 
 
 def header(media: Media, data_bytes: int) -> bytes:
@@ -46,6 +50,15 @@ def data_bytes_of(header: bytes) -> int | None:
         return int(_DS64.unpack_from(header, 20)[1])
     size = int.from_bytes(header[-4:], "little")
     return None if size == _MAX_32 else size
+
+
+def is_bare(start: bytes) -> bool:
+    """Whether a file that grows, and begins with ``start``, holds no audio: it ends with its header, or before that.
+
+    :param start: all of the file, or :data:`ENOUGH` bytes of it.
+    """
+    headers = (growing_header(Media(format_, ("external",))) for format_ in Format)
+    return any(len(start) <= len(one) and one[:_SAME].startswith(start[:_SAME]) for one in headers)
 
 
 def padding(data_bytes: int) -> bytes:

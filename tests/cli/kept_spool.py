@@ -12,6 +12,7 @@ from audiohookd.cli.main import main
 from audiohookd.protocol.media import Media
 from audiohookd.spool import layout
 from audiohookd.spool.layout import Layout
+from audiohookd.spool.lock import Lock
 from tests.spool.spool_rig import STEREO, SpoolRig, result_of
 
 NOON = 1_769_860_800.0  # 2026-01-31T12:00:00Z
@@ -123,6 +124,16 @@ class KeptSpool:
         (shelf / DAY).mkdir(parents=True, exist_ok=True)
         for path in (self.layout.ready / DAY).glob(f"{recording_id}.*"):
             path.rename(shelf / DAY / path.name)
+
+
+def take_and_release(spool: KeptSpool) -> None:
+    """As a daemon that has it for a moment.
+
+    :raises OSError: somebody else has it.
+    """
+    lock = Lock(spool.layout)
+    lock.hold()
+    lock.release()
 
 
 def of_all_states(directory: Path) -> KeptSpool:

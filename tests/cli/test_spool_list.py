@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_of, of_all_states, python
+from kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_of, of_all_states, python, take_and_release
 
 from audiohookd.cli.spool.found import Days, State, recordings, search
 from audiohookd.cli.spool.place import daemon_runs, place_of
 from audiohookd.cli.wording import counted, printable, size, span
 from audiohookd.spool import layout, shelf
-from audiohookd.spool.lock import lock
 
 CONFIG = """
 [spool]
@@ -280,6 +279,20 @@ class TestStats:
         (figures,) = spool.ctl("stats", "--json").json()
         assert figures["states"]["ready"]["oldest"] == "2026-01-31T12:00:01.000Z"
 
+    def test_audio_alone_is_counted(self, tmp_path: Path) -> None:
+        spool = KeptSpool(tmp_path)
+        audio = [Path(spool.layout.ready / DAY / f"{spool.ready(number)}.wav") for number in (1, 2, 3)]
+        for path in audio[:2]:
+            path.with_suffix(".json").unlink()
+        (figures,) = spool.ctl("stats", "--json").json()
+        assert figures["alone"] == {"files": 2, "example": str(audio[0])}
+        assert figures["states"]["ready"]["recordings"] == 1
+        (line,) = [line for line in spool.ctl("stats").lines if line.startswith("alone")]
+        assert line == f"alone          2 audio files  in ready/ without a sidecar, such as {audio[0]}"
+        for path in audio[:2]:
+            path.unlink()
+        assert not any(line.startswith("alone") for line in spool.ctl("stats").lines)
+
     def test_an_empty_spool(self, tmp_path: Path) -> None:
         said = audiohookctl("spool", "stats", "--spool", tmp_path)
         assert said.code == 0
@@ -333,7 +346,7 @@ class TestBesideADaemon:
     def test_looking_leaves_the_lock_to_others(self, spool: KeptSpool) -> None:
         spool.stop()
         assert not daemon_runs(spool.layout)
-        os.close(lock(spool.layout.lock))
+        take_and_release(spool)
 
     def test_looking_changes_nothing(self, spool: KeptSpool) -> None:
         before = spool.files()

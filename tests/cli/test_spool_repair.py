@@ -1,15 +1,13 @@
 """``audiohookctl spool repair``, and how long work shows how far it is."""
 
 import io
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
-from kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_of, python
+from kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_of, python, take_and_release
 
 from audiohookd.cli.progress import LINE_EVERY, Progress
-from audiohookd.spool.lock import lock
 
 
 @pytest.fixture
@@ -40,9 +38,18 @@ def test_what_is_broken_is_said(spool: KeptSpool) -> None:
 
 
 def test_the_lock_is_held_meanwhile_and_let_go(spool: KeptSpool) -> None:
-    os.close(lock(spool.stop().layout.lock))
+    spool.stop()
     assert spool.ctl("repair").code == 1
-    os.close(lock(spool.layout.lock))
+    take_and_release(spool)
+
+
+def test_it_sees_the_daemon_though_the_file_is_gone(spool: KeptSpool) -> None:
+    assert spool.rig.directory == spool.directory
+    spool.layout.lock.unlink()
+    before = spool.files()
+    assert spool.ctl("repair").lines[0].startswith("a daemon runs")
+    assert spool.ctl("stats").lines[-1] == "daemon  runs"
+    assert spool.files() == before
 
 
 def test_beside_a_daemon_it_leaves_that_to_it(spool: KeptSpool) -> None:
@@ -58,11 +65,12 @@ def test_beside_a_daemon_it_leaves_that_to_it(spool: KeptSpool) -> None:
 def test_beside_the_daemon_of_another_process(spool: KeptSpool) -> None:
     spool.stop()
     program = (
-        "import sys; from pathlib import Path; from audiohookd.spool.lock import lock\n"
-        "lock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path\n"
+        "from audiohookd.spool.layout import Layout; from audiohookd.spool.lock import Lock\n"
+        "Lock(Layout(Path(sys.argv[1]))).hold(); print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
-        python("-c", program, str(spool.layout.lock)),
+        python("-c", program, str(spool.directory)),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**ENVIRONMENT, "PYTHONPATH": str(Path.cwd())},
     )
     with holder:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
@@ -21,7 +22,7 @@ from audiohookd.delivery.wake import WakeFile
 from audiohookd.interfaces import ICarrier, INotifier, IPlugin, IRecording
 from audiohookd.observe.counters import Counters
 from audiohookd.spool.layout import Layout
-from audiohookd.testing import MemoryWorkers, clock_at_start
+from audiohookd.testing import START, MemoryWorkers
 
 DAY = "2026-01-01"
 YESTERDAY = "2025-12-31"
@@ -122,19 +123,26 @@ class Rig:
     ) -> None:
         self.layout = Layout(directory)
         self.layout.ready.mkdir(parents=True, exist_ok=True)
-        self.clock = clock_at_start()
+        #: As a clock that nobody sets: its time is no date.
+        self.clock = Clock()
+        #: What somebody who sets the clock of the machine does, in seconds.
+        self.set_by = 0.0
         self.counters = Counters()
         self.workers = MemoryWorkers() if workers is None else workers
         outlets = outlets_of(plugins)
         self.ledger = Ledger(self.layout, outlets, keep_local, disk)
         backoff = Backoff(FIRST, LIMIT, random)
-        means = Means(self.clock, self.workers, self.ledger, self.counters, backoff, limit)
+        means = Means(self.clock, self.now, self.workers, self.ledger, self.counters, backoff, limit)
         self.deliveries = Deliveries(means, outlets, WakeFile(self.layout.wake))
 
     def start(self) -> "Rig":
         self.deliveries.startService()
         self.workers.run()
         return self
+
+    def now(self) -> float:
+        """By the clock on the wall, in seconds since the epoch."""
+        return START + self.clock.seconds() + self.set_by
 
     def pass_time(self, seconds: float, step: float = 1.0) -> None:
         """With all that it leads to."""
@@ -181,6 +189,7 @@ class NoSync(Disk):
 
     def sync(self, directory: Path) -> None:
         assert os.path.isdir(directory)
+
 
 #: What a line about a delivery begins with.
 DELIVERED = "info: recording "

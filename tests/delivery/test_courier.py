@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from audiohookd.delivery.courier import PAUSE, ROW
 from audiohookd.interfaces import IRecording, Unavailable, Undeliverable
 from audiohookd.runtime.workers import PoolFull
+from audiohookd.testing import START
 
 
 def ids(*numbers: int) -> list[str]:
@@ -266,7 +267,7 @@ class TestAnOutage:
         rig = Rig(tmp_path, s3=carrier).start()
         with logged() as lines:
             rig.announce(*range(20))
-            began = rig.clock.seconds()
+            began = rig.now()
             rig.pass_time(60)
             assert rig.status().unavailable_since == began
             assert rig.status().last_error == "503 SlowDown"
@@ -335,6 +336,30 @@ class TestAnOutage:
         rig.workers.run()
         assert rig.status().unavailable_since is None
         assert rig.status().in_flight == 2
+
+
+class TestAClockThatIsSet:
+    @pytest.mark.parametrize("hours", [-5, 5])
+    def test_makes_nothing_wait_longer_or_shorter(self, tmp_path: Path, hours: int) -> None:
+        carrier = Carrier(act=failing(lambda: Unavailable("reset", retry_after=60)))
+        rig = Rig(tmp_path, s3=carrier).start()
+        rig.announce(1)
+        rig.set_by = hours * 3600.0
+        carrier.act = carrier.upload
+        with logged() as lines:
+            rig.pass_time(59)
+            assert rig.counted("stored") == 0
+            rig.pass_time(1)
+        assert rig.counted("stored") == 1
+        assert lines == ["info: s3: available again after 60.0 s"]
+
+    def test_is_the_one_that_dates_come_from(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, keep_local=True, s3=Carrier(), tape=Carrier(act=failing(lambda: Unavailable("reset"))))
+        rig.start()
+        rig.set_by = 3600.0
+        (id_,) = rig.announce(1)
+        assert '"at": "2026-01-01T01:00:00.000Z"' in (tmp_path / "ready" / DAY / f"{id_}.stored.s3.json").read_text()
+        assert rig.status("stored.tape").unavailable_since == START + 3600.0
 
 
 class TestADeadLetter:

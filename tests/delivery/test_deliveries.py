@@ -133,6 +133,34 @@ class TestStart:
         assert carrier.asked == [recording_id(1)]
 
 
+class TestAudioAlone:
+    def make(self, spool: Path, *numbers: int) -> None:
+        for number in numbers:
+            (spool / "ready" / DAY / f"{make_ready(spool, number)}.json").unlink()
+
+    def test_is_told_of_once(self, tmp_path: Path) -> None:
+        self.make(tmp_path, 1, 2, 3)
+        make_ready(tmp_path, 4)
+        carrier = Carrier()
+        with logged() as lines:
+            rig = Rig(tmp_path, s3=carrier).start()
+            rig.pass_time(600)
+        assert carrier.asked == [recording_id(4)]
+        path = tmp_path / "ready" / DAY / f"{recording_id(1)}.wav"
+        assert lines == [f"warn: audio without a sidecar is not delivered: 3 files in ready/, such as {path}"]
+        assert rig.files() == {f"{DAY}/{number}.wav" for number in (1, 2, 3)}
+
+    @pytest.mark.parametrize("place", ["draft", f"ready/{DAY}", f"done/{DAY}", f"dead/{DAY}"])
+    def test_is_not_alone_when_its_sidecar_is_somewhere(self, tmp_path: Path, place: str) -> None:
+        """Recordings come and go one file after the other, while others look."""
+        self.make(tmp_path, 1)
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / f"{recording_id(1)}.json").write_text("{}")
+        with logged() as lines:
+            Rig(tmp_path, s3=Carrier()).start()
+        assert [line for line in lines if "without a sidecar" in line] == []
+
+
 class TestStop:
     def stop(self, rig: Rig) -> list[Any]:
         """Gets an item when it has stopped."""

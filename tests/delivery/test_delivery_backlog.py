@@ -39,7 +39,7 @@ class TestMemory:
         finally:
             tracemalloc.stop()
         print(f"\n10000 ready recordings: {peak >> 10} KiB at most while searching, {kept >> 10} KiB kept")
-        assert rig.status().waiting == 1000
+        assert rig.status().waiting == 750, "the other places are for those that come"
         assert peak < MEMORY
 
     def test_no_more_wait_than_may(self, tmp_path: Path) -> None:
@@ -48,8 +48,9 @@ class TestMemory:
         for number in range(3 * LIMIT):
             rig.deliveries.announce(rig.layout.ready / DAY / f"{recording_id(5 * LIMIT + number)}.wav")
             assert rig.status().waiting <= LIMIT
-        rig.pass_time(300)
         assert rig.status().waiting == LIMIT
+        rig.pass_time(300)
+        assert rig.status().waiting <= LIMIT
 
     def test_no_more_rest_than_may(self, tmp_path: Path) -> None:
         """Every third comes to an end, so that it is no outage; the others pile up."""

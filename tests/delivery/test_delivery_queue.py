@@ -11,7 +11,7 @@ def key(number: int) -> Key:
 
 
 def filled(*numbers: int) -> Queue:
-    queue = Queue(limit=8, resting_limit=4)
+    queue = Queue(limit=8, resting_limit=4, new_limit=3)
     assert all(queue.add(key(number)) for number in numbers)
     return queue
 
@@ -57,6 +57,43 @@ class TestWaiting:
         queue.put_back(key(1))
         assert queue.take(0.0) == key(1)
         assert queue.failures(key(1)) == 0
+
+
+class TestNew:
+    def test_ones_have_places_of_their_own(self) -> None:
+        queue = filled(*range(8))
+        assert [queue.announce(key(number)) for number in (20, 21, 22, 23)] == [True, True, True, False]
+        assert queue.waiting == 11
+        assert not queue.add(key(23))
+
+    def test_ones_take_turns_with_the_others(self) -> None:
+        queue = filled(1, 2, 3, 11, 12, 13)
+        for number in (1, 2, 3):
+            queue.take(0.0)
+            queue.rest(key(number), due=float(number))
+        assert all(queue.announce(key(number)) for number in (21, 22, 23))
+        taken = [queue.take(9.0) for _ in range(9)]
+        assert taken == [key(number) for number in (1, 21, 11, 2, 22, 12, 3, 23, 13)]
+
+    def test_ones_are_the_newest(self) -> None:
+        queue = filled(1, 2)
+        assert all(queue.announce(key(number)) for number in (21, 22))
+        assert [queue.take(0.0, newest=True) for _ in range(4)] == [key(22), key(21), key(2), key(1)]
+
+    def test_ones_that_are_put_back_make_way_for_others(self) -> None:
+        queue = filled(1)
+        queue.announce(key(21))
+        assert queue.take(0.0, newest=True) == key(21)
+        queue.put_back(key(21))
+        assert queue.take(0.0, newest=True) == key(1)
+        assert queue.take(0.0) == key(21)
+
+    def test_ones_are_in_it_once(self) -> None:
+        queue = filled(1)
+        assert queue.announce(key(1))
+        assert queue.announce(key(2))
+        assert queue.add(key(2))
+        assert queue.waiting == 2
 
 
 class TestRest:
@@ -112,7 +149,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = Queue(limit=6, resting_limit=3)
+        self.queue = Queue(limit=6, resting_limit=3, new_limit=2)
         self.in_flight: set[Key] = set()
         self.now = 0.0
 
@@ -121,6 +158,13 @@ class AnyOrder(RuleBasedStateMachine):
         room = self.queue.room
         known = key(number) in self.queue.known()
         assert self.queue.add(key(number)) == (known or room > 0)
+
+    @rule(number=st.integers(0, 30))
+    def announce(self, number: int) -> None:
+        known = key(number) in self.queue.known()
+        waiting = self.queue.waiting
+        assert self.queue.announce(key(number)) or waiting >= 2
+        assert self.queue.waiting - waiting <= (not known)
 
     @rule(seconds=st.integers(0, 5), newest=st.booleans())
     def take(self, seconds: int, newest: bool) -> None:
@@ -155,7 +199,7 @@ class AnyOrder(RuleBasedStateMachine):
     def bounded_and_each_once(self) -> None:
         queue = self.queue
         assert queue.in_flight == len(self.in_flight)
-        assert queue.waiting <= 6
+        assert queue.waiting <= 6 + 2
         assert queue.resting <= 3
         assert len(queue.known()) == queue.waiting + queue.in_flight + queue.resting
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +85,6 @@ class TestWhatIsNot:
         path = tmp_path / "ready" / DAY / f"{ID}.stored.s3.json.new"
         assert f"OSError: [Errno 28] No space left on device: '{path}'" in lines[0]
 
-    def test_nor_what_is_to_stay(self, tmp_path: Path) -> None:
-        disk = FullDisk()
-        rig = Rig(tmp_path, keep_local=True, disk=disk, s3=Carrier()).start()
-        rig.announce(1)
-        assert {f"{DAY}/1.wav", f"{DAY}/1.json"} <= rig.files()
-        disk.is_full = False
-        rig.pass_time(10)
-        assert rig.files("done") == {f"{DAY}/1.{end}" for end in ("wav", "json", "stored.s3.json")}
-
     def test_nor_what_another_one_refused(self, tmp_path: Path) -> None:
         disk, last = FullDisk(), Carrier()
         last.act = last.hold
@@ -154,11 +146,46 @@ class TestADeadLetter:
         assert rig.counted("dead_letters", "archive") == 1
 
 
-def test_what_the_disk_says_names_the_file() -> None:
+def test_what_the_disk_says_names_the_file(tmp_path: Path) -> None:
     """Also where it says so late, while it is written."""
-    with pytest.raises(OSError, match="/dev/full") as raised:
-        Disk().create(Path("/dev/full"), b"receipt", durable=True)
-    assert raised.value.errno == errno.ENOSPC
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"receipt\.new") as raised:
+            Disk().create(tmp_path / "receipt.new", b"receipt", durable=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert raised.value.errno == errno.EFBIG
+
+
+class TestAFileThatIsInTheWay:
+    """Somebody put it where a receipt is written before it gets its name."""
+
+    def test_as_a_link_is_not_followed(self, tmp_path: Path) -> None:
+        theirs = tmp_path / "theirs"
+        theirs.write_bytes(b"precious")
+        (tmp_path / "receipt.new").symlink_to(theirs)
+        Disk().create(tmp_path / "receipt.new", b"receipt", durable=False)
+        assert theirs.read_bytes() == b"precious"
+        assert not (tmp_path / "receipt.new").is_symlink()
+        assert (tmp_path / "receipt.new").read_bytes() == b"receipt"
+
+    def test_as_a_second_name_is_not_written_into(self, tmp_path: Path) -> None:
+        theirs = tmp_path / "theirs"
+        theirs.write_bytes(b"precious")
+        (tmp_path / "receipt.new").hardlink_to(theirs)
+        Disk().create(tmp_path / "receipt.new", b"receipt", durable=True)
+        assert theirs.read_bytes() == b"precious"
+
+    def test_as_a_fifo_holds_nobody_up(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "receipt.new")
+        Disk().create(tmp_path / "receipt.new", b"receipt", durable=False)
+        assert (tmp_path / "receipt.new").read_bytes() == b"receipt"
+
+    def test_of_an_unfinished_one_is_replaced(self, tmp_path: Path) -> None:
+        (tmp_path / "receipt.new").write_bytes(b"half of a longer rec")
+        Disk().create(tmp_path / "receipt.new", b"receipt", durable=True)
+        assert (tmp_path / "receipt.new").read_bytes() == b"receipt"
 
 
 class TestAReceiptThatCannotBeWritten:

@@ -202,11 +202,30 @@ class TestRefuse:
         books.keep(books.carriers["tape"])
         (tmp_path / "ready" / DAY / f"{id_}.stored.old.json").write_text("{}")
         assert books.ledger.refuse(ONE, books.carriers["s3"], "larger than 5 TiB", START) is Step.GRAVE
-        assert files(tmp_path, "ready") == set()
-        suffixes = ("wav", "json", "stored.tape.json", "stored.old.json", "reason.txt")
+        assert files(tmp_path, "ready") == {f"{DAY}/1.stored.old.json"}, "nobody knows that one any more"
+        suffixes = ("wav", "json", "stored.tape.json", "reason.txt")
         assert files(tmp_path, "dead") == {f"{DAY}/1.{suffix}" for suffix in suffixes}
         reason = (tmp_path / "dead" / DAY / f"{id_}.reason.txt").read_text()
         assert reason == "2026-01-01T00:00:00.000Z s3: larger than 5 TiB\n"
+
+    def test_replaces_the_reason_of_an_earlier_time(self, tmp_path: Path) -> None:
+        """Somebody moved a dead letter back by hand, with all its files."""
+        id_ = make_ready(tmp_path, 1)
+        (tmp_path / "ready" / DAY / f"{id_}.reason.txt").write_text("an older one\n")
+        books = s3_and_webhook(tmp_path)
+        books.ledger.refuse(ONE, books.carriers["s3"], "larger than 5 TiB", START)
+        assert files(tmp_path, "ready") == set()
+        reason = (tmp_path / "dead" / DAY / f"{id_}.reason.txt").read_text()
+        assert reason == "2026-01-01T00:00:00.000Z s3: larger than 5 TiB\n"
+
+    def test_leaves_to_the_next_start_what_nobody_knows_any_more(self, tmp_path: Path) -> None:
+        id_ = make_ready(tmp_path, 1)
+        (tmp_path / "ready" / DAY / f"{id_}.stored.old.json").write_text("{}")
+        books = s3_and_webhook(tmp_path)
+        books.ledger.refuse(ONE, books.carriers["s3"], "no", START)
+        books.ledger.tidy()
+        assert files(tmp_path, "ready") == set()
+        assert f"{DAY}/1.stored.old.json" in files(tmp_path, "dead")
 
     def test_by_another_one_is_noted(self, tmp_path: Path) -> None:
         id_ = make_ready(tmp_path, 1)

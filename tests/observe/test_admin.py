@@ -23,7 +23,8 @@ class TestAdmin(SynchronousTestCase):
     def setUp(self) -> None:
         self.is_ready = True
         self.clock = Clock()
-        self.site = admin_site(self.clock, lambda: self.is_ready, lambda: "a 1\n")
+        self.obstacle: str | None = None
+        self.site = admin_site(self.clock, lambda: self.is_ready, lambda: self.obstacle, lambda: "a 1\n")
         self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
 
     def ask(self, path: str, method: str = "GET") -> Answer:
@@ -46,6 +47,13 @@ class TestAdmin(SynchronousTestCase):
         self.is_ready = False
         answer = self.ask("/ready")
         self.assertEqual((answer.status, answer.body), (503, b"not ready\n"))
+
+    def test_not_ready_for_a_reason(self) -> None:
+        self.is_ready = False
+        self.obstacle = "less than 1024 MiB free on /sp\udcffool"
+        answer = self.ask("/ready")
+        self.assertEqual(answer.status, 503)
+        self.assertEqual(answer.body, b"not ready: less than 1024 MiB free on /sp\\udcffool\n")
 
     def test_health_as_the_reference_server_tells_it(self) -> None:
         for self.is_ready, status in ((True, 200), (False, 503)):

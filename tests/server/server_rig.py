@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from audiohookd.interfaces import IAdmission, IOpening, IPlugin, ISession
 from audiohookd.server.dispatch import Watcher
-from audiohookd.testing import START, CapturingSink
+from audiohookd.testing import CapturingSink
 
 
 @implementer(IPlugin)
@@ -51,7 +51,6 @@ class CountingClock(Clock):
     def __init__(self) -> None:
         super().__init__()
         self.armed = 0
-        self.advance(START)
 
     def callLater(self, when: float, what: Callable[..., object], *args: Any, **kw: Any) -> Any:
         self.armed += 1

@@ -8,7 +8,7 @@ from server_rig import Plugin, assert_tiles, watched_by
 from twisted.internet.defer import Deferred
 
 from audiohookd.server.dispatch import Watcher
-from audiohookd.testing import CapturingSink, RaisingSink, ScriptedClient
+from audiohookd.testing import START, CapturingSink, RaisingSink, ScriptedClient
 
 # ---- an ordinary call --------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ def test_the_session_that_plugins_see() -> None:
     assert session.participant.ani == "+1-555-555-1234"
     assert session.media.channels == ("external", "internal")
     assert "x-api-key" not in session.request["headers"]
-    assert session.started_at == client.clock.seconds()
+    assert session.started_at == START + client.clock.seconds()
 
 
 def test_what_all_plugins_of_a_session_share_none_of_them_can_change() -> None:

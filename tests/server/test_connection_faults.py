@@ -5,11 +5,12 @@ from typing import Any
 from connection_rig import FRAME, gone, message_type, opened, without_messages
 from server_rig import Plugin, watched_by
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent
 
 from audiohookd.server.dispatch import Watcher
 from audiohookd.server.registry import Registry
-from audiohookd.testing import CONVERSATION_ID, PATH, SESSION_ID, CapturingSink, ScriptedClient, clock_at_start
+from audiohookd.testing import CONVERSATION_ID, PATH, SESSION_ID, CapturingSink, ScriptedClient
 
 # ---- what goes wrong ---------------------------------------------------------------------------------
 
@@ -86,7 +87,7 @@ def test_an_error_while_something_is_delivered_does_not_stop_the_connection(logg
         def admit(self, connection: Any) -> str | None:
             raise ZeroDivisionError
 
-    clock = clock_at_start()
+    clock = Clock()
     client = opened(clock=clock, registry=Broken(clock, 1, 60.0))
     assert client.wire.heard[-1]["parameters"] == {"reason": "error", "info": "internal error"}
     assert any("log_failure" in event for event in logged)

@@ -5,11 +5,12 @@ import json
 from connection_rig import FRAME, PROBE, gone, opened, seen_types
 from server_rig import CountedBytes, Plugin, admitted_by, watched_by
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from audiohookd.server.connection import EARLY_LIMIT
 from audiohookd.server.dispatch import Watcher
 from audiohookd.server.registry import Registry
-from audiohookd.testing import SESSION_ID, CapturingSink, ScriptedClient, clock_at_start
+from audiohookd.testing import SESSION_ID, CapturingSink, ScriptedClient
 
 
 def test_a_probe_reaches_no_plugin() -> None:
@@ -27,7 +28,7 @@ def test_a_probe_reaches_no_plugin() -> None:
 
 
 def test_a_probe_is_answered_though_all_places_are_taken() -> None:
-    clock = clock_at_start()
+    clock = Clock()
     registry = Registry(clock, max_sessions=1, drain_timeout=60.0)
     opened(clock=clock, registry=registry)
     probe = ScriptedClient(clock=clock, registry=registry)
@@ -36,7 +37,7 @@ def test_a_probe_is_answered_though_all_places_are_taken() -> None:
 
 
 def test_one_session_too_many_is_told_so_in_the_session() -> None:
-    clock = clock_at_start()
+    clock = Clock()
     registry = Registry(clock, max_sessions=1, drain_timeout=60.0)
     sink = CapturingSink()
     first = opened(clock=clock, registry=registry)

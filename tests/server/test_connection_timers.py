@@ -2,14 +2,16 @@
 
 from typing import Any
 
+import pytest
 from connection_rig import FRAME, gone, opened
 from hypothesis import example, given
 from hypothesis import strategies as st
-from server_rig import CountingClock, assert_tiles, watched_by
+from server_rig import CountingClock, Plugin, assert_tiles, watched_by
 from twisted.internet.defer import Deferred
 
 from audiohookd.protocol.timers import Timers
-from audiohookd.testing import CapturingSink, ScriptedClient
+from audiohookd.server.dispatch import Watcher
+from audiohookd.testing import START, CapturingSink, ScriptedClient
 
 
 def test_timers_are_not_armed_for_each_message() -> None:
@@ -94,35 +96,40 @@ def test_whatever_the_client_does_every_call_ends_cleanly(steps: list[str], answ
     assert seqs == list(range(1, len(seqs) + 1))
 
 
-class Steady:
-    """A clock that nobody puts forward."""
+class Date:
+    """It stands, until somebody sets it."""
 
     def __init__(self) -> None:
-        self.seconds = 100.0
+        self.seconds = START
 
     def __call__(self) -> float:
         return self.seconds
 
 
-def test_a_wall_clock_that_is_put_forward_ends_no_call() -> None:
-    steady = Steady()
-    client = opened(now=steady, timers=Timers(idle_timeout=20.0))
-    client.clock.advance(3_600.0)
-    assert client.types == ["opened"]
-    assert len(client.clock.getDelayedCalls()) == 1
-
-
-def test_a_timer_that_rang_too_early_is_armed_for_the_rest() -> None:
-    steady = Steady()
-    client = opened(now=steady, timers=Timers(idle_timeout=20.0))
-    steady.seconds += 15.0
-    client.clock.advance(25.0)
-    assert client.types == ["opened"]
-    steady.seconds += 5.0
-    client.clock.advance(4.9)
-    assert client.types == ["opened"]
+@pytest.mark.parametrize("change", [-3_600.0, 3_600.0])
+def test_nothing_that_is_done_to_the_date_ends_a_call_or_lets_it_wait(change: float) -> None:
+    date = Date()
+    client = opened(now=date, timers=Timers(idle_timeout=20.0))
+    date.seconds += change
+    client.clock.advance(15.0)
+    client.say("ping")
+    client.clock.advance(19.9)
+    assert client.types == ["opened", "pong"]
     client.clock.advance(0.1)
-    assert client.types == ["opened", "disconnect"]
+    assert client.types == ["opened", "pong", "disconnect"]
+
+
+@pytest.mark.parametrize("change", [-3_600.0, 3_600.0])
+def test_within_a_session_dates_go_on_as_time_does(change: float) -> None:
+    """So that a sidecar, in which they stand as durations, is right whatever is done to the date."""
+    date, plugin = Date(), Plugin(CapturingSink())
+    client = opened(Watcher("plugin", plugin), now=date)
+    date.seconds += change
+    client.clock.advance(5.0)
+    client.say("ping")
+    (session,) = plugin.sessions
+    assert session.started_at == START
+    assert [call[3] for call in plugin.observer.calls if call[0] == "message"] == [START, START, START + 5, START + 5]
 
 
 def test_who_slept_first_hears_what_was_said_meanwhile() -> None:
@@ -141,13 +148,3 @@ def test_who_has_nothing_to_hear_after_a_sleep_does_not_wait_long() -> None:
     assert client.types == ["opened"]
     client.clock.advance(0.1)
     assert client.types == ["opened", "disconnect"]
-
-
-def test_messages_do_not_arm_timers_after_the_wall_clock_was_put_back() -> None:
-    clock, steady = CountingClock(), Steady()
-    client = opened(clock=clock, now=steady)
-    clock.rightNow -= 3_600.0
-    armed = clock.armed
-    for _ in range(10):
-        client.say("ping")
-    assert clock.armed == armed

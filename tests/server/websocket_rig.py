@@ -5,6 +5,7 @@ from typing import Any
 
 from server_rig import watched_by
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
@@ -18,7 +19,7 @@ from audiohookd.protocol.timers import Timers
 from audiohookd.server.connection import Shared
 from audiohookd.server.registry import Registry
 from audiohookd.server.websocket import AudioHookServerFactory, Door
-from audiohookd.testing import CORRELATION_ID, ORGANIZATION_ID, PATH, SESSION_ID, START, CapturingSink, clock_at_start
+from audiohookd.testing import CORRELATION_ID, ORGANIZATION_ID, PATH, SESSION_ID, START, CapturingSink
 
 API_KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
 SECRET = b"MySuperSecretKeyTellNoOne-1!2@3#4$5"
@@ -105,18 +106,22 @@ class Server:
     def __init__(
         self, failure: Any = "http", *, max_pending: int = 100, max_sessions: int = 10, **options: Any
     ) -> None:
-        self.clock = clock_at_start()
+        self.clock = Clock()
         self.sink = CapturingSink()
         self.counters = Counters()
         self.registry = Registry(self.clock, max_sessions, 60.0)
         routes = {PATH: (watched_by(self.sink),)}
-        shared = Shared(self.clock, self.clock.seconds, Timers(), self.registry, self.counters, routes)
+        shared = Shared(self.clock, self.now, Timers(), self.registry, self.counters, routes)
         keys = Keys({API_KEY: SECRET, OPEN_KEY: b""})
         self.authenticator = Authenticator(keys, MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW)))
         door = Door(self.authenticator, failure)
         # Autobahn keeps its own timers on the global reactor, which nobody runs here: none of them.
         self.factory = AudioHookServerFactory(shared, door, max_pending, handshake_timeout=0, reactor=self.clock)
         self.factory.setProtocolOptions(closeHandshakeTimeout=0, **options)
+
+    def now(self) -> float:
+        """The date."""
+        return START + self.clock.seconds()
 
     def connect(self, peer: Any = None) -> "Peer":
         return Peer(self, peer)

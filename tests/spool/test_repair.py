@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from left_behind import DAY, ID, NOTE, OTHER, empty_spool, leave_behind, names, sidecar
 from spool_rig import ALL_MEDIA, L16_STEREO, MONO, STARTED_AT, STEREO, SpoolRig
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
@@ -21,37 +22,10 @@ from audiohookd.spool.layout import Layout
 from audiohookd.spool.ready import make_ready
 from audiohookd.spool.repair import mend
 
-DAY = "2025-12-31"
-ID = "11111111-2222-3333-4444-555555555555"
-OTHER = "99999999-2222-3333-4444-555555555555"
-NOTE = b'{"timestamp":"PT1S","type":"logger","data":{"msg":"noted"}}\n'
-
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Layout:
-    made = Layout(tmp_path)
-    made.draft.mkdir()
-    made.ready.mkdir()
-    return made
-
-
-def leave_behind(
-    spool: Layout, audio: bytes = b"", journal: bytes = NOTE, media: Media | None = STEREO, name: str = ID
-) -> DraftPaths:
-    """A draft, as it lies there after a crash."""
-    paths = DraftPaths(spool.draft, name)
-    paths.journal.write_bytes(first_line(facts_of(name, STARTED_AT, media)) + journal)
-    if media is not None:
-        paths.audio.write_bytes(wav.growing_header(media) + audio)
-    return paths
-
-
-def sidecar(spool: Layout, name: str = ID) -> dict:
-    return json.loads((spool.ready / DAY / f"{name}.json").read_bytes())
-
-
-def names(directory: Path) -> set[str]:
-    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+    return empty_spool(tmp_path)
 
 
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=str)
@@ -226,9 +200,32 @@ class TestBroken:
         assert names(spool.broken) == {f"{ID}.wav", f"{ID}.reason.txt"}
 
     def test_does_not_keep_others_from_being_repaired(self, spool: Layout) -> None:
-        leave_behind(spool).journal.write_bytes(b"")
+        leave_behind(spool, b"\x01").journal.write_bytes(b"")
         leave_behind(spool, name=OTHER)
         assert {mended.id: mended.outcome for mended in mend(spool)} == {ID: "broken", OTHER: "ready"}
+
+    def test_the_reason_is_on_the_disk_before_anything_is_moved(
+        self, spool: Layout, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        leave_behind(spool, b"\x01").journal.unlink()
+        done: list[tuple[str, str]] = []
+        fsync, rename = os.fsync, os.rename
+
+        def synced(file: int) -> None:
+            done.append(("sync", os.readlink(f"/proc/self/fd/{file}")))
+            fsync(file)
+
+        def moved(old: Path, new: Path) -> None:
+            done.append(("move", str(new)))
+            rename(old, new)
+
+        monkeypatch.setattr(os, "fsync", synced)
+        monkeypatch.setattr(os, "rename", moved)
+        assert [mended.outcome for mended in mend(spool)] == ["broken"]
+        first_move = done.index(("move", f"{spool.broken}/{ID}.wav"))
+        for path in (spool.broken / f"{ID}.reason.txt", spool.broken, spool.directory):
+            assert ("sync", str(path)) in done[:first_move]
+        assert ("sync", str(spool.broken)) in done[first_move:]
 
 
 class TestWhatIsNotOurs:

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 
 from audiohookd.observe.counters import Counters
-from audiohookd.spool.retention import SWEEP_EVERY, Retention
+from audiohookd.spool.retention import HURRY_EVERY, SWEEP_EVERY, Retention
 from audiohookd.spool.sweep import Terms
 from audiohookd.testing import MemoryWorkers
 
@@ -22,11 +22,14 @@ class Kept:
     def __init__(self, directory: Path, *carriers: str, keep: float = 0.0, limit: int = 0) -> None:
         self.spool = FullSpool(directory)
         self.clock = Clock()
-        self.clock.advance(NOW)
         self.workers = MemoryWorkers()
         self.counters = Counters()
         terms = Terms(frozenset(carriers), keep, limit)
-        self.service = Retention(self.clock, self.workers, self.counters.count, self.spool.layout, terms)
+        self.service = Retention(self.clock, self.now, self.workers, self.counters.count, self.spool.layout, terms)
+
+    def now(self) -> float:
+        """The date."""
+        return NOW + self.clock.seconds()
 
     def sweep(self) -> str | None:
         """The next one, done at once."""
@@ -89,6 +92,21 @@ def test_makes_room_and_says_so(tmp_path: Path, logged: list[str]) -> None:
     assert kept.service.obstacle is None
     assert kept.counters.items() == [("removals", "displaced", 1)]
     assert logged == ["info"]
+
+
+def test_calls_do_not_wait_a_minute_for_the_room_that_a_stored_recording_makes(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "spool", "s3", limit=MIB)
+    day = kept.spool.layout.ready / DAYS[0]
+    kept.spool.put(day, 1, ["wav", "json"], size=MIB // 2 + 1)
+    kept.service.startService()
+    kept.workers.run()
+    assert kept.service.obstacle is not None
+    kept.spool.put(day, 1, ["stored.s3.json"], size=1)
+    kept.clock.advance(HURRY_EVERY)
+    kept.workers.run()
+    assert kept.service.obstacle is None
+    kept.clock.pump([HURRY_EVERY] * 2)
+    assert len(kept.workers) == 0
 
 
 @pytest.mark.parametrize("carriers", [(), ("s3",)])

@@ -30,6 +30,7 @@ class Watched:
         for place in (self.layout.draft, self.layout.ready):
             place.mkdir(parents=True)
         self.free = 100 * MIN_FREE
+        self.intruder: OSError | None = None
         self.complaints: dict[str, str | None] = {"writer": None, "size": None}
         self.told: list[str | None] = []
         self.clock = Clock()
@@ -39,11 +40,15 @@ class Watched:
             self.clock,
             self.workers,
             self.counters.count,
-            SpoolDisk(self.layout, self.statvfs),
+            SpoolDisk(self.layout, self.keep_lock, self.statvfs),
             min_free,
             {cause: self.complain(cause) for cause in self.complaints},
             self.told.append,
         )
+
+    def keep_lock(self) -> None:
+        if self.intruder is not None:
+            raise self.intruder
 
     def statvfs(self, path: Any) -> Any:
         assert path.parent == self.layout.directory
@@ -152,7 +157,7 @@ class TestFreeRoom:
     def test_is_what_who_is_not_root_may_use(self, tmp_path: Path) -> None:
         (tmp_path / "draft").mkdir()
         (tmp_path / "ready").mkdir()
-        found = SpoolDisk(Layout(tmp_path)).look()
+        found = SpoolDisk(Layout(tmp_path), nothing).look()
         system = os.statvfs(tmp_path)
         assert found == pytest.approx(system.f_bavail * system.f_frsize, rel=0.05)
 
@@ -189,6 +194,17 @@ class TestTheDirectories:
         assert watched.look() == f"{watched.layout.directory}: is another file system than at the start"
 
 
+def test_a_second_daemon_is_an_obstacle(watched: Watched) -> None:
+    watched.intruder = OSError(errno.EWOULDBLOCK, "is held by another daemon", f"{watched.layout.lock}")
+    assert watched.look() == f"{watched.layout.lock}: is held by another daemon"
+    watched.intruder = None
+    assert watched.look() is None
+
+
+def nothing() -> None:
+    """Nobody takes the lock away."""
+
+
 class RefusingDisk(SpoolDisk):
     """Fails as it is told."""
 
@@ -205,7 +221,7 @@ class TestTheDisk:
     def disk(self, tmp_path: Path) -> RefusingDisk:
         (tmp_path / "draft").mkdir()
         (tmp_path / "ready").mkdir()
-        return RefusingDisk(Layout(tmp_path))
+        return RefusingDisk(Layout(tmp_path), nothing)
 
     @pytest.fixture
     def watch(self, disk: RefusingDisk) -> DiskWatch:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from spool_rig import SpoolRig, is_pending, result_of
+from twisted.logger import capturedLogs, formatEvent
 
 from audiohookd.spool.lock import is_locked
 
@@ -61,14 +62,13 @@ def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_can_be_looked_at_without_taking_it(rig: SpoolRig) -> None:
-    path = rig.directory / "lock"
-    assert is_locked(path)
+    assert is_locked(rig.spool.layout)
     with pytest.raises(OSError, match="in use"):
         SpoolRig(rig.directory)
     result_of(rig.spool.stopService())
-    assert not is_locked(path)
-    path.unlink()
-    assert not is_locked(path)
+    assert not is_locked(rig.spool.layout)
+    (rig.directory / "lock").unlink()
+    assert not is_locked(rig.spool.layout)
 
 
 def test_programs_that_the_daemon_starts_do_not_inherit_it(rig: SpoolRig) -> None:
@@ -76,3 +76,55 @@ def test_programs_that_the_daemon_starts_do_not_inherit_it(rig: SpoolRig) -> Non
     inherited = subprocess.run([sys.executable, "-c", lists], capture_output=True, check=True, close_fds=False)
     assert b"/dev/null" in inherited.stdout or b"pipe" in inherited.stdout
     assert str(rig.directory / "lock").encode() not in inherited.stdout
+    assert str(rig.directory / "draft").encode() not in inherited.stdout
+
+
+class TestWhoeverRemovesTheFile:
+    def test_lets_no_second_daemon_in(self, rig: SpoolRig) -> None:
+        (rig.directory / "lock").unlink()
+        for _ in range(2):
+            with pytest.raises(OSError, match="in use by another daemon") as refused:
+                SpoolRig(rig.directory)
+            assert refused.value.errno == errno.EWOULDBLOCK
+            assert is_locked(rig.spool.layout)
+
+    def test_finds_it_there_again_after_the_next_look(self, rig: SpoolRig, tmp_path: Path) -> None:
+        (rig.directory / "lock").rename(tmp_path / "taken away")
+        with capturedLogs() as logged:
+            rig.spool.lock.keep()
+            rig.spool.lock.keep()
+        assert [formatEvent(event) for event in logged] == [
+            f"{rig.directory}/lock was removed or replaced while the daemon has the spool"
+        ]
+        with pytest.raises(OSError, match="in use") as refused:
+            SpoolRig(rig.directory)
+        assert refused.value.filename == str(rig.directory / "lock")
+        result_of(rig.spool.stopService())
+        SpoolRig(rig.directory)
+
+    def test_is_told_when_another_daemon_was_quicker(self, rig: SpoolRig, tmp_path: Path) -> None:
+        """As on another machine, which sees the same spool but not who has its directories."""
+        (rig.directory / "draft").rename(tmp_path / "taken away")
+        (rig.directory / "lock").unlink()
+        second = SpoolRig(rig.directory)
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"held by another daemon: stop one of the two") as refused:
+                rig.spool.lock.keep()
+            assert refused.value.filename == str(rig.directory / "lock")
+        second.spool.lock.keep()
+        result_of(second.spool.stopService())
+        rig.spool.lock.keep()
+        with pytest.raises(OSError, match="in use"):
+            SpoolRig(rig.directory)
+
+    def test_costs_no_open_file(self, rig: SpoolRig) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            (rig.directory / "lock").unlink()
+            rig.spool.lock.keep()
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    def test_a_daemon_that_let_go_does_not_take_it_again(self, rig: SpoolRig) -> None:
+        result_of(rig.spool.stopService())
+        rig.spool.lock.keep()
+        SpoolRig(rig.directory)

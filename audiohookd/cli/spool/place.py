@@ -53,7 +53,7 @@ def place_of(arguments: argparse.Namespace) -> Place:
 
 def daemon_runs(spool: Layout) -> bool:
     """Whether a daemon has the spool just now. None is disturbed by this."""
-    return is_locked(spool.lock)
+    return is_locked(spool)
 
 
 def wake(spool: Layout) -> None:

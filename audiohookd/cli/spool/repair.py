@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from audiohookd.cli.spool.place import Place, as_owner, wake
 from audiohookd.cli.wording import counted, printable
 from audiohookd.spool.files import DIRECTORY_MODE
 from audiohookd.spool.layout import Layout
-from audiohookd.spool.lock import lock
+from audiohookd.spool.lock import Lock
 from audiohookd.spool.repair import mend
 
 
@@ -44,8 +43,10 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
 @contextmanager
 def _held(spool: Layout) -> Iterator[bool]:
     """Whether the spool is ours until the end of the block, as it would be a daemon's; it is not when one runs."""
+    spool.draft.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    lock = Lock(spool)
     try:
-        file = lock(spool.lock)
+        lock.hold()
     except OSError as fault:
         if fault.errno != errno.EWOULDBLOCK:
             raise
@@ -54,7 +55,7 @@ def _held(spool: Layout) -> Iterator[bool]:
     try:
         yield True
     finally:
-        os.close(file)
+        lock.release()
 
 
 def _repair(spool: Layout, drafts: int) -> int:
@@ -68,5 +69,6 @@ def _repair(spool: Layout, drafts: int) -> int:
                 progress.say(printable(f"{mended.id} {mended.outcome}{why}"))
                 progress.done()
     left = [f"{outcomes[outcome]:,} {outcome}" for outcome in ("broken", "failed") if outcomes[outcome]]
-    print(", ".join([f"{counted(drafts, 'draft')}: {outcomes['ready']:,} ready now", *left]))
+    empty = [f"{outcomes['empty']:,} empty and removed"] if outcomes["empty"] else []
+    print(", ".join([f"{counted(drafts, 'draft')}: {outcomes['ready']:,} ready now", *empty, *left]))
     return 1 if left else 0

@@ -15,7 +15,8 @@ from audiohookd.cli.spool.found import Found, State, recordings
 from audiohookd.cli.spool.listing import known_outlets
 from audiohookd.cli.spool.outlets import Outlets
 from audiohookd.cli.spool.place import Place, daemon_runs
-from audiohookd.cli.wording import counted, size
+from audiohookd.cli.wording import counted, printable, size
+from audiohookd.delivery.strays import strays
 from audiohookd.spool import layout
 
 _MIB = 1 << 20
@@ -82,6 +83,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
 
 def _figures(place: Place, stats: Stats) -> dict[str, Any]:
     limits = place.config and place.config.spool
+    alone = strays(place.spool)
     return {
         "daemon": daemon_runs(place.spool),
         "states": {
@@ -89,6 +91,7 @@ def _figures(place: Place, stats: Stats) -> dict[str, Any]:
             for state, shelf in stats.shelves.items()
         },
         "waiting": dict(stats.waiting),
+        "alone": {"files": alone.files, "example": None if alone.example is None else str(alone.example)},
         "bytes": stats.bytes,
         "free": shutil.disk_usage(place.spool.directory).free,
         "minFree": limits.min_free * _MIB if limits else None,
@@ -102,6 +105,9 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
         yield f"{state:<7} {counted(shelf['recordings'], 'recording'):>20}  {size(shelf['bytes']):>9}{since}"
     for name, count in figures["waiting"].items():
         yield f"waiting {counted(count, 'recording'):>20}  for {name}"
+    if figures["alone"]["files"]:
+        files = counted(figures["alone"]["files"], "audio file")
+        yield printable(f"alone   {files:>20}  in ready/ without a sidecar, such as {figures['alone']['example']}")
     limit = f" of {size(figures['maxSpool'])} (max_spool)" if figures["maxSpool"] else ""
     yield f"in all  {size(figures['bytes'])}{limit}"
     least = f", min_free is {size(figures['minFree'])}" if figures["minFree"] else ""

@@ -1,0 +1,156 @@
+"""Recordings that each fail by themselves, more than an outlet may know: they hold up nobody else."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from delivery_rig import DAY, YESTERDAY, Carrier, NoSync, Rig, make_ready, recording_id
+
+from audiohookd.delivery.courier import ROW, UNREADABLE_PAUSE
+from audiohookd.interfaces import IRecording, Unavailable
+
+#: More than may wait and rest at a time.
+POISONED = 1_100
+NEW = 5_000
+#: Seconds from "it is ready" to "it is stored" that nobody notices.
+SOON = 1.0
+#: Seconds after a start in which those that were there have all been tried once, or nearly.
+SETTLED = 30.0
+
+
+def unreadable(recording: IRecording) -> Exception:
+    return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(recording.audio))
+
+
+def torn(recording: IRecording) -> Exception:
+    """A sector that cannot be read: what reads an open file tells no name."""
+    return OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def cursed(recording: IRecording) -> Exception:
+    return ValueError("cursed")
+
+
+def poison(spool: Path, count: int) -> None:
+    """All are the same file, for that is quick."""
+    make_ready(spool, 0, YESTERDAY)
+    day = spool / "ready" / YESTERDAY
+    for number in range(1, count):
+        for suffix in ("wav", "json"):
+            os.link(day / f"{recording_id(0)}.{suffix}", day / f"{recording_id(number)}.{suffix}")
+
+
+class Poisoned(Carrier):
+    """Cannot read the files of some, and stores all others."""
+
+    def __init__(self, fault: Any = unreadable, concurrency: int = 4) -> None:
+        super().__init__(concurrency, self._store)
+        self._fault = fault
+        self.is_down = False
+
+    def _store(self, recording: IRecording) -> Any:
+        if recording.day == YESTERDAY:
+            raise self._fault(recording)
+        if self.is_down:
+            raise Unavailable("no route")
+        return {}
+
+
+def seconds_until_stored(rig: Rig, number: int, limit: float) -> float:
+    """From its announcement on."""
+    before = rig.counted("stored")
+    began = rig.clock.seconds()
+    rig.announce(number)
+    while rig.counted("stored") == before and rig.clock.seconds() < began + limit:
+        rig.pass_time(0.01, step=0.01)
+    return rig.clock.seconds() - began
+
+
+@pytest.mark.parametrize("fault", [unreadable, torn])
+class TestFilesThatCannotBeRead:
+    def test_do_not_hold_up_what_comes(self, tmp_path: Path, fault: Any) -> None:
+        poison(tmp_path, POISONED)
+        rig = Rig(tmp_path, disk=NoSync(), s3=Poisoned(fault)).start()
+        waits = [seconds_until_stored(rig, NEW, 60)]
+        for number in range(NEW + 1, NEW + 4):
+            rig.pass_time(SETTLED, step=0.05)
+            waits.append(seconds_until_stored(rig, number, 60))
+        assert max(waits) < SOON
+        assert rig.status().resting == 1_000
+
+    def test_say_nothing_of_the_other_side(self, tmp_path: Path, fault: Any) -> None:
+        poison(tmp_path, 10 * ROW)
+        rig = Rig(tmp_path, s3=Poisoned(fault)).start()
+        rig.pass_time(600)
+        assert rig.counted("outages") == 0
+        assert rig.counted("delivery_failures") > 10 * ROW
+        assert rig.status().resting == 10 * ROW
+        assert "OSError" in str(rig.status().last_error) or "PermissionError" in str(rig.status().last_error)
+
+    def test_are_no_trial_of_it(self, tmp_path: Path, fault: Any) -> None:
+        """When it is back, one of the others has to show it."""
+        poison(tmp_path, 5 * ROW)
+        carrier = Poisoned(fault)
+        carrier.is_down = True
+        rig = Rig(tmp_path, s3=carrier).start()
+        rig.announce(NEW)
+        rig.pass_time(60, step=0.1)
+        assert rig.status().unavailable_since is not None
+        carrier.is_down = False
+        rig.pass_time(300, step=0.1)
+        assert rig.counted("stored") == 1
+        assert rig.status().unavailable_since is None
+
+    def test_do_not_keep_the_machine_busy(self, tmp_path: Path, fault: Any) -> None:
+        poison(tmp_path, POISONED)
+        carrier = Poisoned(fault, concurrency=1)
+        rig = Rig(tmp_path, disk=NoSync(), s3=carrier).start()
+        rig.pass_time(10, step=0.01)
+        assert len(carrier.asked) <= 10 / UNREADABLE_PAUSE + 1
+
+
+class TestOtherFailures:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            lambda recording: ConnectionResetError(errno.ECONNRESET, "reset"),
+            lambda recording: OSError(errno.ENETUNREACH, "no route"),
+            lambda recording: FileNotFoundError(errno.ENOENT, "no such file", "/etc/credentials"),
+            cursed,
+        ],
+        ids=["reset", "no route", "another file", "anything"],
+    )
+    def test_in_a_row_are_the_other_sides(self, tmp_path: Path, fault: Any) -> None:
+        poison(tmp_path, 10 * ROW)
+        rig = Rig(tmp_path, s3=Poisoned(fault, concurrency=1)).start()
+        assert rig.counted("outages") == 1
+        assert rig.status().resting == ROW
+
+    def test_do_not_keep_what_comes_from_being_the_next_trial(self, tmp_path: Path) -> None:
+        """It may show that it is not the other side."""
+        poison(tmp_path, POISONED)
+        carrier = Poisoned(cursed, concurrency=1)
+        rig = Rig(tmp_path, disk=NoSync(), s3=carrier).start()
+        rig.pass_time(600)
+        (id_,) = rig.announce(NEW)
+        asked = len(carrier.asked)
+        rig.pass_time(300)
+        assert id_ == carrier.asked[asked]
+        assert rig.counted("stored") == 1
+
+
+def test_those_that_come_do_not_starve_those_that_are_there(tmp_path: Path) -> None:
+    for number in range(50):
+        make_ready(tmp_path, number, DAY)
+    carrier = Carrier()
+    rig = Rig(tmp_path, disk=NoSync(), s3=carrier)
+    carrier.act = carrier.hold
+    rig.start()
+    for number in range(NEW, NEW + 100):
+        rig.announce(number)
+        carrier.release(next(iter(carrier.held)))
+        rig.workers.run()
+    old = [int(id_[:8], 16) for id_ in carrier.asked if int(id_[:8], 16) < NEW]
+    assert old == list(range(50))

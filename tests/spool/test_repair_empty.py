@@ -1,0 +1,88 @@
+"""A draft without a single byte of a call is removed, and nobody need hear of it."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from left_behind import ID, empty_spool, leave_behind, names
+from spool_rig import ALL_MEDIA, SpoolRig
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+
+from audiohookd.protocol.media import Media
+from audiohookd.spool import wav
+from audiohookd.spool.files import DraftPaths
+from audiohookd.spool.layout import Layout
+from audiohookd.spool.repair import mend
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Layout:
+    return empty_spool(tmp_path)
+
+
+@pytest.mark.parametrize("media", ALL_MEDIA, ids=str)
+@pytest.mark.parametrize("journal", [b"", None])
+def test_is_removed(spool: Layout, media: Media, journal: bytes | None) -> None:
+    header = wav.growing_header(media)
+    for audio in (None, *(header[:size] for size in range(len(header) + 1))):
+        paths = DraftPaths(spool.draft, ID)
+        files = {paths.journal: journal, paths.audio: audio, paths.partial_sidecar: journal}
+        for path, content in files.items():
+            if content is not None:
+                path.write_bytes(content)
+        outcomes = [(mended.outcome, mended.path, mended.reason) for mended in mend(spool)]
+        assert outcomes == ([] if journal is audio is None else [("empty", None, "")])
+        assert names(spool.directory) == set()
+
+
+@pytest.mark.parametrize("media", ALL_MEDIA, ids=str)
+def test_is_not_what_holds_one_byte_of_audio(spool: Layout, media: Media) -> None:
+    leave_behind(spool, b"\0", media=media).journal.write_bytes(b"")
+    assert [mended.outcome for mended in mend(spool)] == ["broken"]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "json.tmp"])
+def test_is_not_what_holds_one_byte_of_text(spool: Layout, suffix: str) -> None:
+    leave_behind(spool).journal.write_bytes(b"")
+    (spool.draft / f"{ID}.{suffix}").write_bytes(b"{")
+    assert [mended.outcome for mended in mend(spool)] == ["broken"]
+
+
+@pytest.mark.parametrize("audio", [b"noise", b"R\0", bytes(20), bytes(80)])
+def test_is_not_what_begins_with_something_else(spool: Layout, audio: bytes) -> None:
+    DraftPaths(spool.draft, ID).audio.write_bytes(audio)
+    assert [mended.outcome for mended in mend(spool)] == ["broken"]
+    assert (spool.broken / f"{ID}.wav").read_bytes() == audio
+
+
+def test_is_not_one_with_a_first_line(spool: Layout) -> None:
+    leave_behind(spool, journal=b"").audio.unlink()
+    assert [mended.outcome for mended in mend(spool)] == ["ready"]
+
+
+def test_is_tried_again_when_the_disk_does_not_remove_it(
+    spool: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_behind(spool).journal.write_bytes(b"")
+
+    def refuse(path: Path, **_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        assert [mended.outcome for mended in mend(spool)] == ["failed"]
+    assert [mended.outcome for mended in mend(spool)] == ["empty"]
+
+
+def test_empty_drafts_are_removed_with_one_line(tmp_path: Path) -> None:
+    rig = SpoolRig(tmp_path / "spool")
+    for number in range(20):
+        rig.draft_file(f"{number:08}{ID[8:]}.jsonl").write_bytes(b"")
+    with capturedLogs() as logged:
+        rig.spool._mender.start()
+        rig.finishing.run()
+    lines = [(event["log_level"], formatEvent(event)) for event in logged]
+    assert lines == [(LogLevel.info, "20 drafts with nothing in them were removed")]
+    assert rig.counters.items() == [("repaired", "empty", 20)]
+    assert rig.drafted() == set()

@@ -1,0 +1,106 @@
+"""The clock of the machine may be set while the daemon runs: that changes dates, and nothing else."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tap_rig import PLAIN, STORE, Reactor, build, writer
+
+from audiohookd.testing import START, ScriptedClient
+
+#: Sets the clock of its machine, and prints what its reactor does all the same. Ends when that is nothing, too.
+PROGRAM = """
+import faulthandler, sys, time
+faulthandler.dump_traceback_later(10, exit=True)
+real, change = time.time, 0.0
+time.time = lambda: real() + change
+
+from twisted.internet import reactor
+from twisted.internet.task import LoopingCall
+from audiohookd import tap
+
+options = tap.Options()
+options.parseOptions(["--config", sys.argv[1]])
+tap.makeService(options)
+def set_clock():
+    global change
+    change = float(sys.argv[2])
+
+def end():
+    print("rounds" if rounds > 1 else "stuck")
+    far.cancel()
+    looping.stop()
+    reactor.stop()
+
+def count():
+    global rounds
+    rounds += 1
+
+rounds = 0
+far = reactor.callLater(1800, print, "far")
+moved = reactor.callLater(1800, print, "moved")
+reactor.callLater(0.1, set_clock)
+reactor.callLater(0.2, moved.reset, 0.1)
+reactor.callLater(0.4, print, "called")
+reactor.callLater(0.5, end)
+looping = LoopingCall(count)
+looping.start(0.15)
+reactor.run()
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    return writer(tmp_path)
+
+
+@pytest.mark.parametrize("change", ["-3600", "3600"])
+def test_the_reactor_goes_on(write: Callable[..., Path], change: str) -> None:
+    program = [sys.executable, "-c", PROGRAM, str(write()), change]
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    ran = subprocess.run(program, capture_output=True, text=True, timeout=30, env=environment, check=False)
+    assert (ran.stderr, ran.stdout.splitlines()) == ("", ["moved", "called", "rounds"])
+
+
+class Date:
+    """What the clock of the machine says, until somebody sets it."""
+
+    def __init__(self) -> None:
+        self.seconds = START
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_dates_are_those_of_the_clock_and_durations_are_not(write: Callable[..., Path], tmp_path: Path) -> None:
+    reactor, date = Reactor(), Date()
+    root = build(write(PLAIN + "keep_local = 3600\n[plugins.recorder]\n" + STORE), reactor, now=date)
+    root.startService()
+    shared = reactor.ports[-1].factory.shared
+    (watchers,) = shared.routes.values()
+    date.seconds = START + 3_600.25
+    client = ScriptedClient(*watchers, clock=reactor, now=shared.now)
+    client.open()
+    date.seconds = START + 86_400
+    reactor.advance(5)
+    client.say("ping", {"rtt": "PT0.1S"})
+    client.close()
+    client.leave()
+    done = tmp_path / "spool" / "done" / "2026-01-01"
+
+    def is_told() -> bool:
+        reactor.advance(5)  # each time the disk is looked at, at least
+        return any(done.glob("*.told.store.json"))
+
+    reactor.run_until(is_told)
+    (receipt,) = done.glob("*.stored.store.json")
+    assert json.loads(receipt.read_bytes())["at"] == "2026-01-02T00:00:00.000Z"
+    sidecar = json.loads(next(done.glob("????????-????-????-????-????????????.json")).read_bytes())
+    assert sidecar["recording"]["startedAt"] == "2026-01-01T01:00:00.250Z"
+    assert {entry["timestamp"] for entry in sidecar["body"]} == {"PT0S", "PT5S"}
+    stopped: list[object] = []
+    root.stopService().addCallback(stopped.append)
+    reactor.run_until(lambda: stopped)
