@@ -8,7 +8,7 @@ from msgspec import Struct
 from zope.interface import provider
 
 from audiohookd.interfaces import IDaemon, IPluginFactory
-from audiohookd_plugins.notices.address import web_address
+from audiohookd_plugins.aws import check_endpoint
 from audiohookd_plugins.notices.amazon import Service, default_region, failure
 from audiohookd_plugins.notices.notice import Notice
 from audiohookd_plugins.notices.notifier import BlockingNotifier, Concurrency, Seconds
@@ -53,7 +53,7 @@ class PublishPlugin(BlockingNotifier):
         if not region:
             raise ValueError("region: is needed: neither target nor AWS's own configuration names one")
         if config.endpoint_url is not None:
-            web_address("endpoint_url", config.endpoint_url)
+            check_endpoint("endpoint_url", config.endpoint_url)
         self._service = Service(
             self._way.client, region, config.endpoint_url, config.timeout, config.concurrency
         )

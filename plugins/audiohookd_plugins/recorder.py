@@ -67,7 +67,9 @@ class Recorder(AudioSink):
 
     def __init__(self, daemon: IDaemon, session: ISession, timeline: str, silence: bytes) -> None:
         self._session = session
-        self._now = daemon.reactor.seconds
+        self._seconds: Callable[[], float] = daemon.reactor.seconds
+        # As the session's own dates, these go on as time does: they stand in the sidecar as durations.
+        self._epoch: float = daemon.now() - self._seconds()
         self._fills = session.media is not None and timeline == "fill"
         self._silence = silence
         self._bytes = 0
@@ -181,6 +183,10 @@ class Recorder(AudioSink):
         if fault is not None:
             raise Lapse(str(fault)) from fault
         return held
+
+    def _now(self) -> float:
+        """Seconds since the epoch."""
+        return self._epoch + self._seconds()
 
     def _entry(self, kind: str, data: Mapping[str, Any], at: float) -> bytes:
         milliseconds = max(0, round((at - self._session.started_at) * 1000))

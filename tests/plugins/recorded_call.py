@@ -59,12 +59,15 @@ def a_session(media: Media | None) -> FakeSession:
 class FakeDaemon:
     def __init__(self, directory: Path) -> None:
         self.reactor = Clock()
-        self.reactor.advance(STARTED_AT)
+        self.clock_change = 0.0
         self.writing, self.finishing = MemoryWorkers(), MemoryWorkers()
         self.counters = Counters()
         pools = Pools(self.writing, self.finishing, MemoryWorkers())
         self.spool = Spool(self.reactor, directory, pools, Intervals(0.5, 0.0), self.counters.count)
         self.spool.prepare()
+
+    def now(self) -> float:
+        return STARTED_AT + self.reactor.seconds() + self.clock_change
 
     def workers(self, name: str, threads: int, waiting: int) -> MemoryWorkers:
         raise NotImplementedError

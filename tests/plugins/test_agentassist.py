@@ -13,7 +13,7 @@ from audiohookd.protocol.entities import AgentAssist, parse_entity
 from audiohookd.protocol.events import CONNECTION_LOST
 from audiohookd.protocol.position import duration_to_samples
 from audiohookd.server.dispatch import Watcher
-from audiohookd.testing import FakeSession, MemoryWorkers, ScriptedClient, clock_at_start
+from audiohookd.testing import FakeSession, MemoryWorkers, ScriptedClient
 from audiohookd_plugins.agentassist import AgentAssistConfig, AgentAssistPlugin, read_script
 
 WANTED = {"agentassist": True}
@@ -44,6 +44,9 @@ class Daemon:
     def __init__(self, clock: Clock) -> None:
         self.reactor = clock
 
+    def now(self) -> float:
+        raise NotImplementedError
+
     def workers(self, name: str, threads: int, waiting: int) -> MemoryWorkers:
         raise NotImplementedError
 
@@ -52,7 +55,7 @@ class Call:
     """A call that the plugin watches, told from the client's side."""
 
     def __init__(self, config: AgentAssistConfig | None = None) -> None:
-        self.clock = clock_at_start()
+        self.clock = Clock()
         plugin = AgentAssistPlugin(config or AgentAssistConfig(), Daemon(self.clock))
         self.client = ScriptedClient(Watcher("agentassist", plugin), clock=self.clock)
 

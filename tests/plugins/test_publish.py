@@ -86,14 +86,14 @@ def test_the_plugin_keeps_the_contract(amazon: str) -> None:
 
 
 def test_buses_of_one_name_may_be_in_two_regions() -> None:
-    daemon = Daemon(Clock(), None)
+    daemon = Daemon(Clock(), lambda: 0.0, None)
     for place in ({}, {"region": "us-east-1"}, {"endpoint_url": "https://a.example"}):
         PublishPlugin(PublishConfig("eventbridge", "calls", **{"region": REGION, **place}), daemon)
     assert len(daemon.pools) == 3
 
 
 def test_two_tables_with_one_target_are_a_mistake() -> None:
-    daemon = Daemon(Clock(), None)
+    daemon = Daemon(Clock(), lambda: 0.0, None)
     config = PublishConfig("eventbridge", "calls", region=REGION)
     PublishPlugin(config, daemon)
     with pytest.raises(ValueError, match=r"^target: another table tells the same"):

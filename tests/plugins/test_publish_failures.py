@@ -263,7 +263,7 @@ class TestSettings:
                 PublishPlugin(PublishConfig(service, target, region="eu-west-1"), NotifyingDaemon())
             assert "s3cret" not in str(caught.value)
 
-    @pytest.mark.parametrize("url", ["localhost:4566", "ftp://localhost/", "https://me:s3cret@localhost/"])
+    @pytest.mark.parametrize("url", ["localhost:4566", "ftp://localhost/", "https://me:s3cret@localhost/", "http://h/?x=s3cret"])
     def test_an_endpoint_that_is_none(self, url: str) -> None:
         with pytest.raises(ValueError, match=r"^endpoint_url: must ") as caught:
             PublishPlugin(PublishConfig("sns", TOPIC, endpoint_url=url), NotifyingDaemon())

@@ -223,6 +223,14 @@ class TestSidecar:
         messages = [entry["data"]["message"] for entry in made.entries("audiohook")]
         assert messages == ["{", '{"a":"\\xff"}', "", "[" * 5000]
 
+    @pytest.mark.parametrize("change", [-3600.0, 3600.0])
+    def test_times_go_on_though_somebody_sets_the_clock(self, tmp_path: Path, change: float) -> None:
+        made = Call(tmp_path / "spool")
+        made.daemon.clock_change = change
+        made.daemon.reactor.advance(5)
+        made.close()
+        assert [entry["timestamp"] for entry in made.entries("end")] == ["PT5S"]
+
     def test_begins_with_the_request_and_ends_with_the_end(self, call: MakeCall) -> None:
         made = call()
         made.daemon.reactor.advance(3.5)

@@ -75,7 +75,7 @@ class TestThePlugin:
         assert "hooks" not in str(names)
 
     def test_but_not_for_one_receiver(self, secret_file: Path) -> None:
-        daemon = Daemon(Clock(), None)
+        daemon = Daemon(Clock(), lambda: 0.0, None)
         config = WebhookConfig(url="https://hooks.example.com/a", secret_file=secret_file)
         WebhookPlugin(config, daemon)
         with pytest.raises(ValueError, match=r"^url: another table tells the same"):

@@ -10,6 +10,7 @@ class Answer(NamedTuple):
     status: int
     code: str
     retry_after: int | None = None
+    message: str = "so it is"
 
 
 class Hang(NamedTuple):

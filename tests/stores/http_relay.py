@@ -105,7 +105,8 @@ class Relay:
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         async for piece in head.body(self._reader):
             await self._line.pace(len(piece))
-        body = f'<?xml version="1.0"?><Error><Code>{answer.code}</Code><Message>so it is</Message></Error>'.encode()
+        said = f"<Code>{answer.code}</Code><Message>{answer.message}</Message>"
+        body = f'<?xml version="1.0"?><Error>{said}</Error>'.encode()
         lines = [f"HTTP/1.1 {answer.status} Refused", "Content-Type: application/xml", f"Content-Length: {len(body)}"]
         if answer.retry_after is not None:
             lines.append(f"Retry-After: {answer.retry_after}")

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from threading import Lock
 from typing import Any
 
 import boto3
@@ -10,6 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from audiohookd.interfaces import Unavailable
+from audiohookd_plugins.aws import Access
 from audiohookd_plugins.notices.notifier import CONNECT_TIMEOUT, Refused, delay
 
 #: How much of what a service says goes into a message, in characters.
@@ -26,25 +26,21 @@ _CREDENTIALS = re.compile(r"credential|token|expired|signature|accesskey|unrecog
 
 
 class Service:
-    """One service at one place. The client is made when it is first used, and made anew when it is not let in.
+    """One service at one place. To be made at start.
 
-    :param timeout: seconds to wait for an answer, or for more of it.
+    :param timeout: seconds to wait for an answer.
     :param connections: how many are kept open.
     """
 
     def __init__(self, name: str, region: str, endpoint_url: str | None, timeout: float, connections: int) -> None:
-        self._name = name
-        self._region = region
-        self._endpoint_url = endpoint_url
-        self._config = Config(
+        config = Config(
             connect_timeout=min(CONNECT_TIMEOUT, timeout),
             read_timeout=timeout,
             max_pool_connections=connections,
             # Whoever calls tries again, and knows better when.
             retries={"mode": "standard", "total_max_attempts": 1},
         )
-        self._client: Any = None
-        self._lock = Lock()
+        self._access = Access(name, region, endpoint_url, config)
 
     def call(self, operation: str, parameters: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         """What the service answers.
@@ -55,25 +51,12 @@ class Service:
         :raises Refused: it does not take this.
         """
         try:
-            answer: Mapping[str, Any] = getattr(self._connected(), operation)(**parameters)
+            answer: Mapping[str, Any] = getattr(self._access.client(), operation)(**parameters)
         except (ClientError, BotoCoreError) as fault:
             if _CREDENTIALS.search(_code(fault)):
-                self._forget()
+                self._access.forget()
             raise _meaning(fault, now) from fault
         return answer
-
-    def _connected(self) -> Any:
-        with self._lock:  # making one is not thread-safe, using it is
-            if self._client is None:
-                self._client = boto3.session.Session().client(
-                    self._name, region_name=self._region, endpoint_url=self._endpoint_url, config=self._config
-                )
-            return self._client
-
-    def _forget(self) -> None:
-        """A client that found no credentials, or those of a file, never looks again."""
-        with self._lock:
-            self._client = None
 
 
 def default_region() -> str | None:

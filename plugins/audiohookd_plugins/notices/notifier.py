@@ -47,7 +47,7 @@ class BlockingNotifier(ABC):
             self._workers = daemon.workers(name, concurrency, concurrency)
         except ValueError as fault:
             raise ValueError(f"{key}: another table tells the same") from fault
-        self._now: Callable[[], float] = daemon.reactor.seconds
+        self._now: Callable[[], float] = daemon.now
 
     def observe(self, session: ISession) -> ISessionObserver | None:
         """Nobody: recordings are told of, not sessions."""

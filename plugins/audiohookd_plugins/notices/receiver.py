@@ -10,11 +10,14 @@ from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util import Url
 
 from audiohookd.interfaces import Unavailable
+from audiohookd_plugins.answers import Bounds, bounded
 from audiohookd_plugins.notices.address import origin
 from audiohookd_plugins.notices.notifier import CONNECT_TIMEOUT, refusal
 from audiohookd_plugins.notices.private import read_private
 
-#: How much of an answer's body is read, in bytes, in how many pieces at most: who drips may not hold us for long.
+#: Bytes that an answer may have, headers and all, as far as it is read.
+ANSWER = 64 << 10
+#: How much of its body is read, in bytes, in how many pieces at most: who drips may not hold us for long.
 BODY = 1024
 PIECES = 4
 #: How much of it goes into a message, in characters.
@@ -34,11 +37,12 @@ class Receiver:
 
     :param headers: of every request, their names in lower case. Their values never reach a log, nor does the URL
         beyond its host.
-    :param timeout: seconds to wait for an answer, or for more of it.
+    :param timeout: seconds to wait for an answer.
     """
 
     def __init__(self, url: Url, pool: urllib3.PoolManager, headers: Mapping[str, str], timeout: float) -> None:
         self._url = url
+        pool.pool_classes_by_scheme = bounded(pool.pool_classes_by_scheme, Bounds(timeout, ANSWER))
         self._pool = pool
         self._headers = {"user-agent": "audiohookd", "content-type": "application/json", **headers}
         self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout)

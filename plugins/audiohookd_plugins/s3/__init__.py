@@ -32,6 +32,9 @@ from audiohookd_plugins.s3.naming import Naming
 
 __all__ = ["S3Config", "S3Plugin"]
 
+#: Characters: the log shows 300 of what a plugin says of a failure.
+SHOWN = 149
+
 
 class Interrupted(Exception):
     """The daemon stops in the middle of an upload, which begins again at its next start."""
@@ -57,7 +60,9 @@ class S3Plugin(Service):
         self._fallback = Bucket(config.fallback, *common) if config.fallback else None
         self._fallback_after = config.fallback_after
         self._breaker = Breaker()
+        self._down_because = ""
         self._uses_fallback = False
+        self._has_neither = False
         self._now: Callable[[], float] = daemon.reactor.seconds
         self._workers = _pool(config, daemon)
 
@@ -93,11 +98,12 @@ class S3Plugin(Service):
     async def _to_first(self, recording: IRecording) -> dict[str, Any]:
         down_for = self._breaker.down_for(self._now())
         if down_for >= self._fallback_after and not self._breaker.admits(self._now()):
-            raise Unavailable(f"bucket {self._bucket.name}: could not be had for {down_for:.0f} s")
+            raise Unavailable(self._down_because)
         try:
             receipt = await self._to(self._bucket, recording)
         except Unavailable as fault:
             self._breaker.failed(self._now(), fault.retry_after)
+            self._down_because = str(fault)
             raise
         except BaseException:
             self._breaker.given_up()
@@ -112,6 +118,7 @@ class S3Plugin(Service):
         try:
             receipt = await self._to(fallback, recording)
         except Unavailable as second:
+            self._says_neither(second)
             raise _neither(first, second) from second
         except AudioGone:
             raise first from None  # when the first one is back, it may have the audio
@@ -122,12 +129,18 @@ class S3Plugin(Service):
         done: Deferred[dict[str, Any]] = self._workers.do(partial(bucket.carry, recording))
         return done
 
+    def _says_neither(self, second: Unavailable) -> None:
+        if not self._has_neither:
+            self.log.warn("nor can the fallback be had: {reason}", reason=str(second))
+        self._has_neither = True
+
     def _says_fallback(self, is_used: bool, reason: str) -> None:
         if is_used and not self._uses_fallback:
             self.log.warn("recordings go to the fallback: {reason}", reason=reason)
         elif self._uses_fallback and not is_used:
             self.log.info("recordings go to bucket {bucket} again", bucket=self._bucket.name)
         self._uses_fallback = is_used
+        self._has_neither = False
 
 
 def _pool(config: S3Config, daemon: IDaemon) -> IWorkers:
@@ -148,4 +161,10 @@ def _neither(first: Unavailable | AudioGone, second: Unavailable) -> Unavailable
     """To be tried again as soon as one of them may be back; that is anybody's guess if it did not say when."""
     waits = [fault.retry_after for fault in (first, second) if isinstance(fault, Unavailable)]
     known = [wait for wait in waits if wait is not None]
-    return Unavailable(f"{first}; {second}", min(known) if known == waits else None)
+    return Unavailable(f"{_shown(first)}; {_shown(second)}", min(known) if known == waits else None)
+
+
+def _shown(fault: Exception) -> str:
+    """One of two reasons in one line of the log."""
+    text = str(fault)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

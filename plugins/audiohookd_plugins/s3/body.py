@@ -1,5 +1,6 @@
 """A file, or a part of it, as the body of a request. What is read passes by."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ class Window:
             self._check()
             data = os.pread(self._file.fileno(), wanted, self._start + self._at)
             if wanted and not data:
-                raise OSError(f"{self._file.name} is shorter than it was")
+                raise OSError(errno.EIO, "is shorter than it was", self._file.name)
         except Exception as fault:
             self.fault = fault
             raise

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from audiohookd_plugins.aws import check_endpoint
 from audiohookd_plugins.s3.checksum import algorithm
 
 MIB = 1 << 20
@@ -12,8 +13,6 @@ MIB = 1 << 20
 #: Also of those stores whose rules are older, or looser, than those of S3.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]|arn:[!-~]+")
 _REGION = re.compile(r"[a-z0-9-]+")
-#: No user information: that would be a secret in the file, and in the logs.
-_ENDPOINT = re.compile(r"https?://[A-Za-z0-9._~\[\]:-]+(?:/[!-~]*)?")
 _STORAGE_CLASS = re.compile(r"[A-Z0-9_]+")
 
 Seconds = Annotated[float, Meta(ge=0, le=7 * 24 * 3600)]
@@ -93,8 +92,8 @@ def _check_place(where: str, place: "S3Config | Fallback") -> None:
         raise ValueError(f"{where}bucket: {place.bucket!r} is no name of a bucket")
     if place.region is not None and not _REGION.fullmatch(place.region):
         raise ValueError(f"{where}region: {place.region!r} is none")
-    if place.endpoint_url is not None and not _ENDPOINT.fullmatch(place.endpoint_url):
-        raise ValueError(f"{where}endpoint_url: must be like https://store.example, and hold no credentials")
+    if place.endpoint_url is not None:
+        check_endpoint(f"{where}endpoint_url", place.endpoint_url)
 
 
 def _check_encryption(where: str, kms_key_id: str | None, config: S3Config) -> None:

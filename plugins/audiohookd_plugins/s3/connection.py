@@ -1,17 +1,15 @@
-"""The client of a bucket: made when it is first needed, and made again when its credentials turn out to be stale."""
+"""The client of a bucket, and what its failures mean."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import boto3.session
 import botocore
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader
 
+from audiohookd_plugins.aws import Access
 from audiohookd_plugins.s3.config import Fallback, S3Config
 from audiohookd_plugins.s3.faults import STALE, code_of, meaning
 
@@ -24,14 +22,14 @@ USER_AGENT = f"audiohookd Botocore/{botocore.__version__}"
 
 
 class Connection:
-    """For worker threads; any number of them at a time.
+    """For worker threads, any number of them at a time; to be made at start.
 
-    :param loader: reads what S3 is like, which is most of the work for a client; to be shared, as it remembers.
+    :param loader: see :class:`Access`.
     """
 
     def __init__(self, place: S3Config | Fallback, config: S3Config, loader: Loader) -> None:
-        self._place = place
-        self._options = Config(
+        self._bucket = place.bucket
+        options = Config(
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=config.timeout,
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
@@ -45,9 +43,7 @@ class Connection:
                 "payload_signing_enabled": _signs_payload(place, config),
             },
         )
-        self._lock = threading.Lock()
-        self._client: Any = None
-        self._loader = loader
+        self._access = Access("s3", place.region, place.endpoint_url, options, loader)
 
     @contextmanager
     def requests(self) -> Iterator[Any]:
@@ -57,48 +53,18 @@ class Connection:
         it read a file again: so after a failure that may come from them, the chain is asked anew.
 
         :raises Unavailable: a request of the block failed, or there are no credentials. Undeliverable: it can never
-            succeed. ClientError: as it came, when it is neither of these.
+            succeed. Refusal: it is neither of these.
         """
-        client = None
         try:
-            client = self._current()
-            yield client
+            yield self._access.client()
         except (ClientError, BotoCoreError) as fault:
-            if code_of(fault) in STALE and client is not None:
-                self._forget(client)
-            known = meaning(fault, self._place.bucket)
-            if known is None:
-                raise
-            raise known from fault
+            if code_of(fault) in STALE:
+                self._access.forget()
+            raise meaning(fault, self._bucket) from fault
 
     def close(self) -> None:
         """Ends the connections that are idle."""
-        with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
-
-    def _current(self) -> Any:
-        with self._lock:
-            if self._client is None:
-                self._client = self._make()
-            return self._client
-
-    def _forget(self, client: Any) -> None:
-        with self._lock:
-            if self._client is client:  # else somebody has made another one meanwhile
-                self._client = None
-        client.close()
-
-    def _make(self) -> Any:
-        session = botocore.session.get_session()
-        session.register_component("data_loader", self._loader)
-        return boto3.session.Session(botocore_session=session).client(
-            "s3",
-            region_name=self._place.region,
-            endpoint_url=self._place.endpoint_url,
-            config=self._options,
-        )
+        self._access.close()
 
 
 def _signs_payload(place: S3Config | Fallback, config: S3Config) -> bool:

@@ -53,6 +53,10 @@ _NOT_IMPLEMENTED = 501
 _WORDS = 200
 
 
+class Refusal(Exception):
+    """A request failed for a reason that tells nothing about other recordings. To be tried again."""
+
+
 def code_of(fault: ClientError | BotoCoreError) -> str:
     """The code that the store gave, or the name of the class."""
     if isinstance(fault, ClientError):
@@ -60,16 +64,17 @@ def code_of(fault: ClientError | BotoCoreError) -> str:
     return type(fault).__name__
 
 
-def meaning(fault: ClientError | BotoCoreError, bucket: str) -> Unavailable | Undeliverable | None:
-    """What to raise for the failure of a request; None when it tells nothing about recording or bucket."""
+def meaning(fault: ClientError | BotoCoreError, bucket: str) -> Unavailable | Undeliverable | Refusal:
+    """What to raise for the failure of a request. It names the bucket: there may be two."""
     if isinstance(fault, ClientError):
         return _of_answer(fault, bucket)
+    text = f"bucket {bucket}: {_words(str(fault))}"
     if isinstance(fault, (ParamValidationError, MissingDependencyException)):
-        return None
-    return Unavailable(f"bucket {bucket}: {_words(str(fault))}{_advice(code_of(fault))}")
+        return Refusal(text)
+    return Unavailable(text + _advice(code_of(fault)))
 
 
-def _of_answer(fault: ClientError, bucket: str) -> Unavailable | Undeliverable | None:
+def _of_answer(fault: ClientError, bucket: str) -> Unavailable | Undeliverable | Refusal:
     code = code_of(fault)
     text = f"bucket {bucket}: {fault.operation_name}: {code}: {_words(fault.response['Error'].get('Message', ''))}"
     if code in _NEVER:
@@ -78,7 +83,7 @@ def _of_answer(fault: ClientError, bucket: str) -> Unavailable | Undeliverable |
     is_down = status >= 500 and status != _NOT_IMPLEMENTED
     if is_down or code in _BUSY or _advice(code):
         return Unavailable(text + _advice(code), _retry_after(fault))
-    return None
+    return Refusal(text)
 
 
 def _advice(code: str) -> str:

@@ -15,6 +15,8 @@ from audiohookd_plugins.s3.faults import ABSENT, code_of
 
 #: Bodies up to so many bytes are read before they are sent.
 SMALL = 256 << 10
+#: So many uploads are asked for at a time: what a store says of them has room in an answer.
+MOST_UPLOADS = 100
 
 
 class Item(NamedTuple):
@@ -101,8 +103,10 @@ class Target:
         return head
 
     def uploads(self) -> list[str]:
-        """The multipart uploads of this object that nobody completed."""
-        answer = self._client.list_multipart_uploads(Bucket=self.rules.bucket, Prefix=self.item.key)
+        """Multipart uploads of this object that nobody completed; not all of them if there are very many."""
+        answer = self._client.list_multipart_uploads(
+            Bucket=self.rules.bucket, Prefix=self.item.key, MaxUploads=MOST_UPLOADS
+        )
         return [one["UploadId"] for one in answer.get("Uploads", ()) if one["Key"] == self.item.key]
 
     def window(self, start: int, size: int) -> Window:

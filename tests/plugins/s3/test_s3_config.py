@@ -6,15 +6,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from s3_rig import Carrier
+from botocore.loaders import Loader
+from s3_rig import Carrier, spooled
 from twisted.application.service import IService
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from audiohookd.daemon import Daemon
-from audiohookd.interfaces import ICarrier, IPlugin, IPluginFactory
+from audiohookd.interfaces import ICarrier, IPlugin, IPluginFactory, Unavailable
 from audiohookd.testing import FakeDaemon, FakeSession
 from audiohookd_plugins.s3 import S3Config, S3Plugin
+from tests.stores.ports import free_ports
 
 KEY_ID = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd"
 
@@ -49,14 +51,14 @@ def test_the_pool_is_as_large_as_uploads_are_many() -> None:
 
 
 def test_buckets_of_one_name_may_be_in_two_stores() -> None:
-    daemon = Daemon(Clock(), None)
+    daemon = Daemon(Clock(), lambda: 0.0, None)
     for endpoint in (None, "https://a.example", "https://b.example/s3"):
         S3Plugin(S3Config(bucket="recordings", endpoint_url=endpoint), daemon)
     assert len(daemon.pools) == 3
 
 
 def test_two_tables_with_one_bucket_are_a_mistake() -> None:
-    daemon = Daemon(Clock(), None)
+    daemon = Daemon(Clock(), lambda: 0.0, None)
     S3Plugin(S3Config(bucket="recordings", endpoint_url="https://a.example"), daemon)
     with pytest.raises(ValueError, match=r"^bucket: another .* recordings at https://a.example already"):
         S3Plugin(S3Config(bucket="recordings", endpoint_url="https://a.example", key="x/{recording}"), daemon)
@@ -71,6 +73,7 @@ def test_two_tables_with_one_bucket_are_a_mistake() -> None:
         {"fallback": {"bucket": "recordings", "endpoint_url": "https://other.example"}},
         {"sse": "aws:kms", "fallback": {"bucket": "elsewhere", "kms_key_id": KEY_ID}},
         {"endpoint_url": "http://[::1]:9000", "path_style": True},
+        {"endpoint_url": "https://store.example/storage/v1/s3/", "path_style": True},
         {"bucket": "arn:aws:s3:eu-west-1:111122223333:accesspoint/recordings"},
         {"tags": {"conversation": "{conversation}", "kind": "call audio"}},
         {"metadata": {"organization": "{organization}"}},
@@ -91,6 +94,12 @@ def test_what_is_right(table: dict[str, Any]) -> None:
         ({"region": "eu west"}, "region: 'eu west' is none"),
         ({"endpoint_url": "store:9000"}, "endpoint_url: must be like https://store.example"),
         ({"endpoint_url": "https://me:secret@store.example"}, "endpoint_url: must be like"),
+        ({"endpoint_url": "https://store.example/s3?x=y"}, "endpoint_url: must be like"),
+        ({"endpoint_url": "https://store.example/s3#x"}, "endpoint_url: must be like"),
+        ({"endpoint_url": "https://store.example/s%203"}, "endpoint_url: must be like"),
+        ({"endpoint_url": "https://store.example//s3"}, "endpoint_url: must be like"),
+        ({"endpoint_url": "https://store.example:99999"}, "endpoint_url: must be like"),
+        ({"endpoint_url": "https://[::1"}, "endpoint_url: must be like"),
         ({"kms_key_id": KEY_ID}, 'kms_key_id: goes with sse = "aws:kms" alone'),
         ({"kms_key_id": KEY_ID, "sse": "AES256"}, 'kms_key_id: goes with sse = "aws:kms" alone'),
         ({"storage_class": "cold one"}, "storage_class: 'cold one' is none"),
@@ -128,6 +137,28 @@ def test_what_is_wrong(table: dict[str, Any], reason: str) -> None:
 def test_a_checksum_that_cannot_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "awscrt.checksums", None)
     assert mistake(checksum="crc64nvme") == 'checksum: "crc64nvme" needs awscrt: pip install awscrt'
+
+
+class CountingLoader(Loader):
+    """Reads what services are like, which holds up all threads."""
+
+    read = 0
+
+    def load_service_model(self, *arguments: Any, **options: Any) -> Any:
+        self.read += 1
+        return super().load_service_model(*arguments, **options)
+
+
+def test_what_takes_long_is_done_at_start(tmp_path: Path) -> None:
+    """Not during a call, when the first recording is carried."""
+    loader = CountingLoader()
+    (port,) = free_ports(1)
+    one = Carrier(loader, bucket="recordings", endpoint_url=f"http://127.0.0.1:{port}", path_style=True)
+    read_at_start = loader.read
+    with pytest.raises(Unavailable, match="Could not connect"):
+        one.carry(spooled(tmp_path))
+    assert read_at_start > 0
+    assert loader.read == read_at_start
 
 
 def test_nothing_remote_is_needed_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

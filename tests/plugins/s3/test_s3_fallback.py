@@ -1,6 +1,6 @@
 """Two buckets: where a recording goes when the first one cannot be had, and when it goes there again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from audiohookd.interfaces import Unavailable, Undeliverable
 from audiohookd_plugins.s3.config import Fallback
+from audiohookd_plugins.s3.faults import Refusal
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Answer
 from tests.stores.seaweedfs import SeaweedFS
@@ -118,6 +119,29 @@ def test_both_are_down(both: Carrier, proxy: FaultProxy, carrier: Make, tmp_path
     assert "bucket no-such-bucket: " in str(caught.value)
 
 
+def test_each_of_them_is_named_with_its_own_reason(proxy: FaultProxy, carrier: Make, tmp_path: Path) -> None:
+    """Also while the first one rests, and in no more than the log shows of a reason."""
+    fallback = Fallback(bucket="b" * 63, endpoint_url=proxy.endpoint, path_style=True)
+    one = carrier(bucket="a" * 63, endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
+    proxy.fault(Answer(403, "InvalidAccessKeyId", message="it is old " * 20), times=None, path="aaa")
+    proxy.fault(Answer(404, "NoSuchBucket", message="it is gone " * 20), times=None, path="bbb")
+    for _ in range(2):
+        with pytest.raises(Unavailable) as caught:
+            one.carry(spooled(tmp_path))
+        first, second = str(caught.value).split("; bucket ")
+        assert first.startswith(f"bucket {'a' * 63}: PutObject: InvalidAccessKeyId: it is old")
+        assert second.startswith(f"{'b' * 63}: PutObject: NoSuchBucket: it is gone")
+        assert len(str(caught.value)) <= 300
+    assert proxy.count(path="aaa") == 1
+
+
+def test_so_is_who_refuses_what_nobody_knows(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    proxy.fault(Answer(418, "Teapot"), times=None)
+    with pytest.raises(Refusal) as caught:
+        both.carry(spooled(tmp_path))
+    assert str(caught.value) == "bucket recordings: PutObject: Teapot: so it is"
+
+
 def test_what_the_other_one_asks_for_does_not_hold_up_the_first(
     proxy: FaultProxy, carrier: Make, tmp_path: Path
 ) -> None:
@@ -167,24 +191,45 @@ def test_audio_that_is_in_neither(both: Carrier, tmp_path: Path) -> None:
         both.carry(recording)
 
 
-def test_it_says_once_that_it_uses_the_fallback(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
-    said: list[str] = []
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """The plugin's own lines in the log."""
+    lines: list[str] = []
 
     def listen(event: LogEvent) -> None:
         if event["log_namespace"].startswith("audiohookd_plugins.s3"):
-            said.append(str(formatEvent(event)))
+            lines.append(str(formatEvent(event)))
 
     globalLogPublisher.addObserver(listen)
-    try:
-        go_down(both, proxy, tmp_path)
-        for _ in range(2):
-            both.carry(spooled(tmp_path))
-        proxy.heal()
-        both.wait(300.0)
-        for _ in range(2):
-            both.carry(spooled(tmp_path))
-    finally:
-        globalLogPublisher.removeObserver(listen)
+    yield lines
+    globalLogPublisher.removeObserver(listen)
+
+
+def test_it_says_once_that_there_is_neither(
+    proxy: FaultProxy, carrier: Make, said: list[str], tmp_path: Path
+) -> None:
+    """In full, which the line about the outage is too short for."""
+    fallback = Fallback(bucket="no-such-bucket", endpoint_url=proxy.endpoint, path_style=True)
+    one = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
+    proxy.fault(Answer(403, "AccessDenied"), times=None, path="recordings")
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            one.carry(spooled(tmp_path))
+    (line,) = said
+    assert line.startswith("nor can the fallback be had: bucket no-such-bucket: PutObject: NoSuchBucket: ")
+    assert line.endswith("; look after name and region of the bucket")
+
+
+def test_it_says_once_that_it_uses_the_fallback(
+    both: Carrier, proxy: FaultProxy, said: list[str], tmp_path: Path
+) -> None:
+    go_down(both, proxy, tmp_path)
+    for _ in range(2):
+        both.carry(spooled(tmp_path))
+    proxy.heal()
+    both.wait(300.0)
+    for _ in range(2):
+        both.carry(spooled(tmp_path))
     assert [line.partition(":")[0] for line in said] == [
         "recordings go to the fallback",
         "recordings go to bucket recordings again",

@@ -1,0 +1,130 @@
+"""Bounds for what servers answer by HTTP: each answer has its time and its size, whatever is sent.
+
+The timeouts of sockets are for each read, so a byte now and then would hold a thread for ever; and what reads the
+answers (http.client, urllib3, botocore) reads many parts of them whole. So the bounds are where the bytes come in.
+"""
+
+import io
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from urllib3.exceptions import HTTPError
+
+#: Bytes that a server may say about whether it wants the body of a request.
+INTERIM = 16 << 10
+
+
+class BadAnswer(HTTPError):
+    """It is beyond its bounds. The connection is of no use any more."""
+
+
+class Bounds(NamedTuple):
+    """Those of each answer. The time begins when the request has been sent.
+
+    Sending may take any time, as long as something goes each ``seconds``.
+    """
+
+    #: To the last byte of the answer.
+    seconds: float
+    #: Bytes, headers and all.
+    size: int
+    #: Monotonic, in seconds.
+    now: Callable[[], float] = time.monotonic
+
+
+def bounded(pools: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
+    """Pools of connections whose answers have bounds.
+
+    :param pools: classes of urllib3's by scheme, as in ``PoolManager.pool_classes_by_scheme``.
+    """
+    return {scheme: _bounded(pool, bounds) for scheme, pool in pools.items()}
+
+
+def _bounded(pool: Any, bounds: Bounds) -> Any:
+    connection = type(pool.ConnectionCls.__name__, (_Bounded, pool.ConnectionCls), {"answer_bounds": bounds})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+
+class _Bounded:
+    """A connection: what its ``sock`` becomes, also on the way to and through a proxy, has bounds."""
+
+    answer_bounds: Bounds
+    _line: "_Line | None" = None
+
+    @property
+    def sock(self) -> "_Line | None":
+        return self._line
+
+    @sock.setter
+    def sock(self, sock: Any) -> None:
+        self._line = None if sock is None else _Line(sock, self.answer_bounds)
+
+
+class _Line:
+    """A connected socket."""
+
+    def __init__(self, sock: Any, bounds: Bounds) -> None:
+        self._sock = sock
+        self._bounds = bounds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Whoever reads or sends here sets it anew."""
+
+    def sendall(self, data: Any) -> None:
+        """What is left goes on, once some of it went."""
+        left = memoryview(data).cast("B")
+        self._sock.settimeout(self._bounds.seconds)
+        while left:
+            left = left[self._sock.send(left) :]
+
+    def makefile(self, mode: str, buffering: int = -1) -> io.BufferedIOBase | io.RawIOBase:
+        """The next answer; unbuffered, to the question whether the body of a request may come."""
+        if buffering == 0:
+            return _Interim(self._sock, self._bounds._replace(size=INTERIM))
+        return io.BufferedReader(_Answer(self._sock, self._bounds))
+
+
+class _Answer(io.RawIOBase):
+    """The bytes of one answer. TimeoutError is what urllib3 expects, and makes the best of."""
+
+    def __init__(self, sock: Any, bounds: Bounds) -> None:
+        self._sock = sock
+        self._file = sock.makefile("rb", buffering=0)
+        self._bounds = bounds
+        self._until = bounds.now() + bounds.seconds
+        self._left = bounds.size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._until - self._bounds.now()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._sock.settimeout(left)
+        count: int = self._file.readinto(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise BadAnswer(f"the answer has more than {self._bounds.size} bytes")
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Interim(_Answer):
+    """What botocore reads itself, without an eye to time, and at the end for ever."""
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            count = super().readinto(buffer)
+        except TimeoutError:
+            raise BadAnswer(f"the answer took more than {self._bounds.seconds} s") from None
+        if not count:
+            raise ConnectionResetError("closed instead of an answer")
+        return count

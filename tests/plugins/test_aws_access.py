@@ -1,0 +1,126 @@
+"""Clients of Amazon's services: there before the first request, and made without a network."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, NoCredentialsError, ProfileNotFound
+from publish_rig import let_in, shut_out
+
+from audiohookd_plugins.aws import Access
+from tests.stores.rude_server import RudeServer, Visit, rude_server
+
+CONTAINERS_OWN = {
+    "AccessKeyId": "AKIDCONTAINER",
+    "SecretAccessKey": "secret",
+    "Token": "token",
+    "Expiration": "2100-01-01T00:00:00Z",
+}
+
+
+@pytest.fixture
+def server() -> Iterator[RudeServer]:
+    """Every service, and where credentials come from."""
+    with rude_server() as one:
+        one.answer = answer
+        yield one
+
+
+def answer(visit: Visit) -> None:
+    """Credentials to whoever asks for them, and a refusal in each service's own language to all others."""
+    head = visit.server.heads[-1]
+    if "/credentials" in head.split("\r\n")[0]:
+        status, body = b"200 OK", json.dumps(CONTAINERS_OWN).encode()
+    elif "/sts/" in head:
+        status, body = b"403 Forbidden", b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
+    else:
+        status, body = b"403 Forbidden", b'{"__type": "AccessDenied"}'
+    visit.say(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
+
+
+def access(server: RudeServer, name: str = "sqs") -> Access:
+    attempts = {"mode": "standard", "total_max_attempts": 1}
+    return Access(name, "eu-central-1", server.url, Config(read_timeout=5.0, retries=attempts))
+
+
+def ask(one: Access) -> Any:
+    return one.client().list_queues()
+
+
+def signed_by(server: RudeServer) -> str:
+    (line,) = (line for line in server.heads[-1].split("\r\n") if line.lower().startswith("authorization:"))
+    return line
+
+
+def test_a_network_is_asked_when_there_is_something_to_ask(
+    server: RudeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shut_out(monkeypatch)
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", server.url + "/credentials")
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.url)
+    monkeypatch.setenv("AWS_DEFAULTS_MODE", "auto")
+    for name in ("s3", "sqs"):
+        one = access(server, name)
+        assert one.client() is one.client()
+    assert server.heads == []
+    with pytest.raises(ClientError):
+        ask(one)
+    assert [head.split()[1] for head in server.heads] == ["/credentials", "/"]
+    assert "AKIDCONTAINER" in signed_by(server)
+
+
+def test_credentials_are_kept_until_they_are_of_no_use(server: RudeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_in(monkeypatch, "AKIDOLD")
+    one = access(server)
+    signed = []
+    for forgets in (False, True, False):
+        with pytest.raises(ClientError):
+            ask(one)
+        signed.append(signed_by(server))
+        let_in(monkeypatch, "AKIDNEW")
+        if forgets:
+            one.forget()
+    assert ["AKIDOLD" in line for line in signed] == [True, True, False]
+    assert "AKIDNEW" in signed[-1]
+
+
+def test_none_at_all(server: RudeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    shut_out(monkeypatch)
+    one = access(server)
+    with pytest.raises(NoCredentialsError):
+        ask(one)
+    let_in(monkeypatch)
+    with pytest.raises(ClientError):
+        ask(one)
+
+
+def test_a_configuration_that_is_put_right(server: RudeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_in(monkeypatch)
+    monkeypatch.setenv("AWS_PROFILE", "absent")
+    one = access(server)
+    with pytest.raises(ProfileNotFound):
+        ask(one)
+    monkeypatch.delenv("AWS_PROFILE")
+    with pytest.raises(ClientError):
+        ask(one)
+
+
+def test_those_who_assume_a_role_ask_in_its_region(
+    server: RudeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where nothing but our own configuration names one."""
+    shut_out(monkeypatch)
+    config = tmp_path / "config"
+    config.write_text(
+        "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = own\n"
+        "[profile own]\naws_access_key_id = AKIDSOURCE\naws_secret_access_key = secret\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+    with pytest.raises(ClientError):
+        ask(access(server))
+    assert "/eu-central-1/sts/" in signed_by(server)

@@ -1,0 +1,18 @@
+"""The documents name what there is to watch; a name that does not exist is an alarm that never rings."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from audiohookd.observe.counters import CATALOGUE, LABELS
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("document", ["s3.rst", "notices.rst"])
+def test_each_of_the_names_is_counted(document: str) -> None:
+    named = re.findall(r"``audiohookd_(\w+)_total(?:\{(\w+)=)?", (DOCS / document).read_text())
+    assert len(named) >= 4
+    assert [name for name, _ in named if name not in CATALOGUE] == []
+    assert [(name, label) for name, label in named if label and LABELS.get(name) != label] == []
