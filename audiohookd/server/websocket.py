@@ -22,6 +22,7 @@ from audiohookd.auth.authenticator import Authenticator
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.server.connection import Connection, Shared
+from audiohookd.server.frames import cut, may_become_whole
 from audiohookd.server.head import Head, HeadGuard
 from audiohookd.server.lobby import Lobby
 from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
@@ -89,6 +90,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._connection: Connection | None = None
         self._upgrade: Upgrade | None = None
         self._authentic = True
+        self._begun = b""  # audio of which the end has not come yet
         self._pending_refusal: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
         self._outbox = _Outbox()
@@ -110,12 +112,30 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
-        """Octets. Autobahn's own version formats log lines that nobody reads, at 2.6 µs a packet."""
+        """Octets. Autobahn gets what is no audio, and the rest of what it has begun."""
         if self._guard is not None:
             self._look_at_head(self._guard, data)
-        elif self.state in (self.STATE_OPEN, self.STATE_CLOSING):
+            return
+        if self._begun:
+            data, self._begun = self._begun + data, b""
+        if self.state == self.STATE_OPEN and not (self.data or self.inside_message or self.current_frame):
+            data = self._take_audio(data)
+        if data and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
             # Not before our answer, and not after the end: Autobahn would keep it all.
             self._dataReceived(data)
+
+    def _take_audio(self, data: bytes) -> bytes:
+        """Passes on the audio that ``data`` begins with; returns what is for Autobahn."""
+        messages, at = cut(data)
+        for message in messages:
+            if self.state == self.STATE_CLOSED:
+                return b""
+            self.onMessage(message, True)
+        rest = data[at:]
+        if may_become_whole(rest):
+            self._begun = rest
+            return b""
+        return rest
 
     def _look_at_head(self, guard: HeadGuard, data: bytes) -> None:
         head = guard.feed(data)
@@ -138,7 +158,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             raise ConnectionDeny(500, "Internal Error") from None
 
     def _judge(self, request: Any) -> "Deferred[None] | None":
-        since = self.factory.shared.now()
+        since = self.factory.shared.clock.seconds()
         try:
             upgrade = read_upgrade(self.http_request_uri, request.headers, self._peer_name())
         except BadUpgrade as fault:
@@ -148,7 +168,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         if self.factory.shared.registry.crowded:
             raise ConnectionDeny(503, "too many connections")
         self._upgrade = upgrade
-        now = self.factory.shared.clock.seconds()
+        now = self.factory.shared.now()
         verdict = self.factory.door.authenticator.authenticate(UpgradeRequest(upgrade.target, upgrade.headers), now)
         if verdict.accepted:
             return None
@@ -170,7 +190,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         else:
             self._authentic = False
         shared = self.factory.shared
-        delay = max(0.0, since + REFUSAL_TIME - shared.now())
+        delay = max(0.0, since + REFUSAL_TIME - shared.clock.seconds())
         self._pending_refusal = shared.clock.callLater(delay, refused.callback, None)
         return refused
 

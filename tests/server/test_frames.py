@@ -1,0 +1,61 @@
+"""Frames that are cut out of what was read: only whole ones of audio, and as Autobahn reads them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websocket_rig import binary, frame
+
+from audiohookd.server.frames import cut, may_become_whole
+
+PAYLOADS = st.binary(max_size=300) | st.sampled_from([125, 126, 127, 3_200, 65_535]).map(lambda size: b"\xd5" * size)
+
+
+@given(st.lists(PAYLOADS, max_size=5))
+def test_whole_messages_are_cut_out(payloads: list[bytes]) -> None:
+    data = b"".join(map(binary, payloads))
+    assert cut(data) == (payloads, len(data))
+
+
+@given(PAYLOADS, st.data())
+def test_the_beginning_of_a_message_is_left_and_known_as_such(payload: bytes, data: st.DataObject) -> None:
+    whole = binary(payload)
+    begun = whole[: data.draw(st.integers(1, len(whole) - 1))]
+    assert cut(binary(b"first") + begun) == ([b"first"], len(binary(b"first")))
+    assert may_become_whole(begun)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        frame(1, b"text"),
+        frame(2, b"a part", fin=False),
+        frame(0, b"another"),
+        frame(8),
+        frame(9, b"ping"),
+        frame(2, b"bare", masked=False),
+        frame(2, b"-" * 200, masked=False),
+        frame(2, b"-" * 65_536),
+        b"\xc2" + binary(b"compressed")[1:],
+        b"\x82\xfe\x00\x7d" + bytes(4 + 125),  # could be shorter
+        b"\x82\xff" + bytes(8 + 4),
+    ],
+    ids=lambda other: str(other[:4]),
+)
+def test_all_else_is_left_to_autobahn(other: bytes) -> None:
+    assert cut(binary(b"audio") + other) == ([b"audio"], len(binary(b"audio")))
+    assert not may_become_whole(other)
+
+
+@given(st.lists(st.binary(max_size=40) | PAYLOADS.map(binary), max_size=6).map(b"".join), st.data())
+def test_it_does_not_matter_where_a_stream_is_torn(stream: bytes, data: st.DataObject) -> None:
+    torn = data.draw(st.integers(0, len(stream)))
+    first, at = cut(stream[:torn])
+    rest = stream[at:torn]
+    second, further = cut(rest + stream[torn:])
+    assert (first + second, at + further) == cut(stream)
+    assert not second or not rest or may_become_whole(rest)
+
+
+def test_one_byte_tells_little() -> None:
+    assert not may_become_whole(b"")
+    assert may_become_whole(b"\x82")
