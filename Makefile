@@ -7,7 +7,7 @@ SPEED ?= max
 RUNS ?= 200
 CONFIG := etc/audiohookd.minimal.toml
 
-.PHONY: help demo run test lint functional crash bench coverage lock clean always
+.PHONY: help demo run test lint functional crash bench bench-full coverage lock clean always
 
 help:
 	@echo "make demo    one recorded call, end to end (SPEED=1: in real time; S3=1: to a bucket)"
@@ -15,7 +15,7 @@ help:
 	@echo "make test    linters and all tests"
 	@echo "make crash   kill the daemon under live calls (RUNS=200; POWER=1: with the power of the machine;"
 	@echo "             OUTAGE=600 or SLOW=600: the store is away, or slow, for so many seconds)"
-	@echo "make bench   uploads against a plain loop around boto3"
+	@echo "make bench   what calls and uploads cost, a look of some minutes (make bench-full: the figures)"
 	@echo "make lock    renew requirements.lock"
 
 # What the times of files do not tell: which Python it is, and that a file came or went. Such a note is looked after
@@ -71,8 +71,12 @@ crash: $(VENV)/.project
 	@$(BIN)/python -m tests.crash --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(POWER),--power) \
 	  $(if $(LEEWAY),--leeway $(LEEWAY)) $(if $(OUTAGE),--outage $(OUTAGE)) $(if $(SLOW),--slow $(SLOW))
 
+# Results in build/bench. The full form wants a machine that does nothing else.
 bench: $(VENV)/.project
-	@$(BIN)/python -m bench.upload
+	@$(BIN)/python -m bench; status=$$?; $(BIN)/python -m bench.upload --pairs 1 && exit $$status
+
+bench-full: $(VENV)/.project
+	@$(BIN)/python -m bench --full; status=$$?; $(BIN)/python -m bench.upload --pairs 7 && exit $$status
 
 coverage: $(VENV)/.project
 	@$(BIN)/python -m coverage run -m pytest -q -m "not functional"

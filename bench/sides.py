@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
 
 from audiohookd.config import check
-from audiohookd.tap import build
+from audiohookd.tap import build, keep_time
 
 #: Seconds from one look to the next whether the daemon is done.
 LOOK = 0.01
@@ -30,7 +30,8 @@ def daemon(place: Path, endpoint: str, bucket: str, concurrency: int) -> float:
         },
     }
     path = place / "audiohookd.toml"
-    root = build(check(tables, path), path, reactor, {})
+    keep_time(reactor)
+    root = build(check(tables, path), path, reactor, time.time, {})
     shelf = next((place / "spool/ready").iterdir())
     ended: list[float] = []
 

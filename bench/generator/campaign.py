@@ -1,0 +1,254 @@
+"""All calls of a plan: they arrive, talk, and end. START READING HERE.
+
+One thread, one epoll, sockets that do not block. A turn of the loop asks for the time once, does what is due by then,
+and sleeps until something else is, but for a tick at least, or until the server answers.
+"""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from enum import Enum, auto
+from typing import Any
+from uuid import uuid4
+
+from audiohookd.protocol.client import ClientSession
+from audiohookd.protocol.client_checks import offers
+from audiohookd.protocol.messages import Open, Participant
+from bench.generator.audio import CHANNELS, VARIANTS, Talk
+from bench.generator.latency import Latency, Lateness
+from bench.generator.leg import Leg
+from bench.generator.plan import Plan
+from bench.generator.schedule import Ring, Row
+from bench.generator.sockets import Sockets
+from bench.generator.upgrade import Identity, upgrade
+
+#: Seconds that servers have for what is due before they count as failing.
+PATIENCE = 30.0
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+class Part(Enum):
+    """Of a campaign, in their order."""
+
+    ARRIVING = auto()
+    SETTLING = auto()
+    STEADY = auto()
+    LEAVING = auto()
+    OVER = auto()
+
+
+class Campaign:
+    """Runs once.
+
+    :param tell: called with the marks.
+    :param clock: seconds, from any origin.
+    """
+
+    def __init__(
+        self, plan: Plan, talk: Talk, key: tuple[str, bytes], tell: Tell, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._plan = plan
+        self._talk = talk
+        self._identity = Identity(f"{plan.host}:{plan.port}", str(uuid4()), *key)
+        self._tell = tell
+        self.clock = clock
+        self._sockets = Sockets()
+        self._legs: list[Leg] = []
+        self._probe: Leg | None = None
+        self._part = Part.ARRIVING
+        self._until = float("inf")
+        self._openings, self._round_trips, self._probes = Latency(), Latency(), Latency()
+        self._lateness = Lateness()
+        self._marks: dict[str, dict[str, float]] = {}
+        self._longest_turn = 0.0
+
+    def run(self) -> dict[str, Any]:
+        """All of it; the result."""
+        if self._plan.probe:
+            self._dial_probe()
+        self._begin()
+        while self._part is not Part.OVER:
+            self._turn()
+        self._hang_up()
+        return self._result()
+
+    # ---- time ------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        plan, start = self._plan, self.clock()
+        chance = random.Random(plan.seed)  # noqa: S311 - phases, not secrets
+
+        def ring(period: float, members: int) -> Ring:
+            return Ring(start, period, [chance.uniform(0, period) for _ in range(members)])
+
+        self._arrivals = Row(start, plan.arrival / plan.sessions, plan.sessions)
+        self._departures = Row(0, 0, 0)
+        self._frames = ring(plan.period, plan.sessions)
+        self._pings = ring(plan.ping / plan.speed, plan.sessions)
+        self._probings = ring(plan.probe, 1) if plan.probe else None
+        self._until = start + plan.arrival + PATIENCE
+
+    def _turn(self) -> None:
+        now = self.clock()
+        self._arrive(now)
+        self._say(now)
+        self._ping(now)
+        self._ping_probe(now)
+        self._leave(now)
+        self._proceed(now)
+        done = self.clock()
+        self._longest_turn = max(self._longest_turn, done - now)
+        self._sockets.poll(max(self._next_due(), now + self._plan.tick) - done)
+
+    def _next_due(self) -> float:
+        rings = (self._frames, self._pings, self._arrivals, self._departures, self._probings)
+        return min(self._until, *(ring.due for ring in rings if ring is not None))
+
+    # ---- what is due -----------------------------------------------------------------------------
+
+    def _say(self, now: float) -> None:
+        ring, legs, talk, late = self._frames, self._legs, self._talk, self._lateness.add
+        there = len(legs)
+        while ring.due <= now:
+            if ring.member < there and legs[ring.member].is_open:
+                legs[ring.member].talk(talk)
+                late(now - ring.due)
+            ring.advance()
+
+    def _ping(self, now: float) -> None:
+        for leg in self._due(self._pings, now):
+            if leg.is_open:
+                leg.ping(leg.frames * self._talk.samples)
+
+    def _ping_probe(self, now: float) -> None:
+        ring, probe = self._probings, self._probe
+        while ring is not None and ring.due <= now:
+            ring.advance()
+            if probe is not None and probe.is_open:
+                probe.ping(0)
+
+    def _arrive(self, now: float) -> None:
+        while self._arrivals.due <= now:
+            self._legs.append(self._dial(self._arrivals.member))
+            self._arrivals.advance()
+
+    def _leave(self, now: float) -> None:
+        for leg in self._due(self._departures, now):
+            if leg.is_open:
+                leg.close(leg.frames * self._talk.samples)
+
+    def _due(self, ring: Ring | Row, now: float) -> Iterator[Leg]:
+        while ring.due <= now:
+            member = ring.member
+            ring.advance()
+            if member < len(self._legs):
+                yield self._legs[member]
+
+    # ---- from part to part -----------------------------------------------------------------------
+
+    def _proceed(self, now: float) -> None:
+        """What is complete goes on at once, what is late when the patience is over."""
+        plan = self._plan
+        if self._part is Part.ARRIVING and (self._is_everybody_here() or now >= self._until):
+            self._part, self._until = Part.SETTLING, now + plan.settle
+        elif self._part is Part.SETTLING and now >= self._until:
+            self._part, self._until = Part.STEADY, now + plan.steady
+            self._mark("steady")
+        elif self._part is Part.STEADY and now >= self._until:
+            self._part, self._until = Part.LEAVING, now + plan.arrival + PATIENCE
+            self._mark("leaving")
+            self._departures = Row(now, plan.arrival / plan.sessions, plan.sessions)
+        elif self._part is Part.LEAVING and (self._is_everybody_gone() or now >= self._until):
+            self._part = Part.OVER
+
+    def _is_everybody_here(self) -> bool:
+        arrived = len(self._legs) == self._plan.sessions
+        return arrived and all(leg.is_open or leg.failure or leg.is_gone for leg in self._legs)
+
+    def _is_everybody_gone(self) -> bool:
+        return all(leg.is_gone for leg in self._legs)
+
+    def _mark(self, name: str) -> None:
+        frames = sum(leg.frames for leg in self._legs)
+        mark = {"at": self.clock(), "frames": frames, "processor": time.process_time()}
+        self._marks[name] = mark
+        self._tell({"mark": name})
+
+    # ---- calls -----------------------------------------------------------------------------------
+
+    def opened(self, leg: Leg, seconds: float) -> None:
+        """See :class:`~bench.generator.leg.Owner`."""
+        if leg is not self._probe:
+            self._openings.add(seconds)
+
+    def answered(self, leg: Leg, seconds: float) -> None:
+        """See :class:`~bench.generator.leg.Owner`."""
+        if leg is self._probe:
+            self._probes.add(seconds)
+        elif self._part is Part.STEADY:
+            self._round_trips.add(seconds)
+
+    def watch(self, leg: Leg, is_clogged: bool) -> None:
+        """See :class:`~bench.generator.leg.Owner`."""
+        self._sockets.watch(leg, is_clogged)
+
+    def _dial(self, number: int) -> Leg:
+        participant = Participant(str(uuid4()), "+12065550100", "", "+12065550199")
+        opening = Open(self._identity.organization_id, str(uuid4()), participant, offers(CHANNELS))
+        session = ClientSession(str(uuid4()), opening, self.clock)
+        address = (self._plan.host, self._plan.port)
+        return Leg(address, session, upgrade(self._identity, session.id), number % VARIANTS, self)
+
+    def _dial_probe(self) -> None:
+        """And waits until it is there."""
+        self._probe = probe = self._dial(0)
+        self._wait(lambda: probe.is_open or probe.failure is not None)
+
+    def _hang_up(self) -> None:
+        """Whoever is still there is not any more."""
+        if self._probe is not None:
+            self._probe.close(0)
+            self._wait(lambda: self._probe is None or self._probe.is_gone)
+        for leg in self._everybody():
+            leg.drop("not closed by the server")
+        self._sockets.close()
+
+    def _wait(self, is_over: Callable[[], bool]) -> None:
+        deadline = self.clock() + PATIENCE
+        while not is_over() and self.clock() < deadline:
+            self._sockets.poll(0.1)
+
+    def _everybody(self) -> list[Leg]:
+        return self._legs if self._probe is None else [*self._legs, self._probe]
+
+    # ---- the result ------------------------------------------------------------------------------
+
+    def _result(self) -> dict[str, Any]:
+        legs = self._everybody()
+        failures = Counter(leg.failure for leg in legs if leg.failure)
+        result = {
+            "sessions": len(self._legs),
+            "closed": sum(leg.is_closed for leg in self._legs),
+            "frames": sum(leg.frames for leg in self._legs),
+            "failures": dict(failures),
+            "clogged": sum(leg.clogged for leg in legs),
+            "steady": self._steady(),
+            "opened": self._openings.result(),
+            "round_trip": self._round_trips.result(),
+            "probe": self._probes.result(),
+            "late": self._lateness.result(),
+            "longest_turn": self._longest_turn * 1000,
+        }
+        if self._plan.ledger:
+            result["ledger"] = [[leg.id, leg.first, leg.frames] for leg in self._legs]
+        return result
+
+    def _steady(self) -> dict[str, float]:
+        begin, end = self._marks["steady"], self._marks["leaving"]
+        return {
+            "seconds": end["at"] - begin["at"],
+            "frames": end["frames"] - begin["frames"],
+            "processor": end["processor"] - begin["processor"],
+        }

@@ -1,0 +1,38 @@
+"""The sockets of all calls, and the one epoll that watches them."""
+
+import select
+
+from bench.generator.leg import Leg
+
+
+class Sockets:
+    """Tells each leg when its socket is readable, or writable."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._legs: dict[int, Leg] = {}
+
+    def watch(self, leg: Leg, is_clogged: bool) -> None:
+        """From now on, or otherwise than before. See :class:`~bench.generator.leg.Owner`."""
+        descriptor = leg.fileno()
+        wanted = select.EPOLLIN | (select.EPOLLOUT if is_clogged else 0)
+        if self._legs.get(descriptor) is leg:
+            self._epoll.modify(descriptor, wanted)
+        else:  # the kernel has forgotten whoever had the number before, when that was closed
+            self._legs[descriptor] = leg
+            self._epoll.register(descriptor, wanted)
+
+    def poll(self, timeout: float) -> None:
+        """Sleeps until something comes, at most ``timeout`` seconds (in whole milliseconds), and passes it on."""
+        for descriptor, event in self._epoll.poll(max(timeout, 0.0)):
+            leg = self._legs[descriptor]
+            if event & select.EPOLLOUT:
+                leg.writable()
+            if event & ~select.EPOLLOUT and not leg.is_gone:
+                leg.readable()
+            if leg.is_gone:
+                del self._legs[descriptor]
+
+    def close(self) -> None:
+        """The watch is over."""
+        self._epoll.close()

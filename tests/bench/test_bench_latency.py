@@ -1,0 +1,36 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.generator.latency import Latency, Lateness
+
+
+def test_nothing_measured() -> None:
+    assert Latency().result() == {"count": 0}
+    assert Lateness().result() == {"count": 0}
+
+
+def test_ranks_in_milliseconds() -> None:
+    latency = Latency()
+    for milliseconds in range(1, 1001):
+        latency.add(milliseconds / 1000)
+    result = latency.result()
+    wanted = {"count": 1000, "p50": 500, "p90": 900, "p99": 990, "p999": 999, "max": 1000}
+    assert result == pytest.approx(wanted, rel=0.002)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=50))
+def test_lateness_is_never_shown_too_small(seconds: list[float]) -> None:
+    late = Lateness()
+    for each in seconds:
+        late.add(each)
+    result = late.result()
+    assert result["count"] == len(seconds)
+    assert result["max"] >= min(max(seconds), 4.0) * 1000
+
+
+def test_what_is_beyond_the_scale_is_kept_at_its_end() -> None:
+    latency = Latency()
+    latency.add(3600.0)
+    assert latency.result()["max"] == pytest.approx(60_000, rel=0.002)
