@@ -43,7 +43,8 @@ $(VENV)/.dependencies: requirements.lock build/.python
 
 # The project itself, as a link farm to the checkout (twistd cannot see other editable installs' plugins). Links to
 # files that are gone must not stay.
-$(VENV)/.project: $(VENV)/.dependencies build/.files setup.cfg pyproject.toml audiohookd/__init__.py
+$(VENV)/.project: $(VENV)/.dependencies build/.files setup.cfg setup.py pyproject.toml audiohookd/__init__.py \
+  audiohookd/server/_frames.c
 	@rm -rf build/__editable__.* *.egg-info
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  --config-settings editable_mode=strict --editable .
@@ -91,4 +92,4 @@ lock:
 	@rm -rf $(VENV)-lock
 
 clean:
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage var
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage var audiohookd/server/*.so

@@ -4,36 +4,46 @@ Autobahn takes about 25 µs for a message. So whole binary messages are cut out 
 texts, control frames, fragments, large frames, and whatever is wrong.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+
+try:
+    from audiohookd.server import _frames
+except ImportError:  # there was no compiler
+    _frames = None  # type: ignore[assignment]
 
 #: The first byte of a frame with all of a binary message, without extensions.
 BINARY = 0x82
 #: In the second byte: there is a mask. The rest of it is the length, or says how many bytes have it.
 MASKED = 0x80
 SHORT = 126
-LONG = 127
+#: Bytes of the mask.
+MASK = 4
 
 
-def cut(data: bytes) -> tuple[list[bytes], int]:
+def cut_in_python(data: bytes) -> tuple[list[bytes], int]:
     """The messages that ``data`` begins with, unmasked, and the place in it where the rest begins.
 
     Only those in whole, masked, binary frames of up to 65,535 bytes with a length as short as it can be.
     """
     messages = []
     at, end = 0, len(data)
-    while end - at >= 6 and data[at] == BINARY:
-        size, start = data[at + 1] - MASKED, at + 6
+    while end - at >= 2 + MASK and data[at] == BINARY:
+        size, start = data[at + 1] - MASKED, at + 2 + MASK
         if size == SHORT:
-            size, start = data[at + 2] << 8 | data[at + 3], at + 8
+            size, start = data[at + 2] << 8 | data[at + 3], start + 2
             if size < SHORT:
                 break
         elif not 0 <= size < SHORT:
             break
         if start + size > end:
             break
-        messages.append(_unmasked(data[start : start + size], data[start - 4 : start]))
+        messages.append(_unmasked(data[start : start + size], data[start - MASK : start]))
         at = start + size
     return messages, at
+
+
+#: The same, compiled if it can be: of 20 µs for a frame of 200 ms, one is left.
+cut: Callable[[bytes], tuple[list[bytes], int]] = getattr(_frames, "cut", cut_in_python)
 
 
 def may_become_whole(rest: bytes) -> bool:
@@ -48,15 +58,20 @@ def may_become_whole(rest: bytes) -> bool:
     return 0 <= size < SHORT
 
 
+def first_frame(data: bytes) -> int:
+    """The bytes of the frame that ``data`` begins with, whatever it is; all of them when it is not whole."""
+    if len(data) < 2:
+        return len(data)
+    size, start = data[1] & ~MASKED, 2
+    if size >= SHORT:
+        start = 4 if size == SHORT else 10
+        size = int.from_bytes(data[2:start])
+    return min(len(data), start + (MASK if data[1] & MASKED else 0) + size)
+
+
 def _unmasked(payload: bytes, mask: bytes) -> bytes:
     """Of what pure Python can do, long integers are the fastest."""
     size = len(payload)
-    words = (size + 3) // 4
-    key = int.from_bytes(mask, "little") * _ones(words)
-    return (int.from_bytes(payload, "little") ^ key).to_bytes(4 * words, "little")[:size]
-
-
-@lru_cache(maxsize=64)
-def _ones(times: int) -> int:
-    """With what a number of 32 bits is to be multiplied so that it stands there so many times."""
-    return int.from_bytes(b"\1\0\0\0" * times, "little")
+    words = (size + MASK - 1) // MASK
+    key = int.from_bytes(mask * words, "little")
+    return (int.from_bytes(payload, "little") ^ key).to_bytes(MASK * words, "little")[:size]

@@ -22,7 +22,7 @@ from audiohookd.auth.authenticator import Authenticator
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.server.connection import Connection, Shared
-from audiohookd.server.frames import cut, may_become_whole
+from audiohookd.server.frames import cut, first_frame, may_become_whole
 from audiohookd.server.head import Head, HeadGuard
 from audiohookd.server.lobby import Lobby
 from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
@@ -80,6 +80,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     """One connection: guards its request head, asks the authenticator, and passes messages to a Connection."""
 
     factory: "AudioHookServerFactory"
+    data: bytes  # that has not been looked at yet: Autobahn's, and ours
     _log = Logger()
     # Autobahn's own. Fixed, because at debug it writes whole requests, and an unsigned API key is a password.
     log = txaio.make_logger("error")
@@ -90,7 +91,6 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._connection: Connection | None = None
         self._upgrade: Upgrade | None = None
         self._authentic = True
-        self._begun = b""  # audio of which the end has not come yet
         self._pending_refusal: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
         self._outbox = _Outbox()
@@ -112,17 +112,24 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
-        """Octets. Autobahn gets what is no audio, and the rest of what it has begun."""
+        """Octets. Autobahn gets the frames that are no audio, one by one, and the rest of what it has begun.
+
+        Nothing before our answer, and nothing after the end: it would keep it all.
+        """
         if self._guard is not None:
             self._look_at_head(self._guard, data)
             return
-        if self._begun:
-            data, self._begun = self._begun + data, b""
-        if self.state == self.STATE_OPEN and not (self.data or self.inside_message or self.current_frame):
-            data = self._take_audio(data)
-        if data and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
-            # Not before our answer, and not after the end: Autobahn would keep it all.
-            self._dataReceived(data)
+        while data and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
+            if self.current_frame is None:
+                data, self.data = self.data + data, b""
+                if self.state == self.STATE_OPEN and not self.inside_message:
+                    data = self._take_audio(data)
+                size = first_frame(data)
+            else:
+                size = self.current_frame.length - self.current_frame_masker.pointer()
+            if data:
+                self._dataReceived(data[:size])
+                data = data[size:]
 
     def _take_audio(self, data: bytes) -> bytes:
         """Passes on the audio that ``data`` begins with; returns what is for Autobahn."""
@@ -133,7 +140,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self.onMessage(message, True)
         rest = data[at:]
         if may_become_whole(rest):
-            self._begun = rest
+            self.data = rest
             return b""
         return rest
 
@@ -231,6 +238,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """The connection is gone. Autobahn leaves reference cycles behind: what is large goes now."""
         connection, self._connection = self._connection, None
         self._upgrade = self._guard = None
+        self.data = b""
         for timer in (self._pending_refusal, self._lingering):
             if timer is not None and timer.active():
                 timer.cancel()

@@ -18,14 +18,16 @@ Finish = Callable[[], "Deferred[Path]"]
 #: Refusals after which a recording that has ended is tried on quietly: what is wrong may be its files alone, and no
 #: call shall be refused for that.
 LOUD_TRIES = 3
+#: Refusals, while the disk refuses nobody else, after which it is as it is: ten minutes of them.
+ALL_TRIES = 2_000
 
 
 @implementer(IDraft)
 class Draft:
     """Gathers references until the writer takes them. Made by :meth:`audiohookd.spool.spool.Spool.begin`.
 
-    :param finish: called once all is written. At the stop it is called even if the disk refuses the last of it: then
-        the recording is like one that a crash ended.
+    :param finish: called once all is written. At the stop, and when the files of this draft alone are refused for
+        long, it is called all the same: then the recording is like one that a crash ended.
     """
 
     def __init__(self, recording_id: str, files: DraftFiles, writer: GroupWriter, finish: Finish) -> None:
@@ -85,7 +87,9 @@ class Draft:
 
     def take(self) -> Part:
         """See :class:`audiohookd.spool.writer.Source`."""
-        is_final = self._failures > 0 and self._writer.is_flushing
+        is_final = self._failures > 0 and (
+            self._writer.is_flushing or (self._failures >= ALL_TRIES and self._writer.fault is None)
+        )
         is_quiet = self._failures >= LOUD_TRIES
         part = Part(self._files, self._audio, self._journal, self._end, is_final, is_quiet)
         self._audio, self._journal = [], []
@@ -96,10 +100,13 @@ class Draft:
     def settle(self, part: Part, outcome: Outcome) -> None:
         """See :class:`audiohookd.spool.writer.Source`."""
         gives_up = part.is_final and outcome.fault is not None
-        if outcome.taken or gives_up:
-            self._count(-part.size)
+        if outcome.audio_taken or gives_up:
+            self._count(-sum(map(len, part.audio)))
         else:
             self._audio = part.audio + self._audio
+        if outcome.lines_taken or gives_up:
+            self._count(-sum(map(len, part.journal)))
+        else:
             self._journal = part.journal + self._journal
         self._judge(outcome.fault)
         if outcome.is_pending and not gives_up:

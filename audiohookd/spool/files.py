@@ -19,6 +19,9 @@ DIRECTORY_MODE = 0o750
 
 #: Bytes of silence that make up for a loss, as far as one call of :meth:`DraftFiles.append` goes.
 SILENCE = 32 << 20
+#: Bytes of audio that wait for a journal that is refused, about a minute of a call: more is worth more than what
+#: tells of it.
+PATIENCE = 1 << 20
 
 
 class DraftPaths:
@@ -43,13 +46,14 @@ MISTAKES = (NotAudio, FileExistsError)
 class Outcome(NamedTuple):
     """What became of what was to be written.
 
-    ``fault`` is why not all was, or could not be ``taken`` and has to be given again. ``is_pending``: something is
-    still to be written, even if nothing more is given. ``lost``: samples (per channel) that were given up with this
-    call. ``grown``: the files that are larger now; ``directory``: where files were made.
+    ``fault`` is why not all was. What is not ``audio_taken``, or not ``lines_taken``, has to be given again.
+    ``is_pending``: something is still to be written, even if nothing more is given. ``lost``: samples (per channel)
+    that were given up with this call. ``grown``: the files that are larger now; ``directory``: where files were made.
     """
 
     fault: OSError | None = None
-    taken: bool = True
+    audio_taken: bool = True
+    lines_taken: bool = True
     is_pending: bool = False
     lost: int = 0
     grown: tuple[Path, ...] = ()
@@ -95,8 +99,10 @@ class DraftFiles:
         sizes = [file.size for file in self._files]
         fault = self._make_up(silence)
         if fault is None and self._owes_audio():
-            return self._outcome(sizes, None, taken=False, is_pending=True)
+            return self._outcome(sizes, None)._replace(audio_taken=False, lines_taken=False, is_pending=True)
         refused = self._append_lines(journal)
+        if self._may_wait(fault, refused, audio) and not is_final:
+            return self._outcome(sizes, refused)._replace(audio_taken=False, is_pending=True)
         fault = self._append_audio(audio, fault if self._lines.is_begun else refused) or refused
         given_up = self._give_up() if is_final else []
         last = None if self._owes_audio() else end
@@ -105,9 +111,9 @@ class DraftFiles:
         if isinstance(fault, FileExistsError):
             self._foreign = fault  # for good: later it could eat what the other one left behind
         if is_final or self._foreign is not None or (last is not None and refused is None):
-            return self._outcome(sizes, self._close() or fault, taken=True, is_pending=False)
+            return self._outcome(sizes, self._close() or fault)
         is_pending = end is not None or self._owes_audio() or self._lines.is_owed
-        return self._outcome(sizes, fault, taken=True, is_pending=is_pending)
+        return self._outcome(sizes, fault)._replace(is_pending=is_pending)
 
     def _make_up(self, silence: int) -> OSError | None:
         if self._track is None or not self._track.is_owed:
@@ -162,11 +168,16 @@ class DraftFiles:
                 faults.append(fault)
         return faults[0] if faults else None
 
-    def _outcome(self, sizes: Sequence[int], fault: OSError | None, taken: bool, is_pending: bool) -> Outcome:
+    def _may_wait(self, fault: OSError | None, refused: OSError | None, audio: Sequence[bytes]) -> bool:
+        """Only the journal is refused: for a time the audio waits for what tells of it."""
+        is_alone = fault is None and refused is not None and self._lines.is_begun
+        return is_alone and sum(map(len, audio)) < PATIENCE
+
+    def _outcome(self, sizes: Sequence[int], fault: OSError | None) -> Outcome:
         grown = tuple([file.path for file, before in zip(self._files, sizes, strict=True) if file.size > before])
         directory = self._lines.file.path.parent if grown and 0 in sizes else None
         lost = 0 if self._track is None else self._track.lost()
-        return Outcome(fault, taken, is_pending, lost, grown, directory)
+        return Outcome(fault, lost=lost, grown=grown, directory=directory)
 
 
 def _gap_line(gap: Mapping[str, Any], rate: int) -> bytes:

@@ -67,11 +67,6 @@ class Part(NamedTuple):
     is_final: bool
     is_quiet: bool  # it was refused too often to tell of the disk
 
-    @property
-    def size(self) -> int:
-        """Bytes of audio and journal."""
-        return sum(map(len, self.audio)) + sum(map(len, self.journal))
-
 
 class Source(Protocol):
     """A draft, as the writer sees it."""
@@ -264,4 +259,4 @@ def _write_part(part: Part, silence: int) -> Outcome:
 def _none_taken(failure: Failure, count: int) -> list[Outcome]:
     """The pool did not do it: it has stopped."""
     fault = OSError(errno.EIO, f"not written: {failure.getErrorMessage()}")
-    return [Outcome(fault, taken=False, is_pending=True)] * count
+    return [Outcome(fault, audio_taken=False, lines_taken=False, is_pending=True)] * count

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.testing import StringTransport
@@ -82,7 +83,8 @@ STREAMS = st.lists(FRAMES, max_size=8).map(b"".join)
 
 def torn(stream: bytes, places: list[int]) -> list[bytes]:
     ends = [*sorted({place % (len(stream) + 1) for place in places}), len(stream)]
-    return [stream[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    pieces = [stream[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return [piece for piece in pieces if piece]
 
 
 @settings(deadline=None, max_examples=400)
@@ -97,13 +99,19 @@ def test_whatever_comes_and_wherever_it_is_torn(stream: bytes, places: list[int]
     assert Listened(Fast).seen(pieces) == Listened(Stock).seen(pieces)
 
 
-def test_most_audio_does_not_bother_autobahn() -> None:
+@pytest.mark.parametrize("size", [320, 1_600, 3_200])
+@pytest.mark.parametrize(
+    "between", [b"", frame(9, b"ping"), text(OPEN), frame(2, b"part", fin=False) + frame(0, b"end")], ids=len
+)
+@pytest.mark.parametrize("read", [7, 4_096])
+def test_audio_never_bothers_autobahn_whatever_came_between(size: int, between: bytes, read: int) -> None:
     class Watched(Fast):
         def _dataReceived(self, data: bytes) -> None:
-            assert self.state != self.STATE_OPEN, "Autobahn was asked"
+            assert self.state != self.STATE_OPEN or binary(b"\xd5" * size)[:9] not in self.data + data
             super()._dataReceived(data)
 
-    stream = binary(b"\xd5" * 3_200) * 20
-    pieces = [stream[start : start + 4_096] for start in range(0, len(stream), 4_096)]
+    audio = binary(b"\xd5" * size) * 20
+    stream = audio + between + audio
+    pieces = [stream[start : start + read] for start in range(0, len(stream), read)]
     _, calls, _, _ = Listened(Watched).seen(pieces)
-    assert calls == [("message", b"\xd5" * 3_200, True)] * 20
+    assert calls.count(("message", b"\xd5" * size, True)) == 40

@@ -1,11 +1,14 @@
 """Frames that are cut out of what was read: only whole ones of audio, and as Autobahn reads them."""
 
+import shutil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websocket_rig import binary, frame
 
-from audiohookd.server.frames import cut, may_become_whole
+from audiohookd.server import frames
+from audiohookd.server.frames import cut, cut_in_python, first_frame, may_become_whole
 
 PAYLOADS = st.binary(max_size=300) | st.sampled_from([125, 126, 127, 3_200, 65_535]).map(lambda size: b"\xd5" * size)
 
@@ -59,3 +62,34 @@ def test_it_does_not_matter_where_a_stream_is_torn(stream: bytes, data: st.DataO
 def test_one_byte_tells_little() -> None:
     assert not may_become_whole(b"")
     assert may_become_whole(b"\x82")
+
+
+@given(st.lists(st.binary(max_size=40) | PAYLOADS.map(binary), max_size=6).map(b"".join))
+def test_compiled_or_not_is_the_same(stream: bytes) -> None:
+    assert cut(stream) == cut_in_python(stream)
+
+
+@pytest.mark.parametrize("size", range(140))
+def test_masks_are_taken_off_to_the_last_byte(size: int) -> None:
+    payload = bytes(range(size))
+    assert cut(binary(payload)) == cut_in_python(binary(payload)) == ([payload], len(binary(payload)))
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="without a compiler it stays Python")
+def test_where_there_is_a_compiler_it_was_used() -> None:
+    assert frames.cut is not cut_in_python
+
+
+@pytest.mark.parametrize("data", ["text", None, bytearray(b"\x82\x80" + bytes(4))], ids=str)
+def test_only_bytes_are_taken(data: object) -> None:
+    with pytest.raises(TypeError):
+        cut(data)
+
+
+@given(st.integers(0, 15), PAYLOADS, st.booleans(), st.booleans(), st.binary(max_size=20))
+def test_any_frame_is_told_from_what_follows(
+    opcode: int, payload: bytes, fin: bool, masked: bool, more: bytes
+) -> None:
+    whole = frame(opcode, payload, fin=fin, masked=masked)
+    assert first_frame(whole + more) == len(whole)
+    assert first_frame(whole[:-1]) == len(whole) - 1

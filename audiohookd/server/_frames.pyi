@@ -1,0 +1,3 @@
+"""Compiled, where the installation found a C compiler."""
+
+def cut(data: bytes) -> tuple[list[bytes], int]: ...

@@ -1,0 +1,95 @@
+"""A disk that refuses the journal of a call alone: audio waits for what tells of it, and for nothing for ever."""
+
+import errno
+from pathlib import Path
+
+import pytest
+from faulty_disk import FaultyRig, Recorded, told_by
+from spool_rig import is_pending, result_of
+
+from audiohookd.spool.draft import ALL_TRIES, LOUD_TRIES
+from audiohookd.spool.files import PATIENCE, DraftPaths
+from audiohookd.spool.ready import make_ready
+
+SPEECH = bytes(range(1, 101)) * 4
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> FaultyRig:
+    return FaultyRig(tmp_path / "spool")
+
+
+def pause(samples: int, offset: int) -> bytes:
+    start = f'"start":{offset},"samples":{samples},"cause":"paused","filled":true,"offset":{offset}'
+    return b'{"timestamp":"PT0S","type":"gap","data":{%s}}' % start.encode()
+
+
+class TestAudio:
+    def test_waits_and_is_not_lost(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC, suffix="jsonl")
+        draft.note(pause(200, 0))
+        draft.audio(b"\xff" * 400)
+        draft.audio(SPEECH)
+        rig.commit(3)
+        assert rig.drafted_audio() == b""
+        assert draft.waiting == 800
+        rig.disk.heal()
+        recorded = rig.end(draft)
+        assert recorded.audio == b"\xff" * 400 + SPEECH
+        assert [gap["cause"] for gap in recorded.gaps] == ["paused"]
+
+    def test_leaves_no_silence_that_nothing_tells_of_when_it_is_killed(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC, suffix="jsonl")
+        draft.note(pause(200, 200))
+        draft.audio(b"\xff" * 400)
+        told_by(lambda: draft.audio(SPEECH))
+        rig.commit(3)
+        recorded = Recorded(make_ready(DraftPaths(rig.draft, "a"), rig.ready))
+        assert (recorded.audio, recorded.gaps) == (SPEECH, [])
+
+    def test_does_not_wait_for_ever(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.commit()
+        rig.disk.refuse(errno.EIO, suffix="jsonl")
+        draft.note(b"{}")
+        given = 0
+        while given < PATIENCE:
+            told_by(lambda: draft.audio(SPEECH * 100))
+            given += 40_000
+            rig.commit()
+        assert rig.drafted_audio() == SPEECH * (given // len(SPEECH))
+        assert draft.waiting == 0
+
+
+class TestEnd:
+    def test_does_not_wait_for_ever_when_nobody_else_is_refused(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.refuse(errno.EIO, suffix="a.wav")
+        draft.audio(SPEECH)
+        finished = draft.finish({"closeReason": "end"})
+        rig.commit(ALL_TRIES)
+        assert is_pending(finished)
+        rig.commit()
+        recorded = Recorded(result_of(finished))
+        assert recorded.audio == SPEECH
+        assert [(gap["offset"], gap["samples"], gap["filled"]) for gap in recorded.gaps] == [(200, 200, False)]
+        assert rig.clock.getDelayedCalls() == []
+
+    def test_waits_as_long_as_others_are_refused_too(self, rig: FaultyRig) -> None:
+        ending, going_on = rig.begin("a"), rig.begin("b")
+        rig.disk.refuse(errno.ENOSPC)
+        ending.audio(SPEECH)
+        going_on.audio(SPEECH)
+        finished = ending.finish({"closeReason": "end"})
+        rig.commit(ALL_TRIES + LOUD_TRIES)
+        assert is_pending(finished)
+        rig.disk.heal()
+        rig.commit()
+        assert Recorded(result_of(finished)).about["closeReason"] == "end"
