@@ -91,7 +91,7 @@ class Draft:
             self._writer.is_flushing or (self._failures >= ALL_TRIES and self._writer.fault is None)
         )
         is_quiet = self._failures >= LOUD_TRIES
-        part = Part(self._files, self._audio, self._journal, self._end, is_final, is_quiet)
+        part = Part(self._files, self._audio, self._journal, self.waiting, self._end, is_final, is_quiet)
         self._audio, self._journal = [], []
         if self._end is None:
             self._attention = 0
@@ -100,14 +100,13 @@ class Draft:
     def settle(self, part: Part, outcome: Outcome) -> None:
         """See :class:`audiohookd.spool.writer.Source`."""
         gives_up = part.is_final and outcome.fault is not None
-        if outcome.audio_taken or gives_up:
-            self._count(-sum(map(len, part.audio)))
-        else:
+        self._count(-part.size)
+        if not (outcome.audio_taken or gives_up):
             self._audio = part.audio + self._audio
-        if outcome.lines_taken or gives_up:
-            self._count(-sum(map(len, part.journal)))
-        else:
+            self._count(sum(map(len, part.audio)))
+        if not (outcome.lines_taken or gives_up):
             self._journal = part.journal + self._journal
+            self._count(sum(map(len, part.journal)))
         self._judge(outcome.fault)
         if outcome.is_pending and not gives_up:
             self._go_on(part, outcome.fault)

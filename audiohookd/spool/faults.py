@@ -45,6 +45,11 @@ class Faults:
             return f"the disk stalls: {self.stall.strerror}"
         return None if self._refusal is None else f"the disk refuses recordings: {self._refusal.reason}"
 
+    @property
+    def is_ailing(self) -> bool:
+        """The disk has refused something, and not come round yet."""
+        return self._refusal is not None
+
     def begin_stall(self, seconds: float, calls: int) -> OSError:
         """A commit of ``calls`` drafts is under way for so many ``seconds``."""
         self.stall = OSError(errno.ETIMEDOUT, f"nothing was written for {seconds:g} s")

@@ -3,9 +3,11 @@
 import errno
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from audiohookd.protocol.position import samples_to_duration
 from audiohookd.spool import growing
@@ -43,7 +45,7 @@ class NotAudio(OSError):
 MISTAKES = (NotAudio, FileExistsError)
 
 
-class Outcome(NamedTuple):
+class Outcome(Struct, frozen=True, gc=False):
     """What became of what was to be written.
 
     ``fault`` is why not all was. What is not ``audio_taken``, or not ``lines_taken``, has to be given again.
@@ -58,6 +60,10 @@ class Outcome(NamedTuple):
     lost: int = 0
     grown: tuple[Path, ...] = ()
     directory: Path | None = None
+
+
+#: Nothing was to be written.
+_IDLE = Outcome()
 
 
 class DraftFiles:
@@ -79,6 +85,7 @@ class DraftFiles:
             self._files.append(self._track.file)
         self._rate = 0 if media is None else media.rate
         self._foreign: FileExistsError | None = None
+        self._grown = Outcome(grown=() if self._track is None else (self._track.file.path,))
 
     def append(
         self,
@@ -96,13 +103,15 @@ class DraftFiles:
         """
         if self._foreign is not None:
             return Outcome(self._foreign)
+        if not journal and end is None and not is_final and self._is_even():
+            return self._append_alone(audio)
         sizes = [file.size for file in self._files]
         fault = self._make_up(silence)
         if fault is None and self._owes_audio():
-            return self._outcome(sizes, None)._replace(audio_taken=False, lines_taken=False, is_pending=True)
+            return replace(self._outcome(sizes, None), audio_taken=False, lines_taken=False, is_pending=True)
         refused = self._append_lines(journal)
         if self._may_wait(fault, refused, audio) and not is_final:
-            return self._outcome(sizes, refused)._replace(audio_taken=False, is_pending=True)
+            return replace(self._outcome(sizes, refused), audio_taken=False, is_pending=True)
         fault = self._append_audio(audio, fault if self._lines.is_begun else refused) or refused
         given_up = self._give_up() if is_final else []
         last = None if self._owes_audio() else end
@@ -113,7 +122,20 @@ class DraftFiles:
         if is_final or self._foreign is not None or (last is not None and refused is None):
             return self._outcome(sizes, self._close() or fault)
         is_pending = end is not None or self._owes_audio() or self._lines.is_owed
-        return self._outcome(sizes, fault)._replace(is_pending=is_pending)
+        return replace(self._outcome(sizes, fault), is_pending=is_pending)
+
+    def _is_even(self) -> bool:
+        """Nothing is missing of what was given before, and both files are there: nearly always."""
+        track, lines = self._track, self._lines
+        return track is not None and track.is_begun and not track.is_owed and not lines.is_owed
+
+    def _append_alone(self, audio: list[bytes]) -> Outcome:
+        """Some more audio, and nothing else: most of the work of a call."""
+        fault = self._append_audio(audio, None)
+        if fault is None:
+            return self._grown if audio else _IDLE
+        lost = 0 if self._track is None else self._track.lost()
+        return Outcome(fault, is_pending=self._owes_audio(), lost=lost, grown=self._grown.grown)
 
     def _make_up(self, silence: int) -> OSError | None:
         if self._track is None or not self._track.is_owed:

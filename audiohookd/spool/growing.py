@@ -47,7 +47,7 @@ class GrowingFile:
         try:
             file = self._ready()
             for start in range(0, len(pieces), _IOV_MAX):
-                self._write(file, [piece for piece in pieces[start : start + _IOV_MAX] if piece])
+                self._write(file, pieces[start : start + _IOV_MAX])
         except OSError as fault:
             raise self._at_path(fault) from fault
 
@@ -81,14 +81,22 @@ class GrowingFile:
         self._disk.truncate(file, self.size)
         self._is_torn = False
 
-    def _write(self, file: int, rest: list[bytes | memoryview]) -> None:
-        size = sum(map(len, rest))
-        while size:
+    def _write(self, file: int, pieces: Sequence[bytes]) -> None:
+        left = sum(map(len, pieces))
+        if not left:
+            return
+        written = self._disk.write(file, pieces, self.size)
+        self.size += written
+        if written < left:
+            self._write_rest(file, list(pieces), written)
+
+    def _write_rest(self, file: int, rest: list[bytes | memoryview], written: int) -> None:
+        while True:
+            _advance(rest, written)
+            if not rest:
+                return
             written = self._disk.write(file, rest, self.size)
             self.size += written
-            size -= written
-            if size:
-                _advance(rest, written)
 
     def _at_path(self, fault: OSError) -> OSError:
         return OSError(fault.errno, fault.strerror, str(self.path))

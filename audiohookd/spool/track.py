@@ -36,6 +36,11 @@ class Track:
         self._lost = 0  # bytes since this was asked
 
     @property
+    def is_begun(self) -> bool:
+        """The header is written."""
+        return self.file.size >= self._start
+
+    @property
     def is_owed(self) -> bool:
         """Something was lost at the end of the file, or all of it, and no silence stands there yet."""
         return self._gap is not None
@@ -66,14 +71,12 @@ class Track:
 
         :raises OSError: not all was written; the rest of ``pieces`` is owed. TypeError: likewise; one is no bytes.
         """
-        end = self._due
         try:
-            self._due += sum(map(len, pieces))
             self.file.append(pieces if self.file.size else (self._header, *pieces))
         except Exception as fault:  # whatever it is, what comes later must stand in its place
-            self._due = end
             self.lose(pieces, fault)
             raise
+        self._due = self.file.size
 
     def lose(self, pieces: Sequence[bytes], fault: Exception) -> None:
         """What of ``pieces`` was not written because of ``fault`` is owed from now on."""

@@ -57,12 +57,13 @@ class Limits(Struct, frozen=True):
     silence: int = 32 << 20
 
 
-class Part(NamedTuple):
-    """What one draft has for a commit: see :meth:`DraftFiles.append`."""
+class Part(Struct, frozen=True, gc=False):
+    """What one draft has for a commit, ``size`` bytes: see :meth:`DraftFiles.append`."""
 
     files: DraftFiles
     audio: list[bytes]
     journal: list[bytes]
+    size: int
     end: bytes | None
     is_final: bool
     is_quiet: bool  # it was refused too often to tell of the disk
@@ -223,9 +224,8 @@ class GroupWriter:
             self._count("slow_commits")
         self._faults.end_stall(seconds)
         group, self._group = self._group, []
-        quiet = [part.is_quiet for _, part in group]
-        loud = [Outcome() if hush else outcome for hush, outcome in zip(quiet, outcomes, strict=True)]
-        self._faults.judge([source for source, _ in group], loud, sum(quiet))
+        if self._faults.is_ailing or any(outcome.fault is not None for outcome in outcomes):
+            self._judge(group, outcomes)
         if self._syncer is not None:
             directories = {outcome.directory for outcome in outcomes if outcome.directory is not None}
             self._syncer.mark((path for outcome in outcomes for path in outcome.grown), directories)
@@ -234,6 +234,11 @@ class GroupWriter:
         self._is_committing = False
         self._release()
         self._schedule()
+
+    def _judge(self, group: list[tuple[Source, Part]], outcomes: list[Outcome]) -> None:
+        quiet = [part.is_quiet for _, part in group]
+        loud = [Outcome() if hush else outcome for hush, outcome in zip(quiet, outcomes, strict=True)]
+        self._faults.judge([source for source, _ in group], loud, sum(quiet))
 
     def _release(self) -> None:
         held, self._held = self._held, []
