@@ -11,7 +11,8 @@ from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
 
 from audiohookd.config import check
-from audiohookd.tap import build, keep_time
+from audiohookd.runtime.clock import keep_time
+from audiohookd.tap import build
 
 #: Seconds from one look to the next whether the daemon is done.
 LOOK = 0.01

@@ -1,7 +1,7 @@
-"""Audio in what was read from a socket: WebSocket frames (RFC 6455, 5.2) of the one kind that nearly all are (pure).
+"""WebSocket frames (RFC 6455, 5.2) of the kinds that nearly all are: whole messages, audio above all (pure).
 
-Autobahn takes about 25 µs for a message. So whole binary messages are cut out here, and all else is left to it:
-texts, control frames, fragments, large frames, and whatever is wrong.
+Autobahn takes about 25 µs for a message, and as much to send one. So whole messages are cut out of what was read
+here, and texts are framed. All else is left to it: control frames, fragments, large frames, and whatever is wrong.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,13 @@ try:
 except ImportError:  # there was no compiler
     _frames = None  # type: ignore[assignment]
 
-#: The first byte of a frame with all of a binary message, without extensions.
+#: The first byte of a frame with all of a message, without extensions.
+TEXT = 0x81
 BINARY = 0x82
 #: In the second byte: there is a mask. The rest of it is the length, or says how many bytes have it.
 MASKED = 0x80
 SHORT = 126
+LONG = 127
 #: Bytes of the mask.
 MASK = 4
 
@@ -56,6 +58,30 @@ def may_become_whole(rest: bytes) -> bool:
     if size == SHORT:
         return len(rest) < 4 or (rest[2] << 8 | rest[3]) >= SHORT
     return 0 <= size < SHORT
+
+
+def text_of(frame: bytes) -> bytes | None:
+    """The message that ``frame`` is, if that is a text, in UTF-8, and else like those that :func:`cut` takes."""
+    if not frame or frame[0] != TEXT:
+        return None
+    messages, _ = cut(bytes((BINARY,)) + frame[1:])
+    try:
+        for message in messages:
+            message.decode()
+            return message
+    except UnicodeDecodeError:
+        pass  # that is Autobahn's business
+    return None
+
+
+def framed(text: bytes) -> bytes:
+    """A frame of the server's with all of a text."""
+    size = len(text)
+    if size < SHORT:
+        return bytes((TEXT, size)) + text
+    if size < 1 << 16:
+        return bytes((TEXT, SHORT)) + size.to_bytes(2) + text
+    return bytes((TEXT, LONG)) + size.to_bytes(8) + text
 
 
 def first_frame(data: bytes) -> int:

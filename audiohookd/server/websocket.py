@@ -22,7 +22,7 @@ from audiohookd.auth.authenticator import Authenticator
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.server.connection import Connection, Shared
-from audiohookd.server.frames import cut, first_frame, may_become_whole
+from audiohookd.server.frames import cut, first_frame, framed, may_become_whole, text_of
 from audiohookd.server.head import Head, HeadGuard
 from audiohookd.server.lobby import Lobby
 from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
@@ -112,7 +112,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
-        """Octets. Autobahn gets the frames that are no audio, one by one, and the rest of what it has begun.
+        """Octets. Autobahn gets the frames that are no whole messages, one by one, and the rest of what it has begun.
 
         Nothing before our answer, and nothing after the end: it would keep it all.
         """
@@ -123,7 +123,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             if self.current_frame is None:
                 data, self.data = self.data + data, b""
                 if self.state == self.STATE_OPEN and not self.inside_message:
-                    data = self._take_audio(data)
+                    data = self._take_messages(data)
                 size = first_frame(data)
             else:
                 size = self.current_frame.length - self.current_frame_masker.pointer()
@@ -131,18 +131,24 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
                 self._dataReceived(data[:size])
                 data = data[size:]
 
-    def _take_audio(self, data: bytes) -> bytes:
-        """Passes on the audio that ``data`` begins with; returns what is for Autobahn."""
-        messages, at = cut(data)
-        for message in messages:
-            if self.state == self.STATE_CLOSED:
+    def _take_messages(self, data: bytes) -> bytes:
+        """Passes on the messages that ``data`` begins with; returns what is for Autobahn."""
+        while data and self.state != self.STATE_CLOSED:
+            messages, at = cut(data)
+            for message in messages:
+                if self.state != self.STATE_CLOSED:
+                    self.onMessage(message, True)
+            data = data[at:]
+            if may_become_whole(data):
+                self.data = data
                 return b""
-            self.onMessage(message, True)
-        rest = data[at:]
-        if may_become_whole(rest):
-            self.data = rest
-            return b""
-        return rest
+            size = first_frame(data)
+            text = text_of(data[:size])
+            if text is None:
+                return data
+            self.onMessage(text, False)
+            data = data[size:]
+        return b""
 
     def _look_at_head(self, guard: HeadGuard, data: bytes) -> None:
         head = guard.feed(data)
@@ -250,7 +256,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def send(self, message: bytes) -> None:
         """See :class:`audiohookd.server.connection.Wire`."""
         if self._has_room(len(message)):
-            self.sendMessage(message, isBinary=False)
+            self.transport.write(framed(message))
 
     def close(self) -> None:
         """See :class:`audiohookd.server.connection.Wire`."""

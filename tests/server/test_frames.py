@@ -5,10 +5,10 @@ import shutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websocket_rig import binary, frame
+from websocket_rig import binary, frame, text, unframed
 
 from audiohookd.server import frames
-from audiohookd.server.frames import cut, cut_in_python, first_frame, may_become_whole
+from audiohookd.server.frames import cut, cut_in_python, first_frame, framed, may_become_whole, text_of
 
 PAYLOADS = st.binary(max_size=300) | st.sampled_from([125, 126, 127, 3_200, 65_535]).map(lambda size: b"\xd5" * size)
 
@@ -93,3 +93,24 @@ def test_any_frame_is_told_from_what_follows(
     whole = frame(opcode, payload, fin=fin, masked=masked)
     assert first_frame(whole + more) == len(whole)
     assert first_frame(whole[:-1]) == len(whole) - 1
+
+
+@given(st.text().map(str.encode), PAYLOADS)
+def test_texts_are_known(words: bytes, audio: bytes) -> None:
+    assert text_of(text(words)) == words
+    assert text_of(binary(audio)) is None
+    assert text_of(text(words)[:-1]) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [text(b"\xff"), text(b"\xed\xa0\x80"), frame(1, b"part", fin=False), frame(1, b"bare", masked=False), b""],
+)
+def test_what_may_be_no_text_is_left_to_autobahn(other: bytes) -> None:
+    assert text_of(other) is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536])
+def test_texts_are_framed_as_a_server_does(size: int) -> None:
+    words = b"." * size
+    assert unframed(framed(words)) == [(1, words)]
