@@ -25,6 +25,7 @@ from audiohookd.delivery.outlet import Outlet, outlets_of
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
+from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.limits import allow_open_files
 from audiohookd.runtime.services import Listener, OrderedServices, StartError
 from audiohookd.runtime.signals import Signals
@@ -114,17 +115,6 @@ def makeService(options: Options) -> IService:
         return build(options["tree"], options["config"], reactor, time.time, os.environ)
     except (ConfigError, StartError) as fault:
         _refuse(fault, EX_CONFIG)
-
-
-def keep_time(reactor: Any) -> None:
-    """Makes the time of a reactor, on which nothing is scheduled yet, one that nobody can set.
-
-    Twisted's is the wall clock: put back by an hour, all that was to happen would wait for an hour. ``callLater``
-    adds to ``seconds`` of the reactor and hands the same function to the call for its ``reset``; ``timeout`` and
-    ``runUntilCurrent`` compare with it, and LoopingCall, Deferreds' timeouts and Autobahn's timers ask the reactor:
-    all of them look it up on the instance.
-    """
-    reactor.seconds = time.monotonic
 
 
 def build(

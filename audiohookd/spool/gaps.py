@@ -37,17 +37,27 @@ _gap = msgspec.json.Decoder(Gap)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+class Extent(NamedTuple):
+    """How far a file goes, in samples per channel.
+
+    ``samples`` are in it: what a gap says of filled ones beyond never came into it. ``reach`` is up to where the call
+    is known to have gone on, as if all of it were in the file: a gap that is not filled may lie up to there.
+    """
+
+    samples: int
+    reach: int
+
+
 def located(
-    recorder: Iterable[Entry], writer: Iterable[Entry], start_position: int, samples: int
+    recorder: Iterable[Entry], writer: Iterable[Entry], start_position: int, extent: Extent
 ) -> Iterator[bytes]:
     """The gaps of both, as JSON, ordered by their place in the file; a few held at a time.
 
     :param recorder: those entries of type ``gap`` that have a ``start``, in their order.
     :param writer: those without, in their order; of some with the same offset the last one counts.
     :param start_position: the position in the call, in samples, of the first sample of the file.
-    :param samples: in the file, per channel. What a gap says of those beyond never came into it.
     """
-    left_out = 0
+    left_out, samples = 0, extent.samples
     places = heapq.merge(_places(recorder), _last_of_each(_places(writer)), key=lambda place: place.offset)
     for offset, gap, entry in places:
         changed: dict[str, int] = {}
@@ -55,9 +65,18 @@ def located(
             changed["start"] = start_position + offset + left_out
         if gap.filled and offset + gap.samples > samples:
             changed["samples"] = samples - offset
-        if _is_within(gap, samples):
+        if _is_within(gap, extent):
             yield msgspec.json.encode(_members.decode(entry.data) | changed) if changed else entry.data
             left_out += 0 if gap.filled else gap.samples
+
+
+def extent(entries: Iterable[Entry], samples: int) -> Extent:
+    """Of a file with ``samples``, per channel: beyond its end goes what the disk refused there until it was given up.
+
+    What lies farther was in a file that a crash cut off.
+    """
+    given_up = (gap for gap in map(_read, entries) if gap.start is None and not gap.filled and gap.offset == samples)
+    return Extent(samples, samples + max((gap.samples for gap in given_up), default=0))
 
 
 def has_start(entry: Entry) -> bool:
@@ -65,13 +84,13 @@ def has_start(entry: Entry) -> bool:
     return _read(entry).start is not None
 
 
-def left_out(entries: Iterable[Entry], samples: int) -> int:
-    """Samples of the call that no silence stands for in the file; it has ``samples``, per channel."""
-    return sum(gap.samples for gap in map(_read, entries) if not gap.filled and _is_within(gap, samples))
+def left_out(entries: Iterable[Entry], extent: Extent) -> int:
+    """Samples of the call that no silence stands for in the file."""
+    return sum(gap.samples for gap in map(_read, entries) if not gap.filled and _is_within(gap, extent))
 
 
-def _is_within(gap: Gap, samples: int) -> bool:
-    return gap.offset < samples or (gap.offset == samples and not gap.filled)
+def _is_within(gap: Gap, extent: Extent) -> bool:
+    return gap.offset < extent.samples if gap.filled else gap.offset <= extent.reach
 
 
 def _places(entries: Iterable[Entry]) -> Iterator[Place]:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from audiohookd.protocol.position import duration_to_samples
-from audiohookd.spool.gaps import left_out
+from audiohookd.spool.gaps import Extent, left_out
 from audiohookd.spool.journal import Entry
 
 #: The reason of its end.
@@ -26,16 +26,14 @@ _crossed = msgspec.json.Decoder(_Crossed)
 
 
 def recovered(
-    entries: Iterable[Entry], gaps: Iterable[Entry], start_position: int, samples: int, rate: int
+    entries: Iterable[Entry], gaps: Iterable[Entry], start_position: int, extent: Extent, rate: int
 ) -> dict[str, Any]:
     """Members for the sidecar's ``recording``.
 
     ``missingFrom`` is the position in the call from where on audio may be missing; ``missingSamples`` how much is, as
     far as the client's messages tell: it sent them while it had sent more audio than there is.
-
-    :param samples: in the file, per channel.
     """
-    end = start_position + samples + left_out(gaps, samples)
+    end = start_position + extent.samples + left_out(gaps, extent)
     last = max((_position(entry, rate) for entry in entries), default=0)
     about = {"closeReason": CRASH, "recovered": {"missingFrom": end}}
     return about | {"missingSamples": last - end} if last > end else about

@@ -8,7 +8,8 @@ each with its time since the start. ``recording`` is ours: what the audio file h
 - ``startPosition`` is the position in the call, in samples, of the first sample of the file;
 - ``gaps`` are the stretches of the call without audio: ``start`` (position in the call) and ``samples``; ``cause``;
   ``filled``, that is, whether silence stands in the file for it; and ``offset``, the sample of the file where. Those
-  with the cause ``disk`` are what was heard but could not be written, so they may lie across others;
+  with the cause ``disk`` are what was heard but could not be written, so they may lie across others, and where such a
+  one at the end is not filled the next ``offset`` is as if it were;
 - ``audio`` is name, size in bytes and SHA-256 of the audio file, all of it; null without audio;
 - ``recovered`` is there when a crash ended the recording: ``missingFrom`` is the position in the call from where on
   there may be no audio, ``journalCut`` says whether the last line of the journal was cut off.
@@ -21,7 +22,7 @@ from typing import Any
 import msgspec
 
 from audiohookd.protocol.position import samples_to_duration
-from audiohookd.spool.gaps import has_start, located
+from audiohookd.spool.gaps import extent, has_start, located
 from audiohookd.spool.journal import ABOUT, Entry, Facts, entries, members
 from audiohookd.spool.recovery import recovered
 
@@ -55,15 +56,15 @@ def compose(
     yield b'{"header":' + msgspec.json.encode(header) + b',\n"body":[\n'
     yield from _joined(entry.line for entry in entries(read_lines()) if entry.type not in ("gap", *ABOUT))
     about = _noted(read(*ABOUT))
-    start = _start_position(about)
+    start, known = _start_position(about), extent(read("gap"), samples)
     if not any(read("finished")):
-        about |= recovered(read("audiohook"), read("gap"), start, samples, _rate(facts))
+        about |= recovered(read("audiohook"), read("gap"), start, known, _rate(facts))
         about["recovered"]["journalCut"] = is_torn
     about |= _on_disk(facts, samples, audio)
     yield b'\n],\n"recording":' + msgspec.json.encode(about)[:-1] + b',"gaps":['
     of_recorder = (entry for entry in read("gap") if has_start(entry))
     of_writer = (entry for entry in read("gap") if not has_start(entry))
-    yield from _joined(located(of_recorder, of_writer, start, samples))
+    yield from _joined(located(of_recorder, of_writer, start, known))
     yield b"]}}\n"
 
 

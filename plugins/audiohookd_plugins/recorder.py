@@ -20,6 +20,10 @@ from audiohookd.protocol.position import NANOSECONDS, format_duration
 #: Silence is written as references to one block of so many bytes, whole samples of any media.
 SILENCE_BYTES = 65_536
 
+#: Seconds that a call, or the daemon's stop, waits for its recording, which can then still be delivered. A disk that
+#: refuses the end of it may take hours, and shall not keep a call's place for that.
+PATIENCE = 5.0
+
 #: The headers of the upgrade that stand in the sidecar. Not the rest: keys, signatures and cookies are among it.
 _SHOWN_HEADERS = frozenset({"host", "user-agent"})
 _SHOWN_PREFIX = "audiohook-"
@@ -67,6 +71,7 @@ class Recorder(AudioSink):
 
     def __init__(self, daemon: IDaemon, session: ISession, timeline: str, silence: bytes) -> None:
         self._session = session
+        self._reactor = daemon.reactor
         self._seconds: Callable[[], float] = daemon.reactor.seconds
         # As the session's own dates, these go on as time does: they stand in the sidecar as durations.
         self._epoch: float = daemon.now() - self._seconds()
@@ -132,7 +137,10 @@ class Recorder(AudioSink):
     # ---- the end ---------------------------------------------------------------------------------
 
     def closed(self, reason: str) -> "Deferred[None]":
-        """See :class:`ISessionObserver`. Fires when the recording is ready, or has failed and that is logged."""
+        """See :class:`ISessionObserver`. Fires when the recording is ready, or has failed, but soon in any case.
+
+        The spool goes on for as long as the disk refuses the end of it; whenever that is over, it is logged.
+        """
         self._is_closed = True
         self._give(self._draft.note, self._entry("end", {}, self._now()))
         about: dict[str, Any] = {"closeReason": reason, "language": self._session.language}
@@ -140,7 +148,9 @@ class Recorder(AudioSink):
         if missing > 0:
             about["missingSamples"] = missing
         finished: Deferred[Any] = self._draft.finish(about)
-        return finished.addCallbacks(self._finished, self._failed)
+        done: Deferred[None] = Deferred()
+        finished.addCallbacks(self._finished, self._failed).addCallback(done.callback)
+        return done.addTimeout(PATIENCE, self._reactor, lambda *_: None)
 
     def _missing(self) -> int:
         """Samples of the call that never came here, or came too late to be written: no gap tells of them."""

@@ -16,6 +16,22 @@ from twisted.trial.unittest import TestCase
 
 ENVIRONMENT = {**os.environ, "AUDIOHOOK_CLIENT_SECRET": base64.b64encode(SECRET).decode()}
 
+#: The command, on a machine whose clock is set during the first call. It gives up where that would make it wait.
+SETS_THE_CLOCK = """
+import faulthandler, sys, threading, time
+faulthandler.dump_traceback_later(20, exit=True)
+real, change = time.time, 0.0
+time.time = lambda: real() + change
+
+def set_clock():
+    global change
+    change = {change}.0
+
+from audiohookd.cli.main import main
+threading.Timer(0.6, set_clock).start()
+sys.exit(main(sys.argv[1:]))
+"""
+
 
 class Command(ProcessProtocol):
     """A running command; ``ended`` fires with its exit code (a negative one for a signal)."""
@@ -100,6 +116,16 @@ class CommandTest(TestCase):
         command.interrupt()
         self.assertEqual(await command.ended, 1)
         self.assertIn("failed: 1", command.lines[-1])
+
+    async def test_a_clock_that_is_set_changes_nothing(self) -> None:
+        for change in (-3600, 3600):
+            program = ("-c", SETS_THE_CLOCK.format(change=change))
+            arguments = ("--api-key", "key", "--speed", "4", "--max-duration", "4", "--rate", "2", "--sessions", "2")
+            command = Command("call", self.server.url, *arguments, program=program)
+            self.assertEqual(await command.ended, 0)
+            self.assertEqual(
+                command.lines[-1], "calls: 2, completed: 2, failed: 0, audio sent: 8.0 s"
+            )
 
     async def test_missing_libraries_are_one_line(self) -> None:
         program = (

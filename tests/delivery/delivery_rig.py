@@ -34,6 +34,10 @@ def recording_id(number: int) -> str:
     return f"{number:08x}-0000-4000-8000-000000000000"
 
 
+def ids(*numbers: int) -> list[str]:
+    return [recording_id(number) for number in numbers]
+
+
 def make_ready(spool: Path, number: int, day: str = DAY, with_audio: bool = True) -> str:
     """As the recorder leaves it: the id."""
     id_ = recording_id(number)
@@ -92,6 +96,17 @@ class Carrier(Recipient):
             files["wav"] = recording.audio.read_bytes()
         assert self.store.setdefault(recording.id, files) == files
         return {"bucket": "calls", "key": recording.id}
+
+
+def failing(fault: Callable[[], Exception], *numbers: int) -> Callable[[IRecording], Any]:
+    """Of those recordings, or of all; the others are delivered."""
+
+    def act(recording: IRecording) -> Any:
+        if not numbers or recording.id in ids(*numbers):
+            raise fault()
+        return {}
+
+    return act
 
 
 @implementer(INotifier)

@@ -1,5 +1,6 @@
 """What the recorder, and the call, make of a disk that refuses or stalls: seen from the session's side."""
 
+import math
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +9,14 @@ from typing import Any
 
 import pytest
 from recorded_call import STARTED_AT, STEREO, Call, FakeDaemon
+from twisted.logger import capturedLogs, formatEvent
 
 from audiohookd.interfaces import Lapse
 from audiohookd.protocol.media import Media
+from audiohookd.server.connection import FINISH_TIME
 from audiohookd.server.dispatch import Watcher
 from audiohookd.testing import ScriptedClient
-from audiohookd_plugins.recorder import SILENCE_BYTES, RecorderConfig, RecorderPlugin
+from audiohookd_plugins.recorder import PATIENCE, SILENCE_BYTES, RecorderConfig, RecorderPlugin
 
 SPEECH = b"\x11\x12" * 800
 FLUSH_INTERVAL = 0.5
@@ -116,6 +119,16 @@ class RecordedClient(ScriptedClient):
         self.clock.advance(FLUSH_INTERVAL)
         self.daemon.writing.run()
 
+    def hang_up_on_a_full_disk(self) -> None:
+        """Which takes nothing of the end, while the recorder waits for it."""
+        self.speak(SPEECH)
+        with disk_that_takes(0):
+            self.close()
+            self.leave()
+            for _ in range(math.ceil(PATIENCE / FLUSH_INTERVAL)):
+                assert not self.connection.finished.called
+                self.commit()
+
     def is_alive(self) -> bool:
         self.say("ping", {"rtt": "PT0.1S"})
         return self.types[-1] == "pong"
@@ -154,6 +167,49 @@ class TestCall:
         call.daemon.finishing.run()
         (audio,) = (tmp_path / "ready").rglob("*.wav")
         assert audio.read_bytes().endswith(SPEECH * 3)
+
+    def test_keeps_its_place_until_the_recording_is_ready(self, tmp_path: Path) -> None:
+        """So what is the last one before a stop is delivered, too."""
+        call = RecordedClient(tmp_path, required=False)
+        call.speak(SPEECH)
+        call.close()
+        call.leave()
+        call.commit()
+        assert len(call.registry) == 1
+        call.daemon.finishing.run()
+        assert len(call.registry) == 0
+        assert call.clock.getDelayedCalls() == []
+
+    def test_takes_no_place_while_its_end_waits_for_the_disk(self, tmp_path: Path) -> None:
+        call = RecordedClient(tmp_path, required=False)
+        call.hang_up_on_a_full_disk()
+        assert call.connection.finished.called
+        assert len(call.registry) == 0
+        with disk_that_takes(0):
+            for _ in range(4):
+                call.clock.advance(FINISH_TIME)
+                call.daemon.writing.run()
+        assert call.daemon.spool.fault is None  # it is not told any more
+        assert call.counters.value("plugin_failures", "recorder") == 0
+        assert not list((tmp_path / "ready").rglob("*.wav"))
+        with capturedLogs() as logged:
+            call.commit()
+            call.daemon.finishing.run()
+        (audio,) = (tmp_path / "ready").rglob("*.wav")
+        assert f"recording ready: {audio}" in "".join(map(formatEvent, logged))
+
+    def test_that_waits_for_the_disk_does_not_hold_up_the_stop_and_is_not_lost(self, tmp_path: Path) -> None:
+        call = RecordedClient(tmp_path, required=False)
+        call.hang_up_on_a_full_disk()
+        drained: list[object] = []
+        call.registry.stopService().addCallback(drained.append)
+        assert drained == [None]
+        stopped = call.daemon.spool.stopService()
+        call.daemon.writing.run()
+        assert not stopped.called
+        call.daemon.finishing.run()
+        assert stopped.called
+        assert len(list((tmp_path / "ready").rglob("*.wav"))) == 1
 
     def test_ends_when_it_must_be_recorded(self, tmp_path: Path, trouble: Any) -> None:
         call = RecordedClient(tmp_path, required=True)

@@ -168,6 +168,11 @@ def _path(file: int) -> Path:
     return Path(os.readlink(f"/proc/self/fd/{file}"))
 
 
+def gap(samples: int, offset: int, fault: str = "ENOSPC", **other: object) -> dict[str, object]:
+    """As the writer tells of it."""
+    return {"samples": samples, "cause": "disk", "filled": True, "offset": offset, "fault": fault} | other
+
+
 def told_by(*calls: Callable[[], object]) -> list[str | None]:
     """What each of them raised, as OSError."""
     told: list[str | None] = []

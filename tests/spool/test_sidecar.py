@@ -4,13 +4,17 @@ import json
 from collections.abc import Iterator
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from spool_rig import L16_STEREO, MONO, STARTED_AT
 
+from audiohookd.cli.verify.claims import contradictions, read
 from audiohookd.protocol.media import Media
 from audiohookd.spool.journal import Facts, facts_of, finished_line, first_line, read_facts
 from audiohookd.spool.sidecar import AudioFile, compose
+
+SHA256 = "ab" * 32
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
@@ -32,7 +36,7 @@ def sidecar(
     is_torn: bool = False,
     finished: bool = True,
 ) -> dict:
-    audio = AudioFile("id.wav", 60, "ab") if media else None
+    audio = AudioFile("id.wav", 60, SHA256) if media else None
     facts = facts_of("id", STARTED_AT, media)
     journal = [*lines, finished_line(recording or {})] if finished else lines
     return json.loads(b"".join(compose(facts, samples, audio, is_torn, lambda: journal)))
@@ -67,7 +71,7 @@ def test_what_is_known_from_the_disk() -> None:
         "media": {"format": "L16", "channels": ["internal", "external"], "rate": 8000},
         "samples": 12_000,
         "duration": "PT1.5S",
-        "audio": {"file": "id.wav", "bytes": 60, "sha256": "ab"},
+        "audio": {"file": "id.wav", "bytes": 60, "sha256": SHA256},
         "gaps": [],
     }
 
@@ -106,17 +110,17 @@ def test_a_line_that_is_no_entry_is_kept_as_a_log_line() -> None:
 def test_is_made_a_line_at_a_time() -> None:
     """A long call's journal is never held in memory as a whole."""
     facts = facts_of("id", STARTED_AT, MONO)
-    read: list[int] = []
+    lines_read: list[int] = []
 
     def read_lines() -> Iterator[bytes]:
         for number in range(1000):
-            read.append(number)
+            lines_read.append(number)
             yield line("logger", number)
 
-    pieces = compose(facts, 0, AudioFile("id.wav", 60, "ab"), False, read_lines)
+    pieces = compose(facts, 0, AudioFile("id.wav", 60, SHA256), False, read_lines)
     for _ in range(10):
         next(pieces)
-    assert len(read) < 12
+    assert len(lines_read) < 12
 
 
 @given(st.sampled_from([MONO, L16_STEREO, None]), st.floats(0, 1e10))
@@ -127,7 +131,8 @@ def test_facts_survive_the_journal(media: Media | None, started_at: float) -> No
 
 def gap(offset: int, samples: int, *, filled: bool, start: int | None = None) -> bytes:
     place = {} if start is None else {"start": start}
-    return line("gap", {**place, "samples": samples, "filled": filled, "offset": offset, "cause": "c"})
+    cause = "disk" if start is None else "paused"
+    return line("gap", {**place, "samples": samples, "filled": filled, "offset": offset, "cause": cause})
 
 
 class TestGaps:
@@ -160,6 +165,35 @@ class TestGaps:
             offset += samples if fills else 0
         gaps = sidecar(lines, samples=offset)["recording"]["gaps"]
         assert [(one["offset"], one["start"], one["samples"]) for one in gaps] == wanted
+
+    @pytest.mark.parametrize("finished", [True, False])
+    def test_a_pause_in_what_was_given_up_at_the_end_stands_there(self, finished: bool) -> None:
+        """The disk took 3000 samples, and none of the 2500 after them; the client paused when 5000 were heard."""
+        lines = [
+            line("recording", {"startPosition": 100}),
+            gap(5000, 800, filled=False, start=5100),
+            gap(5500, 60, filled=False, start=6400),
+            gap(3000, 2500, filled=False),
+        ]
+        made = sidecar(lines, samples=3000, finished=finished)
+        gaps = made["recording"]["gaps"]
+        assert [(one["cause"], one["offset"], one["start"], one["samples"]) for one in gaps] == [
+            ("disk", 3000, 3100, 2500),
+            ("paused", 5000, 5100, 800),
+            ("paused", 5500, 6400, 60),
+        ]
+        assert list(contradictions(made, read(made))) == []
+        if not finished:
+            assert made["recording"]["recovered"]["missingFrom"] == 100 + 3000 + 2500 + 800 + 60
+
+    def test_a_pause_beyond_what_a_crash_left_does_not(self) -> None:
+        lines = [
+            gap(5000, 800, filled=False, start=5000),
+            gap(3500, 1000, filled=False),  # of audio that was there when it was written
+        ]
+        recording = sidecar(lines, samples=3000, finished=False)["recording"]
+        assert recording["gaps"] == []
+        assert recording["recovered"]["missingFrom"] == 3000
 
     def test_what_a_plugin_calls_a_gap_is_passed_on(self) -> None:
         assert sidecar([line("gap", "odd"), line("gap", {"samples": "many"})])["recording"]["gaps"] == [

@@ -10,7 +10,8 @@ import pytest
 from spool_rig import SpoolRig, is_pending, result_of
 from twisted.logger import capturedLogs, formatEvent
 
-from audiohookd.spool.lock import is_locked
+from audiohookd.spool.layout import Layout
+from audiohookd.spool.lock import Lock, is_locked
 
 
 @pytest.fixture
@@ -128,3 +129,62 @@ class TestWhoeverRemovesTheFile:
         result_of(rig.spool.stopService())
         rig.spool.lock.keep()
         SpoolRig(rig.directory)
+
+
+class TestTheStopDuringALook:
+    """A disk may take minutes to answer, and the stop does not wait for that."""
+
+    @pytest.fixture
+    def spool(self, tmp_path: Path) -> Layout:
+        spool = Layout(tmp_path)
+        spool.draft.mkdir()
+        return spool
+
+    @pytest.mark.parametrize("place", ["lock", "draft"])
+    @pytest.mark.parametrize("is_removed", [True, False])
+    def test_leaves_the_spool_free(self, spool: Layout, place: str, is_removed: bool) -> None:
+        def answer_late(path: Path) -> os.stat_result:
+            if path.name == place:
+                lock.release()
+            return path.stat()
+
+        lock = Lock(spool, answer_late)
+        lock.hold()
+        if is_removed:
+            spool.lock.unlink()
+        before = os.listdir("/proc/self/fd")
+        lock.keep()
+        assert not is_locked(spool)
+        assert len(os.listdir("/proc/self/fd")) == len(before) - 2
+
+    def test_closes_no_file_of_anybody_else(self, spool: Layout) -> None:
+        others: list[int] = []
+
+        def answer_late(path: Path) -> os.stat_result:
+            lock.release()
+            others.extend(os.open(spool.directory, os.O_RDONLY) for _ in range(2 - len(others)))
+            raise FileNotFoundError
+
+        lock = Lock(spool, answer_late)
+        lock.hold()
+        lock.keep()
+        for other in others:
+            os.close(other)  # which somebody else may have done
+        assert not is_locked(spool)
+
+    def test_costs_whoever_has_it_next_nothing(self, spool: Layout) -> None:
+        def answer_late(path: Path) -> os.stat_result:
+            if not later:
+                lock.release()
+                later.append(Lock(spool))
+                later[0].hold()
+            return path.stat()
+
+        later: list[Lock] = []
+        lock = Lock(spool, answer_late)
+        lock.hold()
+        lock.keep()
+        with pytest.raises(OSError, match="in use"):
+            Lock(spool).hold()
+        later[0].release()
+        assert not is_locked(spool)

@@ -28,6 +28,7 @@ from audiohookd.cli.call.websocket import Upgrade
 from audiohookd.protocol.client import ClientSession
 from audiohookd.protocol.client_checks import offers
 from audiohookd.protocol.messages import NULL_UUID, Open, Participant
+from audiohookd.runtime.clock import keep_time
 
 _INTERIM = 30.0  # seconds between two reports of the round trips
 _BAR_AFTER = 3.0  # seconds: short calls need no progress bar
@@ -42,6 +43,7 @@ def execute(options: Options) -> int:
     """
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
 
+    keep_time(reactor)
     source = None if options.probe else recording(options.wav) if options.wav else tone()
     report = _report(options, source)
     caller = Caller(options, source, report, reactor, time.time)

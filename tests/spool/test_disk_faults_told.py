@@ -1,0 +1,238 @@
+"""A disk that refuses: who is told of it, and how a recording ends meanwhile."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from faulty_disk import FaultyRig, Recorded, gap, told_by
+from spool_rig import FLUSH_INTERVAL, is_pending, result_of
+from twisted.logger import capturedLogs
+
+from audiohookd.spool.draft import LOUD_TRIES
+from audiohookd.spool.writer import Limits
+
+SPEECH = bytes(range(1, 101)) * 4  # 200 samples of two channels, none of them silence
+FULL = os.strerror(errno.ENOSPC)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> FaultyRig:
+    return FaultyRig(tmp_path / "spool")
+
+
+class TestWhoIsTold:
+    def test_the_giver_once_and_what_it_gave_is_taken(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC)
+        draft.audio(SPEECH)
+        rig.commit()
+        assert told_by(*[lambda: draft.audio(SPEECH)] * 3) == [FULL, None, None]
+        rig.commit()
+        assert told_by(lambda: draft.audio(SPEECH), lambda: draft.note(b"{}")) == [None, None]
+        rig.disk.heal()
+        assert len(rig.end(draft).audio) == 5 * 400
+
+    def test_again_in_the_next_episode(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        for _ in range(2):
+            rig.disk.refuse(errno.EIO)
+            draft.audio(SPEECH)
+            rig.commit()
+            rig.disk.heal()
+            rig.commit()
+            assert told_by(lambda: draft.note(b"{}"), lambda: draft.note(b"{}")) == [os.strerror(errno.EIO), None]
+            rig.commit()
+
+    def test_the_log_one_line_at_each_end_however_many_calls(self, rig: FaultyRig) -> None:
+        drafts = [rig.begin(str(number)) for number in range(7)]
+        rig.commit()
+        with capturedLogs() as logged:
+            rig.disk.refuse(errno.ENOSPC, suffix="wav")
+            for draft in drafts:
+                draft.audio(SPEECH)
+            rig.commit(4)
+            assert rig.writer.fault == f"the disk refuses recordings: {FULL}"
+            rig.disk.heal()
+            rig.commit()
+            assert rig.writer.fault is None
+        path = rig.draft / "0.wav"
+        assert [event["log_format"].format(**event) for event in logged] == [
+            f"the disk refuses recordings: {FULL} {path}; 7 calls lose audio until it takes them again",
+            "the disk refuses no recordings any more, after 2.0 s that cost 1400 samples",
+        ]
+
+    def test_an_episode_lasts_as_long_as_one_draft_suffers(self, rig: FaultyRig) -> None:
+        first, second = rig.begin("1"), rig.begin("2", None)
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC)
+        first.audio(SPEECH)
+        second.note(b"{}")
+        rig.commit()
+        rig.disk.heal()
+        rig.disk.refuse(errno.ENOSPC, suffix="wav")
+        rig.commit(2)
+        assert rig.writer.fault is not None
+        rig.disk.heal()
+        rig.commit()
+        assert rig.writer.fault is None
+
+    def test_nobody_blames_the_disk_for_what_is_no_audio(self, rig: FaultyRig) -> None:
+        odd, silent, good = rig.begin("odd"), rig.begin("silent", None), rig.begin("good")
+        odd.audio("text")
+        silent.audio(SPEECH)
+        good.audio(SPEECH)
+        rig.commit()
+        assert told_by(lambda: silent.audio(b"")) == ["a recording without media takes no audio"]
+        assert "not written" in str(told_by(lambda: odd.audio(SPEECH)))
+        assert rig.drafted_audio("good") == SPEECH
+        assert rig.writer.fault is None
+        assert rig.counters.items() == []
+        assert rig.end(odd, commits=2).audio == b"\xff" * 4 + SPEECH
+
+    def test_a_mistake_of_our_own_costs_one_draft_a_part_and_the_others_nothing(self, rig: FaultyRig) -> None:
+        class Odd(bytes):
+            looks = 0
+
+            def __len__(self) -> int:
+                self.looks += 1
+                if self.looks == 2:
+                    raise RuntimeError("nobody thought of this")
+                return super().__len__()
+
+        odd, good = rig.begin("odd"), rig.begin("good")
+        odd.audio(Odd(SPEECH))
+        good.audio(SPEECH)
+        rig.commit()
+        assert rig.drafted_audio("good") == SPEECH
+        assert "nobody thought of this" in str(told_by(lambda: odd.audio(SPEECH)))
+        recorded = rig.end(odd)
+        assert recorded.audio == b"\xff" * 400 + SPEECH
+        assert recorded.gaps == [{"start": 0, **gap(200, 0, "EINVAL")}]
+
+
+class TestEndOfARecording:
+    @pytest.mark.parametrize("suffix", ["", "wav", "jsonl"])
+    def test_waits_for_the_disk_however_long_that_takes(self, rig: FaultyRig, suffix: str) -> None:
+        draft = rig.begin()
+        draft.note(b'{"type":"x","data":1}')
+        draft.audio(SPEECH)
+        rig.disk.refuse(errno.ENOSPC, suffix=suffix)
+        finished = draft.finish({"closeReason": "end"})
+        rig.commit(1000)
+        assert is_pending(finished)
+        rig.disk.heal()
+        rig.commit()
+        recorded = Recorded(result_of(finished))
+        assert recorded.about["closeReason"] == "end"
+        assert recorded.entries("x") == [1]
+        assert recorded.gaps == [{"start": 0, **gap(200, 0)}]
+
+    def test_that_is_refused_again_and_again_does_not_keep_new_calls_away(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        rig.commit()
+        with capturedLogs() as logged:
+            rig.disk.refuse(errno.EIO, suffix="a.wav")
+            draft.audio(SPEECH)
+            finished = draft.finish({})
+            rig.commit(LOUD_TRIES)
+            assert rig.writer.fault is not None
+            rig.commit(100)
+            assert rig.writer.fault is None
+        assert is_pending(finished)
+        assert [event["log_level"].name for event in logged] == ["error", "warn"]
+        assert "the ends of 1 recordings are still refused" in logged[1]["log_format"].format(**logged[1])
+
+    def test_without_room_for_its_audio_at_the_stop_says_what_is_missing(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC, suffix="wav", room=40)
+        draft.audio(SPEECH)
+        recorded = rig.end(draft, stops=True)
+        assert recorded.audio == SPEECH + SPEECH[:40]
+        assert recorded.about["samples"] == 220
+        assert recorded.gaps == [{"start": 220, **gap(180, 220, filled=False)}]
+        assert recorded.about["closeReason"] == "end"
+        assert "recovered" not in recorded.about
+        assert rig.writer.fault is None
+
+    def test_with_room_for_a_part_of_the_silence_at_the_stop_names_both_parts(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC, suffix="wav")
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC, suffix="wav", room=40)
+        recorded = rig.end(draft, stops=True)
+        assert recorded.audio == SPEECH + b"\xff" * 40
+        assert recorded.gaps == [
+            {"start": 200, **gap(20, 200)},
+            {"start": 220, **gap(180, 220, filled=False)},
+        ]
+
+    def test_without_room_for_its_journal_at_the_stop_is_like_the_end_of_a_crash(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.note(b'{"type":"x","data":1}')
+        draft.audio(SPEECH)
+        rig.commit()
+        before = set(os.listdir("/proc/self/fd"))
+        rig.disk.refuse(errno.ENOSPC, suffix="jsonl", room=12)
+        draft.note(b'{"type":"x","data":2}')
+        recorded = rig.end(draft, stops=True)
+        assert recorded.audio == SPEECH
+        assert recorded.entries("x") == [1]
+        assert recorded.about["closeReason"] == "crash"
+        assert len(before - set(os.listdir("/proc/self/fd"))) == 2
+        assert (draft.waiting, rig.writer.fault) == (0, None)
+        rig.commit(2)
+        assert rig.clock.getDelayedCalls() == []
+
+    def test_whose_files_cannot_be_closed_is_the_end_all_the_same(self, rig: FaultyRig) -> None:
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        rig.disk.refuse(errno.EIO, "close")
+        recorded = rig.end(draft)
+        assert recorded.audio == SPEECH
+        assert rig.counters.value("disk_faults", "EIO") == 1
+        assert rig.writer.fault is None
+
+    def test_on_a_disk_that_never_took_anything_fails_at_the_stop(self, rig: FaultyRig) -> None:
+        rig.disk.refuse(errno.EMFILE, "open")
+        draft = rig.begin()
+        draft.audio(SPEECH)
+        finished = draft.finish({})
+        rig.stop()
+        with pytest.raises(OSError, match=r"a\.json"):
+            result_of(finished)
+        assert draft.waiting == 0
+
+    def test_takes_what_came_while_another_part_was_under_way(self, tmp_path: Path) -> None:
+        rig = FaultyRig(tmp_path, Limits(silence=100))
+        draft = rig.begin()
+        rig.disk.refuse(errno.ENOSPC)
+        draft.audio(SPEECH)
+        rig.commit()
+        rig.disk.heal()
+        told_by(lambda: draft.audio(SPEECH))
+        rig.clock.advance(FLUSH_INTERVAL)
+        draft.audio(SPEECH[:40])
+        finished = draft.finish({})
+        rig.writing.run()
+        rig.commit(4)
+        assert result_of(finished).read_bytes().endswith(b"\xff" * 400 + SPEECH + SPEECH[:40])
+
+    def test_does_not_hold_up_the_stop(self, rig: FaultyRig) -> None:
+        going_on, ending = rig.begin("a"), rig.begin("b")
+        rig.commit()
+        rig.disk.refuse(errno.ENOSPC)
+        going_on.audio(SPEECH)
+        ending.audio(SPEECH)
+        finished = ending.finish({})
+        flushed = rig.writer.flush()
+        rig.writing.run()
+        assert result_of(flushed) is None
+        assert result_of(finished).name == "b.wav"
+        assert rig.clock.getDelayedCalls() == []
