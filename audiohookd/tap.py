@@ -26,6 +26,7 @@ from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.runtime.clock import keep_time
+from audiohookd.runtime.garbage import settle_down
 from audiohookd.runtime.limits import allow_open_files
 from audiohookd.runtime.services import Listener, OrderedServices, StartError
 from audiohookd.runtime.signals import Signals
@@ -109,6 +110,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it, and twistd may have a wish
 
     keep_time(reactor)
+    reactor.callWhenRunning(settle_down)
     sys.setswitchinterval(SWITCH_INTERVAL)
     allow_open_files(3 * options["tree"].listen.max_sessions + SPARE_FILES)
     try:

@@ -138,6 +138,8 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             for message in messages:
                 if self.state != self.STATE_CLOSED:
                     self.onMessage(message, True)
+            if at == len(data):
+                break
             data = data[at:]
             if may_become_whole(data):
                 self.data = data

@@ -1,6 +1,6 @@
 """A recording that is being written: what the reactor's side knows of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ Finish = Callable[[], "Deferred[Path]"]
 LOUD_TRIES = 3
 #: Refusals, while the disk refuses nobody else, after which it is as it is: ten minutes of them.
 ALL_TRIES = 2_000
+
+
+_NO_LINES: Sequence[bytes] = ()
 
 
 @implementer(IDraft)
@@ -91,8 +94,10 @@ class Draft:
             self._writer.is_flushing or (self._failures >= ALL_TRIES and self._writer.fault is None)
         )
         is_quiet = self._failures >= LOUD_TRIES
-        part = Part(self._files, self._audio, self._journal, self.waiting, self._end, is_final, is_quiet)
-        self._audio, self._journal = [], []
+        part = Part(self._files, self._audio, self._journal or _NO_LINES, self.waiting, self._end, is_final, is_quiet)
+        self._audio = []
+        if self._journal:
+            self._journal = []
         if self._end is None:
             self._attention = 0
         return part
@@ -105,7 +110,7 @@ class Draft:
             self._audio = part.audio + self._audio
             self._count(sum(map(len, part.audio)))
         if not (outcome.lines_taken or gives_up):
-            self._journal = part.journal + self._journal
+            self._journal = [*part.journal, *self._journal]
             self._count(sum(map(len, part.journal)))
         self._judge(outcome.fault)
         if outcome.is_pending and not gives_up:

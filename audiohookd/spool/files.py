@@ -90,7 +90,7 @@ class DraftFiles:
     def append(
         self,
         audio: list[bytes],
-        journal: list[bytes],
+        journal: Sequence[bytes],
         end: bytes | None = None,
         is_final: bool = False,
         silence: int = SILENCE,
@@ -167,7 +167,7 @@ class DraftFiles:
             return NotAudio(errno.EINVAL, f"not written: {mistake}")
         return None
 
-    def _append_lines(self, journal: list[bytes], end: bytes | None = None) -> OSError | None:
+    def _append_lines(self, journal: Sequence[bytes], end: bytes | None = None) -> OSError | None:
         try:
             self._lines.append(journal, end)
         except OSError as fault:

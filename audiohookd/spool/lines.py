@@ -33,12 +33,12 @@ class Lines:
         """Something is kept, or remains to be said."""
         return bool(self._kept or self._dropped)
 
-    def append(self, lines: list[bytes], end: bytes | None = None) -> None:
+    def append(self, lines: Sequence[bytes], end: bytes | None = None) -> None:
         """Writes all that is kept, ``lines`` and, when it is given, the line that nothing follows.
 
         :raises OSError: not all was written; the rest is kept, but for ``end``.
         """
-        waiting, start = self._kept + lines, self.file.size
+        waiting, start = [*self._kept, *lines], self.file.size
         try:
             self._write(waiting)
         except OSError:

@@ -6,7 +6,7 @@ tried again with the next commit.
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -62,7 +62,7 @@ class Part(Struct, frozen=True, gc=False):
 
     files: DraftFiles
     audio: list[bytes]
-    journal: list[bytes]
+    journal: Sequence[bytes]
     size: int
     end: bytes | None
     is_final: bool
