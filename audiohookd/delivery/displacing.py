@@ -1,23 +1,73 @@
 """What gives way when the disk is full: of what was to stay here though it is stored elsewhere, the oldest."""
 
+from collections import deque
+from collections.abc import Iterator
+from heapq import nsmallest
 from pathlib import Path
 
 from audiohookd.spool import layout, shelf
 from audiohookd.spool.shelf import Recording
 
+#: So many are known at a time.
+KNOWN = 1000
 
-def oldest_stored(done: Path) -> Recording | None:
-    """Of the oldest day the one that was stored first; None when none was. For worker threads.
 
-    What has no receipt is nowhere else, and no choice.
+class Displaceable:
+    """Recordings in ``done`` that may go, in their order. For worker threads, one at a time.
 
-    :raises OSError: the disk refused.
+    A day may have tens of thousands of recordings, and on a full disk each receipt asks for one that may go: so what
+    one look finds there is kept, and that there was nothing is, too, as long as nothing comes or goes there.
+
+    :param receipts: their suffixes, of all who store recordings. What lacks one of them is no choice.
     """
-    for day in shelf.days(done):
-        stored = [one for one in shelf.of_day(day) if one.carriers and layout.SIDECAR in one.suffixes]
-        if stored:
-            return min(stored, key=_stored_at)
-    return None
+
+    def __init__(self, done: Path, receipts: frozenset[str]) -> None:
+        self._done = done
+        self._receipts = receipts
+        self._known: deque[Recording] = deque()
+        #: When something came or went last, by the names of days where none may go.
+        self._without: dict[str, int] = {}
+
+    def next(self) -> Recording | None:
+        """Of the oldest day the one that was stored first, as of the last look; None when none may go.
+
+        Each is named once, and again by the next look if it is still there.
+
+        :raises OSError: the disk refused.
+        """
+        if not self._receipts:
+            return None
+        found = self._take()
+        if found is None:
+            self._look()
+            found = self._take()
+        return found
+
+    def _take(self) -> Recording | None:
+        """What others removed, or are just moving, is passed over."""
+        while self._known:
+            one = self._known.popleft()
+            now = shelf.look(one.directory, one.id, one.suffixes)
+            if self._may_go(now):
+                return now
+        return None
+
+    def _look(self) -> None:
+        days = [(day, day.stat().st_mtime_ns) for day in shelf.days(self._done)]
+        self._without = {day.name: at for day, at in days if self._without.get(day.name) == at}
+        for day, changed_at in days:
+            if day.name in self._without:
+                continue
+            self._known.extend(nsmallest(KNOWN, self._of_day(day), key=_stored_at))
+            if self._known:
+                return
+            self._without[day.name] = changed_at
+
+    def _of_day(self, day: Path) -> Iterator[Recording]:
+        return (one for one in shelf.of_day(day) if self._may_go(one))
+
+    def _may_go(self, recording: Recording) -> bool:
+        return recording.suffixes >= self._receipts | {layout.SIDECAR}
 
 
 def _stored_at(recording: Recording) -> float:

@@ -36,6 +36,11 @@ class Dues:
         return frozenset(suffix for pair in pairs for suffix in pair)
 
     @property
+    def receipts(self) -> frozenset[str]:
+        """The suffixes of the receipts of all who store recordings."""
+        return frozenset(self._carriers)
+
+    @property
     def is_stored(self) -> bool:
         """Whether there is anybody who stores recordings."""
         return bool(self._carriers)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from audiohookd.delivery import shelving
-from audiohookd.delivery.displacing import oldest_stored
+from audiohookd.delivery.displacing import Displaceable
 from audiohookd.delivery.dues import Dues, Step
 from audiohookd.delivery.outlet import Outlet
 from audiohookd.delivery.queue import Key
@@ -53,6 +53,7 @@ class Ledger:
         self._removes = self._dues.is_stored and not keep_local
         self._disk = disk or Disk()
         self._lock = Lock()
+        self._displaceable = Displaceable(spool.done, self._dues.receipts)
         #: Recordings that were to stay, and had to make room: for somebody to take out, and to tell of.
         self.displaced: deque[Key] = deque()
 
@@ -172,8 +173,8 @@ class Ledger:
             return Room.MADE if is_made else Room.NONE
 
     def _displace(self) -> bool:
-        """Removes a recording that is kept, though it is stored elsewhere; whether there was any."""
-        oldest = oldest_stored(self._spool.done) if self._dues.is_stored else None
+        """Removes a recording that is kept, though all carriers have stored it; whether there was any."""
+        oldest = self._displaceable.next()
         if oldest is None:
             return False
         shelving.remove(self._disk, oldest)

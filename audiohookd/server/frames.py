@@ -65,13 +65,7 @@ def text_of(frame: bytes) -> bytes | None:
     if not frame or frame[0] != TEXT:
         return None
     messages, _ = cut(bytes((BINARY,)) + frame[1:])
-    try:
-        for message in messages:
-            message.decode()
-            return message
-    except UnicodeDecodeError:
-        pass  # that is Autobahn's business
-    return None
+    return messages[0] if messages and _is_utf8(messages[0]) else None
 
 
 def framed(text: bytes) -> bytes:
@@ -93,6 +87,14 @@ def first_frame(data: bytes) -> int:
         start = 4 if size == SHORT else 10
         size = int.from_bytes(data[2:start])
     return min(len(data), start + (MASK if data[1] & MASKED else 0) + size)
+
+
+def _is_utf8(message: bytes) -> bool:
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _unmasked(payload: bytes, mask: bytes) -> bytes:

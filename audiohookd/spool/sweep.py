@@ -1,4 +1,4 @@
-"""Making room in the spool: recordings that were stored elsewhere go, nothing else. For a worker thread.
+"""Making room in the spool: recordings that all carriers have stored go, nothing else. For a worker thread.
 
 A recording's audio goes first, then its sidecar, its receipts last: wherever that is cut short, what is left tells
 the next sweep that it may go, too.
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from audiohookd.spool import layout, shelf
 from audiohookd.spool.layout import Layout
+from audiohookd.spool.own import is_own
 from audiohookd.spool.shelf import Recording
 
 T = TypeVar("T")
@@ -27,7 +28,8 @@ IDLE_DAY = 86_400.0
 class Terms(Struct, frozen=True):
     """What may stay."""
 
-    #: The names of those that store recordings elsewhere. Without any, nothing is ever removed.
+    #: The names of those that store recordings elsewhere. What one of them has not stored stays. Without any, nothing
+    #: is ever removed.
     carriers: frozenset[str]
     #: Seconds, since a recording was stored last.
     keep_local: float
@@ -73,7 +75,7 @@ class Sweep:
             if day.name > last_day:  # what began after the deadline was not stored before it
                 break
             for recording in self._until_over(shelf.of_day(day)):
-                if recording.carriers and _stored_at(recording) <= deadline:
+                if self._may_go(recording) and _stored_at(recording) <= deadline:
                     self.expired += self._remove(recording, removable(recording))
 
     def _shrink(self) -> None:
@@ -89,12 +91,20 @@ class Sweep:
         """
         for day in shelf.days(self._spool.done):
             for recording in _by_age(day):
-                if recording.carriers:
+                if self._may_go(recording):
                     yield recording, removable(recording)
         for day in shelf.days(self._spool.ready):
             for recording in _by_age(day):
-                if recording.carriers >= self._terms.carriers and layout.AUDIO in recording.suffixes:
+                if self._is_stored(recording) and layout.AUDIO in recording.suffixes:
                     yield recording, [layout.AUDIO]
+
+    def _may_go(self, recording: Recording) -> bool:
+        """Of what is done: also the receipts that a removal left which was cut short."""
+        return self._is_stored(recording) or (bool(recording.carriers) and not _is_any_of_it_here(recording))
+
+    def _is_stored(self, recording: Recording) -> bool:
+        """By all who store recordings now, whoever did so when it was delivered."""
+        return recording.carriers >= self._terms.carriers
 
     def _remove(self, recording: Recording, suffixes: list[str]) -> bool:
         """False when the disk refused."""
@@ -156,6 +166,11 @@ def _size(entry: "os.DirEntry[str]") -> int:
         return entry.stat(follow_symlinks=False).st_size
     except FileNotFoundError:  # moved on in the meantime
         return 0
+
+
+def _is_any_of_it_here(recording: Recording) -> bool:
+    """As the disk has it now: who listed the day while it was moved there may have seen its receipts alone."""
+    return is_own(recording.sidecar) or is_own(recording.audio)
 
 
 def _by_age(day: Path) -> list[Recording]:

@@ -5,7 +5,6 @@ answers (http.client, urllib3, botocore) reads many parts of them whole. So the 
 """
 
 import io
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +12,8 @@ from urllib3.exceptions import HTTPError
 
 #: Bytes that a server may say about whether it wants the body of a request.
 INTERIM = 16 << 10
+#: Bytes that are sent at a time: a record of TLS. For all that it is given at once, Python has one deadline then.
+PIECE = 16 << 10
 
 
 class BadAnswer(HTTPError):
@@ -22,15 +23,22 @@ class BadAnswer(HTTPError):
 class Bounds(NamedTuple):
     """Those of each answer. The time begins when the request has been sent.
 
-    Sending may take any time, as long as something goes each ``seconds``.
+    Sending may take any time, as long as :data:`PIECE` bytes go each ``seconds``.
     """
 
-    #: To the last byte of the answer.
+    #: To the last byte of the answer, and in any case from one read to the next.
     seconds: float
     #: Bytes, headers and all.
     size: int
     #: Monotonic, in seconds.
-    now: Callable[[], float] = time.monotonic
+    now: Callable[[], float]
+    #: What the answer that the calling thread waits for may take instead, where that is more than ``seconds``.
+    longest: Callable[[], float] | None = None
+
+    @property
+    def total(self) -> float:
+        """Seconds to the last byte of the answer that the calling thread waits for."""
+        return self.seconds if self.longest is None else max(self.seconds, self.longest())
 
 
 def bounded(pools: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
@@ -79,7 +87,7 @@ class _Line:
         left = memoryview(data).cast("B")
         self._sock.settimeout(self._bounds.seconds)
         while left:
-            left = left[self._sock.send(left) :]
+            left = left[self._sock.send(left[:PIECE]) :]
 
     def makefile(self, mode: str, buffering: int = -1) -> io.BufferedIOBase | io.RawIOBase:
         """The next answer; unbuffered, to the question whether the body of a request may come."""
@@ -95,7 +103,7 @@ class _Answer(io.RawIOBase):
         self._sock = sock
         self._file = sock.makefile("rb", buffering=0)
         self._bounds = bounds
-        self._until = bounds.now() + bounds.seconds
+        self._until = bounds.now() + bounds.total
         self._left = bounds.size
 
     def readable(self) -> bool:
@@ -105,7 +113,7 @@ class _Answer(io.RawIOBase):
         left = self._until - self._bounds.now()
         if left <= 0:
             raise TimeoutError("timed out")
-        self._sock.settimeout(left)
+        self._sock.settimeout(min(left, self._bounds.seconds))
         count: int = self._file.readinto(buffer)
         self._left -= count
         if self._left < 0:

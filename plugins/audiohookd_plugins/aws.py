@@ -2,7 +2,8 @@
 
 import re
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader, create_loader
 
 from audiohookd_plugins.answers import Bounds, bounded
+from audiohookd_plugins.credentials import LateCredentials
 
 #: Bytes that an answer may have.
 ANSWER = 1 << 20
@@ -25,16 +27,25 @@ class Access:
     """A client of one service at one place. To be made at start; for worker threads then, any number at a time.
 
     To make the client takes hundreds of milliseconds in which no other thread gets far, so it is made here. Its
-    credentials are looked for by boto3's chain, which may ask a network, when the first request needs them. Where
-    AWS's own configuration makes no sense nothing fails here: then each :meth:`client` tries anew.
+    credentials are looked for by boto3's chain, which may ask a network, when the first request needs them; see
+    :class:`LateCredentials`. Where AWS's own configuration makes no sense nothing fails here: then each
+    :meth:`client` tries anew.
 
     :param name: as boto3 calls the service.
-    :param config: its ``read_timeout`` is for a whole answer.
+    :param config: its ``read_timeout`` is for a whole answer of the service, and for the wait for credentials. What
+        boto3's chain asks for those has limits of its own, or none.
     :param loader: reads what the service is like, which is most of the work; to be shared, as it remembers.
+    :param slow: seconds for the whole answers to some operations, where that is more than ``read_timeout``.
     """
 
     def __init__(
-        self, name: str, region: str | None, endpoint_url: str | None, config: Config, loader: Loader | None = None
+        self,
+        name: str,
+        region: str | None,
+        endpoint_url: str | None,
+        config: Config,
+        loader: Loader | None = None,
+        slow: Mapping[str, float] | None = None,
     ) -> None:
         self._name = name
         self._region = region
@@ -42,7 +53,8 @@ class Access:
         # Any other mode might ask the machine's metadata service where it is.
         self._config = config.merge(Config(defaults_mode="legacy"))
         self._loader = loader or create_loader()
-        self._credentials = LateCredentials(self._look)
+        self._slow = slow or {}
+        self._credentials = LateCredentials(self._look, config.read_timeout)
         self._lock = threading.Lock()
         self._client: Any = None
         with suppress(BotoCoreError, ValueError):  # the first request says so
@@ -63,16 +75,16 @@ class Access:
         self._credentials.forget()
 
     def close(self) -> None:
-        """Ends the connections that are idle."""
-        with self._lock:
-            if self._client is not None:
-                self._client.close()
+        """Ends the connections that are idle. Does not wait for a thread that makes the client just now."""
+        client = self._client
+        if client is not None:
+            client.close()
 
     def _make(self) -> Any:
         session = self._session()
         session.register_component("credential_provider", self._credentials)
         client = session.create_client(self._name, endpoint_url=self._endpoint_url, config=self._config)
-        _bound(client, self._config.read_timeout)
+        _bound(client, self._config.read_timeout, self._slow)
         return client
 
     def _look(self) -> Any:
@@ -85,39 +97,6 @@ class Access:
         if self._region is not None:  # also for whoever is asked for credentials
             session.set_config_variable("region", self._region)
         return session
-
-
-class LateCredentials:
-    """Those that ``look`` finds, or None, when the first request needs them. Provides itself to botocore."""
-
-    def __init__(self, look: Callable[[], Any]) -> None:
-        self._look = look
-        self._lock = threading.Lock()
-        self._found: Any = None
-
-    def load_credentials(self) -> "LateCredentials":
-        """See botocore's CredentialResolver."""
-        return self
-
-    def get_frozen_credentials(self) -> Any:
-        """See botocore's Credentials; None when there are none."""
-        found = self._current()
-        return None if found is None else found.get_frozen_credentials()
-
-    def get_deferred_property(self, name: str) -> Callable[[], Any]:
-        """See botocore's Credentials."""
-        return lambda: getattr(self._current(), name, None)
-
-    def forget(self) -> None:
-        """They are looked for again."""
-        with self._lock:
-            self._found = None
-
-    def _current(self) -> Any:
-        with self._lock:
-            if self._found is None:
-                self._found = self._look()
-            return self._found
 
 
 def check_endpoint(key: str, url: str) -> None:
@@ -133,7 +112,13 @@ def check_endpoint(key: str, url: str) -> None:
         raise ValueError(f"{key}: must be like https://store.example or https://store.example/path: no user, %, ?, #")
 
 
-def _bound(client: Any, seconds: float) -> None:
+def _bound(client: Any, seconds: float, slow: Mapping[str, float]) -> None:
     """There is no other way to choose botocore's connections; the tests see to it that this one works."""
+    asked = threading.local()  # a request is sent, and answered, in one thread
+
+    def note(event_name: str, **_: Any) -> None:
+        asked.seconds = slow.get(event_name.rpartition(".")[2], 0.0)
+
+    client.meta.events.register("before-send", note)
     classes = client._endpoint.http_session._pool_classes_by_scheme
-    classes.update(bounded(classes, Bounds(seconds, ANSWER)))
+    classes.update(bounded(classes, Bounds(seconds, ANSWER, time.monotonic, lambda: asked.seconds)))

@@ -10,7 +10,7 @@ import pytest
 from kept_spool import DAY, KeptSpool, Said, audiohookctl, id_of
 
 from audiohookd.cli.spool.place import as_owner
-from audiohookd.cli.spool.retry import NotRevived, revive
+from audiohookd.cli.spool.retry import NotRevived, revive, suffixes_of
 from audiohookd.spool import layout, shelf
 from audiohookd.spool.shelf import Recording
 
@@ -87,6 +87,29 @@ class TestWhatGoesBack:
         assert whole(spool) == [id_of(1), id_of(2)]
 
 
+def test_a_day_is_listed_no_more_often_for_many(spool: KeptSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have tens of thousands of recordings, and as many dead letters."""
+    list_directory, listed = os.scandir, []
+
+    def listing(path: "str | os.PathLike[str]" = ".") -> "os._ScandirIterator[str]":
+        listed.append(Path(path).parent.name)
+        return list_directory(path)
+
+    def retried() -> int:
+        listed.clear()
+        assert spool.ctl("retry", "--dead").code == 0
+        return sum(place in ("ready", "dead") for place in listed)
+
+    monkeypatch.setattr(os, "scandir", listing)
+    for_two = retried()
+    for number in range(4, 9):
+        spool.ready(number)
+    for number in range(1, 9):
+        spool.bury(id_of(number))
+    assert retried() == for_two
+    assert len(whole(spool)) == 8
+
+
 class TestWhoRefusedIt:
     """Is asked again."""
 
@@ -108,7 +131,7 @@ class TestWhoRefusedIt:
     def test_after_a_crash_too(self, spool: KeptSpool, steps: int) -> None:
         (spool.layout.dead / DAY / f"{id_of(2)}.{layout.refused('tape')}").write_text("{}")
         try:
-            revive(spool.layout, crashing(spool, steps))
+            revive(spool.layout, crashing(spool, steps), suffixes_of(spool.layout, DAY))
         except Crash:
             assert spool.ctl("retry", id_of(2)).code == 0
         assert id_of(2) in whole(spool)
@@ -182,7 +205,7 @@ def crashing(spool: KeptSpool, steps: int) -> Crashing:
 def test_a_crash_at_any_step_is_made_good_by_doing_it_again(spool: KeptSpool, steps: int) -> None:
     before = {name.rpartition("/")[2]: content for name, content in spool.files().items() if id_of(2) in name}
     try:
-        revive(spool.layout, crashing(spool, steps))
+        revive(spool.layout, crashing(spool, steps), suffixes_of(spool.layout, DAY))
     except Crash:
         # The sidecar says where it is, and it is in one place.
         assert id_of(2) not in whole(spool)
@@ -195,7 +218,7 @@ def test_a_crash_at_any_step_is_made_good_by_doing_it_again(spool: KeptSpool, st
 
 def test_a_crash_comes_at_each_of_these_steps(spool: KeptSpool) -> None:
     with pytest.raises(Crash):
-        revive(spool.layout, crashing(spool, 3))
+        revive(spool.layout, crashing(spool, 3), suffixes_of(spool.layout, DAY))
     assert spool.ctl("retry", id_of(2)).code == 0
 
 
@@ -203,7 +226,7 @@ def test_a_dead_letter_is_not_put_over_another(spool: KeptSpool) -> None:
     (found,) = [found for found in shelf.recordings(spool.layout.dead) if found.id == id_of(1)]
     (spool.layout.ready / DAY / f"{id_of(1)}.json").write_text("{}")
     with pytest.raises(NotRevived, match="has its json already"):
-        revive(spool.layout, found)
+        revive(spool.layout, found, suffixes_of(spool.layout, DAY))
 
 
 class TestOwner:

@@ -123,6 +123,14 @@ class TestNeverGives:
         assert rig.files("done") == whole(YESTERDAY, 1)
         assert rig.files() == whole(DAY, 3) | whole(DAY, 4)
 
+    def test_what_a_carrier_that_was_added_since_does_not_have(self, tmp_path: Path) -> None:
+        make_done(tmp_path, 1, YESTERDAY, 900, "s3")
+        disk = SmallDisk()
+        rig = Rig(tmp_path, keep_local=True, disk=disk, s3=Carrier(), tape=Carrier()).start()
+        rig.announce(2)
+        assert disk.removed == []
+        assert rig.files("done") == whole(YESTERDAY, 1, "stored.s3.json")
+
     def test_what_is_the_only_copy(self, tmp_path: Path) -> None:
         make_done(tmp_path, 1, YESTERDAY, 900, "s3")
         disk = SmallDisk()

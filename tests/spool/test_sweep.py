@@ -63,6 +63,17 @@ class TestWhatIsKept:
         assert len(spool.files()) == 4
         assert swept.used == 400
 
+    def test_stays_for_ever_when_a_carrier_that_was_added_since_does_not_have_it(self, spool: FullSpool) -> None:
+        spool.put(spool.layout.done / DAYS[0], 1, WHOLE)
+        swept = sweep(spool, keep=0.0, limit=1, carriers=frozenset({"s3", "elsewhere"}))
+        assert (swept.expired, swept.displaced) == (0, 0)
+        assert len(spool.files()) == 4
+
+    def test_goes_when_all_have_it_and_one_who_was_taken_out(self, spool: FullSpool) -> None:
+        spool.put(spool.layout.done / DAYS[0], 1, [*WHOLE, S3_TOO])
+        assert sweep(spool, keep=0.0).expired == 1
+        assert spool.files() == {}
+
     def test_stays_as_long_as_it_is_not_done(self, spool: FullSpool) -> None:
         for place in (spool.layout.ready, spool.layout.dead):
             spool.put(place / DAYS[0], 1)
@@ -86,6 +97,18 @@ class TestWhatIsKept:
         assert len(spool.files()) == 4
         assert sweep(spool, keep=HOUR).expired == 2
         assert spool.files() == {}
+
+    def test_goes_though_that_was_between_two_receipts(self, spool: FullSpool) -> None:
+        """Without a sidecar and without audio it is no recording any more, whoever had it."""
+        spool.put(spool.layout.done / DAYS[0], 1, [S3])
+        assert sweep(spool, keep=0.0, carriers=frozenset({"s3", "elsewhere"})).expired == 1
+        assert spool.files() == {}
+
+    @pytest.mark.parametrize("suffix", ["wav", "json"])
+    def test_stays_when_it_is_more_than_that(self, spool: FullSpool, suffix: str) -> None:
+        spool.put(spool.layout.done / DAYS[0], 1, [suffix, S3])
+        assert sweep(spool, keep=0.0, carriers=frozenset({"s3", "elsewhere"})).expired == 0
+        assert len(spool.files()) == 2
 
     def test_takes_nothing_with_it_that_is_not_ours(self, spool: FullSpool) -> None:
         day = spool.layout.done / DAYS[0]
@@ -292,7 +315,8 @@ def test_nothing_ever_goes_that_was_not_stored_elsewhere(
         assert "notes.txt" not in gone
         match put.place:
             case "done":
-                assert not gone or (carriers and put.suffixes & {S3, S3_TOO})
+                is_rest = put.suffixes & {S3, S3_TOO} and not put.suffixes & {"wav", "json"}
+                assert not gone or (carriers and (is_rest or put.suffixes >= set(map(stored, carriers))))
             case "ready":
                 assert not gone or (gone == {"wav"} and carriers and put.suffixes >= set(map(stored, carriers)))
             case "dead":

@@ -37,7 +37,14 @@ class Lose(NamedTuple):
     """The store does what it is asked to, and the connection is reset before anybody hears of it."""
 
 
-Fault = Answer | Hang | Reset | Cut | Corrupt | Lose
+class Dawdle(NamedTuple):
+    """The store does what it is asked to. Its answer begins at once, and then has white space in it for a while."""
+
+    times: int
+    pause: float
+
+
+Fault = Answer | Hang | Reset | Cut | Corrupt | Lose | Dawdle
 
 
 class Rule:

@@ -7,7 +7,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from tests.stores.faults import Answer, Corrupt, Cut, Fault, Hang, Lose, Reset, Seen
+from tests.stores.faults import Answer, Corrupt, Cut, Dawdle, Fault, Hang, Lose, Reset, Seen
 
 _BLOCK = 16_384
 _LINGER = struct.pack("ii", 1, 0)  # for no time: a close becomes a reset
@@ -84,7 +84,23 @@ class Relay:
         answer = await _read_head(self._from_store)
         if isinstance(fault, Lose):
             raise ConnectionResetError
+        if isinstance(fault, Dawdle):
+            await self._dawdle(answer, fault)
+            return
         await self._pass_answer(head, answer)
+
+    async def _dawdle(self, answer: "_Head", fault: Dawdle) -> None:
+        """As S3 does while it joins parts: nothing may come before the declaration of XML."""
+        body = b"".join([piece async for piece in answer.body(self._from_store)])
+        declaration, end, document = body.partition(b"?>")
+        self._ended(answer.status)
+        self._writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + _chunk(declaration + end))
+        for _ in range(fault.times):
+            await self._writer.drain()
+            await asyncio.sleep(fault.pause)
+            self._writer.write(_chunk(b" "))
+        self._writer.write(_chunk(document) + _chunk(b""))
+        await self._writer.drain()
 
     async def _spoilt(self, head: "_Head", fault: Fault | None) -> AsyncIterator[bytes]:
         """The body of a request, as the store gets it."""
@@ -173,6 +189,10 @@ class _Head:
 
 async def _read_head(reader: StreamReader) -> _Head:
     return _Head(await reader.readuntil(b"\r\n\r\n"))
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 async def _chunks(reader: StreamReader) -> AsyncIterator[bytes]:

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,11 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
     if bool(arguments.ids) + arguments.dead + arguments.all != 1:
         raise Mistake("spool retry: give ids, or --dead, or --all")
     revived = failed = 0
+    suffixes = cache(partial(suffixes_of, place.spool))
     with as_owner(place.spool):
         for found in list(_named(place.spool, arguments.ids)) or recordings(place.spool, (State.DEAD,)):
             try:
-                revived += _retry(place.spool, found)
+                revived += _retry(place.spool, found, suffixes)
             except NotRevived as why:
                 failed += 1
                 print(f"audiohookctl: spool: {found.files.id}: {why}", file=sys.stderr)
@@ -59,22 +61,30 @@ def _named(spool: Layout, ids: list[str]) -> Iterator[Found]:
     return (search(spool, prefix, (State.DEAD, State.READY)) for prefix in ids)
 
 
-def _retry(spool: Layout, found: Found) -> bool:
+def _retry(spool: Layout, found: Found, suffixes: Callable[[str], frozenset[str]]) -> bool:
     if found.state is State.READY:
         forget_refusals(found.files)
         print(f"{found.files.id} waits in ready/")
         return False
-    revive(spool, found.files)
+    revive(spool, found.files, suffixes(found.files.day))
     print(f"{found.files.id} is ready again")
     return True
 
 
-def revive(spool: Layout, dead: Recording) -> None:
+def suffixes_of(spool: Layout, day: str) -> frozenset[str]:
+    """Of all files of dead letters of that day, and of those that wait: few, for they are named after outlets."""
+    days = (spool.ready / day, spool.dead / day)
+    return frozenset(suffix for place in days for one in shelf.of_day(place) for suffix in one.suffixes)
+
+
+def revive(spool: Layout, dead: Recording, suffixes: frozenset[str]) -> None:
     """Moves it to ``ready``. Whatever ends this, doing it again completes it.
 
     The reason goes first: with it, files that are in ``ready`` are on their way here. Then go all refusals, here and
     there, for who refused it is not asked. The sidecar goes last: it makes a recording of the files around it.
 
+    :param suffixes: what else may be there of it; see :func:`suffixes_of`. To look for that would be to list the
+        whole day, for each of a day's thousands.
     :raises NotRevived: it is just becoming a dead letter, or other files of its name are in ``ready``.
     :raises OSError: the disk refused.
     """
@@ -87,15 +97,15 @@ def revive(spool: Layout, dead: Recording) -> None:
     directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     dead.path(layout.REASON).unlink(missing_ok=True)
     sync_directory(dead.directory)
-    left_there = frozenset(path.name.partition(".")[2] for path in directory.glob(f"{dead.id}.*"))
-    for place in (dead, Recording(directory, dead.id, left_there)):
+    for place in (dead, shelf.look(directory, dead.id, suffixes)):
         forget_refusals(place)
     for suffix in sorted(dead.suffixes - _refusals(dead) - {layout.REASON, layout.SIDECAR}):
         _move(dead, suffix, directory)
     sync_directory(directory)
     _move(dead, layout.SIDECAR, directory)
-    for path in dead.directory.glob(f"{dead.id}.*"):  # a daemon that starts just now may have taken it back
-        path.rename(directory / path.name)
+    # A daemon that starts just now may have taken them back.
+    for suffix in shelf.look(dead.directory, dead.id, suffixes).suffixes:
+        _move(dead, suffix, directory)
     sync_directory(directory)
     sync_directory(dead.directory)
 

@@ -2,6 +2,7 @@
 
 import re
 import ssl
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Receiver:
 
     def __init__(self, url: Url, pool: urllib3.PoolManager, headers: Mapping[str, str], timeout: float) -> None:
         self._url = url
-        pool.pool_classes_by_scheme = bounded(pool.pool_classes_by_scheme, Bounds(timeout, ANSWER))
+        pool.pool_classes_by_scheme = bounded(pool.pool_classes_by_scheme, Bounds(timeout, ANSWER, time.monotonic))
         self._pool = pool
         self._headers = {"user-agent": "audiohookd", "content-type": "application/json", **headers}
         self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout)

@@ -15,6 +15,8 @@ from audiohookd_plugins.s3.faults import STALE, code_of, meaning
 
 #: Seconds.
 CONNECT_TIMEOUT = 5.0
+#: For the answer to "join the parts", which is white space until they are.
+JOINING = 1800.0
 #: Times that a request is sent before it has failed: a connection that was idle too long costs one.
 ATTEMPTS = 2
 #: What the logs of a store have of us. botocore would compose one for each request, which is 7 % of its work.
@@ -43,11 +45,12 @@ class Connection:
                 "payload_signing_enabled": _signs_payload(place, config),
             },
         )
-        self._access = Access("s3", place.region, place.endpoint_url, options, loader)
+        slow = {"CompleteMultipartUpload": JOINING}
+        self._access = Access("s3", place.region, place.endpoint_url, options, loader, slow)
 
     @contextmanager
     def requests(self) -> Iterator[Any]:
-        """The client, to make requests with. It asks boto3's chain for credentials, which may take its time.
+        """The client, to make requests with. For credentials it waits as long as for an answer.
 
         boto3 refreshes credentials that say when they end. It does not know of those that were taken back, nor does
         it read a file again: so after a failure that may come from them, the chain is asked anew.

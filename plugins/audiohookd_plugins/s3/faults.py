@@ -18,7 +18,7 @@ STALE = frozenset(
     {
         *("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "RequestExpired"),
         *("InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException"),
-        *("NoCredentialsError", "PartialCredentialsError", "400", "403"),
+        *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "400", "403"),
     }
 )
 _DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "401", "403", "NotSignedUp"})

@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from audiohookd_plugins.s3.checksum import Sum, algorithm, encoded
 from audiohookd_plugins.s3.config import MIB
+from audiohookd_plugins.s3.faults import EXISTS, code_of
 from audiohookd_plugins.s3.target import Target
 
 #: S3 takes no more of them.
@@ -50,10 +51,23 @@ class _Upload:
         self._digests: list[bytes] = []
 
     def run(self) -> Sum:
-        target = self._target
+        """The checksum of the object that is there then.
+
+        Whoever sends parts for an hour does not send them again because one answer is missing: so the store is asked
+        whether it has the object. What it has there is compared in any case.
+        """
         parts = [self._part(number, start, size) for number, (start, size) in enumerate(self._windows(), 1)]
-        target.item.check_sha256(self._sha256.digest())
+        self._target.item.check_sha256(self._sha256.digest())
         own = self._own()
+        try:
+            self._complete(parts, own)
+        except (ClientError, BotoCoreError) as fault:
+            if code_of(fault) in EXISTS or not _is_there(self._target):
+                raise
+        return own
+
+    def _complete(self, parts: list[dict[str, Any]], own: Sum) -> None:
+        target = self._target
         of_whole = {} if own.is_composite else {self._sums.member: own.value}
         target.ask(
             "complete_multipart_upload",
@@ -63,7 +77,6 @@ class _Upload:
             **of_whole,
             **target.rules.condition,
         )
-        return own
 
     def _windows(self) -> Iterator[tuple[int, int]]:
         size = self._target.item.size
@@ -91,6 +104,12 @@ class _Upload:
         if self._sums.is_composite:
             return self._sums.of_parts(self._digests)
         return Sum(encoded(self._whole.digest()))
+
+
+def _is_there(target: Target) -> bool:
+    with suppress(ClientError, BotoCoreError):
+        return target.look() is not None
+    return False
 
 
 def _abort_left_over(target: Target) -> None:

@@ -101,20 +101,6 @@ def test_a_lost_answer(method: str, carrier: Make, proxy: FaultProxy, store: Any
     assert get(store, receipt["key"]) == b"once"
 
 
-def test_a_lost_answer_at_the_end_of_all_parts(
-    carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path
-) -> None:
-    recording = spooled(tmp_path, LARGE_AUDIO)
-    proxy.fault(Lose(), times=2, method="POST", path="uploadId")
-    one = carrier(endpoint_url=proxy.endpoint, **LARGE)
-    with pytest.raises(Unavailable):
-        one.carry(recording)
-    sent = proxy.received
-    receipt = one.carry(recording)
-    assert get(store, receipt["key"]) == LARGE_AUDIO
-    assert proxy.received - sent < 10_000
-
-
 @pytest.mark.parametrize("other", [{"part_size": 6}, {"checksum": "crc32"}, {"multipart_threshold": 60}])
 def test_other_settings_than_before(other: dict[str, Any], carrier: Make, tmp_path: Path) -> None:
     recording = spooled(tmp_path, LARGE_AUDIO)

@@ -63,7 +63,6 @@ def test_everything_waits(status: int, code: str, advice: str) -> None:
         EndpointConnectionError(endpoint_url="http://store"),
         ConnectTimeoutError(endpoint_url="http://store"),
         SSLError(endpoint_url="https://store", error="certificate has expired"),
-        CredentialRetrievalError(provider="sso", error_msg="no token"),
         ProfileNotFound(profile="not-there"),
     ],
     ids=code_of,
@@ -72,6 +71,12 @@ def test_everything_waits_for_what_never_was_answered(fault: BotoCoreError) -> N
     known = meaning(fault, "recordings")
     assert isinstance(known, Unavailable)
     assert str(known) == f"bucket recordings: {fault}"
+
+
+def test_everything_waits_for_credentials_that_do_not_come() -> None:
+    known = meaning(CredentialRetrievalError(provider="sso", error_msg="no token"), "recordings")
+    assert isinstance(known, Unavailable)
+    assert "sso: no token; look after the credentials" in str(known)
 
 
 @pytest.mark.parametrize("code", ["InvalidTag", "InvalidStorageClass"])

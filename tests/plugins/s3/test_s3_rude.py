@@ -91,5 +91,5 @@ class TestAskedWhetherToSend:
 def test_what_is_sent_may_take_longer(carrier: Any, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     """As long as some of it goes."""
     proxy.rate = 16 * MIB
-    receipt = carrier(endpoint_url=proxy.endpoint, timeout=0.7).carry(spooled(tmp_path, bytes(24 * MIB)))
-    assert store.head_object(Bucket="recordings", Key=receipt["key"])["ContentLength"] == 24 * MIB
+    receipt = carrier(endpoint_url=proxy.endpoint, timeout=1.5).carry(spooled(tmp_path, bytes(40 * MIB)))
+    assert store.head_object(Bucket="recordings", Key=receipt["key"])["ContentLength"] == 40 * MIB

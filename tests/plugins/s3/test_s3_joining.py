@@ -1,0 +1,73 @@
+"""What comes after the last part: the store joins them, which may take it many minutes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from s3_rig import DAY, MIB, Carrier, spooled
+
+from audiohookd.interfaces import Unavailable
+from tests.stores.fault_proxy import FaultProxy
+from tests.stores.faults import Answer, Dawdle, Fault, Hang, Lose
+
+Make = Callable[..., Carrier]
+AUDIO = b"0123456789abcdef" * (5 * MIB // 16 + 99)
+#: Seconds for other answers.
+TIMEOUT = 1.0
+ATTEMPTS = 2
+
+
+@pytest.fixture
+def large(carrier: Make, proxy: FaultProxy) -> Carrier:
+    return carrier(endpoint_url=proxy.endpoint, timeout=TIMEOUT, multipart_threshold=5, part_size=5)
+
+
+def get(store: Any, key: str) -> bytes:
+    data: bytes = store.get_object(Bucket="recordings", Key=key)["Body"].read()
+    return data
+
+
+def test_is_waited_for(large: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+    """As long as the store says now and then that it is at it."""
+    proxy.fault(Dawdle(times=10, pause=TIMEOUT / 5), method="POST", path="uploadId")
+    receipt = large.carry(spooled(tmp_path, AUDIO))
+    assert get(store, receipt["key"]) == AUDIO
+    assert (proxy.count("POST", "uploadId"), proxy.count("DELETE")) == (1, 0)
+
+
+def test_is_for_parts_alone(large: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    proxy.fault(Dawdle(times=10, pause=TIMEOUT / 5), times=ATTEMPTS, method="POST", path="uploads")
+    with pytest.raises(Unavailable, match="Read timeout"):
+        large.carry(spooled(tmp_path, AUDIO))
+
+
+@pytest.mark.parametrize("fault", [Lose(), Dawdle(times=1, pause=60.0)], ids=["lost", "silent"])
+def test_may_be_done_though_nobody_said_so(
+    fault: Fault, large: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path
+) -> None:
+    """Then nothing is aborted, and nothing is sent again."""
+    proxy.fault(fault, times=ATTEMPTS, method="POST", path="uploadId")
+    receipt = large.carry(spooled(tmp_path, AUDIO))
+    assert get(store, receipt["key"]) == AUDIO
+    assert proxy.count("PUT", "partNumber=1") == 1
+    assert proxy.count("DELETE") == 0
+
+
+@pytest.mark.parametrize("fault", [Hang(), Answer(503, "SlowDown")], ids=str)
+def test_may_come_to_nothing(fault: Fault, large: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+    recording = spooled(tmp_path, AUDIO)
+    proxy.fault(fault, times=ATTEMPTS, method="POST", path="uploadId")
+    with pytest.raises(Unavailable):
+        large.carry(recording)
+    answer = store.list_multipart_uploads(Bucket="recordings", Prefix=f"{DAY}/{recording.id}")
+    assert "Uploads" not in answer
+    assert get(store, large.carry(recording)["key"]) == AUDIO
+
+
+def test_that_failed_is_told_of_though_nobody_may_look(large: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    proxy.fault(Answer(403, "AccessDenied"), times=None, method="HEAD")
+    proxy.fault(Answer(503, "SlowDown"), times=ATTEMPTS, method="POST", path="uploadId")
+    with pytest.raises(Unavailable, match="CompleteMultipartUpload: SlowDown"):
+        large.carry(spooled(tmp_path, AUDIO))
+    assert proxy.count("DELETE") == 1
