@@ -1,5 +1,6 @@
 """Plots of the results, in SVG."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ import pygal
 from pygal.style import CleanStyle
 
 from bench.finding import Report
+
+# It hangs on to every import from then on, for plugins of its own, in a way that Python gave up.
+sys.meta_path = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
 _COMMON: dict[str, Any] = {"style": CleanStyle, "js": (), "width": 800, "height": 480, "print_values": True}
 

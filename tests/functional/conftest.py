@@ -4,7 +4,6 @@ import json
 import random
 import shutil
 import socket
-import subprocess
 import sys
 import sysconfig
 import time
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 from daemon import Daemon
 
-ROOT = Path(__file__).parents[2]
+from tests.functional.wheel import ROOT, build_wheel, run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,28 +32,16 @@ def bin(tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: A001
     editable install is reached by a .pth file, and those do not count in directories that a .pth file names.
     """
     place = tmp_path_factory.mktemp("installed")
-    source = place / "source"
-    source.mkdir()
-    for name in ("audiohookd", "plugins"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.rst", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place, source)
+    wheel = build_wheel(place)
     venv.create(place / "env", with_pip=False)
     python = place / "env/bin/python"
-    (wheel,) = place.glob("*.whl")
-    _run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel)
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel)
     (site,) = (place / "env/lib").glob("python*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     twistd = place / "env/bin/twistd"
     twistd.write_text(f"#!{python}\nfrom twisted.scripts.twistd import run\nrun()\n")
     twistd.chmod(0o755)
     return place / "env/bin"
-
-
-def _run(*command: object) -> None:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 class Place:

@@ -1,0 +1,27 @@
+"""Wheels: with the compiled module for this machine, or without it for any."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.functional.wheel import build_wheel
+
+
+def compiled_in(wheel: Path) -> list[str]:
+    return [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so")]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="without a compiler all wheels are pure")
+def test_of_this_machine_has_the_compiled_module(tmp_path: Path) -> None:
+    wheel = build_wheel(tmp_path)
+    assert "-cp311-abi3-linux_" in wheel.name
+    assert compiled_in(wheel) == ["audiohookd/server/_frames.abi3.so"]
+
+
+def test_that_is_pure_fits_any_machine(tmp_path: Path) -> None:
+    wheel = build_wheel(tmp_path, AUDIOHOOKD_PURE="1")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert compiled_in(wheel) == []
+    assert "audiohookd/server/frames.py" in zipfile.ZipFile(wheel).namelist()
