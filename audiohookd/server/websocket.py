@@ -143,12 +143,13 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             data = data[at:]
             if may_become_whole(data):
                 self.data = data
-                return b""
+                break
             size = first_frame(data)
             text = text_of(data[:size])
             if text is None:
                 return data
-            self.onMessage(text, False)
+            if self.state != self.STATE_CLOSED:
+                self.onMessage(text, False)
             data = data[size:]
         return b""
 

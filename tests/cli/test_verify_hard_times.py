@@ -79,8 +79,9 @@ class Writing:
             self.commit([], journal)
 
     def commit(self, audio: list[bytes], journal: list[bytes]) -> None:
-        while not self.files.append(audio, journal).taken:
-            continue  # what it owes was written; now this
+        outcome = self.files.append(audio, journal)
+        while not outcome.audio_taken:  # what it owes was written; now this
+            outcome = self.files.append(audio, [] if outcome.lines_taken else journal)
 
     def end(self) -> None:
         self.files.append([], [], finished_line({"closeReason": "end"}) + b"\n", is_final=True)

@@ -91,6 +91,7 @@ def torn(stream: bytes, places: list[int]) -> list[bytes]:
 @given(STREAMS, st.lists(st.integers(0, 500_000), max_size=12))
 @example(binary(b"1") + binary(b"close") + binary(b"2") + frame(8) + binary(b"3"), [])
 @example(binary(b"1") + binary(b"abort") + binary(b"2"), [])
+@example(binary(b"abort") + text(b"2"), [])
 @example(frame(2, b"1", fin=False) + frame(9) + frame(0, b"2") + binary(b"3"), [5, 11])
 @example(b"\x82\xfe\x00\x05" + bytes(9), [1, 2, 3])
 @example(text(b"\xff") + binary(b"after"), [])
