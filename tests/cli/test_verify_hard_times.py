@@ -62,6 +62,7 @@ class Writing:
         )
         self.position = START
         self.given = 0
+        self.held: list[bytes] = []
         self.commit([], [entry("recording", {"startPosition": START})])
 
     def step(self, step: Step) -> None:
@@ -79,12 +80,15 @@ class Writing:
             self.commit([], journal)
 
     def commit(self, audio: list[bytes], journal: list[bytes]) -> None:
+        audio, self.held = self.held + audio, []
         outcome = self.files.append(audio, journal)
-        while not outcome.audio_taken:  # what it owes was written; now this
-            outcome = self.files.append(audio, [] if outcome.lines_taken else journal)
+        while not outcome.lines_taken:  # what it owes was written; now this
+            outcome = self.files.append(audio, journal)
+        if not outcome.audio_taken:
+            self.held = audio
 
     def end(self) -> None:
-        self.files.append([], [], finished_line({"closeReason": "end"}) + b"\n", is_final=True)
+        self.files.append(self.held, [], finished_line({"closeReason": "end"}) + b"\n", is_final=True)
 
 
 def entry(kind: str, data: dict[str, Any]) -> bytes:
