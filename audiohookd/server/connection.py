@@ -372,6 +372,7 @@ class Connection:
 
     def _finish(self) -> None:
         if not self._is_watched and not self.finished.called:
+            self._fanout = self._opening = None  # what plugins keep of the session leads back to here
             self.finished.callback(None)
 
     def _required_failed(self, plugin: str) -> None:

@@ -110,6 +110,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """No TCP connection any more."""
         self.factory.lobby.leave(self)
         super().connectionLost(reason)
+        self.is_open = self.is_closed = None  # Deferreds that Autobahn fired with the connection itself
 
     def dataReceived(self, data: bytes) -> None:
         """Octets. Autobahn gets the frames that are no whole messages, one by one, and the rest of what it has begun.

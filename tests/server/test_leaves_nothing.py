@@ -1,0 +1,52 @@
+"""A call that has ended is gone from memory at once: nothing of it waits for the collector of cycles."""
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+
+import pytest
+from twisted.internet.error import ConnectionLost
+from websocket_rig import PATH, SESSION_ID, Peer, Server, binary, frame, text
+
+CLOSE = (
+    b'{"version":"2","id":"%s","type":"close","seq":2,"serverseq":1,"position":"PT0.2S","parameters":{"reason":"end"}}'
+    % SESSION_ID.encode()
+)
+
+
+@pytest.fixture(autouse=True)
+def uncollected() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def polite(peer: Peer) -> None:
+    peer.opened().send(binary(b"\xd5" * 3_200) + text(CLOSE) + frame(8, b"\x03\xe8"))
+    peer.lose()
+
+
+def abrupt(peer: Peer) -> None:
+    peer.opened().send(binary(b"\xd5" * 3_200))
+    peer.lose(ConnectionLost())
+
+
+def in_the_middle_of_a_frame(peer: Peer) -> None:
+    peer.opened().send(binary(b"\xd5" * 3_200)[:100])
+    peer.lose()
+
+
+@pytest.mark.parametrize("end", [polite, abrupt, in_the_middle_of_a_frame])
+def test_a_call(end: Callable[[Peer], None]) -> None:
+    server = Server()
+    peer = server.connect()
+    protocol = weakref.ref(peer.protocol)
+    end(peer)
+    server.clock.pump([1.0] * 60)
+    (watcher,) = server.factory.shared.routes[PATH]
+    (session,) = map(weakref.ref, watcher.plugin.sessions)
+    # What a plugin keeps is its own affair.
+    watcher.plugin.sessions.clear()
+    server.sink.calls.clear()
+    del peer
+    assert (protocol(), session()) == (None, None)
