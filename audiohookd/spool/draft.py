@@ -18,9 +18,8 @@ Finish = Callable[[], "Deferred[Path]"]
 #: Refusals after which a recording that has ended is tried on quietly: what is wrong may be its files alone, and no
 #: call shall be refused for that.
 LOUD_TRIES = 3
-#: Refusals, while the disk refuses nobody else, after which it is as it is: ten minutes of them.
+#: Refusals, while the disk refuses nobody else, after which it is as it is: ten minutes of them by default.
 ALL_TRIES = 2_000
-
 
 _NO_LINES: Sequence[bytes] = ()
 

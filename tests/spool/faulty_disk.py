@@ -22,6 +22,8 @@ from audiohookd.spool.ready import make_ready
 from audiohookd.spool.writer import GroupWriter, Intervals, Limits, Pools
 from audiohookd.testing import MemoryWorkers
 
+SPEECH = bytes(range(1, 101)) * 4  # 200 samples of two channels, none of them silence
+
 
 class FaultyDisk:
     """The real one, until it is told otherwise.

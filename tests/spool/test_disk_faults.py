@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from faulty_disk import FaultyRig, gap, told_by
+from faulty_disk import SPEECH, FaultyRig, gap, told_by
 from spool_rig import L16_STEREO, MONO, STEREO, result_of
 
 from audiohookd.protocol.media import Media
@@ -13,7 +13,6 @@ from audiohookd.spool import wav
 from audiohookd.spool.lines import KEPT
 from audiohookd.spool.writer import Limits
 
-SPEECH = bytes(range(1, 101)) * 4  # 200 samples of two channels, none of them silence
 FULL = os.strerror(errno.ENOSPC)
 
 

@@ -5,14 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
-from faulty_disk import FaultyRig, Recorded, gap, told_by
+from faulty_disk import SPEECH, FaultyRig, Recorded, gap, told_by
 from spool_rig import FLUSH_INTERVAL, is_pending, result_of
 from twisted.logger import capturedLogs
 
 from audiohookd.spool.draft import LOUD_TRIES
 from audiohookd.spool.writer import Limits
 
-SPEECH = bytes(range(1, 101)) * 4  # 200 samples of two channels, none of them silence
 FULL = os.strerror(errno.ENOSPC)
 
 

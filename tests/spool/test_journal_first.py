@@ -4,14 +4,12 @@ import errno
 from pathlib import Path
 
 import pytest
-from faulty_disk import FaultyRig, Recorded, told_by
+from faulty_disk import SPEECH, FaultyRig, Recorded, told_by
 from spool_rig import is_pending, result_of
 
 from audiohookd.spool.draft import ALL_TRIES, LOUD_TRIES
 from audiohookd.spool.files import PATIENCE, DraftPaths
 from audiohookd.spool.ready import make_ready
-
-SPEECH = bytes(range(1, 101)) * 4
 
 
 @pytest.fixture
