@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from audiohookd.spool.filesystem import sync_file_system
+
 FILE_MODE = 0o640
 
 #: Never over an old one: so a recording cannot eat another. Nor through a link (open(2) follows none with O_EXCL).
@@ -21,6 +23,7 @@ class Disk(NamedTuple):
     close: Callable[[int], None] = os.close
     sync_data: Callable[[int], None] = os.fdatasync
     sync: Callable[[int], None] = os.fsync
+    sync_all: Callable[[int], None] = sync_file_system  # of the file system of an open file
 
 
 #: The system's own.

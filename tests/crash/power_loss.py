@@ -23,6 +23,7 @@ class PowerLoss:
         self._log = log
         self._read = 0
         self._sizes: dict[int, int] = {}
+        self._synced_at: dict[int | str, float] = {}
         #: Directories in the order in which they were synced last.
         self._directories: dict[Path, dict[str, int]] = {}
         #: What was in a directory when it was synced, and is not any more: removed, or moved.
@@ -71,6 +72,10 @@ class PowerLoss:
         self._read = end
 
     def _take(self, note: dict[str, Any]) -> None:
+        name = note.get("file") or note["directory"]
+        if note["at"] < self._synced_at.get(name, 0.0):
+            return  # it took longer than one that began later
+        self._synced_at[name] = note["at"]
         if "file" in note:
             self._sizes[note["file"]] = note["size"]
         else:

@@ -12,6 +12,7 @@ from tests.crash.power_loss import PowerLoss
 #: Done by a process with the hook, in the directory ``spool``.
 WORK = """
 import os
+from audiohookd.spool import filesystem
 def write(name, data, sync):
     with open(name, "ab") as file:
         file.write(data)
@@ -21,6 +22,10 @@ def write(name, data, sync):
 def sync_directory(name):
     file = os.open(name, os.O_RDONLY | os.O_DIRECTORY)
     os.fsync(file)
+    os.close(file)
+def sync_all_of(name):
+    file = os.open(name, os.O_RDONLY | os.O_DIRECTORY)
+    filesystem.sync_file_system(file)
     os.close(file)
 """
 
@@ -78,8 +83,10 @@ def test_a_move_is_one_step(machine: Machine) -> None:
 
 
 def test_a_move_is_there_when_where_it_came_from_was_synced(machine: Machine) -> None:
-    machine.work('write("draft/a", b"one", True); sync_directory("draft"); os.rename("draft/a", "ready/b")' + "\n"
-                 'sync_directory("draft")')
+    machine.work(
+        'write("draft/a", b"one", True); sync_directory("draft"); os.rename("draft/a", "ready/b")' + "\n"
+        'sync_directory("draft")'
+    )
     assert machine.content == {"ready/b": b"one"}
 
 
@@ -87,3 +94,27 @@ def test_what_survived_once_survives_again(machine: Machine) -> None:
     machine.work('write("draft/a", b"one", True); sync_directory("draft"); write("draft/a", b"two", False)')
     machine.work('write("draft/a", b"three", True); write("draft/a", b"four", False)')
     assert machine.content == {"draft/a": b"onethree"}
+
+
+def test_with_the_file_system_what_is_in_that_directory_is_synced(machine: Machine) -> None:
+    machine.work('write("draft/a", b"one", False); sync_all_of("draft"); write("draft/a", b"two", False)')
+    assert machine.content == {"draft/a": b"one"}
+
+
+def test_a_sync_that_ends_late_does_not_undo_one_that_began_later(machine: Machine) -> None:
+    machine.work("""
+import sitecustomize, threading
+begun, done = threading.Event(), threading.Event()
+write("draft/a", b"one", False)
+def slow(number):
+    begun.set()
+    done.wait(10)
+filesystem.sync_file_system = sitecustomize._noting_all(slow, sitecustomize._log)
+thread = threading.Thread(target=sync_all_of, args=["draft"])
+thread.start()
+begun.wait(10)
+write("draft/a", b"two", True)
+done.set()
+thread.join()
+""")
+    assert machine.content == {"draft/a": b"onetwo"}

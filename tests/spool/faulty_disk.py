@@ -32,8 +32,10 @@ class FaultyDisk:
     """
 
     def __init__(self) -> None:
-        self.calls = Disk(self._open, self._write, self._truncate, self._close, self._sync, self._sync)
+        sync = self._sync
+        self.calls = Disk(self._open, self._write, self._truncate, self._close, sync, sync, self._sync_all)
         self.synced: list[tuple[Path, int]] = []  # and how long they were
+        self.whole_syncs = 0
         self.accepted = self.header_bytes = 0
         self.portion = 1 << 30  # of one call
         self._faults: dict[str, int] = {}
@@ -43,7 +45,8 @@ class FaultyDisk:
         weakref.finalize(self, _close_all, self._open_files)  # drafts that a test does not finish
 
     def refuse(self, fault: int, *calls: str, room: int = 0, suffix: str = "") -> None:
-        """From now on ``calls`` (``open``, ``look``, ``write``, ``truncate``, ``close``, ``sync``) fail.
+        """From now on ``calls`` (``open``, ``look``, ``write``, ``truncate``, ``close``, ``sync``, ``sync_all``)
+        fail.
 
         Those alone for files whose names end with ``suffix``; and ``room`` more bytes are written before.
         """
@@ -85,6 +88,12 @@ class FaultyDisk:
     def _sync(self, file: int) -> None:
         self._check("sync", _path(file))
         self.synced.append((_path(file), os.fstat(file).st_size))
+
+    def _sync_all(self, file: int) -> None:
+        place = _path(file)
+        self._check("sync_all", place)
+        self.whole_syncs += 1
+        self.synced += [(path, path.stat().st_size) for path in (place, *place.iterdir())]
 
     def _check(self, call: str, path: Path) -> None:
         if call in self._faults and path.name.endswith(self._suffix):

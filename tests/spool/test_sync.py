@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from spool_rig import FLUSH_INTERVAL, MONO, SYNC_INTERVAL
 from twisted.logger import capturedLogs
 
-from audiohookd.spool import wav
+from audiohookd.spool import filesystem, rounds, wav
+from audiohookd.spool.draft import Draft
+from audiohookd.spool.rounds import MANY
 
 #: The longest time between two rounds, and the longest that one may take.
 PERIOD = (SYNC_INTERVAL - FLUSH_INTERVAL) / 2
@@ -170,6 +172,81 @@ class TestRefusal:
         rig.disk.refuse(errno.EMFILE, "look")
         a_round(rig)
         assert rig.writer.fault == f"the disk does not sync recordings: {os.strerror(errno.EMFILE)}"
+
+
+class TestManyFiles:
+    """Of half as many calls, as each has two files."""
+
+    @pytest.fixture
+    def drafts(self, rig: FaultyRig) -> list[Draft]:
+        drafts = [rig.begin(str(number)) for number in range(MANY // 2)]
+        for draft in drafts:
+            draft.audio(b"\x01\x02")
+        rig.commit()
+        return drafts
+
+    def test_are_synced_with_their_file_system(self, rig: FaultyRig, drafts: list[Draft]) -> None:
+        a_round(rig)
+        assert rig.disk.whole_syncs == 1
+        assert sorted(names(rig)) == sorted(["draft", *(path.name for path in rig.draft.iterdir())])
+
+    def test_few_are_not(self, rig: FaultyRig, drafts: list[Draft]) -> None:
+        a_round(rig)
+        for draft in drafts:
+            draft.audio(b"\x01\x02")
+        rig.commit()
+        a_round(rig)
+        assert rig.disk.whole_syncs == 1
+
+    @pytest.mark.usefixtures("drafts")
+    @pytest.mark.parametrize("call", ["sync_all", "look"])
+    def test_one_by_one_when_that_is_refused(self, rig: FaultyRig, call: str) -> None:
+        rig.disk.refuse(errno.EIO, call, suffix="draft")
+        a_round(rig)
+        assert rig.disk.whole_syncs == 0
+        assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
+
+    @pytest.mark.usefixtures("drafts")
+    def test_whose_fault_it_is_shows_one_by_one(self, rig: FaultyRig) -> None:
+        rig.disk.refuse(errno.EIO, "sync_all", "sync", suffix="")
+        a_round(rig)
+        assert rig.writer.fault == "the disk does not sync recordings: Input/output error"
+        rig.disk.heal()
+        a_round(rig)
+        assert rig.writer.fault is None
+
+    @pytest.mark.usefixtures("drafts")
+    def test_one_by_one_while_others_write_much(self, rig: FaultyRig, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(rounds, "unwritten", lambda: rounds.LITTLE)
+        a_round(rig)
+        assert rig.disk.whole_syncs == 0
+        assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
+
+
+class TestFileSystem:
+    def test_is_synced(self, tmp_path: Path) -> None:
+        file = os.open(tmp_path, os.O_RDONLY)
+        try:
+            filesystem.sync_file_system(file)
+        finally:
+            os.close(file)
+
+    def test_of_no_open_file_is_a_fault(self) -> None:
+        with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+            filesystem.sync_file_system(-1)
+
+    @pytest.mark.parametrize(
+        ("release", "tells"),
+        [("6.1.0-18-amd64", True), ("5.8-rc1", True), ("5.7.19", False), ("4.18.0-553.el8", False)],
+    )
+    def test_tells_faults_since_linux_5_8(self, release: str, *, tells: bool) -> None:
+        assert filesystem.tells_faults(release) is tells
+
+    def test_what_waits_for_any_disk(self, tmp_path: Path) -> None:
+        memory = tmp_path / "meminfo"
+        memory.write_text("MemFree:  7 kB\nDirty:     3 kB\nWriteback:  2 kB\nHugePages_Total:  0\n")
+        assert filesystem.unwritten(memory) == 5 * 1024
+        assert filesystem.unwritten() >= 0
 
 
 class TestSlowRound:

@@ -1,12 +1,14 @@
 """Runs in a daemon whose power is going to fail: notes what was synced to disk.
 
 Python imports it at its start from PYTHONPATH. For each file that is synced it notes the size, for each directory the
-names; what was synced once gets a second name in the directory of the log, so that it can be brought back.
+names, and when that began: a sync may end after one that began later. What was synced once gets a second name in the
+directory of the log, so that it can be brought back.
 """
 
 import json
 import os
 import stat
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -24,20 +26,34 @@ def _noting(sync: Callable[[Any], None], log: int) -> Callable[[Any], None]:
     return sync_and_note
 
 
+def _noting_all(sync: Callable[[int], None], log: int) -> Callable[[int], None]:
+    """Of the file system it notes no more than the directory that is named: nobody shall count on the rest."""
+
+    def sync_and_note_all(number: int) -> None:
+        directory = os.readlink(f"/proc/self/fd/{number}")
+        at = time.monotonic()
+        files = [entry.stat() for entry in os.scandir(directory) if entry.is_file(follow_symlinks=False)]
+        notes = [_directory(number), *({"at": at, "file": file.st_ino, "size": file.st_size} for file in files)]
+        sync(number)
+        os.write(log, b"".join(json.dumps(note).encode() + b"\n" for note in notes))
+
+    return sync_and_note_all
+
+
 def _file(number: int) -> dict[str, Any]:
-    status = os.fstat(number)
+    at, status = time.monotonic(), os.fstat(number)
     _keep(os.readlink(f"/proc/self/fd/{number}"), status.st_ino)
-    return {"file": status.st_ino, "size": status.st_size}
+    return {"at": at, "file": status.st_ino, "size": status.st_size}
 
 
 def _directory(number: int) -> dict[str, Any]:
-    path = os.readlink(f"/proc/self/fd/{number}")
+    at, path = time.monotonic(), os.readlink(f"/proc/self/fd/{number}")
     names = {}
     for entry in os.scandir(path):
         if entry.is_file(follow_symlinks=False):
             names[entry.name] = entry.inode()
             _keep(entry.path, entry.inode())
-    return {"directory": path, "names": names}
+    return {"at": at, "directory": path, "names": names}
 
 
 def _keep(path: str, inode: int) -> None:
@@ -49,3 +65,6 @@ if _LOG:
     _log = os.open(_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
     os.fsync = _noting(os.fsync, _log)
     os.fdatasync = _noting(os.fdatasync, _log)
+    from audiohookd.spool import filesystem  # before anybody else takes it from there
+
+    filesystem.sync_file_system = _noting_all(filesystem.sync_file_system, _log)

@@ -1,0 +1,44 @@
+"""What Linux does for file systems and is not in ``os``. All of it blocks, or may."""
+
+import ctypes
+import os
+from pathlib import Path
+
+_C = ctypes.CDLL(None, use_errno=True)
+_C.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+_WRITE = 2
+
+#: Before, syncfs(2) kept to itself that something could not be written.
+_SYNCFS_TELLS = (5, 8)
+_MEMORY = Path("/proc/meminfo")
+
+
+def sync_file_system(file: int) -> None:
+    """All that anybody has written to the file system of the open ``file`` is on the disk.
+
+    :raises OSError: it is not, or something was not since ``file`` was opened, whosever it was.
+    """
+    if _C.syncfs(file):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def begin_to_write(file: int) -> None:
+    """The system begins to write what is new in ``file``. Nothing depends on it, so that it may fail is no matter.
+
+    What is in ``os`` in its place, posix_fadvise, throws the file out of the cache, from which its checksum is to be
+    computed.
+    """
+    _C.sync_file_range(file, 0, 0, _WRITE)
+
+
+def tells_faults(release: str) -> bool:
+    """Whether :func:`sync_file_system` does, on Linux of this ``release`` (``6.1.0-18-amd64``)."""
+    major, minor, *_ = release.split(".")
+    return (int(major), int(minor.split("-")[0])) >= _SYNCFS_TELLS
+
+
+def unwritten(memory: Path = _MEMORY) -> int:
+    """Bytes that wait in memory for any disk of this machine."""
+    lines = dict(line.split(":", 1) for line in memory.read_text().splitlines())
+    return sum(int(lines[name].split()[0]) for name in ("Dirty", "Writeback")) * 1024

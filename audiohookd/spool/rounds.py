@@ -1,0 +1,81 @@
+"""One round of syncing. For the syncer's thread alone.
+
+A few files are synced one by one, many by syncing their file system as a whole: of 500 files, ext4, that takes 17 ms
+and not 120, and a quarter of the machine's processor time; 2,000 take 75 ms and not 550. It waits for what others
+have written there, too, so it is not done while there is much of that.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from audiohookd.spool.filesystem import begin_to_write, tells_faults, unwritten
+from audiohookd.spool.growing import Disk
+
+#: Files from which on it is the file system that is synced.
+MANY = 16
+#: Bytes that may wait for any disk then: ours, of 2,000 calls in 5 s, are 160 MB.
+LITTLE = 256 << 20
+#: Files that are synced together, else: what the first of them waits for, space and the file system's journal, is
+#: done for all.
+BATCH = 64
+#: No link is followed, no FIFO waited for.
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_TELLS_FAULTS = tells_faults(os.uname().release)
+
+
+class Refused(NamedTuple):
+    """What could not be synced."""
+
+    path: Path
+    fault: OSError
+
+
+def sync_all(disk: Disk, dirty: Mapping[Path, bool]) -> list[Refused]:
+    """Syncs files and directories (True) of one file system; what is there no more was synced before it went."""
+    if len(dirty) >= MANY and _TELLS_FAULTS and unwritten() < LITTLE and _is_whole_synced(disk, next(iter(dirty))):
+        return []
+    paths = iter(dirty)
+    refused: list[Refused] = []
+    while batch := list(islice(paths, BATCH)):
+        refused += _sync_batch(disk, {path: dirty[path] for path in batch})
+    return refused
+
+
+def _is_whole_synced(disk: Disk, path: Path) -> bool:
+    """False when something went wrong: one by one it will be seen whether it was with a file of ours."""
+    try:
+        _sync(disk.open(path.parent, _READING, 0), disk, disk.sync_all)
+    except OSError:
+        return False
+    return True
+
+
+def _sync_batch(disk: Disk, dirty: Mapping[Path, bool]) -> list[Refused]:
+    refused = []
+    files: dict[Path, int] = {}
+    for path, is_directory in dirty.items():
+        try:
+            files[path] = disk.open(path, _READING, 0)
+        except FileNotFoundError:
+            continue  # what is ready was synced on its way there
+        except OSError as fault:
+            refused.append(Refused(path, fault))
+            continue
+        if not is_directory:
+            begin_to_write(files[path])
+    for path, file in files.items():
+        try:
+            _sync(file, disk, disk.sync if dirty[path] else disk.sync_data)
+        except OSError as fault:
+            refused.append(Refused(path, fault))
+    return refused
+
+
+def _sync(file: int, disk: Disk, sync: Callable[[int], None]) -> None:
+    try:
+        sync(file)
+    finally:
+        disk.close(file)
