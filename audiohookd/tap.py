@@ -50,6 +50,9 @@ SPARE_FILES = 1_600
 #: Seconds until a thread that computes (for an upload, say) lets others on. Python's own 5 ms made a commit of 200
 #: calls take 0.14 s beside two such threads; with this it was 0.04 s.
 SWITCH_INTERVAL = 0.0005
+#: Of the thread that commits: calls come before it, but it before all else that is done in threads, for it has to be
+#: done within ``flush_interval``.
+COMMIT_NICENESS = 5
 #: Seconds that each service gets for its stop beyond what it allows itself.
 STOP_TIMEOUT = 60.0
 #: Shown to who wrote an endpoint that is none.
@@ -164,7 +167,7 @@ def build(
 
 def _spool(config: Config, reactor: Any, counters: Counters) -> tuple[list[IService], Spool]:
     """The spool, and before it the pools that it needs."""
-    writing = Workers(reactor, "spool-writer", threads=1, waiting=8)
+    writing = Workers(reactor, "spool-writer", threads=1, waiting=8, niceness=COMMIT_NICENESS)
     finishing = Workers(reactor, "spool-finisher", threads=2, waiting=config.listen.max_sessions + 64)
     syncing = Workers(reactor, "spool-syncer", threads=1, waiting=8)
     intervals = Intervals(config.spool.flush_interval, config.spool.sync_interval)

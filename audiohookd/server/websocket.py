@@ -22,6 +22,7 @@ from audiohookd.auth.authenticator import Authenticator
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.server.connection import Connection, Shared
+from audiohookd.server.ears import Ears
 from audiohookd.server.frames import cut, first_frame, framed, may_become_whole, text_of
 from audiohookd.server.head import Head, HeadGuard
 from audiohookd.server.lobby import Lobby
@@ -93,6 +94,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._authentic = True
         self._pending_refusal: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
+        self._ear: int | None = None
         self._outbox = _Outbox()
         super().connectionMade()
         if ITCPTransport.providedBy(self.transport):
@@ -109,6 +111,8 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """No TCP connection any more."""
         self.factory.lobby.leave(self)
+        if self._ear is not None:
+            self.factory.ears.forget(self._ear)
         super().connectionLost(reason)
         self.is_open = self.is_closed = None  # Deferreds that Autobahn fired with the connection itself
 
@@ -227,6 +231,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def onOpen(self) -> None:
         """The WebSocket is open."""
         self.factory.lobby.leave(self)
+        self._ear = self.factory.ears.attend(self.transport)
         if self._upgrade is not None:
             self._connection = Connection(self.factory.shared, self._upgrade, self, self._authentic)
 
@@ -327,6 +332,7 @@ class AudioHookServerFactory(WebSocketServerFactory):
         super().__init__(None, server="", reactor=reactor)
         self.shared = shared
         self.door = door
+        self.ears = Ears(reactor)
         self.lobby: Lobby[AudioHookServerProtocol] = Lobby(max_pending)
         self.setProtocolOptions(
             versions=[13],

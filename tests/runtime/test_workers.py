@@ -1,5 +1,7 @@
 """Pools of real threads, with the real reactor."""
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -60,6 +62,22 @@ class TestWorkers(TestCase):
         self.assertIsNot(where, threading.current_thread())
         self.assertIn("test", where.name)
         self.assertTrue(isInIOThread())
+
+    async def test_gives_way_to_the_reactor(self) -> None:
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        pool = Workers(reactor, "test", 1, 1, niceness=3)
+        pool.startService()
+        self.addCleanup(pool.stopService)
+        theirs = await pool.do(lambda: os.getpriority(os.PRIO_PROCESS, 0))
+        self.assertEqual(theirs, min(ours + 3, 19))
+        self.assertEqual(os.getpriority(os.PRIO_PROCESS, 0), ours)
+
+    async def test_works_where_it_may_not_give_way(self) -> None:
+        def forbid(*_: object) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        self.patch(os, "setpriority", forbid)
+        self.assertEqual(await self.pool().do(lambda: 7), 7)
 
     async def test_what_the_work_raises_is_the_result(self) -> None:
         def fails() -> None:

@@ -222,6 +222,15 @@ class TestManyFiles:
         assert rig.disk.whole_syncs == 0
         assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
 
+    @pytest.mark.usefixtures("drafts")
+    def test_one_by_one_when_nobody_knows_what_others_write(
+        self, rig: FaultyRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rounds, "unwritten", lambda: filesystem.unwritten(tmp_path / "hidden"))
+        a_round(rig)
+        assert rig.disk.whole_syncs == 0
+        assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
+
 
 class TestFileSystem:
     def test_is_synced(self, tmp_path: Path) -> None:

@@ -1,0 +1,204 @@
+"""Connections with sockets of their own, read together."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+
+from audiohookd.server.ears import REST, Ears
+
+
+class Listener(Protocol):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard += data
+
+
+class Line:
+    """A connection from a peer, which is at the other end of a pair of sockets."""
+
+    def __init__(self, reactor: MemoryReactorClock, protocol: Listener | None = None) -> None:
+        self.peer, ours = socket.socketpair()
+        ours.setblocking(False)
+        self.protocol = protocol or Listener()
+        self.transport = Connection(ours, self.protocol, reactor)
+        self.transport.connected = 1
+        self.protocol.makeConnection(self.transport)
+        self.transport.startReading()
+
+    @property
+    def heard(self) -> bytes:
+        return self.protocol.heard
+
+
+@pytest.fixture
+def reactor() -> MemoryReactorClock:
+    return MemoryReactorClock()
+
+
+@pytest.fixture
+def ears(reactor: MemoryReactorClock) -> Ears:
+    return Ears(reactor)
+
+
+Connect = Callable[..., Line]
+
+
+@pytest.fixture
+def connect(reactor: MemoryReactorClock) -> Iterator[Connect]:
+    """Makes lines, which are gone at the end."""
+    with ExitStack() as sockets:
+
+        def make(protocol: Listener | None = None) -> Line:
+            line = Line(reactor, protocol)
+            for end in (line.peer, line.transport.socket):
+                sockets.callback(end.close)
+            return line
+
+        yield make
+
+
+@pytest.fixture
+def lines(ears: Ears, connect: Connect) -> list[Line]:
+    """Two of them."""
+    lines = [connect(), connect()]
+    for line in lines:
+        assert ears.attend(line.transport) == line.transport.fileno()
+    return lines
+
+
+def waits(reactor: MemoryReactorClock, ears: Ears) -> bool:
+    """For the reactor to say that something came in."""
+    return ears in reactor.getReaders()
+
+
+def test_the_reactor_reads_nothing_itself(reactor: MemoryReactorClock, ears: Ears, lines: list[Line]) -> None:
+    assert reactor.getReaders() == [ears]
+
+
+def test_what_has_come_in_is_read_at_once(ears: Ears, lines: list[Line]) -> None:
+    for line, data in zip(lines, (b"one", b"two"), strict=True):
+        line.peer.send(data)
+    ears.doRead()
+    assert [line.heard for line in lines] == [b"one", b"two"]
+
+
+def test_what_comes_in_next_waits_for_more(reactor: MemoryReactorClock, ears: Ears, lines: list[Line]) -> None:
+    lines[0].peer.send(b"one")
+    ears.doRead()
+    lines[0].peer.send(b"two")
+    assert not waits(reactor, ears)
+    reactor.advance(REST * 0.9)
+    assert lines[0].heard == b"one"
+    reactor.advance(REST * 0.2)
+    assert lines[0].heard == b"onetwo"
+
+
+def test_when_nothing_comes_in_the_reactor_tells(reactor: MemoryReactorClock, ears: Ears, lines: list[Line]) -> None:
+    lines[0].peer.send(b"one")
+    ears.doRead()
+    reactor.advance(REST)
+    assert waits(reactor, ears)
+    assert reactor.getDelayedCalls() == []
+
+
+def test_who_joins_meanwhile_is_read_too(
+    reactor: MemoryReactorClock, ears: Ears, lines: list[Line], connect: Connect
+) -> None:
+    lines[0].peer.send(b"one")
+    ears.doRead()
+    late = connect()
+    ears.attend(late.transport)
+    assert not waits(reactor, ears)
+    late.peer.send(b"late")
+    reactor.advance(REST)
+    assert late.heard == b"late"
+
+
+def test_the_end_of_a_connection_is_the_reactors(reactor: MemoryReactorClock, ears: Ears, lines: list[Line]) -> None:
+    lines[0].peer.send(b"last")
+    lines[0].peer.close()
+    ears.doRead()
+    reactor.advance(REST)
+    assert lines[0].heard == b"last"
+    assert lines[0].transport in reactor.getReaders()
+    lines[1].peer.send(b"on")
+    ears.doRead()
+    assert lines[1].heard == b"on"
+
+
+def test_who_is_being_closed_is_not_read(reactor: MemoryReactorClock, ears: Ears, lines: list[Line]) -> None:
+    lines[0].transport.write(b"bye")
+    lines[0].transport.loseConnection()
+    lines[0].peer.send(b"more")
+    ears.doRead()
+    assert lines[0].heard == b""
+    assert lines[0].transport not in reactor.getReaders()
+    reactor.advance(REST)
+    assert waits(reactor, ears)
+
+
+def test_one_that_breaks_is_dropped_alone(
+    reactor: MemoryReactorClock, ears: Ears, lines: list[Line], connect: Connect
+) -> None:
+    class Broken(Listener):
+        def dataReceived(self, data: bytes) -> None:
+            raise ValueError("broken")
+
+    broken = connect(Broken())
+    ears.attend(broken.transport)
+    for line in (broken, *lines):
+        line.peer.send(b"data")
+    with capturedLogs() as logged:
+        ears.doRead()
+    assert [line.heard for line in lines] == [b"data", b"data"]
+    assert [str(event["log_failure"].value) for event in logged] == ["broken"]
+    reactor.advance(REST)
+    assert broken.transport.disconnected
+
+
+def test_one_that_is_dropped_by_another_is_left_alone(ears: Ears, lines: list[Line]) -> None:
+    first, second = lines
+
+    def drop(data: bytes) -> None:
+        for line in lines:
+            ears.forget(line.transport.fileno())
+
+    for line in lines:
+        line.protocol.dataReceived = drop  # type: ignore[method-assign]
+    calls: list[bytes] = []
+    second.protocol.dataReceived = calls.append  # type: ignore[method-assign]
+    first.peer.send(b"one")
+    second.peer.send(b"two")
+    ears.doRead()
+    assert calls == []
+
+
+def test_when_nobody_is_left_the_reactor_has_nothing_to_do(
+    reactor: MemoryReactorClock, ears: Ears, lines: list[Line]
+) -> None:
+    for line in lines:
+        ears.forget(line.transport.fileno())
+    assert reactor.getReaders() == []
+
+
+def test_below_a_wrapper_there_is_a_socket(ears: Ears, connect: Connect) -> None:
+    wrapper = ProtocolWrapper(WrappingFactory(Factory()), Listener())
+    line = connect()
+    wrapper.makeConnection(line.transport)
+    assert ears.attend(wrapper) == line.transport.fileno()
+
+
+def test_what_has_no_socket_is_left_to_the_reactor(reactor: MemoryReactorClock, ears: Ears) -> None:
+    assert ears.attend(StringTransport()) is None
+    assert reactor.getReaders() == []
