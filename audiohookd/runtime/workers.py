@@ -8,6 +8,7 @@ uploaded on the one processor that 500 calls had, the longest that a call waited
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Thread, get_native_id
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
@@ -55,6 +57,25 @@ class _Threads(ThreadPool):
 
         NiceThread.niceness = niceness
         self.threadFactory = NiceThread
+
+    def callInThreadWithCallback(self, onResult: Any, func: Callable[..., Any], *args: Any, **kw: Any) -> None:
+        """As Twisted's own, without the context for its log.
+
+        That one leaves a cycle of 430 bytes behind each time, and the collector of those is kept out of the way: with
+        a commit each 0.3 s it was 5 MB in an hour.
+        """
+        if not self.joined:
+            self._team.do(partial(_work, onResult, partial(func, *args, **kw)))
+
+
+def _work(tell: Callable[[bool, Any], object], work: Callable[[], Any]) -> None:
+    """In the thread."""
+    try:
+        result = work()
+    except BaseException:
+        tell(False, Failure())
+    else:
+        tell(True, result)
 
 
 @implementer(IWorkers)

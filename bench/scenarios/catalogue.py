@@ -25,6 +25,7 @@ SCENARIOS: Final = {
     "sinks": Scenario(frames.further_sinks, "what each further plugin that takes the audio costs"),
     "memory": Scenario(memory.memory, "memory of each live recorded call"),
     "hour": Scenario(memory.hour, "whether calls of an hour take more and more of it", is_short=False),
+    "turnover": Scenario(memory.turnover, "whether calls that came and went leave something", is_short=False),
     "arrivals": Scenario(answers.arrivals, "open to opened while calls arrive"),
     "pongs": Scenario(answers.pongs, "ping to pong at half a processor", is_short=False),
     "stall": Scenario(stall.stall, "the longest wait, with everything at once"),

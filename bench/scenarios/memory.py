@@ -1,12 +1,14 @@
 """What a call takes of memory, and whether it takes more as it goes on."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from bench.accounting import Memory
 from bench.finding import Finding, Report, median
 from bench.scenarios.site import Site, kib_per_call
-from bench.servers import SPOOL
+from bench.servers import SPOOL, serving
 
 #: KiB of each live recorded call, above what the idle daemon has.
 WANTED = 48.0
@@ -18,6 +20,11 @@ FLUSH = 0.025
 SAMPLES = 60
 #: KiB that each call may have more in the last third of the hour than in the first: noise of the allocator.
 FLAT = 4.0
+#: Calls that come and go: 20,000, or enough to see whether something is wrong.
+TURN: Mapping[str, Any] = MappingProxyType({"sessions": 1000, "arrival": 5.0, "steady": 1.0})
+TURNS = {True: 20, False: 3}
+#: KiB that the idle daemon may have more after the last third of them than after the first.
+REMAINS = 1024.0
 
 
 def memory(site: Site) -> Report:
@@ -39,6 +46,18 @@ def hour(site: Site) -> Report:
     what = f"memory that each of {sessions} calls has more after {minutes:.0f} minutes"
     row = run.row() | {"samples": run.samples}
     return Report("hour", [Finding("hour", what, value, "KiB", FLAT)], [row])
+
+
+def turnover(site: Site) -> Report:
+    """Whether calls that have ended leave something behind in memory."""
+    with serving("daemon", site.cores) as server:
+        runs = [site.run_against(server, **TURN) for _ in range(TURNS[site.extent.is_full])]
+    idle = [run.idle for run in runs[1:]]  # after so many calls
+    calls = sum(run.plan.sessions for run in runs)
+    what = f"memory that the idle daemon has more after {calls:,} calls"
+    note = f"{idle[0].private_dirty / 2**20:.1f} MiB after the first {runs[0].plan.sessions:,}"
+    finding = Finding("turnover", what, grown(idle) / 1024, "KiB", REMAINS, note=note)
+    return Report("turnover", [finding], [run.row() for run in runs])
 
 
 def grown(samples: Sequence[Memory]) -> float:

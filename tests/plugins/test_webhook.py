@@ -1,16 +1,16 @@
 """Notices over HTTP: what the receiver gets, and what becomes of its answer."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from notice_rig import ID, NOW, OTHER_ID, NotifyingDaemon, a_recording
+from notice_rig import ID, NOW, OTHER_ID, a_recording
 from standardwebhooks import Webhook, WebhookVerificationError
 from twisted.internet.task import Clock
 from twisted.python.runtime import seconds
-from webhook_rig import SECRET, Certificate, Exchange, WebhookServer, certificate, private_file, serving
+from webhook_rig import SECRET, Exchange, Sender, WebhookServer, private_file, serving
 from zope.interface.verify import verifyObject
 
 from audiohookd.daemon import Daemon
@@ -20,37 +20,7 @@ from audiohookd.testing import FakeSession
 from audiohookd_plugins.notices.notifier import Refused
 from audiohookd_plugins.webhook import WebhookConfig, WebhookPlugin
 
-
-@pytest.fixture
-def server() -> Iterator[WebhookServer]:
-    with serving() as one:
-        yield one
-
-
-@pytest.fixture
-def secret_file(tmp_path: Path) -> Path:
-    return private_file(tmp_path / "secret", SECRET)
-
-
-@pytest.fixture
-def recording(tmp_path: Path) -> Recording:
-    return a_recording(tmp_path / "spool")
-
-
-class Sender:
-    """The plugin, in a daemon of its own."""
-
-    def __init__(self, now: float = NOW, **options: Any) -> None:
-        self.daemon = NotifyingDaemon(now)
-        self.plugin = WebhookPlugin(WebhookConfig(**{"timeout": 5.0, **options}), self.daemon)
-
-    def tell(self, recording: Recording) -> Exception | None:
-        return self.daemon.tell(self.plugin, recording)
-
-
-@pytest.fixture
-def sender(server: WebhookServer, secret_file: Path) -> Sender:
-    return Sender(url=server.url, secret_file=secret_file)
+pytestmark = pytest.mark.usefixtures("the_system_trusts")
 
 
 class TestThePlugin:
@@ -320,102 +290,6 @@ class TestNoAnswer:
         fault = Sender(url="https://nowhere.invalid/", secret_file=secret_file).tell(recording)
         assert isinstance(fault, Unavailable)
         assert str(fault).startswith("https://nowhere.invalid: ")
-
-
-@pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return certificate(tmp_path_factory.mktemp("known"))
-
-
-@pytest.fixture(autouse=True)
-def the_system_trusts(known: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One alone, which also saves the time to read the 150 that it usually does."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(known.chain))
-    monkeypatch.setenv("SSL_CERT_DIR", str(known.chain.parent / "none"))
-
-
-@pytest.fixture(scope="module")
-def mine(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return certificate(tmp_path_factory.mktemp("mine"))
-
-
-@pytest.fixture(scope="module")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return certificate(tmp_path_factory.mktemp("foreign"), "192.0.2.1")
-
-
-class TestTls:
-    def test_a_certificate_that_the_system_knows(
-        self, known: Certificate, secret_file: Path, recording: Recording
-    ) -> None:
-        with serving(known) as server:
-            assert Sender(url=server.url, secret_file=secret_file).tell(recording) is None
-            assert server.requests[0].headers["webhook-id"] == ID
-
-    def test_one_that_the_configuration_names(
-        self, mine: Certificate, known: Certificate, secret_file: Path, recording: Recording
-    ) -> None:
-        """In place of those of the system."""
-        with serving(mine) as server:
-            assert Sender(url=server.url, secret_file=secret_file, ca_file=mine.chain).tell(recording) is None
-        with serving(known) as server:
-            fault = Sender(url=server.url, secret_file=secret_file, ca_file=mine.chain).tell(recording)
-            assert isinstance(fault, Unavailable)
-
-    def test_one_that_the_system_does_not_know(
-        self, mine: Certificate, secret_file: Path, recording: Recording
-    ) -> None:
-        with serving(mine) as server:
-            fault = Sender(url=server.url, secret_file=secret_file).tell(recording)
-            assert isinstance(fault, Unavailable)
-            assert "CERTIFICATE_VERIFY_FAILED" in str(fault)
-            assert server.requests == []
-
-    def test_one_of_somebody_else(self, foreign: Certificate, secret_file: Path, recording: Recording) -> None:
-        with serving(foreign) as server:
-            fault = Sender(url=server.url, secret_file=secret_file, ca_file=foreign.chain).tell(recording)
-            assert isinstance(fault, Unavailable)
-            assert server.requests == []
-
-    def test_a_server_that_speaks_none(self, server: WebhookServer, secret_file: Path, recording: Recording) -> None:
-        url = server.url.replace("http:", "https:")
-        assert isinstance(Sender(url=url, secret_file=secret_file).tell(recording), Unavailable)
-        assert server.requests == []
-
-
-class TestAProxy:
-    def test_is_asked_when_the_configuration_names_one(
-        self, server: WebhookServer, secret_file: Path, recording: Recording
-    ) -> None:
-        sender = Sender(
-            url="http://hooks.example.com/x", allow_http=True, secret_file=secret_file, proxy=server.url
-        )
-        assert sender.tell(recording) is None
-        assert server.requests[0].target == "http://hooks.example.com/x"
-
-    def test_is_told_who_we_are_and_nothing_else(
-        self, server: WebhookServer, secret_file: Path, tmp_path: Path, recording: Recording
-    ) -> None:
-        headers = private_file(tmp_path / "headers", "Proxy-Authorization: Basic cHJveHk=", "Authorization: Bearer t")
-        sender = Sender(
-            url="https://hooks.example.com/x", secret_file=secret_file, proxy=server.url, headers_file=headers
-        )
-        server.answers(407)
-        fault = sender.tell(recording)
-        assert isinstance(fault, Unavailable)
-        (request,) = server.requests
-        assert (request.method, request.target) == ("CONNECT", "hooks.example.com:443")
-        assert request.headers["proxy-authorization"] == "Basic cHJveHk="
-        assert "authorization" not in request.headers
-        assert "webhook-signature" not in request.headers
-
-    def test_of_the_environment_is_not_ours(
-        self, server: WebhookServer, sender: Sender, recording: Recording, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-            monkeypatch.setenv(name, "http://127.0.0.1:1/")
-        assert sender.tell(recording) is None
-        assert server.requests[0].target == "/recordings"
 
 
 class TestWhatCannotBeToldOf:

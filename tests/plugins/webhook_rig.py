@@ -17,6 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from notice_rig import NOW, NotifyingDaemon
+
+from audiohookd.spool.shelf import Recording
+from audiohookd_plugins.webhook import WebhookConfig, WebhookPlugin
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -160,3 +164,14 @@ def private_file(path: Path, *lines: str, mode: int = 0o640) -> Path:
     path.write_text("\n".join(lines) + "\n")
     path.chmod(mode)
     return path
+
+
+class Sender:
+    """The plugin, in a daemon of its own."""
+
+    def __init__(self, now: float = NOW, **options: Any) -> None:
+        self.daemon = NotifyingDaemon(now)
+        self.plugin = WebhookPlugin(WebhookConfig(**{"timeout": 5.0, **options}), self.daemon)
+
+    def tell(self, recording: Recording) -> Exception | None:
+        return self.daemon.tell(self.plugin, recording)

@@ -1,6 +1,7 @@
 """Pools of real threads, with the real reactor."""
 
 import errno
+import gc
 import os
 import threading
 import time
@@ -71,6 +72,16 @@ class TestWorkers(TestCase):
         theirs = await pool.do(lambda: os.getpriority(os.PRIO_PROCESS, 0))
         self.assertEqual(theirs, min(ours + 3, 19))
         self.assertEqual(os.getpriority(os.PRIO_PROCESS, 0), ours)
+
+    async def test_leaves_no_cycles_behind(self) -> None:
+        pool = self.pool()
+        await pool.do(int)
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for _ in range(100):
+            await pool.do(int)
+        self.assertLess(gc.collect(), 100)
 
     async def test_works_where_it_may_not_give_way(self) -> None:
         def forbid(*_: object) -> None:

@@ -1,0 +1,43 @@
+"""What several tests of notices stand on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from notice_rig import a_recording
+from webhook_rig import SECRET, Certificate, Sender, WebhookServer, certificate, private_file, serving
+
+from audiohookd.spool.shelf import Recording
+
+
+@pytest.fixture
+def server() -> Iterator[WebhookServer]:
+    with serving() as one:
+        yield one
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> Path:
+    return private_file(tmp_path / "secret", SECRET)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    return a_recording(tmp_path / "spool")
+
+
+@pytest.fixture
+def sender(server: WebhookServer, secret_file: Path) -> Sender:
+    return Sender(url=server.url, secret_file=secret_file)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return certificate(tmp_path_factory.mktemp("known"))
+
+
+@pytest.fixture
+def the_system_trusts(known: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One alone, which also saves the time to read the 150 that it usually does."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(known.chain))
+    monkeypatch.setenv("SSL_CERT_DIR", str(known.chain.parent / "none"))
