@@ -83,29 +83,39 @@ class Ears:
             self._reactor.addReader(self)
 
     def _listen(self) -> None:
-        self._is_resting = False
+        self._is_resting = True  # who joins meanwhile is waited for afterwards
+        has_heard = True  # whatever goes wrong: the calls that are there must be read on
+        try:
+            has_heard = self._read_all()
+        finally:
+            self._is_resting = has_heard
+            if has_heard:
+                self._reactor.callLater(REST, self._listen)
+            else:
+                self._wait()
+
+    def _read_all(self) -> bool:
+        """Each that has something, once. False when none had."""
         ready = self._epoll.poll(0)
         for file, _ in ready:
             transport = self._transports.get(file)
             if transport is not None:  # one of those before may have had it dropped
                 self._read(file, transport)
-        if ready:
-            self._is_resting = True
-            self._reactor.callLater(REST, self._listen)
-        else:
-            self._wait()
+        return bool(ready)
 
     def _read(self, file: int, transport: Connection) -> None:
         try:
             if not transport.disconnecting and transport.doRead() is None:
                 return
-        except Exception:
+            self._hand_back(file, transport)
+        except BaseException:  # as the reactor does: it costs one connection, and not all of them their ears
             self._log.failure("a connection could not be read")
             transport.abortConnection()
-        self._hand_back(file, transport)
 
     def _hand_back(self, file: int, transport: Connection) -> None:
         """It has come to its end, or will. That is the reactor's business, which will see what the matter is."""
+        if self._transports.get(file) is not transport:
+            return
         self.forget(file)
         self._epoll.unregister(file)
         if not transport.disconnecting:

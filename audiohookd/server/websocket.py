@@ -332,7 +332,7 @@ class AudioHookServerFactory(WebSocketServerFactory):
         super().__init__(None, server="", reactor=reactor)
         self.shared = shared
         self.door = door
-        self.ears = Ears(reactor)
+        self.ears = Ears(self.reactor)
         self.lobby: Lobby[AudioHookServerProtocol] = Lobby(max_pending)
         self.setProtocolOptions(
             versions=[13],

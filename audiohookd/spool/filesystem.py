@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 from pathlib import Path
 
 _C = ctypes.CDLL(None, use_errno=True)
@@ -11,6 +12,7 @@ _WRITE = 2
 #: Before, syncfs(2) kept to itself that something could not be written.
 _SYNCFS_TELLS = (5, 8)
 _MEMORY = Path("/proc/meminfo")
+_MOUNTS = Path("/proc/self/mountinfo")
 
 
 def sync_file_system(file: int) -> None:
@@ -34,11 +36,27 @@ def begin_to_write(file: int) -> None:
 
 def tells_faults(release: str) -> bool:
     """Whether :func:`sync_file_system` does, on Linux of this ``release`` (``6.1.0-18-amd64``)."""
-    major, minor, *_ = release.split(".")
-    return (int(major), int(minor.split("-")[0])) >= _SYNCFS_TELLS
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _SYNCFS_TELLS
+
+
+def kind_of(device: int, mounts: Path = _MOUNTS) -> str | None:
+    """What is mounted from ``device`` (``ext4``); None when that cannot be told, as with parts of a btrfs.
+
+    :raises OSError: it is hidden.
+    """
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in mounts.read_text().splitlines():
+        mount, _, source = line.partition(" - ")
+        if mount.split()[2] == number:
+            return source.split()[0]
+    return None
 
 
 def unwritten(memory: Path = _MEMORY) -> int:
-    """Bytes that wait in memory for any disk of this machine."""
-    lines = dict(line.split(":", 1) for line in memory.read_text().splitlines())
-    return sum(int(lines[name].split()[0]) for name in ("Dirty", "Writeback")) * 1024
+    """Bytes that wait in memory for any disk of this machine.
+
+    :raises OSError: it is hidden.
+    """
+    found = re.findall(r"^(?:Dirty|Writeback):\s+(\d+) kB$", memory.read_text(), re.MULTILINE)
+    return sum(map(int, found)) * 1024

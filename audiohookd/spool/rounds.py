@@ -11,13 +11,16 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from audiohookd.spool.filesystem import begin_to_write, tells_faults, unwritten
+from audiohookd.spool.filesystem import begin_to_write, kind_of, tells_faults, unwritten
 from audiohookd.spool.growing import Disk
 
 #: Files from which on it is the file system that is synced.
 MANY = 16
 #: Bytes that may wait for any disk then: ours, of 2,000 calls in 5 s, are 160 MB.
 LITTLE = 256 << 20
+#: Kinds of file systems that do the same for all files as for each, and tell of the same faults. A network's, or one
+#: over others, need not.
+KINDS = frozenset({"ext4", "xfs", "f2fs"})
 #: Files that are synced together, else: what the first of them waits for, space and the file system's journal, is
 #: done for all.
 BATCH = 64
@@ -35,8 +38,10 @@ class Refused(NamedTuple):
 
 def sync_all(disk: Disk, dirty: Mapping[Path, bool]) -> list[Refused]:
     """Syncs files and directories (True) of one file system; what is there no more was synced before it went."""
-    if len(dirty) >= MANY and _TELLS_FAULTS and _is_little_unwritten() and _is_whole_synced(disk, next(iter(dirty))):
-        return []
+    if len(dirty) >= MANY and _TELLS_FAULTS:
+        first, *_ = places = list(dict.fromkeys(path.parent for path in dirty))
+        if _is_worth_it(places) and _is_whole_synced(disk, first):
+            return []
     paths = iter(dirty)
     refused: list[Refused] = []
     while batch := list(islice(paths, BATCH)):
@@ -44,17 +49,19 @@ def sync_all(disk: Disk, dirty: Mapping[Path, bool]) -> list[Refused]:
     return refused
 
 
-def _is_little_unwritten() -> bool:
+def _is_worth_it(places: list[Path]) -> bool:
+    """All ``places`` are on one file system, of a kind that is known, and little waits for the disks."""
     try:
-        return unwritten() < LITTLE
+        devices = {os.stat(place).st_dev for place in places}
+        return len(devices) == 1 and kind_of(devices.pop()) in KINDS and unwritten() < LITTLE
     except OSError:  # hidden by a sandbox
         return False
 
 
-def _is_whole_synced(disk: Disk, path: Path) -> bool:
+def _is_whole_synced(disk: Disk, place: Path) -> bool:
     """False when something went wrong: one by one it will be seen whether it was with a file of ours."""
     try:
-        _sync(disk.open(path.parent, _READING, 0), disk, disk.sync_all)
+        _sync(disk.open(place, _READING, 0), disk, disk.sync_all)
     except OSError:
         return False
     return True

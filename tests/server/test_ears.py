@@ -167,6 +167,23 @@ def test_one_that_breaks_is_dropped_alone(
     assert broken.transport.disconnected
 
 
+def test_what_goes_wrong_costs_the_others_nothing(
+    reactor: MemoryReactorClock, ears: Ears, lines: list[Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is: nobody would be read any more."""
+
+    def fail() -> None:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(lines[0].transport, "startReading", fail)
+    lines[0].peer.close()
+    with capturedLogs():
+        ears.doRead()
+    lines[1].peer.send(b"on")
+    reactor.advance(REST)
+    assert lines[1].heard == b"on"
+
+
 def test_one_that_is_dropped_by_another_is_left_alone(ears: Ears, lines: list[Line]) -> None:
     first, second = lines
 

@@ -177,6 +177,10 @@ class TestRefusal:
 class TestManyFiles:
     """Of half as many calls, as each has two files."""
 
+    @pytest.fixture(autouse=True)
+    def kind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(rounds, "kind_of", lambda _: "ext4")
+
     @pytest.fixture
     def drafts(self, rig: FaultyRig) -> list[Draft]:
         drafts = [rig.begin(str(number)) for number in range(MANY // 2)]
@@ -223,6 +227,16 @@ class TestManyFiles:
         assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
 
     @pytest.mark.usefixtures("drafts")
+    @pytest.mark.parametrize("kind", ["fuse.sshfs", None])
+    def test_one_by_one_on_a_file_system_of_another_kind(
+        self, rig: FaultyRig, kind: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rounds, "kind_of", lambda _: kind)
+        a_round(rig)
+        assert rig.disk.whole_syncs == 0
+        assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
+
+    @pytest.mark.usefixtures("drafts")
     def test_one_by_one_when_nobody_knows_what_others_write(
         self, rig: FaultyRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -246,10 +260,19 @@ class TestFileSystem:
 
     @pytest.mark.parametrize(
         ("release", "tells"),
-        [("6.1.0-18-amd64", True), ("5.8-rc1", True), ("5.7.19", False), ("4.18.0-553.el8", False)],
+        [("6.1.0-18-amd64", True), ("5.8-rc1", True), ("5.7.19", False), ("4.18.0-553.el8", False), ("odd", False)],
     )
     def test_tells_faults_since_linux_5_8(self, release: str, *, tells: bool) -> None:
         assert filesystem.tells_faults(release) is tells
+
+    def test_its_kind(self, tmp_path: Path) -> None:
+        mounts = tmp_path / "mountinfo"
+        mounts.write_text(
+            "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n31 22 0:27 / /run rw - tmpfs tmpfs rw,mode=755\n"
+        )
+        assert filesystem.kind_of(os.makedev(254, 0), mounts) == "ext4"
+        assert filesystem.kind_of(os.makedev(0, 27), mounts) == "tmpfs"
+        assert filesystem.kind_of(os.makedev(0, 28), mounts) is None
 
     def test_what_waits_for_any_disk(self, tmp_path: Path) -> None:
         memory = tmp_path / "meminfo"
