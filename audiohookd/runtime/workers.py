@@ -2,7 +2,7 @@
 
 Linux gives each thread a niceness of its own. All of these are nicer than the reactor's: while 300 recordings were
 uploaded on the one processor that 500 calls had, the longest that a call waited was 196 to 357 ms without that, and
-43 to 64 ms with it. Not much nicer: a thread that holds the interpreter while another program has the processor keeps
+43 to 72 ms with it. Not much nicer: a thread that holds the interpreter while another program has the processor keeps
 the reactor waiting, too.
 """
 
