@@ -24,15 +24,15 @@ from zope.interface import implementer
 from audiohookd.interfaces import IWorkers
 
 T = TypeVar("T")
+
+#: Added to the niceness of the process, 0 to 19.
+NICENESS = 10
+
 _log = Logger()
 
 
 class PoolFull(Exception):
     """So much work waits already that no more is taken, or the pool has stopped."""
-
-
-#: Added to the niceness of the process, 0 to 19.
-NICENESS = 10
 
 
 class _Thread(Thread):
@@ -89,11 +89,9 @@ class Workers(Service):
 
     :param threads: how many run at once.
     :param waiting: how many pieces of work may wait for a thread; one more fails with :class:`PoolFull`.
-    :param niceness: how much nicer its threads are than the reactor's, 0 to 19.
     :param patience: seconds that its stop waits for work whose result nobody waits for any more; None: for ever.
+    :param niceness: how much nicer its threads, and processes that they start, are than the reactor's, 0 to 19.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -136,7 +134,7 @@ class Workers(Service):
         await rest
         if self._unfinished:
             count = len(self._unfinished)
-            self._log.warn("{pool}: {count} pieces of work hang, and are given up", pool=self.name, count=count)
+            _log.warn("{pool}: {count} pieces of work hang, and are given up", pool=self.name, count=count)
         return not self._unfinished
 
     def do(self, work: Callable[[], T]) -> "Deferred[T]":

@@ -23,7 +23,7 @@ FLAT = 4.0
 #: Calls that come and go: 20,000, or enough to see whether something is wrong.
 TURN: Mapping[str, Any] = MappingProxyType({"sessions": 1000, "arrival": 5.0, "steady": 1.0})
 TURNS = {True: 20, False: 3}
-#: KiB that the idle daemon may have more after the last third of them than after the first.
+#: KiB that the idle daemon may have more in the last third of them than in the first.
 REMAINS = 1024.0
 
 
@@ -54,7 +54,7 @@ def turnover(site: Site) -> Report:
         runs = [site.run_against(server, **TURN) for _ in range(TURNS[site.extent.is_full])]
     idle = [run.idle for run in runs[1:]]  # after so many calls
     calls = sum(run.plan.sessions for run in runs)
-    what = f"memory that the idle daemon has more after {calls:,} calls"
+    what = f"memory that the idle daemon has more in the last third of {calls:,} calls than in the first"
     note = f"{idle[0].private_dirty / 2**20:.1f} MiB after the first {runs[0].plan.sessions:,}"
     finding = Finding("turnover", what, grown(idle) / 1024, "KiB", REMAINS, note=note)
     return Report("turnover", [finding], [run.row() for run in runs])

@@ -178,8 +178,11 @@ class TestManyFiles:
     """Of half as many calls, as each has two files."""
 
     @pytest.fixture(autouse=True)
-    def kind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One where it may be done, whatever the tests run on and whoever writes there just now."""
         monkeypatch.setattr(rounds, "kind_of", lambda _: "ext4")
+        monkeypatch.setattr(rounds, "unwritten", lambda: rounds.LITTLE - 1)
+        monkeypatch.setattr(rounds, "_TELLS_FAULTS", True)
 
     @pytest.fixture
     def drafts(self, rig: FaultyRig) -> list[Draft]:
