@@ -16,9 +16,14 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-#: Seconds between two looks at the connections, while there is something each time. A caller waits for 5 s for its
-#: ``pong``, and a frame is 20 ms or more. With 4 ms, at half a processor, one pong in a hundred took more than 10 ms.
-REST: Final = 0.003
+#: Seconds between two looks at the connections, while there is something each time: as many as it takes until about
+#: ``ENOUGH`` of them have something. A caller waits for 5 s for its ``pong``, and a frame is 20 ms or more; but where
+#: much comes in a look takes time, too: with 4 ms, at half a processor, one pong in a hundred took more than 10 ms.
+SHORTEST: Final = 0.003
+LONGEST: Final = 0.008
+ENOUGH: Final = 20
+#: No file has this number.
+NOBODY: Final = -1
 
 
 @implementer(IReadDescriptor)
@@ -35,6 +40,9 @@ class Ears:
         self._epoll = select.epoll()
         self._transports: dict[int, Connection] = {}
         self._is_resting = False
+        self._rest = SHORTEST
+        self._heard = NOBODY  # whom we are listening to just now
+        self._is_answered = False
 
     def attend(self, transport: Any) -> int | None:
         """From now on ``transport`` is read from here; returns what :meth:`forget` wants.
@@ -57,6 +65,13 @@ class Ears:
         self._transports.pop(file, None)
         if not self._transports:
             self._reactor.removeReader(self)
+
+    def hasten(self, file: int) -> None:
+        """Something was written to the connection. When that answers what it said just now, it is sent at once.
+
+        Left to the reactor, an answer takes a turn of that, which costs as much as a frame, and waits for it.
+        """
+        self._is_answered = self._is_answered or file == self._heard
 
     # ---- IReadDescriptor -------------------------------------------------------------------------
 
@@ -90,7 +105,7 @@ class Ears:
         finally:
             self._is_resting = has_heard
             if has_heard:
-                self._reactor.callLater(REST, self._listen)
+                self._reactor.callLater(self._rest, self._listen)
             else:
                 self._wait()
 
@@ -101,16 +116,21 @@ class Ears:
             transport = self._transports.get(file)
             if transport is not None:  # one of those before may have had it dropped
                 self._read(file, transport)
+        if ready:
+            self._rest = min(LONGEST, max(SHORTEST, self._rest * ENOUGH / len(ready)))
         return bool(ready)
 
     def _read(self, file: int, transport: Connection) -> None:
+        self._heard, self._is_answered = file, False
         try:
-            if not transport.disconnecting and transport.doRead() is None:
-                return
-            self._hand_back(file, transport)
+            if transport.disconnecting or transport.doRead() is not None:
+                self._hand_back(file, transport)
+            elif self._is_answered and file in self._transports and not transport.disconnecting:
+                transport.doWrite()  # what cannot be sent is left to the reactor, and so is a fault
         except BaseException:  # as the reactor does: it costs one connection, and not all of them their ears
             self._log.failure("a connection could not be read")
             transport.abortConnection()
+        self._heard = NOBODY
 
     def _hand_back(self, file: int, transport: Connection) -> None:
         """It has come to its end, or will. That is the reactor's business, which will see what the matter is."""

@@ -266,6 +266,8 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """See :class:`audiohookd.server.connection.Wire`."""
         if self._has_room(len(message)):
             self.transport.write(framed(message))
+            if self._ear is not None:
+                self.factory.ears.hasten(self._ear)
 
     def close(self) -> None:
         """See :class:`audiohookd.server.connection.Wire`."""

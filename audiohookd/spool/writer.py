@@ -19,12 +19,9 @@ from audiohookd.interfaces import IWorkers
 from audiohookd.spool.faults import Faults
 from audiohookd.spool.files import DraftFiles, Outcome
 from audiohookd.spool.growing import DISK, Disk
+from audiohookd.spool.pace import Pace
 from audiohookd.spool.sync import Syncer
 
-#: The part of ``flush`` that passes from the beginning of a commit to that of the next: the rest of what a
-#: ``kill -9`` may cost is for the commit itself. With 0.75 one call in a thousand was late on two cores
-#: with work for four.
-SHARE = 0.6
 #: Seconds after which a commit that is still under way counts as a fault of the disk.
 STALL_TIMEOUT = 30.0
 
@@ -106,8 +103,7 @@ class GroupWriter:
         self.waiting = 0
         self._reactor = reactor
         self._workers = pools.writing
-        self._period = SHARE * intervals.flush
-        self._margin = intervals.flush - self._period
+        self._pace = Pace(intervals.flush)
         self._count = count
         self._faults = Faults(reactor, count)
         self._syncer: Syncer | None = None
@@ -122,6 +118,7 @@ class GroupWriter:
         self._timer: IDelayedCall | None = None
         self._stall_timer: IDelayedCall | None = None
         self._begun = 0.0
+        self._lateness = 0.0  # with which the last commit began, in seconds
         self._due = 0.0  # when the next commit is to begin, if anything is dirty
         self._is_committing = False
         self._is_urgent = False
@@ -139,7 +136,7 @@ class GroupWriter:
     def attend(self, source: Source) -> None:
         """``source`` has something to write."""
         if not self._dirty and not self._is_committing:
-            self._due = self._reactor.seconds() + self._period
+            self._due = self._reactor.seconds() + self._pace.period
         self._dirty[source] = None
         if source.waiting > self.limits.early or self.waiting > self.limits.total:
             self._is_urgent = True
@@ -204,7 +201,8 @@ class GroupWriter:
         self._committing = len(self._group)
         self._dirty = {}
         self._begun = self._reactor.seconds()
-        self._due = self._begun + self._period
+        self._lateness = max(0.0, self._begun - self._due)
+        self._due = self._begun + self._pace.period
         self._stall_timer = self._reactor.callLater(STALL_TIMEOUT, self._stalled)
         parts = [part for _, part in self._group]
         written = self._workers.do(partial(_write_parts, parts, self.limits.silence // max(1, len(parts))))
@@ -220,8 +218,9 @@ class GroupWriter:
         if self._stall_timer is not None and self._stall_timer.active():
             self._stall_timer.cancel()
         seconds = self._reactor.seconds() - self._begun
-        if seconds > self._margin:
+        if seconds > self._pace.margin:
             self._count("slow_commits")
+        self._pace.took(self._lateness + seconds)
         self._faults.end_stall(seconds)
         group, self._group = self._group, []
         if self._faults.is_ailing or any(outcome.fault is not None for outcome in outcomes):

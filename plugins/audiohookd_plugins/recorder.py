@@ -93,7 +93,7 @@ class Recorder(AudioSink):
 
     def message(self, outgoing: bool, data: bytes, at: float) -> Any:
         """See :class:`ISessionObserver`."""
-        about = {"dir": "out" if outgoing else "in", "message": _as_json(data)}
+        about = {"dir": "out" if outgoing else "in", "message": Raw(data) if outgoing else _as_json(data)}
         return self._unless_lapsed(self._note("audiohook", about, at))
 
     def round_trip(self, nanoseconds: int) -> Any:

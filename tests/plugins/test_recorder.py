@@ -279,6 +279,7 @@ class TestEnd:
         (line,) = made.logged
         assert line["log_level"].name == "info"
         assert line["path"] == str(next(path for path in made.ready() if path.suffix == ".wav"))
+        line["path"] = "here"  # chance may have put that number into its name
         assert "555" not in line["log_format"].format(**line)
 
     def test_without_media_there_is_a_sidecar_alone(self, call: MakeCall) -> None:

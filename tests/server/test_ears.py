@@ -11,7 +11,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from audiohookd.server.ears import REST, Ears
+from audiohookd.server.ears import ENOUGH, LONGEST, SHORTEST, Ears
 
 
 class Listener(Protocol):
@@ -98,16 +98,99 @@ def test_what_comes_in_next_waits_for_more(reactor: MemoryReactorClock, ears: Ea
     ears.doRead()
     lines[0].peer.send(b"two")
     assert not waits(reactor, ears)
-    reactor.advance(REST * 0.9)
+    reactor.advance(SHORTEST * 0.9)
     assert lines[0].heard == b"one"
-    reactor.advance(REST * 0.2)
+    reactor.advance(LONGEST)
     assert lines[0].heard == b"onetwo"
+
+
+def test_the_more_comes_in_the_shorter_the_rest(reactor: MemoryReactorClock, ears: Ears, connect: Connect) -> None:
+    many = [connect() for _ in range(3 * ENOUGH)]
+    for line in many:
+        ears.attend(line.transport)
+
+    def rest_after(speakers: list[Line]) -> float:
+        for line in speakers:
+            line.peer.send(b"data")
+        for call in reactor.getDelayedCalls():
+            reactor.advance(call.getTime() - reactor.seconds())
+        if waits(reactor, ears):
+            ears.doRead()
+        (call,) = reactor.getDelayedCalls()
+        return call.getTime() - reactor.seconds()
+
+    assert rest_after(many[:1]) == pytest.approx(LONGEST)
+    assert rest_after(many) == pytest.approx(SHORTEST)
+    assert rest_after(many[: ENOUGH // 2]) == pytest.approx(2 * SHORTEST)
+
+
+def test_an_answer_is_sent_at_once(reactor: MemoryReactorClock, ears: Ears, connect: Connect) -> None:
+    class Answerer(Listener):
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.write(b"pong")  # type: ignore[union-attr]
+            ears.hasten(self.transport.fileno())  # type: ignore[union-attr]
+
+    line = connect(Answerer())
+    ears.attend(line.transport)
+    line.peer.send(b"ping")
+    ears.doRead()
+    assert line.peer.recv(100) == b"pong"
+    assert line.transport not in reactor.getWriters()
+
+
+def test_what_cannot_be_sent_at_once_is_left_to_the_reactor(
+    reactor: MemoryReactorClock, ears: Ears, connect: Connect
+) -> None:
+    class Talker(Listener):
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.write(bytes(4_000_000))  # type: ignore[union-attr]
+            ears.hasten(self.transport.fileno())  # type: ignore[union-attr]
+
+    line = connect(Talker())
+    ears.attend(line.transport)
+    line.peer.send(b"ping")
+    ears.doRead()
+    assert line.transport in reactor.getWriters()
+
+
+def test_who_goes_with_the_answer_is_left_alone(reactor: MemoryReactorClock, ears: Ears, connect: Connect) -> None:
+    class Leaver(Listener):
+        def dataReceived(self, data: bytes) -> None:
+            file = self.transport.fileno()  # type: ignore[union-attr]
+            self.transport.write(b"bye")  # type: ignore[union-attr]
+            ears.hasten(file)
+            self.transport.loseConnection()  # type: ignore[union-attr]
+
+    line = connect(Leaver())
+    ears.attend(line.transport)
+    line.peer.send(b"ping")
+    ears.doRead()
+    assert line.transport in reactor.getWriters()  # which ends the connection once that is written
+    assert not line.transport.disconnected
+
+
+def test_what_was_written_to_another_is_the_reactors(
+    reactor: MemoryReactorClock, ears: Ears, connect: Connect
+) -> None:
+    other = connect()
+    ears.attend(other.transport)
+
+    class Neighbour(Listener):
+        def dataReceived(self, data: bytes) -> None:
+            other.transport.write(b"psst")
+            ears.hasten(other.transport.fileno())
+
+    line = connect(Neighbour())
+    ears.attend(line.transport)
+    line.peer.send(b"data")
+    ears.doRead()
+    assert other.transport in reactor.getWriters()
 
 
 def test_when_nothing_comes_in_the_reactor_tells(reactor: MemoryReactorClock, ears: Ears, lines: list[Line]) -> None:
     lines[0].peer.send(b"one")
     ears.doRead()
-    reactor.advance(REST)
+    reactor.advance(LONGEST)
     assert waits(reactor, ears)
     assert reactor.getDelayedCalls() == []
 
@@ -121,7 +204,7 @@ def test_who_joins_meanwhile_is_read_too(
     ears.attend(late.transport)
     assert not waits(reactor, ears)
     late.peer.send(b"late")
-    reactor.advance(REST)
+    reactor.advance(LONGEST)
     assert late.heard == b"late"
 
 
@@ -129,7 +212,7 @@ def test_the_end_of_a_connection_is_the_reactors(reactor: MemoryReactorClock, ea
     lines[0].peer.send(b"last")
     lines[0].peer.close()
     ears.doRead()
-    reactor.advance(REST)
+    reactor.advance(LONGEST)
     assert lines[0].heard == b"last"
     assert lines[0].transport in reactor.getReaders()
     lines[1].peer.send(b"on")
@@ -144,7 +227,7 @@ def test_who_is_being_closed_is_not_read(reactor: MemoryReactorClock, ears: Ears
     ears.doRead()
     assert lines[0].heard == b""
     assert lines[0].transport not in reactor.getReaders()
-    reactor.advance(REST)
+    reactor.advance(LONGEST)
     assert waits(reactor, ears)
 
 
@@ -163,7 +246,7 @@ def test_one_that_breaks_is_dropped_alone(
         ears.doRead()
     assert [line.heard for line in lines] == [b"data", b"data"]
     assert [str(event["log_failure"].value) for event in logged] == ["broken"]
-    reactor.advance(REST)
+    reactor.advance(LONGEST)
     assert broken.transport.disconnected
 
 
@@ -180,7 +263,7 @@ def test_what_goes_wrong_costs_the_others_nothing(
     with capturedLogs():
         ears.doRead()
     lines[1].peer.send(b"on")
-    reactor.advance(REST)
+    reactor.advance(LONGEST)
     assert lines[1].heard == b"on"
 
 
