@@ -241,8 +241,10 @@ class IDraft(Interface):
             the same, and so will be the next.
         """
 
-    def note(line: bytes) -> None:
+    def note(line: bytes) -> Any:
         """Appends one line of JSON to the journal: an object with ``timestamp``, ``type`` and ``data``.
+
+        Returns what ``audio`` does.
 
         The lines become the body of the sidecar, but for two types: the ``data`` of ``recording`` are merged into
         the sidecar's ``recording``, those of ``gap`` go into its list of gaps.

@@ -1,5 +1,5 @@
-/* Whole binary WebSocket messages, cut out of what was read: the compiled twin of cut_in_python in frames.py, which
- * says what it does. Both are held to the same results by tests/server/test_frames.py. */
+/* Whole binary WebSocket messages, cut out of what was read: the compiled twins of cut_in_python in frames.py and of
+ * hear_in_python in hearing.py, which say what they do. Both are held to the same results by tests/server. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -7,8 +7,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
 
-enum { BINARY = 0x82, MASKED = 0x80, SHORT = 126, MASK = 4 };
+enum { BINARY = 0x82, MASKED = 0x80, SHORT = 126, MASK = 4, READ_SIZE = 4096 };
 
 /* Of the frame that `data` begins with: where its payload begins; 0 when it is not to be cut out, or not yet. */
 static Py_ssize_t
@@ -55,29 +56,51 @@ append_message(PyObject *messages, const unsigned char *payload, Py_ssize_t size
     return result;
 }
 
+/* The messages that the first `end` bytes of `data` begin with; `at` is where the rest begins. */
+static PyObject *
+cut_out(const unsigned char *data, Py_ssize_t end, Py_ssize_t *at)
+{
+    Py_ssize_t start, size;
+    PyObject *messages = PyList_New(0);
+    *at = 0;
+    while (messages != NULL && (start = payload_start(data + *at, end - *at, &size)) != 0) {
+        if (append_message(messages, data + *at + start, size) < 0)
+            Py_CLEAR(messages);
+        *at += start + size;
+    }
+    return messages;
+}
+
 static PyObject *
 cut(PyObject *Py_UNUSED(module), PyObject *data)
 {
     char *bytes;
-    Py_ssize_t end, at = 0, start, size;
+    Py_ssize_t end, at;
     if (PyBytes_AsStringAndSize(data, &bytes, &end) < 0)
         return NULL;
-    const unsigned char *first = (const unsigned char *)bytes;
-    PyObject *messages = PyList_New(0);
-    if (messages == NULL)
+    PyObject *messages = cut_out((const unsigned char *)bytes, end, &at);
+    return messages == NULL ? NULL : Py_BuildValue("(Nn)", messages, at);
+}
+
+static PyObject *
+hear(PyObject *Py_UNUSED(module), PyObject *file)
+{
+    char buffer[READ_SIZE];
+    Py_ssize_t at;
+    long number = PyLong_AsLong(file);
+    if (number == -1 && PyErr_Occurred())
         return NULL;
-    while ((start = payload_start(first + at, end - at, &size)) != 0) {
-        if (append_message(messages, first + at + start, size) < 0) {
-            Py_DECREF(messages);
-            return NULL;
-        }
-        at += start + size;
-    }
-    return Py_BuildValue("(Nn)", messages, at);
+    /* It does not wait, so others need not be let on meanwhile: that would cost more than the call. */
+    Py_ssize_t end = recv((int)number, buffer, READ_SIZE, MSG_DONTWAIT);
+    if (end <= 0)
+        Py_RETURN_NONE;
+    PyObject *messages = cut_out((const unsigned char *)buffer, end, &at);
+    return messages == NULL ? NULL : Py_BuildValue("(Ny#)", messages, buffer + at, end - at);
 }
 
 static PyMethodDef methods[] = {
     {"cut", cut, METH_O, "See audiohookd.server.frames."},
+    {"hear", hear, METH_O, "See audiohookd.server.hearing."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -104,18 +104,24 @@ class Connection:
     # ---- from the wire ---------------------------------------------------------------------------
 
     def text(self, data: bytes) -> None:
-        """A text message."""
-        self._session.receive_text(data)
-        self._pump()
+        """A text message. Raises nothing: what escaped would drop TCP without a word."""
+        try:
+            self._session.receive_text(data)
+            self._pump()
+        except Exception:
+            self._fail()
 
     def audio(self, data: bytes) -> None:
-        """A binary message."""
-        if self._session.receive_audio(data):
-            self._pumping = True
-            self._fanout.audio(data)  # type: ignore[union-attr]  # audio is welcome in open sessions only
-            self._pumping = False
-        if self._session.has_news:
-            self._pump()
+        """A binary message. Raises nothing."""
+        try:
+            if self._session.receive_audio(data):
+                self._pumping = True
+                self._fanout.audio(data)  # type: ignore[union-attr]  # audio is welcome in open sessions only
+                self._pumping = False
+            if self._session.has_news:
+                self._pump()
+        except Exception:
+            self._fail()
 
     def blame(self, detail: str) -> None:
         """The client broke the protocol, in the session or below; whoever found out ends the connection."""
@@ -136,8 +142,9 @@ class Connection:
         self._session.disconnect("error", "server is shutting down")
         self._pump()
 
-    def fail(self) -> None:
+    def _fail(self) -> None:
         """Something on our side broke: end this session, and no other."""
+        self._log.failure("a message could not be handled")
         self._shared.counters.count("internal_errors")
         self._pumping = False
         self._session.disconnect("error", "internal error")

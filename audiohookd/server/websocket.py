@@ -22,9 +22,10 @@ from audiohookd.auth.authenticator import Authenticator
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.server.connection import Connection, Shared
-from audiohookd.server.ears import Ears
+from audiohookd.server.ears import Ears, Line
 from audiohookd.server.frames import cut, first_frame, framed, may_become_whole, text_of
 from audiohookd.server.head import Head, HeadGuard
+from audiohookd.server.hearing import READ_SIZE
 from audiohookd.server.lobby import Lobby
 from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
 
@@ -32,8 +33,6 @@ from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
 REFUSAL_TIME = 0.5
 #: Bytes that may wait for a client that does not read; with more, it is dropped. 64 KiB more wait in the transport.
 UNREAD_LIMIT = 1_048_576
-#: Bytes read from one client in one turn of the reactor: a frame of audio as Genesys Cloud sends it, and some.
-READ_SIZE = 4_096
 #: Bytes that the header of a frame of ours takes at most: an empty pong is not for nothing.
 FRAME_HEADER = 10
 #: Seconds for a client to take what was sent before we close; then it is dropped.
@@ -94,13 +93,12 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._authentic = True
         self._pending_refusal: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
-        self._ear: int | None = None
+        self._line: Line | None = None
         self._outbox = _Outbox()
         super().connectionMade()
         if ITCPTransport.providedBy(self.transport):
             # Autobahn reads its own option before it is set, and swallows the error: a pong behind audio took 40 ms.
             self.transport.setTcpNoDelay(True)
-        # Of 64 KiB, which is Twisted's own, a client can make 8,000 frames: 0.4 s of everybody's time in one turn.
         self.transport.bufferSize = READ_SIZE
         self.transport.registerProducer(self._outbox, True)
         oldest = self.factory.lobby.enter(self)
@@ -111,8 +109,9 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """No TCP connection any more."""
         self.factory.lobby.leave(self)
-        if self._ear is not None:
-            self.factory.ears.forget(self._ear)
+        if self._line is not None:
+            self.factory.ears.forget(self._line)
+            self._line = None
         super().connectionLost(reason)
         self.is_open = self.is_closed = None  # Deferreds that Autobahn fired with the connection itself
 
@@ -123,7 +122,12 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """
         if self._guard is not None:
             self._look_at_head(self._guard, data)
-            return
+        else:
+            self._obstruct()
+            self._take_in(data)
+            self._clear()
+
+    def _take_in(self, data: bytes) -> None:
         while data and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
             if self.current_frame is None:
                 data, self.data = self.data + data, b""
@@ -135,6 +139,17 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             if data:
                 self._dataReceived(data[:size])
                 data = data[size:]
+
+    def _obstruct(self) -> None:
+        """From here on, all that comes in is for :meth:`dataReceived`."""
+        if self._line is not None:
+            self._line.is_clear = False
+
+    def _clear(self) -> None:
+        """Between two messages of an open call, audio need not come this way."""
+        if self._line is not None and self._line.transport is self.transport:
+            whole = not self.data and self.current_frame is None and not self.inside_message
+            self._line.is_clear = whole and self.state == self.STATE_OPEN and self._connection is not None
 
     def _take_messages(self, data: bytes) -> bytes:
         """Passes on the messages that ``data`` begins with; returns what is for Autobahn."""
@@ -231,23 +246,17 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def onOpen(self) -> None:
         """The WebSocket is open."""
         self.factory.lobby.leave(self)
-        self._ear = self.factory.ears.attend(self.transport)
         if self._upgrade is not None:
             self._connection = Connection(self.factory.shared, self._upgrade, self, self._authentic)
+            self._line = self.factory.ears.attend(self.transport, self._connection.audio)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """A whole message. An exception that escaped here would drop TCP without a word."""
-        connection = self._connection
-        if connection is None:
-            return
-        try:
+        """A whole message."""
+        if self._connection is not None:
             if isBinary:
-                connection.audio(payload)
+                self._connection.audio(payload)
             else:
-                connection.text(payload)
-        except Exception:
-            self._log.failure("a message could not be handled")
-            connection.fail()
+                self._connection.text(payload)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection is gone. Autobahn leaves reference cycles behind: what is large goes now."""
@@ -266,12 +275,13 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """See :class:`audiohookd.server.connection.Wire`."""
         if self._has_room(len(message)):
             self.transport.write(framed(message))
-            if self._ear is not None:
-                self.factory.ears.hasten(self._ear)
+            if self._line is not None:
+                self.factory.ears.hasten(self._line)
 
     def close(self) -> None:
         """See :class:`audiohookd.server.connection.Wire`."""
         if self.state == self.STATE_OPEN:
+            self._obstruct()
             self.sendClose(1000)
 
     def abort(self) -> None:
@@ -296,9 +306,11 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         # Too large, not UTF-8, not masked: the session never sees it.
         if self._connection is not None and not self.failedByMe:
             self._connection.blame(f"WebSocket closed with {code}: {reason}")
+        self._obstruct()
         super()._fail_connection(code, reason)
 
     def _closeConnection(self, abort: bool = False) -> None:
+        self._obstruct()
         # Twisted closes only once all is written, and that may be never.
         super()._closeConnection(abort)
         if not abort:

@@ -64,7 +64,7 @@ class Draft:
             return self._writer.hold(self)
         return None
 
-    def note(self, line: bytes) -> None:
+    def note(self, line: bytes) -> "Deferred[None] | None":
         """See :class:`IDraft`.
 
         :raises ValueError: the draft is finished, or ``line`` is more than one.
@@ -74,6 +74,9 @@ class Draft:
         self._journal.append(line + b"\n")
         self._count(len(line) + 1)
         self._attend(self._journal)
+        limits = self._writer.limits
+        is_much = self.waiting > limits.early or self._writer.waiting > limits.total
+        return self._writer.hold(self) if is_much else None
 
     def finish(self, recording: Mapping[str, Any]) -> "Deferred[Path]":
         """See :class:`IDraft`. What waits is written with the next commit.

@@ -173,8 +173,7 @@ class Recorder(AudioSink):
 
     def _note(self, kind: str, data: Mapping[str, Any], at: float) -> Any:
         """None, or a Deferred when so much waits for the disk that no more should come."""
-        self._give(self._draft.note, self._entry(kind, data, at))
-        return self._give(self._draft.audio, b"")
+        return self._give(self._draft.note, self._entry(kind, data, at))
 
     def _give(self, take: Callable[[bytes], Any], data: bytes) -> Any:
         """The draft takes ``data`` even when it tells of a fault: that can wait until all is given."""

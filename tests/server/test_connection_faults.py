@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import pytest
 from connection_rig import FRAME, gone, message_type, opened, without_messages
 from server_rig import Plugin, watched_by
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent
 
+from audiohookd.protocol.session import Session
 from audiohookd.server.dispatch import Watcher
 from audiohookd.server.registry import Registry
 from audiohookd.testing import CONVERSATION_ID, PATH, SESSION_ID, CapturingSink, ScriptedClient
@@ -71,11 +73,18 @@ def test_a_call_without_audio_has_its_lines_too(logged: list[LogEvent]) -> None:
     assert last.endswith("ended after 0.0 s: connection-lost")
 
 
-def test_an_error_of_our_own_ends_the_session_and_no_timer_remains() -> None:
+@pytest.mark.parametrize("message", ["receive_audio", "receive_text"])
+def test_an_error_of_our_own_ends_the_session_and_no_timer_remains(
+    logged: list[LogEvent], monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
     client = opened(watched_by(sink := CapturingSink()))
-    client.connection.fail()
+    with monkeypatch.context() as broken:
+        broken.delattr(Session, message)
+        client.speak(FRAME)
+        client.say("ping")
+    assert sum("log_failure" in event for event in logged) == 1
     assert client.counters.value("internal_errors") == 1
-    assert client.wire.heard[-1]["parameters"] == {"reason": "error", "info": "internal error"}
+    assert {"reason": "error", "info": "internal error"} in [message["parameters"] for message in client.wire.heard]
     client.close("disconnect")
     client.leave()
     assert sink.calls[-1] == ("closed", "disconnect")

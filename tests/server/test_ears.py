@@ -10,8 +10,9 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from websocket_rig import binary, text
 
-from audiohookd.server.ears import ENOUGH, LONGEST, SHORTEST, Ears
+from audiohookd.server.ears import ENOUGH, LONGEST, SHORTEST, Ears, Line
 
 
 class Listener(Protocol):
@@ -24,10 +25,12 @@ class Listener(Protocol):
         self.heard += data
 
 
-class Line:
+class Call:
     """A connection from a peer, which is at the other end of a pair of sockets."""
 
     def __init__(self, reactor: MemoryReactorClock, protocol: Listener | None = None) -> None:
+        self.taken: list[bytes] = []
+        self.line: Line | None = None
         self.peer, ours = socket.socketpair()
         ours.setblocking(False)
         self.protocol = protocol or Listener()
@@ -40,6 +43,12 @@ class Line:
     def heard(self) -> bytes:
         return self.protocol.heard
 
+    def join(self, ears: Ears) -> "Call":
+        """Is read by ``ears`` from now on."""
+        self.line = ears.attend(self.transport, self.taken.append)
+        assert self.line is not None
+        return self
+
 
 @pytest.fixture
 def reactor() -> MemoryReactorClock:
@@ -51,7 +60,7 @@ def ears(reactor: MemoryReactorClock) -> Ears:
     return Ears(reactor)
 
 
-Connect = Callable[..., Line]
+Connect = Callable[..., Call]
 
 
 @pytest.fixture
@@ -59,8 +68,8 @@ def connect(reactor: MemoryReactorClock) -> Iterator[Connect]:
     """Makes lines, which are gone at the end."""
     with ExitStack() as sockets:
 
-        def make(protocol: Listener | None = None) -> Line:
-            line = Line(reactor, protocol)
+        def make(protocol: Listener | None = None) -> Call:
+            line = Call(reactor, protocol)
             for end in (line.peer, line.transport.socket):
                 sockets.callback(end.close)
             return line
@@ -69,11 +78,11 @@ def connect(reactor: MemoryReactorClock) -> Iterator[Connect]:
 
 
 @pytest.fixture
-def lines(ears: Ears, connect: Connect) -> list[Line]:
+def lines(ears: Ears, connect: Connect) -> list[Call]:
     """Two of them."""
     lines = [connect(), connect()]
     for line in lines:
-        assert ears.attend(line.transport) == line.transport.fileno()
+        line.join(ears)
     return lines
 
 
@@ -82,18 +91,18 @@ def waits(reactor: MemoryReactorClock, ears: Ears) -> bool:
     return ears in reactor.getReaders()
 
 
-def test_the_reactor_reads_nothing_itself(reactor: MemoryReactorClock, ears: Ears, lines: list[Line]) -> None:
+def test_the_reactor_reads_nothing_itself(reactor: MemoryReactorClock, ears: Ears, lines: list[Call]) -> None:
     assert reactor.getReaders() == [ears]
 
 
-def test_what_has_come_in_is_read_at_once(ears: Ears, lines: list[Line]) -> None:
+def test_what_has_come_in_is_read_at_once(ears: Ears, lines: list[Call]) -> None:
     for line, data in zip(lines, (b"one", b"two"), strict=True):
         line.peer.send(data)
     ears.doRead()
     assert [line.heard for line in lines] == [b"one", b"two"]
 
 
-def test_what_comes_in_next_waits_for_more(reactor: MemoryReactorClock, ears: Ears, lines: list[Line]) -> None:
+def test_what_comes_in_next_waits_for_more(reactor: MemoryReactorClock, ears: Ears, lines: list[Call]) -> None:
     lines[0].peer.send(b"one")
     ears.doRead()
     lines[0].peer.send(b"two")
@@ -107,9 +116,9 @@ def test_what_comes_in_next_waits_for_more(reactor: MemoryReactorClock, ears: Ea
 def test_the_more_comes_in_the_shorter_the_rest(reactor: MemoryReactorClock, ears: Ears, connect: Connect) -> None:
     many = [connect() for _ in range(3 * ENOUGH)]
     for line in many:
-        ears.attend(line.transport)
+        line.join(ears)
 
-    def rest_after(speakers: list[Line]) -> float:
+    def rest_after(speakers: list[Call]) -> float:
         for line in speakers:
             line.peer.send(b"data")
         for call in reactor.getDelayedCalls():
@@ -128,10 +137,10 @@ def test_an_answer_is_sent_at_once(reactor: MemoryReactorClock, ears: Ears, conn
     class Answerer(Listener):
         def dataReceived(self, data: bytes) -> None:
             self.transport.write(b"pong")  # type: ignore[union-attr]
-            ears.hasten(self.transport.fileno())  # type: ignore[union-attr]
+            ears.hasten(line.line)  # type: ignore[arg-type]
 
     line = connect(Answerer())
-    ears.attend(line.transport)
+    line.join(ears)
     line.peer.send(b"ping")
     ears.doRead()
     assert line.peer.recv(100) == b"pong"
@@ -144,10 +153,10 @@ def test_what_cannot_be_sent_at_once_is_left_to_the_reactor(
     class Talker(Listener):
         def dataReceived(self, data: bytes) -> None:
             self.transport.write(bytes(4_000_000))  # type: ignore[union-attr]
-            ears.hasten(self.transport.fileno())  # type: ignore[union-attr]
+            ears.hasten(line.line)  # type: ignore[arg-type]
 
     line = connect(Talker())
-    ears.attend(line.transport)
+    line.join(ears)
     line.peer.send(b"ping")
     ears.doRead()
     assert line.transport in reactor.getWriters()
@@ -156,13 +165,12 @@ def test_what_cannot_be_sent_at_once_is_left_to_the_reactor(
 def test_who_goes_with_the_answer_is_left_alone(reactor: MemoryReactorClock, ears: Ears, connect: Connect) -> None:
     class Leaver(Listener):
         def dataReceived(self, data: bytes) -> None:
-            file = self.transport.fileno()  # type: ignore[union-attr]
             self.transport.write(b"bye")  # type: ignore[union-attr]
-            ears.hasten(file)
+            ears.hasten(line.line)  # type: ignore[arg-type]
             self.transport.loseConnection()  # type: ignore[union-attr]
 
     line = connect(Leaver())
-    ears.attend(line.transport)
+    line.join(ears)
     line.peer.send(b"ping")
     ears.doRead()
     assert line.transport in reactor.getWriters()  # which ends the connection once that is written
@@ -173,21 +181,21 @@ def test_what_was_written_to_another_is_the_reactors(
     reactor: MemoryReactorClock, ears: Ears, connect: Connect
 ) -> None:
     other = connect()
-    ears.attend(other.transport)
+    other.join(ears)
 
     class Neighbour(Listener):
         def dataReceived(self, data: bytes) -> None:
             other.transport.write(b"psst")
-            ears.hasten(other.transport.fileno())
+            ears.hasten(other.line)  # type: ignore[arg-type]
 
     line = connect(Neighbour())
-    ears.attend(line.transport)
+    line.join(ears)
     line.peer.send(b"data")
     ears.doRead()
     assert other.transport in reactor.getWriters()
 
 
-def test_when_nothing_comes_in_the_reactor_tells(reactor: MemoryReactorClock, ears: Ears, lines: list[Line]) -> None:
+def test_when_nothing_comes_in_the_reactor_tells(reactor: MemoryReactorClock, ears: Ears, lines: list[Call]) -> None:
     lines[0].peer.send(b"one")
     ears.doRead()
     reactor.advance(LONGEST)
@@ -196,19 +204,19 @@ def test_when_nothing_comes_in_the_reactor_tells(reactor: MemoryReactorClock, ea
 
 
 def test_who_joins_meanwhile_is_read_too(
-    reactor: MemoryReactorClock, ears: Ears, lines: list[Line], connect: Connect
+    reactor: MemoryReactorClock, ears: Ears, lines: list[Call], connect: Connect
 ) -> None:
     lines[0].peer.send(b"one")
     ears.doRead()
     late = connect()
-    ears.attend(late.transport)
+    late.join(ears)
     assert not waits(reactor, ears)
     late.peer.send(b"late")
     reactor.advance(LONGEST)
     assert late.heard == b"late"
 
 
-def test_the_end_of_a_connection_is_the_reactors(reactor: MemoryReactorClock, ears: Ears, lines: list[Line]) -> None:
+def test_the_end_of_a_connection_is_the_reactors(reactor: MemoryReactorClock, ears: Ears, lines: list[Call]) -> None:
     lines[0].peer.send(b"last")
     lines[0].peer.close()
     ears.doRead()
@@ -220,7 +228,7 @@ def test_the_end_of_a_connection_is_the_reactors(reactor: MemoryReactorClock, ea
     assert lines[1].heard == b"on"
 
 
-def test_who_is_being_closed_is_not_read(reactor: MemoryReactorClock, ears: Ears, lines: list[Line]) -> None:
+def test_who_is_being_closed_is_not_read(reactor: MemoryReactorClock, ears: Ears, lines: list[Call]) -> None:
     lines[0].transport.write(b"bye")
     lines[0].transport.loseConnection()
     lines[0].peer.send(b"more")
@@ -232,14 +240,14 @@ def test_who_is_being_closed_is_not_read(reactor: MemoryReactorClock, ears: Ears
 
 
 def test_one_that_breaks_is_dropped_alone(
-    reactor: MemoryReactorClock, ears: Ears, lines: list[Line], connect: Connect
+    reactor: MemoryReactorClock, ears: Ears, lines: list[Call], connect: Connect
 ) -> None:
     class Broken(Listener):
         def dataReceived(self, data: bytes) -> None:
             raise ValueError("broken")
 
     broken = connect(Broken())
-    ears.attend(broken.transport)
+    broken.join(ears)
     for line in (broken, *lines):
         line.peer.send(b"data")
     with capturedLogs() as logged:
@@ -251,7 +259,7 @@ def test_one_that_breaks_is_dropped_alone(
 
 
 def test_what_goes_wrong_costs_the_others_nothing(
-    reactor: MemoryReactorClock, ears: Ears, lines: list[Line], monkeypatch: pytest.MonkeyPatch
+    reactor: MemoryReactorClock, ears: Ears, lines: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it is: nobody would be read any more."""
 
@@ -267,12 +275,57 @@ def test_what_goes_wrong_costs_the_others_nothing(
     assert lines[1].heard == b"on"
 
 
-def test_one_that_is_dropped_by_another_is_left_alone(ears: Ears, lines: list[Line]) -> None:
+def test_on_a_clear_line_audio_goes_past_the_protocol(ears: Ears, lines: list[Call]) -> None:
+    clear, other = lines
+    clear.line.is_clear = True  # type: ignore[union-attr]
+    for line in lines:
+        line.peer.send(binary(b"one") + binary(b"two"))
+    ears.doRead()
+    assert (clear.taken, clear.heard) == ([b"one", b"two"], b"")
+    assert (other.taken, other.heard) == ([], binary(b"one") + binary(b"two"))
+
+
+def test_what_is_no_audio_is_the_protocols(ears: Ears, lines: list[Call]) -> None:
+    line = lines[0]
+    line.line.is_clear = True  # type: ignore[union-attr]
+    line.peer.send(binary(b"one") + text(b"{}") + binary(b"two"))
+    ears.doRead()
+    assert (line.taken, line.heard) == ([b"one"], text(b"{}") + binary(b"two"))
+
+
+def test_audio_that_obstructs_the_line_is_the_last(ears: Ears, connect: Connect) -> None:
+    line = connect()
+    taken: list[bytes] = []
+
+    def take(message: bytes) -> None:
+        taken.append(message)
+        attended.is_clear = False
+
+    attended = ears.attend(line.transport, take)
+    assert attended is not None
+    attended.is_clear = True
+    line.peer.send(binary(b"one") + binary(b"two"))
+    ears.doRead()
+    assert (taken, line.heard) == ([b"one"], b"")
+
+
+def test_the_end_of_a_clear_line_is_the_reactors(reactor: MemoryReactorClock, ears: Ears, lines: list[Call]) -> None:
+    line = lines[0]
+    line.line.is_clear = True  # type: ignore[union-attr]
+    line.peer.send(binary(b"last"))
+    line.peer.close()
+    ears.doRead()
+    reactor.advance(LONGEST)
+    assert line.taken == [b"last"]
+    assert line.transport in reactor.getReaders()
+
+
+def test_one_that_is_dropped_by_another_is_left_alone(ears: Ears, lines: list[Call]) -> None:
     first, second = lines
 
     def drop(data: bytes) -> None:
         for line in lines:
-            ears.forget(line.transport.fileno())
+            ears.forget(line.line)  # type: ignore[arg-type]
 
     for line in lines:
         line.protocol.dataReceived = drop  # type: ignore[method-assign]
@@ -285,10 +338,10 @@ def test_one_that_is_dropped_by_another_is_left_alone(ears: Ears, lines: list[Li
 
 
 def test_when_nobody_is_left_the_reactor_has_nothing_to_do(
-    reactor: MemoryReactorClock, ears: Ears, lines: list[Line]
+    reactor: MemoryReactorClock, ears: Ears, lines: list[Call]
 ) -> None:
     for line in lines:
-        ears.forget(line.transport.fileno())
+        ears.forget(line.line)  # type: ignore[arg-type]
     assert reactor.getReaders() == []
 
 
@@ -296,9 +349,11 @@ def test_below_a_wrapper_there_is_a_socket(ears: Ears, connect: Connect) -> None
     wrapper = ProtocolWrapper(WrappingFactory(Factory()), Listener())
     line = connect()
     wrapper.makeConnection(line.transport)
-    assert ears.attend(wrapper) == line.transport.fileno()
+    below = ears.attend(wrapper, line.taken.append)
+    assert below is not None
+    assert below.transport is line.transport
 
 
 def test_what_has_no_socket_is_left_to_the_reactor(reactor: MemoryReactorClock, ears: Ears) -> None:
-    assert ears.attend(StringTransport()) is None
+    assert ears.attend(StringTransport(), [].append) is None
     assert reactor.getReaders() == []

@@ -1,0 +1,164 @@
+"""Calls over sockets, read by the ears: the way past the protocol leads to the same."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.error import ConnectionDone
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from websocket_rig import OPEN, Server, binary, frame, request_head, text, unframed
+
+from audiohookd.server.ears import LONGEST, Ears
+from audiohookd.testing import SESSION_ID
+
+PING = (
+    b'{"version":"2","id":"%s","type":"ping","seq":%d,"serverseq":0,"position":"PT0S","parameters":{}}'
+)
+
+
+def ping(number: int) -> bytes:
+    return text(PING % (SESSION_ID.encode(), number))
+
+
+class SocketPeer:
+    """A connection to a server, through a pair of sockets."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.reactor = MemoryReactorClock()
+        server.factory.ears = Ears(self.reactor)
+        self.peer, self._ours = socket.socketpair()
+        self.peer.setblocking(False)
+        self._ours.setblocking(False)
+        self.protocol = server.factory.buildProtocol(None)
+        self.transport = Connection(self._ours, self.protocol, self.reactor)
+        self.transport.connected = 1
+        self.transport.getPeer = lambda: None
+        self.transport.setTcpNoDelay = lambda _: None
+        self.protocol.makeConnection(self.transport)
+        self.transport.startReading()
+
+    def say(self, data: bytes) -> None:
+        """Sends it, and lets the server read, and answer."""
+        while data:
+            data = data[self.peer.send(data[:10_000]) :]
+            self.turn()
+
+    def turn(self) -> None:
+        for _ in range(6):
+            for reader in list(self.reactor.getReaders()):
+                reader.doRead()
+            self.reactor.advance(LONGEST)
+            for writer in list(self.reactor.getWriters()):
+                writer.doWrite()
+
+    def answers(self) -> list[tuple[int, bytes]]:
+        heard = b""
+        while True:
+            try:
+                more = self.peer.recv(65_536)
+            except BlockingIOError:
+                break
+            if not more:
+                break
+            heard += more
+        return unframed(heard)
+
+    def opened(self) -> "SocketPeer":
+        self.say(request_head())
+        assert self.peer.recv(65_536).startswith(b"HTTP/1.1 101 ")
+        self.say(text(OPEN))
+        assert len(self.answers()) == 1
+        return self
+
+    def close(self) -> None:
+        self.peer.close()
+        self._ours.close()
+
+
+@pytest.fixture
+def call() -> Iterator[SocketPeer]:
+    peer = SocketPeer(Server()).opened()
+    yield peer
+    peer.close()
+
+
+def past_the_protocol(call: SocketPeer, data: bytes) -> bool:
+    """Whether audio that comes now needs neither transport nor protocol; and it does arrive."""
+    read: list[bytes] = []
+    call.transport.doRead = lambda: read.append(call.transport.socket.recv(4_096))
+    before = len(call.server.sink.arguments("audio"))
+    call.say(binary(data))
+    del call.transport.doRead
+    return not read and call.server.sink.arguments("audio")[before:] == [data]
+
+
+def test_audio_of_an_open_call_goes_past_the_protocol(call: SocketPeer) -> None:
+    call.say(ping(2))
+    assert past_the_protocol(call, b"\xff" * 320)
+    assert past_the_protocol(call, b"\x7f" * 320)
+
+
+def test_not_in_the_middle_of_a_message(call: SocketPeer) -> None:
+    call.say(frame(2, b"\xff" * 100, fin=False))
+    call.say(binary(b"\x7f" * 100))
+    assert call.server.sink.arguments("audio") == []
+    assert [opcode for opcode, _ in call.answers()] == [8]
+
+
+def test_not_when_we_have_closed(call: SocketPeer) -> None:
+    call.protocol.close()
+    assert not past_the_protocol(call, b"\x7f" * 320)
+
+
+def test_not_when_we_have_dropped_it(call: SocketPeer) -> None:
+    call.protocol.abort()
+    call.say(binary(b"\x7f" * 100))
+    assert call.server.sink.arguments("audio") == []
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            binary(b"\xff" * 320),
+            binary(b"\x7f" * 3_200),
+            binary(b"\x7f" * 9_000),
+            frame(2, b"\xff" * 100, fin=False),
+            frame(0, b"\x7f" * 100),
+            frame(9, b"hello"),
+            frame(8, b"\x03\xe8"),
+            text(b"{}"),
+            "ping",
+            binary(b"\x01" * 101),
+            frame(2, b"bare", masked=False),
+        ]
+    ),
+    max_size=8,
+)
+
+
+@given(PIECES, st.lists(st.integers(1, 5_000), min_size=1, max_size=12))
+def test_any_stream_leads_to_the_same(pieces: list[bytes | str], sizes: list[int]) -> None:
+    stream = b"".join(ping(2 + pieces[:n].count("ping")) if isinstance(p, str) else p for n, p in enumerate(pieces))
+    over_socket, server = SocketPeer(Server()).opened(), Server()
+    in_memory = server.connect().opened()
+    rest = stream
+    for size in [*sizes, len(stream)]:
+        piece, rest = rest[:size], rest[size:]
+        if over_socket.transport.connected:
+            over_socket.say(piece)
+        if not in_memory.is_closed:
+            in_memory.send(piece)
+    answers, wanted, is_aborted = over_socket.answers(), in_memory.frames(), in_memory.is_aborted
+    in_memory.lose()
+    if over_socket.transport.connected:
+        over_socket.transport.connectionLost(Failure(ConnectionDone()))
+    heard, expected = over_socket.server.sink, server.sink
+    assert heard.names == expected.names
+    assert heard.arguments("audio") == expected.arguments("audio")
+    assert answers == wanted or is_aborted  # which costs a socket what was not sent yet
+    over_socket.close()
