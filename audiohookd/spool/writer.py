@@ -8,6 +8,7 @@ tried again with the next commit.
 import errno
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -22,6 +23,9 @@ from audiohookd.spool.growing import DISK, Disk
 from audiohookd.spool.pace import Pace
 from audiohookd.spool.sync import Syncer
 
+#: Drafts in one commit; when there are more, the next one follows at once. The reactor takes some µs for each, before
+#: and after: of 1,400 at once that was 10 ms in which nobody was heard.
+GROUP = 200
 #: Seconds after which a commit that is still under way counts as a fault of the disk.
 STALL_TIMEOUT = 30.0
 
@@ -113,12 +117,14 @@ class GroupWriter:
         self._dirty: dict[Source, None] = {}
         self._group: list[tuple[Source, Part]] = []  # in the commit that is under way
         self._committing = 0  # drafts in the commit that is under way, or was last
+        self._left = 0  # drafts of this round that are not in a commit yet; the first so many that are dirty
         self._held: list[tuple[Source, Deferred[None]]] = []
         self._flushed: list[Deferred[None]] = []
         self._timer: IDelayedCall | None = None
         self._stall_timer: IDelayedCall | None = None
-        self._begun = 0.0
-        self._lateness = 0.0  # with which the last commit began, in seconds
+        self._begun = 0.0  # when this commit did, or the last one
+        self._round_begun = 0.0
+        self._lateness = 0.0  # with which this round began, in seconds
         self._due = 0.0  # when the next commit is to begin, if anything is dirty
         self._is_committing = False
         self._is_urgent = False
@@ -181,7 +187,8 @@ class GroupWriter:
         elif not self._dirty:
             self._idle()
         elif self._timer is None:
-            self._timer = self._reactor.callLater(max(0.0, self._due - self._reactor.seconds()), self._commit)
+            wait = 0.0 if self._left else max(0.0, self._due - self._reactor.seconds())
+            self._timer = self._reactor.callLater(wait, self._commit)
 
     def _idle(self) -> None:
         self._is_urgent = False
@@ -196,18 +203,31 @@ class GroupWriter:
             self._timer.cancel()
         self._timer = None
         self._is_committing = True
-        self._is_urgent = self.is_flushing
-        self._group = [(source, source.take()) for source in self._dirty]
-        self._committing = len(self._group)
-        self._dirty = {}
         self._begun = self._reactor.seconds()
-        self._lateness = max(0.0, self._begun - self._due)
-        self._due = self._begun + self._pace.period
+        if not self._left:
+            self._begin_round()
+        self._group = [(source, source.take()) for source in self._next_sources()]
+        self._committing = len(self._group)
         self._stall_timer = self._reactor.callLater(STALL_TIMEOUT, self._stalled)
         parts = [part for _, part in self._group]
         written = self._workers.do(partial(_write_parts, parts, self.limits.silence // max(1, len(parts))))
         written.addErrback(_none_taken, len(parts))
         written.addCallback(self._written)
+
+    def _begin_round(self) -> None:
+        """All that are dirty now get their commit in this round; who gets dirty again, in the next one."""
+        self._left = len(self._dirty)
+        self._is_urgent = self.is_flushing
+        self._round_begun = self._begun
+        self._lateness = max(0.0, self._begun - self._due)
+        self._due = self._begun + self._pace.period
+
+    def _next_sources(self) -> list[Source]:
+        sources = list(islice(self._dirty, min(GROUP, self._left)))
+        self._left -= len(sources)
+        for source in sources:
+            del self._dirty[source]
+        return sources
 
     def _stalled(self) -> None:
         fault = self._faults.begin_stall(STALL_TIMEOUT, len(self._group))
@@ -217,11 +237,9 @@ class GroupWriter:
     def _written(self, outcomes: list[Outcome]) -> None:
         if self._stall_timer is not None and self._stall_timer.active():
             self._stall_timer.cancel()
-        seconds = self._reactor.seconds() - self._begun
-        if seconds > self._pace.margin:
-            self._count("slow_commits")
-        self._pace.took(self._lateness + seconds)
-        self._faults.end_stall(seconds)
+        self._faults.end_stall(self._reactor.seconds() - self._begun)
+        if not self._left:
+            self._end_round(self._reactor.seconds() - self._round_begun)
         group, self._group = self._group, []
         if self._faults.is_ailing or any(outcome.fault is not None for outcome in outcomes):
             self._judge(group, outcomes)
@@ -233,6 +251,11 @@ class GroupWriter:
         self._is_committing = False
         self._release()
         self._schedule()
+
+    def _end_round(self, seconds: float) -> None:
+        if seconds > self._pace.margin:
+            self._count("slow_commits")
+        self._pace.took(self._lateness + seconds)
 
     def _judge(self, group: list[tuple[Source, Part]], outcomes: list[Outcome]) -> None:
         quiet = [part.is_quiet for _, part in group]

@@ -27,7 +27,7 @@ from zope.interface.verify import verifyObject
 from audiohookd.interfaces import IDraft, ISpool
 from audiohookd.protocol.media import Media
 from audiohookd.spool import wav
-from audiohookd.spool.writer import Limits
+from audiohookd.spool.writer import GROUP, Limits
 
 SMALL = Limits(early=100, draft=1000, total=2500)
 
@@ -83,6 +83,34 @@ class TestCommit:
         rig.clock.advance(FLUSH_INTERVAL / 2)
         rig.writing.run()
         assert rig.counters.value("slow_commits") == 1
+
+    def test_very_many_drafts_go_in_pieces_one_after_the_other(self, rig: SpoolRig) -> None:
+        """So that the reactor is never busy with all of them at once."""
+        drafts = [rig.begin(f"{number}") for number in range(2 * GROUP + 1)]
+        rig.clock.advance(FLUSH_INTERVAL)
+        written: list[int] = []
+        for _ in range(3):
+            for draft in drafts:
+                draft.audio(b"\x01\x02")  # who is dirty again has to wait for the others
+            assert len(rig.writing) == 1
+            rig.writing.run()
+            written.append(len(rig.drafted()))
+            rig.clock.advance(0)
+        assert written == [2 * GROUP, 4 * GROUP, 4 * GROUP + 2]
+        assert len(rig.writing) == 0
+        assert [len(rig.drafted_audio(f"{number}")) for number in (0, GROUP, 2 * GROUP)] == [0, 2, 4]
+        rig.commit()
+        assert [len(rig.drafted_audio(f"{number}")) for number in (0, GROUP, 2 * GROUP)] == [6, 2, 4]
+
+    def test_the_stop_writes_all_of_very_many_drafts(self, rig: SpoolRig) -> None:
+        drafts = [rig.begin(f"{number}") for number in range(2 * GROUP + 1)]
+        for draft in drafts:
+            draft.audio(b"\x01\x02")
+        stopped = rig.spool.stopService()
+        assert is_pending(stopped)
+        rig.writing.run()
+        assert not is_pending(stopped)
+        assert all(rig.drafted_audio(f"{number}", STEREO) == b"\x01\x02" for number in range(2 * GROUP + 1))
 
     def test_all_drafts_go_in_one_piece_of_work(self, rig: SpoolRig) -> None:
         drafts = [rig.begin(str(number)) for number in range(20)]
