@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SPEED ?= max
 RUNS ?= 200
+SECONDS ?= 600
 CONFIG := etc/audiohookd.minimal.toml
 
-.PHONY: help demo run test lint functional crash bench bench-full coverage lock clean always
+.PHONY: help demo run test lint functional crash fuzz attack bench bench-full coverage lock clean always
 
 help:
 	@echo "make demo    one recorded call, end to end (SPEED=1: in real time; S3=1: to a bucket)"
@@ -15,6 +16,8 @@ help:
 	@echo "make test    linters and all tests"
 	@echo "make crash   kill the daemon under live calls (RUNS=200; POWER=1: with the power of the machine;"
 	@echo "             OUTAGE=600 or SLOW=600: the store is away, or slow, for so many seconds)"
+	@echo "make fuzz    bytes that break promises, looked for by coverage (SECONDS=600, of each of four targets)"
+	@echo "make attack  10,000 half-open connections beside calls, and smuggling through proxies"
 	@echo "make bench   what calls and uploads cost, a look of some minutes (make bench-full: the figures)"
 	@echo "make lock    renew requirements.lock"
 
@@ -50,10 +53,15 @@ $(VENV)/.project: $(VENV)/.dependencies build/.files setup.cfg setup.py pyprojec
 	  --config-settings editable_mode=strict --editable .
 	@touch $@
 
-demo: $(VENV)/.project
+# The daemon takes no keys that everybody can read, and in a clone everything can be.
+var/keys.json: etc/keys.sample.json
+	@mkdir -p $(@D)
+	@install -m 0600 $< $@
+
+demo: $(VENV)/.project var/keys.json
 	@$(BIN)/python -m tests.demo --config $(CONFIG) --wav tests/audio/call.wav --speed $(SPEED) $(if $(S3),--s3)
 
-run: $(VENV)/.project
+run: $(VENV)/.project var/keys.json
 	@$(BIN)/twistd --nodaemon --pidfile= audiohookd --config $(CONFIG)
 
 test: lint
@@ -71,6 +79,18 @@ functional: $(VENV)/.project
 crash: $(VENV)/.project
 	@$(BIN)/python -m tests.crash --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(POWER),--power) \
 	  $(if $(LEEWAY),--leeway $(LEEWAY)) $(if $(OUTAGE),--outage $(OUTAGE)) $(if $(SLOW),--slow $(SLOW))
+
+# What is found of interest stays in build/fuzz, and the next run goes on from there; so do bytes that break a promise.
+fuzz: $(VENV)/.project
+	@for target in signatures messages frames heads; do \
+	  echo "$$target, $(SECONDS) s"; \
+	  $(BIN)/python -m tests.fuzz.fuzzer $$target build/fuzz/$$target $(SECONDS) || exit; \
+	done
+
+# Of `make test` what can be had in a larger form, and says what it measured.
+attack: $(VENV)/.project
+	@HALF_OPEN=10000 $(BIN)/python -m pytest -q -s tests/functional/test_half_open.py tests/functional/test_smuggling.py \
+	  tests/functional/test_refusal_times.py
 
 # Results in build/bench. The full form wants a machine that does nothing else.
 bench: $(VENV)/.project

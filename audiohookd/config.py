@@ -19,7 +19,13 @@ from audiohookd.protocol.timers import Timers
 T = TypeVar("T")
 
 Endpoint = Annotated[str, Meta(min_length=1)]
+#: Where the reference server has its keys.
+REFERENCE_VARIABLE = "STATIC_API_KEY_MAP"
+#: Host and port, as clients address it. Or nothing.
+AUTHORITY = r"^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?\Z"
 
+#: No user and password: they would be secrets in the file, and in the log.
+_plain_url = re.compile(r"https?://[^/@?#\s]+(?:/[^@?#\s]*)?")
 _bare_key = re.compile(r"[A-Za-z0-9_-]+")
 #: Exactly what stands on the request line before the query.
 _route_path = re.compile(r"/[!-~]*")
@@ -34,11 +40,33 @@ class ConfigError(ValueError):
         super().__init__(" ".join(line.strip() for line in text.splitlines()))
 
 
+class ConfigUnavailable(ConfigError):
+    """Something that the configuration names does not answer now. That need not be a mistake."""
+
+
 class Listen(Struct, frozen=True, forbid_unknown_fields=True):
     """Where calls come in."""
 
     endpoint: Endpoint = "tcp:3000:interface=127.0.0.1"
     max_sessions: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    trusted_hops: Annotated[int, Meta(ge=0, le=16)] = 0
+    authority: Annotated[str, Meta(pattern=AUTHORITY)] = ""
+    allow: tuple[str, ...] = ()
+    allow_file: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of it one caller may have. 0 is no limit, except for the time, which is in seconds."""
+
+    sessions_per_organization: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    sessions_per_key: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    handshakes_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 50
+    handshakes_per_second_total: Annotated[int, Meta(ge=0, le=100_000)] = 200
+    handshake_timeout: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    messages_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 50
+    frames_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 1000
 
 
 class Admin(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,11 +75,52 @@ class Admin(Struct, frozen=True, forbid_unknown_fields=True):
     endpoint: str = "tcp:3001:interface=127.0.0.1"
 
 
-class Auth(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who is let in."""
+class AwsSecret(Struct, frozen=True, forbid_unknown_fields=True):
+    """Keys in AWS Secrets Manager. No secret, no such source. Seconds."""
 
-    keys_file: Path = Path("/etc/audiohookd/keys.json")
+    secret: str = ""
+    region: str = ""
+    endpoint_url: str = ""
+    refresh: Annotated[float, Meta(ge=10, le=86_400)] = 300.0
+    overlap: Annotated[float, Meta(ge=0, le=30 * 86_400)] = 3600.0
+
+
+class VaultSecret(Struct, frozen=True, forbid_unknown_fields=True):
+    """Keys in HashiCorp Vault or OpenBao. No URL, no such source. Seconds."""
+
+    url: str = ""
+    mount: str = "secret"
+    path: str = "audiohookd"
+    token_file: Path | None = None
+    role_id: str = ""
+    secret_id_file: Path | None = None
+    ca_file: Path | None = None
+    refresh: Annotated[float, Meta(ge=10, le=86_400)] = 300.0
+    overlap: Annotated[float, Meta(ge=0, le=30 * 86_400)] = 3600.0
+
+
+class Replay(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where it is remembered which signatures were used; when the store is down, and after how many seconds it is."""
+
+    store: Literal["memory", "sqlite", "redis", "off"] = "memory"
+    fail: Literal["closed", "open"] = "closed"
+    path: Path = Path("/run/audiohookd/replay.sqlite")
+    url: str = ""
+    url_file: Path | None = None
+    # Shorter than any refusal takes, or its time would tell that the signature was right.
+    timeout: Annotated[float, Meta(gt=0, le=0.4)] = 0.4
+
+
+class Auth(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is let in. Without a file there is None."""
+
+    keys_file: Path | None = Path("/etc/audiohookd/keys.json")
+    keys_credential: str = ""
+    keys_variable: str = REFERENCE_VARIABLE
     failure: Literal["http", "disconnect"] = "http"
+    aws: AwsSecret = AwsSecret()
+    vault: VaultSecret = VaultSecret()
+    replay: Replay = Replay()
 
 
 class Spool(Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +160,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     listen: Listen = Listen()
     admin: Admin = Admin()
     auth: Auth = Auth()
+    limits: Limits = Limits()
     spool: Spool = Spool()
     delivery: Delivery = Delivery()
     session: Timers = Timers()
@@ -127,14 +197,19 @@ def check(tables: dict[str, Any], path: Path) -> Config:
     :raises ConfigError: something in it is wrong.
     """
     _check_plugin_tables(tables.get("plugins"), path)
-    config = convert(tables, Config, path)
+    config = convert(_without_empty_file(tables), Config, path)
     _check_routes(config, path)
     if config.admin.endpoint == config.listen.endpoint:
         raise ConfigError(f"{path}: admin.endpoint: must not be the same as listen.endpoint")
+    if (config.listen.tls_certificate is None) != (config.listen.tls_key is None):
+        raise ConfigError(f"{path}: listen.tls_certificate: and listen.tls_key: give both, or none")
     if config.delivery.retry_first > config.delivery.retry_limit:
         raise ConfigError(f"{path}: delivery.retry_first: must not be longer than delivery.retry_limit")
     if config.session.admission_timeout > config.session.opening_timeout:
         raise ConfigError(f"{path}: session.admission_timeout: must not be longer than session.opening_timeout")
+    _check_url(config.auth.aws.endpoint_url, f"{path}: auth.aws.endpoint_url")
+    _check_vault(config.auth.vault, f"{path}: auth.vault")
+    _check_replay(config.auth.replay, f"{path}: auth.replay")
     return config
 
 
@@ -226,6 +301,38 @@ def _check_plugin_tables(tables: Any, path: Path) -> None:
     for name, table in tables.items() if isinstance(tables, dict) else ():
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {address('plugins', name)}: must be a table, [{address('plugins', name)}]")
+
+
+def _without_empty_file(tables: dict[str, Any]) -> dict[str, Any]:
+    """TOML has no null: ``keys_file = ""`` is none."""
+    auth = tables.get("auth")
+    is_none = isinstance(auth, dict) and auth.get("keys_file") == ""
+    return tables | {"auth": auth | {"keys_file": None}} if is_none and auth else tables
+
+
+def _check_url(url: str, where: str) -> None:
+    if url and not _plain_url.fullmatch(url):
+        raise ConfigError(f"{where}: must be like https://host.example:8200, without user and password")
+
+
+def _check_vault(vault: VaultSecret, where: str) -> None:
+    _check_url(vault.url, f"{where}.url")
+    if not vault.url:
+        return
+    if (vault.token_file is None) == (vault.secret_id_file is None):
+        raise ConfigError(f"{where}: needs either token_file, or role_id and secret_id_file")
+    if (vault.secret_id_file is None) == bool(vault.role_id):
+        raise ConfigError(f"{where}.role_id: goes with secret_id_file")
+
+
+def _check_replay(replay: Replay, where: str) -> None:
+    if replay.url and replay.url_file:
+        raise ConfigError(f"{where}.url_file: goes without url: remove one of the two")
+    if replay.store == "redis" and not (replay.url or replay.url_file):
+        raise ConfigError(f"{where}: store = 'redis' needs url_file, or url")
+    # Also one that is an option of the URL, or that is not encoded as it has to be.
+    if "password" in replay.url or re.search(r":.*@", replay.url.partition("//")[2]):
+        raise ConfigError(f"{where}.url: has a password, which would be in this file: write the URL to url_file")
 
 
 def _check_routes(config: Config, path: Path) -> None:

@@ -15,13 +15,17 @@ from twisted.python.usage import Options as UsageOptions
 
 from audiohookd import __version__
 from audiohookd.auth.authenticator import Authenticator
-from audiohookd.auth.keys import KeyFile
-from audiohookd.auth.replay import MemoryReplayStore, replay_window
+from audiohookd.auth.keyring import Keyring
+from audiohookd.auth.keys import KeySourceError, SourceUnavailable
+from audiohookd.auth.replay import IReplayStore, replay_window
+from audiohookd.auth.replay_stores import replay_store
 from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE
-from audiohookd.config import Config, ConfigError, address, load
+from audiohookd.auth.sources import sources_of
+from audiohookd.config import Config, ConfigError, ConfigUnavailable, address, load
 from audiohookd.daemon import Daemon
 from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
 from audiohookd.delivery.outlet import Outlet, outlets_of
+from audiohookd.entrance import entrance_of, paces_of
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
@@ -34,8 +38,10 @@ from audiohookd.runtime.systemd import Notifier, Readiness
 from audiohookd.runtime.workers import Workers
 from audiohookd.server.connection import Shared
 from audiohookd.server.dispatch import Watcher
+from audiohookd.server.door import Door
+from audiohookd.server.quotas import Quotas
 from audiohookd.server.registry import Registry
-from audiohookd.server.websocket import AudioHookServerFactory, Door
+from audiohookd.server.websocket import AudioHookServerFactory
 from audiohookd.spool.retention import Retention
 from audiohookd.spool.room import DiskWatch, SpoolDisk
 from audiohookd.spool.spool import Spool
@@ -44,6 +50,8 @@ from audiohookd.spool.writer import Intervals, Pools
 
 #: sysexits.h, EX_CONFIG: systemd units can tell it from a crash.
 EX_CONFIG = 78
+#: Likewise, for what may be over when systemd tries again.
+EX_TEMPFAIL = 75
 MIB = 1 << 20
 #: Open files beyond those of the calls: connections that knock, the log, what Python and plugins need.
 SPARE_FILES = 1_600
@@ -118,6 +126,8 @@ def makeService(options: Options) -> IService:
     allow_open_files(3 * options["tree"].listen.max_sessions + SPARE_FILES)
     try:
         return build(options["tree"], options["config"], reactor, time.time, os.environ)
+    except ConfigUnavailable as fault:
+        _refuse(fault, EX_TEMPFAIL)
     except (ConfigError, StartError) as fault:
         _refuse(fault, EX_CONFIG)
 
@@ -146,20 +156,40 @@ def build(
     disk_pools, retention, watch = _disk(config, spool, outlets, reactor, now, counters, readiness)
     goodbye = config.session.disconnect_timeout + 2.0  # who is polite shall not be aborted
     sessions, drain_timeout = config.listen.max_sessions, config.shutdown.drain_timeout
-    registry = Registry(reactor, sessions, drain_timeout, goodbye, obstacle=lambda: watch.obstacle)
+    limits = config.limits
+    quotas = Quotas(limits.sessions_per_organization, limits.sessions_per_key)
+    registry = Registry(reactor, sessions, drain_timeout, goodbye, lambda: watch.obstacle, quotas, counters.count)
     shared = Shared(reactor, now, config.session, registry, counters, _routes(config, watchers))
-    door = Door(_authenticator(config, path), config.auth.failure)
-    factory = AudioHookServerFactory(shared, door, reactor=reactor)
-    calls = _listener("listener", f"{path}: listen.endpoint", config.listen.endpoint, factory, reactor)
+    key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters)
+    replay_pools, replay = _replay(config, path, reactor, counters)
+    door = Door(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)
+    entrance = entrance_of(config, path, reactor, counters)
+    factory = AudioHookServerFactory(
+        shared,
+        door,
+        handshake_timeout=limits.handshake_timeout,
+        reactor=reactor,
+        gate=entrance.gate,
+        paces=paces_of(limits),
+    )
+    where, secured = f"{path}: listen.endpoint", entrance.secure(factory)
+    calls = _listener("listener", where, config.listen.endpoint, secured, reactor)
     _prepare(spool, config, path)
 
     root = Root(reactor, config.listen.endpoint, path)
-    children: list[IService] = [*pools, *disk_pools, delivering, spool, *daemon.pools, *_services(watchers)]
-    children += [deliveries, retention, watch]
+    children: list[IService] = [*pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
+    children += [*daemon.pools, *_services(watchers), deliveries, retention, watch, keyring]
     if config.admin.endpoint:
-        site = admin_site(reactor, lambda: readiness.ready, lambda: watch.obstacle, lambda: exposition(counters))
+        site = admin_site(
+            reactor,
+            lambda: readiness.ready,
+            lambda: watch.obstacle,
+            lambda: exposition(counters),
+            lambda: factory.refused.explained(reactor, keyring.keys),
+        )
         children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
-    children += [calls, registry, readiness, Signals(reactor, registry.hurry)]
+    signals = Signals(reactor, registry.hurry, reread=[keyring.reload, *entrance.reread])
+    children += [*entrance.services, calls, registry, readiness, signals]
     for child in children:
         child.setServiceParent(root)
     return root
@@ -216,12 +246,33 @@ def _services(watchers: Mapping[str, Watcher]) -> list[IService]:
     return [service for _, service in services]
 
 
-def _authenticator(config: Config, path: Path) -> Authenticator:
+def _keyring(
+    config: Config,
+    path: Path,
+    reactor: Any,
+    now: Callable[[], float],
+    environment: Mapping[str, str],
+    counters: Counters,
+) -> tuple[Workers, Keyring]:
+    """The keys, all of them loaded, and the pool that loads them again."""
     try:
-        keys = KeyFile(str(config.auth.keys_file)).load()
-    except ValueError as fault:
-        raise ConfigError(f"{path}: auth.keys_file: {fault}") from None
-    return Authenticator(keys, MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW)))
+        sources = sources_of(config.auth, environment, now)
+        workers = Workers(reactor, "key-loaders", threads=len(sources), waiting=0, patience=1.0)
+        keyring = Keyring(reactor, workers, sources, counters.count, random.random)
+        keyring.prepare()
+    except SourceUnavailable as fault:
+        raise ConfigUnavailable(f"{path}: {fault}") from None
+    except (KeySourceError, ConfigError) as fault:
+        raise ConfigError(f"{path}: {fault}") from None
+    return workers, keyring
+
+
+def _replay(
+    config: Config, path: Path, reactor: Any, counters: Counters
+) -> tuple[list[Workers], IReplayStore | None]:
+    """Where used signatures are remembered, and the pools that it needs."""
+    window = replay_window(MAX_AGE, CLOCK_SKEW)
+    return replay_store(config.auth.replay, f"{path}: auth.replay", window, reactor, counters.count)
 
 
 def _listener(name: str, where: str, description: str, factory: IProtocolFactory, reactor: Any) -> Listener:

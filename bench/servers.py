@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,6 +50,9 @@ def daemon(
     """
     port, admin_port = free_ports(2)
     config = directory / "audiohookd.toml"
+    keys = directory / "keys.json"
+    shutil.copy(KEYS, keys)
+    keys.chmod(0o600)  # it is for nobody else to read, or the daemon does not take it
     config.write_text(_configuration(port, admin_port, tables or {}))
     # The plugin of the benchmark is found beside it; so is the daemon, as it stands there.
     found = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")])}
@@ -101,7 +105,7 @@ def _configuration(port: int, admin_port: int, tables: Tables) -> str:
     needed: dict[str, Mapping[str, Any]] = {
         "listen": {"endpoint": f"tcp:{port}:interface=127.0.0.1", "max_sessions": MAX_SESSIONS},
         "admin": {"endpoint": f"tcp:{admin_port}:interface=127.0.0.1"},
-        "auth": {"keys_file": str(KEYS)},
+        "auth": {"keys_file": "keys.json"},
         "spool": SPOOL,
         "plugins.recorder": {},
     }

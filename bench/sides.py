@@ -20,6 +20,7 @@ LOOK = 0.01
 
 def daemon(place: Path, endpoint: str, bucket: str, concurrency: int) -> float:
     """The whole daemon, but for twistd itself."""
+    (place / "keys.json").touch(0o600)
     (place / "keys.json").write_text('{"key": "c2VjcmV0"}')
     tables = {
         "listen": {"endpoint": "tcp:0:interface=127.0.0.1"},

@@ -23,7 +23,22 @@ PLUGINS = {
 
 def defaults_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Each key of a table and its default, as it would stand in TOML."""
-    return msgspec.to_builtins(kind(), enc_hook=str)
+    found = msgspec.to_builtins(kind(), enc_hook=str)
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+
+
+def _with_inner(name: str, kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
+    """A table, and those in it."""
+    inner = {field.name: field.type for field in msgspec.structs.fields(kind) if is_table(field.type)}
+    keys = {key: default for key, default in defaults_of(kind).items() if key not in inner}
+    tables = {name: keys}
+    for key, one in inner.items():
+        tables |= _with_inner(f"{name}.{key}", one)
+    return tables
+
+
+def is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def tables() -> dict[str, dict[str, Any]]:
@@ -33,5 +48,5 @@ def tables() -> dict[str, dict[str, Any]]:
         if field.name == "route":
             found["route"] = defaults_of(Route)
         elif field.name != "plugins":
-            found[field.name] = defaults_of(field.type)
+            found |= _with_inner(field.name, field.type)
     return found | {f"plugins.{name}": defaults_of(kind) for name, kind in PLUGINS.items()}

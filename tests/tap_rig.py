@@ -41,8 +41,9 @@ PLAIN = """
     directory = "spool"
 """
 CORE_BELOW = ["spool-writer", "spool-finisher", "spool-syncer", "disk-looker", "spool-sweeper"]
-CORE_BELOW += ["delivery", "spool"]
-CORE_ABOVE = ["deliveries", "retention", "disk-watch", "admin", "listener", "sessions", "readiness", "signals"]
+CORE_BELOW += ["delivery", "key-loaders", "spool"]
+CORE_ABOVE = ["deliveries", "retention", "disk-watch", "keyring"]
+CORE_ABOVE += ["admin", "listener", "sessions", "readiness", "signals"]
 
 
 @implementer(IListeningPort)
@@ -160,6 +161,7 @@ def writer(directory: Path) -> Callable[..., Path]:
     """Writes a configuration into ``directory``, and all that it needs."""
 
     def write(text: str = PLAIN) -> Path:
+        (directory / "keys.json").touch(0o600)
         (directory / "keys.json").write_text(KEYS)
         (directory / "audiohookd.toml").write_text(text)
         return directory / "audiohookd.toml"

@@ -30,7 +30,7 @@ DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp
 MUTATORS = {"append", "appendleft", "add", "clear", "discard", "extend", "extendleft", "insert", "pop", "popitem"}
 MUTATORS |= {"popleft", "remove", "reverse", "setdefault", "sort", "subtract", "update"}
 #: What a MAC is called, as an operand.
-MAC = re.compile(r"(?:\w+\.)*_?macs?|.*signature\.value|.*(?:\b_mac|digest)\(.*")
+MAC = re.compile(r"(?:\w+\.)*_?macs?|.*signature\.value|.*(?:\b_?mac|digest)\(.*")
 #: A constant, whose name tells that it stays what it is; __all__ and the like are Python's own.
 CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*|_[a-z0-9_]+|__[a-z]+__")
 

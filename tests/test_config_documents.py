@@ -22,7 +22,10 @@ ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
 OPTIONAL = {f"plugins.{name}" for name in PLUGINS if name != "recorder"}
 COMMON_DEFAULTS = {"required": False}
 #: Left out, these have a meaning that no value has.
-WITHOUT_VALUE = {"route.plugins", "plugins.agentassist.script", "plugins.publish.target"}
+WITHOUT_VALUE = {"route.plugins", "auth.replay.url_file", "plugins.agentassist.script", "plugins.publish.target"}
+WITHOUT_VALUE |= {f"auth.vault.{key}" for key in ("token_file", "secret_id_file", "ca_file")}
+FILES = {f"listen.{key}" for key in ("allow_file", "tls_certificate", "tls_key")}
+WITHOUT_VALUE |= FILES
 WITHOUT_VALUE |= {f"plugins.publish.{key}" for key in ("region", "endpoint_url")}
 WITHOUT_VALUE |= {f"plugins.s3.{key}" for key in ("bucket", "region", "endpoint_url", "sse", "kms_key_id")}
 WITHOUT_VALUE |= {f"plugins.s3.{key}" for key in ("storage_class", "fallback")}
@@ -63,7 +66,7 @@ class TestTheSampleFile:
             for table, key, is_comment, _ in self.entries()
             if is_comment and key != "use" and table not in OPTIONAL
         }
-        assert commented == {"route.plugins"}
+        assert commented == {key for key in WITHOUT_VALUE if not key.startswith("plugins.")}
 
     def test_is_still_good_with_everything_in_it_uncommented(self, tmp_path: Path) -> None:
         lines = SAMPLE.read_text().splitlines()
@@ -88,7 +91,7 @@ class TestTheSampleFile:
     def test_the_minimal_one_loads_too(self) -> None:
         config = load(MINIMAL)
         assert list(config.plugins) == ["recorder", "agentassist"]
-        assert config.auth.keys_file == ROOT / "etc" / "keys.sample.json"
+        assert config.auth.keys_file == ROOT / "var" / "keys.json"
 
 
 class TestTheDocumentation:

@@ -9,6 +9,7 @@ import pytest
 from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Call, Reactor, ask, build, names, today, writer
 from twisted.internet.defer import maybeDeferred
 
+from audiohookd.auth.keys import Key
 from audiohookd.config import ConfigError
 from audiohookd.runtime.services import OrderedServices
 from audiohookd.server.websocket import AudioHookServerFactory
@@ -63,7 +64,7 @@ class TestTheTree:
         assert factory.shared.now is today
         watched = {path: [watcher.name for watcher in watchers] for path, watchers in factory.shared.routes.items()}
         assert watched == {"/a": ["uploader"], "/b": []}
-        assert factory.door.authenticator.keys.lookup("an-api-key") == b"MySuperSecret"
+        assert factory.door.authenticator.keys.lookup("an-api-key") == Key((b"MySuperSecret",))
 
 
 class TestStart:

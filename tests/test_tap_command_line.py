@@ -12,6 +12,7 @@ from twisted.plugin import getPlugins
 
 from audiohookd import tap
 from audiohookd.runtime.services import StartError
+from tests.stores.ports import free_ports
 
 
 @pytest.fixture
@@ -99,6 +100,33 @@ class TestAStartThatFails:
         refusal = self.refused(capsys, path)
         assert refusal.status == 78
         assert refusal.line.startswith(f"{path}: auth.keys_file: '{tmp_path}/keys.json': ")
+
+    def test_key_file_that_everybody_may_read(
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        path = write()
+        (tmp_path / "keys.json").chmod(0o644)
+        refusal = self.refused(capsys, path)
+        assert refusal.status == 78
+        assert "is open to everybody (mode 0644): chmod o= it" in refusal.line
+
+    def test_no_keys_at_all(self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+        path = write(PLAIN.replace("keys.json", "").replace("[spool]", "keys_variable = ''\n[spool]"))
+        refusal = self.refused(capsys, path)
+        assert refusal.status == 78
+        assert refusal.line.startswith(f"{path}: auth: no source of keys: name one in keys_file")
+
+    def test_keys_that_are_not_to_be_had_now(
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        """systemd is to try again, which it does not for a mistake in the file."""
+        (port,) = free_ports(1)
+        (tmp_path / "token").write_text("a-token")
+        path = write(PLAIN + f"[auth.vault]\nurl = 'http://127.0.0.1:{port}'\ntoken_file = 'token'")
+        refusal = self.refused(capsys, path)
+        assert refusal.status == 75
+        where = f"{path}: auth.vault: secret/audiohookd of http://127.0.0.1:{port}"
+        assert refusal.line == f"{where}: cannot be fetched (ConnectionError)"
 
     @pytest.mark.parametrize("directory", ["keys.json", "/proc/audiohookd", "keys.json/spool"])
     def test_spool_that_cannot_be_written(

@@ -1,12 +1,17 @@
-"""Who may open a session: API key, signature and replay taken together. Still without I/O."""
+"""Who may open a session: API key, signature and replay taken together. What I/O there is, the replay store does."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
-from audiohookd.auth.keys import Keys
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.python.failure import Failure
+
+from audiohookd.auth.fields import Signature
+from audiohookd.auth.keys import UNSIGNED, IKeys, Key
 from audiohookd.auth.refusal import Refusal, SignatureRefused, demand
-from audiohookd.auth.replay import MemoryReplayStore, replay_window
+from audiohookd.auth.replay import IReplayStore, StoreDown, replay_window
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE, verify
+from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE, verify_any
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +40,8 @@ class Authenticator:
     :raises ValueError: the store forgets a nonce while its signature would still verify.
     """
 
-    keys: Keys
-    replay: MemoryReplayStore | None
+    keys: IKeys
+    replay: IReplayStore | None
     max_age: float = MAX_AGE
     skew: float = CLOCK_SKEW
 
@@ -45,35 +50,60 @@ class Authenticator:
         if self.replay is not None and self.replay.window < needed:
             raise ValueError(f"a replay window of {self.replay.window} s is too short: {needed} s are needed")
 
-    def authenticate(self, request: UpgradeRequest, now: float) -> Verdict:
-        """Judge a request at the UNIX time `now`. Raises nothing for any request.
+    def authenticate(self, request: UpgradeRequest, now: float) -> "Deferred[Verdict]":
+        """Judge a request at the UNIX time `now`. Does not fail for any request.
 
+        Has fired already where nothing is to be waited for; only who signed rightly waits for the replay store.
         Remembers the nonce of an accepted one, so ask once for each request. That the time taken tells
         nothing about the answer is for the caller to see to: answer every refusal after the same delay.
         """
         signed = "signature" in request.headers or "signature-input" in request.headers
         try:
-            self._judge(request, signed, now)
+            signature = self._judge(request, signed, now)
         except SignatureRefused as refused:
-            return _verdict(request, signed, refused.reason)
-        return _verdict(request, signed, None)
+            return succeed(_verdict(request, signed, refused.reason))
+        # Last, so that only who has the secret can put anything into the store.
+        return self._seen_before(signature, now).addCallback(partial(_verdict, request, signed))
 
-    def _judge(self, request: UpgradeRequest, signed: bool, now: float) -> None:
+    def _judge(self, request: UpgradeRequest, signed: bool, now: float) -> Signature | None:
         api_key = request.header("x-api-key")
         if not api_key:
             raise SignatureRefused(Refusal.API_KEY_MISSING)
-        secret = self.keys.lookup(api_key)
+        key = self.keys.lookup(api_key)
+        secrets = None if key is None else key.secrets_at(now)
+        signature = None
         if signed:
-            self._judge_signature(request, secret, now)
+            signature = verify_any(request, secrets, now, max_age=self.max_age, skew=self.skew)
         else:
-            demand(secret is not None, Refusal.API_KEY_UNKNOWN)
-            demand(secret == b"", Refusal.SIGNATURE_REQUIRED)
+            demand(secrets is not None, Refusal.API_KEY_UNKNOWN)
+            demand(secrets is not None and UNSIGNED in secrets, Refusal.SIGNATURE_REQUIRED)
+        if key is not None:
+            _check_limits(key, request, now)
+        return signature
 
-    def _judge_signature(self, request: UpgradeRequest, secret: bytes | None, now: float) -> None:
-        signature = verify(request, secret, now, max_age=self.max_age, skew=self.skew)
-        # Last, so that only who has the secret can put anything into the store.
-        first = self.replay is None or self.replay.first_use(signature.keyid, signature.nonce, now)
-        demand(first, Refusal.REPLAYED)
+    def _seen_before(self, signature: Signature | None, now: float) -> "Deferred[Refusal | None]":
+        if signature is None or self.replay is None:
+            return succeed(None)
+        asked = maybeDeferred(self.replay.first_use, signature.keyid, signature.nonce, now)
+        return asked.addCallbacks(_unless_first, _unless_answered)
+
+
+def _unless_first(first: bool) -> Refusal | None:
+    return None if first else Refusal.REPLAYED
+
+
+def _unless_answered(failure: Failure) -> Refusal:
+    failure.trap(StoreDown)
+    return Refusal.REPLAY_STORE_DOWN
+
+
+def _check_limits(key: Key, request: UpgradeRequest, now: float) -> None:
+    """Of a request that is genuine: of others there is nothing to say."""
+    demand(key.not_after is None or now < key.not_after, Refusal.KEY_EXPIRED)
+    organization = (request.header("audiohook-organization-id") or "").lower()
+    demand(key.organizations is None or organization in key.organizations, Refusal.ORGANIZATION_NOT_ALLOWED)
+    path = request.target.partition("?")[0]
+    demand(key.routes is None or path in key.routes, Refusal.ROUTE_NOT_ALLOWED)
 
 
 def _verdict(request: UpgradeRequest, signed: bool, reason: Refusal | None) -> Verdict:

@@ -47,7 +47,9 @@ def parse(signature_input: str, signature: str) -> Signature:
     """
     try:
         return _parse(signature_input, signature)
-    except ValueError:  # what http_sf raises, and encode() for text that is not ASCII
+    except ValueError as fault:  # what http_sf raises, and encode() for text that is not ASCII
+        # One of http_sf's frames keeps the exception, which keeps them all, down to the connection.
+        fault.__traceback__ = None
         raise SignatureRefused(Refusal.MALFORMED) from None
 
 

@@ -1,109 +1,132 @@
-"""API keys and their secrets, and the JSON file they come from."""
+"""API keys, what each may do, and the contract of the places that they come from."""
 
-import base64
-import json
-import re
-from collections.abc import Mapping
-from pathlib import Path
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Protocol
 
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface
 
-_API_KEY = re.compile(r"[a-zA-Z0-9+/_-]+={0,2}")
-# Base64 as Genesys Cloud accepts it: the padding may be missing (protocol section 2.1).
-_SECRET = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{3}=?|[A-Za-z0-9+/]{2}(?:==)?)?")
+#: As the secret of a key: its requests come unsigned.
+UNSIGNED = b""
+#: Of a key at a time: while the one is replaced by the other. As many more may be of the version before.
+MAX_SECRETS = 2
 
 
-class KeyFileError(ValueError):
-    """A key file that cannot be used. Its text is one line for the user: file, API key and what to do.
+class KeySourceError(ValueError):
+    """A source whose keys cannot be used. Its text is one line for the user, with what to do.
 
-    It never contains a secret or a piece of one.
+    It never contains a secret, a piece of one, or an API key: unsigned, that is a password.
     """
 
 
+class SourceUnavailable(KeySourceError):
+    """A source that does not answer, or not now: nothing is wrong with what was configured, as far as we know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What belongs to an API key. Its representation shows no secret.
+
+    :param secrets: any of them verifies, and ``UNSIGNED`` among them lets in who does not sign. One or two.
+    :param organizations: who may use it, in lower case; None: everybody.
+    :param routes: the paths that it opens; None: all.
+    :param not_after: UNIX seconds; from then on it lets nobody in.
+    :param previous: further secrets, until the UNIX time ``previous_until``.
+    """
+
+    secrets: tuple[bytes, ...] = field(repr=False)
+    organizations: frozenset[str] | None = None
+    routes: frozenset[str] | None = None
+    not_after: float | None = None
+    previous: tuple[bytes, ...] = field(default=(), repr=False)
+    previous_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        # None: one could take a key that nobody can use for one that everybody can. More: see signature.verify_any.
+        if not 1 <= len(self.secrets) <= MAX_SECRETS or len(self.previous) > MAX_SECRETS:
+            raise ValueError(f"a key has 1 to {MAX_SECRETS} secrets, and one without a secret has UNSIGNED")
+
+    def secrets_at(self, now: float) -> tuple[bytes, ...]:
+        """Those that count at the UNIX time ``now``, each once."""
+        valid = self.secrets + (self.previous if now < self.previous_until else ())
+        return tuple(dict.fromkeys(valid))
+
+
+class IKeys(Protocol):
+    """What tells of an API key. At once: it is asked in the reactor thread."""
+
+    def lookup(self, api_key: str) -> Key | None:
+        """None for an unknown key."""
+
+
 class Keys:
-    """API keys and their secrets; does not change. Its representation shows neither."""
+    """API keys, and what belongs to them; does not change. Its representation shows neither."""
 
-    def __init__(self, secrets: Mapping[str, bytes]) -> None:
-        self._secrets = MappingProxyType(dict(secrets))
+    def __init__(self, keys: Mapping[str, Key]) -> None:
+        self._keys = MappingProxyType(dict(keys))
 
-    def lookup(self, api_key: str) -> bytes | None:
-        """The secret of a key: None for an unknown key, empty for a known one that does not sign."""
-        return self._secrets.get(api_key)
+    def lookup(self, api_key: str) -> Key | None:
+        """None for an unknown key."""
+        return self._keys.get(api_key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
 
     def __len__(self) -> int:
-        return len(self._secrets)
+        return len(self._keys)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Keys) and self._keys == other._keys
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._keys))
 
     def __repr__(self) -> str:
-        unsigned = sum(not secret for secret in self._secrets.values())
+        unsigned = sum(UNSIGNED in key.secrets for key in self._keys.values())
         return f"<Keys: {len(self)}, of which {unsigned} without a secret>"
 
 
 class IKeySource(Interface):
     """Where API keys and secrets come from."""
 
+    name = Attribute("Where it stands in the configuration, such as ``auth.keys_file``.")
+    interval = Attribute("Seconds from one look at it to the next; None: what it holds stays as it is.")
+
+    def changed() -> bool:
+        """Whether :meth:`load` may give anything else than the last time. May block, but not for long."""
+
     def load() -> Keys:
-        """Fetch all keys anew.
+        """Fetches all keys anew.
 
-        May block, so call it at start-up or in a worker thread. Keeps nothing: keys returned earlier stay as
-        they are, and after an error the caller still has them.
+        May block, for seconds: to be called at start-up or in a worker thread, by one thread at a time. Keys returned
+        earlier stay as they are, and after an error the caller still has them.
 
-        :raises ValueError: what the source holds cannot be used. The text is one line, without secrets.
+        :raises KeySourceError: what the source holds cannot be used.
+        :raises SourceUnavailable: it cannot be asked now.
         """
 
 
-@implementer(IKeySource)
-class KeyFile:
-    """A JSON object in a file: `{"api key": "secret in base64"}`; null or "" where requests are unsigned."""
+def fingerprint(api_key: str) -> str:
+    """An API key as it may be shown: enough to find it among those that one has, and not to guess it."""
+    digest = hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"sha256:{digest[:8]}"
 
-    def __init__(self, path: str) -> None:
-        self._path = path
 
-    def load(self) -> Keys:
-        """Read and check the whole file.
+def merged(sources: Sequence[tuple[str, Keys]]) -> tuple[Keys, list[str]]:
+    """The keys of several named sources as one, and what there is to say about it.
 
-        :raises KeyFileError: the file cannot be read, or something in it is wrong.
-        """
-        secrets: dict[str, bytes] = {}
-        for api_key, value in self._members(self._read()):
-            if not _API_KEY.fullmatch(api_key):
-                raise self._error(f"API key {api_key!r}: use letters, digits, + / _ -, and up to two = last")
-            if api_key in secrets:
-                raise self._error(f"API key {api_key!r} is there twice: remove one of them")
-            secrets[api_key] = self._secret(api_key, value)
-        return Keys(secrets)
-
-    def _read(self) -> bytes:
-        try:
-            return Path(self._path).read_bytes()
-        except OSError as error:
-            raise self._error(f"cannot be read ({error.strerror}): correct path or permissions") from None
-        except ValueError:  # a null character
-            raise self._error("cannot be the name of a file: correct the path") from None
-
-    def _members(self, content: bytes) -> tuple[tuple[str, Any], ...]:
-        try:
-            # Tuples: a dict would keep one of two equal keys, and a list is what an array becomes.
-            parsed = json.loads(content, object_pairs_hook=tuple)
-        except json.JSONDecodeError as error:
-            place = f"line {error.lineno}, column {error.colno}"
-            # Not chained: the original error holds the whole text, and with it every secret.
-            raise self._error(f"is not JSON: correct {place}") from None
-        except (ValueError, RecursionError):
-            raise self._error("is not JSON: write it anew, in UTF-8") from None
-        if not isinstance(parsed, tuple):
-            raise self._error('is not a JSON object: write {"API key": "secret in base64"}')
-        return parsed
-
-    def _secret(self, api_key: str, value: Any) -> bytes:
-        if value is None:
-            return b""
-        if not isinstance(value, str):
-            raise self._error(f"secret of {api_key!r} is not text: write base64 in quotes, or null")
-        if not _SECRET.fullmatch(value):
-            raise self._error(f"secret of {api_key!r} is not base64: copy it anew from the integration")
-        return base64.b64decode(value + "=" * (-len(value) % 4))
-
-    def _error(self, what: str) -> KeyFileError:
-        return KeyFileError(f"{self._path!r}: {what}")
+    A key that stands in two of them is that of the first.
+    """
+    keys: dict[str, Key] = {}
+    origins: dict[str, str] = {}
+    remarks = []
+    for name, one in sources:
+        for api_key in one:
+            if api_key in keys:
+                where = f"{origins[api_key]} and in {name}"
+                remarks.append(f"the API key {fingerprint(api_key)} stands in {where}: the first counts")
+            elif key := one.lookup(api_key):
+                keys[api_key], origins[api_key] = key, name
+    return Keys(keys), remarks

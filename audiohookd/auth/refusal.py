@@ -28,7 +28,11 @@ class Refusal(StrEnum):
     TOO_OLD = "too-old"
     NOT_YET_VALID = "not-yet-valid"  # created in the future: somebody's clock is wrong
     EXPIRED = "expired"
+    KEY_EXPIRED = "key-expired"  # the key's not_after, or the end of a rotation
+    ORGANIZATION_NOT_ALLOWED = "organization-not-allowed"
+    ROUTE_NOT_ALLOWED = "route-not-allowed"
     REPLAYED = "replayed"  # nonce seen before, or too many nonces to remember one more
+    REPLAY_STORE_DOWN = "replay-store-down"  # whether it was seen before, nobody can tell now
 
 
 class SignatureRefused(Exception):

@@ -2,6 +2,12 @@
 
 import hashlib
 from collections import OrderedDict
+from typing import Any
+
+from zope.interface import Attribute, Interface, implementer
+
+# zope interfaces describe methods without `self`.
+# ruff: noqa: N805
 
 
 def replay_window(max_age: float, skew: float) -> float:
@@ -13,12 +19,38 @@ def replay_window(max_age: float, skew: float) -> float:
     return max_age + 2 * skew
 
 
+class StoreDown(Exception):
+    """Nobody can tell whether a nonce was seen before. The text is for the log: one line, without secrets."""
+
+
+class IReplayStore(Interface):
+    """Where nonces are remembered."""
+
+    window = Attribute("For how many seconds after its first use a nonce is remembered, at least.")
+
+    def first_use(key_id: str, nonce: str, now: float) -> Any:
+        """Remember the nonce of a key, and say whether it is new: a bool, or a Deferred of one. Never blocks.
+
+        `now` is UNIX time in seconds, from the clock by which the signature was verified. Of several that ask about
+        the same nonce, in whatever process, one is told that it is new. Offer only nonces whose signature has
+        verified: then nobody without a secret can fill the store.
+
+        :raises StoreDown: it cannot be told; so does a Deferred fail, and soon.
+        """
+
+
+def fingerprint(key_id: str, nonce: str) -> bytes:
+    """What is kept of the nonce of a key: 32 bytes from which neither can be told."""
+    # Surrogates: whatever a peer sends gets here as latin-1, and tests send more than that.
+    return hashlib.sha256(f"{key_id}\n{nonce}".encode("utf-8", "surrogatepass")).digest()
+
+
+@implementer(IReplayStore)
 class MemoryReplayStore:
     """Nonces of the last `window` seconds, in memory.
 
-    Offer it only nonces whose signature has verified: then nobody without a secret can fill it. Not shared
-    between processes and forgotten at a restart, after which a signature works once more until it is too old.
-    Not for use from several threads.
+    Not shared between processes and forgotten at a restart, after which a signature works once more until it is
+    too old. Not for use from several threads.
     """
 
     def __init__(self, window: float, limit: int = 100_000) -> None:
@@ -39,7 +71,7 @@ class MemoryReplayStore:
         """
         self._forget(now)
         # Hashed, so that the limit is one on memory whatever the length of a nonce.
-        entry = hashlib.sha256(f"{key_id}\n{nonce}".encode("utf-8", "surrogatepass")).digest()
+        entry = fingerprint(key_id, nonce)
         if entry in self._seen or len(self._seen) >= self._limit:
             return False
         self._seen[entry] = now

@@ -30,7 +30,9 @@ MIN_NONCE_LENGTH = 22  # characters: 128 random bits in base64
 
 _ALGORITHM = "hmac-sha256"
 
-# Used when there is no secret, so that an unknown API key takes as long as a wrong signature.
+# So many secrets are tried in any case, as many as a key can have. Otherwise the time taken would tell a known API
+# key from an unknown one, and that a secret is just being replaced.
+_TRIES = 4
 _DUMMY_SECRET = bytes(32)
 
 
@@ -42,10 +44,23 @@ def verify(
     max_age: float = MAX_AGE,
     skew: float = CLOCK_SKEW,
 ) -> Signature:
+    """`verify_any`, of a key with one secret."""
+    return verify_any(request, None if secret is None else (secret,), now, max_age=max_age, skew=skew)
+
+
+def verify_any(
+    request: UpgradeRequest,
+    secrets: tuple[bytes, ...] | None,
+    now: float,
+    *,
+    max_age: float = MAX_AGE,
+    skew: float = CLOCK_SKEW,
+) -> Signature:
     """Return the signature of a request if it is genuine, complete and fresh.
 
-    `secret` is what belongs to the API key of the request: None for an unknown key, empty for a key that is
-    not to be signed with. Neither can succeed, and both take as long as a wrong signature does.
+    `secrets` is what belongs to the API key of the request, and any of them will do: None for an unknown key. An
+    empty one stands for requests without a signature. Neither can succeed, and both take as long as a wrong
+    signature does.
 
     `now` is UNIX time in seconds. `created` may be `max_age` seconds ago, and the two clocks `skew` seconds
     apart in either direction, always in the signer's favour. How long after `created` the signature expires
@@ -56,9 +71,10 @@ def verify(
     :raises SignatureRefused: the signature does not count. Nothing else is raised, for any request.
     """
     signature = parse(request.header("signature-input") or "", request.header("signature") or "")
-    genuine = _is_genuine(signature, request, secret or _DUMMY_SECRET)
-    demand(secret is not None, Refusal.API_KEY_UNKNOWN)
-    demand(secret != b"", Refusal.SIGNATURE_UNEXPECTED)
+    real = [secret for secret in secrets or () if secret]
+    genuine = _is_genuine(signature, request, real)
+    demand(secrets is not None, Refusal.API_KEY_UNKNOWN)
+    demand(bool(real), Refusal.SIGNATURE_UNEXPECTED)
     demand(genuine, Refusal.SIGNATURE_WRONG)
     # The rest only after the MAC: of a forgery there is nothing more to say, nor any time to save on it.
     _check_claims(signature, request.header("x-api-key"))
@@ -101,24 +117,33 @@ def sign(
         parameters["expires"] = expires
     names = tuple(components)
     covered: tuple[Any, Any] = ([(name, {}) for name in names], parameters)
-    mac = _mac(secret, _component_lines(request, names), http_sf.ser([covered]))
-    return SignatureFields(http_sf.ser({label: covered}), http_sf.ser({label: mac}))
+    value = mac(secret, _component_lines(request, names), http_sf.ser([covered]))
+    return SignatureFields(http_sf.ser({label: covered}), http_sf.ser({label: value}))
 
 
 def _component_lines(request: UpgradeRequest, names: Iterable[str]) -> str:
     return "".join(f"{http_sf.ser(name)}: {request.component(name)}\n" for name in names)
 
 
-def _mac(secret: bytes, component_lines: str, rendering: str) -> bytes:
+def mac(secret: bytes, component_lines: str, rendering: str) -> bytes:
+    """The MAC of a base: a line for each component, each with its line break, and list and parameters as rendered."""
     base = f'{component_lines}"@signature-params": {rendering}'
     return hmac.digest(secret, base.encode("ascii"), hashlib.sha256)
 
 
-def _is_genuine(signature: Signature, request: UpgradeRequest, secret: bytes) -> bool:
+def _is_genuine(signature: Signature, request: UpgradeRequest, secrets: list[bytes]) -> bool:
+    """Whether it was made with one of them. With the dummy all the same is done, and nobody gets in."""
     lines = _component_lines(request, signature.components)
+    tried = secrets + [_DUMMY_SECRET] * (_TRIES - len(secrets))
+    matches = [_matches(signature, lines, secret) for secret in tried]
+    return any(matches[: len(secrets)])
+
+
+def _matches(signature: Signature, lines: str, secret: bytes) -> bool:
     # Bytes, not their base64 text; and compare_digest takes bytes of any length, which a peer may send.
-    macs = [_mac(secret, lines, text) for text in signature.renderings]
-    return any(hmac.compare_digest(mac, signature.value) for mac in macs)
+    macs = [mac(secret, lines, text) for text in signature.renderings]
+    matches = [hmac.compare_digest(one, signature.value) for one in macs]  # all of them, always
+    return any(matches)
 
 
 def _check_claims(signature: Signature, api_key: str | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
 import audiohookd
-from audiohookd.cli import call, spool, verify
+from audiohookd.cli import call, doctor, explain, sign, spool, verify
 from audiohookd.cli.mistake import Mistake
 
 #: Exit codes, besides those of the commands themselves.
@@ -29,7 +29,7 @@ class Command(Protocol):
         """
 
 
-COMMANDS: tuple[Command, ...] = (call, spool, verify)
+COMMANDS: tuple[Command, ...] = (call, doctor, explain, sign, spool, verify)
 
 
 class _Parser(argparse.ArgumentParser):

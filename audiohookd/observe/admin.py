@@ -2,16 +2,19 @@
 
 ``/live``: the process works. ``/ready``: new calls are welcome. ``/health/check``: the same in the words of Genesys'
 reference server, whose load balancers and monitors ask for it. ``/metrics``: what was counted, for Prometheus.
+``/refused``: the last requests that were refused, and why, for ``audiohookctl explain-signature``.
 """
 
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from twisted.web.http import NOT_ALLOWED, NOT_FOUND, OK, SERVICE_UNAVAILABLE, Request
-from twisted.web.iweb import IRequest
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import INTERNAL_SERVER_ERROR, NOT_ALLOWED, NOT_FOUND, OK, SERVICE_UNAVAILABLE, Request
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import NOT_DONE_YET, Site
 
 
 class _Answer(NamedTuple):
@@ -20,18 +23,27 @@ class _Answer(NamedTuple):
     kind: bytes = b"text/plain; charset=utf-8"
 
 
+_Page = Callable[[], "_Answer | Deferred[_Answer]"]
+
+
 def admin_site(
-    reactor: Any, is_ready: Callable[[], bool], obstacle: Callable[[], str | None], metrics: Callable[[], str]
+    reactor: Any,
+    is_ready: Callable[[], bool],
+    obstacle: Callable[[], str | None],
+    metrics: Callable[[], str],
+    refused: "Callable[[], Deferred[list[dict[str, Any]]]]" = lambda: succeed([]),
 ) -> Site:
-    """The site. ``is_ready``, ``obstacle`` and ``metrics`` are asked at each request and must answer at once.
+    """The site. All are asked at each request; ``is_ready``, ``obstacle`` and ``metrics`` must answer at once.
 
     :param obstacle: why no new call is taken, for the sysadmin, or None.
+    :param refused: the last requests that were refused, as they may be shown to anybody.
     """
-    pages = {
+    pages: dict[bytes, _Page] = {
         b"/live": lambda: _say("live", True),
         b"/ready": lambda: _say("ready", is_ready(), obstacle()),
         b"/health/check": lambda: _say_like_reference(is_ready()),
         b"/metrics": lambda: _Answer(OK, metrics().encode(), b"text/plain; version=0.0.4; charset=utf-8"),
+        b"/refused": lambda: refused().addCallback(_list),
     }
     return _QuietSite(_Pages(pages), reactor=reactor)
 
@@ -40,31 +52,48 @@ class _Pages(Resource):
     """All of the site in one resource: Twisted's own error pages are HTML, and deprecated."""
 
     isLeaf = True
+    _log = Logger()
 
-    def __init__(self, pages: Mapping[bytes, Callable[[], _Answer]]) -> None:
+    def __init__(self, pages: Mapping[bytes, _Page]) -> None:
         super().__init__()
         self._pages = pages
 
-    def render(self, request: IRequest) -> bytes:
-        """Answers, and nobody is to keep the answer."""
+    def render(self, request: Request) -> bytes | int:
+        """Answers, at once or later, and nobody is to keep the answer."""
         answer = self._answer(request.method, request.path)
-        request.setResponseCode(answer.status)
-        request.setHeader(b"cache-control", b"no-store")
-        request.setHeader(b"content-type", answer.kind)
-        if answer.status == NOT_ALLOWED:
-            request.setHeader(b"allow", b"GET, HEAD")
-        if request.method != b"HEAD":
-            return answer.body
-        # Twisted would not send the body either, but log that there was one, at each probe.
-        request.setHeader(b"content-length", b"%d" % len(answer.body))
-        return b""
+        if isinstance(answer, Deferred):
+            answer.addErrback(self._failed).addCallback(_answer_later, request)
+            return NOT_DONE_YET
+        return _headed(answer, request)
 
-    def _answer(self, method: bytes, path: bytes) -> _Answer:
+    def _failed(self, failure: Failure) -> _Answer:
+        self._log.failure("a page of the admin port failed", failure)
+        return _Answer(INTERNAL_SERVER_ERROR, b"internal error\n")
+
+    def _answer(self, method: bytes, path: bytes) -> "_Answer | Deferred[_Answer]":
         if path not in self._pages:
             return _Answer(NOT_FOUND, b"not found\n")
         if method not in (b"GET", b"HEAD"):
             return _Answer(NOT_ALLOWED, b"method not allowed\n")
         return self._pages[path]()
+
+
+def _answer_later(answer: _Answer, request: Request) -> None:
+    if request.channel is not None:  # else nobody is there any more
+        request.write(_headed(answer, request))
+        request.finish()
+
+
+def _headed(answer: _Answer, request: Request) -> bytes:
+    """Writes the head; gives the body that is to be sent."""
+    request.setResponseCode(answer.status)
+    request.setHeader(b"cache-control", b"no-store")
+    request.setHeader(b"content-type", answer.kind)
+    # Where a HEAD is answered, Twisted would not send the body either, but log that there was one, at each probe.
+    request.setHeader(b"content-length", b"%d" % len(answer.body))
+    if answer.status == NOT_ALLOWED:
+        request.setHeader(b"allow", b"GET, HEAD")
+    return b"" if request.method == b"HEAD" else answer.body
 
 
 class _QuietSite(Site):
@@ -93,3 +122,7 @@ def _say(word: str, well: bool, reason: str | None = None) -> _Answer:
 def _say_like_reference(well: bool) -> _Answer:
     body = {"Http-Status": _status(well), "Healthy": well}
     return _Answer(_status(well), json.dumps(body).encode(), b"application/json; charset=utf-8")
+
+
+def _list(refused: list[dict[str, Any]]) -> _Answer:
+    return _Answer(OK, json.dumps({"refused": refused}).encode(), b"application/json; charset=utf-8")

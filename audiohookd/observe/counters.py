@@ -7,6 +7,9 @@ from typing import Final
 CATALOGUE: Final = {
     "connections": "WebSocket upgrades accepted",
     "refusals": "upgrades or sessions refused, by reason",
+    "limits": "connections, sessions and messages that were beyond a limit, by limit",
+    "bad_reloads": "files that changed, but something in them is wrong, so that they were not taken over, by name",
+    "replay_store_failures": "requests for which the replay store had no answer, by what was done",
     "sessions": "sessions opened",
     "probes": "connection probes answered",
     "endings": "sessions ended, by reason",
@@ -17,6 +20,7 @@ CATALOGUE: Final = {
     "overflow_samples": "samples that a plugin was too slow for, by plugin",
     "late_admissions": "sessions opened without waiting any longer for plugins",
     "crowded_out": "connections dropped before their upgrade, because too many waited for one",
+    "key_refresh_failures": "times that keys could not be loaded again, by source",
     "clogged": "connections dropped because the client did not read",
     "repaired": "drafts that were left behind, by what became of them",
     "obstacles": "times that new calls were refused from then on because they could not be recorded, by cause",
@@ -37,6 +41,9 @@ CATALOGUE: Final = {
 #: What the label of a name says, for those that have one.
 LABELS: Final = {
     "refusals": "reason",
+    "limits": "limit",
+    "bad_reloads": "file",
+    "replay_store_failures": "done",
     "endings": "reason",
     "tolerated": "kind",
     "plugin_failures": "plugin",
@@ -50,6 +57,7 @@ LABELS: Final = {
     "outages": "plugin",
     "dead_letters": "plugin",
     "disk_faults": "error",
+    "key_refresh_failures": "source",
 }
 
 

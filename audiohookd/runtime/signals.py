@@ -1,11 +1,12 @@
 """What signals mean besides those that Twisted handles.
 
-A second SIGTERM or Ctrl-C: do not wait any longer (Twisted ignores it, and logs a traceback for it). SIGHUP: nothing,
-but nothing bad either: by default it kills, and a closed terminal or a log rotation sends it.
+A second SIGTERM or Ctrl-C: do not wait any longer (Twisted ignores it, and logs a traceback for it). SIGHUP: keys,
+and files that may change while the daemon runs, are read again; by default it kills, and a closed terminal or a log
+rotation sends it, too.
 """
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -18,6 +19,7 @@ Install = Callable[[int, Callable[[int, Any], None]], Any]
 class Signals(Service):
     """Handles SIGHUP while it runs, and from its stop on each further SIGINT and SIGTERM by calling ``hurry``.
 
+    :param reread: are called at each SIGHUP, in the reactor thread; none of them raises.
     :param install: sets a signal's handler; signals reach the main thread, between any two of its instructions.
     """
 
@@ -25,16 +27,26 @@ class Signals(Service):
     _log = Logger()
 
     def __init__(
-        self, reactor: IReactorFromThreads, hurry: Callable[[], None], install: Install = signal.signal
+        self,
+        reactor: IReactorFromThreads,
+        hurry: Callable[[], None],
+        install: Install = signal.signal,
+        reread: Sequence[Callable[[], object]] = (),
     ) -> None:
         self._reactor = reactor
         self._hurry = hurry
         self._install = install
+        self._reread = reread
+
+    def privilegedStartService(self) -> None:
+        """Before anything starts: a SIGHUP right after the daemon said that it is ready would have killed it."""
+        super().privilegedStartService()
+        self._install(signal.SIGHUP, self._later(self._look_again))
 
     def startService(self) -> None:
         """From now on SIGHUP does no harm."""
         super().startService()
-        self._install(signal.SIGHUP, self._later(self._stay))
+        self._install(signal.SIGHUP, self._later(self._look_again))
 
     def stopService(self) -> None:
         """The first SIGTERM has come, or something else ends the daemon."""
@@ -45,8 +57,10 @@ class Signals(Service):
     def _later(self, react: Callable[[], None]) -> Callable[[int, Any], None]:
         return lambda number, frame: self._reactor.callFromThread(react)
 
-    def _stay(self) -> None:
-        self._log.info("SIGHUP: nothing is read again; restart to take over a new configuration")
+    def _look_again(self) -> None:
+        self._log.info("SIGHUP: keys and files are read again; restart to take over a new configuration")
+        for read in self._reread:
+            read()
 
     def _go_on(self) -> None:
         self._log.info("another signal: waiting no longer")

@@ -142,6 +142,12 @@ class Connection:
         self._session.disconnect("error", "server is shutting down")
         self._pump()
 
+    def restrain(self, info: str) -> None:
+        """The client sends more than it may: ask it to close."""
+        self._log.warn("disconnected: {info}", info=info)
+        self._session.disconnect("error", info)
+        self._pump()
+
     def _fail(self) -> None:
         """Something on our side broke: end this session, and no other."""
         self._log.failure("a message could not be handled")
@@ -255,7 +261,7 @@ class Connection:
 
     def _open(self, asked: events.OpenRequested) -> None:
         is_probe = asked.request.is_probe
-        refusal = self._shared.registry.admit(self, is_probe)
+        refusal = self._shared.registry.admit(self, is_probe, self._upgrade.owner)
         if refusal is not None:
             self._refuse("error", refusal)
             return

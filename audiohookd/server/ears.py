@@ -14,11 +14,11 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from audiohookd.server.hearing import hear
+from audiohookd.server.outbox import innermost
 
 #: Seconds between two looks at the connections, while there is something each time: as many as it takes until about
 #: ``ENOUGH`` of them have something. A caller waits for 5 s for its ``pong``, and a frame is 20 ms or more; but where
@@ -68,12 +68,11 @@ class Ears:
 
         None when it is none with a socket of its own: it is read by the reactor, as ever.
         """
-        while isinstance(transport, ProtocolWrapper):
-            transport = transport.transport
-        if not isinstance(transport, Connection):
+        socket = innermost(transport)
+        if not isinstance(socket, Connection):
             return None
-        transport.stopReading()
-        line = Line(transport, take)
+        socket.stopReading()
+        line = Line(socket, take)
         self._epoll.register(line.file, select.EPOLLIN)
         self._lines[line.file] = line
         self._wait()

@@ -1,16 +1,20 @@
 """The live sessions: how many there may be, and how they end when the daemon does."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Final, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from audiohookd.server.quotas import Owner, Quotas
+
 #: Connections beyond twice the sessions: of those who are told that there is no place, of probes, and of calls that
 #: are over while their plugins still work.
 SPARE_CONNECTIONS = 64
+#: Of whom no quota is known.
+NOBODY: Final = Owner("", "")
 
 
 class Live(Protocol):
@@ -33,6 +37,8 @@ class Registry(Service):
     :param grace: seconds for each of the two steps after that: the clients' goodbye, the plugins' last work. More
         than a session's ``disconnect_timeout``, for who is aborted first cannot be polite.
     :param obstacle: why a new session could not be recorded now, or None. Asked at each; never told to the client.
+    :param quotas: of those that sessions belong to.
+    :param count: counts by name and label.
     """
 
     name = "sessions"
@@ -45,18 +51,22 @@ class Registry(Service):
         drain_timeout: float,
         grace: float = 12.0,
         obstacle: Callable[[], str | None] = lambda: None,
+        quotas: Quotas | None = None,
+        count: Callable[..., object] = lambda *_: None,
     ) -> None:
         self._clock = clock
         self._max_sessions = max_sessions
         self._drain_timeout = drain_timeout
         self._grace = grace
         self._obstacle = obstacle
+        self._quotas = quotas or Quotas()
+        self._count = count
         #: Seconds that the stop may take, for whoever waits for it.
         self.stop_limit = drain_timeout + 2 * grace
         self._connections: set[Live] = set()
-        self._admitted: set[Live] = set()
+        self._admitted: dict[Live, Owner] = {}
         self._emptied: Deferred[None] | None = None
-        self._awaited: set[Live] = set()
+        self._awaited: Collection[Live] = ()
         self.draining = False
 
     def __len__(self) -> int:
@@ -80,7 +90,7 @@ class Registry(Service):
         self._connections.add(connection)
         connection.finished.addCallback(self._remove, connection)
 
-    def admit(self, connection: Live, is_probe: bool = False) -> str | None:
+    def admit(self, connection: Live, is_probe: bool = False, owner: Owner = NOBODY) -> str | None:
         """May this connection have a session? None for yes, otherwise why not.
 
         The answer to no is ``disconnect error``, which Genesys Cloud retries; it does not retry a failed upgrade.
@@ -91,11 +101,14 @@ class Registry(Service):
             return "server is shutting down"
         if is_probe:
             return None
-        if self.full:
+        exhausted = "sessions" if self.full else self._quotas.exhausted(owner)
+        if exhausted is not None:
+            self._count("limits", exhausted)
             return "too many sessions"
         if self._obstacle() is not None:
             return "no room for recordings"
-        self._admitted.add(connection)
+        self._quotas.take(owner)
+        self._admitted[connection] = owner
         return None
 
     def stopService(self) -> "Deferred[None]":
@@ -125,7 +138,7 @@ class Registry(Service):
         if self._connections:
             self._log.warn("{count} sessions were not finished by their plugins", count=len(self._connections))
 
-    async def _wait_until_empty(self, connections: set[Live], timeout: float) -> None:
+    async def _wait_until_empty(self, connections: Collection[Live], timeout: float) -> None:
         if not connections:
             return
         emptied: Deferred[None] = Deferred()
@@ -144,6 +157,8 @@ class Registry(Service):
 
     def _remove(self, _: Any, connection: Live) -> None:
         self._connections.discard(connection)
-        self._admitted.discard(connection)
+        owner = self._admitted.pop(connection, None)
+        if owner is not None:
+            self._quotas.give_back(owner)
         if self._emptied is not None and not self._awaited:
             self.hurry()

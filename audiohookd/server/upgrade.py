@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from audiohookd.protocol.messages import UUID_PATTERN
+from audiohookd.server.quotas import Owner
 
 _uuid = re.compile(UUID_PATTERN)
 
@@ -48,6 +49,11 @@ class Upgrade(Struct, frozen=True):
     def path(self) -> str:
         """The target without its query."""
         return self.target.partition("?")[0]
+
+    @property
+    def owner(self) -> Owner:
+        """Who has to answer for the session, if the request is authentic."""
+        return Owner(self.organization_id.lower(), self.headers.get("x-api-key", "").strip())
 
     def shown(self) -> dict[str, object]:
         """What plugins and sidecars may see: ``uri``, ``peer``, and ``headers`` without secrets."""

@@ -6,74 +6,44 @@ says), limits on messages (there are none), violations answered with a close fra
 """
 
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any
 
 import txaio
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny
-from msgspec import Struct
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, ITCPTransport
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import ConnectionClosed, ConnectionLost
+from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from zope.interface import implementer
+from twisted.python.failure import Failure
 
-from audiohookd.auth.authenticator import Authenticator
+from audiohookd.auth.authenticator import Verdict
+from audiohookd.auth.refused import RefusedRequests
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.server.connection import Connection, Shared
+from audiohookd.server.door import Door, Paces
 from audiohookd.server.ears import Ears, Line
 from audiohookd.server.frames import cut, first_frame, framed, may_become_whole, text_of
+from audiohookd.server.gate import Gate, Visitor
 from audiohookd.server.head import Head, HeadGuard
 from audiohookd.server.hearing import READ_SIZE
 from audiohookd.server.lobby import Lobby
+from audiohookd.server.origin import origin
+from audiohookd.server.outbox import Outbox, innermost
+from audiohookd.server.pacer import Pacer
+from audiohookd.server.refusals import Refusals
 from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
 
 #: Seconds that each refusal takes in total, so that its time tells nothing about its reason.
 REFUSAL_TIME = 0.5
-#: Bytes that may wait for a client that does not read; with more, it is dropped. 64 KiB more wait in the transport.
-UNREAD_LIMIT = 1_048_576
-#: Bytes that the header of a frame of ours takes at most: an empty pong is not for nothing.
-FRAME_HEADER = 10
 #: Seconds for a client to take what was sent before we close; then it is dropped.
 LINGER_TIME = 5.0
 #: TCP connections without a WebSocket that are kept. Nothing is known of them yet, so they must not cost calls.
 PENDING_LIMIT = 1_024
-
-
-class Door(Struct, frozen=True):
-    """Who is let in, and how the others are told."""
-
-    authenticator: Authenticator
-    #: ``http``: status 401 instead of the upgrade. ``disconnect``: upgrade, then ``disconnect unauthorized``.
-    failure: Literal["http", "disconnect"] = "http"
-
-
-@implementer(IPushProducer)
-class _Outbox:
-    """Counts what is sent while the transport's buffer is full."""
-
-    def __init__(self) -> None:
-        self._clogged = False
-        self._waiting = 0
-
-    def is_too_much(self, size: int) -> bool:
-        """``size`` bytes more are to be sent: would that be beyond the limit?"""
-        if self._clogged:
-            self._waiting += size + FRAME_HEADER
-        return self._waiting > UNREAD_LIMIT
-
-    def pauseProducing(self) -> None:
-        """The transport holds more than it likes."""
-        self._clogged = True
-
-    def resumeProducing(self) -> None:
-        """The transport has sent everything."""
-        self._clogged = False
-        self._waiting = 0
-
-    def stopProducing(self) -> None:
-        """The connection is gone."""
+#: Strangers that are told so in a session at a time; the others learn it from a status, which takes no place.
+STRANGERS_LIMIT = 64
 
 
 class AudioHookServerProtocol(WebSocketServerProtocol):
@@ -91,16 +61,25 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._connection: Connection | None = None
         self._upgrade: Upgrade | None = None
         self._authentic = True
+        self._visitor: Visitor | None = None  # None: where he comes from is not known yet
+        self._pacer: Pacer | None = None
         self._pending_refusal: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
         self._line: Line | None = None
-        self._outbox = _Outbox()
+        self._outbox = Outbox()
         super().connectionMade()
         if ITCPTransport.providedBy(self.transport):
             # Autobahn reads its own option before it is set, and swallows the error: a pong behind audio took 40 ms.
             self.transport.setTcpNoDelay(True)
-        self.transport.bufferSize = READ_SIZE
+        innermost(self.transport).bufferSize = READ_SIZE
         self.transport.registerProducer(self._outbox, True)
+        clock, timeout = self.factory.shared.clock, self.factory.handshake_timeout
+        self._head_timer = clock.callLater(timeout, self._drop, "handshake-timeout")
+        self._visitor = self.factory.gate.at_connection(self._peer())
+        if self._visitor is not None and self._visitor.refusal is not None:
+            self.factory.refusals.dropped(self._peer_name(), self._visitor.refusal.phrase)
+            self.transport.abortConnection()
+            return
         oldest = self.factory.lobby.enter(self)
         if oldest is not None:
             self.factory.shared.counters.count("crowded_out")
@@ -109,6 +88,13 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """No TCP connection any more."""
         self.factory.lobby.leave(self)
+        self.factory.strangers.discard(self)
+        if not reason.check(ConnectionClosed):
+            # Mostly of TLS, below us; Autobahn would log each at full length.
+            is_tls = reason.type.__module__.startswith("OpenSSL")
+            why = "TLS failed" if is_tls else f"{reason.type.__name__} while it was read"
+            self.factory.refusals.dropped(self._peer_name(), why)
+            reason = Failure(ConnectionLost())
         if self._line is not None:
             self.factory.ears.forget(self._line)
             self._line = None
@@ -178,22 +164,27 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         if head is Head.INCOMPLETE:
             return
         self._guard = None
-        if head is Head.GOOD:
+        self._head_timer.cancel()
+        if self._visitor is None:
+            self._visitor = self.factory.gate.at_request(self._peer(), guard.data)
+        if self._visitor.refusal is not None:
+            self.failHandshake("not from there, or not so often", self._visitor.refusal)
+        elif head is Head.GOOD:
             self._dataReceived(guard.data)
         else:
             self.failHandshake("request head", head.value)
 
-    def onConnect(self, request: Any) -> "Deferred[None] | None":
+    def onConnect(self, request: Any) -> "Deferred[None]":
         """A whole upgrade request. Its outcome must not carry an exception's text to the peer."""
-        try:
-            return self._judge(request)
-        except ConnectionDeny:
-            raise
-        except Exception:
-            self._log.failure("upgrade failed")
-            raise ConnectionDeny(500, "Internal Error") from None
+        return maybeDeferred(self._judge, request).addErrback(self._explain)
 
-    def _judge(self, request: Any) -> "Deferred[None] | None":
+    def _explain(self, failure: Failure) -> Failure:
+        if failure.check(ConnectionDeny):
+            return failure
+        self._log.failure("upgrade failed", failure)
+        return Failure(ConnectionDeny(500, "Internal Error"))
+
+    def _judge(self, request: Any) -> "Deferred[None]":
         since = self.factory.shared.clock.seconds()
         try:
             upgrade = read_upgrade(self.http_request_uri, request.headers, self._peer_name())
@@ -204,66 +195,82 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         if self.factory.shared.registry.crowded:
             raise ConnectionDeny(503, "too many connections")
         self._upgrade = upgrade
+        self.http_request_data = b""  # of no use any more, and as large as the head
         now = self.factory.shared.now()
-        verdict = self.factory.door.authenticator.authenticate(UpgradeRequest(upgrade.target, upgrade.headers), now)
-        if verdict.accepted:
+        door = self.factory.door
+        asked = door.authenticator.authenticate(UpgradeRequest(upgrade.target, upgrade.headers, door.authority), now)
+        return asked.addCallback(self._answer, upgrade, since)
+
+    def _answer(self, verdict: Verdict, upgrade: Upgrade, since: float) -> "Deferred[None] | None":
+        if self.state != self.STATE_CONNECTING:  # hung up while the replay store was asked: nobody is told
+            raise ConnectionDeny(400, "gone")
+        if verdict.reason is None:
             return None
-        self.factory.shared.counters.count("refusals", str(verdict.reason))
-        self._log.warn(
-            "{peer} refused: {reason} (session {session}, Host {host!r}, target {target!r})",
-            peer=upgrade.peer,
-            reason=str(verdict.reason),
-            session=upgrade.session_id,
-            host=self.http_request_host[:200],
-            target=upgrade.target[:200],
-        )
+        self.factory.refusals.unauthentic(upgrade, self.http_request_host, verdict.reason)
+        request = UpgradeRequest(upgrade.target, upgrade.headers, self.factory.door.authority)
+        self.factory.refused.note(self.factory.shared.now(), upgrade.peer, verdict.reason, request)
         return self._refuse(since)
 
     def _refuse(self, since: float) -> "Deferred[None]":
         refused: Deferred[None] = Deferred()
+        shared, strangers = self.factory.shared, self.factory.strangers
         if self.factory.door.failure == "http":
             refused.addCallback(_unauthorized)
+        elif len(strangers) >= STRANGERS_LIMIT:
+            shared.counters.count("limits", "strangers")
+            refused.addCallback(_unauthorized)
         else:
+            strangers.add(self)
             self._authentic = False
-        shared = self.factory.shared
         delay = max(0.0, since + REFUSAL_TIME - shared.clock.seconds())
         self._pending_refusal = shared.clock.callLater(delay, refused.callback, None)
         return refused
 
+    def _peer(self) -> str | None:
+        """Of the connection, or of its PROXY header once that is there. A socket of the file system has none."""
+        return getattr(self.transport.getPeer(), "host", None)
+
     def _peer_name(self) -> str:
-        return str(getattr(self.transport.getPeer(), "host", "unix"))
+        return (self._visitor.origin if self._visitor is not None else origin(self._peer())).name
+
+    def _drop(self, limit: str) -> None:
+        """Too slow, or too quick."""
+        self.factory.shared.counters.count("limits", limit)
+        self.factory.refusals.dropped(self._peer_name(), limit)
+        self.transport.abortConnection()
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
         """No WebSocket. The peer learns the status and nothing else, whatever Autobahn would tell it."""
+        if self.state == self.STATE_CLOSED:
+            return
         if code != HTTPStatus.UNAUTHORIZED:  # which has been counted by its reason
-            self.factory.shared.counters.count("refusals", f"http-{code}")
-            if code == HTTPStatus.INTERNAL_SERVER_ERROR:
-                self.factory.shared.counters.count("internal_errors")
-            peer = self._peer_name()
-            self._log.warn("{peer} refused: {code} {reason!r}", peer=peer, code=code, reason=reason[:200])
+            self.factory.refusals.failed(self._peer_name(), code, reason)
         super().failHandshake(HTTPStatus(code).phrase, code, responseHeaders)
 
     def onOpen(self) -> None:
         """The WebSocket is open."""
         self.factory.lobby.leave(self)
+        if self._authentic and self._visitor is not None:
+            self.factory.gate.let_in(self._visitor)
         if self._upgrade is not None:
             self._connection = Connection(self.factory.shared, self._upgrade, self, self._authentic)
-            self._line = self.factory.ears.attend(self.transport, self._connection.audio)
+            self._pacer = Pacer(self._connection, self.factory.paces, self.factory.shared, self._drop)
+            self._line = self.factory.ears.attend(self.transport, self._pacer.audio)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """A whole message."""
-        if self._connection is not None:
+        if self._pacer is not None:
             if isBinary:
-                self._connection.audio(payload)
+                self._pacer.audio(payload)
             else:
-                self._connection.text(payload)
+                self._pacer.text(payload)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection is gone. Autobahn leaves reference cycles behind: what is large goes now."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._pacer = self._connection, None, None
         self._upgrade = self._guard = None
         self.data = b""
-        for timer in (self._pending_refusal, self._lingering):
+        for timer in (self._head_timer, self._pending_refusal, self._lingering):
             if timer is not None and timer.active():
                 timer.cancel()
         if connection is not None:
@@ -324,7 +331,8 @@ def _unauthorized(_: None) -> None:
 class AudioHookServerFactory(WebSocketServerFactory):
     """Makes the protocols of one listening port.
 
-    :param handshake_timeout: seconds for TCP connect to the complete request head; Autobahn keeps it on the reactor.
+    :param gate: who may knock; everybody, unless it is given.
+    :param handshake_timeout: seconds from the connection to the complete request head, TLS included.
     :param max_pending: TCP connections that may be without a WebSocket; with one more, the oldest is dropped.
     """
 
@@ -342,12 +350,21 @@ class AudioHookServerFactory(WebSocketServerFactory):
         max_pending: int = PENDING_LIMIT,
         handshake_timeout: float = 5.0,
         reactor: Any = None,
+        gate: Gate | None = None,
+        paces: Paces = Paces(),  # noqa: B008 - it is frozen
     ) -> None:
         super().__init__(None, server="", reactor=reactor)
         self.shared = shared
         self.door = door
         self.ears = Ears(self.reactor)
+        #: For who asks why nobody gets in.
+        self.refused = RefusedRequests()
         self.lobby: Lobby[AudioHookServerProtocol] = Lobby(max_pending)
+        self.strangers: set[AudioHookServerProtocol] = set()
+        self.gate = gate or Gate(shared.clock.seconds, shared.counters.count)
+        self.refusals = Refusals(shared.counters, shared.clock)
+        self.handshake_timeout = handshake_timeout
+        self.paces = paces
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,
@@ -359,7 +376,7 @@ class AudioHookServerFactory(WebSocketServerFactory):
             maxFramePayloadSize=2 * MAX_RECEIVED,
             maxMessagePayloadSize=2 * MAX_RECEIVED,
             failByDrop=False,
-            openHandshakeTimeout=handshake_timeout,
+            openHandshakeTimeout=0,  # it is in steps, not counted, and on a reactor of its own choice
             closeHandshakeTimeout=2.0,
             autoPingInterval=0,
             maxConnections=0,  # it counts who has said nothing yet, and turns calls away for them: see the lobby

@@ -241,7 +241,7 @@ def _identity(session: ISession) -> dict[str, Any]:
 
 def _http_info(request: Mapping[str, Any]) -> dict[str, Any]:
     headers = {name: value for name, value in request["headers"].items() if _is_shown(name.lower())}
-    return {"uri": request["uri"], "headers": headers}
+    return {"uri": request["uri"], "peer": request["peer"], "headers": headers}
 
 
 def _is_shown(name: str) -> bool:

@@ -2,10 +2,12 @@
 
 import base64
 import dataclasses
+from typing import Any
 
 import pytest
 from foreign_signer import (
     API_KEY,
+    CORRELATION,
     CREATED,
     HEADERS,
     NONCE,
@@ -21,22 +23,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiohookd.auth.authenticator import Authenticator, Verdict
-from audiohookd.auth.keys import Keys
+from audiohookd.auth.keys import UNSIGNED, Key, Keys
 from audiohookd.auth.refusal import Refusal
 from audiohookd.auth.replay import MemoryReplayStore
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.auth.signature import sign
 
 OPEN_KEY = "unsigned-key"
-KEYS = Keys({API_KEY: SECRET, OPEN_KEY: b""})
+KEYS = Keys({API_KEY: Key((SECRET,)), OPEN_KEY: Key((b"",))})
 
 
 def fresh(keys: Keys = KEYS) -> Authenticator:
     return Authenticator(keys, MemoryReplayStore(16))
 
 
+def judge(authenticator: Authenticator, request: UpgradeRequest, now: float) -> Verdict:
+    """Its verdict, which it must have at once."""
+    verdicts: list[Verdict] = []
+    authenticator.authenticate(request, now).addCallback(verdicts.append)
+    (verdict,) = verdicts
+    return verdict
+
+
 def judged(request: UpgradeRequest, now: float = CREATED) -> Verdict:
-    return fresh().authenticate(request, now)
+    return judge(fresh(), request, now)
 
 
 class TestSigned:
@@ -65,17 +75,17 @@ class TestSigned:
         assert (verdict.accepted, verdict.reason) == (False, Refusal.SIGNATURE_UNEXPECTED)
 
     def test_a_signature_for_another_known_key_does_not_count(self) -> None:
-        keys = Keys({API_KEY: SECRET, "second": b"another secret"})
+        keys = Keys({API_KEY: Key((SECRET,)), "second": Key((b"another secret",))})
         request = signed(headers={"x-api-key": "second"})
-        assert fresh(keys).authenticate(request, CREATED).reason is Refusal.SIGNATURE_WRONG
+        assert judge(fresh(keys), request, CREATED).reason is Refusal.SIGNATURE_WRONG
         request = signed(headers={"x-api-key": "second"}, secret=b"another secret")
-        assert fresh(keys).authenticate(request, CREATED).reason is Refusal.KEYID_MISMATCH
+        assert judge(fresh(keys), request, CREATED).reason is Refusal.KEYID_MISMATCH
 
     def test_age_and_skew_are_options(self) -> None:
         patient = Authenticator(KEYS, MemoryReplayStore(70), max_age=60, skew=5)
-        assert patient.authenticate(signed(), CREATED + 65).accepted
-        assert patient.authenticate(signed(), CREATED + 66).reason is Refusal.TOO_OLD
-        assert patient.authenticate(signed(nonce=f'"{"n" * 22}"'), CREATED - 5).accepted
+        assert judge(patient, signed(), CREATED + 65).accepted
+        assert judge(patient, signed(), CREATED + 66).reason is Refusal.TOO_OLD
+        assert judge(patient, signed(nonce=f'"{"n" * 22}"'), CREATED - 5).accepted
 
     def test_defaults(self) -> None:
         assert judged(signed(), CREATED + 13).accepted
@@ -92,8 +102,8 @@ class TestUnsigned:
     def test_as_often_as_one_likes(self) -> None:
         authenticator = fresh()
         request = unsigned(x_api_key=OPEN_KEY)
-        assert authenticator.authenticate(request, CREATED).accepted
-        assert authenticator.authenticate(request, CREATED).accepted
+        assert judge(authenticator, request, CREATED).accepted
+        assert judge(authenticator, request, CREATED).accepted
 
     def test_refused_for_a_key_with_a_secret(self) -> None:
         verdict = judged(unsigned())
@@ -117,29 +127,29 @@ class TestUnsigned:
 @pytest.mark.parametrize("api_key", [None, "", " \t"])
 @pytest.mark.parametrize("request_", [signed(), unsigned()], ids=["signed", "unsigned"])
 def test_without_an_api_key(api_key: str | None, request_: UpgradeRequest) -> None:
-    authenticator = fresh(Keys({"": b"", API_KEY: SECRET}))
-    verdict = authenticator.authenticate(replaced(request_, x_api_key=api_key), CREATED)
+    authenticator = fresh(Keys({"": Key((b"",)), API_KEY: Key((SECRET,))}))
+    verdict = judge(authenticator, replaced(request_, x_api_key=api_key), CREATED)
     assert (verdict.accepted, verdict.reason) == (False, Refusal.API_KEY_MISSING)
 
 
 class TestReplay:
     def test_a_signature_works_once(self) -> None:
         authenticator = fresh()
-        assert authenticator.authenticate(signed(), CREATED - 3).accepted
-        assert authenticator.authenticate(signed(), CREATED - 3).reason is Refusal.REPLAYED
-        assert authenticator.authenticate(signed(), CREATED + 13).reason is Refusal.REPLAYED
-        assert authenticator.authenticate(signed(), CREATED + 14).reason is Refusal.TOO_OLD
+        assert judge(authenticator, signed(), CREATED - 3).accepted
+        assert judge(authenticator, signed(), CREATED - 3).reason is Refusal.REPLAYED
+        assert judge(authenticator, signed(), CREATED + 13).reason is Refusal.REPLAYED
+        assert judge(authenticator, signed(), CREATED + 14).reason is Refusal.TOO_OLD
 
     def test_another_nonce_is_another_signature(self) -> None:
         authenticator = fresh()
-        assert authenticator.authenticate(signed(), CREATED).accepted
-        assert authenticator.authenticate(signed(nonce=f'"{NONCE}x"'), CREATED).accepted
+        assert judge(authenticator, signed(), CREATED).accepted
+        assert judge(authenticator, signed(nonce=f'"{NONCE}x"'), CREATED).accepted
 
     def test_a_new_signature_with_an_old_nonce_is_a_replay(self) -> None:
         authenticator = fresh()
-        assert authenticator.authenticate(signed(), CREATED).accepted
+        assert judge(authenticator, signed(), CREATED).accepted
         later = signed(created=str(CREATED + 5))
-        assert authenticator.authenticate(later, CREATED + 5).reason is Refusal.REPLAYED
+        assert judge(authenticator, later, CREATED + 5).reason is Refusal.REPLAYED
 
     @pytest.mark.parametrize(
         "request_",
@@ -155,27 +165,84 @@ class TestReplay:
     def test_what_is_refused_uses_no_nonce_up(self, request_: UpgradeRequest) -> None:
         store = MemoryReplayStore(16)
         authenticator = Authenticator(KEYS, store)
-        assert not authenticator.authenticate(request_, CREATED).accepted
+        assert not judge(authenticator, request_, CREATED).accepted
         assert len(store) == 0
-        assert authenticator.authenticate(signed(), CREATED).accepted
+        assert judge(authenticator, signed(), CREATED).accepted
 
     def test_a_full_store_refuses(self) -> None:
         authenticator = Authenticator(KEYS, MemoryReplayStore(16, limit=0))
-        assert authenticator.authenticate(signed(), CREATED).reason is Refusal.REPLAYED
+        assert judge(authenticator, signed(), CREATED).reason is Refusal.REPLAYED
 
     def test_survives_new_keys(self) -> None:
         store = MemoryReplayStore(16)
-        assert Authenticator(KEYS, store).authenticate(signed(), CREATED).accepted
-        assert not Authenticator(Keys({API_KEY: SECRET}), store).authenticate(signed(), CREATED).accepted
+        assert judge(Authenticator(KEYS, store), signed(), CREATED).accepted
+        assert not judge(Authenticator(Keys({API_KEY: Key((SECRET,))}), store), signed(), CREATED).accepted
 
     def test_can_be_switched_off(self) -> None:
         authenticator = Authenticator(KEYS, None)
-        assert authenticator.authenticate(signed(), CREATED).accepted
-        assert authenticator.authenticate(signed(), CREATED).accepted
+        assert judge(authenticator, signed(), CREATED).accepted
+        assert judge(authenticator, signed(), CREATED).accepted
 
     def test_a_store_that_forgets_too_early_is_our_mistake(self) -> None:
         with pytest.raises(ValueError, match="16 s are needed"):
             Authenticator(KEYS, MemoryReplayStore(15.9))
+
+
+def limited(**limits: Any) -> Keys:
+    """Keys with those limits, one that signs and one that does not."""
+    return Keys({API_KEY: Key((SECRET,), **limits), OPEN_KEY: Key((UNSIGNED,), **limits)})
+
+
+class TestAKey:
+    @pytest.mark.parametrize("request_", [signed(), unsigned(x_api_key=OPEN_KEY)], ids=["signed", "unsigned"])
+    @pytest.mark.parametrize(
+        ("limits", "reason"),
+        [
+            ({"not_after": CREATED + 1}, None),
+            ({"not_after": CREATED}, Refusal.KEY_EXPIRED),
+            ({"organizations": frozenset({ORGANIZATION})}, None),
+            ({"organizations": frozenset({CORRELATION})}, Refusal.ORGANIZATION_NOT_ALLOWED),
+            ({"routes": frozenset({"/", TARGET})}, None),
+            ({"routes": frozenset({"/", f"{TARGET}/"})}, Refusal.ROUTE_NOT_ALLOWED),
+        ],
+    )
+    def test_may_be_limited(self, request_: UpgradeRequest, limits: Any, reason: Refusal | None) -> None:
+        store = MemoryReplayStore(16)
+        verdict = judge(Authenticator(limited(**limits), store), request_, CREATED)
+        assert verdict.reason is reason
+        assert len(store) == (1 if verdict.signed and verdict.accepted else 0)
+
+    def test_is_limited_to_paths_and_not_to_queries(self) -> None:
+        request = UpgradeRequest(f"{TARGET}?language=de", unsigned(x_api_key=OPEN_KEY).headers)
+        assert judge(fresh(limited(routes=frozenset({TARGET}))), request, CREATED).accepted
+
+    def test_is_limited_to_organizations_in_upper_or_lower_case(self) -> None:
+        request = unsigned(x_api_key=OPEN_KEY, audiohook_organization_id=ORGANIZATION.upper())
+        assert judge(fresh(limited(organizations=frozenset({ORGANIZATION}))), request, CREATED).accepted
+
+    def test_tells_a_forger_nothing_of_its_limits(self) -> None:
+        assert judge(fresh(limited(not_after=0.0)), signed(secret=b"forged"), CREATED).reason is (
+            Refusal.SIGNATURE_WRONG
+        )
+
+    @pytest.mark.parametrize("secret", [b"new", b"old"])
+    def test_may_have_two_secrets(self, secret: bytes) -> None:
+        keys = Keys({API_KEY: Key((b"new", b"old"))})
+        assert judge(fresh(keys), signed(secret=secret), CREATED).accepted
+        assert not judge(fresh(keys), signed(secret=b"older"), CREATED).accepted
+
+    def test_has_those_of_the_version_before_for_a_time(self) -> None:
+        for until, reason in ((CREATED + 1, None), (CREATED, Refusal.SIGNATURE_WRONG)):
+            keys = Keys({API_KEY: Key((b"new",), previous=(b"old",), previous_until=until)})
+            assert judge(fresh(keys), signed(secret=b"old"), CREATED).reason is reason
+            assert judge(fresh(keys), signed(secret=b"new", nonce=f'"{NONCE}x"'), CREATED).accepted
+
+    def test_may_come_signed_or_not_while_it_gets_a_secret(self) -> None:
+        keys = Keys({API_KEY: Key((SECRET,), previous=(UNSIGNED,), previous_until=CREATED + 1)})
+        assert judge(fresh(keys), signed(), CREATED).accepted
+        assert judge(fresh(keys), unsigned(), CREATED).accepted
+        assert judge(fresh(keys), signed(secret=b"forged"), CREATED).reason is Refusal.SIGNATURE_WRONG
+        assert judge(fresh(keys), unsigned(), CREATED + 1).reason is Refusal.SIGNATURE_REQUIRED
 
 
 class TestVerdict:
@@ -250,8 +317,8 @@ class TestWhatWeSign:
         expires = None if lifetime is None else now + lifetime
         fields = sign(request, secret, created=created, nonce=nonce, expires=expires)
         sent = {**headers, "signature-input": fields.signature_input, "signature": fields.signature}
-        authenticator = fresh(Keys({headers["x-api-key"]: secret}))
-        assert authenticator.authenticate(UpgradeRequest(target, sent), now).accepted
+        authenticator = fresh(Keys({headers["x-api-key"]: Key((secret,))}))
+        assert judge(authenticator, UpgradeRequest(target, sent), now).accepted
 
     @given(changed=st.sampled_from(SIX), value=printable)
     def test_fails_with_any_single_change(self, changed: str, value: str) -> None:
@@ -263,8 +330,8 @@ class TestWhatWeSign:
             target += value
         else:
             headers["host" if changed == "@authority" else changed] += f"x{value}"
-        everyone = Keys({API_KEY: SECRET, headers["x-api-key"]: SECRET})
-        verdict = fresh(everyone).authenticate(UpgradeRequest(target, headers), CREATED)
+        everyone = Keys({API_KEY: Key((SECRET,)), headers["x-api-key"]: Key((SECRET,))})
+        verdict = judge(fresh(everyone), UpgradeRequest(target, headers), CREATED)
         assert verdict.reason is Refusal.SIGNATURE_WRONG
 
     @given(flipped=st.integers(0, 255))

@@ -14,7 +14,7 @@ from signature_rig import ODD, refusal, verified
 
 from audiohookd.auth.refusal import Refusal, SignatureRefused
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import REQUIRED_COMPONENTS, sign
+from audiohookd.auth.signature import REQUIRED_COMPONENTS, sign, verify_any
 
 
 class TestDocumentedExample:
@@ -112,12 +112,23 @@ class TestSecrets:
 
         monkeypatch.setattr(hmac, "digest", counted)
         work = []
-        for secret in (b"other", None, b""):
-            refusal(signed(text=ODD), secret=secret)
+        for secrets in ((b"other",), None, (b"",), (b"one", b"other"), (b"one", b"", b"other", b"last"), (SECRET,)):
+            request = signed(text=ODD, secret=b"forged")
+            with pytest.raises(SignatureRefused):
+                verify_any(request, secrets, CREATED)
             work.append(lengths.copy())
             lengths.clear()
-        assert work[0] == work[1] == work[2]
-        assert len(work[0]) == 2
+        assert [one for one in work if one != work[0]] == []
+        # Of each of the two spellings, four times.
+        assert len(work[0]) == 8
+
+    def test_any_of_them_will_do(self) -> None:
+        for secrets in ((SECRET,), (b"other", SECRET), (SECRET, b"other"), (b"", b"1", b"2", SECRET)):
+            assert verify_any(signed(), secrets, CREATED) == verified(signed())
+
+    def test_the_one_in_place_of_those_that_are_missing_does_not(self) -> None:
+        with pytest.raises(SignatureRefused, match="signature-wrong"):
+            verify_any(signed(secret=bytes(32)), (b"other",), CREATED)
 
     def test_are_not_shown(self) -> None:
         request = signed()

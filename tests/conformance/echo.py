@@ -1,6 +1,6 @@
-"""``python -m tests.conformance.echo PORT``: the daemon's WebSocket, options and all, that says back what it hears.
+"""``python -m tests.conformance.echo PORT [BYTES]``: the daemon's WebSocket, options and all, says what it hears.
 
-Nothing of AudioHook is above it: whoever asks is let in.
+Nothing of AudioHook is above it: whoever asks is let in. With BYTES, messages may be as long as that.
 """
 
 import sys
@@ -19,9 +19,18 @@ from audiohookd.server.connection import Shared
 from audiohookd.server.registry import Registry
 from audiohookd.server.websocket import AudioHookServerFactory, AudioHookServerProtocol, Door
 
+#: Bytes that are read at a time where messages may be long: 4 KiB, which a call gets, would take minutes.
+LONG_READ = 65_536
+
 
 class Echo(AudioHookServerProtocol):
     """One connection."""
+
+    def connectionMade(self) -> None:
+        """Reads more at a time where there may be more."""
+        super().connectionMade()
+        if self.maxMessagePayloadSize > LONG_READ * 2:
+            self.transport.bufferSize = LONG_READ
 
     def onConnect(self, request: Any) -> None:
         """Everybody is welcome."""
@@ -37,6 +46,9 @@ def main() -> None:
     door = Door(Authenticator(Keys({}), MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW))))
     factory = AudioHookServerFactory(shared, door, reactor=reactor)
     factory.protocol = Echo
+    if len(sys.argv) > 2:
+        longest = int(sys.argv[2])
+        factory.setProtocolOptions(maxFramePayloadSize=longest, maxMessagePayloadSize=longest)
     reactor.listenTCP(int(sys.argv[1]), factory, interface="127.0.0.1")
     reactor.callWhenRunning(print, "ready", flush=True)
     reactor.run()

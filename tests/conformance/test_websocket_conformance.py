@@ -1,14 +1,17 @@
 """The cases of the Autobahn Testsuite, driven by kosoku, against the daemon's own WebSocket.
 
-Groups 1 to 7 and 10: frames, pings, reserved bits, opcodes, fragments, UTF-8, closing, fragments of a large message.
+Groups 1 to 7 and 10 under the daemon's own limits: frames, pings, reserved bits, opcodes, fragments, UTF-8, closing,
+fragments of a large message. Group 9 has messages of up to 16 MiB, and takes others in their place.
 """
 
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,32 +21,50 @@ pytestmark = pytest.mark.functional
 
 ROOT = Path(__file__).parents[2]
 GROUPS = (1, 2, 3, 4, 5, 6, 7, 10)
-#: Of those groups. When there are fewer, something was not run.
+#: Of those groups, and of group 9. When there are fewer, something was not run.
 CASES = 247
+LARGE_CASES = 54
+#: Bytes of the longest message in group 9.
+LARGEST = 16 << 20
+#: Cases of group 9 at a time: they wait for answers, most of the time.
+AT_ONCE = 12
 #: What the suite calls a server that does what the RFC says, or leaves it open.
 GOOD = {"OK", "INFORMATIONAL"}
 
 
-@pytest.fixture
-def echo() -> Iterator[int]:
+@contextmanager
+def echo(*limit: int) -> Iterator[int]:
     """Its port."""
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "tests.conformance.echo", str(port)]
+    command = [sys.executable, "-m", "tests.conformance.echo", *map(str, (port, *limit))]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
-        yield port
-        server.send_signal(signal.SIGTERM)
+        try:
+            yield port
+        finally:
+            server.send_signal(signal.SIGTERM)
         assert server.wait(10) == 0
 
 
-def test_the_cases_of_the_autobahn_testsuite(echo: int, tmp_path: Path) -> None:
-    wanted = [word for group in GROUPS for word in ("--include", f"{group}.*")]
+def results(port: int, reports: Path, groups: Sequence[int], at_once: int = 1) -> dict[str, Any]:
+    """What became of each case."""
+    wanted = [word for group in groups for word in ("--include", f"{group}.*")]
     kosoku = Path(sys.executable).parent / "kosoku"
-    command = [kosoku, *wanted, "--outdir", tmp_path, f"127.0.0.1:{echo}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    ((_, results),) = json.loads((tmp_path / "index.json").read_text()).items()
-    bad = {case: found["behavior"] for case, found in results.items() if found["behavior"] not in GOOD}
-    closed_badly = {case for case, found in results.items() if found["behaviorClose"] not in GOOD}
-    assert (bad, closed_badly) == ({}, set())
-    assert (len(results), done.returncode) == (CASES, 0)
+    command = [kosoku, *wanted, "-p", str(at_once), "--outdir", reports, f"127.0.0.1:{port}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    ((_, found),) = json.loads((reports / "index.json").read_text()).items()
+    bad = {case: result["behavior"] for case, result in found.items() if result["behavior"] not in GOOD}
+    closed_badly = {case for case, result in found.items() if result["behaviorClose"] not in GOOD}
+    assert (bad, closed_badly, done.returncode) == ({}, set(), 0)
+    return dict(found)
+
+
+def test_the_cases_of_the_autobahn_testsuite(tmp_path: Path) -> None:
+    with echo() as port:
+        assert len(results(port, tmp_path, GROUPS)) == CASES
+
+
+def test_large_messages_with_the_limits_raised(tmp_path: Path) -> None:
+    with echo(LARGEST) as port:
+        assert len(results(port, tmp_path, (9,), AT_ONCE)) == LARGE_CASES

@@ -42,6 +42,7 @@ class Site:
         self.process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "etc/keys.sample.json", directory / "keys.json")
+        (directory / "keys.json").chmod(0o600)
         self._write(endpoint, tables)
 
     def __enter__(self) -> "Site":

@@ -54,6 +54,7 @@ class Place:
         self.spool = directory / "spool"
         self.config = directory / "audiohookd.toml"
         shutil.copy(ROOT / "etc/keys.sample.json", directory / "keys.json")
+        (directory / "keys.json").chmod(0o600)
         self.write(**tables)
 
     def write(self, **tables: Any) -> None:

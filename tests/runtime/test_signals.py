@@ -23,7 +23,9 @@ class Process:
     def __init__(self) -> None:
         self.handlers: dict[int, Callable[[int, Any], None]] = {}
         self.hurried = 0
-        self.service = Signals(Reactor(), self.hurry, self.handlers.__setitem__)
+        self.read: list[str] = []
+        reread = [lambda: self.read.append("keys"), lambda: self.read.append("certificates")]
+        self.service = Signals(Reactor(), self.hurry, self.handlers.__setitem__, reread)
         self.service.startService()
 
     def hurry(self) -> None:
@@ -35,8 +37,11 @@ def process() -> Process:
     return Process()
 
 
-def test_sighup_does_no_harm(process: Process) -> None:
-    process.handlers[signal.SIGHUP](signal.SIGHUP, None)
+def test_sighup_has_everything_read_again_and_does_no_harm(process: Process) -> None:
+    assert process.read == []
+    for number in (1, 2):
+        process.handlers[signal.SIGHUP](signal.SIGHUP, None)
+        assert process.read == ["keys", "certificates"] * number
     assert process.hurried == 0
 
 
@@ -47,3 +52,9 @@ def test_the_first_signal_is_twisteds_and_each_further_one_hurries(process: Proc
     process.handlers[signal.SIGTERM](signal.SIGTERM, None)
     process.handlers[signal.SIGINT](signal.SIGINT, None)
     assert process.hurried == 2
+
+
+def test_sighup_is_harmless_before_anything_has_started() -> None:
+    handlers: dict[int, Callable[[int, Any], None]] = {}
+    Signals(Reactor(), lambda: None, handlers.__setitem__).privilegedStartService()
+    assert set(handlers) == {signal.SIGHUP}

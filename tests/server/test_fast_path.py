@@ -1,73 +1,11 @@
 """Audio is cut out of the stream before Autobahn sees it: everything happens as if Autobahn had read it all."""
 
-from typing import Any
-
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from twisted.internet.testing import StringTransport
-from websocket_rig import OPEN, Server, binary, frame, request_head, text
 
-from audiohookd.server.websocket import AudioHookServerProtocol
-
-
-class Fast(AudioHookServerProtocol):
-    """Notes what it is called with."""
-
-    def connectionMade(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        super().connectionMade()
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        self.calls.append(("message", payload, isBinary))
-        if payload == b"close":
-            self.sendClose(1000)
-        elif payload == b"abort":
-            self.abort()
-
-    def onPing(self, payload: bytes) -> None:
-        self.calls.append(("ping", payload))
-        super().onPing(payload)
-
-    def onPong(self, payload: bytes) -> None:
-        self.calls.append(("pong", payload))
-
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        self.calls.append(("close", wasClean, code, reason))
-        super().onClose(wasClean, code, reason)
-
-
-class Stock(Fast):
-    """Autobahn alone, but for the request head."""
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._guard is not None:
-            self._look_at_head(self._guard, data)
-        elif self.state in (self.STATE_OPEN, self.STATE_CLOSING):
-            self._dataReceived(data)
-
-
-class Listened:
-    """A connection that is upgraded, and what can be seen of it from both sides."""
-
-    def __init__(self, protocol: type[Fast]) -> None:
-        server = Server()
-        server.factory.protocol = protocol
-        self.transport = StringTransport()
-        self.protocol: Fast = server.factory.buildProtocol(None)
-        self.protocol.makeConnection(self.transport)
-        self.protocol.dataReceived(request_head())
-        assert self.protocol.state == self.protocol.STATE_OPEN
-
-    def seen(self, pieces: list[bytes]) -> tuple[Any, ...]:
-        """After each piece: the calls so far, what was sent, and how the connection is."""
-        seen = []
-        for piece in pieces:
-            if not self.transport.disconnected:
-                self.protocol.dataReceived(piece)
-            seen.append((len(self.protocol.calls), self.transport.value(), self.protocol.state))
-        return seen, self.protocol.calls, self.transport.disconnecting, self.transport.disconnected
-
+from tests.server.listened import Fast, Listened, Stock, torn
+from tests.server.websocket_rig import OPEN, binary, frame, text
 
 SIZES = st.integers(0, 300) | st.sampled_from([125, 126, 127, 3_200, 65_535, 65_536, 131_072, 131_073])
 PAYLOADS = SIZES.map(lambda size: (b"\xd5\x55\x2a" * (size // 3 + 1))[:size])
@@ -79,12 +17,6 @@ FRAMES = st.one_of(
     st.binary(max_size=12),
 )
 STREAMS = st.lists(FRAMES, max_size=8).map(b"".join)
-
-
-def torn(stream: bytes, places: list[int]) -> list[bytes]:
-    ends = [*sorted({place % (len(stream) + 1) for place in places}), len(stream)]
-    pieces = [stream[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    return [piece for piece in pieces if piece]
 
 
 @settings(deadline=None, max_examples=400)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from audiohookd.server.registry import SPARE_CONNECTIONS, Registry
+from audiohookd.observe.counters import Counters
+from audiohookd.server.quotas import Owner, Quotas
+from audiohookd.server.registry import NOBODY, SPARE_CONNECTIONS, Registry
 
 
 class Caller:
@@ -24,13 +26,14 @@ class Caller:
         quick: bool = True,
         admitted: bool = True,
         probe: bool = False,
+        owner: Owner = NOBODY,
     ) -> None:
         self.finished: Deferred[None] = Deferred()
         self.asked: list[str] = []
         self._polite = polite
         self._quick = quick
         registry.add(self)
-        self.answer = registry.admit(self, probe) if admitted else "not asked"
+        self.answer = registry.admit(self, probe, owner) if admitted else "not asked"
 
     def end(self) -> None:
         if not self.finished.called:
@@ -238,3 +241,39 @@ def test_there_is_no_hurry_while_nothing_stops() -> None:
     sessions.hurry()
     assert session.asked == []
     assert session.answer is None
+
+
+class TestQuotas:
+    """Of organizations and keys; what is above them is counted, and so is what is above all places."""
+
+    def sessions(self, max_sessions: int = 10, **quotas: int) -> tuple[Registry, Counters]:
+        counters = Counters()
+        return Registry(Clock(), max_sessions, 900.0, quotas=Quotas(**quotas), count=counters.count), counters
+
+    def test_one_owner_does_not_take_the_places_of_others(self) -> None:
+        sessions, counters = self.sessions(per_organization=1)
+        first = Caller(sessions, owner=Owner("acme", "one"))
+        second = Caller(sessions, owner=Owner("acme", "two"))
+        other = Caller(sessions, owner=Owner("globex", "one"))
+        assert [first.answer, second.answer, other.answer] == [None, "too many sessions", None]
+        assert counters.items() == [("limits", "sessions-per-organization", 1)]
+
+    def test_a_session_that_ends_gives_its_place_back_and_one_that_was_refused_has_none(self) -> None:
+        sessions, _ = self.sessions(per_key=1)
+        owner = Owner("acme", "one")
+        first, refused = Caller(sessions, owner=owner), Caller(sessions, owner=owner)
+        refused.end()
+        assert Caller(sessions, owner=owner).answer == "too many sessions"
+        first.end()
+        assert Caller(sessions, owner=owner).answer is None
+
+    def test_a_probe_takes_no_place(self) -> None:
+        sessions, _ = self.sessions(per_key=1)
+        owner = Owner("acme", "one")
+        answers = [Caller(sessions, owner=owner, probe=probe).answer for probe in (True, False, True)]
+        assert answers == [None, None, None]
+
+    def test_what_is_above_all_places_is_counted_too(self) -> None:
+        sessions, counters = self.sessions(max_sessions=1)
+        assert [Caller(sessions).answer for _ in range(2)] == [None, "too many sessions"]
+        assert counters.value("limits", "sessions") == 1

@@ -6,7 +6,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted
 from websocket_rig import OPEN, Server, frame, request_head, text
 
-from audiohookd.server.websocket import LINGER_TIME, UNREAD_LIMIT
+from audiohookd.server.outbox import UNREAD_LIMIT
+from audiohookd.server.websocket import LINGER_TIME
 from audiohookd.testing import SESSION_ID
 
 # ---- the end -----------------------------------------------------------------------------------------

@@ -3,14 +3,13 @@
 import struct
 from typing import Any
 
-from server_rig import watched_by
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from audiohookd.auth.authenticator import Authenticator
-from audiohookd.auth.keys import Keys
+from audiohookd.auth.keys import Key, Keys
 from audiohookd.auth.replay import MemoryReplayStore, replay_window
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE, sign
@@ -20,6 +19,7 @@ from audiohookd.server.connection import Shared
 from audiohookd.server.registry import Registry
 from audiohookd.server.websocket import AudioHookServerFactory, Door
 from audiohookd.testing import CORRELATION_ID, ORGANIZATION_ID, PATH, SESSION_ID, START, CapturingSink
+from tests.server.server_rig import watched_by
 
 API_KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
 SECRET = b"MySuperSecretKeyTellNoOne-1!2@3#4$5"
@@ -112,11 +112,11 @@ class Server:
         self.registry = Registry(self.clock, max_sessions, 60.0)
         routes = {PATH: (watched_by(self.sink),)}
         shared = Shared(self.clock, self.now, Timers(), self.registry, self.counters, routes)
-        keys = Keys({API_KEY: SECRET, OPEN_KEY: b""})
+        keys = Keys({API_KEY: Key((SECRET,)), OPEN_KEY: Key((b"",))})
         self.authenticator = Authenticator(keys, MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW)))
         door = Door(self.authenticator, failure)
+        self.factory = AudioHookServerFactory(shared, door, max_pending, reactor=self.clock)
         # Autobahn keeps its own timers on the global reactor, which nobody runs here: none of them.
-        self.factory = AudioHookServerFactory(shared, door, max_pending, handshake_timeout=0, reactor=self.clock)
         self.factory.setProtocolOptions(closeHandshakeTimeout=0, **options)
 
     def now(self) -> float:

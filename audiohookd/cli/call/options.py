@@ -61,8 +61,8 @@ class Options:
 def describe(parser: argparse.ArgumentParser) -> None:
     """Adds the options to a parser."""
     add = parser.add_argument
-    add("url", metavar="URL", type=_target, help="ws:// or wss:// (trusts what the system does, or SSL_CERT_FILE)")
-    add("--api-key", required=True, type=_api_key, help="sent as X-API-KEY")
+    add("url", metavar="URL", type=target, help="ws:// or wss:// (trusts what the system does, or SSL_CERT_FILE)")
+    add("--api-key", required=True, type=api_key, help="sent as X-API-KEY")
     add("--client-secret", metavar="BASE64", help=f"signs the requests; rather give it as ${SECRET_VARIABLE}")
     audio = parser.add_mutually_exclusive_group()
     audio.add_argument("--wav", type=Path, metavar="FILE", help="audio to send, of one or two channels")
@@ -75,7 +75,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     add("--custom-config", type=_custom_config, metavar="JSON", help="customConfig of open: a JSON object")
     add("--language", type=_language, metavar="CODE", help="language of open, as en-US")
     add("--supported-languages", action="store_true", help="ask the server for its languages")
-    add("--organization", type=_uuid, metavar="UUID", help="organization id (default: a random one)")
+    add("--organization", type=uuid, metavar="UUID", help="organization id (default: a random one)")
     add("--quiet", "-q", action="store_true", help="do not print the server's events")
 
 
@@ -104,7 +104,11 @@ def read(arguments: argparse.Namespace, environment: Mapping[str, str] = os.envi
     )
 
 
-def _target(text: str) -> Target:
+def target(text: str) -> Target:
+    """A URL, for argparse.
+
+    :raises ArgumentTypeError: it is none that can be called.
+    """
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -119,7 +123,11 @@ def _target(text: str) -> Target:
     return Target(is_secure, parts.hostname, port or (443 if is_secure else 80), resource)
 
 
-def _api_key(text: str) -> str:
+def api_key(text: str) -> str:
+    """An API key as Genesys Cloud accepts it, for argparse.
+
+    :raises ArgumentTypeError: it is none.
+    """
     if not _API_KEY.fullmatch(text):
         raise _wrong("letters, digits, + / _ - and up to two = at the end")
     return text
@@ -183,7 +191,11 @@ def _language(text: str) -> str:
     return text
 
 
-def _uuid(text: str) -> str:
+def uuid(text: str) -> str:
+    """A UUID, for argparse.
+
+    :raises ArgumentTypeError: it is none.
+    """
     if not re.match(UUID_PATTERN, text):
         raise _wrong("a UUID")
     return text

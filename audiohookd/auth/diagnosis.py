@@ -1,0 +1,247 @@
+"""Why a request is refused, for whom it concerns: what was verified, and what the cause is. Pure, and bounded.
+
+Where the signature is wrong, it is computed anew for each supposition of :mod:`audiohookd.auth.suspects`: what then
+verifies is proven. Nothing that a diagnosis says lets anybody in: of keys and nonces there are fingerprints, of MACs
+the first few characters.
+"""
+
+import base64
+import hmac
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from audiohookd.auth import suspects
+from audiohookd.auth.fields import Signature, parse
+from audiohookd.auth.findings import Cause, advice, facts, guesses, in_time
+from audiohookd.auth.keys import UNSIGNED, fingerprint
+from audiohookd.auth.refusal import Refusal, SignatureRefused
+from audiohookd.auth.request import UpgradeRequest
+from audiohookd.auth.signature import mac, verify_any
+from audiohookd.auth.suspects import Hints, Kind, Suspect
+
+#: Suppositions that are tried at most; each costs one or two HMACs.
+MAX_TRIES = 600
+MAC_SIZE = 32
+#: Characters of a line.
+MAX_LINE = 500
+#: Of headers that a signature covers, those whose values may be shown.
+_SHOWN = frozenset(
+    {
+        "@request-target",
+        "@authority",
+        "host",
+        "user-agent",
+        "audiohook-organization-id",
+        "audiohook-session-id",
+        "audiohook-correlation-id",
+        "audiohook-retry-attempt",
+    }
+)
+_STRING_PARAMETER = re.compile(r'(;\s*(?!alg\s*=)[a-z*][a-z0-9_.*-]*\s*=\s*)"((?:[^"\\]|\\.)*)"')
+
+#: What stands in the two fields and may be keyid, nonce or MAC, or was meant to be: no names and no numbers.
+_VALUE = re.compile(r'=\s*"((?:[^"\\]|\\.)*)"|:([^:]*):|=([^;,:"()\s]{16,})')
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What became of a request, and why.
+
+    `verdict` is why it is refused, None if it is not. `base` is what was verified, line by line. `sent` and
+    `expected` are the beginnings of the MACs, empty where there is none. `causes`: one at least, the likeliest first.
+    """
+
+    verdict: Refusal | None
+    base: tuple[str, ...]
+    sent: str
+    expected: str
+    causes: tuple[Cause, ...]
+
+    def lines(self) -> list[str]:
+        """The whole of it, for people."""
+        lines = [f"verdict: {self.verdict or 'accepted'}"]
+        if self.base:
+            lines += ["what the signature covers, as it came in (secrets replaced):"]
+            lines += [f"    {line}" for line in self.base]
+        if self.sent:
+            lines += [f"signature sent:     {self.sent}", f"signature expected: {self.expected}"]
+        lines += ["cause:" if len(self.causes) == 1 else "causes, the likeliest first:"]
+        return lines + [f"    {'certain' if cause.is_certain else 'a guess'}: {cause.text}" for cause in self.causes]
+
+
+def diagnose(
+    request: UpgradeRequest,
+    secrets: Sequence[bytes] | None,
+    now: float,
+    hints: Hints | None = None,
+    seen: Refusal | None = None,
+) -> Diagnosis:
+    """Find out why a request is refused. Raises nothing for any request.
+
+    `secrets` are those of its API key, any of which will do, UNSIGNED for none; None for a key that is not known.
+    `now` is UNIX time, when it came; `seen` is why it was refused then. Takes some milliseconds at most.
+    """
+    case = _Case(request, secrets, now, hints or Hints())
+    try:
+        verdict = case.verdict()
+        diagnosis = case.diagnosis(verdict, seen)
+    except SignatureRefused as refused:  # the fields cannot be read
+        diagnosis = Diagnosis(refused.reason, (), "", "", facts(request, refused.reason, None, now))
+    return _without_secrets(diagnosis, request)
+
+
+def redacted(text: str, request: UpgradeRequest) -> str:
+    """`text` on one line, bounded, and without what of `request` could let anybody in."""
+    for word, instead in _secret_words(request):
+        text = text.replace(word, instead)
+    text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}... ({len(text)} characters)"
+
+
+class _Case:
+    """One request, and what is to be said of it."""
+
+    def __init__(self, request: UpgradeRequest, secrets: Sequence[bytes] | None, now: float, hints: Hints) -> None:
+        self.request = request
+        self.is_known = secrets is not None
+        self.secrets = tuple(secret for secret in secrets or () if secret)
+        self.may_be_unsigned = secrets is not None and UNSIGNED in secrets
+        self.now = now
+        self.hints = hints
+        self.is_signed = "signature" in request.headers or "signature-input" in request.headers
+        self.api_key = request.header("x-api-key")
+        self._components: dict[str, str | None] = {}
+
+    def verdict(self) -> Refusal | None:
+        """As the authenticator judges, but for replay and what a key may do."""
+        if not self.api_key:
+            return Refusal.API_KEY_MISSING
+        if not self.is_signed:
+            known = None if self.may_be_unsigned else Refusal.SIGNATURE_REQUIRED
+            return known if self.is_known else Refusal.API_KEY_UNKNOWN
+        try:
+            verify_any(self.request, (self.secrets or (UNSIGNED,)) if self.is_known else None, self.now)
+        except SignatureRefused as refused:
+            return refused.reason
+        return None
+
+    def diagnosis(self, verdict: Refusal | None, seen: Refusal | None) -> Diagnosis:
+        if verdict is None and seen not in _CHANGES_WITH_THE_KEYS:
+            verdict = seen
+        signature = self._signature() if self.is_signed else None
+        causes = facts(self.request, verdict, signature, self.now)
+        if signature is None:
+            return Diagnosis(verdict, (), "", "", causes)
+        if verdict is Refusal.SIGNATURE_WRONG:
+            found = self._found(signature)
+            causes = (*found, *in_time(signature, self.now)) if found else (*guesses(self.request), *causes)
+        elif verdict is Refusal.API_KEY_UNKNOWN:
+            causes = (*self._found(signature), *causes)
+        expected = self._expected(signature)
+        return Diagnosis(verdict, self._base(signature), _beginning(signature.value), expected, causes)
+
+    def _expected(self, signature: Signature) -> str:
+        lines = self._lines(signature, {})
+        if lines is None or not self.secrets:
+            return "none can be computed"
+        return " or ".join(_beginning(mac(secret, lines, signature.renderings[0])) for secret in self.secrets[:2])
+
+    def _signature(self) -> Signature:
+        header = self.request.header
+        return parse(header("signature-input") or "", header("signature") or "")
+
+    # ---- suppositions ----------------------------------------------------------------------------
+
+    def _found(self, signature: Signature) -> tuple[Cause, ...]:
+        """The first supposition with which the signature verifies."""
+        for suspect in islice(self._suspects(signature), MAX_TRIES):
+            if self._verifies(signature, suspect):
+                return (Cause(suspect.kind, advice(suspect, self.request), True),)
+        return ()
+
+    def _suspects(self, signature: Signature) -> Iterator[Suspect]:
+        keys = suspects.keys(self.request, self.hints)
+        if not self.secrets:
+            return keys
+        hosts = suspects.hosts(self.request, self.hints)
+        paths = suspects.paths(self.request, self.hints)
+        own = (suspect for secret in self.secrets for suspect in suspects.secrets(secret))
+        others = suspects.identifiers(self.request) + suspects.signer(self.request, signature.keyid)
+        both = (Suspect(Kind.HOST, f"{h.text} and {p.text}", {**h.values, **p.values}) for h in hosts for p in paths)
+        return chain(hosts, paths, own, others, keys, both)
+
+    def _verifies(self, signature: Signature, suspect: Suspect) -> bool:
+        lines = self._lines(signature, suspect.values)
+        if lines is None:
+            return False
+        secrets = self.secrets if suspect.secret is None else (suspect.secret,)
+        macs = [mac(secret, lines, text) for secret in secrets for text in signature.renderings]
+        return any(hmac.compare_digest(one, signature.value) for one in macs)
+
+    def _lines(self, signature: Signature, values: Mapping[str, str]) -> str | None:
+        told = [(name, values.get(name, self._component(name))) for name in signature.components]
+        text = "".join(f'"{name}": {value}\n' for name, value in told)
+        return text if text.isascii() and all(value is not None for _, value in told) else None
+
+    def _component(self, name: str) -> str | None:
+        """None for what is not in the request. Read once: there are many suppositions."""
+        if name not in self._components:
+            try:
+                self._components[name] = self.request.component(name)
+            except SignatureRefused:
+                self._components[name] = None
+        return self._components[name]
+
+    # ---- what is shown ---------------------------------------------------------------------------
+
+    def _base(self, signature: Signature) -> tuple[str, ...]:
+        parameters = _STRING_PARAMETER.sub(lambda found: f'{found[1]}"{_hint(found[2])}"', signature.renderings[0])
+        return (*map(self._line, signature.components), f'"@signature-params": {parameters}')
+
+    def _line(self, name: str) -> str:
+        value = self._component(name)
+        if value is None:
+            return f'"{name}": (not in the request)'
+        return f'"{name}": {value if name in _SHOWN else _hint(value)}'
+
+
+#: Refusals that are none any more when the right key is there.
+_CHANGES_WITH_THE_KEYS = frozenset(
+    {
+        Refusal.API_KEY_UNKNOWN,
+        Refusal.SIGNATURE_REQUIRED,
+        Refusal.SIGNATURE_UNEXPECTED,
+        Refusal.SIGNATURE_WRONG,
+    }
+)
+
+
+def _beginning(value: bytes) -> str:
+    size = f"({len(value)} bytes)"
+    return f"{base64.b64encode(value)[:6].decode()}... {size}" if len(value) == MAC_SIZE else size
+
+
+def _hint(text: str) -> str:
+    return f"<{len(text)} characters, {fingerprint(text)}>"
+
+
+def _secret_words(request: UpgradeRequest) -> list[tuple[str, str]]:
+    """What must not be shown wherever it stands, and what stands there instead."""
+    words = [request.header("x-api-key") or ""]
+    for name in ("signature", "signature-input"):
+        words += [word for found in _VALUE.findall(request.header(name) or "") for word in found]
+    secret = sorted({word for word in words if len(word) >= 8} - {"hmac-sha256"}, key=len, reverse=True)
+    return [(word, _hint(word)) for word in secret]
+
+
+def _without_secrets(diagnosis: Diagnosis, request: UpgradeRequest) -> Diagnosis:
+    """Once more over everything: a key may stand in a query, or where nobody thought of."""
+    return Diagnosis(
+        diagnosis.verdict,
+        tuple(redacted(line, request) for line in diagnosis.base),
+        diagnosis.sent,
+        diagnosis.expected,
+        tuple(Cause(cause.kind, redacted(cause.text, request), cause.is_certain) for cause in diagnosis.causes),
+    )

@@ -1,0 +1,200 @@
+"""The keys that count now, and how they stay up to date. Nothing here is waited for by a handshake."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from audiohookd.auth.keys import IKeySource, Key, Keys, KeySourceError, merged
+from audiohookd.interfaces import IWorkers
+
+#: Seconds at least between two times that unknown keys have all sources asked.
+ASK_EVERY = 60.0
+#: Seconds at most to the next try after one that failed.
+RETRY_AFTER = 60.0
+#: Each wait is by chance shorter or longer, up to this part of it: many daemons shall not ask together.
+JITTER = 0.1
+
+Load = Callable[[], Keys | None]
+
+
+class _Held:
+    """A source, and what is known of it."""
+
+    def __init__(self, source: IKeySource) -> None:
+        self.source = source
+        self.keys = Keys({})
+        self.failing = False
+        self.timer: IDelayedCall | None = None
+        #: What is being done with it in a thread.
+        self.work: Deferred[Keys | None] | None = None
+        #: It is to be loaded again once that is done.
+        self.again = False
+
+
+class Keyring(Service):
+    """All sources' keys: looked up at once, and refreshed from its start to its stop. For the reactor thread.
+
+    A source that fails keeps what it gave last. It is looked at again and again; the log has one line when that
+    begins, and one when it is over.
+
+    :param workers: with a thread for each source, none of which is given two pieces of work at a time.
+    :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
+    :param random: evenly from 0 up to, but not including, 1.
+    """
+
+    name = "keyring"
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        workers: IWorkers,
+        sources: Sequence[IKeySource],
+        count: Callable[..., object],
+        random: Callable[[], float],
+    ) -> None:
+        self._reactor = reactor
+        self._workers = workers
+        self._count = count
+        self._random = random
+        self._held = [_Held(source) for source in sources]
+        self._keys = Keys({})
+        self._remarks: list[str] = []
+        self._asked: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Keyring: {self._keys!r}>"
+
+    @property
+    def keys(self) -> Keys:
+        """Those of now."""
+        return self._keys
+
+    def prepare(self) -> None:
+        """Loads all sources, one after the other. Blocks: for start-up only.
+
+        :raises KeySourceError: one cannot be loaded. The text begins with its name.
+        """
+        for held in self._held:
+            try:
+                held.keys = held.source.load()
+            except KeySourceError as fault:
+                raise type(fault)(f"{held.source.name}: {fault}") from None
+        self._merge()
+
+    def lookup(self, api_key: str) -> Key | None:
+        """None for an unknown key, which may be known in a moment: the sources are asked, at most once a minute."""
+        key = self._keys.lookup(api_key)
+        if key is None:
+            self._ask()
+        return key
+
+    def reload(self) -> None:
+        """Has all sources loaded again, changed or not."""
+        for held in self._held:
+            if held.source.interval is not None:
+                self._load(held)
+
+    def startService(self) -> None:
+        """From now on the sources are looked at."""
+        super().startService()
+        for held in self._held:
+            self._wait(held)
+
+    def stopService(self) -> None:
+        """What is being loaded is not waited for."""
+        super().stopService()
+        for held in self._held:
+            if held.timer is not None and held.timer.active():
+                held.timer.cancel()
+            if held.work is not None:
+                held.work.cancel()
+
+    def _ask(self) -> None:
+        now = self._reactor.seconds()
+        if self.running and (self._asked is None or now - self._asked >= ASK_EVERY):
+            self._asked = now
+            self.reload()
+
+    def _wait(self, held: _Held) -> None:
+        """For the next look, whatever is waited for already."""
+        if held.timer is not None and held.timer.active():
+            held.timer.cancel()
+        if held.source.interval is None:
+            return
+        seconds = min(held.source.interval, RETRY_AFTER) if held.failing else held.source.interval
+        seconds *= 1 + JITTER * (2 * self._random() - 1)
+        held.timer = self._reactor.callLater(seconds, self._look, held)
+
+    def _look(self, held: _Held) -> None:
+        if held.work is None:
+            self._do(held, partial(_changed, held.source))
+        else:
+            self._failed(held, "does not answer")
+            self._wait(held)
+
+    def _load(self, held: _Held) -> None:
+        if not self.running:
+            return
+        held.again = held.work is not None
+        if held.work is None:
+            self._do(held, held.source.load)
+
+    def _do(self, held: _Held, load: Load) -> None:
+        """In a thread. Should it hang, the next look finds that."""
+        self._wait(held)
+        held.work = self._workers.do(load)
+        held.work.addCallbacks(partial(self._loaded, held), partial(self._not_loaded, held))
+        held.work.addBoth(partial(self._done, held))
+
+    def _done(self, held: _Held, _: None) -> None:
+        held.work = None
+        again, held.again = held.again, False
+        if not self.running:
+            return
+        self._wait(held)
+        if again:
+            self._load(held)
+
+    def _loaded(self, held: _Held, keys: Keys | None) -> None:
+        """None: nothing has changed."""
+        if keys is None:
+            return
+        if held.failing:
+            held.failing = False
+            self._log.info("{source}: keys are loaded again", source=held.source.name)
+        if keys != held.keys:
+            held.keys = keys
+            self._log.info("{source}: the keys have changed: {keys}", source=held.source.name, keys=repr(keys))
+            self._merge()
+
+    def _not_loaded(self, held: _Held, failure: Failure) -> None:
+        if not self.running:
+            return
+        fault = failure.value
+        # The text of what nobody expected may be anything.
+        self._failed(held, str(fault) if isinstance(fault, KeySourceError) else type(fault).__name__)
+
+    def _failed(self, held: _Held, reason: str) -> None:
+        self._count("key_refresh_failures", held.source.name)
+        if not held.failing:
+            held.failing = True
+            text = "{source}: keys cannot be loaded, those that it gave last stay valid: {reason}"
+            self._log.error(text, source=held.source.name, reason=reason)
+
+    def _merge(self) -> None:
+        self._keys, remarks = merged([(held.source.name, held.keys) for held in self._held])
+        for remark in remarks:
+            if remark not in self._remarks:
+                self._log.warn("{remark}", remark=remark)
+        self._remarks = remarks
+
+
+def _changed(source: IKeySource) -> Keys | None:
+    """In a thread."""
+    return source.load() if source.changed() else None

@@ -1,0 +1,99 @@
+"""The last requests that were refused, for who asks why. In memory alone, and bounded."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Cooperator
+
+from audiohookd.auth.diagnosis import diagnose, redacted
+from audiohookd.auth.keys import Keys
+from audiohookd.auth.refusal import Refusal
+from audiohookd.auth.request import UpgradeRequest
+from audiohookd.auth.suspects import Hints, pairs
+
+#: Requests that are kept. A head is 16 KiB at most, so these are two megabytes at worst.
+LIMIT = 50
+
+
+@dataclass(slots=True)
+class RefusedRequest:
+    """One of them; and how many came that were like it, this one included. Its representation shows no header."""
+
+    at: float  # UNIX seconds
+    peer: str
+    reason: Refusal
+    request: UpgradeRequest = field(repr=False)
+    times: int = 1
+    _explained: tuple[Keys, dict[str, Any]] | None = field(default=None, repr=False)
+
+    def explained(self, keys: Keys) -> dict[str, Any]:
+        """As it may be shown: nothing in it lets anybody in. Takes some milliseconds at most, and once only.
+
+        :param keys: those of now.
+        """
+        if self._explained is None or self._explained[0] is not keys:
+            self._explained = keys, self._explain(keys)
+        return self._explained[1]
+
+    def _explain(self, keys: Keys) -> dict[str, Any]:
+        request = self.request
+        known = keys.lookup(request.header("x-api-key") or "")
+        secrets = None if known is None else known.secrets_at(self.at)
+        diagnosis = diagnose(request, secrets, self.at, Hints(keys=pairs(keys, self.at)), self.reason)
+        return {
+            "at": self.at,
+            "peer": self.peer,
+            "times": self.times,
+            "reason": self.reason.value,
+            "host": redacted(request.header("host") or "", request),
+            "target": redacted(request.target, request),
+            "session": redacted(request.header("audiohook-session-id") or "", request),
+            "explanation": diagnosis.lines(),
+        }
+
+
+class RefusedRequests:
+    """Keeps the last ones; of those that are alike (peer, reason, Host and target) the newest.
+
+    So one peer that tries the same again and again does not push out the others. A request without any API key is not
+    kept: there is nothing to explain.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[tuple[str, ...], RefusedRequest] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __iter__(self) -> Iterator[RefusedRequest]:
+        """The newest first. Those of now: what comes meanwhile does no harm."""
+        return iter(list(reversed(self._kept.values())))
+
+    def note(self, at: float, peer: str, reason: Refusal, request: UpgradeRequest) -> None:
+        """One more, at the UNIX time `at`."""
+        if not request.header("x-api-key"):
+            return
+        alike = (peer, reason.value, request.header("host") or "", request.target)
+        before = self._kept.pop(alike, None)
+        times = 1 if before is None else before.times + 1
+        self._kept[alike] = RefusedRequest(at, peer, reason, request, times)
+        while len(self._kept) > self._limit:
+            self._kept.popitem(last=False)
+
+    def explained(self, reactor: IReactorTime, keys: Keys) -> "Deferred[list[dict[str, Any]]]":
+        """All of them, the newest first, explained with these keys. One in a turn of the reactor: calls go on."""
+        found: list[dict[str, Any]] = []
+
+        def one_by_one() -> Iterator[None]:
+            for one in self:
+                found.append(one.explained(keys))
+                yield
+
+        cooperator = Cooperator(lambda: lambda: True, partial(reactor.callLater, 0.0))
+        return cooperator.coiterate(one_by_one()).addCallback(lambda _: found)

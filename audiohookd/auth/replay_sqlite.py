@@ -1,0 +1,105 @@
+"""Nonces in a file of SQLite, for several daemons on one host.
+
+With a rollback journal and not a write-ahead log: every question writes, so nothing is gained from readers that
+writers do not hold up; the file is one of SQLite's ordinary ones from its first moment, without a change of mode that
+two processes could want at once; and somebody may delete it while daemons run. Nothing is synced: what a loss of
+power takes is too old when the machine is up again.
+"""
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+from audiohookd.auth.replay import StoreDown
+
+#: 16 MiB, in pages of 4 KiB: room for some 150,000 nonces. A directory like /run is memory.
+MAX_PAGES = 4_096
+#: Entries beyond the window that one question removes at most: more than it adds, and never a noticeable wait.
+SWEEP = 16
+
+_SETTINGS = (
+    "PRAGMA journal_mode = TRUNCATE",
+    "PRAGMA synchronous = OFF",
+    f"PRAGMA max_page_count = {MAX_PAGES}",
+    "CREATE TABLE IF NOT EXISTS nonces (entry BLOB PRIMARY KEY, seen REAL NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS nonces_by_age ON nonces (seen)",
+)
+_FORGET = "DELETE FROM nonces WHERE entry IN (SELECT entry FROM nonces WHERE seen < ? ORDER BY seen LIMIT ?)"
+_KEEP = "INSERT OR IGNORE INTO nonces (entry, seen) VALUES (?, ?)"
+
+
+class SqliteNonces:
+    """Nonces of the last ``window`` seconds in the file ``path``, which is made where it is missing.
+
+    Of all processes that add the same entry, one is told that it is new. A file that cannot be used is left as it is:
+    once it was removed or repaired, the next call finds that out. For one thread at a time.
+
+    :param patience: seconds to wait for other processes.
+    """
+
+    def __init__(self, path: Path, window: float, patience: float) -> None:
+        self._path = path
+        self._window = window
+        self._patience = patience
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+
+    def add(self, entry: bytes, now: float) -> bool:
+        """See :class:`audiohookd.auth.replay_shared.Nonces`."""
+        try:
+            return self._add(self._connected(), entry, now)
+        except (sqlite3.Error, OSError) as fault:
+            self.close()
+            reason = (isinstance(fault, OSError) and fault.strerror) or fault
+            raise StoreDown(f"{self._path}: {reason}") from None
+
+    def close(self) -> None:
+        """Let go of the file; the next call opens it again. Undoes what was begun."""
+        if self._connection is not None:
+            # A broken file may not even be closed without an error, and then there is nothing more to do about it.
+            with suppress(sqlite3.Error):
+                self._connection.close()
+        self._connection = None
+
+    def _add(self, connection: sqlite3.Connection, entry: bytes, now: float) -> bool:
+        # At once for writing: what has only read, and then wants to write, may have to be given up.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_FORGET, (now - self._window, SWEEP))
+        is_new = connection.execute(_KEEP, (entry, now)).rowcount == 1
+        connection.execute("COMMIT")
+        return is_new
+
+    def _connected(self) -> sqlite3.Connection:
+        """To the file that has the name now: another one, or none, leaves us alone with what others do not see."""
+        identity = _identity(self._path)
+        if identity is None or identity != self._identity:
+            self.close()
+        if self._connection is None:
+            self._connection = self._open()
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        # SQLite would let others read it. Only when it is new: to close a file drops all locks that we have on it.
+        with suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        # Before it is opened: a file that is exchanged meanwhile is then found out with the next call.
+        self._identity = _identity(self._path)
+        connection = sqlite3.connect(
+            self._path, timeout=self._patience, isolation_level=None, check_same_thread=False
+        )
+        try:
+            for statement in _SETTINGS:
+                connection.execute(statement).close()
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return None
+    return about.st_dev, about.st_ino

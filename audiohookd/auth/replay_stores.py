@@ -1,0 +1,61 @@
+"""Which replay store the configuration asks for."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from audiohookd.auth.replay import IReplayStore, MemoryReplayStore
+from audiohookd.auth.replay_outage import WatchedReplayStore
+from audiohookd.auth.replay_shared import Nonces, SharedReplayStore
+from audiohookd.auth.replay_sqlite import SqliteNonces
+from audiohookd.config import ConfigError, Replay
+from audiohookd.runtime.workers import Workers
+
+#: As many questions may wait as there may be connections that wait for their upgrade.
+WAITING = 1_024
+#: Seconds that a stop waits for questions that nobody waits for any more.
+PATIENCE = 1.0
+
+
+def replay_store(
+    config: Replay, where: str, window: float, reactor: Any, count: Callable[[str, str], object]
+) -> tuple[list[Workers], IReplayStore | None]:
+    """The store, None when there shall be none, and before it the pools that it needs. Connects to nothing.
+
+    :param where: the address of ``config``, for the user: file and table.
+    :param window: for how many seconds a nonce is remembered.
+    :raises ConfigError: the store cannot work like this.
+    """
+    match config.store:
+        case "off":
+            return [], None
+        case "memory":
+            return [], MemoryReplayStore(window)
+        case "sqlite":
+            name, threads, nonces = f"SQLite, {config.path}", 1, _sqlite(config, where, window)
+        case "redis":
+            # Several, so that a look-up of the host's name that hangs in one of them holds up no others.
+            name, threads, nonces = "Redis", 4, _redis(config, where, window)
+    workers = Workers(reactor, "replay", threads, WAITING, PATIENCE)
+    shared = SharedReplayStore(nonces, window, workers, reactor, config.timeout)
+    return [workers], WatchedReplayStore(shared, name, config.fail, reactor, count)
+
+
+def _sqlite(config: Replay, where: str, window: float) -> Nonces:
+    directory = config.path.parent
+    if not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
+        raise ConfigError(f"{where}.path: {directory} must be a directory that the daemon may write to")
+    return SqliteNonces(config.path, window, config.timeout)
+
+
+def _redis(config: Replay, where: str, window: float) -> Nonces:
+    try:
+        from audiohookd.auth.replay_redis import RedisNonces, read_url  # noqa: PLC0415 - redis-py is an extra
+    except ImportError:
+        raise ConfigError(f"{where}.store: 'redis' needs redis-py: pip install 'audiohookd[redis]'") from None
+    key = "url_file" if config.url_file else "url"
+    try:
+        url = read_url(config.url_file) if config.url_file else config.url
+        return RedisNonces(url, window, config.timeout)
+    except ValueError as fault:
+        raise ConfigError(f"{where}.{key}: {fault}") from None

@@ -1,0 +1,42 @@
+"""Where keys come from: a module for each kind of place, and here the choice of those that are configured."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from audiohookd.auth.keys import IKeySource, KeySourceError
+from audiohookd.auth.sources.credential import credential
+from audiohookd.auth.sources.environment import KeyVariable
+from audiohookd.auth.sources.file import KeyFile
+from audiohookd.auth.sources.secretsmanager import SecretsManager
+from audiohookd.auth.sources.vault import Vault
+from audiohookd.config import REFERENCE_VARIABLE, Auth, ConfigError
+
+
+def sources_of(auth: Auth, environment: Mapping[str, str], now: Callable[[], float]) -> list[IKeySource]:
+    """The sources that are configured, in the order in which they count; none is asked yet.
+
+    :param now: UNIX seconds.
+    :raises ConfigError: there is none, or one that cannot be.
+    """
+    found = list(_sources(auth, environment, now))
+    if not found:
+        reason = f"no source of keys: name one in keys_file, or set ${auth.keys_variable or REFERENCE_VARIABLE}"
+        raise ConfigError(f"auth: {reason}")
+    return found
+
+
+def _sources(auth: Auth, environment: Mapping[str, str], now: Callable[[], float]) -> Iterator[IKeySource]:
+    if auth.keys_file is not None:
+        yield KeyFile("auth.keys_file", auth.keys_file)
+    if auth.keys_credential:
+        try:
+            yield credential("auth.keys_credential", auth.keys_credential, environment)
+        except KeySourceError as fault:
+            raise ConfigError(f"auth.keys_credential: {fault}") from None
+    if auth.keys_variable in environment:
+        yield KeyVariable("auth.keys_variable", auth.keys_variable, environment[auth.keys_variable])
+    elif auth.keys_variable not in ("", REFERENCE_VARIABLE):
+        raise ConfigError(f"auth.keys_variable: ${auth.keys_variable} is not set: set it, or correct its name")
+    if auth.aws.secret:
+        yield SecretsManager("auth.aws", auth.aws, now)
+    if auth.vault.url:
+        yield Vault("auth.vault", auth.vault, now)

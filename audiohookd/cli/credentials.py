@@ -1,0 +1,102 @@
+"""API key and client secret of a command: how they are given, and read. None of it is ever printed."""
+
+import argparse
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from audiohookd.auth.keys import Keys
+from audiohookd.auth.sources.file import KeyFile
+from audiohookd.cli.call.options import SECRET_VARIABLE, api_key
+from audiohookd.cli.mistake import Mistake
+
+#: Bytes of a file with secrets that are read.
+_MAX_FILE = 1 << 20
+
+
+class Secret(NamedTuple):
+    """A client secret; not base64 if ``is_base64`` is not set: then ``value`` is its text, which some sign with."""
+
+    value: bytes
+    is_base64: bool = True
+
+    def __repr__(self) -> str:
+        return "<Secret>"
+
+
+def describe(parser: argparse.ArgumentParser, key_is_needed: bool = True) -> None:
+    """Adds the options to a parser."""
+    if key_is_needed:
+        parser.add_argument("--key", required=True, type=api_key, metavar="KEY", help="the API key, X-API-KEY")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--secret-file",
+        type=Path,
+        metavar="FILE",
+        help=f"holds the client secret in base64, on a line; or set ${SECRET_VARIABLE}",
+    )
+    source.add_argument("--keys", type=Path, metavar="FILE", help="a key file, as [auth] keys_file")
+
+
+def secret_of(
+    arguments: argparse.Namespace, key: str, now: float, environment: Mapping[str, str] = os.environ
+) -> bytes:
+    """The secret that belongs to ``key``, empty where requests are not signed.
+
+    :raises Mistake: there is none, or it cannot be used.
+    """
+    if arguments.keys is not None:
+        known = keys_of(arguments.keys).lookup(key)
+        if known is None:
+            raise Mistake(f"{arguments.keys}: the key is not in it")
+        return known.secrets_at(now)[0]
+    secret = given_secret(arguments, environment)
+    if secret is None:
+        return b""
+    if not secret.is_base64:
+        raise Mistake("the client secret is not base64: copy it anew from the integration")
+    return secret.value
+
+
+def given_secret(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Secret | None:
+    """The one of ``--secret-file`` or the environment; None for neither.
+
+    :raises Mistake: the file cannot be read, or there is nothing in it.
+    """
+    if arguments.secret_file is None:
+        text = environment.get(SECRET_VARIABLE, "")
+        return _secret(text) if text else None
+    text = _read(arguments.secret_file).strip()
+    if not text or len(text.split()) > 1:
+        raise Mistake(f"{arguments.secret_file}: must hold the client secret, on one line, and nothing else")
+    return _secret(text)
+
+
+def _secret(text: str) -> Secret:
+    try:
+        # Genesys Cloud lets people leave out the padding.
+        return Secret(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+    except (binascii.Error, ValueError):
+        return Secret(text.encode("utf-8", "surrogateescape"), is_base64=False)
+
+
+def keys_of(path: Path) -> Keys:
+    """The keys of a key file.
+
+    :raises Mistake: it cannot be used.
+    """
+    try:
+        return KeyFile("--keys", path).load()
+    except ValueError as fault:
+        raise Mistake(str(fault)) from None
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_FILE).decode("utf-8", "surrogateescape")
+    except OSError as fault:
+        raise Mistake(f"{path}: {fault.strerror}") from None

@@ -1,0 +1,60 @@
+"""``audiohookctl doctor``: plays Genesys Cloud's connection probe through the public address, step by step.
+
+START READING in :mod:`~audiohookd.cli.doctor.visit`. With blocking sockets: there is one thing to do after the other.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from audiohookd.cli import credentials
+from audiohookd.cli.call.options import target, uuid
+from audiohookd.cli.doctor.tls import trusting
+from audiohookd.cli.doctor.visit import Patient, visit
+from audiohookd.cli.request import Identity
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """See :class:`audiohookd.cli.main.Command`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "doctor",
+        help="try what Genesys Cloud tries when an integration is activated",
+        description="Plays Genesys Cloud's connection probe through the public address, step by step, in 20 s at"
+        " most: DNS, TCP, TLS, the upgrade, opened, closed. Run it from outside your own network if you can. The exit"
+        " code is 0 when Genesys Cloud would activate the integration, else 1.",
+    )
+    add = parser.add_argument
+    add("url", metavar="URL", type=target, help="wss://host/path, as it is entered in Genesys Cloud")
+    credentials.describe(parser)
+    add("--ca", type=Path, metavar="FILE", help="authorities to trust besides those of the system (PEM)")
+    add("--connect", type=_place, metavar="HOST:PORT", help="connect there, whatever the name leads to")
+    add("--organization", type=uuid, metavar="UUID", help="organization id (default: a random one)")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """See :class:`audiohookd.cli.main.Command`."""
+    secret = credentials.secret_of(arguments, arguments.key, time.time())
+    identity = Identity() if arguments.organization is None else Identity(organization=arguments.organization)
+    patient = Patient(
+        target=arguments.url,
+        key=arguments.key,
+        secret=secret,
+        identity=identity,
+        context=trusting(arguments.ca),
+        is_private_trust=arguments.ca is not None,
+        connect=arguments.connect,
+    )
+    return visit(patient, _say, time.monotonic, time.time)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _place(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise argparse.ArgumentTypeError("as HOST:PORT")
+    return host.strip("[]"), int(port)

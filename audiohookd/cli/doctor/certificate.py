@@ -1,0 +1,96 @@
+"""What a server's certificate says, and why it would not be trusted."""
+
+import ssl
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID, NameOID
+
+#: Days before the end that are worth a note.
+SOON = 14
+
+_NOT_YET, _EXPIRED, _SELF_SIGNED, _PRIVATE_ROOT, _WRONG_NAME, _WRONG_ADDRESS = 9, 10, 18, 19, 62, 64
+_NO_ISSUER = frozenset({2, 20, 21})
+
+
+class Certificate:
+    """The server's own.
+
+    :param now: UNIX seconds.
+    """
+
+    def __init__(self, der: bytes, now: float) -> None:
+        self._certificate = x509.load_der_x509_certificate(der)
+        self._now = datetime.fromtimestamp(now, UTC)
+
+    @property
+    def names(self) -> list[str]:
+        """All that it is for."""
+        try:
+            names = self._certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return []
+        return [str(name.value) for name in names]
+
+    @property
+    def days_left(self) -> int:
+        """Until it expires; negative since."""
+        return (self._certificate.not_valid_after_utc - self._now).days
+
+    @property
+    def issuer(self) -> str:
+        """Who signed it."""
+        for attribute in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME):
+            if found := self._certificate.issuer.get_attributes_for_oid(attribute):
+                return str(found[0].value)
+        return "nobody by name"
+
+    @property
+    def end(self) -> str:
+        """The day it expires."""
+        return self._certificate.not_valid_after_utc.date().isoformat()
+
+    @property
+    def start(self) -> str:
+        """The day it begins to be valid."""
+        return self._certificate.not_valid_before_utc.date().isoformat()
+
+    @property
+    def has_public_issuer(self) -> bool:
+        """It says where its issuer's own certificate is: those of public authorities do."""
+        try:
+            access = self._certificate.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_INFORMATION_ACCESS)
+        except x509.ExtensionNotFound:
+            return False
+        value = access.value
+        return isinstance(value, x509.AuthorityInformationAccess) and any(
+            one.access_method == AuthorityInformationAccessOID.CA_ISSUERS for one in value
+        )
+
+    def __str__(self) -> str:
+        names = ", ".join(self.names[:4]) + (", ..." if len(self.names) > 4 else "")
+        return f"for {names or 'no name'}, by {self.issuer}, expires {self.end} ({self.days_left} days)"
+
+
+def why_untrusted(fault: ssl.SSLCertVerificationError, host: str, certificate: Certificate) -> str:
+    """In plain words, with what to do."""
+    names = ", ".join(certificate.names) or "no name"
+    wrong_name = f"the certificate is for {names}, not for {host}: get one for that name"
+    texts = {
+        _EXPIRED: f"the certificate expired on {certificate.end}: renew it, and see that the proxy reads the new one",
+        _NOT_YET: f"the certificate is valid from {certificate.start} on: is the clock of this machine right?",
+        _WRONG_NAME: wrong_name,
+        _WRONG_ADDRESS: wrong_name,
+        _SELF_SIGNED: "the certificate signs itself: Genesys Cloud takes only those of public authorities",
+        _PRIVATE_ROOT: "the certificate is a private authority's: Genesys Cloud takes only those of public ones",
+    }
+    if fault.verify_code in _NO_ISSUER:
+        return _unknown_issuer(certificate)
+    return texts.get(fault.verify_code, fault.verify_message)
+
+
+def _unknown_issuer(certificate: Certificate) -> str:
+    issuer = certificate.issuer
+    if certificate.has_public_issuer:
+        return f"the server does not send the intermediate certificate, {issuer}: give the proxy the full chain"
+    return f"the issuer, {issuer}, is not known: a private authority, or the intermediate certificate is missing"

@@ -1,0 +1,53 @@
+"""``audiohookctl explain-signature``: why a request is refused.
+
+Two ways: the request is given, and diagnosed here (:mod:`~audiohookd.cli.explain.given`); or the daemon is asked,
+which has the last ones, and their secrets (:mod:`~audiohookd.cli.explain.recent`).
+"""
+
+import argparse
+from typing import Any
+
+from audiohookd.cli import credentials
+from audiohookd.cli.explain import given, recent
+from audiohookd.cli.mistake import Mistake
+
+ADMIN = "http://127.0.0.1:3001"
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """See :class:`audiohookd.cli.main.Command`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "explain-signature",
+        help="tell why a request is refused",
+        description="Tells why a request is refused, and what to do. No secret is printed. The exit code is 0 when"
+        " the request would be let in (with --recent: when there is none), else 1.",
+    )
+    add = parser.add_argument
+    add("file", metavar="FILE", nargs="?", default="-", help="the request: what curl -v shows, HAR, or plain lines;"
+        " default: stdin")
+    credentials.describe(parser, key_is_needed=False)
+    add("--host", action="append", default=[], metavar="NAME", help="a name by which the caller may have called")
+    add("--path", action="append", default=[], metavar="PATH", help="a path, or a prefix, that may have been changed")
+    add("--authority", metavar="NAME", help="verify with this name instead of Host, as [listen] authority does")
+    add("--target", metavar="PATH", help="path and query, if the file has no request line")
+    add("--at", type=float, metavar="T", help="when it came, UNIX seconds (default: what the file says, else now)")
+    asked = parser.add_argument_group("instead of a file")
+    asked.add_argument("--recent", type=_count, nargs="?", const=5, metavar="N", help="the last ones that the daemon"
+                       " refused (default: 5 of them)")
+    asked.add_argument("--admin", default=ADMIN, metavar="URL", help=f"where its admin port is (default {ADMIN})")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """See :class:`audiohookd.cli.main.Command`."""
+    if arguments.recent is None:
+        return given.explain(arguments)
+    if arguments.file != "-" or arguments.secret_file or arguments.keys:
+        raise Mistake("explain-signature: --recent asks the daemon: leave out the file, and the secrets")
+    return recent.explain(arguments.admin, arguments.recent)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError("from 1 to 1000")
+    return int(text)

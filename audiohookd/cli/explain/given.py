@@ -1,0 +1,71 @@
+"""A request that the user has, explained with the secret that the user has."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from audiohookd.auth.diagnosis import diagnose
+from audiohookd.auth.request import UpgradeRequest
+from audiohookd.auth.suspects import Hints, pairs
+from audiohookd.cli import credentials
+from audiohookd.cli.explain.reading import Read, read
+from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.wording import printable
+
+_MAX_SIZE = 8 << 20
+
+_NOT_BASE64 = (
+    "the secret that you gave is not base64, so it is no client secret of Genesys Cloud; its text was taken for the"
+    " secret"
+)
+_NO_TIME = "the time is judged as if the request came now: give --at if it did not"
+
+
+def explain(arguments: argparse.Namespace) -> int:
+    """Prints the diagnosis of ``arguments.file``; returns the exit code.
+
+    :raises Mistake: there is no request in it, or no secret to verify it with.
+    """
+    found = read(_text(arguments.file))
+    target = arguments.target or found.target
+    if not target:
+        raise Mistake("explain-signature: there is no request line: put GET /path HTTP/1.1 first, or give --target")
+    request = UpgradeRequest(target, found.headers, arguments.authority)
+    at, remarks = _time(arguments, found)
+    secrets, keys, remark = _secrets(arguments, request, at)
+    hints = Hints(tuple(arguments.host), tuple(arguments.path), keys)
+    diagnosis = diagnose(request, secrets, at, hints)
+    for line in (*diagnosis.lines(), *(f"note: {text}" for text in (*remark, *remarks))):
+        print(printable(line))
+    return 0 if diagnosis.verdict is None else 1
+
+
+def _text(name: str) -> str:
+    try:
+        if name == "-":
+            return sys.stdin.buffer.read(_MAX_SIZE).decode("utf-8", "replace")
+        with Path(name).open("rb") as file:
+            return file.read(_MAX_SIZE).decode("utf-8", "replace")
+    except OSError as fault:
+        raise Mistake(f"{name}: {fault.strerror}") from None
+
+
+def _time(arguments: argparse.Namespace, found: Read) -> tuple[float, tuple[str, ...]]:
+    if arguments.at is not None:
+        return arguments.at, ()
+    return (time.time(), (_NO_TIME,)) if found.at is None else (found.at, ())
+
+
+def _secrets(
+    arguments: argparse.Namespace, request: UpgradeRequest, at: float
+) -> tuple[tuple[bytes, ...] | None, list[tuple[str, bytes]], tuple[str, ...]]:
+    """The secrets of the request's key, those of all keys, and what there is to say about them."""
+    if arguments.keys is not None:
+        keys = credentials.keys_of(arguments.keys)
+        known = keys.lookup(request.header("x-api-key") or "")
+        return None if known is None else known.secrets_at(at), list(pairs(keys, at)), ()
+    secret = credentials.given_secret(arguments)
+    if secret is None:
+        raise Mistake("explain-signature: give the secret (--secret-file) or all keys (--keys) to verify it with")
+    return (secret.value,), [], () if secret.is_base64 else (_NOT_BASE64,)

@@ -1,0 +1,81 @@
+"""An upgrade request as Genesys Cloud makes it."""
+
+import base64
+import secrets
+import uuid
+from dataclasses import dataclass, field
+
+from audiohookd.auth.request import UpgradeRequest
+from audiohookd.auth.signature import sign
+from audiohookd.cli.call.options import Target
+
+USER_AGENT = "GenesysCloud-AudioHook-Client"
+#: Seconds that a signature is valid, as Genesys Cloud makes them.
+LIFETIME = 30
+
+
+def _uuid() -> str:
+    return str(uuid.uuid4())
+
+
+def _nonce() -> str:
+    return base64.b64encode(secrets.token_bytes(18)).decode()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who asks for which session; what is not given is made up."""
+
+    session: str = field(default_factory=_uuid)
+    organization: str = field(default_factory=_uuid)
+    correlation: str = field(default_factory=_uuid)
+
+
+@dataclass(frozen=True)
+class Signing:
+    """When, for how long and with which nonce. UNIX seconds."""
+
+    created: int
+    lifetime: int = LIFETIME
+    nonce: str = field(default_factory=_nonce)
+
+
+def authority(target: Target) -> str:
+    """The ``Host`` of a URL: without the port, where that goes without saying."""
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return host if target.port == (443 if target.is_secure else 80) else f"{host}:{target.port}"
+
+
+def headers_of(target: Target, key: str, secret: bytes, identity: Identity, signing: Signing) -> dict[str, str]:
+    """``Host`` and the headers of AudioHook; with ``Signature-Input`` and ``Signature`` unless the secret is empty.
+
+    :raises ValueError: the nonce has characters that it must not have.
+    """
+    headers = {
+        "Host": authority(target),
+        "Audiohook-Organization-Id": identity.organization,
+        "Audiohook-Session-Id": identity.session,
+        "Audiohook-Correlation-Id": identity.correlation,
+        "X-API-KEY": key,
+    }
+    if secret:
+        fields = sign(
+            UpgradeRequest(target.resource, {name.lower(): value for name, value in headers.items()}),
+            secret,
+            created=signing.created,
+            expires=signing.created + signing.lifetime,
+            nonce=signing.nonce,
+        )
+        headers |= {"Signature-Input": fields.signature_input, "Signature": fields.signature}
+    return headers
+
+
+def upgrade_headers() -> dict[str, str]:
+    """What makes a request one for a WebSocket."""
+    return {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(secrets.token_bytes(16)).decode(),
+        "User-Agent": USER_AGENT,
+    }

@@ -1,0 +1,62 @@
+"""``audiohookctl sign``: the headers of an upgrade request, signed as Genesys Cloud signs them."""
+
+import argparse
+import shlex
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from audiohookd.auth.signature import MAX_AGE
+from audiohookd.cli import credentials
+from audiohookd.cli.call.options import Target, target, uuid
+from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.request import LIFETIME, Identity, Signing, headers_of, upgrade_headers
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """See :class:`audiohookd.cli.main.Command`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "sign",
+        help="sign an upgrade request as Genesys Cloud does",
+        description="Prints the headers of an upgrade request, signed as Genesys Cloud signs them; or, with --curl, a"
+        f" command that sends it. It is good for {MAX_AGE} s, and lets in once.",
+    )
+    add = parser.add_argument
+    add("url", metavar="URL", type=target, help="wss://host/path, as it is entered in Genesys Cloud")
+    credentials.describe(parser)
+    add("--session", type=uuid, metavar="UUID", help="Audiohook-Session-Id (default: a random one)")
+    add("--organization", type=uuid, metavar="UUID", help="Audiohook-Organization-Id (likewise)")
+    add("--correlation", type=uuid, metavar="UUID", help="Audiohook-Correlation-Id (likewise)")
+    add("--created", type=int, metavar="T", help="when it was signed, UNIX seconds (default: now)")
+    add("--expires", type=int, metavar="N", default=LIFETIME, help=f"seconds after that (default {LIFETIME})")
+    add("--nonce", metavar="TEXT", help="22 characters at least (default: a random one)")
+    add("--curl", action="store_true", help="a curl command, quoted for the shell")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """See :class:`audiohookd.cli.main.Command`."""
+    now = int(time.time())
+    secret = credentials.secret_of(arguments, arguments.key, now)
+    if not secret:
+        raise Mistake("sign: there is no secret to sign with: give --secret-file or --keys")
+    named = {name: getattr(arguments, name) for name in ("session", "organization", "correlation")}
+    identity = Identity(**{name: value for name, value in named.items() if value is not None})
+    created = now if arguments.created is None else arguments.created
+    nonce = {} if arguments.nonce is None else {"nonce": arguments.nonce}
+    signing = Signing(created, arguments.expires, **nonce)
+    try:
+        headers = headers_of(arguments.url, arguments.key, secret, identity, signing)
+    except ValueError:
+        raise Mistake("sign: --nonce must be printable ASCII") from None
+    print(curl(arguments.url, headers) if arguments.curl else "\n".join(f"{n}: {v}" for n, v in headers.items()))
+    return 0
+
+
+def curl(url: Target, headers: Mapping[str, str]) -> str:
+    """A command that asks for the upgrade, shows the answer, and ends after 5 s."""
+    scheme = "https" if url.is_secure else "http"
+    words = ["curl", "--include", "--no-buffer", "--http1.1", "--globoff", "--path-as-is", "--max-time", "5"]
+    for name, value in {**headers, **upgrade_headers()}.items():
+        words += ["--header", f"{name}: {value}"]
+    return shlex.join([*words, f"{scheme}://{headers['Host']}{url.resource}"])

@@ -1,0 +1,131 @@
+"""What stands before the sessions, as configured: the gate, TLS, and the files that both are kept up to date with."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from twisted.application.service import IService
+from twisted.internet.interfaces import IProtocolFactory
+
+from audiohookd.config import Config, ConfigError, Limits, Listen
+from audiohookd.observe.counters import Counters
+from audiohookd.runtime.watched import Watched
+from audiohookd.runtime.workers import Workers
+from audiohookd.server import gate
+from audiohookd.server.allow import Networks, read_networks
+from audiohookd.server.door import Paces
+from audiohookd.server.rates import Rate
+
+if TYPE_CHECKING:
+    from audiohookd.server.tls import Identity
+
+#: Seconds' worth of frames and messages that may come at once. Genesys Cloud keeps up to 30 s of audio back while a
+#: session opens or the network stalls, and sends them as fast as it can; the kernel keeps some more for us.
+PACE_DEPTH = 60.0
+
+
+class Entrance(Struct, frozen=True):
+    """The gate; how to have a factory spoken to; and what has to run before, and while, anybody comes in."""
+
+    gate: gate.Gate
+    secure: Callable[[IProtocolFactory], IProtocolFactory]
+    services: list[IService]
+    #: To be called when files shall be read again.
+    reread: list[Callable[[], None]]
+
+
+def entrance_of(config: Config, path: Path, reactor: Any, counters: Counters) -> Entrance:
+    """Reads the files that the configuration names.
+
+    :raises ConfigError: something in it, or in them, is wrong.
+    """
+    workers = Workers(reactor, "file-watcher", threads=1, waiting=2)
+    watch = partial(Watched, reactor, workers, count=counters.count)
+    guarded, allowing = _gate(config, path, reactor, counters, watch)
+    secure, identifying = _secure(config.listen, path, reactor, watch)
+    watched: list[Watched[Any]] = [*allowing, *identifying]
+    services: list[IService] = [workers, *watched] if watched else []
+    return Entrance(guarded, secure, services, [one.reread for one in watched])
+
+
+def paces_of(limits: Limits) -> Paces:
+    """How much one client may send."""
+    return Paces(_rate(limits.frames_per_second), _rate(limits.messages_per_second))
+
+
+def _rate(per_second: int) -> Rate | None:
+    return Rate(per_second, per_second * PACE_DEPTH) if per_second else None
+
+
+def _gate(
+    config: Config, path: Path, reactor: Any, counters: Counters, watch: Callable[..., Any]
+) -> tuple[gate.Gate, list[Watched[Networks]]]:
+    listen, limits = config.listen, config.limits
+    guarded = gate.Gate(
+        reactor.seconds,
+        counters.count,
+        gate.Limits(limits.handshakes_per_second, limits.handshakes_per_second_total),
+        listen.trusted_hops,
+        is_behind_proxy_protocol=listen.endpoint.startswith("haproxy:"),
+    )
+    own = _own_networks(listen, path)
+    if listen.allow:
+        guarded.allowed = own
+    if listen.allow_file is None:
+        return guarded, []
+
+    def read(file: Path = listen.allow_file) -> Networks:
+        return Networks([*listen.allow, *read_networks(file)])
+
+    def take(networks: Networks) -> str:
+        guarded.allowed = networks
+        return f"{len(networks)} networks"
+
+    watched = watch(name="allow_file", paths=[listen.allow_file], read=read, take=take)
+    guarded.allowed = _load(watched, f"{path}: listen.allow_file")
+    return guarded, [watched]
+
+
+def _own_networks(listen: Listen, path: Path) -> Networks:
+    for number, text in enumerate(listen.allow):
+        try:
+            Networks([text])
+        except ValueError as fault:
+            raise ConfigError(f"{path}: listen.allow[{number}]: {fault}") from None
+    return Networks(listen.allow)
+
+
+def _secure(
+    listen: Listen, path: Path, reactor: Any, watch: Callable[..., Any]
+) -> tuple[Callable[[IProtocolFactory], IProtocolFactory], "list[Watched[Identity]]"]:
+    if listen.tls_certificate is None or listen.tls_key is None:
+        return _as_it_is, []
+    where = f"{path}: listen.tls_certificate"
+    try:
+        from audiohookd.server import tls  # noqa: PLC0415 - only who wants TLS needs pyOpenSSL
+    except ImportError:
+        raise ConfigError(f"{where}: needs pyOpenSSL: pip install 'audiohookd[tls]'") from None
+    files = (listen.tls_certificate, listen.tls_key)
+
+    def take(identity: "Identity") -> str:
+        identification.identity = identity
+        return f"a certificate that expires on {identity.expiry}"
+
+    watched = watch(name="tls_certificate", paths=files, read=lambda: tls.read_identity(*files), take=take)
+    identification = tls.Identification(_load(watched, where))
+    return partial(tls.secured, identification=identification, clock=reactor), [watched]
+
+
+def _as_it_is(factory: IProtocolFactory) -> IProtocolFactory:
+    return factory
+
+
+def _load(watched: Watched[Any], where: str) -> Any:
+    try:
+        return watched.load()
+    except ValueError as fault:
+        raise ConfigError(f"{where}: {fault}") from None
+    except OSError as fault:
+        raise ConfigError(f"{where}: {fault.filename}: {fault.strerror}") from None

@@ -1,0 +1,25 @@
+"""What is decided about those who call, before they are a session."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from audiohookd.auth.authenticator import Authenticator
+from audiohookd.server.rates import Rate
+
+
+class Door(Struct, frozen=True):
+    """Who is let in, and how the others are told."""
+
+    authenticator: Authenticator
+    #: ``http``: status 401 instead of the upgrade. ``disconnect``: upgrade, then ``disconnect unauthorized``.
+    failure: Literal["http", "disconnect"] = "http"
+    #: What the client has called us, where the proxy does not pass on ``Host`` as it was.
+    authority: str | None = None
+
+
+class Paces(Struct, frozen=True):
+    """How much one client may send. None for no limit."""
+
+    frames: Rate | None = None
+    messages: Rate | None = None

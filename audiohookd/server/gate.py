@@ -1,0 +1,101 @@
+"""Who may knock: by address, and how often. Asked as early as the client's address can be known.
+
+That is when the connection is made, unless a proxy tells the address later: in the PROXY protocol, or in the request.
+Handshakes are counted by who pays for them. A stranger's costs us an answer; one that turns out to be authentic is
+given back, so Genesys Cloud, which calls from few addresses and does not try again after a failed upgrade, never runs
+into a limit by calls of its own.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from msgspec import Struct
+
+from audiohookd.server.allow import Networks
+from audiohookd.server.origin import Origin, forwarded_for, origin
+from audiohookd.server.rates import Bucket, Buckets, Rate
+
+#: Addresses of which it is known how often they knocked. Those that did so longest ago are forgotten first: 3 MB.
+MAX_ADDRESSES = 10_000
+#: Seconds' worth of handshakes that may come at once: the calls of all agents after an outage, not judged yet.
+DEPTH = 10.0
+
+
+class Limits(Struct, frozen=True):
+    """Handshakes per second that come to nothing; 0 for no limit."""
+
+    per_address: float = 0.0
+    total: float = 0.0
+
+
+class Visitor(Struct, frozen=True):
+    """Somebody at the door. ``refusal`` is the status that he is to be refused with, if he is."""
+
+    origin: Origin
+    refusal: HTTPStatus | None = None
+
+
+class Gate:
+    """The policy of one listening port.
+
+    :param clock: seconds, from any origin, never going back.
+    :param count: counts by name and label.
+    :param hops: proxies whose ``X-Forwarded-For`` is believed.
+    :param is_behind_proxy_protocol: the peer of a connection is not known before its first data.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        count: Callable[..., object],
+        limits: Limits = Limits(),  # noqa: B008 - it is frozen
+        hops: int = 0,
+        is_behind_proxy_protocol: bool = False,
+    ) -> None:
+        self._clock = clock
+        self._count = count
+        self._hops = hops
+        self._is_known_late = bool(hops) or is_behind_proxy_protocol
+        self._by_address = _buckets(limits.per_address)
+        self._total = _bucket(limits.total, clock())
+        #: Where calls may come from; None: from everywhere.
+        self.allowed: Networks | None = None
+
+    def at_connection(self, peer: str | None) -> Visitor | None:
+        """A connection from ``peer``, the address as text. None: it has to be asked again when there is a request."""
+        return None if self._is_known_late else self._look_at(origin(peer))
+
+    def at_request(self, peer: str | None, head: bytes) -> Visitor:
+        """A request head, which may be a bad one."""
+        found = origin(peer, forwarded_for(head) if self._hops else "", self._hops)
+        if found.is_guess:
+            self._count("tolerated", "forwarded-for")
+        return self._look_at(found)
+
+    def let_in(self, visitor: Visitor) -> None:
+        """He was who he said: that was no stranger's handshake."""
+        if self._by_address is not None:
+            self._by_address.give_back(visitor.origin.neighbourhood)
+        if self._total is not None:
+            self._total.give_back()
+
+    def _look_at(self, found: Origin) -> Visitor:
+        if self.allowed is not None and found.address not in self.allowed:
+            self._count("limits", "allow")
+            return Visitor(found, HTTPStatus.FORBIDDEN)
+        # His own bucket first: who has emptied that takes nothing out of the one that all share.
+        if self._by_address is not None and not self._by_address.take(found.neighbourhood, self._clock()):
+            self._count("limits", "handshakes-per-address")
+            return Visitor(found, HTTPStatus.TOO_MANY_REQUESTS)
+        if self._total is not None and not self._total.take(self._clock()):
+            self._count("limits", "handshakes-total")
+            return Visitor(found, HTTPStatus.TOO_MANY_REQUESTS)
+        return Visitor(found)
+
+
+def _buckets(per_second: float) -> Buckets | None:
+    return Buckets(Rate(per_second, max(1.0, per_second * DEPTH)), MAX_ADDRESSES) if per_second else None
+
+
+def _bucket(per_second: float, now: float) -> Bucket | None:
+    return Bucket(Rate(per_second, max(1.0, per_second * DEPTH)), now) if per_second else None

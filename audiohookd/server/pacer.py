@@ -1,0 +1,51 @@
+"""How much one client may send, counted on its way to its connection."""
+
+from collections.abc import Callable
+
+from audiohookd.server.connection import Connection, Shared
+from audiohookd.server.door import Paces
+from audiohookd.server.rates import Allowance
+
+
+class Pacer:
+    """Passes on what comes in, until that is too much: then the client is asked to close.
+
+    It may send some more until it has seen that; after that it is dropped.
+
+    :param drop: called with the name of the limit.
+    """
+
+    __slots__ = ("_connection", "_drop", "_frames", "_is_restrained", "_messages", "_shared")
+
+    def __init__(self, connection: Connection, paces: Paces, shared: Shared, drop: Callable[[str], object]) -> None:
+        since = shared.clock.seconds()
+        self._connection = connection
+        self._shared = shared
+        self._drop = drop
+        self._frames = Allowance(paces.frames, since)
+        self._messages = Allowance(paces.messages, since)
+        self._is_restrained = False
+
+    def audio(self, data: bytes) -> None:
+        """A binary message."""
+        self._frames.left -= 1
+        if self._frames.left >= 0 or self._has_more(self._frames, "frames"):
+            self._connection.audio(data)
+
+    def text(self, data: bytes) -> None:
+        """A text message."""
+        self._messages.left -= 1
+        if self._messages.left >= 0 or self._has_more(self._messages, "messages"):
+            self._connection.text(data)
+
+    def _has_more(self, allowance: Allowance, what: str) -> bool:
+        if allowance.renew(self._shared.clock.seconds()):
+            return True
+        if self._is_restrained:
+            self._drop(what)
+        else:
+            self._is_restrained = True
+            self._shared.counters.count("limits", what)
+            allowance.indulge()
+            self._connection.restrain(f"too many {what}")
+        return False

@@ -1,0 +1,100 @@
+"""How often something may happen: token buckets (pure; time is handed in)."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from math import inf
+
+from msgspec import Struct
+
+#: Seconds' worth.
+INDULGENCE = 5
+
+
+class Rate(Struct, frozen=True):
+    """So many per second in the long run, and ``depth`` at once. Neither is 0."""
+
+    per_second: float
+    depth: float
+
+
+class Bucket:
+    """Full at first. Whatever happens takes one token out, and time puts them in again.
+
+    :param now: seconds, from any origin, never going back.
+    """
+
+    __slots__ = ("_rate", "_since", "_tokens")
+
+    def __init__(self, rate: Rate, now: float) -> None:
+        self._rate = rate
+        self._since = now
+        self._tokens = rate.depth
+
+    def take(self, now: float, most: int = 1) -> int:
+        """Takes out up to ``most`` whole tokens; how many there were to take."""
+        earned = (now - self._since) * self._rate.per_second
+        self._tokens = min(self._rate.depth, self._tokens + earned)
+        self._since = now
+        taken = min(most, int(self._tokens))
+        self._tokens -= taken
+        return taken
+
+    def give_back(self) -> None:
+        """One token that was taken did not count after all."""
+        self._tokens = min(self._rate.depth, self._tokens + 1)
+
+
+class Buckets:
+    """One for each of many; of those that are not among the last ``places`` nothing is known.
+
+    Whoever is forgotten begins anew, so there has to be a bucket for all together, too.
+    """
+
+    def __init__(self, rate: Rate, places: int) -> None:
+        self._rate = rate
+        self._places = places
+        self._buckets: OrderedDict[Hashable, Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, who: Hashable, now: float) -> bool:
+        """Takes a token out of the bucket of ``who``; False when it is empty."""
+        bucket = self._buckets.pop(who, None) or Bucket(self._rate, now)
+        self._buckets[who] = bucket
+        if len(self._buckets) > self._places:
+            self._buckets.popitem(last=False)
+        return bucket.take(now) == 1
+
+    def give_back(self, who: Hashable) -> None:
+        """See :meth:`Bucket.give_back`. Harmless when it is forgotten."""
+        bucket = self._buckets.get(who)
+        if bucket is not None:
+            bucket.give_back()
+
+
+class Allowance:
+    """A bucket that is carried off in portions of a second's worth: who counts ``left`` down needs no clock for it.
+
+    Count down first, and when it has gone below 0, :meth:`renew`.
+
+    :param rate: None for no limit.
+    """
+
+    __slots__ = ("_bucket", "_portion", "left")
+
+    def __init__(self, rate: Rate | None, now: float) -> None:
+        self._bucket = None if rate is None else Bucket(rate, now)
+        self._portion = 1 if rate is None else max(1, int(rate.per_second))
+        #: What may still happen before the clock has to be looked at.
+        self.left: float = inf if rate is None else 0
+
+    def renew(self, now: float) -> bool:
+        """The next portion, of which one is used already; False when there is nothing left in the bucket."""
+        taken = 0 if self._bucket is None else self._bucket.take(now, self._portion)
+        self.left = taken - 1
+        return taken > 0
+
+    def indulge(self) -> None:
+        """Some seconds' worth more, that was not earned: for a goodbye, and what was under way before it."""
+        self.left = INDULGENCE * self._portion

@@ -1,0 +1,57 @@
+"""Who was refused, and why: a number for each, and a line in the log for as many as one can read."""
+
+from http import HTTPStatus
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from audiohookd.auth.refusal import Refusal
+from audiohookd.observe.counters import Counters
+from audiohookd.observe.floods import Floods
+from audiohookd.server.upgrade import Upgrade
+
+#: Characters of what a stranger says that go into the log.
+SHOWN = 200
+
+
+class Refusals:
+    """For the reactor thread."""
+
+    _log = Logger()
+
+    def __init__(self, counters: Counters, clock: IReactorTime) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._floods = Floods()
+
+    def unauthentic(self, upgrade: Upgrade, host: str, reason: Refusal | None) -> None:
+        """A request that was not authenticated."""
+        self._counters.count("refusals", str(reason))
+        self._warn(
+            str(reason),
+            "{peer} refused: {reason} (session {session}, Host {host!r}, target {target!r}){more}",
+            peer=upgrade.peer,
+            reason=str(reason),
+            session=upgrade.session_id,
+            host=host[:SHOWN],
+            target=upgrade.target[:SHOWN],
+        )
+
+    def failed(self, peer: str, code: int, reason: str) -> None:
+        """A request that did not get as far as that."""
+        self._counters.count("refusals", f"http-{code}")
+        if code == HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._counters.count("internal_errors")
+        line = "{peer} refused: {code} {reason!r}{more}"
+        self._warn(f"http-{code}", line, peer=peer, code=code, reason=reason[:SHOWN])
+
+    def dropped(self, peer: str, why: str) -> None:
+        """A connection without any request."""
+        self._counters.count("refusals", "dropped")
+        self._warn(why, "{peer} dropped: {why}{more}", peer=peer, why=why)
+
+    def _warn(self, kind: str, line: str, **fields: object) -> None:
+        left_out = self._floods.admit(kind, self._clock.seconds())
+        if left_out is not None:
+            more = f"; {left_out} more like this are not shown" if left_out else ""
+            self._log.warn(line, more=more, **fields)

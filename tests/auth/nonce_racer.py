@@ -1,0 +1,31 @@
+"""A process that adds nonces to a file of SQLite, for tests: ``nonce_racer.py FILE COUNT``.
+
+Says ``ready`` when it runs, waits for a line on stdin, and says the numbers of those it was told are new.
+"""
+
+import sys
+from pathlib import Path
+
+from audiohookd.auth.replay import StoreDown, fingerprint
+from audiohookd.auth.replay_sqlite import SqliteNonces
+
+
+def main(path: Path, count: int) -> None:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    # Patient: here it is about who is first, and not about how long that takes.
+    nonces = SqliteNonces(path, 16.0, patience=30.0)
+    new: list[int] = []
+    for number in range(count):
+        try:
+            if nonces.add(fingerprint("key", str(number)), 1_700_000_000.0):
+                new.append(number)
+        except StoreDown as fault:
+            print(fault, file=sys.stderr)
+            raise SystemExit(1) from fault
+    nonces.close()
+    print(*new)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,170 @@
+"""Keys in files, credentials of systemd, and variables of the environment."""
+
+import os
+import traceback
+from pathlib import Path
+
+import pytest
+from zope.interface.verify import verifyObject
+
+from audiohookd.auth.keys import UNSIGNED, IKeySource, Key, Keys, KeySourceError
+from audiohookd.auth.sources.credential import credential
+from audiohookd.auth.sources.environment import KeyVariable
+from audiohookd.auth.sources.file import MAX_SIZE, KeyFile
+
+SECRET = "U2VjcmV0U2VjcmV0"
+ONE = f'{{"a-key": "{SECRET}"}}'
+READ = Keys({"a-key": Key((b"SecretSecret",))})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """An empty file, for its owner alone."""
+    path = tmp_path / "keys.json"
+    path.touch(0o600)
+    return path
+
+
+def refusal(source: KeyFile | KeyVariable) -> str:
+    with pytest.raises(KeySourceError) as caught:
+        source.load()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert SECRET not in shown
+    assert "a-key" not in shown
+    text = str(caught.value)
+    assert len(text.splitlines()) == 1
+    return text
+
+
+class TestAFile:
+    def test_is_a_key_source(self, path: Path) -> None:
+        verifyObject(IKeySource, KeyFile("auth.keys_file", path))
+
+    def test_is_read(self, path: Path) -> None:
+        path.write_text(ONE)
+        assert KeyFile("f", path).load() == READ
+
+    @pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o660])
+    def test_may_be_for_a_group(self, path: Path, mode: int) -> None:
+        path.write_text(ONE)
+        path.chmod(mode)
+        assert KeyFile("f", path).load() == READ
+
+    @pytest.mark.parametrize("mode", [0o644, 0o604, 0o602, 0o601, 0o666])
+    def test_is_not_for_everybody(self, path: Path, mode: int) -> None:
+        path.write_text(ONE)
+        path.chmod(mode)
+        said = refusal(KeyFile("f", path))
+        assert said.startswith(f"'{path}': is open to everybody (mode {mode:04o}): chmod o= it")
+
+    def test_has_a_bounded_size(self, path: Path) -> None:
+        path.write_text("{" + " " * (MAX_SIZE - 2) + "}")
+        assert len(KeyFile("f", path).load()) == 0
+        path.write_text("{" + " " * (MAX_SIZE - 1) + "}")
+        assert f"more than {MAX_SIZE} bytes" in refusal(KeyFile("f", path))
+
+    def test_a_mistake_in_it_names_it(self, path: Path) -> None:
+        path.write_text(ONE[:-1])
+        assert refusal(KeyFile("f", path)).startswith(f"'{path}': is not JSON: correct line 1")
+
+    def test_that_is_not_there(self, tmp_path: Path) -> None:
+        said = refusal(KeyFile("f", tmp_path / "absent.json"))
+        assert said.endswith("absent.json': cannot be read (No such file or directory): correct path or permissions")
+
+    def test_that_is_a_directory(self, tmp_path: Path) -> None:
+        assert "cannot be read (Is a directory)" in refusal(KeyFile("f", tmp_path))
+
+    def test_that_is_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe", 0o600)
+        assert "is not JSON" in refusal(KeyFile("f", tmp_path / "pipe"))
+
+    @pytest.mark.parametrize("name", ["a\0b", "a\nb"])
+    def test_of_a_strange_name(self, name: str) -> None:
+        assert "correct" in refusal(KeyFile("f", Path(name)))
+
+
+class TestAFileThatChanges:
+    def test_is_unchanged_after_it_was_read(self, path: Path) -> None:
+        path.write_text(ONE)
+        source = KeyFile("f", path)
+        assert source.changed()
+        source.load()
+        assert not source.changed()
+
+    def test_is_seen_when_it_is_replaced(self, path: Path) -> None:
+        path.write_text(ONE)
+        source = KeyFile("f", path)
+        source.load()
+        new = path.with_suffix(".new")
+        new.touch(0o600)
+        new.write_text('{"b": null}')
+        new.rename(path)
+        assert source.changed()
+        assert source.load() == Keys({"b": Key((UNSIGNED,))})
+
+    def test_is_seen_when_it_is_written_over_with_as_much(self, path: Path) -> None:
+        path.write_text('{"a": null}')
+        source = KeyFile("f", path)
+        source.load()
+        path.write_text('{"b": null}')
+        os.utime(path, ns=(1, 1))
+        assert source.changed()
+
+    def test_is_seen_when_it_is_opened_to_everybody(self, path: Path) -> None:
+        path.write_text(ONE)
+        source = KeyFile("f", path)
+        source.load()
+        path.chmod(0o644)
+        assert source.changed()
+        refusal(source)
+        assert source.changed()
+
+    def test_is_looked_at_again_and_again_while_it_is_gone(self, path: Path) -> None:
+        path.write_text(ONE)
+        source = KeyFile("f", path)
+        source.load()
+        path.rename(path.with_suffix(".away"))
+        assert source.changed()
+        refusal(source)
+        path.with_suffix(".away").rename(path)
+        assert source.changed()
+        source.load()
+        assert not source.changed()
+
+    def test_is_read_once_when_there_is_a_mistake_in_it(self, path: Path) -> None:
+        path.write_text("{")
+        source = KeyFile("f", path)
+        refusal(source)
+        assert not source.changed()
+
+
+class TestACredential:
+    def test_is_where_systemd_puts_it(self, tmp_path: Path, path: Path) -> None:
+        path.write_text(ONE)
+        source = credential("auth.keys_credential", "keys.json", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+        verifyObject(IKeySource, source)
+        assert source.name == "auth.keys_credential"
+        assert source.load() == READ
+
+    @pytest.mark.parametrize("environment", [{}, {"CREDENTIALS_DIRECTORY": ""}])
+    def test_without_systemd(self, environment: dict[str, str]) -> None:
+        with pytest.raises(KeySourceError, match="LoadCredential=keys:/PATH in the unit"):
+            credential("c", "keys", environment)
+
+    @pytest.mark.parametrize("name", ["../keys", "/etc/keys", "..", "."])
+    def test_of_a_name_that_leads_elsewhere(self, name: str) -> None:
+        with pytest.raises(KeySourceError, match="no name of a credential"):
+            credential("c", name, {"CREDENTIALS_DIRECTORY": "/run/credentials"})
+
+
+class TestAVariable:
+    def test_holds_what_a_file_does(self) -> None:
+        source = KeyVariable("auth.keys_variable", "STATIC_API_KEY_MAP", ONE)
+        verifyObject(IKeySource, source)
+        assert source.load() == READ
+        assert not source.changed()
+        assert source.interval is None
+
+    def test_a_mistake_in_it_names_it(self) -> None:
+        said = refusal(KeyVariable("v", "STATIC_API_KEY_MAP", ONE[:-1]))
+        assert said.startswith("$STATIC_API_KEY_MAP: is not JSON")

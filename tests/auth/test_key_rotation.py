@@ -1,0 +1,74 @@
+"""Two versions of one secret: both let in, for a time."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiohookd.auth.keys import UNSIGNED, Key, Keys
+from audiohookd.auth.rotation import Rotation, overlapping
+
+UNTIL = 1000.0
+
+
+class TestWhenItWas:
+    def test_at_the_first_look_is_when_the_version_was_made(self) -> None:
+        assert Rotation().since("1", made=100.0, now=500.0) == 100.0
+
+    def test_is_not_in_the_future(self) -> None:
+        """Of a clock that is not ours."""
+        assert Rotation().since("1", made=501.0, now=500.0) == 500.0
+
+    def test_later_is_when_we_saw_it(self) -> None:
+        rotation = Rotation()
+        rotation.since("1", 100.0, 500.0)
+        assert rotation.since("1", 100.0, 600.0) == 100.0
+        assert rotation.since("2", 150.0, 700.0) == 700.0
+        assert rotation.since("2", 150.0, 800.0) == 700.0
+
+
+class TestTheKeys:
+    def test_a_new_secret_and_the_old_one(self) -> None:
+        keys = overlapping(Keys({"a": Key((b"new",))}), Keys({"a": Key((b"old",))}), UNTIL)
+        key = keys.lookup("a")
+        assert key is not None
+        assert key.secrets_at(UNTIL - 1) == (b"new", b"old")
+        assert key.secrets_at(UNTIL) == (b"new",)
+        assert key.not_after is None
+
+    def test_a_secret_where_there_was_none(self) -> None:
+        """Requests are signed from some moment on, and nobody knows which."""
+        key = overlapping(Keys({"a": Key((b"new",))}), Keys({"a": Key((UNSIGNED,))}), UNTIL).lookup("a")
+        assert key is not None
+        assert UNSIGNED in key.secrets_at(UNTIL - 1)
+        assert UNSIGNED not in key.secrets_at(UNTIL)
+
+    def test_a_key_that_is_gone_ends_with_the_overlap(self) -> None:
+        assert overlapping(Keys({}), Keys({"a": Key((b"old",))}), UNTIL).lookup("a") == Key(
+            (b"old",), not_after=UNTIL
+        )
+
+    def test_or_sooner_where_that_was_said(self) -> None:
+        keys = overlapping(Keys({}), Keys({"a": Key((b"old",), not_after=5.0)}), UNTIL)
+        assert keys.lookup("a") == Key((b"old",), not_after=5.0)
+
+    def test_what_a_key_may_do_is_what_the_new_version_says(self) -> None:
+        """So a key can be locked out at once."""
+        current = Keys({"a": Key((b"new",), frozenset({"x"}), frozenset({"/r"}), 7.0)})
+        key = overlapping(current, Keys({"a": Key((b"old",))}), UNTIL).lookup("a")
+        assert key is not None
+        assert (key.organizations, key.routes, key.not_after) == ({"x"}, {"/r"}, 7.0)
+
+
+keys_of = st.dictionaries(st.sampled_from("abc"), st.sampled_from([b"", b"1", b"2"]).map(lambda one: Key((one,))))
+
+
+@given(keys_of, keys_of, st.floats(0, 2000))
+def test_whoever_one_of_the_versions_lets_in_gets_in_and_nobody_else(
+    current: dict[str, Key], previous: dict[str, Key], now: float
+) -> None:
+    keys = overlapping(Keys(current), Keys(previous), UNTIL)
+    versions = [current, previous] if now < UNTIL else [current]
+    for api_key in "abc":
+        key = keys.lookup(api_key)
+        ended = key is None or (key.not_after is not None and now >= key.not_after)
+        found = set() if key is None or ended else set(key.secrets_at(now))
+        assert found == {secret for version in versions if api_key in version for secret in version[api_key].secrets}

@@ -1,0 +1,103 @@
+"""Which sources of keys a configuration names, and in which order they count."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audiohookd.auth.sources import sources_of
+from audiohookd.auth.sources.secretsmanager import SecretsManager
+from audiohookd.auth.sources.vault import Vault
+from audiohookd.config import Auth, ConfigError, check
+
+ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
+#: None but those that a test names.
+BARE = {"keys_file": ""}
+VAULT = {"url": "https://vault.example.com", "token_file": "token"}
+
+
+def auth(**table: Any) -> Auth:
+    return check({"auth": table}, ANYWHERE).auth
+
+
+def names(environment: Mapping[str, str], **table: Any) -> list[str]:
+    return [source.name for source in sources_of(auth(**table), environment, float)]
+
+
+def refusal(environment: Mapping[str, str], **table: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        names(environment, **table)
+    return str(caught.value)
+
+
+def test_by_default_it_is_a_file() -> None:
+    assert names({}) == ["auth.keys_file"]
+
+
+def test_the_variable_of_the_reference_server_counts_where_it_is_set() -> None:
+    assert names({"STATIC_API_KEY_MAP": "{}"}) == ["auth.keys_file", "auth.keys_variable"]
+    assert names({"STATIC_API_KEY_MAP": "{}"}, **BARE) == ["auth.keys_variable"]
+    assert names({"STATIC_API_KEY_MAP": "{}"}, keys_variable="") == ["auth.keys_file"]
+
+
+def test_all_at_once_count_in_the_order_of_the_file() -> None:
+    found = names(
+        {"CREDENTIALS_DIRECTORY": "/run/credentials/audiohookd", "KEYS": "{}"},
+        keys_file="keys.json",
+        keys_credential="keys",
+        keys_variable="KEYS",
+        aws={"secret": "audiohookd/keys"},
+        vault=VAULT,
+    )
+    tables = ["auth.keys_file", "auth.keys_credential", "auth.keys_variable", "auth.aws", "auth.vault"]
+    assert found == tables
+
+
+def test_none_at_all() -> None:
+    assert refusal({}, **BARE) == "auth: no source of keys: name one in keys_file, or set $STATIC_API_KEY_MAP"
+
+
+def test_a_variable_that_is_named_has_to_be_set() -> None:
+    assert refusal({}, keys_variable="KEYZ").startswith("auth.keys_variable: $KEYZ is not set")
+
+
+def test_a_credential_without_systemd() -> None:
+    assert refusal({}, keys_credential="keys").startswith("auth.keys_credential: systemd hands over no credentials")
+
+
+def test_they_are_refreshed_as_the_file_says() -> None:
+    remote = {"aws": {"secret": "s", "refresh": 30}, "vault": VAULT | {"refresh": 40}}
+    aws, vault = sources_of(auth(**BARE, **remote), {}, float)
+    assert isinstance(aws, SecretsManager)
+    assert isinstance(vault, Vault)
+    assert (aws.interval, vault.interval) == (30, 40)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"vault": {"url": "https://v"}}, "auth.vault: needs either token_file, or role_id and secret_id_file"),
+        (
+            {"vault": VAULT | {"role_id": "r", "secret_id_file": "s"}},
+            "auth.vault: needs either token_file, or role_id and secret_id_file",
+        ),
+        ({"vault": {"url": "https://v", "secret_id_file": "s"}}, "auth.vault.role_id: goes with secret_id_file"),
+        ({"vault": VAULT | {"role_id": "r"}}, "auth.vault.role_id: goes with secret_id_file"),
+        ({"vault": {"url": "https://user:word@vault"}}, "auth.vault.url: must be like https://"),
+        ({"vault": {"url": "vault:8200"}}, "auth.vault.url: must be like https://"),
+        ({"aws": {"endpoint_url": "https://a:b@c"}}, "auth.aws.endpoint_url: must be like https://"),
+        ({"aws": {"refresh": 5}}, "auth.aws.refresh: Expected float >= 10.0"),
+        ({"aws": {"secrets": "x"}}, "auth.aws.secrets: unknown key, did you mean 'secret'?"),
+    ],
+)
+def test_a_mistake_is_one_line(table: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        auth(**table)
+    assert str(caught.value).startswith(f"{ANYWHERE}: {says}")
+
+
+def test_paths_are_relative_to_the_file() -> None:
+    vault = auth(vault={"url": "https://v", "role_id": "r", "secret_id_file": "id", "ca_file": "ca.pem"}).vault
+    assert vault.secret_id_file == ANYWHERE.parent / "id"
+    assert vault.ca_file == ANYWHERE.parent / "ca.pem"

@@ -1,0 +1,303 @@
+"""How keys stay up to date while calls come in: without threads and without waiting."""
+
+from collections.abc import Callable
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, Logger, formatEvent
+from zope.interface import implementer
+
+from audiohookd.auth.keyring import ASK_EVERY, JITTER, RETRY_AFTER, Keyring
+from audiohookd.auth.keys import UNSIGNED, IKeySource, Key, Keys, KeySourceError, SourceUnavailable, fingerprint
+from audiohookd.observe.counters import Counters
+from audiohookd.runtime.workers import PoolFull
+from audiohookd.testing import MemoryWorkers
+
+OLD, NEW = Keys({"a": Key((b"old",))}), Keys({"a": Key((b"new",)), "b": Key((UNSIGNED,))})
+INTERVAL = 300.0
+
+
+@implementer(IKeySource)
+class Source:
+    """One that gives what a test says: keys, or an exception."""
+
+    def __init__(self, name: str = "auth.aws", interval: float | None = INTERVAL) -> None:
+        self.name = name
+        self.interval = interval
+        self.gives: Keys | Exception = OLD
+        self.is_changed = True
+        self.looks = self.loads = 0
+
+    def changed(self) -> bool:
+        self.looks += 1
+        return self.is_changed
+
+    def load(self) -> Keys:
+        self.loads += 1
+        if isinstance(self.gives, Exception):
+            raise self.gives
+        return self.gives
+
+
+class Rig:
+    """A keyring that is started, with all its sources loaded once."""
+
+    def __init__(self, *sources: Source, random: Callable[[], float] = lambda: 0.5) -> None:
+        self.clock = Clock()
+        self.pool = MemoryWorkers()
+        self.counters = Counters()
+        self.logged: list[LogEvent] = []
+        self.keyring = Keyring(self.clock, self.pool, sources, self.counters.count, random)
+        self.keyring._log = Logger(observer=self.logged.append)  # type: ignore[arg-type, misc]
+        self.keyring.prepare()
+        self.keyring.startService()
+
+    def wait(self, seconds: float = INTERVAL) -> None:
+        """And have done what is to be done then."""
+        self.clock.advance(seconds)
+        self.pool.run()
+
+    @property
+    def lines(self) -> list[str]:
+        return [formatEvent(event) for event in self.logged]
+
+    def secrets(self, api_key: str) -> tuple[bytes, ...] | None:
+        key = self.keyring.lookup(api_key)
+        return None if key is None else key.secrets
+
+    def failures(self, name: str = "auth.aws") -> int:
+        return self.counters.value("key_refresh_failures", name)
+
+
+class TestAtTheStart:
+    def test_all_sources_are_loaded(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        assert rig.secrets("a") == (b"old",)
+        assert source.loads == 1
+
+    @pytest.mark.parametrize("kind", [KeySourceError, SourceUnavailable])
+    def test_one_that_cannot_be_is_named(self, kind: type[KeySourceError]) -> None:
+        source = Source()
+        source.gives = kind("says no")
+        with pytest.raises(kind, match=r"^auth.aws: says no$"):
+            Rig(Source("auth.keys_file"), source)
+
+    def test_what_stands_twice_is_told_once(self) -> None:
+        first, second = Source("auth.keys_file"), Source()
+        second.gives = NEW
+        rig = Rig(first, second)
+        assert (rig.secrets("a"), rig.secrets("b")) == ((b"old",), (UNSIGNED,))
+        first.gives = Keys({"a": Key((b"newer",))})
+        rig.wait()
+        assert rig.secrets("a") == (b"newer",)
+        twice = f"the API key {fingerprint('a')} stands in auth.keys_file and in auth.aws: the first counts"
+        changed = "auth.keys_file: the keys have changed: <Keys: 1, of which 0 without a secret>"
+        assert rig.lines == [twice, changed]
+
+    def test_shows_no_secret_and_no_key(self) -> None:
+        assert repr(Rig(Source()).keyring) == "<Keyring: <Keys: 1, of which 0 without a secret>>"
+
+
+class TestARefresh:
+    def test_comes_each_interval(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        rig.wait(INTERVAL - 1)
+        assert source.loads == 1
+        for number in range(2, 5):
+            rig.wait(1 if number == 2 else INTERVAL)
+            assert source.loads == number
+
+    def test_changes_the_keys_at_once(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        source.gives = NEW
+        rig.wait()
+        assert rig.secrets("a") == (b"new",)
+        assert rig.lines == ["auth.aws: the keys have changed: <Keys: 2, of which 1 without a secret>"]
+
+    def test_of_what_has_not_changed_is_none(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        source.is_changed = False
+        rig.wait()
+        assert (source.looks, source.loads) == (1, 1)
+        assert rig.lines == []
+
+    def test_of_what_cannot_change_is_none(self) -> None:
+        source = Source(interval=None)
+        rig = Rig(source)
+        rig.wait(1e6)
+        rig.keyring.reload()
+        rig.wait()
+        assert (source.looks, source.loads) == (0, 1)
+
+    @pytest.mark.parametrize(("chance", "factor"), [(0.0, 1 - JITTER), (0.5, 1.0), (1.0, 1 + JITTER)])
+    def test_is_not_at_the_same_time_everywhere(self, chance: float, factor: float) -> None:
+        source = Source()
+        rig = Rig(source, random=lambda: chance)
+        rig.wait(INTERVAL * factor - 0.1)
+        assert source.looks == 0
+        rig.wait(0.2)
+        assert source.looks == 1
+
+    def test_never_happens_in_the_reactor_thread(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        rig.clock.advance(INTERVAL)
+        rig.keyring.reload()
+        rig.keyring.lookup("unknown")
+        assert (source.looks, source.loads) == (0, 1)
+        assert len(rig.pool) == 1
+
+    def test_each_source_has_one_at_a_time(self) -> None:
+        sources = Source("auth.keys_file"), Source()
+        rig = Rig(*sources)
+        for _ in range(5):
+            rig.clock.advance(INTERVAL)
+            rig.keyring.reload()
+        assert len(rig.pool) == 2
+
+    def test_that_is_asked_for_during_another_comes_after_it(self) -> None:
+        """For that one may have read what was there before."""
+        source = Source()
+        rig = Rig(source)
+        rig.keyring.reload()
+        rig.keyring.reload()
+        rig.pool.run_one()
+        assert source.loads == 2
+        rig.pool.run()
+        assert source.loads == 3
+
+    def test_that_is_asked_for_does_not_ask_whether_anything_has_changed(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        source.is_changed = False
+        rig.keyring.reload()
+        rig.pool.run()
+        assert source.loads == 2
+
+
+class TestASourceThatFails:
+    def test_keeps_its_keys_and_says_so_once(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        source.gives = SourceUnavailable("does not speak")
+        for number in range(1, 4):
+            rig.wait()
+            assert rig.secrets("a") == (b"old",)
+            assert rig.failures() == number
+        line = "auth.aws: keys cannot be loaded, those that it gave last stay valid: does not speak"
+        assert rig.lines == [line]
+        source.gives = OLD
+        rig.wait()
+        rig.wait()
+        assert rig.lines == [line, "auth.aws: keys are loaded again"]
+
+    def test_says_it_again_the_next_time(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        for given in (KeySourceError("1"), OLD, KeySourceError("2")):
+            source.gives = given
+            rig.wait()
+        assert [line[-1] for line in rig.lines] == ["1", "n", "2"]
+
+    def test_is_tried_sooner(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        source.gives = KeySourceError("no")
+        rig.wait()
+        rig.wait(RETRY_AFTER)
+        assert source.loads == 3
+
+    def test_is_not_well_because_nothing_changes(self) -> None:
+        """A file with a mistake in it is read once."""
+        source = Source()
+        rig = Rig(source)
+        source.gives = KeySourceError("no")
+        rig.wait()
+        source.is_changed = False
+        rig.wait()
+        assert (source.looks, source.loads, len(rig.lines)) == (2, 2, 1)
+
+    def test_leaves_the_others_alone(self) -> None:
+        broken, well = Source(), Source("auth.keys_file")
+        rig = Rig(well, broken)
+        broken.gives, well.gives = KeySourceError("no"), NEW
+        rig.wait()
+        assert rig.secrets("a") == (b"new",)
+        assert (rig.failures(), rig.failures("auth.keys_file")) == (1, 0)
+
+    def test_for_a_reason_that_nobody_foresaw_says_its_name_alone(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        source.gives = RuntimeError("with a secret in it")
+        rig.wait()
+        assert rig.lines == ["auth.aws: keys cannot be loaded, those that it gave last stay valid: RuntimeError"]
+
+    def test_by_never_answering_is_found_out(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        rig.clock.advance(INTERVAL)
+        for _ in range(3):
+            rig.clock.advance(INTERVAL)
+        assert rig.failures() == 3
+        assert [line.rpartition(": ")[2] for line in rig.lines] == ["does not answer"]
+        rig.pool.run()
+        assert rig.lines[-1] == "auth.aws: keys are loaded again"
+
+    def test_because_of_the_pool_is_one_that_fails(self) -> None:
+        rig = Rig(Source())
+        rig.pool._waiting = 0
+        rig.wait()
+        assert rig.lines[-1].endswith(PoolFull.__name__)
+        assert rig.secrets("a") == (b"old",)
+
+
+class TestAnUnknownKey:
+    def test_has_the_sources_asked(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        source.gives = NEW
+        assert rig.secrets("b") is None
+        rig.pool.run()
+        assert rig.secrets("b") == (UNSIGNED,)
+
+    def test_in_a_burst_does_so_once_a_minute(self) -> None:
+        source = Source(interval=86_400.0)
+        rig = Rig(source)
+        for _ in range(600):
+            for name in range(10):
+                rig.keyring.lookup(f"unknown{name}")
+            rig.pool.run()
+            rig.clock.advance(0.5)
+        assert source.loads == 1 + 300 / ASK_EVERY
+
+    def test_of_known_ones_there_is_no_end(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        for _ in range(100):
+            rig.keyring.lookup("a")
+        rig.pool.run()
+        assert source.loads == 1
+
+
+class TestTheStop:
+    def test_ends_all_work(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        rig.keyring.reload()
+        rig.keyring.stopService()
+        rig.pool.run()
+        rig.keyring.lookup("unknown")
+        rig.keyring.reload()
+        assert len(rig.pool) == 0
+        assert rig.clock.getDelayedCalls() == []
+        assert (rig.failures(), rig.lines) == (0, [])
+
+    def test_keys_are_known_until_the_end(self) -> None:
+        """The listener closes after the calls have ended, and until then they are answered."""
+        rig = Rig(Source())
+        rig.keyring.stopService()
+        assert rig.secrets("a") == (b"old",)

@@ -1,0 +1,91 @@
+"""How long it takes to refuse somebody does not tell whether the API key is known, nor much else."""
+
+import statistics
+import time
+from collections.abc import Mapping
+
+import pytest
+from foreign_signer import API_KEY, CREATED, SECRET, replaced, signed, unsigned
+
+from audiohookd.auth.authenticator import Authenticator
+from audiohookd.auth.fields import MAX_INPUT, MAX_SIGNATURE
+from audiohookd.auth.keys import Key, Keys
+from audiohookd.auth.replay import MemoryReplayStore
+from audiohookd.auth.request import UpgradeRequest
+from audiohookd.server.websocket import REFUSAL_TIME
+
+ROUNDS = 300
+#: Between two requests that must not be told apart by their time: on a busy machine noise alone makes 1.15.
+ALIKE = 1.3
+#: Of all the time that a refusal takes: so much at most may be work, or the rest would not hide it.
+SHARE = 0.1
+
+#: Of one length, for that is what the caller knows anyway.
+OPEN_KEY, ROTATED_KEY, EXPIRED_KEY, UNKNOWN = (API_KEY[:-1] + letter for letter in "ABCD")
+KEYS = {
+    API_KEY: Key((SECRET,)),
+    OPEN_KEY: Key((b"",)),
+    ROTATED_KEY: Key((b"new", b"newer"), previous=(b"old", b"older"), previous_until=CREATED + 1000),
+    EXPIRED_KEY: Key((SECRET,), not_after=CREATED - 1),
+}
+KNOWN = tuple(KEYS)
+
+
+def medians(requests: Mapping[str, UpgradeRequest]) -> dict[str, float]:
+    """Seconds to refuse each, in turns, so that whatever else the machine does falls on all of them."""
+    authenticator = Authenticator(Keys(KEYS), MemoryReplayStore(16))
+    taken: dict[str, list[float]] = {name: [] for name in requests}
+    for _ in range(ROUNDS):
+        for name, request in requests.items():
+            begun = time.perf_counter()
+            judged = authenticator.authenticate(request, CREATED)
+            taken[name].append(time.perf_counter() - begun)
+            judged.addCallback(lambda verdict: _expect_refusal(verdict.accepted))
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def _expect_refusal(accepted: bool) -> None:
+    assert not accepted
+
+
+def wrong(api_key: str) -> UpgradeRequest:
+    return signed(headers={"x-api-key": api_key}, keyid=f'"{api_key}"', secret=b"a guess")
+
+
+def malformed(api_key: str) -> UpgradeRequest:
+    return replaced(wrong(api_key), signature_input='sig1=("@request-target" "@authority")), x')
+
+
+def incomplete(api_key: str) -> UpgradeRequest:
+    return replaced(wrong(api_key), signature="other=:AA==:")
+
+
+@pytest.mark.parametrize("kind", [wrong, malformed, incomplete])
+def test_a_known_key_takes_as_long_as_an_unknown_one(kind: object) -> None:
+    assert callable(kind)
+    found = medians({api_key: kind(api_key) for api_key in (UNKNOWN, *KNOWN)})
+    assert max(found.values()) <= ALIKE * min(found.values()), found
+
+
+def test_nor_is_there_more_to_see_without_a_signature() -> None:
+    secured = (API_KEY, ROTATED_KEY, EXPIRED_KEY)  # OPEN_KEY would be let in
+    found = medians({api_key: unsigned(x_api_key=api_key) for api_key in (UNKNOWN, *secured)})
+    # A few microseconds, of which a look into a table is one.
+    assert max(found.values()) <= 2 * min(found.values()) + 20e-6, found
+
+
+def test_whatever_is_sent_costs_a_small_part_of_the_time_that_its_refusal_takes() -> None:
+    long_list = 'sig1=("a"' + ' "a"' * (MAX_INPUT // 4 - 10) + ")"
+    requests = {
+        "nothing": UpgradeRequest("/", {}),
+        "wrong": wrong(API_KEY),
+        "malformed": malformed(API_KEY),
+        "many components": replaced(wrong(API_KEY), signature_input=long_list + ';created=1;keyid="k";nonce="n"'),
+        "many parameters": replaced(wrong(API_KEY), signature_input="sig1=()" + ";a" * (MAX_INPUT // 2 - 10)),
+        "many members": replaced(wrong(API_KEY), signature_input=",".join(f"a{n}" for n in range(400))),
+        "brackets": replaced(wrong(API_KEY), signature_input="sig1=" + "(" * (MAX_INPUT - 5)),
+        "a long signature": replaced(wrong(API_KEY), signature="sig1=:" + "A" * (MAX_SIGNATURE - 7) + ":"),
+        "too long": replaced(wrong(API_KEY), signature_input="sig1=()" + ";a" * 8_000),
+    }
+    found = medians(requests)
+    assert max(found.values()) <= SHARE * REFUSAL_TIME, found

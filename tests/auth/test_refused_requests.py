@@ -1,0 +1,99 @@
+"""The record of refused requests: bounded, and harmless to show."""
+
+import json
+from typing import Any
+
+import pytest
+from foreign_signer import API_KEY, CREATED, HOST, SECRET, TARGET, replaced, signed, unsigned
+from twisted.internet.task import Clock
+
+from audiohookd.auth.keys import Key, Keys
+from audiohookd.auth.refusal import Refusal
+from audiohookd.auth.refused import RefusedRequests
+from audiohookd.auth.request import UpgradeRequest
+
+KEYS = Keys({API_KEY: Key((SECRET,))})
+REWRITTEN = replaced(signed(), host="backend:3000", x_forwarded_host=HOST)
+
+
+def explained(refused: RefusedRequests, keys: Keys = KEYS) -> list[dict[str, Any]]:
+    answers: list[list[dict[str, Any]]] = []
+    clock = Clock()
+    refused.explained(clock, keys).addCallback(answers.append)
+    clock.advance(0)
+    (answer,) = answers
+    return answer
+
+
+class Turns(Clock):
+    """Counts its turns."""
+
+    count = 0
+
+    def callLater(self, *arguments: Any, **named: Any) -> Any:
+        self.count += 1
+        return super().callLater(*arguments, **named)
+
+
+@pytest.fixture
+def refused() -> RefusedRequests:
+    return RefusedRequests(limit=3)
+
+
+def test_the_newest_comes_first(refused: RefusedRequests) -> None:
+    refused.note(CREATED, "192.0.2.1", Refusal.SIGNATURE_WRONG, REWRITTEN)
+    refused.note(CREATED + 500, "192.0.2.2", Refusal.TOO_OLD, signed())
+    newest, oldest = explained(refused)
+    assert (newest["at"], newest["peer"], newest["reason"]) == (CREATED + 500, "192.0.2.2", "too-old")
+    assert (oldest["host"], oldest["target"]) == ("backend:3000", TARGET)
+    assert any(line.startswith("    certain: Host was rewritten") for line in oldest["explanation"])
+
+
+def test_it_is_bounded(refused: RefusedRequests) -> None:
+    for number in range(10):
+        refused.note(CREATED, f"192.0.2.{number}", Refusal.SIGNATURE_WRONG, signed())
+    assert [one.peer for one in refused] == ["192.0.2.9", "192.0.2.8", "192.0.2.7"]
+
+
+def test_one_peer_does_not_push_out_the_others(refused: RefusedRequests) -> None:
+    refused.note(CREATED, "192.0.2.1", Refusal.TOO_OLD, signed())
+    for later in range(100):
+        refused.note(CREATED + later, "192.0.2.66", Refusal.SIGNATURE_WRONG, REWRITTEN)
+    assert [(one.peer, one.times, one.at) for one in refused] == [
+        ("192.0.2.66", 100, CREATED + 99),
+        ("192.0.2.1", 1, CREATED),
+    ]
+
+
+def test_noise_without_a_key_is_not_kept(refused: RefusedRequests) -> None:
+    refused.note(CREATED, "192.0.2.1", Refusal.API_KEY_MISSING, unsigned(x_api_key=None))
+    assert len(refused) == 0
+
+
+def test_new_keys_are_taken_into_account_and_old_work_is_not_done_twice(refused: RefusedRequests) -> None:
+    refused.note(CREATED, "192.0.2.1", Refusal.API_KEY_UNKNOWN, signed())
+    before = explained(refused, Keys({}))
+    assert "not among the keys" in str(before)
+    assert explained(refused, Keys({}))[0] == before[0]
+    assert "nothing is wrong" in str(explained(refused))
+    assert explained(refused)[0] is explained(refused)[0]
+
+
+def test_one_request_is_explained_in_a_turn_of_the_reactor(refused: RefusedRequests) -> None:
+    for number in range(3):
+        refused.note(CREATED, f"192.0.2.{number}", Refusal.SIGNATURE_WRONG, REWRITTEN)
+    turns = Turns()
+    refused.explained(turns, KEYS)
+    turns.advance(0)
+    assert turns.count >= 3
+
+
+@pytest.mark.parametrize("request_", [REWRITTEN, signed(), unsigned(), replaced(signed(), x_api_key="Q" * 32)])
+@pytest.mark.parametrize("reason", Refusal)
+def test_nothing_that_it_tells_lets_anybody_in(reason: Refusal, request_: UpgradeRequest) -> None:
+    refused = RefusedRequests()
+    refused.note(CREATED, "192.0.2.1", reason, request_)
+    shown = json.dumps(explained(refused)) + repr(list(refused))
+    mac = request_.headers.get("signature", "sig1=:nothing-at-all:").split(":")[1]
+    for hidden in (API_KEY, "Q" * 32, SECRET.decode(), mac, mac[:10], "VGhpc0lzQVVuaXF1ZU5vbmNl"):
+        assert hidden not in shown

@@ -1,0 +1,200 @@
+"""A replay store that is down: who is let in then, what is counted, and how little is said of it."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+from foreign_signer import API_KEY, CREATED, SECRET, signed, unsigned
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from audiohookd.auth.authenticator import Authenticator, Verdict
+from audiohookd.auth.keys import Key, Keys
+from audiohookd.auth.refusal import Refusal
+from audiohookd.auth.replay import IReplayStore, StoreDown
+from audiohookd.auth.replay_outage import CALM, WatchedReplayStore
+from audiohookd.auth.request import UpgradeRequest
+from audiohookd.observe.counters import Counters
+
+Fail = Literal["closed", "open"]
+
+
+@implementer(IReplayStore)
+class Store:
+    """Says what it is told to say; ``pending`` questions are answered by the test."""
+
+    window = 16.0
+
+    def __init__(self) -> None:
+        self.answer: Any = True
+        self.asked: list[tuple[str, str, float]] = []
+        self.pending: list[Deferred[bool]] = []
+
+    def first_use(self, key_id: str, nonce: str, now: float) -> Any:
+        self.asked.append((key_id, nonce, now))
+        if self.answer == "later":
+            self.pending.append(Deferred())
+            return self.pending[-1]
+        if self.answer == "raise":
+            raise StoreDown("it is on fire")
+        if isinstance(self.answer, Exception):
+            return fail(self.answer)
+        return succeed(self.answer)
+
+
+class Rig:
+    def __init__(self, policy: Fail = "closed") -> None:
+        self.clock = Clock()
+        self.counters = Counters()
+        self.store = Store()
+        self.watched = WatchedReplayStore(self.store, "a store", policy, self.clock, self.counters.count)
+        self.authenticator = Authenticator(Keys({API_KEY: Key((SECRET,))}), self.watched)
+
+    def ask(self, request: UpgradeRequest | None = None) -> list[Verdict]:
+        """What the verdict is put into."""
+        verdicts: list[Verdict] = []
+        self.authenticator.authenticate(request or signed(), CREATED).addCallback(verdicts.append)
+        return verdicts
+
+    def reason(self) -> Refusal | None:
+        (verdict,) = self.ask()
+        assert verdict.accepted is (verdict.reason is None)
+        return verdict.reason
+
+    def is_down(self, answer: Any = None) -> None:
+        self.store.answer = answer or StoreDown("it is on fire")
+
+    def count(self, done: str) -> int:
+        return self.counters.value("replay_store_failures", done)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[LogEvent]]:
+    events: list[LogEvent] = []
+    globalLogPublisher.addObserver(events.append)
+    yield events
+    globalLogPublisher.removeObserver(events.append)
+
+
+def texts(events: list[LogEvent]) -> list[str]:
+    return [formatEvent(event) for event in events]
+
+
+def test_it_is_a_store() -> None:
+    assert verifyObject(IReplayStore, Rig().watched)
+    assert Rig().watched.window == 16.0
+
+
+def test_a_store_that_works_is_not_in_the_way(logged: list[LogEvent]) -> None:
+    rig = Rig()
+    assert rig.reason() is None
+    rig.store.answer = False
+    assert rig.reason() is Refusal.REPLAYED
+    assert rig.counters.items() == []
+    assert logged == []
+
+
+def test_a_verdict_waits_for_the_store() -> None:
+    rig = Rig()
+    rig.store.answer = "later"
+    new, old, nobody = rig.ask(), rig.ask(), rig.ask()
+    assert [new, old, nobody] == [[], [], []]
+    for pending, answer in zip(rig.store.pending, [True, False], strict=False):
+        pending.callback(answer)
+    rig.store.pending[2].errback(StoreDown("it is on fire"))
+    assert [new[0].reason, old[0].reason, nobody[0].reason] == [
+        None,
+        Refusal.REPLAYED,
+        Refusal.REPLAY_STORE_DOWN,
+    ]
+
+
+def test_only_who_signed_rightly_gets_as_far_as_the_store() -> None:
+    rig = Rig()
+    for request in (unsigned(), signed(secret=b"wrong"), signed(created=str(CREATED - 100))):
+        (verdict,) = rig.ask(request)
+        assert not verdict.accepted
+    assert rig.store.asked == []
+
+
+@pytest.mark.parametrize("how", [StoreDown("it is on fire"), "raise"], ids=["fails", "raises"])
+def test_closed_refuses_while_it_is_down(how: Any) -> None:
+    rig = Rig("closed")
+    rig.is_down(how)
+    assert [rig.reason(), rig.reason()] == [Refusal.REPLAY_STORE_DOWN] * 2
+    assert (rig.count("refused"), rig.count("let-in")) == (2, 0)
+    rig.store.answer = True
+    assert rig.reason() is None
+
+
+@pytest.mark.parametrize("how", [StoreDown("it is on fire"), "raise"], ids=["fails", "raises"])
+def test_open_lets_in_while_it_is_down_and_no_longer(how: Any) -> None:
+    rig = Rig("open")
+    rig.is_down(how)
+    assert [rig.reason(), rig.reason()] == [None, None]
+    assert (rig.count("refused"), rig.count("let-in")) == (0, 2)
+    rig.store.answer = False
+    assert rig.reason() is Refusal.REPLAYED
+
+
+def test_open_lets_in_only_who_signed_rightly() -> None:
+    rig = Rig("open")
+    rig.is_down()
+    (verdict,) = rig.ask(signed(secret=b"wrong"))
+    assert verdict.reason is Refusal.SIGNATURE_WRONG
+    assert rig.counters.items() == []
+
+
+def test_an_error_of_our_own_is_no_outage_and_lets_nobody_in() -> None:
+    rig = Rig("open")
+    rig.is_down(ZeroDivisionError("oops"))
+    failures: list[Any] = []
+    rig.authenticator.authenticate(signed(), CREATED).addErrback(failures.append)
+    (failure,) = failures
+    assert failure.check(ZeroDivisionError)
+    assert rig.counters.items() == []
+
+
+@pytest.mark.parametrize(("policy", "done"), [("closed", "refused"), ("open", "let in")])
+def test_an_outage_is_a_line_at_its_begin_and_one_at_its_end(
+    policy: Fail, done: str, logged: list[LogEvent]
+) -> None:
+    rig = Rig(policy)
+    rig.is_down()
+    for _ in range(50):
+        rig.reason()
+        rig.clock.advance(1.0)
+    assert texts(logged) == [f"the replay store is down (a store): it is on fire; who asks is {done}"]
+    assert logged[0]["log_level"] is LogLevel.error
+    rig.store.answer = True
+    rig.clock.advance(CALM)
+    for _ in range(3):
+        rig.reason()
+    assert texts(logged)[1:] == ["the replay store answers again (a store): 50 requests had no answer"]
+
+
+def test_one_that_answers_now_and_then_is_one_outage(logged: list[LogEvent]) -> None:
+    rig = Rig()
+    for _ in range(50):
+        rig.is_down()
+        rig.reason()
+        rig.clock.advance(CALM / 2)
+        rig.store.answer = True
+        rig.reason()
+    assert len(logged) == 1
+
+
+def test_the_next_outage_has_lines_of_its_own(logged: list[LogEvent]) -> None:
+    rig = Rig()
+    for _ in range(2):
+        rig.is_down()
+        rig.reason()
+        rig.clock.advance(CALM)
+        rig.store.answer = True
+        rig.reason()
+    begin, end = "the replay store is down", "the replay store answers again"
+    assert [text.partition(" (")[0] for text in texts(logged)] == [begin, end, begin, end]
+    assert texts(logged)[3].endswith(": 1 requests had no answer")

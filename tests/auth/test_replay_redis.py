@@ -1,0 +1,228 @@
+"""Nonces in a real Redis: each is new once, whoever asks; and what it looks like from here when it is not well."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiohookd.auth.replay import StoreDown, fingerprint
+from audiohookd.auth.replay_redis import PREFIX, RedisNonces, read_url
+from tests.stores.ports import free_ports
+from tests.stores.redis_server import RedisServer
+
+NOW = 1_700_000_000.0
+WINDOW = 15.5
+PATIENCE = 0.3
+
+ONE, OTHER = fingerprint("key", "one"), fingerprint("key", "other")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: RedisServer) -> RedisServer:
+    """An empty one."""
+    with running.client() as client:
+        client.flushall()
+    return running
+
+
+class Stores:
+    """As many as are asked for, closed in the end."""
+
+    def __init__(self) -> None:
+        self.opened: list[RedisNonces] = []
+
+    def open(self, url: str, patience: float = PATIENCE) -> RedisNonces:
+        self.opened.append(RedisNonces(url, WINDOW, patience))
+        return self.opened[-1]
+
+
+@pytest.fixture
+def stores() -> Iterator[Stores]:
+    stores = Stores()
+    yield stores
+    for store in stores.opened:
+        store.close()
+
+
+def down(store: RedisNonces) -> str:
+    """Why it is, in one line without anything secret."""
+    with pytest.raises(StoreDown) as caught:
+        store.add(ONE, NOW)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert not any(part in text for part in ("loop", "pass@", ONE.hex()))
+    assert caught.value.__cause__ is None
+    return text
+
+
+class TestNonces:
+    def test_are_new_once_for_all_who_ask(self, server: RedisServer, stores: Stores) -> None:
+        one, other = stores.open(server.url), stores.open(server.url)
+        assert [one.add(ONE, NOW), one.add(ONE, NOW), other.add(ONE, NOW)] == [True, False, False]
+        assert [other.add(OTHER, NOW), one.add(OTHER, NOW)] == [True, False]
+
+    def test_are_kept_for_the_window_and_no_longer_and_cannot_be_told(
+        self, server: RedisServer, stores: Stores
+    ) -> None:
+        stores.open(server.url).add(fingerprint("an-api-key", "a-nonce"), NOW)
+        with server.client() as client:
+            (key,) = client.keys()
+            assert key == (PREFIX + fingerprint("an-api-key", "a-nonce").hex()).encode()
+            assert WINDOW - 5 < client.ttl(key) <= WINDOW + 1
+            assert client.pttl(key) > 1000 * (WINDOW - 5)
+            assert client.get(key) == b"1"
+
+    def test_a_repeat_does_not_prolong_it(self, server: RedisServer, stores: Stores) -> None:
+        store = stores.open(server.url)
+        store.add(ONE, NOW)
+        with server.client() as client:
+            client.expire(PREFIX + ONE.hex(), 3)
+            assert not store.add(ONE, NOW)
+            assert client.ttl(PREFIX + ONE.hex()) <= 3
+
+
+    def test_need_a_user_who_may_do_just_that(self, server: RedisServer, stores: Stores) -> None:
+        """As ``docs/replay.rst`` makes him."""
+        rights = ("~audiohookd:nonce:*", "+set", "+select")
+        with server.client() as client:
+            client.execute_command("ACL", "SETUSER", "calls", "on", ">loop-pass", *rights)
+        store = stores.open(f"redis://calls:loop-pass@127.0.0.1:{server.port}/1")
+        assert [store.add(ONE, NOW), store.add(ONE, NOW)] == [True, False]
+
+
+class TestDown:
+    def test_nobody_there(self, stores: Stores) -> None:
+        (port,) = free_ports(1)
+        said = down(stores.open(f"redis://:loop%2Fpass@127.0.0.1:{port}"))
+        assert said.startswith(f"127.0.0.1:{port}: ")
+        assert "refused" in said
+
+    @pytest.mark.parametrize("password", ["", ":loop-wrong@", "loop-user:loop-wrong@"])
+    def test_a_wrong_password(self, password: str, server: RedisServer, stores: Stores) -> None:
+        said = down(stores.open(f"redis://{password}127.0.0.1:{server.port}"))
+        assert "invalid username-password" in said or "Authentication required" in said
+
+    def test_one_that_hangs_is_waited_for_a_moment_and_answers_later(
+        self, server: RedisServer, stores: Stores
+    ) -> None:
+        store = stores.open(server.url)
+        assert store.add(OTHER, NOW)
+        server.hang()
+        try:
+            since = time.monotonic()
+            assert "Timeout" in down(store)
+            assert PATIENCE <= time.monotonic() - since < 10 * PATIENCE
+        finally:
+            server.resume()
+        assert not store.add(OTHER, NOW)
+
+    def test_a_restart_is_not_noticed(self, server: RedisServer, stores: Stores) -> None:
+        """But for what it had in memory: that is gone."""
+        store = stores.open(server.url)
+        store.add(ONE, NOW)
+        server.stop()
+        assert "refused" in down(store)
+        server.start()
+        assert store.add(ONE, NOW)
+        server.stop()
+        server.start()
+        assert store.add(ONE, NOW)
+        assert not store.add(ONE, NOW)
+
+    def test_one_that_has_no_memory_left(self, server: RedisServer, stores: Stores) -> None:
+        with server.client() as client:
+            client.config_set("maxmemory", "1")
+            try:
+                assert "used memory" in down(stores.open(server.url))
+            finally:
+                client.config_set("maxmemory", "0")
+
+
+class TestTheUrl:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "redis://127.0.0.1",
+            "redis://127.0.0.1:6380/3",
+            "rediss://user:loop%2Fpass@redis.example.com:6380/0",
+            "rediss://redis.example.com?ssl_cert_reqs=required",
+            "unix:///run/redis/redis.sock?db=2",
+            "redis://[::1]:6379",
+        ],
+    )
+    def test_may_be(self, url: str) -> None:
+        store = RedisNonces(url, WINDOW, PATIENCE)
+        assert "pass" not in repr(store)
+        store.close()
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "",
+            "127.0.0.1:6379",
+            "http://127.0.0.1",
+            "redis://",
+            "redis://:loop/pass@127.0.0.1",
+            "redis://:12/pass@127.0.0.1",
+            "redis://:loop#pass@127.0.0.1",
+            "redis://user:12#pass@127.0.0.1",
+            "redis://user:12?pass@127.0.0.1",
+            "redis://:loop[pass@127.0.0.1",
+            "redis://127.0.0.1:port",
+            "redis://127.0.0.1/db",
+            "redis://127.0.0.1?socket_timeout=loop",
+            "redis://127.0.0.1?loop=pass",
+            "unix://redis.sock",
+        ],
+    )
+    def test_must_not_be(self, url: str) -> None:
+        with pytest.raises(ValueError, match=r"must be redis://|is no URL|redis-py") as caught:
+            RedisNonces(url, WINDOW, PATIENCE)
+        assert not any(part in str(caught.value) for part in ("loop", "pass@", "12"))
+
+    @given(password=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=4))
+    def test_never_shows_a_password_that_was_not_encoded(self, password: str) -> None:
+        """Either it is one after all, and then no part of the host, or it is refused."""
+        hidden = f"S3{password}"
+        try:
+            store = RedisNonces(f"redis://u:{hidden}@127.0.0.1:1", WINDOW, PATIENCE)
+        except ValueError as fault:
+            said = str(fault)
+        else:
+            said = down(store)
+            store.close()
+        assert hidden not in said
+
+    def test_is_read_from_a_file(self, tmp_path: Path) -> None:
+        file = tmp_path / "redis.url"
+        file.write_text("redis://:loop@127.0.0.1\n")
+        file.chmod(0o640)
+        assert read_url(file) == "redis://:loop@127.0.0.1"
+
+    @pytest.mark.parametrize("mode", [0o644, 0o602, 0o601])
+    def test_is_not_read_from_a_file_of_everybody(self, mode: int, tmp_path: Path) -> None:
+        file = tmp_path / "redis.url"
+        file.write_text("redis://:loop@127.0.0.1")
+        file.chmod(mode)
+        with pytest.raises(ValueError, match="everybody may use it"):
+            read_url(file)
+
+    def test_is_not_in_a_file_that_is_no_text_or_not_there(self, tmp_path: Path) -> None:
+        file = tmp_path / "redis.url"
+        with pytest.raises(ValueError, match="No such file"):
+            read_url(file)
+        file.write_bytes(b"redis://:l\xf6\xf6p@127.0.0.1")
+        file.chmod(0o600)
+        with pytest.raises(ValueError, match="encode") as caught:
+            read_url(file)
+        assert "127" not in str(caught.value)
+        assert caught.value.__cause__ is None

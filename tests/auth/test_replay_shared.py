@@ -1,0 +1,143 @@
+"""A store that is asked in a thread: what it says, and that nobody waits for it longer than he said."""
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface.verify import verifyObject
+
+from audiohookd.auth.replay import IReplayStore, MemoryReplayStore, StoreDown, fingerprint
+from audiohookd.auth.replay_shared import SharedReplayStore
+from audiohookd.testing import MemoryWorkers
+
+NOW = 1_700_000_000.0
+TIMEOUT = 0.4
+
+
+class Nonces:
+    """All in a set, or down."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, float] = {}
+        self.fault: Exception | None = None
+
+    def add(self, entry: bytes, now: float) -> bool:
+        if self.fault is not None:
+            raise self.fault
+        is_new = entry not in self.entries
+        self.entries.setdefault(entry, now)
+        return is_new
+
+
+class Rig:
+    def __init__(self, waiting: int = 100) -> None:
+        self.clock = Clock()
+        self.nonces = Nonces()
+        self.workers = MemoryWorkers(waiting)
+        self.store = SharedReplayStore(self.nonces, 16.0, self.workers, self.clock, TIMEOUT)
+
+    def ask(self, nonce: str = "nonce") -> list[object]:
+        """What the answer will be put into: a bool, or the exception."""
+        answer: list[object] = []
+        asked: Deferred[bool] = self.store.first_use("key", nonce, NOW)
+        asked.addCallbacks(answer.append, lambda failure: answer.append(failure.value))
+        return answer
+
+
+def said(answer: list[object]) -> str:
+    """Why the store was down."""
+    (fault,) = answer
+    assert isinstance(fault, StoreDown)
+    return str(fault)
+
+
+def test_both_kinds_are_stores() -> None:
+    for store in (Rig().store, MemoryReplayStore(16.0)):
+        assert verifyObject(IReplayStore, store)
+        assert store.window == 16.0
+
+
+def test_a_nonce_is_new_once() -> None:
+    rig = Rig()
+    answers = [rig.ask("one"), rig.ask("one"), rig.ask("other")]
+    assert answers == [[], [], []]
+    rig.workers.run()
+    assert answers == [[True], [False], [True]]
+
+
+def test_only_the_fingerprint_and_the_time_leave_us() -> None:
+    rig = Rig()
+    rig.ask("nonce")
+    rig.workers.run()
+    assert rig.nonces.entries == {fingerprint("key", "nonce"): NOW}
+
+
+def test_nothing_stays_behind_an_answer() -> None:
+    rig = Rig()
+    rig.ask()
+    rig.workers.run()
+    assert rig.clock.getDelayedCalls() == []
+
+
+def test_who_has_no_answer_in_time_is_told_that_it_is_down() -> None:
+    rig = Rig()
+    answer = rig.ask()
+    rig.clock.advance(TIMEOUT - 0.01)
+    assert answer == []
+    rig.clock.advance(0.01)
+    assert said(answer) == "no answer in time"
+
+
+def test_what_nobody_waits_for_any_more_is_not_asked() -> None:
+    rig = Rig()
+    late = rig.ask("late")
+    rig.clock.advance(TIMEOUT)
+    in_time = rig.ask("in time")
+    rig.workers.run()
+    assert said(late) == "no answer in time"
+    assert in_time == [True]
+    assert list(rig.nonces.entries) == [fingerprint("key", "in time")]
+
+
+def test_an_answer_that_comes_too_late_is_no_answer() -> None:
+    rig = Rig()
+
+    class Slow(Nonces):
+        def add(self, entry: bytes, now: float) -> bool:
+            rig.clock.advance(TIMEOUT)
+            return super().add(entry, now)
+
+    rig.store = SharedReplayStore(Slow(), 16.0, rig.workers, rig.clock, TIMEOUT)
+    answer = rig.ask()
+    rig.workers.run()
+    assert said(answer) == "no answer in time"
+
+
+def test_what_the_store_says_of_its_fault_is_passed_on() -> None:
+    rig = Rig()
+    rig.nonces.fault = StoreDown("connection refused")
+    answer = rig.ask()
+    rig.workers.run()
+    assert said(answer) == "connection refused"
+
+
+def test_with_too_many_questions_it_is_down_for_one_more() -> None:
+    rig = Rig(waiting=2)
+    waiting = [rig.ask("1"), rig.ask("2")]
+    assert said(rig.ask("3")) == "too many wait for an answer"
+    rig.workers.run()
+    assert waiting == [[True], [True]]
+
+
+def test_an_error_of_our_own_is_no_outage() -> None:
+    rig = Rig()
+    rig.nonces.fault = ZeroDivisionError("oops")
+    answer = rig.ask()
+    rig.workers.run()
+    (fault,) = answer
+    assert isinstance(fault, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("nonce", ["", "\ud800", "x" * 100_000])
+def test_any_nonce_has_a_fingerprint_of_32_bytes(nonce: str) -> None:
+    assert len(fingerprint("key", nonce)) == 32
+    assert fingerprint("key", nonce) != fingerprint("other", nonce)

@@ -1,0 +1,278 @@
+"""Nonces in a file: each is new once, whoever asks; and whatever is wrong with the file, that is all that happens."""
+
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from audiohookd.auth.replay import MemoryReplayStore, StoreDown, fingerprint
+from audiohookd.auth.replay_sqlite import MAX_PAGES, SWEEP, SqliteNonces
+
+RACER = Path(__file__).parent / "nonce_racer.py"
+NOW = 1_700_000_000.0
+WINDOW = 16.0
+#: Seconds to wait for another process: nobody waits for anything here, unless that is what a test is about.
+PATIENCE = 0.01
+
+ONE, OTHER = fingerprint("key", "one"), fingerprint("key", "other")
+
+
+class Stores:
+    """As many as are asked for, all on one file, and closed in the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.opened: list[SqliteNonces] = []
+
+    def open(self) -> SqliteNonces:
+        self.opened.append(SqliteNonces(self.path, WINDOW, PATIENCE))
+        return self.opened[-1]
+
+    def rows(self) -> dict[bytes, float]:
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("PRAGMA busy_timeout = 30000")
+            return dict(connection.execute("SELECT entry, seen FROM nonces"))
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    stores = Stores(tmp_path / "replay.sqlite")
+    yield stores
+    for store in stores.opened:
+        store.close()
+
+
+class TestNonces:
+    def test_are_new_once(self, stores: Stores) -> None:
+        store = stores.open()
+        assert [store.add(ONE, NOW), store.add(ONE, NOW), store.add(OTHER, NOW)] == [True, False, True]
+
+    def test_are_new_once_for_all_who_ask(self, stores: Stores) -> None:
+        one, other = stores.open(), stores.open()
+        assert [one.add(ONE, NOW), other.add(ONE, NOW)] == [True, False]
+        assert [other.add(OTHER, NOW), one.add(OTHER, NOW)] == [True, False]
+
+    def test_outlive_a_restart(self, stores: Stores) -> None:
+        store = stores.open()
+        store.add(ONE, NOW)
+        store.close()
+        assert not stores.open().add(ONE, NOW + 1)
+
+    def test_are_remembered_for_the_whole_window_and_forgotten_after_it(self, stores: Stores) -> None:
+        store = stores.open()
+        store.add(ONE, NOW)
+        assert not store.add(ONE, NOW + WINDOW)
+        assert store.add(ONE, NOW + WINDOW + 0.01)
+
+    def test_a_repeat_does_not_prolong_it(self, stores: Stores) -> None:
+        store = stores.open()
+        store.add(ONE, NOW)
+        store.add(ONE, NOW + WINDOW)
+        assert stores.rows() == {ONE: NOW}
+
+    def test_are_kept_when_the_clock_is_set_back(self, stores: Stores) -> None:
+        store = stores.open()
+        store.add(ONE, NOW)
+        assert not store.add(ONE, NOW - 3600)
+
+    def test_each_question_removes_more_than_it_adds(self, stores: Stores) -> None:
+        store = stores.open()
+        for number in range(3 * SWEEP):
+            store.add(fingerprint("key", str(number)), NOW)
+        later = NOW + WINDOW + 1
+        store.add(ONE, later)
+        assert len(stores.rows()) == 2 * SWEEP + 1
+        store.add(OTHER, later)
+        store.add(OTHER, later)
+        assert stores.rows() == {ONE: later, OTHER: later}
+
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(asked=st.lists(st.tuples(st.integers(0, 5), st.floats(0, 20), st.booleans()), max_size=30))
+    def test_are_new_as_often_as_in_memory(
+        self, asked: list[tuple[int, float, bool]], tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        stores = Stores(tmp_path_factory.mktemp("nonces") / "replay.sqlite")
+        both, memory, now = (stores.open(), stores.open()), MemoryReplayStore(WINDOW), NOW
+        for nonce, seconds, which in asked:
+            now += seconds
+            is_new = both[which].add(fingerprint("key", str(nonce)), now)
+            assert is_new is memory.first_use("key", str(nonce), now)
+        for store in both:
+            store.close()
+
+
+class TestTheFile:
+    def test_holds_neither_key_nor_nonce_and_is_for_nobody_else_to_read(self, stores: Stores) -> None:
+        stores.open().add(fingerprint("an-api-key", "a-nonce-of-22-characters"), NOW)
+        content = stores.path.read_bytes()
+        assert b"an-api-key" not in content
+        assert b"a-nonce" not in content
+        assert stat.S_IMODE(stores.path.stat().st_mode) == 0o600
+
+    def test_leaves_nothing_else_behind(self, stores: Stores) -> None:
+        store = stores.open()
+        store.add(ONE, NOW)
+        store.close()
+        assert {path.name for path in stores.path.parent.iterdir()} <= {"replay.sqlite", "replay.sqlite-journal"}
+
+    def test_has_a_limit(self, stores: Stores) -> None:
+        """A full one is down, and not larger; what is too old makes room again."""
+        with closing(sqlite3.connect(stores.path)) as connection:
+            connection.execute("CREATE TABLE nonces (entry BLOB PRIMARY KEY, seen REAL NOT NULL) WITHOUT ROWID")
+            connection.execute("CREATE INDEX nonces_by_age ON nonces (seen)")
+            connection.execute("CREATE TABLE ballast (page BLOB)")
+            size = 4096 * (MAX_PAGES - 40)
+            connection.execute("INSERT INTO ballast VALUES (zeroblob(?))", (size,))
+            connection.commit()
+        store = stores.open()
+        entries = [fingerprint("key", str(number)) for number in range(5000)]
+        with pytest.raises(StoreDown, match="full"):
+            all(store.add(entry, NOW) for entry in entries)
+        assert stores.path.stat().st_size <= 4096 * MAX_PAGES
+        assert store.add(ONE, NOW + WINDOW + 1)
+
+    @pytest.mark.parametrize("gone", ["deleted", "moved", "replaced"])
+    def test_that_is_not_the_one_of_others_any_more_is_found_out(self, gone: str, stores: Stores) -> None:
+        one = stores.open()
+        one.add(ONE, NOW)
+        match gone:
+            case "deleted":
+                stores.path.unlink()
+            case "moved":
+                stores.path.rename(stores.path.with_suffix(".old"))
+            case "replaced":
+                other = Stores(stores.path.with_suffix(".new"))
+                other.open().add(OTHER, NOW)
+                other.opened[0].close()
+                other.path.rename(stores.path)
+        assert one.add(ONE, NOW)
+        assert not stores.open().add(ONE, NOW)
+
+
+class TestDown:
+    def down(self, store: SqliteNonces, reason: str) -> None:
+        with pytest.raises(StoreDown, match=reason) as caught:
+            store.add(ONE, NOW)
+        assert "\n" not in str(caught.value)
+        assert ONE.hex() not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "content", [b"This is no database at all.\n" * 400, b"SQLite format 3\0" + bytes(range(256)) * 40]
+    )
+    def test_a_broken_file(self, content: bytes, stores: Stores) -> None:
+        stores.path.write_bytes(content)
+        store = stores.open()
+        self.down(store, "not a database|malformed|disk I/O|unsupported|readonly")
+        assert stores.path.read_bytes() == content
+        stores.path.unlink()
+        assert store.add(ONE, NOW)
+
+    def test_a_file_that_is_spoilt_while_it_is_used(self, stores: Stores) -> None:
+        store = stores.open()
+        store.add(ONE, NOW)
+        with stores.path.open("r+b") as file:
+            file.write(b"nonsense" * 1024)
+        self.down(store, "not a database|malformed|disk I/O")
+        stores.path.unlink()
+        assert store.add(ONE, NOW)
+
+    def test_no_directory(self, stores: Stores) -> None:
+        stores.path = stores.path.parent / "later" / "replay.sqlite"
+        store = stores.open()
+        self.down(store, "No such file or directory")
+        stores.path.parent.mkdir()
+        assert store.add(ONE, NOW)
+
+    def test_a_directory_in_its_place(self, stores: Stores) -> None:
+        stores.path.mkdir()
+        self.down(stores.open(), "unable to open")
+
+    def test_a_table_of_somebody_else(self, stores: Stores) -> None:
+        with closing(sqlite3.connect(stores.path)) as connection:
+            connection.execute("CREATE TABLE nonces (a, b)")
+        self.down(stores.open(), "no such column|has no column")
+
+    def test_somebody_who_does_not_let_go_of_it(self, stores: Stores) -> None:
+        store = stores.open()
+        store.add(OTHER, NOW)
+        with closing(sqlite3.connect(stores.path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            self.down(store, "locked")
+            other.execute("COMMIT")
+        assert store.add(ONE, NOW)
+
+    def test_what_was_begun_when_it_went_down_did_not_happen(self, stores: Stores) -> None:
+        """Else the nonce would be used, and its owner refused when he tries again."""
+        store = stores.open()
+        store.add(OTHER, NOW)
+        with closing(sqlite3.connect(stores.path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            assert reader.execute("SELECT count(*) FROM nonces").fetchone() == (1,)
+            self.down(store, "locked")  # only when it has written all, and everybody has to look away
+        assert store.add(ONE, NOW)
+
+
+class Racer:
+    """Another process that adds nonces, from the line that it is told to ``go`` on."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        command = [sys.executable, str(RACER), str(path), str(count)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def go(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def told(self) -> list[int]:
+        """The numbers of the nonces that it was told are new, once it is through."""
+        said, _ = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0
+        return [int(number) for number in said.split()]
+
+
+class TestSeveralProcesses:
+    COUNT = 300
+
+    @pytest.fixture
+    def racer(self, stores: Stores) -> Iterator[Callable[[int], Racer]]:
+        racers: list[Racer] = []
+
+        def start(count: int) -> Racer:
+            racers.append(Racer(stores.path, count))
+            return racers[-1]
+
+        yield start
+        for racer in racers:
+            racer.process.kill()
+            racer.process.communicate()
+
+    def test_let_each_nonce_in_once(self, racer: Callable[[int], Racer]) -> None:
+        """From the first moment on, in which both of them make the file."""
+        racers = [racer(self.COUNT), racer(self.COUNT)]
+        for one in racers:
+            one.go()
+        told = [one.told() for one in racers]
+        assert sorted(told[0] + told[1]) == list(range(self.COUNT))
+
+    def test_of_which_one_was_killed_go_on(self, stores: Stores, racer: Callable[[int], Racer]) -> None:
+        """Whatever it had begun is undone by who comes next."""
+        store = SqliteNonces(stores.path, WINDOW, patience=30.0)
+        stores.opened.append(store)
+        store.add(ONE, NOW)
+        killed = racer(1_000_000)
+        killed.go()
+        while len(stores.rows()) < 50:
+            assert not store.add(ONE, NOW)
+        killed.process.kill()
+        assert not store.add(ONE, NOW)
+        assert store.add(OTHER, NOW)

@@ -1,0 +1,247 @@
+"""``audiohookctl doctor`` against servers of which each has its own illness. Who is well is in functional/."""
+
+import argparse
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from tls_front import HOST, Pair, answering, fronting, pair
+
+from audiohookd.cli.doctor import _place, steps
+from audiohookd.cli.doctor.answer import Answer, meaning, upgrade
+from audiohookd.cli.doctor.certificate import Certificate, why_untrusted
+from audiohookd.cli.doctor.steps import Complaint, Deadline, Done, Examination, State, Trouble
+from audiohookd.cli.doctor.tls import secure
+from audiohookd.cli.main import main
+
+KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
+TEXT = "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU="
+URL = f"wss://{HOST}/api/v1/audiohook/ws"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return pair(tmp_path_factory.mktemp("ca") / "ca.pem", "Throw-Away CA", ca=True)
+
+
+@pytest.fixture
+def good(authority: Pair, tmp_path: Path) -> Pair:
+    return pair(tmp_path / "good.pem", issuer=authority)
+
+
+@pytest.fixture
+def doctor(
+    authority: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, dict[str, str]]]:
+    """Runs the command; gives the exit code and what was said of each step, the verdict under ''."""
+    (tmp_path / "secret").write_text(TEXT)
+
+    def run(port: int, url: str = URL, *more: str) -> tuple[int, dict[str, str]]:
+        options = ["--key", KEY, "--secret-file", str(tmp_path / "secret"), "--ca", str(authority.file)]
+        code = main(["doctor", url, *options, "--connect", f"127.0.0.1:{port}", *more])
+        said = capsys.readouterr().out
+        assert KEY not in said
+        assert TEXT[:10] not in said
+        *lines, verdict = said.splitlines()
+        return code, {line.split()[0]: " ".join(line.split()[1:]) for line in lines} | {"": verdict}
+
+    return run
+
+
+def test_nothing_listens(doctor: Callable[..., tuple[int, dict[str, str]]]) -> None:
+    code, said = doctor(9)
+    assert code == 1
+    assert said["URL"].startswith("ok")
+    assert "refused: nothing listens there" in said["TCP"]
+    assert said[""].endswith('something like "WebSocket connection failed".')
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda file, _: pair(file), "the certificate signs itself"),
+        (lambda file, ca: pair(file, issuer=ca, days=(-90, -3)), "the certificate expired on"),
+        (lambda file, ca: pair(file, issuer=ca, days=(2, 90)), "the certificate is valid from"),
+        (lambda file, ca: pair(file, "other.example.com", ca), f"is for other.example.com, not for {HOST}"),
+        (
+            lambda file, _: pair(file, issuer=pair(file.with_name("x"), "Somebody's CA", ca=True)),
+            "the issuer, Somebody's CA, is not known",
+        ),
+    ],
+    ids=["self-signed", "expired", "not yet valid", "wrong name", "unknown issuer"],
+)
+def test_a_certificate_that_genesys_would_not_take(
+    make: Callable[[Path, Pair], Pair],
+    told: str,
+    authority: Pair,
+    tmp_path: Path,
+    doctor: Callable[..., tuple[int, dict[str, str]]],
+) -> None:
+    with answering(b"HTTP/1.1 401 \r\n\r\n") as backend, fronting(backend, make(tmp_path / "bad", authority)) as port:
+        code, said = doctor(port)
+    assert code == 1
+    assert said["TLS"].startswith("failed")
+    assert told in said["TLS"]
+    assert "upgrade" not in said, "a key was sent to somebody whom one cannot trust"
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"HTTP/1.1 401 Unauthorized\r\n\r\n", "401 Unauthorized: key or signature are refused"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", "404 Not Found: there is nothing at this path"),
+        (b"HTTP/1.1 403 Forbidden\r\nServer: waf\r\n\r\n", "forbidden: a list of allowed addresses"),
+        (
+            b"HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\nContent-Length: 6\r\n\r\n<html>",
+            "does it run, and is that its endpoint? (not the daemon answered, but nginx: it sent a page of its own)",
+        ),
+        (b"HTTP/1.1 301 Moved\r\nLocation: https://x/\r\n\r\n", "to https://x/, and Genesys Cloud follows none"),
+        (b"HTTP/1.1 200 OK\r\n\r\nhello", "a web page instead of a WebSocket"),
+        (b"HTTP/1.1 418 I'm a teapot\r\n\r\n", "see the log of the proxy"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "Sec-WebSocket-Accept is wrong"),
+        (b"220 smtp.example.com\r\n\r\n", "the answer is no HTTP"),
+        (b"", "ended without an answer"),
+    ],
+    ids=lambda value: value[:16].decode() if isinstance(value, bytes) else "",
+)
+def test_what_answers_is_told_in_plain_words(
+    answer: bytes, told: str, good: Pair, doctor: Callable[..., tuple[int, dict[str, str]]]
+) -> None:
+    with answering(answer) as backend, fronting(backend, good) as port:
+        code, said = doctor(port)
+    assert code == 1
+    assert said["TLS"].startswith("ok")
+    assert "trusted with --ca" in said["TLS"]
+    assert told in said["upgrade"]
+
+
+def test_unauthorized_is_another_failure_than_no_connection(
+    good: Pair, doctor: Callable[..., tuple[int, dict[str, str]]]
+) -> None:
+    with answering(b"HTTP/1.1 401 Unauthorized\r\n\r\n") as backend, fronting(backend, good) as port:
+        _, said = doctor(port)
+    assert said[""].endswith("lets nobody in with this key and secret.")
+
+
+def test_a_server_that_hangs() -> None:
+    with answering(None) as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        with pytest.raises(Trouble, match="the request was taken, and not answered"):
+            upgrade(connection, "GET / HTTP/1.1\r\n\r\n", "", Deadline(time.monotonic, 0.2))
+        with pytest.raises(Trouble, match="is it a TLS port"):
+            secure(
+                lambda _: socket.create_connection(("127.0.0.1", port)),
+                ssl.create_default_context(),
+                HOST,
+                0.0,
+                Deadline(time.monotonic, 0.2),
+            )
+
+
+def test_a_port_without_tls(doctor: Callable[..., tuple[int, dict[str, str]]]) -> None:
+    with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        code, said = doctor(port)
+    assert code == 1
+    assert "speaks no TLS" in said["TLS"]
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (f"ws://{HOST}/x", "has no TLS, and Genesys Cloud calls wss:// alone"),
+        (f"wss://{HOST}:8443/x", "port 8443, and Genesys Cloud calls port 443 alone"),
+    ],
+)
+def test_an_address_that_genesys_does_not_take(
+    url: str, told: str, good: Pair, doctor: Callable[..., tuple[int, dict[str, str]]]
+) -> None:
+    code, said = doctor(9, url)
+    assert code == 1
+    assert told in said["URL"]
+    assert said[""].endswith("only wss://, and only port 443.")
+
+
+def test_a_name_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "secret").write_text(TEXT)
+    code = main(["doctor", "wss://name.invalid/x", "--key", KEY, "--secret-file", str(tmp_path / "secret")])
+    said = capsys.readouterr().out
+    assert code == 1
+    assert "no such name" in said or "name servers do not answer" in said
+
+
+def test_a_file_of_authorities_without_any(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret").write_text(TEXT)
+    options = ["--key", KEY, "--secret-file", str(tmp_path / "secret"), "--ca", str(tmp_path / "secret")]
+    assert main(["doctor", URL, *options]) == 2
+    assert "holds no certificates" in capsys.readouterr().err
+
+
+# ---- steps and their time ------------------------------------------------------------------------------
+
+
+class Watch:
+    """A clock that goes on when it is told to."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_each_step_has_its_limit_and_all_have_one() -> None:
+    watch, said, limits = Watch(), [], []
+
+    def slow(deadline: Deadline) -> Done[None]:
+        limits.append(deadline.left())
+        watch.now += deadline.left()
+        return Done(None, "done")
+
+    examination = Examination(said.append, watch, total=12.0)
+    for name in "abc":
+        examination.step(name, 5.0, slow)
+    with pytest.raises(Trouble):
+        examination.step("d", 5.0, slow)
+    assert limits == [5.0, 5.0, 2.0]
+    assert said[0] == "a          ok       5.000 s  done"
+    assert said[3].startswith("d          failed")
+    assert examination.complaints == [Complaint.CONNECTION]
+
+
+def test_all_steps_together_end_after_twenty_seconds() -> None:
+    assert steps.TOTAL == 20.0
+
+
+def test_a_failure_that_one_can_go_on_from_is_a_complaint() -> None:
+    said: list[str] = []
+    examination = Examination(said.append, Watch())
+    value = examination.step("x", 1.0, lambda _: Done(5, "bad\x1b[2J", State.FAILED, Complaint.MALFORMED))
+    assert (value, examination.complaints) == (5, [Complaint.MALFORMED])
+    assert "\x1b" not in said[0]
+
+
+def test_a_missing_intermediate_is_told_from_a_private_authority(tmp_path: Path) -> None:
+    fault = ssl.SSLCertVerificationError()
+    fault.verify_code = 20
+    private = Certificate(_der(pair(tmp_path / "a.pem")), 0.0)
+    assert "a private authority, or the intermediate certificate is missing" in why_untrusted(fault, HOST, private)
+
+
+def _der(one: Pair) -> bytes:
+    return one.certificate.public_bytes(Encoding.DER)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 426, 429, 431, 500, 502, 503, 504])
+def test_every_status_that_is_met_has_words(status: int) -> None:
+    assert meaning(Answer(status, "", {}, b"")) != meaning(Answer(599, "", {}, b""))
+
+
+@pytest.mark.parametrize("place", ["host", "host:", ":1", "host:0", "host:70000", "host:x"])
+def test_where_to_connect(place: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        _place(place)
+    assert _place("[::1]:443") == ("::1", 443)

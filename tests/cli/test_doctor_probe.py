@@ -1,0 +1,168 @@
+"""The doctor's probe: what a server may say to it, and what the doctor makes of that."""
+
+import json
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from audiohookd.cli.doctor.probe import Probe, opening
+from audiohookd.cli.doctor.steps import Complaint, Deadline, State, Trouble
+from audiohookd.cli.doctor.wire import Closed, Wire
+from audiohookd.protocol.client import ClientSession
+from audiohookd.protocol.messages import NULL_UUID
+
+ID = "30b0e395-84d3-4570-ac13-9a62d8f514c0"
+ORGANIZATION = "d7934305-0972-4844-938e-9060eef73d05"
+MEDIA = [{"type": "audio", "format": "PCMU", "channels": ["external", "internal"], "rate": 8000}]
+
+
+def soon() -> Deadline:
+    return Deadline(time.monotonic, 0.2)
+
+
+class Script:
+    """A wire on which the server says what was written down; then nothing, or the end."""
+
+    def __init__(self, *messages: dict[str, Any] | bytes | Closed) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.is_closed = False
+        self._messages = list(messages)
+
+    def send(self, message: bytes, deadline: Deadline) -> None:
+        self.sent.append(json.loads(message))
+
+    def close(self, deadline: Deadline) -> None:
+        self.is_closed = True
+
+    def receive(self, deadline: Deadline) -> tuple[bytes, bool]:
+        if not self._messages:
+            raise TimeoutError
+        message = self._messages.pop(0)
+        if isinstance(message, Closed):
+            raise message
+        return (message, True) if isinstance(message, bytes) else (json.dumps(message).encode(), False)
+
+
+def said(type_: str, seq: int, **parameters: Any) -> dict[str, Any]:
+    return {"version": "2", "id": ID, "type": type_, "seq": seq, "clientseq": seq, "parameters": parameters}
+
+
+def probe(*messages: Any) -> tuple[Probe, Script]:
+    script = Script(*messages)
+    session = ClientSession(ID, opening(ORGANIZATION), time.monotonic)
+    return Probe(session, script), script  # type: ignore[arg-type]
+
+
+def examine(*messages: Any) -> None:
+    patient, _ = probe(*messages)
+    patient.open(soon())
+    patient.close(soon())
+
+
+def test_a_server_that_is_well() -> None:
+    patient, script = probe(said("opened", 1, media=MEDIA), said("closed", 2), Closed(1000, ""))
+    assert patient.open(soon()).text == "opened, PCMU audio"
+    assert patient.close(soon()).text == "closed"
+    assert patient.end(soon()).state is State.OK
+    assert [message["type"] for message in script.sent] == ["open", "close"]
+    assert script.is_closed
+
+
+def test_it_is_recognised_as_a_probe() -> None:
+    patient, script = probe(said("opened", 1, media=[]))
+    assert patient.open(soon()).text == "opened, without audio"
+    asked = script.sent[0]["parameters"]
+    assert (asked["conversationId"], asked["participant"]["id"]) == (NULL_UUID, NULL_UUID)
+    assert asked["participant"]["ani"] == ""
+    assert asked["organizationId"] == ORGANIZATION
+
+
+@pytest.mark.parametrize(
+    ("messages", "complaint", "text"),
+    [
+        ([], Complaint.LATE, "no opened within 5 s"),
+        ([said("opened", 1, media=MEDIA)], Complaint.UNCLOSED, "no closed in time"),
+        ([said("opened", 2, media=MEDIA)], Complaint.MALFORMED, "out of sequence"),
+        ([said("opened", 1, media="x")], Complaint.MALFORMED, "breaks the protocol"),
+        ([said("opened", 1, media=MEDIA), said("closed", 1)], Complaint.MALFORMED, "out of sequence"),
+        ([b"audio"], Complaint.MALFORMED, "audio not expected"),
+        ([said("disconnect", 1, reason="unauthorized")], Complaint.UNAUTHORIZED, "--recent"),
+        ([said("disconnect", 1, reason="error", info="full")], Complaint.DISCONNECTED, "disconnect error: full"),
+        ([Closed(1011, "oops")], Complaint.CONNECTION, "ended instead: 1011 oops"),
+        ([said("opened", 1, media=MEDIA), Closed(None, "")], Complaint.CONNECTION, "without a close frame"),
+    ],
+)
+def test_what_a_server_does_wrong(messages: list[Any], complaint: Complaint, text: str) -> None:
+    with pytest.raises(Trouble) as caught:
+        examine(*messages)
+    assert caught.value.complaint is complaint
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("end", [[], [Closed(None, "")], [Closed(1011, "")]])
+def test_a_bad_end_is_a_note(end: list[Any]) -> None:
+    patient, _ = probe(*end)
+    assert patient.end(soon()).state is State.NOTE
+
+
+class TestTheWire:
+    """Frames, over a pair of sockets."""
+
+    @pytest.fixture
+    def sockets(self) -> Iterator[tuple[socket.socket, socket.socket]]:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            theirs.settimeout(5)
+            yield ours, theirs
+
+    def test_messages_in_pieces_with_a_ping_between(self, sockets: tuple[socket.socket, socket.socket]) -> None:
+        ours, theirs = sockets
+        theirs.sendall(b"\x89\x02hi\x80\x03lo!\x82\x01x")
+        wire = Wire(ours, b"\x01\x03hel")
+        assert wire.receive(soon()) == (b"hello!", False)
+        assert wire.receive(soon()) == (b"x", True)
+        pong = theirs.recv(100)
+        assert pong[:2] == b"\x8a\x82"
+        assert bytes(byte ^ pong[2 + at % 4] for at, byte in enumerate(pong[6:])) == b"hi"
+
+    @pytest.mark.parametrize("size", [0, 125, 126, 4000])
+    def test_what_is_sent_is_masked(self, size: int, sockets: tuple[socket.socket, socket.socket]) -> None:
+        ours, theirs = sockets
+        Wire(ours, b"").send(b"a" * size, soon())
+        data = theirs.recv(65_536)
+        head = 2 if size < 126 else 4
+        assert data[1] & 0x80
+        assert (data[1] & 0x7F if head == 2 else struct.unpack("!H", data[2:4])[0]) == size
+        mask, payload = data[head : head + 4], data[head + 4 :]
+        assert bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload)) == b"a" * size
+
+    @pytest.mark.parametrize(("frame", "code"), [(b"\x88\x02\x03\xe8", 1000), (b"\x88\x00", 1005)])
+    def test_the_code_of_the_end(
+        self, frame: bytes, code: int, sockets: tuple[socket.socket, socket.socket]
+    ) -> None:
+        with pytest.raises(Closed) as caught:
+            Wire(sockets[0], frame).receive(soon())
+        assert caught.value.code == code
+
+    def test_an_end_without_a_word(self, sockets: tuple[socket.socket, socket.socket]) -> None:
+        sockets[1].close()
+        with pytest.raises(Closed) as caught:
+            Wire(sockets[0], b"\x81").receive(soon())
+        assert caught.value.code is None
+
+    @pytest.mark.parametrize("frame", [b"\x81\x81aaaax", b"\xc1\x01x", b"\x81\x7f\x00\x00\x00\x00\x7f\xff\xff\xff"])
+    def test_what_is_no_frame_of_a_server(
+        self, frame: bytes, sockets: tuple[socket.socket, socket.socket]
+    ) -> None:
+        with pytest.raises(Trouble):
+            Wire(sockets[0], frame).receive(soon())
+
+    def test_a_server_that_drips_does_not_get_around_the_limit(
+        self, sockets: tuple[socket.socket, socket.socket]
+    ) -> None:
+        with pytest.raises(TimeoutError):
+            Wire(sockets[0], b"\x81\x05he").receive(soon())

@@ -1,0 +1,280 @@
+"""``audiohookctl explain-signature``: requests as people have them, and the daemon's own record."""
+
+import base64
+import io
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audiohookd.auth.request import UpgradeRequest
+from audiohookd.auth.signature import sign
+from audiohookd.cli.explain.reading import read
+from audiohookd.cli.main import main
+from audiohookd.cli.mistake import Mistake
+
+KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
+SECRET = b"MySuperSecretKeyTellNoOne-1!2@3#4$5"
+TEXT = base64.b64encode(SECRET).decode()
+CREATED = 1_700_000_000
+HOST = "audiohook.example.com"
+HEADERS = {
+    "Host": HOST,
+    "Audiohook-Organization-Id": "d7934305-0972-4844-938e-9060eef73d05",
+    "Audiohook-Session-Id": "30b0e395-84d3-4570-ac13-9a62d8f514c0",
+    "Audiohook-Correlation-Id": "e160e428-53e2-487c-977d-96989bf5c99d",
+    "X-API-KEY": KEY,
+}
+FIELDS = sign(
+    UpgradeRequest("/ws?a=1", {name.lower(): value for name, value in HEADERS.items()}),
+    SECRET,
+    created=CREATED,
+    nonce="VGhpc0lzQVVuaXF1ZU5vbmNl",
+)
+SIGNED = HEADERS | {"Signature-Input": FIELDS.signature_input, "Signature": FIELDS.signature}
+LINES = [f"{name}: {value}" for name, value in SIGNED.items()]
+PLAIN = "\n".join(["GET /ws?a=1 HTTP/1.1", *LINES])
+CURL = "\n".join(
+    [
+        "* Connected to audiohook.example.com (192.0.2.1) port 443",
+        "> GET /ws?a=1 HTTP/1.1",
+        *(f"> {line}" for line in LINES),
+        "> ",
+        "< HTTP/1.1 401 Unauthorized",
+        "< Date: Tue, 14 Nov 2023 22:13:21 GMT",
+        "< ",
+    ]
+)
+HAR = json.dumps(
+    {
+        "log": {
+            "entries": [
+                {"request": {"url": "https://elsewhere/", "headers": []}},
+                {
+                    "startedDateTime": "2023-11-14T22:13:21.000Z",
+                    "request": {
+                        "url": f"wss://{HOST}/ws?a=1",
+                        "headers": [{"name": name, "value": value} for name, value in SIGNED.items()],
+                    },
+                },
+            ]
+        }
+    }
+)
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> str:
+    file = tmp_path / "secret"
+    file.write_text(TEXT)
+    return str(file)
+
+
+def write(tmp_path: Path, text: str) -> str:
+    file = tmp_path / "request"
+    file.write_text(text)
+    return str(file)
+
+
+# ---- reading -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "at"), [(PLAIN, None), (CURL, CREATED + 1), (HAR, CREATED + 1)])
+def test_whatever_people_have_is_the_same_request(text: str, at: float | None) -> None:
+    found = read(text)
+    assert (found.target, found.at) == ("/ws?a=1", at)
+    assert found.headers == {name.lower(): value for name, value in SIGNED.items()}
+
+
+def test_line_ends_of_the_wire_and_repeated_headers() -> None:
+    found = read("GET /x HTTP/1.1\r\nX-A: 1\r\nx-a:2\r\n\r\n")
+    assert found.headers == {"x-a": "1, 2"}
+
+
+def test_a_request_line_with_a_whole_url() -> None:
+    assert read("GET https://h/x?y=1 HTTP/1.1\nHost: h").target == "/x?y=1"
+
+
+def test_a_date_of_the_request_tells_when_it_came() -> None:
+    assert read("GET / HTTP/1.1\nDate: Tue, 14 Nov 2023 22:13:21 GMT\nHost: h").at == CREATED + 1
+    assert read("GET / HTTP/1.1\nDate: yesterday\nHost: h").at is None
+
+
+@pytest.mark.parametrize("text", ["", "nothing of the kind", "{}", "[]", '{"log": {"entries": [1]}}', "{", '["a"]'])
+def test_what_is_no_request(text: str) -> None:
+    with pytest.raises(Mistake, match="explain-signature"):
+        read(text)
+
+
+def test_the_representation_has_no_headers() -> None:
+    assert KEY not in repr(read(PLAIN))
+
+
+# ---- a request that is given ---------------------------------------------------------------------------
+
+
+def explain(file: str, secret_file: str, *more: str, at: float = CREATED) -> int:
+    return main(["explain-signature", file, "--secret-file", secret_file, "--at", str(at), *more])
+
+
+def test_a_good_one(tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(write(tmp_path, PLAIN), secret_file) == 0
+    assert capsys.readouterr().out.startswith("verdict: accepted\n")
+
+
+def test_from_stdin(secret_file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(PLAIN.encode())))
+    assert main(["explain-signature", "--secret-file", secret_file, "--at", str(CREATED)]) == 0
+    assert "nothing is wrong" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "more", "told"),
+    [
+        ((HOST, "backend:3000"), ("--host", HOST), "certain: Host was rewritten on the way to 'backend:3000'"),
+        ((HOST, "backend:3000"), ("--authority", HOST), "nothing is wrong"),
+        (("/ws?", "/hook/ws?"), (), "certain: the path was changed on the way to '/hook/ws?a=1'"),
+        (("/ws?", "/x?"), ("--path", "/ws"), "certain: the path was changed"),
+        (("30b0e395", "30b0e396"), (), "a guess: the secret is another one"),
+    ],
+)
+def test_what_was_changed(
+    changed: tuple[str, str],
+    more: tuple[str, ...],
+    told: str,
+    tmp_path: Path,
+    secret_file: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = explain(write(tmp_path, PLAIN.replace(*changed)), secret_file, *more)
+    said = capsys.readouterr().out
+    assert told in said
+    assert code == ("nothing is wrong" not in said)
+
+
+def test_without_a_time_it_is_said_how_the_time_was_judged(
+    tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain-signature", write(tmp_path, PLAIN), "--secret-file", secret_file]) == 1
+    said = capsys.readouterr().out
+    assert "verdict: too-old" in said
+    assert "note: the time is judged as if the request came now" in said
+
+
+def test_keys_of_a_key_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = tmp_path / "keys.json"
+    keys.touch(0o600)
+    keys.write_text(json.dumps({KEY: base64.b64encode(b"another secret!!").decode(), "dGhlaXJz": TEXT}))
+    assert main(["explain-signature", write(tmp_path, PLAIN), "--keys", str(keys), "--at", str(CREATED)]) == 1
+    assert "certain: key and secret are not of one pair" in capsys.readouterr().out
+
+
+def test_a_secret_that_is_not_base64_is_tried_as_it_is(
+    tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(secret_file).write_text("MySuperSecretKeyTellNoOne-1!2@3#4$5\n")
+    assert explain(write(tmp_path, PLAIN), secret_file) == 0
+    said = capsys.readouterr().out
+    assert "note: the secret that you gave is not base64" in said
+    assert "TellNoOne" not in said
+
+
+def test_nothing_secret_is_printed(tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for text in (PLAIN, CURL.replace(HOST, "b"), HAR):
+        explain(write(tmp_path, text), secret_file)
+        said = "".join(capsys.readouterr())
+        for hidden in (KEY, TEXT[:10], SECRET.decode()[:10], FIELDS.signature[6:20], "VGhpc0lz"):
+            assert hidden not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "told"),
+    [
+        ("\n".join(LINES), (), "there is no request line"),
+        ("", (), "no header"),
+        (PLAIN, ("--recent",), "leave out the file"),
+    ],
+)
+def test_mistakes(
+    text: str, more: tuple[str, ...], told: str, tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(write(tmp_path, text), secret_file, *more) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_the_target_may_be_given_apart(tmp_path: Path, secret_file: str) -> None:
+    assert explain(write(tmp_path, "\n".join(LINES)), secret_file, "--target", "/ws?a=1") == 0
+
+
+def test_a_secret_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUDIOHOOK_CLIENT_SECRET", raising=False)
+    assert main(["explain-signature", write(tmp_path, PLAIN)]) == 2
+
+
+# ---- the daemon's own record -----------------------------------------------------------------------------
+
+
+class Admin(BaseHTTPRequestHandler):
+    body = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/refused" else 404)
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_: object) -> None:
+        """Not to stderr."""
+
+
+@pytest.fixture
+def admin() -> Iterator[tuple[str, type[Admin]]]:
+    kind = type("ThisAdmin", (Admin,), {})
+    with HTTPServer(("127.0.0.1", 0), kind) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", kind
+        server.shutdown()
+        thread.join()
+
+
+def one(**changed: Any) -> dict[str, Any]:
+    found = {"at": CREATED, "peer": "192.0.2.7", "times": 3, "reason": "too-old", "explanation": ["verdict: too-old"]}
+    return found | changed
+
+
+def test_what_the_daemon_refused(admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]) -> None:
+    url, kind = admin
+    kind.body = json.dumps({"refused": [one(), one(peer="\x1b[2J"), one()]}).encode()
+    assert main(["explain-signature", "--recent", "2", "--admin", url]) == 1
+    said = capsys.readouterr().out
+    assert "2023-11-14 22:13:20 UTC, from 192.0.2.7: too-old, 3 times alike\n  verdict: too-old\n" in said
+    assert said.count("too-old, 3 times") == 2
+    assert "\x1b" not in said
+
+
+def test_nothing_was_refused(admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]) -> None:
+    url, kind = admin
+    kind.body = b'{"refused": []}'
+    assert main(["explain-signature", "--recent", "--admin", url]) == 0
+    assert "no request was refused" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("body", [b"", b"live\n", b"[]", b"{}"])
+def test_a_port_of_something_else(
+    body: bytes, admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, kind = admin
+    kind.body = body
+    assert main(["explain-signature", "--recent", "--admin", url]) == 2
+    assert "no admin port" in capsys.readouterr().err
+
+
+def test_no_daemon(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain-signature", "--recent", "--admin", "http://127.0.0.1:9"]) == 2
+    assert "refused" in capsys.readouterr().err.lower()
+    assert main(["explain-signature", "--recent", "--admin", "file:///etc"]) == 2

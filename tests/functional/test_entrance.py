@@ -1,0 +1,351 @@
+"""Where calls come from, who may knock and how often: with the real daemon, over real sockets."""
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import ssl
+import struct
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from caller import API_KEY, Caller, signed_head
+from conftest import Place
+from daemon import Daemon
+
+from tests.certificates import write_certificate
+
+MakePlace = Callable[..., Place]
+V1 = b"PROXY TCP4 203.0.113.7 127.0.0.1 40000 443\r\n"
+SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+
+
+def v2(command: int = 1, family: int = 0x11, extra: bytes = b"") -> bytes:
+    addresses = socket.inet_aton("203.0.113.8") + socket.inet_aton("127.0.0.1") + struct.pack("!HH", 40_000, 443)
+    addresses = addresses if family == 0x11 else b""
+    return SIGNATURE + bytes([0x20 | command, family]) + struct.pack("!H", len(addresses + extra)) + addresses + extra
+
+
+def wait(condition: Callable[[], object], patience: float = 20.0) -> None:
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def counted(there: Place, metric: str) -> int:
+    """Of ``limits{limit="frames"}``, say."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{there.admin_port}/metrics", timeout=10) as answer:
+        found = re.search(rf"^audiohookd_{re.escape(metric)} (\d+)$", answer.read().decode(), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def configured(place: MakePlace, listen: dict[str, Any] | None = None, prefix: str = "", **tables: Any) -> Place:
+    there = place()
+    endpoint = f"{prefix}tcp:{there.port}:interface=127.0.0.1"
+    there.write(listen={"endpoint": endpoint} | (listen or {}), **tables)
+    return there
+
+
+def call_through(there: Place, preamble: bytes) -> str:
+    """A call whose connection begins with ``preamble``; the address that its recording has."""
+    with Caller(there.port) as caller:
+        caller.socket.sendall(preamble)
+        assert caller.open()["type"] == "opened"
+        caller.audio(bytes(1600))
+        assert caller.close()["type"] == "closed"
+    (sidecar,) = there.sidecars(1)
+    (asked,) = {entry["peer"] for entry in peers(sidecar)}
+    return asked
+
+
+def peers(value: Any) -> Iterator[dict[str, Any]]:
+    """Whatever in a sidecar has a ``peer``."""
+    if isinstance(value, dict):
+        if "peer" in value:
+            yield value
+        for one in value.values():
+            yield from peers(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from peers(one)
+
+
+class TestProxyProtocol:
+    @pytest.mark.parametrize(
+        ("preamble", "address"),
+        [
+            (V1, "203.0.113.7"),
+            (V1.replace(b"TCP4 203.0.113.7 127.0.0.1", b"TCP6 2001:db8::7 ::1"), "2001:db8::7"),
+            (v2(), "203.0.113.8"),
+            (v2(extra=b"\x04\x00\x02ab"), "203.0.113.8"),
+            (v2(command=0, family=0), "127.0.0.1"),
+            (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", "127.0.0.1"),
+        ],
+        ids=["v1", "v1 of IPv6", "v2", "v2 with more", "v2 LOCAL", "v1 UNKNOWN"],
+    )
+    def test_the_recording_has_the_address_of_the_client(
+        self, place: MakePlace, preamble: bytes, address: str
+    ) -> None:
+        there = configured(place, prefix="haproxy:")
+        with there.daemon():
+            assert call_through(there, preamble) == address
+
+    def test_without_it_or_with_nonsense_the_connection_ends_and_the_daemon_goes_on(self, place: MakePlace) -> None:
+        there = configured(place, prefix="haproxy:")
+        nonsense = [b"", b"PROXY", b"PROXY TCP9 a b c d\r\n", b"\x00" * 40, V1[:-2] * 9, b"PROXY TCP4 a b c d\r\n"]
+        with there.daemon() as daemon:
+            for preamble in nonsense:
+                with Caller(there.port) as caller:
+                    caller.socket.sendall(preamble)
+                    with contextlib.suppress(ConnectionError):
+                        caller.socket.sendall(signed_head(there.port, str(uuid4())))
+                        assert caller.hears_nothing_more()
+            assert call_through(there, V1) == "203.0.113.7"
+            assert "takes calls" in daemon.log()
+
+    def test_limits_and_the_log_are_about_the_client(self, place: MakePlace) -> None:
+        there = configured(place, {"allow": ["203.0.113.0/29"]}, prefix="haproxy:")
+        with there.daemon() as daemon:
+            assert call_through(there, V1) == "203.0.113.7"
+            with Caller(there.port) as stranger:
+                stranger.socket.sendall(v2())
+                assert stranger.upgrade() == 403
+            assert "203.0.113.8 refused: 403" in daemon.log()
+            assert counted(there, 'limits_total{limit="allow"}') == 1
+
+
+class TestForwarded:
+    @pytest.mark.parametrize(
+        ("forwarded", "address"), [("6.6.6.6, 203.0.113.9", "203.0.113.9"), ("", "127.0.0.1"), ("who", "127.0.0.1")]
+    )
+    def test_the_nearest_proxy_is_believed(self, place: MakePlace, forwarded: str, address: str) -> None:
+        there = configured(place, {"trusted_hops": 1})
+        with there.daemon():
+            head = signed_head(there.port, str(uuid4()), x_forwarded_for=forwarded)
+            session = re.search(rb"audiohook-session-id: (\S+)", head)
+            with Caller(there.port, head) as caller:
+                assert session is not None
+                caller.session = session[1].decode()
+                assert caller.open()["type"] == "opened"
+                assert caller.close()["type"] == "closed"
+            (sidecar,) = there.sidecars(1)
+            assert {entry["peer"] for entry in peers(sidecar)} == {address}
+            assert counted(there, 'tolerated_total{kind="forwarded-for"}') == (address == "127.0.0.1")
+
+
+def test_the_authority_may_be_another_than_the_host(place: MakePlace) -> None:
+    there = configured(place)
+    there.write(listen={"endpoint": f"tcp:{there.port}:interface=127.0.0.1", "authority": f"127.0.0.1:{there.port}"})
+    with there.daemon(), Caller(there.port, signed_head(there.port, str(uuid4()), host="backend")) as caller:
+        assert caller.upgrade() == 101
+
+
+def test_an_allow_file_that_changes_while_the_daemon_runs(place: MakePlace) -> None:
+    there = configured(place, {"allow_file": "allow"})
+    allow = there.directory / "allow"
+    allow.write_text("127.0.0.0/8\n")
+    with there.daemon() as daemon:
+        with Caller(there.port) as caller:
+            assert caller.open()["type"] == "opened"
+            allow.write_text("203.0.113.0/24 # elsewhere\n")
+            daemon.process.send_signal(signal.SIGHUP)
+            wait(lambda: "allow_file read again: 1 networks" in daemon.log())
+            caller.say("ping")
+            assert caller.hear()["type"] == "pong"
+            with Caller(there.port) as stranger, contextlib.suppress(ConnectionError):
+                assert stranger.hears_nothing_more()
+            allow.write_text("nonsense\n")
+            wait(lambda: "allow_file stays as it is: line 1: 'nonsense' is no network" in daemon.log())
+            assert caller.close()["type"] == "closed"
+        allow.write_text("127.0.0.1\n")
+        wait(lambda: daemon.log().count("allow_file read again") == 2)
+        with Caller(there.port) as caller:
+            assert caller.upgrade() == 101
+        assert counted(there, 'bad_reloads_total{file="allow_file"}') == 1
+
+
+class SecureCaller(Caller):
+    """One that speaks TLS."""
+
+    def __init__(self, port: int, certificate: Path, preamble: bytes = b"") -> None:
+        super().__init__(port)
+        context = ssl.create_default_context(cafile=str(certificate))
+        self.socket.sendall(preamble)
+        self.socket = context.wrap_socket(self.socket, server_hostname="calls.example.com")
+
+
+class TestTLS:
+    @pytest.fixture
+    def there(self, place: MakePlace) -> Place:
+        there = configured(place, {"tls_certificate": "tls.pem", "tls_key": "tls.key"})
+        write_certificate(there.directory)
+        return there
+
+    def test_a_renewed_certificate_is_served_while_a_call_lives_on(self, there: Place) -> None:
+        certificate = there.directory / "tls.pem"
+        with there.daemon() as daemon, SecureCaller(there.port, certificate) as old:
+            assert old.open()["type"] == "opened"
+            write_certificate(there.directory)
+            with pytest.raises(ssl.SSLCertVerificationError):
+                SecureCaller(there.port, certificate)
+            wait(lambda: "tls_certificate read again: a certificate that expires on" in daemon.log())
+            with SecureCaller(there.port, certificate) as new:
+                assert new.open()["type"] == "opened"
+                old.audio(bytes(1600))
+                old.say("ping")
+                assert old.hear()["type"] == "pong"
+                assert [caller.close()["type"] for caller in (old, new)] == ["closed"] * 2
+            there.sidecars(2)
+            assert "Traceback" not in daemon.log()
+
+    def test_a_bad_one_changes_nothing(self, there: Place) -> None:
+        certificate, key = there.directory / "tls.pem", there.directory / "tls.key"
+        with there.daemon() as daemon:
+            good = key.read_bytes()
+            key.write_bytes(b"nothing")
+            daemon.process.send_signal(signal.SIGHUP)
+            wait(lambda: "tls_certificate stays as it is: " in daemon.log())
+            key.write_bytes(good)
+            with SecureCaller(there.port, certificate) as caller:
+                assert caller.open()["type"] == "opened"
+
+    def test_who_does_not_speak_tls_costs_a_line(self, there: Place) -> None:
+        with there.daemon() as daemon:
+            with Caller(there.port) as plain, contextlib.suppress(ConnectionError):
+                plain.socket.sendall(plain._head)
+                while plain.socket.recv(4096):
+                    pass
+            wait(lambda: "127.0.0.1 dropped: TLS failed" in daemon.log())
+            assert "SSL" not in daemon.log()
+
+    def test_behind_the_proxy_protocol(self, place: MakePlace) -> None:
+        there = configured(place, {"tls_certificate": "tls.pem", "tls_key": "tls.key"}, prefix="haproxy:")
+        certificate, _ = write_certificate(there.directory)
+        with there.daemon(), SecureCaller(there.port, certificate, V1) as caller:
+            assert caller.open()["type"] == "opened"
+            assert caller.close()["type"] == "closed"
+            (sidecar,) = there.sidecars(1)
+            assert {entry["peer"] for entry in peers(sidecar)} == {"203.0.113.7"}
+
+
+def resident(daemon: Daemon) -> int:
+    """Bytes of memory."""
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+
+
+class TestStrangers:
+    @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+    def test_a_thousand_that_are_half_open_have_less_than_64_kib_each(self, place: MakePlace, secure: bool) -> None:
+        """15 KiB of a head, which never ends; all at once. And calls are taken meanwhile."""
+        tls = {"tls_certificate": "tls.pem", "tls_key": "tls.key"} if secure else {}
+        limits = {"handshakes_per_second": 0, "handshakes_per_second_total": 0, "handshake_timeout": 60}
+        there = configured(place, tls, limits=limits)
+        certificate, _ = write_certificate(there.directory)
+        context = ssl.create_default_context(cafile=str(certificate))
+        half = b"GET / HTTP/1.1\r\nX: " + b"x" * 15_000
+        with there.daemon() as daemon, contextlib.ExitStack() as strangers:
+            before = resident(daemon)
+            for _ in range(1000):
+                stranger = socket.create_connection(("127.0.0.1", there.port), 20)
+                if secure:
+                    stranger = context.wrap_socket(stranger, server_hostname="calls.example.com")
+                strangers.enter_context(stranger).sendall(half)
+            with SecureCaller(there.port, certificate) if secure else Caller(there.port) as caller:
+                assert caller.open()["type"] == "opened"
+            each = (resident(daemon) - before) / 1000
+            assert 15_000 < each < 65_536
+
+    def test_a_head_that_trickles_in_has_its_time_and_no_more(self, place: MakePlace) -> None:
+        there = configured(place, limits={"handshake_timeout": 1.0})
+        with there.daemon(), Caller(there.port) as slow:
+            began = time.monotonic()
+            with contextlib.suppress(ConnectionError):
+                for octet in slow._head[:200]:
+                    slow.socket.sendall(bytes([octet]))
+                    time.sleep(0.1)
+            assert 0.9 < time.monotonic() - began < 5.0
+            assert counted(there, 'limits_total{limit="handshake-timeout"}') == 1
+
+    def test_too_many_of_them_are_refused_and_calls_are_not(self, place: MakePlace) -> None:
+        there = configured(place, {"trusted_hops": 1}, limits={"handshakes_per_second": 1})
+        with there.daemon() as daemon:
+            heads = [signed_head(there.port, str(uuid4()), x_api_key="bm9ib2R5", x_forwarded_for="203.0.113.9")] * 30
+            with contextlib.ExitStack() as stack:
+                strangers = [stack.enter_context(Caller(there.port, head)) for head in heads]
+                for stranger in strangers:
+                    stranger.socket.sendall(stranger._head)
+                statuses = [int(stranger.socket.recv(4096).split()[1]) for stranger in strangers]
+            assert set(statuses) == {401, 429}
+            assert statuses.count(401) < 20
+            with Caller(there.port, signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.10")) as caller:
+                assert caller.upgrade() == 101
+            assert daemon.log().count("429") <= 20
+
+    @pytest.mark.parametrize(
+        ("limit", "same"),
+        [("sessions_per_organization", True), ("sessions_per_key", True), ("sessions_per_key", False)],
+    )
+    def test_one_session_too_many_is_told_to_try_again(self, place: MakePlace, limit: str, same: bool) -> None:
+        there = configured(place, limits={limit: 1})
+        (there.directory / "keys.json").write_text(json.dumps({API_KEY: None}))
+        with there.daemon(), unsigned(there) as first:
+            assert first.open()["type"] == "opened"
+            with unsigned(there, first.organization.upper() if same else str(uuid4())) as second:
+                answer = second.open()
+                assert (answer["type"], answer["parameters"]["reason"]) == ("disconnect", "error")
+                assert second.close()["type"] == "closed"
+            assert first.close()["type"] == "closed"
+            assert counted(there, f'limits_total{{limit="{limit.replace("_", "-")}"}}') == 1
+            first.socket.close()
+
+            def finds_a_place() -> bool:
+                """The recorder may still be busy with the first one."""
+                with unsigned(there, first.organization) as third:
+                    return third.open()["type"] == "opened"
+
+            wait(finds_a_place)
+
+    def test_another_organization_has_places_of_its_own(self, place: MakePlace) -> None:
+        there = configured(place, limits={"sessions_per_organization": 1})
+        with there.daemon(), Caller(there.port) as first, Caller(there.port) as second:
+            assert [caller.open()["type"] for caller in (first, second)] == ["opened"] * 2
+
+
+def unsigned(there: Place, organization: str | None = None) -> Caller:
+    """Of an organization that is chosen, for nothing signs it."""
+    chosen = organization or str(uuid4())
+    session = str(uuid4())
+    caller = Caller(there.port, signed_head(there.port, session, secret=None, audiohook_organization_id=chosen))
+    caller.session = session
+    return caller
+
+
+def test_twenty_seconds_that_were_held_back_come_at_once_and_are_recorded(place: MakePlace) -> None:
+    there = configured(place)
+    with there.daemon(), Caller(there.port) as caller:
+        assert caller.open()["type"] == "opened"
+        for _ in range(1000):
+            caller.audio(bytes(320))
+        assert caller.close()["type"] == "closed"
+        (sidecar,) = there.sidecars(1)
+        assert sidecar["recording"]["samples"] == 160_000
+
+
+def test_who_sends_without_end_is_disconnected(place: MakePlace) -> None:
+    there = configured(place, limits={"frames_per_second": 10})
+    with there.daemon(), Caller(there.port) as caller:
+        assert caller.open()["type"] == "opened"
+        for _ in range(630):
+            caller.audio(bytes(320))
+        answer = caller.hear()
+        assert answer["parameters"] == {"reason": "error", "info": "too many frames"}
+        assert caller.close()["type"] == "closed"
+        assert counted(there, 'limits_total{limit="frames"}') == 1

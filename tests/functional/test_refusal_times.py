@@ -1,0 +1,101 @@
+"""At the socket a refusal takes the same time whatever its reason: nobody learns which API keys there are."""
+
+import random
+import selectors
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from math import sqrt
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from caller import API_KEY, signed_head
+from conftest import Place
+
+from audiohookd.server.websocket import REFUSAL_TIME
+
+UNKNOWN = API_KEY[:-1] + "i"
+KINDS: dict[str, Callable[[int, str], bytes]] = {
+    "known key, wrong signature": lambda port, session: signed_head(port, session, b"a guess"),
+    "unknown key": lambda port, session: signed_head(port, session, b"a guess", x_api_key=UNKNOWN),
+    "known key, malformed": lambda port, session: signed_head(port, session, b"a guess", signature_input="sig1=("),
+    "unknown key, malformed": lambda port, session: signed_head(
+        port, session, b"a guess", signature_input="sig1=(", x_api_key=UNKNOWN
+    ),
+    "known key, unsigned": lambda port, session: signed_head(port, session, None),
+    "unknown key, unsigned": lambda port, session: signed_head(port, session, None, x_api_key=UNKNOWN),
+}
+ROUNDS = 12
+EACH = 3
+#: Standard deviations of a rank sum: by chance it is this far off once in half a billion times.
+BY_CHANCE = 6.0
+#: Seconds between two medians: what is left of the difference, once the delay has hidden it.
+ALIKE = 0.02
+
+
+def refusals(port: int) -> dict[str, list[float]]:
+    """Seconds of each, in rounds of all kinds at once, shuffled."""
+    chance = random.Random(9421)
+    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for _ in range(ROUNDS):
+        kinds = list(KINDS) * EACH
+        chance.shuffle(kinds)
+        for kind, seconds in _at_once(port, kinds):
+            times[kind].append(seconds)
+    return times
+
+
+def _at_once(port: int, kinds: list[str]) -> Iterator[tuple[str, float]]:
+    with selectors.DefaultSelector() as selector:
+        for kind in kinds:
+            connection = socket.create_connection(("127.0.0.1", port))
+            connection.sendall(KINDS[kind](port, str(uuid4())))
+            selector.register(connection, selectors.EVENT_READ, (kind, time.perf_counter(), connection))
+        while selector.get_map():
+            ready = selector.select(10)
+            now = time.perf_counter()
+            assert ready, "no answer in 10 s"
+            for key, _ in ready:
+                kind, since, connection = key.data
+                assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
+                selector.unregister(connection)
+                connection.close()
+                yield kind, now - since
+
+
+def deviation(first: list[float], second: list[float]) -> float:
+    """How many standard deviations the rank sum of the one is off (Mann and Whitney)."""
+    both = sorted([(value, 0) for value in first] + [(value, 1) for value in second])
+    ranks = sum(rank for rank, (_, which) in enumerate(both, 1) if which == 0)
+    n, m = len(first), len(second)
+    return (ranks - n * (n + m + 1) / 2) / sqrt(n * m * (n + m + 1) / 12)
+
+
+@pytest.fixture
+def strict(place: Any) -> Place:
+    there: Place = place()
+    there.write(limits={"handshakes_per_second": 0, "handshakes_per_second_total": 0})
+    return there
+
+
+def test_no_reason_can_be_told_by_its_time(strict: Place) -> None:
+    with strict.daemon():
+        times = refusals(strict.port)
+    assert {len(found) for found in times.values()} == {ROUNDS * EACH}
+    assert min(min(found) for found in times.values()) >= REFUSAL_TIME
+    medians = {kind: statistics.median(found) for kind, found in times.items()}
+    assert max(medians.values()) - min(medians.values()) <= ALIKE, medians
+    everybody = list(KINDS)
+    for kind in everybody:
+        others = [value for other in everybody if other != kind for value in times[other]]
+        assert abs(deviation(times[kind], others)) < BY_CHANCE, (kind, medians)
+
+
+def test_the_rank_sum_would_tell() -> None:
+    """Of three times the noise, and not of nothing."""
+    chance = random.Random(1)
+    first = [chance.gauss(0.500, 0.001) for _ in range(36)]
+    assert abs(deviation(first, [chance.gauss(0.500, 0.001) for _ in range(180)])) < BY_CHANCE
+    assert abs(deviation(first, [chance.gauss(0.503, 0.001) for _ in range(180)])) > BY_CHANCE

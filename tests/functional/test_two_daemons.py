@@ -1,0 +1,114 @@
+"""Two daemons that share what they remember: a request that one has let in is refused by the other."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+from uuid import uuid4
+
+import pytest
+from caller import Caller, signed_head
+from conftest import Place
+
+from tests.stores.redis_server import RedisServer
+
+MakePlaces = Callable[..., list[Place]]
+
+
+@pytest.fixture
+def places(bin: Path, tmp_path: Path) -> MakePlaces:  # noqa: A002
+    """Makes two places, with the same [auth.replay]."""
+
+    def make(**replay: Any) -> list[Place]:
+        directories = [tmp_path / "one", tmp_path / "other"]
+        for directory in directories:
+            directory.mkdir()
+        return [Place(bin, directory, **{"auth.replay": replay}) for directory in directories]
+
+    return make
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+def url_file(directory: Path, redis: RedisServer) -> str:
+    file = directory / "redis.url"
+    file.write_text(redis.url)
+    file.chmod(0o600)
+    return str(file)
+
+
+def upgraded(there: Place, head: bytes) -> int:
+    """The status that a daemon answers this request with."""
+    with Caller(there.port, head) as caller:
+        return caller.upgrade()
+
+
+def failures(there: Place, done: str) -> int:
+    """What the daemon has counted."""
+    with urlopen(f"http://127.0.0.1:{there.admin_port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    wanted = f'audiohookd_replay_store_failures_total{{done="{done}"}} '
+    return sum(int(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
+
+
+def let_in_once(one: Place, other: Place) -> None:
+    """Whoever of the two is asked first."""
+    with one.daemon(), other.daemon():
+        for first, second in ((one, other), (other, one), (one, one)):
+            head = signed_head(first.port, str(uuid4()))
+            assert upgraded(first, head) == 101
+            assert upgraded(second, head) == 401
+            assert upgraded(first, head) == 401
+
+
+def test_each_with_its_own_memory_lets_it_in_once_more(places: MakePlaces) -> None:
+    """What sharing is for."""
+    one, other = places()
+    with one.daemon(), other.daemon():
+        head = signed_head(one.port, str(uuid4()))
+        assert [upgraded(one, head), upgraded(other, head), upgraded(other, head)] == [101, 101, 401]
+
+
+def test_on_one_host_by_sqlite(places: MakePlaces, tmp_path: Path) -> None:
+    let_in_once(*places(store="sqlite", path=str(tmp_path / "replay.sqlite")))
+
+
+def test_on_several_hosts_by_redis(places: MakePlaces, tmp_path: Path, redis: RedisServer) -> None:
+    let_in_once(*places(store="redis", url_file=url_file(tmp_path, redis)))
+
+
+def test_a_restart_forgets_nothing_in_sqlite(places: MakePlaces, tmp_path: Path) -> None:
+    there, _ = places(store="sqlite", path=str(tmp_path / "replay.sqlite"))
+    with there.daemon():
+        head = signed_head(there.port, str(uuid4()))
+        assert upgraded(there, head) == 101
+    with there.daemon():
+        assert upgraded(there, head) == 401
+
+
+@pytest.mark.parametrize(("fail", "status", "done"), [("closed", 401, "refused"), ("open", 101, "let-in")])
+def test_without_its_store_a_daemon_does_as_it_was_told(
+    places: MakePlaces, tmp_path: Path, redis: RedisServer, fail: str, status: int, done: str
+) -> None:
+    there, _ = places(store="redis", url_file=url_file(tmp_path, redis), fail=fail)
+    with there.daemon() as daemon:
+        assert upgraded(there, signed_head(there.port, str(uuid4()))) == 101
+        redis.hang()
+        began = time.monotonic()
+        assert upgraded(there, signed_head(there.port, str(uuid4()))) == status
+        assert 0.4 <= time.monotonic() - began < 5
+        redis.resume()
+        assert upgraded(there, signed_head(there.port, str(uuid4()))) == 101
+        redis.stop()
+        assert upgraded(there, signed_head(there.port, str(uuid4()))) == status
+        redis.start()
+        assert upgraded(there, signed_head(there.port, str(uuid4()))) == 101
+        assert failures(there, done) == 2
+        assert daemon.log().count("the replay store is down") == 1
+        assert redis.password not in daemon.log()
+        assert redis.encoded not in daemon.log()

@@ -1,0 +1,47 @@
+"""What comes after the upgrade: frames are cut as Autobahn would, compiled and in Python, wherever they are torn.
+
+The first byte says how often the stream is torn; two bytes for each such place follow, then the stream.
+"""
+
+from collections.abc import Iterator
+
+from audiohookd.server.frames import cut, cut_in_python, first_frame, may_become_whole
+from tests.server.listened import Fast, Listened, Stock, torn
+from tests.server.websocket_rig import OPEN, binary, frame, text
+
+_MOST_TEARS = 12
+
+
+def check(data: bytes) -> None:
+    """Raises an AssertionError when anything differs."""
+    tears = data[0] % (_MOST_TEARS + 1) if data else 0
+    places, stream = data[1 : 1 + 2 * tears], data[1 + 2 * tears :]
+    pieces = torn(stream, [int.from_bytes(places[at : at + 2]) for at in range(0, len(places), 2)])
+    _check_cut(stream)
+    assert Listened(Fast).seen(pieces) == Listened(Stock).seen(pieces)
+
+
+def seeds() -> Iterator[bytes]:
+    """Frames of all kinds, whole and torn."""
+    streams = [
+        binary(b"\xd5" * 320) * 3 + text(OPEN) + binary(b"\xd5" * 1600),
+        binary(b"1") + frame(9, b"ping") + binary(b"2") + frame(8, b"\x03\xe8") + binary(b"3"),
+        frame(2, b"1", fin=False) + frame(9) + frame(0, b"2") + text("ä".encode()) + text(b"\xff"),
+        binary(b"1") + binary(b"close") + text(b"2"),
+        binary(b"1") + binary(b"abort") + text(b"2"),
+        binary(bytes(65_536))[:20] + binary(b""),
+        b"\x82\xfe\x00\x05" + bytes(9),
+        frame(2, b"unmasked", masked=False),
+    ]
+    for stream in streams:
+        yield b"\0" + stream
+        yield b"\x03\0\x01\0\x07\x01\x00" + stream
+
+
+def _check_cut(stream: bytes) -> None:
+    messages, at = cut(stream)
+    assert (messages, at) == cut_in_python(stream)
+    rest = stream[at:]
+    assert first_frame(rest) <= len(rest)
+    if may_become_whole(rest):
+        assert cut(rest) == ([], 0)

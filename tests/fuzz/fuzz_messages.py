@@ -1,0 +1,101 @@
+"""What comes in text messages: understood, or one kind of error, in the decoder and in a session.
+
+The bytes are messages with line breaks between them; the line ``audio`` is a frame of audio, and ``tick`` is time.
+"""
+
+from collections.abc import Iterator
+
+from audiohookd.protocol import codec
+from audiohookd.protocol.errors import LocalProtocolError, RemoteProtocolError
+from audiohookd.protocol.session import Session
+from audiohookd.protocol.timers import Timers
+from audiohookd.testing import ORGANIZATION_ID, SESSION_ID
+
+_TYPES = ("open", "ping", "close", "discarded", "paused", "resumed", "error", "update", "dtmf", "x-new")
+
+
+def check(data: bytes) -> None:
+    """Raises what decoder and session promise not to, or an AssertionError."""
+    lines = data.split(b"\n")
+    for line in lines:
+        _check_client(line)
+        _check_server(line)
+    _check_session(lines)
+
+
+def seeds() -> Iterator[bytes]:
+    """A whole call, and a message of each type."""
+    opening = message("open", 1, _OPEN)
+    yield b"\n".join([opening, b"audio", message("ping", 2), b"tick", message("close", 3, b'{"reason":"end"}')])
+    yield b"\n".join([opening, b"audio", b"audio", message("discarded", 2, b'{"start":"PT0S","discarded":"PT1.5S"}')])
+    for name in _TYPES:
+        yield message(name, 1, b'{"start":"PT1S","discarded":"PT2S","code":400,"message":"m","digit":"1","x":[{}]}')
+    yield message("x", 1).replace(b'"type":', b'"type":"close","type":')
+    yield message("close", 1).replace(b'"type":', b'"type":"x","type":')
+    yield b'{"version":"2","type":"close","seq":"' + b"[" * 100
+
+
+_OPEN = (
+    b'{"organizationId":"%s","conversationId":"090eaa2f-72fa-480a-83e0-8667ff89c0ec",'
+    b'"participant":{"id":"883efee8-3d6c-4537-b500-6d7ca4b92fa0","ani":"","aniName":"","dnis":""},'
+    b'"media":[{"type":"audio","format":"PCMU","channels":["external","internal"],"rate":8000}]}'
+) % ORGANIZATION_ID.encode()
+
+
+def message(name: str, seq: int, parameters: bytes = b"{}") -> bytes:
+    """One of the client's."""
+    head = f'{{"version":"2","id":"{SESSION_ID}","type":"{name}","seq":{seq},"serverseq":0,"position":"PT0S"'
+    return head.encode() + b',"parameters":' + parameters + b"}"
+
+
+def _check_client(line: bytes) -> None:
+    try:
+        envelope = codec.decode_client_envelope(line)
+        is_close = codec.is_close(line)
+        _check_is_close(line, is_close, envelope.type)
+        parameters = codec.decode_parameters(envelope)
+    except RemoteProtocolError:
+        return
+    assert len(line) <= codec.MAX_RECEIVED
+    if parameters is None:
+        return
+    try:
+        again = codec.encode_client(envelope.id, envelope.seq, envelope.serverseq, envelope.position, parameters)
+    except LocalProtocolError:
+        return  # what may be received is longer than what may be sent
+    envelope = codec.decode_client_envelope(again)
+    assert codec.decode_parameters(envelope) == parameters
+
+
+def _check_is_close(line: bytes, is_close: bool, name: str) -> None:
+    """The two agree, unless there are two types: of those one counts, and the other may be none."""
+    assert name == "close" or not is_close
+    if line.count(b"type") == 1 and b"\\" not in line:
+        assert is_close is (name == "close")
+
+
+def _check_server(line: bytes) -> None:
+    try:
+        codec.decode_parameters(codec.decode_server_envelope(line))
+    except RemoteProtocolError:
+        return
+    assert len(line) <= codec.MAX_RECEIVED
+
+
+def _check_session(lines: list[bytes]) -> None:
+    now = 0.0
+    session = Session(SESSION_ID, ORGANIZATION_ID, Timers(), lambda: now)
+    for line in lines:
+        if line == b"audio":
+            session.receive_audio(bytes(320))
+        elif line == b"tick":
+            now += 5.0
+            session.tick()
+        else:
+            session.receive_text(line)
+        while session.next_event() is not None:
+            pass
+        for outgoing in session.take_outgoing():
+            codec.decode_parameters(codec.decode_server_envelope(outgoing))
+    session.connection_lost()
+    assert session.next_deadline() is None

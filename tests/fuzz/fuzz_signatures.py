@@ -1,0 +1,64 @@
+"""What comes in the two header fields of a signature: refused, or understood, and never anything else.
+
+The bytes are the two fields with a line break between them, sent with a request that was signed once. So the one
+thing that may verify is that signature, however it is spelled.
+"""
+
+from collections.abc import Iterator
+
+import http_sf
+
+from audiohookd.auth.fields import Signature, parse
+from audiohookd.auth.refusal import SignatureRefused
+from audiohookd.auth.signature import verify
+from tests.auth.foreign_signer import API_KEY, CREATED, EXPIRES, NONCE, SECRET, SIX, replaced, signed
+
+_TYPES = {"keyid": str, "nonce": str, "created": int, "value": bytes}
+
+
+def check(data: bytes) -> None:
+    """Raises what the parser promises not to, or an AssertionError."""
+    signature_input, _, signature = data.decode("latin-1").partition("\n")
+    try:
+        found = parse(signature_input, signature)
+    except SignatureRefused:
+        found = None
+    else:
+        _check_meaning(found)
+    _check_verdict(signature_input, signature, found)
+
+
+def seeds() -> Iterator[bytes]:
+    """Something of each kind."""
+    headers = signed().headers
+    yield f"{headers['signature-input']}\n{headers['signature']}".encode()
+    odd = 'a=( "x"  "y" );created=1; nonce="n"; keyid="k"'
+    for label, text in (("sig1", headers["signature-input"]), ("a", odd)):
+        yield f'other=%"s\\", {text} ,b="x,{label}=("\n{headers["signature"]},{label}=:AA==:;p=?1'.encode()
+    yield b'sig1=("a";sf);keyid="k";nonce="n";created=1.5;expires=-1;alg=token;z=@12\nsig1=1'
+
+
+def _check_meaning(found: Signature) -> None:
+    for name, kind in _TYPES.items():
+        assert type(getattr(found, name)) is kind, name
+    assert all(type(name) is str for name in found.components)
+    assert len(set(found.components)) == len(found.components)
+    assert 1 <= len(found.renderings) <= 2
+    meanings = [http_sf.parse(b"x=" + text.encode("ascii"), tltype="dictionary")["x"] for text in found.renderings]
+    for components, parameters in meanings:
+        assert tuple(name for name, _ in components) == found.components
+        assert (parameters["keyid"], parameters["nonce"]) == (found.keyid, found.nonce)
+        assert (parameters["created"], parameters.get("expires")) == (found.created, found.expires)
+    assert found.keyid not in repr(found) or len(found.keyid) < 8
+
+
+def _check_verdict(signature_input: str, signature: str, found: Signature | None) -> None:
+    request = replaced(signed(), signature_input=signature_input, signature=signature)
+    try:
+        accepted = verify(request, SECRET, CREATED)
+    except SignatureRefused:
+        return
+    assert found is not None
+    assert accepted.components == SIX
+    assert (accepted.keyid, accepted.nonce) == (API_KEY, NONCE)
+    assert (accepted.created, accepted.expires, accepted.alg) == (CREATED, EXPIRES, "hmac-sha256")

@@ -1,0 +1,62 @@
+"""The admin port tells of refused requests once they are explained, which takes some turns of the reactor."""
+
+import json
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from audiohookd.observe.admin import admin_site
+
+
+class TestRefused(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.asked: list[Deferred[Any]] = []
+        self.site = admin_site(Clock(), lambda: True, lambda: None, lambda: "", self.explain)
+
+    def explain(self) -> "Deferred[Any]":
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+    def ask(self, method: str = "GET") -> tuple[Any, StringTransport]:
+        protocol = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        head = f"{method} /refused HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        protocol.dataReceived(head.encode())
+        return protocol, transport
+
+    def test_the_answer_comes_when_it_is_there(self) -> None:
+        _, transport = self.ask()
+        self.assertEqual(transport.value(), b"")
+        self.asked[0].callback([{"peer": "192.0.2.1"}])
+        head, _, body = transport.value().partition(b"\r\n\r\n")
+        self.assertTrue(head.startswith(b"HTTP/1.1 200 OK\r\n"))
+        self.assertIn(b"application/json", head.lower())
+        self.assertIn(b"cache-control: no-store", head.lower())
+        self.assertEqual(json.loads(body), {"refused": [{"peer": "192.0.2.1"}]})
+
+    def test_head(self) -> None:
+        _, transport = self.ask("HEAD")
+        self.asked[0].callback([])
+        head, _, body = transport.value().partition(b"\r\n\r\n")
+        self.assertTrue(head.startswith(b"HTTP/1.1 200 OK\r\n"))
+        self.assertEqual(body, b"")
+
+    def test_who_asks_and_leaves(self) -> None:
+        protocol, transport = self.ask()
+        protocol.connectionLost(Failure(ConnectionDone()))
+        self.asked[0].callback([])
+        self.assertEqual(transport.value(), b"")
+
+    def test_what_fails_tells_nothing(self) -> None:
+        _, transport = self.ask()
+        self.asked[0].errback(RuntimeError("the secret"))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertTrue(transport.value().startswith(b"HTTP/1.1 500 "))
+        self.assertNotIn(b"secret", transport.value())

@@ -1,0 +1,117 @@
+"""Who may knock, and how often."""
+
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from audiohookd.observe.counters import Counters
+from audiohookd.server.allow import Networks
+from audiohookd.server.gate import DEPTH, Gate, Limits
+
+PROXY, CALLER, STRANGER = "10.0.0.1", "192.0.2.1", "198.51.100.1"
+
+
+class Rig:
+    """A gate, its clock and what it counts."""
+
+    def __init__(self, **options: Any) -> None:
+        self.now = 0.0
+        self.counters = Counters()
+        self.gate = Gate(lambda: self.now, self.counters.count, **options)
+
+    def knock(self, peer: str, times: int = 1) -> list[HTTPStatus | None]:
+        visitors = [self.gate.at_connection(peer) for _ in range(times)]
+        return [visitor.refusal for visitor in visitors if visitor is not None]
+
+
+def head(*forwarded: str) -> bytes:
+    lines = [f"X-Forwarded-For: {line}\r\n" for line in forwarded]
+    return f"GET / HTTP/1.1\r\n{''.join(lines)}\r\n".encode()
+
+
+def test_without_limits_everybody_may_knock() -> None:
+    assert Rig().knock(STRANGER, 1000) == [None] * 1000
+
+
+@pytest.mark.parametrize("options", [{"hops": 1}, {"is_behind_proxy_protocol": True}])
+def test_who_is_not_known_yet_is_not_judged_yet(options: dict[str, Any]) -> None:
+    rig = Rig(**options)
+    rig.gate.allowed = Networks(["192.0.2.0/24"])
+    assert rig.gate.at_connection(PROXY) is None
+    assert rig.counters.items() == []
+
+
+def test_the_client_is_whom_the_trusted_proxies_name() -> None:
+    visitor = Rig(hops=2).gate.at_request(PROXY, head("6.6.6.6", CALLER, "10.0.0.2"))
+    assert visitor.origin.name == CALLER
+
+
+def test_a_request_that_came_around_the_proxies_is_that_of_its_peer_and_counted() -> None:
+    rig = Rig(hops=2)
+    assert rig.gate.at_request(PROXY, head(CALLER)).origin.name == PROXY
+    assert rig.counters.value("tolerated", "forwarded-for") == 1
+
+
+class TestAllowed:
+    @pytest.mark.parametrize(("peer", "status"), [(CALLER, None), (STRANGER, HTTPStatus.FORBIDDEN)])
+    def test_networks_may_knock_and_no_others(self, peer: str, status: HTTPStatus | None) -> None:
+        rig = Rig()
+        rig.gate.allowed = Networks(["192.0.2.0/24"])
+        assert rig.knock(peer) == [status]
+        assert rig.counters.value("limits", "allow") == (status is not None)
+
+    def test_is_nobody_whose_address_cannot_be_told(self) -> None:
+        rig = Rig()
+        rig.gate.allowed = Networks(["0.0.0.0/0", "::/0"])
+        visitor = rig.gate.at_connection(None)
+        assert visitor is not None
+        assert visitor.refusal is HTTPStatus.FORBIDDEN
+
+    def test_is_not_who_only_says_so(self) -> None:
+        rig = Rig(hops=1)
+        rig.gate.allowed = Networks(["192.0.2.0/24"])
+        assert rig.gate.at_request(PROXY, head(f"{CALLER}, {STRANGER}")).refusal is HTTPStatus.FORBIDDEN
+
+    def test_takes_no_handshake_from_others(self) -> None:
+        rig = Rig(limits=Limits(total=0.1))
+        rig.gate.allowed = Networks(["192.0.2.0/24"])
+        rig.knock(STRANGER, 100)
+        assert rig.knock(CALLER) == [None]
+
+
+class TestRates:
+    REFUSED = HTTPStatus.TOO_MANY_REQUESTS
+
+    def test_one_address_does_not_use_up_those_of_others(self) -> None:
+        rig = Rig(limits=Limits(per_address=1, total=100))
+        assert rig.knock(STRANGER, 12) == [None] * int(DEPTH) + [self.REFUSED] * 2
+        assert rig.knock(CALLER) == [None]
+        assert rig.counters.value("limits", "handshakes-per-address") == 2
+
+    def test_come_back_with_time(self) -> None:
+        rig = Rig(limits=Limits(per_address=1))
+        rig.knock(STRANGER, 100)
+        rig.now = 2.0
+        assert rig.knock(STRANGER, 3) == [None, None, self.REFUSED]
+
+    def test_many_addresses_together_have_a_limit(self) -> None:
+        rig = Rig(limits=Limits(per_address=1, total=1))
+        assert [rig.knock(f"198.51.100.{number}") for number in range(12)] == [[None]] * 10 + [[self.REFUSED]] * 2
+        assert rig.counters.value("limits", "handshakes-total") == 2
+
+    def test_a_network_of_one_subscriber_counts_as_one(self) -> None:
+        rig = Rig(limits=Limits(per_address=1))
+        statuses = [rig.knock(f"2001:db8::{number:x}") for number in range(11)]
+        assert statuses[-1] == [self.REFUSED]
+
+    def test_handshakes_of_callers_do_not_count(self) -> None:
+        rig = Rig(limits=Limits(per_address=1, total=1))
+        for _ in range(1000):
+            visitor = rig.gate.at_connection(CALLER)
+            assert visitor is not None
+            assert visitor.refusal is None
+            rig.gate.let_in(visitor)
+
+    def test_less_than_one_in_ten_seconds_is_still_one(self) -> None:
+        assert Rig(limits=Limits(per_address=0.01)).knock(STRANGER, 2) == [None, self.REFUSED]

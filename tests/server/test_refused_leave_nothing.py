@@ -1,0 +1,42 @@
+"""Who was not let in is gone from memory at once. Of strangers there may be many, and the collector comes seldom."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from tests.server.websocket_rig import Server, request_head
+
+HEADS = {
+    "nothing": b"",
+    "half a head": request_head()[:100],
+    "no head at all": b"\x16\x03\x01\r\n\r\n",
+    "no upgrade": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a bad identity": request_head(Audiohook_Session_Id="1"),
+    "another path": request_head("/elsewhere"),
+    "no signature": request_head(signed=False),
+    "a wrong signature": request_head(Signature="sig1=:AA==:"),
+    "a malformed signature": request_head(Signature_Input="("),
+}
+
+
+@pytest.fixture(autouse=True)
+def uncollected() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_nobody_who_was_refused(head: bytes) -> None:
+    server = Server()
+    peer = server.connect()
+    protocol = weakref.ref(peer.protocol)
+    peer.send(head)
+    server.clock.advance(1.0)
+    assert not peer.answer().startswith(b"HTTP/1.1 101")
+    peer.lose()
+    server.clock.advance(60.0)
+    del peer
+    assert protocol() is None

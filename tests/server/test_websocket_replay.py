@@ -1,0 +1,135 @@
+"""While the replay store is asked: the client waits, no refusal takes longer than others, and who hung up is gone."""
+
+import dataclasses
+import gc
+import weakref
+from collections import deque
+
+import msgspec
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, eventAsText
+from websocket_rig import OPEN, Peer, Server, request_head, text
+from zope.interface import implementer
+
+from audiohookd.auth.replay import IReplayStore, StoreDown
+
+
+@implementer(IReplayStore)
+class SlowStore:
+    """Answers when the test says so."""
+
+    window = 16.0
+
+    def __init__(self) -> None:
+        self.pending: deque[Deferred[bool]] = deque()
+
+    def first_use(self, key_id: str, nonce: str, now: float) -> "Deferred[bool]":
+        self.pending.append(Deferred())
+        return self.pending[-1]
+
+    def answer(self, answer: bool | Exception) -> None:
+        asked = self.pending.popleft()
+        if isinstance(answer, bool):
+            asked.callback(answer)
+        else:
+            asked.errback(answer)
+
+
+class Rig:
+    """A server with a slow store, and a client that has sent its request."""
+
+    def __init__(self, failure: str = "http") -> None:
+        self.server = Server(failure)
+        self.store = SlowStore()
+        authenticator = dataclasses.replace(self.server.authenticator, replay=self.store)
+        self.server.factory.door = msgspec.structs.replace(self.server.factory.door, authenticator=authenticator)
+        self.peer: Peer = self.server.connect()
+        self.peer.send(request_head())
+
+    def refusals(self) -> list[tuple[str, int]]:
+        return [(label, count) for name, label, count in self.server.counters.items() if name == "refusals"]
+
+
+def test_who_is_new_is_let_in_as_soon_as_that_is_known() -> None:
+    rig = Rig()
+    rig.server.clock.advance(0.2)
+    assert rig.peer.answer() == b""
+    rig.store.answer(True)
+    assert rig.peer.answer().startswith(b"HTTP/1.1 101 ")
+    rig.peer.send(text(OPEN))
+    assert rig.server.counters.value("sessions") == 1
+
+
+@pytest.mark.parametrize("took", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(False, "replayed"), (StoreDown("it is on fire"), "replay-store-down")],
+    ids=["replayed", "down"],
+)
+def test_a_refusal_takes_half_a_second_in_all(took: float, answer: bool | Exception, reason: str) -> None:
+    rig = Rig()
+    rig.server.clock.advance(took)
+    rig.store.answer(answer)
+    rig.server.clock.advance(0.499 - took)
+    assert rig.peer.answer() == b""
+    rig.server.clock.advance(0.001)
+    assert rig.peer.status() == b"HTTP/1.1 401 Unauthorized"
+    assert rig.peer.is_closed
+    assert rig.refusals() == [(reason, 1)]
+
+
+@pytest.mark.parametrize("failure", ["http", "disconnect"])
+@pytest.mark.parametrize("answer", [True, False, StoreDown("it is on fire"), ZeroDivisionError("oops")], ids=repr)
+def test_nothing_happens_to_who_hung_up_meanwhile(failure: str, answer: bool | Exception) -> None:
+    rig = Rig(failure)
+    rig.peer.lose()
+    counted = rig.server.counters.items()
+    rig.store.answer(answer)
+    rig.server.clock.advance(1.0)
+    assert rig.peer.answer() == b""
+    assert rig.server.clock.getDelayedCalls() == []
+    assert list(rig.server.registry) == []
+    assert len(rig.server.factory.lobby) == 0
+    assert rig.server.sink.calls == []
+    assert rig.server.counters.items() == counted
+
+
+@pytest.mark.parametrize("answer", [True, False, StoreDown("it is on fire")], ids=repr)
+def test_who_hung_up_meanwhile_is_gone_from_memory_at_once(answer: bool | Exception) -> None:
+    gc.disable()
+    try:
+        rig = Rig()
+        protocol = weakref.ref(rig.peer.protocol)
+        rig.peer.lose()
+        del rig.peer
+        rig.store.answer(answer)
+        assert protocol() is None
+    finally:
+        gc.enable()
+
+
+def test_what_is_said_before_the_answer_is_not_kept() -> None:
+    rig = Rig()
+    rig.peer.send(text(OPEN))
+    rig.store.answer(True)
+    assert rig.peer.answer().startswith(b"HTTP/1.1 101 ")
+    assert rig.server.counters.value("sessions") == 0
+
+
+def test_an_error_of_our_own_is_not_told_to_the_peer_later_either(logged: list[LogEvent]) -> None:
+    rig = Rig()
+    rig.store.answer(ZeroDivisionError("the secret of the universe"))
+    assert rig.peer.status() == b"HTTP/1.1 500 Internal Server Error"
+    assert any("secret of the universe" in eventAsText(event) for event in logged)
+    assert rig.server.counters.value("internal_errors") == 1
+
+
+def test_who_waits_for_the_store_may_be_crowded_out() -> None:
+    rig = Rig()
+    others = [rig.server.connect() for _ in range(100)]
+    assert rig.peer.is_aborted
+    rig.peer.lose()
+    rig.store.answer(True)
+    assert rig.peer.answer() == b""
+    assert not any(other.is_aborted for other in others)

@@ -1,0 +1,75 @@
+"""The figures in SECURITY.rst are those of the code."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from audiohookd.auth import fields, signature
+from audiohookd.auth.replay import MemoryReplayStore
+from audiohookd.config import Limits, Listen
+from audiohookd.protocol.codec import MAX_RECEIVED
+from audiohookd.protocol.timers import Timers
+from audiohookd.server import gate, head, mailbox, outbox, websocket
+
+TEXT = (Path(__file__).parents[1] / "SECURITY.rst").read_text("utf-8")
+NONCES = inspect.signature(MemoryReplayStore).parameters["limit"].default
+
+#: The first words of a row of a table, and the figures in its second column.
+ROWS = {
+    "request line and headers": [head.MAX_HEAD],
+    "headers in a request": [head.MAX_HEADERS],
+    "``Signature-Input``": [fields.MAX_INPUT, fields.MAX_SIGNATURE],
+    "time to a complete request head": [Limits().handshake_timeout],
+    "connections without a WebSocket": [websocket.PENDING_LIMIT],
+    "handshakes per second that come to nothing": [Limits().handshakes_per_second],
+    "the same, from all addresses": [Limits().handshakes_per_second_total],
+    "addresses of which that is known": [gate.MAX_ADDRESSES],
+    "strangers that are told in a session": [websocket.STRANGERS_LIMIT],
+    "nonces that are remembered": [NONCES],
+    "time from the WebSocket to ``open``": [Timers().open_timeout],
+    "a message, text or audio": [MAX_RECEIVED],
+    "a frame, and a message that is put together": [2 * MAX_RECEIVED],
+    "octets read of one connection in one turn": [websocket.READ_SIZE],
+    "frames of audio in a second": [Limits().frames_per_second],
+    "messages in a second": [Limits().messages_per_second],
+    "octets that wait for a client": [outbox.UNREAD_LIMIT],
+    "audio that waits for a slow plugin": [mailbox.AUDIO_LIMIT],
+    "time without a message": [Timers().idle_timeout],
+    "time that a session may last": [Timers().max_duration],
+    "time to take what was sent": [websocket.LINGER_TIME],
+    "sessions  ": [Listen().max_sessions],
+}
+#: Those in its sentences.
+SENTENCES = [
+    f"counts for {signature.MAX_AGE} s from ``created``, and clocks may be {signature.CLOCK_SKEW} s apart",
+    f"at least {signature.MIN_NONCE_LENGTH} characters",
+    f"A refusal takes {websocket.REFUSAL_TIME} s in total",
+    f"for these {signature.MAX_AGE} s there are SQLite and Redis",
+]
+
+
+def figures(row: str) -> list[float]:
+    (line,) = (line for line in TEXT.splitlines() if line.startswith(row))
+    bound = re.split(r" {2,}", line)[1]
+    return [float(figure.replace(",", "")) for figure in re.findall(r"[0-9][0-9,]*(?:\.[0-9]+)?(?<!,)", bound)]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_of_a_table(row: str) -> None:
+    assert figures(row) == [float(figure) for figure in ROWS[row]]
+
+
+def test_every_row_with_a_figure_is_compared() -> None:
+    rows = [line for line in TEXT.splitlines() if re.search(r"\S {2,}[0-9][0-9,]*", line)]
+    assert len(rows) == len(ROWS)
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_a_figure_in_a_sentence(sentence: str) -> None:
+    assert sentence in " ".join(TEXT.split())
+
+
+def test_nobody_is_asked_to_write_to_a_person() -> None:
+    assert "@" not in TEXT

@@ -1,0 +1,98 @@
+"""Gate, limits and TLS, as they are configured."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tap_rig import CORE_ABOVE, PLAIN, Reactor, build, names, writer
+
+from audiohookd import server
+from audiohookd.config import ConfigError
+from audiohookd.server.websocket import AudioHookServerFactory
+from tests.certificates import write_certificate
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    return writer(tmp_path)
+
+
+def served(path: Path) -> object:
+    """The factory of the port for calls."""
+    reactor = Reactor()
+    build(path, reactor).startService()
+    return reactor.ports[-1].factory
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        build(path)
+    return str(caught.value).removeprefix(f"{path}: ").replace(str(path.parent), "/etc")
+
+
+def test_the_limits_of_the_file_are_in_force(write: Callable[..., Path]) -> None:
+    limits = "[limits]\nhandshake_timeout = 7\nframes_per_second = 0\nhandshakes_per_second = 1\n"
+    factory = served(write(PLAIN + '[listen]\nallow = ["192.0.2.0/24"]\n' + limits))
+    assert isinstance(factory, AudioHookServerFactory)
+    assert factory.handshake_timeout == 7
+    assert factory.paces.frames is None
+    assert factory.paces.messages is not None
+    refusals = [factory.gate.at_connection("192.0.2.1").refusal for _ in range(11)]
+    assert [int(refusal or 0) for refusal in refusals] == [0] * 10 + [429]
+    assert factory.gate.at_connection("198.51.100.1").refusal == 403
+
+
+def test_files_that_may_change_are_watched_before_anybody_comes_in(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "allow").write_text("192.0.2.0/24")
+    write_certificate(tmp_path)
+    files = '[listen]\nallow_file = "allow"\ntls_certificate = "tls.pem"\ntls_key = "tls.key"\n'
+    children = names(build(write(PLAIN + files)))
+    start = children.index("file-watcher")
+    assert children[start : start + 4] == ["file-watcher", "allow_file", "tls_certificate", "listener"]
+    assert [name for name in children[start + 3 :] if name in CORE_ABOVE] == children[start + 3 :]
+
+
+def test_without_a_list_everybody_is_welcome(write: Callable[..., Path]) -> None:
+    factory = served(write())
+    assert isinstance(factory, AudioHookServerFactory)
+    assert factory.gate.allowed is None
+
+
+MISTAKES = {
+    'allow = ["192.0.2.1/24"]': (
+        "listen.allow[0]: '192.0.2.1/24' is no network such as '192.0.2.0/24', did you mean '192.0.2.0/24'?"
+    ),
+    'allow_file = "missing"': "listen.allow_file: /etc/missing: No such file or directory",
+    'allow_file = "keys.json"': "listen.allow_file: line 1: ",
+    'tls_certificate = "tls.pem"\ntls_key = "missing"': "listen.tls_certificate: /etc/missing: No such file",
+    'tls_certificate = "tls.pem"\ntls_key = "tls.pem"': "listen.tls_certificate: /etc/tls.pem is open to all users",
+    'tls_certificate = "keys.json"\ntls_key = "tls.key"': (
+        "listen.tls_certificate: /etc/keys.json has no certificate in PEM"
+    ),
+}
+
+
+@pytest.mark.parametrize(("listen", "said"), MISTAKES.items(), ids=MISTAKES)
+def test_a_mistake_is_one_line(write: Callable[..., Path], tmp_path: Path, listen: str, said: str) -> None:
+    write_certificate(tmp_path)
+    (tmp_path / "tls.pem").chmod(0o644)
+    assert refused(write(PLAIN + f"[listen]\n{listen}\n")).startswith(said)
+
+
+def test_tls_is_both_files_or_none(write: Callable[..., Path]) -> None:
+    with pytest.raises(ConfigError, match=r"listen\.tls_certificate: and listen\.tls_key: give both, or none"):
+        build(write(PLAIN + '[listen]\ntls_key = "tls.key"\n'))
+
+
+def test_without_pyopenssl_it_says_what_to_install(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_certificate(tmp_path)
+    monkeypatch.delitem(sys.modules, "audiohookd.server.tls", raising=False)
+    monkeypatch.delattr(server, "tls", raising=False)
+    monkeypatch.setitem(sys.modules, "OpenSSL", None)
+    said = refused(write(PLAIN + '[listen]\ntls_certificate = "tls.pem"\ntls_key = "tls.key"\n'))
+    assert said == "listen.tls_certificate: needs pyOpenSSL: pip install 'audiohookd[tls]'"

@@ -1,0 +1,43 @@
+"""Where used signatures are remembered, as a part of the tree: it works for as long as anybody may call."""
+
+from pathlib import Path
+
+from tap_rig import PLAIN, Reactor, build, names, writer
+
+from audiohookd.auth.replay import IReplayStore, MemoryReplayStore
+from audiohookd.auth.replay_outage import WatchedReplayStore
+from audiohookd.server.websocket import AudioHookServerFactory
+
+SQLITE = f'{PLAIN}\n[auth.replay]\nstore = "sqlite"\npath = "replay.sqlite"\n'
+
+
+def started(directory: Path, text: str) -> tuple[list[str], IReplayStore | None]:
+    """The services, from below, and the store that the listener asks."""
+    reactor = Reactor()
+    root = build(writer(directory)(text), reactor)
+    root.startService()
+    factory = reactor.ports[-1].factory
+    assert isinstance(factory, AudioHookServerFactory)
+    return names(root), factory.door.authenticator.replay
+
+
+def test_in_memory_it_needs_nothing(tmp_path: Path) -> None:
+    services, store = started(tmp_path, PLAIN)
+    assert isinstance(store, MemoryReplayStore)
+    assert "replay" not in services
+
+
+def test_it_may_be_none(tmp_path: Path) -> None:
+    assert started(tmp_path, PLAIN + '\n[auth.replay]\nstore = "off"\n')[1] is None
+
+
+def test_shared_it_has_a_pool_that_outlives_the_listener(tmp_path: Path) -> None:
+    services, store = started(tmp_path, SQLITE)
+    assert isinstance(store, WatchedReplayStore)
+    assert services.index("replay") < services.index("listener")
+
+
+def test_nothing_is_opened_before_the_daemon_is_a_daemon(tmp_path: Path) -> None:
+    """What was opened before twistd forks is two processes' afterwards."""
+    build(writer(tmp_path)(SQLITE))
+    assert list(tmp_path.glob("replay*")) == []
