@@ -22,8 +22,9 @@ _UNSIGNED = (
 BEGINNINGS = (b"", _HALF, _UNSIGNED)
 #: They come from so many addresses: of one and the same there are only 28,000 ports.
 ADDRESSES = 4
-#: New connections at a time, and the seconds after which the next ones are begun.
-VOLLEY = 50
+#: New connections at a time, and the seconds after which the next ones are begun: 1,000 a second. Of 2,500 a second,
+#: with no limit on them, the kernel has to turn some away, and calls that begin are among those.
+VOLLEY = 20
 PAUSE = 0.02
 
 
