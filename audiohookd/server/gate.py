@@ -3,10 +3,12 @@
 That is when the connection is made, unless a proxy tells the address later: in the PROXY protocol, or in the request.
 Handshakes are counted by who pays for them. A stranger's costs us an answer; one that turns out to be authentic is
 given back, so Genesys Cloud, which calls from few addresses and does not try again after a failed upgrade, never runs
-into a limit by calls of its own.
+into a limit by calls of its own; nor, by strangers, into the one for all together: who has made an authentic call
+lately does not share it with them.
 """
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from http import HTTPStatus
 
 from msgspec import Struct
@@ -17,6 +19,8 @@ from audiohookd.server.rates import Bucket, Buckets, Rate
 
 #: Addresses of which it is known how often they knocked. Those that did so longest ago are forgotten first: 3 MB.
 MAX_ADDRESSES = 10_000
+#: Seconds for which an address from which an authentic call came counts as known.
+ACQUAINTANCE = 3_600.0
 #: Seconds' worth of handshakes that may come at once: the calls of all agents after an outage, not judged yet.
 DEPTH = 10.0
 
@@ -58,6 +62,7 @@ class Gate:
         self._is_known_late = bool(hops) or is_behind_proxy_protocol
         self._by_address = _buckets(limits.per_address)
         self._total = _bucket(limits.total, clock())
+        self._known: OrderedDict[Hashable, float] = OrderedDict()  # since when, the latest last
         #: Where calls may come from; None: from everywhere.
         self.allowed: Networks | None = None
 
@@ -74,9 +79,11 @@ class Gate:
 
     def let_in(self, visitor: Visitor) -> None:
         """He was who he said: that was no stranger's handshake."""
+        was_known = self._is_known(visitor.origin.neighbourhood)
+        self._remember(visitor.origin.neighbourhood)
         if self._by_address is not None:
             self._by_address.give_back(visitor.origin.neighbourhood)
-        if self._total is not None:
+        if self._total is not None and not was_known:
             self._total.give_back()
 
     def _look_at(self, found: Origin) -> Visitor:
@@ -87,10 +94,20 @@ class Gate:
         if self._by_address is not None and not self._by_address.take(found.neighbourhood, self._clock()):
             self._count("limits", "handshakes-per-address")
             return Visitor(found, HTTPStatus.TOO_MANY_REQUESTS)
-        if self._total is not None and not self._total.take(self._clock()):
+        if not (self._is_known(found.neighbourhood) or self._total is None or self._total.take(self._clock())):
             self._count("limits", "handshakes-total")
             return Visitor(found, HTTPStatus.TOO_MANY_REQUESTS)
         return Visitor(found)
+
+    def _is_known(self, neighbourhood: Hashable) -> bool:
+        since = self._known.get(neighbourhood)
+        return since is not None and self._clock() - since < ACQUAINTANCE
+
+    def _remember(self, neighbourhood: Hashable) -> None:
+        self._known[neighbourhood] = self._clock()
+        self._known.move_to_end(neighbourhood)
+        if len(self._known) > MAX_ADDRESSES:
+            self._known.popitem(last=False)
 
 
 def _buckets(per_second: float) -> Buckets | None:

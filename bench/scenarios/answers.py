@@ -1,11 +1,12 @@
 """How long clients wait for answers."""
 
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 from bench.finding import Finding, Report, median
-from bench.load import Run
+from bench.load import Run, plan_for, run
 from bench.scenarios.site import Site
-from bench.servers import MAX_SESSIONS
+from bench.servers import MAX_SESSIONS, serving
 
 #: Calls that arrive in so many seconds, each talking as soon as it is open.
 ARRIVING, SECONDS = 500, 5.0
@@ -13,6 +14,11 @@ ARRIVING, SECONDS = 500, 5.0
 WANTED_OPENED, WANTED_PONG = 100.0, 10.0
 #: Part of a processor at which pongs are measured, and the calls with which it is found out how many that takes.
 SHARE, TRIAL = 0.50, 500
+#: The calls that ask then, in a process of their own; the seconds from one ``ping`` of each to the next, and from one
+#: look for answers to the next. The process that makes the load is busy a quarter of the time, and finds them late.
+ASKING, PING, TICK = 40, 0.2, 0.0005
+#: Seconds from the last call of the load to the first measurement.
+SETTLE = 2.0
 
 
 def arrivals(site: Site) -> Report:
@@ -29,13 +35,30 @@ def pongs(site: Site) -> Report:
     """``ping`` to ``pong`` while the daemon has half a processor to do."""
     trial = site.run("daemon", sessions=TRIAL, arrival=TRIAL / 100, steady=site.extent.steady)
     sessions = sessions_for(SHARE, trial.share, TRIAL)
-    plan: dict[str, Any] = {"sessions": sessions, "arrival": sessions / 100, "steady": site.extent.steady}
-    runs = [site.run("daemon", **plan) for _ in range(site.extent.pairs)]
-    value, spread = median([run.result["round_trip"]["p99"] for run in runs])
-    share, _ = median([run.share for run in runs])
+    runs = [_ask(site, sessions) for _ in range(site.extent.pairs)]
+    value, spread = median([each.asking.result["round_trip"]["p99"] for each in runs])
+    share, _ = median([each.load.share for each in runs])
     what = f"ping to pong, p99, {sessions} calls, {share:.0%} of a processor"
-    finding = Finding("pong", what, value, "ms", WANTED_PONG, spread, _longest("round_trip", runs))
-    return Report("pongs", [finding], [run.row() for run in runs])
+    note = _longest("round_trip", [each.asking for each in runs])
+    finding = Finding("pong", what, value, "ms", WANTED_PONG, spread, note)
+    rows = [each.load.row() | {"round_trip": each.asking.result["round_trip"]} for each in runs]
+    return Report("pongs", [finding], rows)
+
+
+class _Asked(NamedTuple):
+    load: Run
+    asking: Run
+
+
+def _ask(site: Site, sessions: int) -> _Asked:
+    """``sessions`` calls, and some more that ask in the midst of them."""
+    arrival, steady = sessions / 100, site.extent.steady
+    load: dict[str, Any] = {"sessions": sessions, "arrival": arrival, "settle": SETTLE}
+    asking: dict[str, Any] = {"sessions": ASKING, "arrival": ASKING / 100, "settle": arrival + SETTLE}
+    with serving("daemon", site.cores) as server, ThreadPoolExecutor(1) as threads:
+        loading = threads.submit(site.run_against, server, **load, steady=steady + SETTLE)
+        asked = run(server, site.cores, plan_for(server, **asking, steady=steady, ping=PING, tick=TICK))
+        return _Asked(loading.result(), asked)
 
 
 def sessions_for(share: float, measured: float, sessions: int) -> int:

@@ -7,7 +7,7 @@ import pytest
 
 from audiohookd.observe.counters import Counters
 from audiohookd.server.allow import Networks
-from audiohookd.server.gate import DEPTH, Gate, Limits
+from audiohookd.server.gate import ACQUAINTANCE, DEPTH, Gate, Limits
 
 PROXY, CALLER, STRANGER = "10.0.0.1", "192.0.2.1", "198.51.100.1"
 
@@ -112,6 +112,23 @@ class TestRates:
             assert visitor is not None
             assert visitor.refusal is None
             rig.gate.let_in(visitor)
+
+    def test_strangers_do_not_use_up_those_of_callers(self) -> None:
+        rig = Rig(limits=Limits(per_address=0, total=1))
+        caller = rig.gate.at_connection(CALLER)
+        assert caller is not None
+        rig.gate.let_in(caller)
+        assert rig.knock(STRANGER, 100)[-1] is HTTPStatus.TOO_MANY_REQUESTS
+        assert rig.knock(CALLER, 100) == [None] * 100
+        rig.now = ACQUAINTANCE
+        assert rig.knock(CALLER, 100)[-1] is HTTPStatus.TOO_MANY_REQUESTS
+
+    def test_who_is_known_has_a_limit_of_his_own_all_the_same(self) -> None:
+        rig = Rig(limits=Limits(per_address=1, total=1))
+        caller = rig.gate.at_connection(CALLER)
+        assert caller is not None
+        rig.gate.let_in(caller)
+        assert rig.knock(CALLER, 100).count(None) == DEPTH
 
     def test_less_than_one_in_ten_seconds_is_still_one(self) -> None:
         assert Rig(limits=Limits(per_address=0.01)).knock(STRANGER, 2) == [None, self.REFUSED]
