@@ -64,8 +64,10 @@ demo: $(VENV)/.project var/keys.json
 run: $(VENV)/.project var/keys.json
 	@$(BIN)/twistd --nodaemon --pidfile= audiohookd --config $(CONFIG)
 
+# What starts no daemon in as many processes as there are processors; the rest one after the other, for it counts time.
 test: lint
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto -m "not functional"
+	@$(BIN)/python -m pytest -q -m functional
 
 lint: $(VENV)/.project
 	@$(BIN)/ruff check

@@ -343,7 +343,8 @@ class ScriptedClient:
         self._said = 0
         now = now or (lambda: START + self.clock.seconds())
         shared = Shared(self.clock, now, timers or Timers(), self.registry, self.counters, {PATH: watchers})
-        self.connection = Connection(shared, read_upgrade(PATH, _HEADERS, "192.0.2.7"), self.wire, authentic)
+        upgrade = read_upgrade(PATH, _HEADERS, "192.0.2.7")
+        self.connection = Connection(shared, upgrade, self.wire, None if authentic else "unauthorized")
 
     def say(self, type_: str, parameters: Mapping[str, Any] | None = None, **envelope: Any) -> None:
         """Sends a message, right in everything that ``envelope`` does not overrule."""

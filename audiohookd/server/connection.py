@@ -65,14 +65,14 @@ class Shared(Struct, frozen=True):
 class Connection:
     """One WebSocket whose upgrade was accepted.
 
-    :param authentic: False when the request was not; then it is told so in the session, and nothing else.
+    :param refusal: why it is told in the session, and without any question, that it cannot have one.
     """
 
-    def __init__(self, shared: Shared, upgrade: Upgrade, wire: Wire, authentic: bool = True) -> None:
+    def __init__(self, shared: Shared, upgrade: Upgrade, wire: Wire, refusal: DisconnectReason | None = None) -> None:
         self._shared = shared
         self._upgrade = upgrade
         self._wire = wire
-        self._log = SessionLogger(upgrade)
+        self._log = SessionLogger(upgrade, is_stranger=refusal is not None)
         self._session = Session(upgrade.session_id, upgrade.organization_id, shared.timers, shared.clock.seconds)
         # Within a session dates go on as time does: in its recording they stand as durations from its start.
         self._epoch = shared.now() - shared.clock.seconds()
@@ -81,7 +81,7 @@ class Connection:
         self._asking: Deferred[None] | None = None
         self._start_position = 0
         self._early: list[tuple[bool, bytes, float]] = []
-        self._early_limit = EARLY_LIMIT if authentic else 0  # strangers get none of our memory
+        self._early_limit = EARLY_LIMIT if refusal is None else 0  # strangers get none of our memory
         self._timer: IDelayedCall | None = None
         self._armed_for = 0.0
         self._is_catching_up = False
@@ -92,13 +92,12 @@ class Connection:
         self._is_open = False
         self._is_lost = False
         self._is_watched = False
-        self._tolerated: set[str] = set()
         #: Fires when the connection is gone and its plugins are done.
         self.finished: Deferred[None] = Deferred()
         shared.registry.add(self)
         shared.counters.count("connections")
-        if not authentic:
-            self._session.disconnect("unauthorized")
+        if refusal is not None:
+            self._session.disconnect(refusal)
         self._pump()
 
     # ---- from the wire ---------------------------------------------------------------------------
@@ -126,7 +125,8 @@ class Connection:
     def blame(self, detail: str) -> None:
         """The client broke the protocol, in the session or below; whoever found out ends the connection."""
         self._shared.counters.count("faults")
-        self._log.warn("disconnected, the client broke the protocol: {detail}", detail=detail)
+        if self._log.is_news("broke the protocol"):
+            self._log.warn("disconnected, the client broke the protocol: {detail}", detail=detail)
 
     def lost(self) -> None:
         """There is no connection any more. Harmless when called again."""
@@ -242,7 +242,8 @@ class Connection:
                 self._tolerate(what)
             case events.PeerError(code, message, _):
                 self._shared.counters.count("peer_errors")
-                self._log.warn("the client says: error {code} {message!r}", code=code, message=message[:200])
+                if self._log.is_news(f"error {code}"):
+                    self._log.warn("the client says: error {code} {message!r}", code=code, message=message[:200])
             case _ if self._fanout is not None:
                 self._fanout.deliver(event)
 
@@ -255,8 +256,7 @@ class Connection:
 
     def _tolerate(self, what: str) -> None:
         self._shared.counters.count("tolerated", what)
-        if what not in self._tolerated:
-            self._tolerated.add(what)
+        if self._log.is_news(what):
             self._log.info("odd, but harmless: {what}", what=what)
 
     def _open(self, asked: events.OpenRequested) -> None:

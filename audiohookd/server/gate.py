@@ -33,10 +33,14 @@ class Limits(Struct, frozen=True):
 
 
 class Visitor(Struct, frozen=True):
-    """Somebody at the door. ``refusal`` is the status that he is to be refused with, if he is."""
+    """Somebody at the door. ``refusal`` is the status that he is to be refused with, if he is.
+
+    ``has_paid``: his handshake was counted among those of all strangers.
+    """
 
     origin: Origin
     refusal: HTTPStatus | None = None
+    has_paid: bool = False
 
 
 class Gate:
@@ -79,11 +83,10 @@ class Gate:
 
     def let_in(self, visitor: Visitor) -> None:
         """He was who he said: that was no stranger's handshake."""
-        was_known = self._is_known(visitor.origin.neighbourhood)
         self._remember(visitor.origin.neighbourhood)
         if self._by_address is not None:
             self._by_address.give_back(visitor.origin.neighbourhood)
-        if self._total is not None and not was_known:
+        if self._total is not None and visitor.has_paid:
             self._total.give_back()
 
     def _look_at(self, found: Origin) -> Visitor:
@@ -94,10 +97,12 @@ class Gate:
         if self._by_address is not None and not self._by_address.take(found.neighbourhood, self._clock()):
             self._count("limits", "handshakes-per-address")
             return Visitor(found, HTTPStatus.TOO_MANY_REQUESTS)
-        if not (self._is_known(found.neighbourhood) or self._total is None or self._total.take(self._clock())):
+        if self._total is None or self._is_known(found.neighbourhood):
+            return Visitor(found)
+        if not self._total.take(self._clock()):
             self._count("limits", "handshakes-total")
             return Visitor(found, HTTPStatus.TOO_MANY_REQUESTS)
-        return Visitor(found)
+        return Visitor(found, has_paid=True)
 
     def _is_known(self, neighbourhood: Hashable) -> bool:
         since = self._known.get(neighbourhood)

@@ -77,16 +77,32 @@ class LiveSession:
         return sent
 
 
-class SessionLogger(Logger):
-    """Names the session in each line; a field of the same name in the event does not replace its identity."""
+#: Kinds of things that a client does of which a session's log tells.
+MOST_NEWS = 20
 
-    def __init__(self, upgrade: Upgrade) -> None:
+
+class SessionLogger(Logger):
+    """Names the session in each line; a field of the same name in the event does not replace its identity.
+
+    :param is_stranger: nothing of what he does is news.
+    """
+
+    def __init__(self, upgrade: Upgrade, is_stranger: bool = False) -> None:
         super().__init__(namespace="audiohookd.session")
+        self._told: set[str] = set()
+        self._room = 0 if is_stranger else MOST_NEWS
         self._identity = {
             "session": upgrade.session_id,
             "organization": upgrade.organization_id,
             "correlation": upgrade.correlation_id,
         }
+
+    def is_news(self, what: str) -> bool:
+        """Whether something that a client can do again and again is worth a line: each once, and not very many."""
+        if what in self._told or len(self._told) >= self._room:
+            return False
+        self._told.add(what)
+        return True
 
     def emit(self, level, format=None, **kwargs):  # type: ignore[no-untyped-def]  # noqa: A002
         """As Logger does."""

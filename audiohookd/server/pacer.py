@@ -15,7 +15,7 @@ class Pacer:
     :param drop: called with the name of the limit.
     """
 
-    __slots__ = ("_connection", "_drop", "_frames", "_is_restrained", "_messages", "_shared")
+    __slots__ = ("_connection", "_drop", "_frames", "_is_dropped", "_is_restrained", "_messages", "_shared")
 
     def __init__(self, connection: Connection, paces: Paces, shared: Shared, drop: Callable[[str], object]) -> None:
         since = shared.clock.seconds()
@@ -25,6 +25,7 @@ class Pacer:
         self._frames = Allowance(paces.frames, since)
         self._messages = Allowance(paces.messages, since)
         self._is_restrained = False
+        self._is_dropped = False
 
     def audio(self, data: bytes) -> None:
         """A binary message."""
@@ -38,10 +39,18 @@ class Pacer:
         if self._messages.left >= 0 or self._has_more(self._messages, "messages"):
             self._connection.text(data)
 
+    def part(self) -> bool:
+        """A control frame, or a part of a message: counted like audio. False when the client has been dropped."""
+        self._frames.left -= 1
+        return self._frames.left >= 0 or self._has_more(self._frames, "frames") or not self._is_dropped
+
     def _has_more(self, allowance: Allowance, what: str) -> bool:
         if allowance.renew(self._shared.clock.seconds()):
             return True
+        if self._is_dropped:
+            return False
         if self._is_restrained:
+            self._is_dropped = True
             self._drop(what)
         else:
             self._is_restrained = True

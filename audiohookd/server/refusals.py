@@ -29,12 +29,12 @@ class Refusals:
         self._counters.count("refusals", str(reason))
         self._warn(
             str(reason),
-            "{peer} refused: {reason} (session {session}, Host {host!r}, target {target!r}){more}",
+            "{peer} refused: {reason} (session {session}, Host {host!r}, path {path!r}){more}",
             peer=upgrade.peer,
             reason=str(reason),
             session=upgrade.session_id,
             host=host[:SHOWN],
-            target=upgrade.target[:SHOWN],
+            path=upgrade.path[:SHOWN],
         )
 
     def failed(self, peer: str, code: int, reason: str) -> None:

@@ -19,9 +19,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.auth.authenticator import Verdict
+from audiohookd.auth.refusal import Refusal
 from audiohookd.auth.refused import RefusedRequests
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.protocol.codec import MAX_RECEIVED
+from audiohookd.protocol.messages import DisconnectReason
 from audiohookd.server.connection import Connection, Shared
 from audiohookd.server.door import Door, Paces
 from audiohookd.server.ears import Ears, Line
@@ -60,7 +62,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._guard: HeadGuard | None = HeadGuard()
         self._connection: Connection | None = None
         self._upgrade: Upgrade | None = None
-        self._authentic = True
+        self._refusal: DisconnectReason | None = None  # that is told in the session
         self._visitor: Visitor | None = None  # None: where he comes from is not known yet
         self._pacer: Pacer | None = None
         self._pending_refusal: IDelayedCall | None = None
@@ -120,6 +122,8 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
                 if self.state == self.STATE_OPEN and not self.inside_message:
                     data = self._take_messages(data)
                 size = first_frame(data)
+                if data and self._pacer is not None and not self._pacer.part():
+                    break
             else:
                 size = self.current_frame.length - self.current_frame_masker.pointer()
             if data:
@@ -204,11 +208,17 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def _answer(self, verdict: Verdict, upgrade: Upgrade, since: float) -> "Deferred[None] | None":
         if self.state != self.STATE_CONNECTING:  # hung up while the replay store was asked: nobody is told
             raise ConnectionDeny(400, "gone")
+        if self.factory.shared.registry.crowded:  # while it was asked
+            raise ConnectionDeny(503, "too many connections")
         if verdict.reason is None:
             return None
         self.factory.refusals.unauthentic(upgrade, self.http_request_host, verdict.reason)
         request = UpgradeRequest(upgrade.target, upgrade.headers, self.factory.door.authority)
         self.factory.refused.note(self.factory.shared.now(), upgrade.peer, verdict.reason, request)
+        if verdict.reason is Refusal.REPLAY_STORE_DOWN:
+            # A good signature, and our fault. Genesys Cloud tries again after this, and does not after a 401.
+            self._refusal = "error"
+            return None
         return self._refuse(since)
 
     def _refuse(self, since: float) -> "Deferred[None]":
@@ -221,7 +231,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             refused.addCallback(_unauthorized)
         else:
             strangers.add(self)
-            self._authentic = False
+            self._refusal = "unauthorized"
         delay = max(0.0, since + REFUSAL_TIME - shared.clock.seconds())
         self._pending_refusal = shared.clock.callLater(delay, refused.callback, None)
         return refused
@@ -250,10 +260,10 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def onOpen(self) -> None:
         """The WebSocket is open."""
         self.factory.lobby.leave(self)
-        if self._authentic and self._visitor is not None:
+        if self._refusal != "unauthorized" and self._visitor is not None:
             self.factory.gate.let_in(self._visitor)
         if self._upgrade is not None:
-            self._connection = Connection(self.factory.shared, self._upgrade, self, self._authentic)
+            self._connection = Connection(self.factory.shared, self._upgrade, self, self._refusal)
             self._pacer = Pacer(self._connection, self.factory.paces, self.factory.shared, self._drop)
             self._line = self.factory.ears.attend(self.transport, self._pacer.audio)
 

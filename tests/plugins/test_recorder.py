@@ -122,7 +122,7 @@ class TestTimeLine:
             {"start": 4100, "samples": 8000, "cause": "discarded", "filled": False, "offset": 100}
         ]
 
-    @pytest.mark.parametrize("media", [MONO, STEREO, L16], ids=str)
+    @pytest.mark.parametrize("media", [MONO, STEREO, L16], ids=lambda media: f"{media.format}-{len(media.channels)}")
     @pytest.mark.parametrize("delta", [-1, 0, 1])
     def test_silence_around_the_size_of_its_block(self, call: MakeCall, media: Media, delta: int) -> None:
         made = call(media)

@@ -44,6 +44,24 @@ def test_what_the_client_complains_about_is_logged(logged: list[LogEvent]) -> No
     assert any("429" in formatEvent(event) for event in logged)
 
 
+def test_who_complains_without_end_does_not_fill_the_log(logged: list[LogEvent]) -> None:
+    client = opened()
+    for number in range(300):
+        client.say("error", {"code": 400 + number % 100, "message": "no"})
+    assert client.counters.value("peer_errors") == 300
+    assert 10 < sum("says: error" in formatEvent(event) for event in logged) <= 20
+
+
+def test_of_what_a_stranger_says_the_log_tells_nothing(logged: list[LogEvent]) -> None:
+    client = ScriptedClient(authentic=False)
+    for _ in range(3):
+        client.say("error", {"code": 400, "message": "no"})
+        client.say("nonsense")
+        client.speak(FRAME)
+    assert client.counters.value("peer_errors") == 3
+    assert [formatEvent(event) for event in logged if event["log_namespace"] == "audiohookd.session"] == []
+
+
 def test_each_line_names_the_session(logged: list[LogEvent]) -> None:
     plugin = Plugin(CapturingSink())
     opened(Watcher("plugin", plugin))

@@ -123,6 +123,14 @@ class TestRates:
         rig.now = ACQUAINTANCE
         assert rig.knock(CALLER, 100)[-1] is HTTPStatus.TOO_MANY_REQUESTS
 
+    def test_all_of_many_callers_at_once_get_theirs_back(self) -> None:
+        rig = Rig(limits=Limits(per_address=0, total=1))
+        visitors = [rig.gate.at_connection(CALLER) for _ in range(10)]
+        for visitor in visitors:
+            assert visitor is not None
+            rig.gate.let_in(visitor)
+        assert rig.knock(STRANGER, 100).count(None) == DEPTH
+
     def test_who_is_known_has_a_limit_of_his_own_all_the_same(self) -> None:
         rig = Rig(limits=Limits(per_address=1, total=1))
         caller = rig.gate.at_connection(CALLER)

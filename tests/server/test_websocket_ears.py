@@ -44,7 +44,7 @@ class SocketPeer:
 
     def say(self, data: bytes) -> None:
         """Sends it, and lets the server read, and answer."""
-        while data:
+        while data and self.transport.connected:
             data = data[self.peer.send(data[:10_000]) :]
             self.turn()
 
@@ -61,7 +61,7 @@ class SocketPeer:
         while True:
             try:
                 more = self.peer.recv(65_536)
-            except BlockingIOError:
+            except (BlockingIOError, ConnectionResetError):
                 break
             if not more:
                 break

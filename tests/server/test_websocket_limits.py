@@ -18,7 +18,7 @@ from audiohookd.server.gate import Gate, Limits
 from audiohookd.server.rates import Rate
 from audiohookd.server.websocket import STRANGERS_LIMIT
 from audiohookd.testing import SESSION_ID
-from tests.server.websocket_rig import Peer, Server, binary, request_head, text, unframed
+from tests.server.websocket_rig import Peer, Server, binary, frame, request_head, text, unframed
 
 CALLER = IPv4Address("TCP", "192.0.2.1", 40_000)
 STRANGER = IPv4Address("TCP", "198.51.100.1", 40_000)
@@ -197,6 +197,18 @@ class TestPaces:
         peer.send(binary(b"\xff" * 320) * 50)
         assert not peer.is_aborted
         peer.send(binary(b"\xff" * 320))
+        assert peer.is_aborted
+
+    @pytest.mark.parametrize("part", [frame(9), frame(10), frame(0, fin=False)], ids=["ping", "pong", "fragment"])
+    def test_control_frames_and_fragments_count_as_well(self, part: bytes) -> None:
+        peer = talking(frames=Rate(10, 20))
+        peer.send(frame(2, fin=False))
+        peer.send(part * 19)
+        assert disconnects(peer) == []
+        peer.send(part)
+        (message,) = disconnects(peer)
+        assert b'"reason":"error","info":"too many frames"' in message
+        peer.send(part * 60)
         assert peer.is_aborted
 
     def test_who_is_disconnected_for_it_may_say_goodbye(self) -> None:

@@ -27,6 +27,11 @@ L16_STEREO = Media(Format.L16, ("internal", "external"))
 ALL_MEDIA = [MONO, STEREO, L16_MONO, L16_STEREO]
 
 
+def shape(media: Media) -> str:
+    """What tests call it."""
+    return f"{media.format}-{len(media.channels)}"
+
+
 class SpoolRig:
     def __init__(self, directory: Path, limits: Limits | None = None) -> None:
         self.clock = Clock()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from faulty_disk import SPEECH, FaultyRig, gap, told_by
-from spool_rig import L16_STEREO, MONO, STEREO, result_of
+from spool_rig import L16_STEREO, MONO, STEREO, result_of, shape
 
 from audiohookd.protocol.media import Media
 from audiohookd.spool import wav
@@ -47,7 +47,7 @@ class TestWhatIsLost:
         assert rig.drafted_gaps() == [gap(200, 0, "EIO")]
         assert rig.clock.getDelayedCalls() == []
 
-    @pytest.mark.parametrize("media", [MONO, STEREO, L16_STEREO], ids=str)
+    @pytest.mark.parametrize("media", [MONO, STEREO, L16_STEREO], ids=shape)
     @pytest.mark.parametrize("room", range(9))
     def test_is_whole_samples_of_all_channels(self, rig: FaultyRig, media: Media, room: int) -> None:
         draft = rig.begin(media=media)

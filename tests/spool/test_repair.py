@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from left_behind import DAY, ID, NOTE, OTHER, empty_spool, leave_behind, names, sidecar
-from spool_rig import ALL_MEDIA, L16_STEREO, MONO, STARTED_AT, STEREO, SpoolRig
+from spool_rig import ALL_MEDIA, L16_STEREO, MONO, STARTED_AT, STEREO, SpoolRig, shape
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from audiohookd.protocol.media import Media
@@ -28,7 +28,7 @@ def spool(tmp_path: Path) -> Layout:
     return empty_spool(tmp_path)
 
 
-@pytest.mark.parametrize("media", ALL_MEDIA, ids=str)
+@pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
 def test_a_draft_becomes_a_recording(spool: Layout, media: Media) -> None:
     audio = bytes(range(1, 1 + 10 * media.frame_bytes))
     leave_behind(spool, audio, media=media)

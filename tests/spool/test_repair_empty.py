@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from left_behind import ID, empty_spool, leave_behind, names
-from spool_rig import ALL_MEDIA, SpoolRig
+from spool_rig import ALL_MEDIA, SpoolRig, shape
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from audiohookd.protocol.media import Media
@@ -21,7 +21,7 @@ def spool(tmp_path: Path) -> Layout:
     return empty_spool(tmp_path)
 
 
-@pytest.mark.parametrize("media", ALL_MEDIA, ids=str)
+@pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
 @pytest.mark.parametrize("journal", [b"", None])
 def test_is_removed(spool: Layout, media: Media, journal: bytes | None) -> None:
     header = wav.growing_header(media)
@@ -36,7 +36,7 @@ def test_is_removed(spool: Layout, media: Media, journal: bytes | None) -> None:
         assert names(spool.directory) == set()
 
 
-@pytest.mark.parametrize("media", ALL_MEDIA, ids=str)
+@pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
 def test_is_not_what_holds_one_byte_of_audio(spool: Layout, media: Media) -> None:
     leave_behind(spool, b"\0", media=media).journal.write_bytes(b"")
     assert [mended.outcome for mended in mend(spool)] == ["broken"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from spool_rig import ALL_MEDIA, MONO, STEREO, SpoolRig, disk_that_takes, is_pending, result_of
+from spool_rig import ALL_MEDIA, MONO, STEREO, SpoolRig, disk_that_takes, is_pending, result_of, shape
 
 from audiohookd.protocol.media import Media
 from audiohookd.spool import wav
@@ -55,7 +55,7 @@ def sidecar_of(rig: SpoolRig, name: str) -> dict:
     return json.loads((rig.directory / "ready" / DAY / f"{name}.json").read_bytes())
 
 
-@pytest.mark.parametrize("media", ALL_MEDIA, ids=str)
+@pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
 @pytest.mark.parametrize("samples", [0, 1, 1600])
 def test_a_ready_recording_is_a_wav_of_what_was_given(rig: SpoolRig, media: Media, samples: int) -> None:
     draft = rig.begin("a", media)

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
-from spool_rig import ALL_MEDIA, L16_MONO, L16_STEREO, MONO, STEREO
+from spool_rig import ALL_MEDIA, L16_MONO, L16_STEREO, MONO, STEREO, shape
 
 from audiohookd.protocol.media import Format, Media
 from audiohookd.spool import wav
@@ -94,7 +94,7 @@ def test_linear_has_tag_1_and_no_fact() -> None:
     assert head[72:] == b"data" + struct.pack("<L", 3200)
 
 
-@pytest.mark.parametrize("form", ALL_MEDIA, ids=str)
+@pytest.mark.parametrize("form", ALL_MEDIA, ids=shape)
 def test_becomes_rf64_where_32_bits_end(form: Media) -> None:
     largest = 2**32 - 1 + 8 - wav.header_bytes(form)
     largest -= largest % 2
@@ -105,7 +105,7 @@ def test_becomes_rf64_where_32_bits_end(form: Media) -> None:
     assert sizes == (len(beyond) + largest + 2 - 8, largest + 2, (largest + 2) // form.frame_bytes, 0)
 
 
-@pytest.mark.parametrize("form", [MONO, L16_STEREO], ids=str)
+@pytest.mark.parametrize("form", [MONO, L16_STEREO], ids=shape)
 def test_rf64_past_4_gib_is_read_to_its_last_sample(form: Media, tmp_path: Path) -> None:
     samples = (2**32 + 4096) // form.frame_bytes
     last = bytes(range(16, 16 + form.frame_bytes))
