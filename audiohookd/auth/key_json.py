@@ -91,6 +91,8 @@ def _secrets(value: Any, where: str) -> tuple[bytes, ...]:
     values = value if isinstance(value, list) else [value]
     if not 1 <= len(values) <= MAX_SECRETS:
         raise BadKeys(f"{where}: has {len(values)} secrets: write one, or two of which one replaces the other")
+    if "" in values:  # what became of a variable that a template did not find, rather than somebody's wish
+        raise BadKeys(f"{where}: its secret is empty: write null if its requests are not signed")
     return tuple(_secret(one, where) for one in values)
 
 
