@@ -49,7 +49,6 @@ def test_what_is_nearly_a_seed_or_nothing_at_all(name: str) -> None:
     look()
 
 
-@pytest.mark.functional
 @pytest.mark.parametrize("name", TARGETS)
 def test_what_coverage_leads_to(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzz.fuzzer", name, str(tmp_path / name), str(SECONDS)]
