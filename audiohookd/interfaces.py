@@ -297,7 +297,7 @@ class ICarrier(Interface):
     :class:`Undeliverable`, once the other carriers have it.
     """
 
-    concurrency = Attribute("How many recordings at a time, at least 1.")
+    concurrency = Attribute("How many recordings at a time, at least 1. Fewer while they keep calls waiting.")
 
     def carry(recording: IRecording) -> Any:
         """Stores the recording elsewhere. Called in the reactor thread; returns a Deferred or is a coroutine.
@@ -324,7 +324,7 @@ class INotifier(Interface):
     Each recording, once all carriers have stored it; where there is no carrier, once it is ready.
     """
 
-    concurrency = Attribute("How many recordings at a time, at least 1.")
+    concurrency = Attribute("How many recordings at a time, at least 1. Fewer while they keep calls waiting.")
 
     def notify(recording: IRecording) -> Any:
         """Tells of the recording. As :meth:`ICarrier.carry`, but for the result, which is not looked at.

@@ -19,6 +19,7 @@ from audiohookd.delivery.blame import Unreadable, is_of_file
 from audiohookd.delivery.breaker import Breaker, Trial
 from audiohookd.delivery.bulletin import Bulletin, describe, one_line
 from audiohookd.delivery.dues import Step
+from audiohookd.delivery.lanes import Lanes
 from audiohookd.delivery.ledger import Ledger
 from audiohookd.delivery.outlet import Outlet
 from audiohookd.delivery.queue import Key, Queue
@@ -82,6 +83,7 @@ class Courier:
         self._stored = stored
         new_limit = means.limit // NEW_SHARE
         self._queue = Queue(means.limit - new_limit, means.limit, new_limit)
+        self._lanes = Lanes(outlet.concurrency)
         self._breaker = Breaker(means.backoff)
         self._bulletin = Bulletin(outlet, means.counters, means.now)
         self._row: set[Key] = set()  # that failed since the last success
@@ -145,7 +147,7 @@ class Courier:
         self._set_timer()
 
     def _is_free(self) -> bool:
-        return self._is_running and self._queue.in_flight < self.outlet.concurrency
+        return self._is_running and self._lanes.admits(self._queue.in_flight, self._now())
 
     def _set_timer(self) -> None:
         """For what can be begun later, by the passing of time alone."""
@@ -153,8 +155,9 @@ class Courier:
             self._timer.cancel()
         self._timer = None
         due = self._queue.next_due() if not self._queue.waiting else 0.0
-        if due is not None and self._is_free() and not self._breaker.is_on_trial:
-            seconds = max(0.0, max(due, self._breaker.until) - self._now())
+        opens_at = self._lanes.opens_at(self._queue.in_flight) if self._is_running else None
+        if due is not None and opens_at is not None and not self._breaker.is_on_trial:
+            seconds = max(0.0, max(due, opens_at, self._breaker.until) - self._now())
             self._timer = self._means.reactor.callLater(seconds, self._work)
 
     @property
@@ -262,9 +265,10 @@ class Courier:
         if step is not None:
             self._bulletin.refused(key, reason, is_dead=step is Step.GRAVE)
 
-    def _do(self, work: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
-        done: Deferred[Any] = self._means.workers.do(partial(work, *arguments))
-        return done
+    async def _do(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        result, done = await self._means.workers.do(partial(_timed, self._means.reactor.seconds, work, *arguments))
+        self._lanes.felt(self._now() - done, self._now())
+        return result
 
     # ---- what came of it -------------------------------------------------------------------------
 
@@ -309,3 +313,8 @@ class Courier:
 
     def _now(self) -> float:
         return float(self._means.reactor.seconds())
+
+
+def _timed(now: Callable[[], float], work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    """In a worker thread: the result, and when it was there."""
+    return work(*arguments), now()

@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audiohookd.delivery.courier import PAUSE
+from audiohookd.delivery.lanes import CALM
 from audiohookd.interfaces import IRecording, Unavailable, Undeliverable
 
 
@@ -70,6 +71,7 @@ class TestConcurrency:
         carrier.act = carrier.hold
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(*range(10))
+        rig.pass_time(concurrency * CALM)
         seen = []
         while carrier.held:
             seen.append(len(carrier.held))

@@ -17,7 +17,7 @@ NEW = 5_000
 #: Seconds from "it is ready" to "it is stored" that nobody notices.
 SOON = 1.0
 #: Seconds after a start in which those that were there have all been tried once, or nearly.
-SETTLED = 30.0
+SETTLED = 60.0
 
 
 def unreadable(recording: IRecording) -> Exception:
@@ -75,7 +75,7 @@ class TestFilesThatCannotBeRead:
         rig = Rig(tmp_path, disk=NoSync(), s3=Poisoned(fault)).start()
         waits = [seconds_until_stored(rig, NEW, 60)]
         for number in range(NEW + 1, NEW + 4):
-            rig.pass_time(SETTLED, step=0.05)
+            rig.pass_time(SETTLED, step=0.1)
             waits.append(seconds_until_stored(rig, number, 60))
         assert max(waits) < SOON
         assert rig.status().resting == 1_000
