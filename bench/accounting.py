@@ -1,6 +1,8 @@
 """What a process costs, as the kernel counts it."""
 
+import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,18 @@ def processor(pid: int) -> float:
     The kernel's clock of that process, which ``clock_getcpuclockid`` of the C library names by the same arithmetic.
     """
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def stolen(processors: Iterable[int]) -> float:
+    """Seconds that the machine's host gave to others while these processors, all together, had something to do."""
+    return read_stolen(Path("/proc/stat").read_text(), processors)
+
+
+def read_stolen(stat: str, processors: Iterable[int]) -> float:
+    """What a file ``stat`` says. One line for each processor: its name, and times, the eighth of which was stolen."""
+    names = {f"cpu{number}" for number in processors}
+    lines = (line.split() for line in stat.splitlines() if line.startswith("cpu"))
+    return sum(int(line[8]) for line in lines if line[0] in names) / os.sysconf("SC_CLK_TCK")
 
 
 class Memory(NamedTuple):

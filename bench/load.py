@@ -1,6 +1,7 @@
 """One run: the calls of a plan against one server, and what they cost it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any, NamedTuple
 
-from bench.accounting import Memory, memory, per_frame, processor
+from bench.accounting import Memory, memory, per_frame, processor, stolen
 from bench.cores import Cores, kept_to
 from bench.generator.plan import Plan
 from bench.servers import KEYS, ROOT, VOICE, Server
@@ -24,6 +25,7 @@ class Run(NamedTuple):
     side: str
     plan: Plan
     processor: float  # seconds of the server, in the steady part
+    stolen: float  # seconds of the steady part in which the server's processor worked for another machine
     idle: Memory  # before the first call
     begun: Memory  # when the steady part began
     ended: Memory  # when it ended
@@ -41,6 +43,11 @@ class Run(NamedTuple):
         return float(self.processor / self.result["steady"]["seconds"])
 
     @property
+    def stolen_share(self) -> float:
+        """Of the steady part, that the host took away from the server's processor: nothing answers then."""
+        return float(self.stolen / self.result["steady"]["seconds"])
+
+    @property
     def generator_share(self) -> float:
         """Of one processor, that the generator used."""
         steady = self.result["steady"]
@@ -54,6 +61,7 @@ class Run(NamedTuple):
             "frame": self.plan.frame,
             "microseconds": self.microseconds,
             "share": self.share,
+            "stolen_share": self.stolen_share,
             "generator_share": self.generator_share,
             "memory": {"idle": self.idle, "begun": self.begun, "ended": self.ended},
             **{name: value for name, value in self.result.items() if name != "ledger"},
@@ -65,10 +73,11 @@ def plan_for(server: Server, **what: Any) -> Plan:
     return Plan(port=server.port, keys=KEYS, voice=VOICE, **what)
 
 
-def run(server: Server, cores: Cores, plan: Plan, samples: int = 0) -> Run:
+def run(server: Server, cores: Cores, plan: Plan, samples: int = 0, niceness: int = 0) -> Run:
     """Makes the calls.
 
     :param samples: how often to look at the server's memory in the steady part, besides at its ends.
+    :param niceness: of the generator, where it has to give way to another one.
     :raises CallsFailed: some did.
     """
     idle = memory(server.pid)
@@ -76,15 +85,17 @@ def run(server: Server, cores: Cores, plan: Plan, samples: int = 0) -> Run:
     with kept_to(cores.others):
         generator = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
     with generator:
+        if niceness:
+            os.setpriority(os.PRIO_PROCESS, generator.pid, niceness)
         lines = map(json.loads, generator.stdout or ())
         _await_mark(server, lines, "steady")
-        begin, begun = processor(server.pid), memory(server.pid)
+        begin, begun, robbed = processor(server.pid), memory(server.pid), stolen(cores.server)
         with _sampling(server.pid, plan.steady / samples if samples else 0.0) as taken:
             _await_mark(server, lines, "leaving")
-        end, ended = processor(server.pid), memory(server.pid)
+        end, ended, taken_away = processor(server.pid), memory(server.pid), stolen(cores.server) - robbed
         result: dict[str, Any] = next(lines, {})
     _demand_all_good(server, result)
-    return Run(server.side, plan, end - begin, idle, begun, ended, taken, result)
+    return Run(server.side, plan, end - begin, taken_away, idle, begun, ended, taken, result)
 
 
 def _demand_all_good(server: Server, result: dict[str, Any]) -> None:

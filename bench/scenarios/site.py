@@ -30,13 +30,14 @@ class Site(NamedTuple):
         with serving(side, self.cores, tables) as server:
             return self.run_against(server, samples, **plan)
 
-    def run_against(self, server: Server, samples: int = 0, **plan: Any) -> Run:
+    def run_against(self, server: Server, samples: int = 0, niceness: int = 0, **plan: Any) -> Run:
         """One run against ``server``."""
-        done = run(server, self.cores, plan_for(server, **plan), samples)
+        done = run(server, self.cores, plan_for(server, **plan), samples, niceness)
         self.say(
             f"  {done.side:7}{done.plan.sessions:5} x {done.plan.frame} ms: {done.microseconds:6.1f} µs a frame,"
             f" {done.share:4.0%} of a processor, {kib_per_call(done):.0f} KiB a call; generator"
-            f" {done.generator_share:.0%}, frames late by {done.result['late']['p99']:.0f} ms (p99)"
+            f" {done.generator_share:.0%}, frames late by {done.result['late']['p99']:.0f} ms (p99);"
+            f" {done.stolen_share:.1%} stolen"
         )
         return done
 

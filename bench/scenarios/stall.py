@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from typing import NamedTuple
 from urllib.request import urlopen
 
 from bench.cores import kept_to
-from bench.finding import Finding, Report
+from bench.finding import Finding, Report, median
 from bench.load import Run
 from bench.scenarios.site import Site
 from bench.servers import Server, daemon
@@ -31,6 +32,20 @@ _STORED = re.compile(r"^audiohookd_stored_total\{.*\} (\d+)$", re.MULTILINE)
 
 def stall(site: Site) -> Report:
     """Of a session without audio that pings 200 times a second, the longest wait for a pong."""
+    runs = [_run(site) for _ in range(site.extent.pairs)]
+    value, spread = median([each.run.result["probe"]["max"] for each in runs])
+    uploads, _ = median([each.uploads for each in runs])
+    what = f"longest wait for a pong, {SESSIONS} calls, {uploads:.0f} uploads, scrapes and SIGHUPs at once"
+    finding = Finding("stall", what, value, "ms", WANTED, spread, _note([each.run for each in runs]))
+    return Report("stall", [finding], [each.run.row() | {"uploads": each.uploads} for each in runs])
+
+
+class _Busy(NamedTuple):
+    run: Run
+    uploads: int
+
+
+def _run(site: Site) -> _Busy:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="audiohookd-bench-")))
         with kept_to(site.cores.others):
@@ -44,15 +59,14 @@ def stall(site: Site) -> Report:
         _hand_over(directory / "waiting", server.spool)
         with _bothering(server):
             run = site.run_against(server, sessions=SESSIONS, steady=2 * site.extent.steady, probe=PROBE)
-        uploads = _stored(server)
-    return Report("stall", [_finding(run, uploads)], [run.row() | {"uploads": uploads}])
+        return _Busy(run, _stored(server))
 
 
-def _finding(run: Run, uploads: int) -> Finding:
-    what = f"longest wait for a pong, {SESSIONS} calls, {uploads} uploads, scrapes and SIGHUPs at once"
-    probe = run.result["probe"]
-    note = f"p999 {probe['p999']:.0f} ms; the generator's own longest turn {run.result['longest_turn']:.0f} ms"
-    return Finding("stall", what, probe["max"], "ms", WANTED, None, note)
+def _note(runs: list[Run]) -> str:
+    p999, _ = median([run.result["probe"]["p999"] for run in runs])
+    turn, _ = median([run.result["longest_turn"] for run in runs])
+    stolen, _ = median([run.stolen_share for run in runs])
+    return f"p999 {p999:.0f} ms; the generator's own longest turn {turn:.0f} ms; {stolen:.1%} of the processor stolen"
 
 
 def _give_way(pid: int) -> None:

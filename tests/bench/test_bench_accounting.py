@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bench.accounting import Memory, memory, per_frame, processor, read_memory
+from bench.accounting import Memory, memory, per_frame, processor, read_memory, read_stolen, stolen
 
 ROLLUP = """55bb2810f000-7ffe60b2c000 ---p 00000000 00:00 0                          [rollup]
 Rss:                1616 kB
@@ -14,6 +14,20 @@ Pss:                 381 kB
 Private_Clean:        56 kB
 Private_Dirty:       112 kB
 """
+
+STAT = """cpu  3507942 208071 837186 6246168 95840 0 120237 334884 0 0
+cpu0 1207942 108071 437186 3246168 45840 0 60237 150000 0 0
+cpu1 1300000 100000 400000 3000000 50000 0 60000 184884 0 0
+cpu10 1 1 1 1 1 0 1 700 0 0
+intr 1 2 3 4 5 6 7 8 9
+"""
+
+
+def test_what_the_host_gave_to_others() -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert read_stolen(STAT, [0]) == 150_000 / ticks
+    assert read_stolen(STAT, [1, 10]) == 185_584 / ticks
+    assert stolen(os.sched_getaffinity(0)) >= 0
 
 
 def test_the_clock_of_a_process_is_its_own() -> None:

@@ -129,6 +129,7 @@ def test_the_more_comes_in_the_shorter_the_rest(reactor: MemoryReactorClock, ear
         return call.getTime() - reactor.seconds()
 
     assert rest_after(many[:1]) == pytest.approx(LONGEST)
+    assert rest_after(many) == pytest.approx(LONGEST / 3)
     assert rest_after(many) == pytest.approx(SHORTEST)
     assert rest_after(many[: ENOUGH // 2]) == pytest.approx(2 * SHORTEST)
 
