@@ -1,7 +1,7 @@
 """All calls of a plan: they arrive, talk, and end. START READING HERE.
 
 One thread, one epoll, sockets that do not block. A turn of the loop asks for the time once, does what is due by then,
-and sleeps until something else is, but for a tick at least, or until the server answers.
+sleeps until something else is, but for a tick at least, and reads what was answered.
 """
 
 import random

@@ -27,8 +27,9 @@ class Plan(NamedTuple):
     speed: float = 1.0
     #: From one ``ping`` to the next of one further call without audio, which is there from the start; 0: none.
     probe: float = 0.0
-    #: What is due is done so often: who sleeps after each frame wakes the server for each, and pays for it.
-    tick: float = 0.002
+    #: What is due is done so often, and answers are read: who sleeps after each frame wakes the server for each, and
+    #: pays for it. Every latency has up to so much in it that is the generator's.
+    tick: float = 0.003
     #: Of the phases.
     seed: int = 1
     #: Say of each call what it sent.

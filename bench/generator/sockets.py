@@ -1,6 +1,7 @@
 """The sockets of all calls, and the one epoll that watches them."""
 
 import select
+import time
 
 from bench.generator.leg import Leg
 
@@ -23,8 +24,12 @@ class Sockets:
             self._epoll.register(descriptor, wanted)
 
     def poll(self, timeout: float) -> None:
-        """Sleeps until something comes, at most ``timeout`` seconds (in whole milliseconds), and passes it on."""
-        for descriptor, event in self._epoll.poll(max(timeout, 0.0)):
+        """Sleeps for ``timeout`` seconds, and passes on what came meanwhile.
+
+        Each answer by itself, at once, would cost 1 to 2 % of a processor with 500 calls.
+        """
+        time.sleep(max(timeout, 0.0))
+        for descriptor, event in self._epoll.poll(0):
             leg = self._legs[descriptor]
             if event & select.EPOLLOUT:
                 leg.writable()

@@ -26,6 +26,8 @@ SESSIONS, UPLOADS = 500, 200
 LENGTH = 30.0
 #: From one ``ping`` of the probe to the next.
 PROBE = 0.005
+#: Seconds from one look for answers to the next.
+TICK = 0.001
 BUCKET = "bench"
 _STORED = re.compile(r"^audiohookd_stored_total\{.*\} (\d+)$", re.MULTILINE)
 
@@ -58,7 +60,7 @@ def _run(site: Site) -> _Busy:
         server = stack.enter_context(daemon(site.cores, directory, tables, store.credentials()))
         _hand_over(directory / "waiting", server.spool)
         with _bothering(server):
-            run = site.run_against(server, sessions=SESSIONS, steady=2 * site.extent.steady, probe=PROBE)
+            run = site.run_against(server, sessions=SESSIONS, steady=2 * site.extent.steady, probe=PROBE, tick=TICK)
         return _Busy(run, _stored(server))
 
 
