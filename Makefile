@@ -16,7 +16,7 @@ help:
 	@echo "make test    linters and all tests"
 	@echo "make crash   kill the daemon under live calls (RUNS=200; POWER=1: with the power of the machine;"
 	@echo "             OUTAGE=600 or SLOW=600: the store is away, or slow, for so many seconds)"
-	@echo "make fuzz    bytes that break promises, looked for by coverage (SECONDS=600, of each of four targets)"
+	@echo "make fuzz    bytes that break promises, looked for by coverage (SECONDS=600, of each of five targets)"
 	@echo "make attack  10,000 half-open connections beside calls, and smuggling through proxies"
 	@echo "make bench   what calls and uploads cost, a look of some minutes (make bench-full: the figures)"
 	@echo "make lock    renew requirements.lock"

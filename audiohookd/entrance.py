@@ -1,4 +1,4 @@
-"""What stands before the sessions, as configured: the gate, TLS, and the files that both are kept up to date with."""
+"""What stands before the sessions, as configured: gate, PROXY protocol, TLS, and the files that they keep up with."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,8 +15,10 @@ from audiohookd.runtime.watched import Watched
 from audiohookd.runtime.workers import Workers
 from audiohookd.server import gate
 from audiohookd.server.allow import Networks, read_networks
+from audiohookd.server.behind_proxy import BehindProxy
 from audiohookd.server.door import Paces
 from audiohookd.server.rates import Rate
+from audiohookd.server.websocket import AudioHookServerFactory
 
 if TYPE_CHECKING:
     from audiohookd.server.tls import Identity
@@ -27,10 +29,14 @@ PACE_DEPTH = 60.0
 
 
 class Entrance(Struct, frozen=True):
-    """The gate; how to have a factory spoken to; and what has to run before, and while, anybody comes in."""
+    """The gate; where to listen, and with what in front of a factory; and what has to run while anybody comes in.
+
+    ``endpoint`` is the one that is configured, without what ``front`` has taken over.
+    """
 
     gate: gate.Gate
-    secure: Callable[[IProtocolFactory], IProtocolFactory]
+    endpoint: str
+    front: Callable[[AudioHookServerFactory], IProtocolFactory]
     services: list[IService]
     #: To be called when files shall be read again.
     reread: list[Callable[[], None]]
@@ -47,7 +53,8 @@ def entrance_of(config: Config, path: Path, reactor: Any, counters: Counters) ->
     secure, identifying = _secure(config.listen, path, reactor, watch)
     watched: list[Watched[Any]] = [*allowing, *identifying]
     services: list[IService] = [workers, *watched] if watched else []
-    return Entrance(guarded, secure, services, [one.reread for one in watched])
+    endpoint, front = _front(config.listen.endpoint, secure)
+    return Entrance(guarded, endpoint, front, services, [one.reread for one in watched])
 
 
 def paces_of(limits: Limits) -> Paces:
@@ -68,7 +75,6 @@ def _gate(
         counters.count,
         gate.Limits(limits.handshakes_per_second, limits.handshakes_per_second_total),
         listen.trusted_hops,
-        is_behind_proxy_protocol=listen.endpoint.startswith("haproxy:"),
     )
     own = _own_networks(listen, path)
     if listen.allow:
@@ -116,6 +122,20 @@ def _secure(
     watched = watch(name="tls_certificate", paths=files, read=lambda: tls.read_identity(*files), take=take)
     identification = tls.Identification(_load(watched, where))
     return partial(tls.secured, identification=identification, clock=reactor), [watched]
+
+
+def _front(
+    endpoint: str, secure: Callable[[IProtocolFactory], IProtocolFactory]
+) -> tuple[str, Callable[[AudioHookServerFactory], IProtocolFactory]]:
+    prefix, _, below = endpoint.partition(":")
+    if prefix.lower() != "haproxy":
+        return endpoint, secure
+
+    def behind_proxy(factory: AudioHookServerFactory) -> IProtocolFactory:
+        timeout = factory.handshake_timeout
+        return BehindProxy(secure(factory), factory.lobby, factory.refusals, factory.shared.clock, timeout)
+
+    return below, behind_proxy
 
 
 def _as_it_is(factory: IProtocolFactory) -> IProtocolFactory:

@@ -172,8 +172,8 @@ def build(
         gate=entrance.gate,
         paces=paces_of(limits),
     )
-    where, secured = f"{path}: listen.endpoint", entrance.secure(factory)
-    calls = _listener("listener", where, config.listen.endpoint, secured, reactor)
+    where, front = f"{path}: listen.endpoint", entrance.front(factory)
+    calls = _listener("listener", where, config.listen.endpoint, front, reactor, entrance.endpoint)
     _prepare(spool, config, path)
 
     root = Root(reactor, config.listen.endpoint, path)
@@ -275,9 +275,12 @@ def _replay(
     return replay_store(config.auth.replay, f"{path}: auth.replay", window, reactor, counters.count)
 
 
-def _listener(name: str, where: str, description: str, factory: IProtocolFactory, reactor: Any) -> Listener:
+def _listener(
+    name: str, where: str, description: str, factory: IProtocolFactory, reactor: Any, parsed: str | None = None
+) -> Listener:
+    """``parsed`` is what Twisted sees of ``description``; all of it, unless it is given."""
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description if parsed is None else parsed)
     except Exception as fault:
         # Twisted's parsers raise whatever they stumble over: ValueError, TypeError, IndexError, KeyError.
         reason = f"{type(fault).__name__}: {fault}"

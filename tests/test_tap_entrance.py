@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from tap_rig import CORE_ABOVE, PLAIN, Reactor, build, names, writer
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from audiohookd import server
 from audiohookd.config import ConfigError
+from audiohookd.server.behind_proxy import BehindProxy
 from audiohookd.server.websocket import AudioHookServerFactory
 from tests.certificates import write_certificate
 
@@ -61,7 +63,25 @@ def test_without_a_list_everybody_is_welcome(write: Callable[..., Path]) -> None
     assert factory.gate.allowed is None
 
 
+@pytest.mark.parametrize("prefix", ["haproxy", "HAProxy"])
+def test_behind_the_proxy_protocol_the_port_is_our_own_and_tls_comes_after_the_header(
+    write: Callable[..., Path], tmp_path: Path, prefix: str
+) -> None:
+    write_certificate(tmp_path)
+    listen = f'[listen]\nendpoint = "{prefix}:tcp:3100:interface=127.0.0.1"\n'
+    reactor = Reactor()
+    build(write(PLAIN + listen + 'tls_certificate = "tls.pem"\ntls_key = "tls.key"\n'), reactor).startService()
+    assert reactor.listening[-1] == ("127.0.0.1", 3100)
+    factory = reactor.ports[-1].factory
+    assert isinstance(factory, BehindProxy)
+    assert isinstance(factory.wrappedFactory, TLSMemoryBIOFactory)
+    assert isinstance(factory.wrappedFactory.wrappedFactory, AudioHookServerFactory)
+    assert factory.lobby is factory.wrappedFactory.wrappedFactory.lobby
+
+
 MISTAKES = {
+    'endpoint = "haproxy:foo:3000"': "listen.endpoint: 'haproxy:foo:3000' is no endpoint such as 'tcp:3000:",
+    'endpoint = "haproxy:"': "listen.endpoint: 'haproxy:' is no endpoint such as 'tcp:3000:",
     'allow = ["192.0.2.1/24"]': (
         "listen.allow[0]: '192.0.2.1/24' is no network such as '192.0.2.0/24', did you mean '192.0.2.0/24'?"
     ),

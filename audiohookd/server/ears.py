@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from audiohookd.server.behind_proxy import carrier
 from audiohookd.server.hearing import hear
 from audiohookd.server.outbox import innermost
 
@@ -34,14 +35,17 @@ class Line:
 
     :param transport: the socket's own, below whatever wraps it.
     :param take: called with each message of audio that was heard while the line was clear.
+    :param is_plain: what comes out of the socket is what the connection's protocol gets: there is no TLS. Only then
+        may the line be clear.
     """
 
-    __slots__ = ("file", "is_clear", "take", "transport")
+    __slots__ = ("file", "is_clear", "is_plain", "take", "transport")
 
-    def __init__(self, transport: Connection, take: Callable[[bytes], object]) -> None:
+    def __init__(self, transport: Connection, take: Callable[[bytes], object], is_plain: bool) -> None:
         self.transport = transport
         self.file = transport.fileno()  # which it has no more when it is lost
         self.take = take
+        self.is_plain = is_plain
         #: It is between two messages, and audio is welcome. To be told by its protocol, at each change.
         self.is_clear = False
 
@@ -73,7 +77,7 @@ class Ears:
         if not isinstance(socket, Connection):
             return None
         socket.stopReading()
-        line = Line(socket, take)
+        line = Line(socket, take, is_plain=carrier(transport) is socket)
         self._epoll.register(line.file, select.EPOLLIN)
         self._lines[line.file] = line
         self._wait()

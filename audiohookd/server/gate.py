@@ -1,6 +1,7 @@
 """Who may knock: by address, and how often. Asked as early as the client's address can be known.
 
-That is when the connection is made, unless a proxy tells the address later: in the PROXY protocol, or in the request.
+That is when the connection is made (behind the PROXY protocol: when its header is there), unless a proxy tells the
+address in the request.
 Handshakes are counted by who pays for them. A stranger's costs us an answer; one that turns out to be authentic is
 given back, so Genesys Cloud, which calls from few addresses and does not try again after a failed upgrade, never runs
 into a limit by calls of its own; nor, by strangers, into the one for all together: who has made an authentic call
@@ -49,7 +50,6 @@ class Gate:
     :param clock: seconds, from any origin, never going back.
     :param count: counts by name and label.
     :param hops: proxies whose ``X-Forwarded-For`` is believed.
-    :param is_behind_proxy_protocol: the peer of a connection is not known before its first data.
     """
 
     def __init__(
@@ -58,12 +58,10 @@ class Gate:
         count: Callable[..., object],
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
         hops: int = 0,
-        is_behind_proxy_protocol: bool = False,
     ) -> None:
         self._clock = clock
         self._count = count
         self._hops = hops
-        self._is_known_late = bool(hops) or is_behind_proxy_protocol
         self._by_address = _buckets(limits.per_address)
         self._total = _bucket(limits.total, clock())
         self._known: OrderedDict[Hashable, float] = OrderedDict()  # since when, the latest last
@@ -72,7 +70,7 @@ class Gate:
 
     def at_connection(self, peer: str | None) -> Visitor | None:
         """A connection from ``peer``, the address as text. None: it has to be asked again when there is a request."""
-        return None if self._is_known_late else self._look_at(origin(peer))
+        return None if self._hops else self._look_at(origin(peer))
 
     def at_request(self, peer: str | None, head: bytes) -> Visitor:
         """A request head, which may be a bad one."""

@@ -50,6 +50,11 @@ class Refusals:
         self._counters.count("refusals", "dropped")
         self._warn(why, "{peer} dropped: {why}{more}", peer=peer, why=why)
 
+    def exceeded(self, peer: str, limit: str) -> None:
+        """A connection that was too slow, or too quick: dropped, and counted by the limit that it was beyond."""
+        self._counters.count("limits", limit)
+        self.dropped(peer, limit)
+
     def _warn(self, kind: str, line: str, **fields: object) -> None:
         left_out = self._floods.admit(kind, self._clock.seconds())
         if left_out is not None:

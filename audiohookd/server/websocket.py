@@ -82,10 +82,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self.factory.refusals.dropped(self._peer_name(), self._visitor.refusal.phrase)
             self.transport.abortConnection()
             return
-        oldest = self.factory.lobby.enter(self)
-        if oldest is not None:
-            self.factory.shared.counters.count("crowded_out")
-            oldest.transport.abortConnection()
+        self.factory.lobby.enter(self)
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """No TCP connection any more."""
@@ -137,7 +134,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
 
     def _clear(self) -> None:
         """Between two messages of an open call, audio need not come this way."""
-        if self._line is not None and self._line.transport is self.transport:
+        if self._line is not None and self._line.is_plain:
             whole = not self.data and self.current_frame is None and not self.inside_message
             self._line.is_clear = whole and self.state == self.STATE_OPEN and self._connection is not None
 
@@ -237,7 +234,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         return refused
 
     def _peer(self) -> str | None:
-        """Of the connection, or of its PROXY header once that is there. A socket of the file system has none."""
+        """Of the connection, or of its PROXY header. A socket of the file system has none."""
         return getattr(self.transport.getPeer(), "host", None)
 
     def _peer_name(self) -> str:
@@ -245,8 +242,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
 
     def _drop(self, limit: str) -> None:
         """Too slow, or too quick."""
-        self.factory.shared.counters.count("limits", limit)
-        self.factory.refusals.dropped(self._peer_name(), limit)
+        self.factory.refusals.exceeded(self._peer_name(), limit)
         self.transport.abortConnection()
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
@@ -343,7 +339,8 @@ class AudioHookServerFactory(WebSocketServerFactory):
 
     :param gate: who may knock; everybody, unless it is given.
     :param handshake_timeout: seconds from the connection to the complete request head, TLS included.
-    :param max_pending: TCP connections that may be without a WebSocket; with one more, the oldest is dropped.
+    :param max_pending: TCP connections that may be without a WebSocket, including those in front of it that wait for
+        a PROXY header; with one more, the oldest is dropped.
     """
 
     protocol = AudioHookServerProtocol
@@ -369,7 +366,7 @@ class AudioHookServerFactory(WebSocketServerFactory):
         self.ears = Ears(self.reactor)
         #: For who asks why nobody gets in.
         self.refused = RefusedRequests()
-        self.lobby: Lobby[AudioHookServerProtocol] = Lobby(max_pending)
+        self.lobby: Lobby[Any] = Lobby(max_pending, self._crowd_out)
         self.strangers: set[AudioHookServerProtocol] = set()
         self.gate = gate or Gate(shared.clock.seconds, shared.counters.count)
         self.refusals = Refusals(shared.counters, shared.clock)
@@ -394,3 +391,7 @@ class AudioHookServerFactory(WebSocketServerFactory):
             allowNullOrigin=False,
             trustXForwardedFor=0,
         )
+
+    def _crowd_out(self, oldest: Any) -> None:
+        self.shared.counters.count("crowded_out")
+        oldest.transport.abortConnection()

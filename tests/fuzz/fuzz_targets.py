@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from tests.fuzz import fuzz_frames, fuzz_heads, fuzz_messages, fuzz_signatures
+from tests.fuzz import fuzz_frames, fuzz_heads, fuzz_messages, fuzz_proxy_headers, fuzz_signatures
 
 
 class Target(NamedTuple):
@@ -29,6 +29,11 @@ TARGETS = {
         fuzz_frames.check,
         fuzz_frames.seeds,
         (b"\x82\x85", b"\x81\x85", b"\x82\xfe\x00\x7e", b"\x82\xff", b"\x88\x80", b"\x89\x80", b"close", b"abort"),
+    ),
+    "proxy-headers": Target(
+        fuzz_proxy_headers.check,
+        fuzz_proxy_headers.seeds,
+        (b"PROXY ", b"TCP4 ", b"TCP6 ", b"UNKNOWN", b"\r\n", b"\r\n\r\n\x00\r\nQUIT\n", b"\x21\x11\x00\x0c", b"::1 "),
     ),
     "heads": Target(
         fuzz_heads.check,

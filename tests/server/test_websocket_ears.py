@@ -2,6 +2,8 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import closing
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,10 @@ from websocket_rig import OPEN, Server, binary, frame, request_head, text, unfra
 
 from audiohookd.server.ears import LONGEST, Ears
 from audiohookd.testing import SESSION_ID
+from tests.proxy_headers import v1
+from tests.server.fronted_rig import FrontedServer
 
+HEADER = v1(ip_address("192.0.2.1"))
 PING = (
     b'{"version":"2","id":"%s","type":"ping","seq":%d,"serverseq":0,"position":"PT0S","parameters":{}}'
 )
@@ -34,7 +39,7 @@ class SocketPeer:
         self.peer, self._ours = socket.socketpair()
         self.peer.setblocking(False)
         self._ours.setblocking(False)
-        self.protocol = server.factory.buildProtocol(None)
+        self.protocol = server.port.buildProtocol(None)
         self.transport = Connection(self._ours, self.protocol, self.reactor)
         self.transport.connected = 1
         self.transport.getPeer = lambda: None
@@ -101,6 +106,21 @@ def test_audio_of_an_open_call_goes_past_the_protocol(call: SocketPeer) -> None:
     call.say(ping(2))
     assert past_the_protocol(call, b"\xff" * 320)
     assert past_the_protocol(call, b"\x7f" * 320)
+
+
+def test_behind_the_proxy_protocol_it_does_so_as_well() -> None:
+    with closing(SocketPeer(FrontedServer())) as call:
+        call.say(HEADER)
+        call.opened()
+        assert past_the_protocol(call, b"\x7f" * 320)
+
+
+def test_nothing_is_left_behind_of_what_comes_together_with_a_proxy_header() -> None:
+    with closing(SocketPeer(FrontedServer())) as call:
+        call.say(HEADER + request_head() + text(OPEN) + binary(b"\xff" * 10))
+        assert call.server.sink.arguments("audio") == [b"\xff" * 10]
+        call.say(ping(2))
+        assert past_the_protocol(call, b"\x7f" * 320)
 
 
 def test_not_in_the_middle_of_a_message(call: SocketPeer) -> None:

@@ -1,0 +1,64 @@
+"""What comes before all else behind the PROXY protocol: a header that could have been written like that, or an end.
+
+The bytes are what is sent after TCP connect.
+"""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
+
+from audiohookd.server.proxy_header import MAX_V1, MAX_V2, Header, HeaderReader
+from tests.proxy_headers import LOCAL, PROXY, SIGNATURE, UNIX, UNSPECIFIED, v1, v2, v2_of
+
+_SAID = {"no PROXY header", "bad PROXY header", "PROXY header too long"}
+_ADDRESSES = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"))
+
+
+def check(data: bytes) -> None:
+    """Raises what the reader promises not to, or an AssertionError."""
+    found, used = _outcome([data])
+    in_pieces, fed = _outcome([data[at : at + 1] for at in range(len(data))])
+    if isinstance(found, Header):
+        assert isinstance(in_pieces, Header)
+        assert (in_pieces.source, in_pieces.port, in_pieces.rest) == (found.source, found.port, b"")
+        assert data[fed:] == found.rest
+        assert fed <= (MAX_V2 if data.startswith(SIGNATURE) else MAX_V1)
+        _check_source(data[:fed], found)
+    else:
+        assert in_pieces == found
+        assert found in _SAID or (found is None and used < MAX_V2)
+
+
+def seeds() -> Iterator[bytes]:
+    """One of each kind."""
+    for address in _ADDRESSES:
+        yield v1(address) + b"GET"
+        yield v2(address, extra=b"\x04\x00\x01a") + b"GET"
+    yield b"PROXY UNKNOWN\r\n"
+    yield b"PROXY UNKNOWN ::1 ::1 1 2\r\n"
+    yield v2_of(LOCAL, UNSPECIFIED)
+    yield v2_of(PROXY, UNIX, bytes(216))
+
+
+def _outcome(pieces: list[bytes]) -> tuple[Header | str | None, int]:
+    reader, fed = HeaderReader(), 0
+    for piece in pieces:
+        fed += len(piece)
+        try:
+            found = reader.feed(piece)
+        except ValueError as fault:
+            return str(fault), fed
+        if found is not None:
+            return found, fed
+    return None, fed
+
+
+def _check_source(header: bytes, found: Header) -> None:
+    """The address stands in the header, and nothing else was taken for it."""
+    assert 0 <= found.port <= 65_535
+    if found.source is None:
+        assert found.port == 0
+    elif header.startswith(SIGNATURE):
+        assert header[16:].startswith(found.source.packed)
+    else:
+        written = header.split(b" ")[2].decode()
+        assert type(found.source)(written) == found.source

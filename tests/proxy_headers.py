@@ -1,0 +1,27 @@
+"""PROXY headers, as a proxy writes them."""
+
+import struct
+from ipaddress import IPv4Address, IPv6Address
+
+Address = IPv4Address | IPv6Address
+
+SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+LOCAL, PROXY = 0, 1
+UNSPECIFIED, TCP4, UDP4, TCP6, UNIX = 0x00, 0x11, 0x12, 0x21, 0x31
+OURS = {4: IPv4Address("127.0.0.1"), 6: IPv6Address("::1")}
+
+
+def v1(source: Address, port: int = 40_000) -> bytes:
+    """Version 1."""
+    return f"PROXY TCP{source.version} {source} {OURS[source.version]} {port} 443\r\n".encode()
+
+
+def v2(source: Address, port: int = 40_000, extra: bytes = b"") -> bytes:
+    """Version 2; ``extra`` are what it calls TLVs."""
+    block = source.packed + OURS[source.version].packed + struct.pack("!HH", port, 443)
+    return v2_of(PROXY, TCP4 if source.version == 4 else TCP6, block + extra)
+
+
+def v2_of(command: int, family: int, block: bytes = b"") -> bytes:
+    """Version 2 of anything."""
+    return SIGNATURE + struct.pack("!BBH", 0x20 | command, family, len(block)) + block
