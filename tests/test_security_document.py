@@ -11,7 +11,7 @@ from audiohookd.auth.replay import MemoryReplayStore
 from audiohookd.config import Limits, Listen
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.protocol.timers import Timers
-from audiohookd.server import gate, head, mailbox, outbox, websocket
+from audiohookd.server import gate, head, mailbox, outbox, proxy_header, websocket
 
 TEXT = (Path(__file__).parents[1] / "SECURITY.rst").read_text("utf-8")
 NONCES = inspect.signature(MemoryReplayStore).parameters["limit"].default
@@ -22,6 +22,8 @@ ROWS = {
     "headers in a request": [head.MAX_HEADERS],
     "``Signature-Input``": [fields.MAX_INPUT, fields.MAX_SIGNATURE],
     "time to a complete request head": [Limits().handshake_timeout],
+    "time to a complete PROXY header": [Limits().handshake_timeout],
+    "PROXY header of version 1, of version 2": [proxy_header.MAX_V1, proxy_header.MAX_V2],
     "connections without a WebSocket": [websocket.PENDING_LIMIT],
     "handshakes per second that come to nothing": [Limits().handshakes_per_second],
     "the same, from all addresses": [Limits().handshakes_per_second_total],

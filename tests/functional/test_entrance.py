@@ -6,10 +6,10 @@ import re
 import signal
 import socket
 import ssl
-import struct
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,18 +18,16 @@ import pytest
 from caller import API_KEY, Caller, signed_head
 from conftest import Place
 from daemon import Daemon
+from front_proxies import HAPROXY, Proxy
 
 from tests.certificates import write_certificate
+from tests.proxy_headers import LOCAL, UNSPECIFIED, v1, v2, v2_of
+from tests.stores.ports import free_ports
 
 MakePlace = Callable[..., Place]
-V1 = b"PROXY TCP4 203.0.113.7 127.0.0.1 40000 443\r\n"
-SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
-
-
-def v2(command: int = 1, family: int = 0x11, extra: bytes = b"") -> bytes:
-    addresses = socket.inet_aton("203.0.113.8") + socket.inet_aton("127.0.0.1") + struct.pack("!HH", 40_000, 443)
-    addresses = addresses if family == 0x11 else b""
-    return SIGNATURE + bytes([0x20 | command, family]) + struct.pack("!H", len(addresses + extra)) + addresses + extra
+CLIENT, OTHER = ip_address("203.0.113.7"), ip_address("203.0.113.8")
+V1 = v1(CLIENT)
+TLS = {"tls_certificate": "tls.pem", "tls_key": "tls.key"}
 
 
 def wait(condition: Callable[[], object], patience: float = 20.0) -> None:
@@ -82,13 +80,14 @@ class TestProxyProtocol:
         ("preamble", "address"),
         [
             (V1, "203.0.113.7"),
-            (V1.replace(b"TCP4 203.0.113.7 127.0.0.1", b"TCP6 2001:db8::7 ::1"), "2001:db8::7"),
-            (v2(), "203.0.113.8"),
-            (v2(extra=b"\x04\x00\x02ab"), "203.0.113.8"),
-            (v2(command=0, family=0), "127.0.0.1"),
+            (v1(ip_address("2001:db8::7")), "2001:db8::7"),
+            (v2(OTHER), "203.0.113.8"),
+            (v2(OTHER, extra=b"\x04\x00\x02ab"), "203.0.113.8"),
+            (v2_of(LOCAL, UNSPECIFIED), "127.0.0.1"),
+            (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
             (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", "127.0.0.1"),
         ],
-        ids=["v1", "v1 of IPv6", "v2", "v2 with more", "v2 LOCAL", "v1 UNKNOWN"],
+        ids=["v1", "v1 of IPv6", "v2", "v2 with more", "v2 LOCAL", "v1 UNKNOWN, short", "v1 UNKNOWN"],
     )
     def test_the_recording_has_the_address_of_the_client(
         self, place: MakePlace, preamble: bytes, address: str
@@ -109,16 +108,88 @@ class TestProxyProtocol:
                         assert caller.hears_nothing_more()
             assert call_through(there, V1) == "203.0.113.7"
             assert "takes calls" in daemon.log()
+            assert "Traceback" not in daemon.log()
+            assert counted(there, 'refusals_total{reason="dropped"}') == len(nonsense)
 
     def test_limits_and_the_log_are_about_the_client(self, place: MakePlace) -> None:
         there = configured(place, {"allow": ["203.0.113.0/29"]}, prefix="haproxy:")
         with there.daemon() as daemon:
             assert call_through(there, V1) == "203.0.113.7"
             with Caller(there.port) as stranger:
-                stranger.socket.sendall(v2())
-                assert stranger.upgrade() == 403
-            assert "203.0.113.8 refused: 403" in daemon.log()
+                assert is_dropped(stranger, v2(OTHER) + stranger._head)
+            wait(lambda: "203.0.113.8 dropped: Forbidden" in daemon.log())
             assert counted(there, 'limits_total{limit="allow"}') == 1
+
+
+    def test_who_is_not_in_the_list_is_dropped_before_tls(self, place: MakePlace) -> None:
+        there = configured(place, {"allow": ["203.0.113.7"], **TLS}, prefix="haproxy:")
+        certificate, _ = write_certificate(there.directory)
+        with there.daemon() as daemon:
+            with Caller(there.port) as stranger:
+                assert is_dropped(stranger, v2(OTHER) + hello())
+            wait(lambda: "203.0.113.8 dropped: Forbidden" in daemon.log())
+            with SecureCaller(there.port, certificate, v2(CLIENT)) as caller:
+                assert caller.open()["type"] == "opened"
+            assert counted(there, 'limits_total{limit="allow"}') == 1
+
+    def test_a_storm_is_dropped_before_tls_and_others_call(self, place: MakePlace) -> None:
+        there = configured(place, TLS, prefix="haproxy:", limits={"handshakes_per_second": 1})
+        certificate, _ = write_certificate(there.directory)
+        with there.daemon(), contextlib.ExitStack() as stack:
+            storm = [stack.enter_context(Caller(there.port)) for _ in range(40)]
+            dropped = [is_dropped(stranger, v2(OTHER) + hello()) for stranger in storm]
+            assert dropped[:10] == [False] * 10
+            assert 20 < sum(dropped) == counted(there, 'limits_total{limit="handshakes-per-address"}')
+            with SecureCaller(there.port, certificate, v2(CLIENT)) as caller:
+                assert caller.open()["type"] == "opened"
+
+    @pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c"])
+    def test_as_haproxy_speaks_it_checks_of_our_health_included(self, place: MakePlace, version: str) -> None:
+        there = configured(place, TLS, prefix="haproxy:")
+        certificate, _ = write_certificate(there.directory)
+        (front,) = free_ports(1)
+        program = HAPROXY._replace(config=PASSING_ON.replace("VERSION", version))
+        with there.daemon() as daemon, Proxy(program, there.directory / "haproxy", front, there.port):
+            time.sleep(0.5)
+            with SecureCaller(front, certificate, source="127.0.0.9") as caller:
+                assert caller.open()["type"] == "opened"
+                assert caller.close()["type"] == "closed"
+            (sidecar,) = there.sidecars(1)
+            assert {entry["peer"] for entry in peers(sidecar)} == {"127.0.0.9"}
+            assert not re.search("dropped|refused|Traceback", daemon.log())
+
+
+#: TCP, as it comes, with a check of the daemon's health each tenth of a second.
+PASSING_ON = """
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend calls
+    bind 127.0.0.1:{front}
+    default_backend daemon
+backend daemon
+    server daemon 127.0.0.1:{back} VERSION check check-send-proxy inter 100
+"""
+
+
+def hello() -> bytes:
+    """What a client of TLS begins with."""
+    outgoing = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="calls.example.com")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+def is_dropped(stranger: Caller, said: bytes) -> bool:
+    """Whether that is all the answer he gets."""
+    try:
+        stranger.socket.sendall(said)
+        return stranger.socket.recv(1) == b""
+    except ConnectionError:
+        return True
 
 
 class TestForwarded:
@@ -174,9 +245,11 @@ def test_an_allow_file_that_changes_while_the_daemon_runs(place: MakePlace) -> N
 class SecureCaller(Caller):
     """One that speaks TLS."""
 
-    def __init__(self, port: int, certificate: Path, preamble: bytes = b"") -> None:
+    def __init__(self, port: int, certificate: Path, preamble: bytes = b"", source: str = "127.0.0.1") -> None:
         super().__init__(port)
         context = ssl.create_default_context(cafile=str(certificate))
+        self.socket.close()
+        self.socket = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
         self.socket.sendall(preamble)
         self.socket = context.wrap_socket(self.socket, server_hostname="calls.example.com")
 
@@ -184,7 +257,7 @@ class SecureCaller(Caller):
 class TestTLS:
     @pytest.fixture
     def there(self, place: MakePlace) -> Place:
-        there = configured(place, {"tls_certificate": "tls.pem", "tls_key": "tls.key"})
+        there = configured(place, TLS)
         write_certificate(there.directory)
         return there
 
@@ -226,7 +299,7 @@ class TestTLS:
             assert "SSL" not in daemon.log()
 
     def test_behind_the_proxy_protocol(self, place: MakePlace) -> None:
-        there = configured(place, {"tls_certificate": "tls.pem", "tls_key": "tls.key"}, prefix="haproxy:")
+        there = configured(place, TLS, prefix="haproxy:")
         certificate, _ = write_certificate(there.directory)
         with there.daemon(), SecureCaller(there.port, certificate, V1) as caller:
             assert caller.open()["type"] == "opened"
@@ -245,7 +318,7 @@ class TestStrangers:
     @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
     def test_a_thousand_that_are_half_open_have_less_than_64_kib_each(self, place: MakePlace, secure: bool) -> None:
         """15 KiB of a head, which never ends; all at once. And calls are taken meanwhile."""
-        tls = {"tls_certificate": "tls.pem", "tls_key": "tls.key"} if secure else {}
+        tls = TLS if secure else {}
         limits = {"handshakes_per_second": 0, "handshakes_per_second_total": 0, "handshake_timeout": 60}
         there = configured(place, tls, limits=limits)
         certificate, _ = write_certificate(there.directory)

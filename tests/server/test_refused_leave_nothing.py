@@ -3,11 +3,15 @@
 import gc
 import weakref
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import pytest
 
-from tests.server.websocket_rig import Server, request_head
+from tests.proxy_headers import v1
+from tests.server.fronted_rig import FrontedServer
+from tests.server.websocket_rig import Peer, Server, request_head
 
+HEADER = v1(ip_address("192.0.2.1"))
 HEADS = {
     "nothing": b"",
     "half a head": request_head()[:100],
@@ -28,15 +32,25 @@ def uncollected() -> Iterator[None]:
     gc.enable()
 
 
-@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
-def test_nobody_who_was_refused(head: bytes) -> None:
-    server = Server()
-    peer = server.connect()
+def is_gone(server: Server, said: bytes) -> bool:
+    """After he has said it, and was not let in."""
+    peer: Peer = server.connect()
     protocol = weakref.ref(peer.protocol)
-    peer.send(head)
+    peer.send(said)
     server.clock.advance(1.0)
     assert not peer.answer().startswith(b"HTTP/1.1 101")
     peer.lose()
     server.clock.advance(60.0)
     del peer
-    assert protocol() is None
+    return protocol() is None
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_nobody_who_was_refused(head: bytes) -> None:
+    assert is_gone(Server(), head)
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+@pytest.mark.parametrize("header", [b"", HEADER[:20], HEADER], ids=["without", "with half", "with"])
+def test_nor_who_was_behind_a_proxy(header: bytes, head: bytes) -> None:
+    assert is_gone(FrontedServer(), header + head)
