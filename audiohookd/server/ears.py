@@ -23,8 +23,8 @@ from audiohookd.server.outbox import innermost
 
 #: Seconds between two looks at the connections, while there is something each time: as many as it takes until about
 #: ``ENOUGH`` of them have something. A caller waits for 5 s for its ``pong``, and a frame is 20 ms or more; but where
-#: much comes in, they are there sooner. At half a processor one pong in a hundred took 14 to 25 ms with 3 ms at least,
-#: and 10 to 12 with 1; a frame cost the same.
+#: much comes in, they are there sooner. At half a processor one pong in a hundred took 14 to 25 ms with 3 ms at
+#: least, and 10 to 12 with 1; a frame cost the same.
 SHORTEST: Final = 0.001
 LONGEST: Final = 0.008
 ENOUGH: Final = 20

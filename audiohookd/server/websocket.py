@@ -32,6 +32,7 @@ from audiohookd.server.gate import Gate, Visitor
 from audiohookd.server.head import Head, HeadGuard
 from audiohookd.server.hearing import READ_SIZE
 from audiohookd.server.lobby import Lobby
+from audiohookd.server.options import with_options
 from audiohookd.server.origin import origin
 from audiohookd.server.outbox import Outbox, innermost
 from audiohookd.server.pacer import Pacer
@@ -391,6 +392,7 @@ class AudioHookServerFactory(WebSocketServerFactory):
             allowNullOrigin=False,
             trustXForwardedFor=0,
         )
+        self.protocol = with_options(self.protocol, self)
 
     def _crowd_out(self, oldest: Any) -> None:
         self.shared.counters.count("crowded_out")
