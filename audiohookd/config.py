@@ -50,6 +50,7 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True):
     endpoint: Endpoint = "tcp:3000:interface=127.0.0.1"
     max_sessions: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     trusted_hops: Annotated[int, Meta(ge=0, le=16)] = 0
+    trusted_proxies: tuple[str, ...] = ()
     authority: Annotated[str, Meta(pattern=AUTHORITY)] = ""
     allow: tuple[str, ...] = ()
     allow_file: Path | None = None

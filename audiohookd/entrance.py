@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from twisted.application.service import IService
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import Logger
 
 from audiohookd.config import Config, ConfigError, Limits, Listen
 from audiohookd.observe.counters import Counters
@@ -18,6 +19,7 @@ from audiohookd.server.allow import Networks, read_networks
 from audiohookd.server.behind_proxy import BehindProxy
 from audiohookd.server.door import Paces
 from audiohookd.server.rates import Rate
+from audiohookd.server.reach import is_local
 from audiohookd.server.websocket import AudioHookServerFactory
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 #: Seconds' worth of frames and messages that may come at once. Genesys Cloud keeps up to 30 s of audio back while a
 #: session opens or the network stalls, and sends them as fast as it can; the kernel keeps some more for us.
 PACE_DEPTH = 60.0
+
+_log = Logger()
 
 
 class Entrance(Struct, frozen=True):
@@ -73,12 +77,11 @@ def _gate(
     guarded = gate.Gate(
         reactor.seconds,
         counters.count,
-        gate.Limits(limits.handshakes_per_second, limits.handshakes_per_second_total),
+        gate.Limits(limits.handshakes_per_second, limits.handshakes_per_second_total, listen.max_sessions),
         listen.trusted_hops,
+        proxies=_proxies(listen, path),
     )
-    own = _own_networks(listen, path)
-    if listen.allow:
-        guarded.allowed = own
+    guarded.allowed = _networks(listen.allow, f"{path}: listen.allow")
     if listen.allow_file is None:
         return guarded, []
 
@@ -94,13 +97,25 @@ def _gate(
     return guarded, [watched]
 
 
-def _own_networks(listen: Listen, path: Path) -> Networks:
-    for number, text in enumerate(listen.allow):
+def _proxies(listen: Listen, path: Path) -> Networks | None:
+    proxies = _networks(listen.trusted_proxies, f"{path}: listen.trusted_proxies")
+    if listen.trusted_hops and proxies is None and not is_local(listen.endpoint):
+        text = (
+            "{where}: whoever reaches {endpoint} past the proxies is believed to be any address that he names: say in"
+            " listen.trusted_proxies where the proxies are"
+        )
+        _log.warn(text, where=f"{path}: listen.trusted_hops", endpoint=listen.endpoint)
+    return proxies
+
+
+def _networks(texts: tuple[str, ...], where: str) -> Networks | None:
+    """None for an empty list, which limits nothing."""
+    for number, text in enumerate(texts):
         try:
             Networks([text])
         except ValueError as fault:
-            raise ConfigError(f"{path}: listen.allow[{number}]: {fault}") from None
-    return Networks(listen.allow)
+            raise ConfigError(f"{where}[{number}]: {fault}") from None
+    return Networks(texts) if texts else None
 
 
 def _secure(

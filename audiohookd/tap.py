@@ -41,7 +41,7 @@ from audiohookd.server.dispatch import Watcher
 from audiohookd.server.door import Door
 from audiohookd.server.quotas import Quotas
 from audiohookd.server.registry import Registry
-from audiohookd.server.websocket import AudioHookServerFactory
+from audiohookd.server.websocket import PENDING_LIMIT, AudioHookServerFactory
 from audiohookd.spool.retention import Retention
 from audiohookd.spool.room import DiskWatch, SpoolDisk
 from audiohookd.spool.spool import Spool
@@ -53,6 +53,8 @@ EX_CONFIG = 78
 #: Likewise, for what may be over when systemd tries again.
 EX_TEMPFAIL = 75
 MIB = 1 << 20
+#: The files of a call: its socket, its audio and its journal; and the socket of one more that knocks meanwhile.
+FILES_PER_CALL = 4
 #: Open files beyond those of the calls: connections that knock, the log, what Python and plugins need.
 SPARE_FILES = 1_600
 #: Seconds until a thread that computes (for an upload, say) lets others on. Python's own 5 ms made a commit of 200
@@ -93,8 +95,9 @@ class Options(UsageOptions):
 class Root(OrderedServices):
     """The top of the tree: what keeps the daemon from starting becomes one line and a status that is not 0."""
 
-    def __init__(self, clock: IReactorTime, endpoint: str, path: Path) -> None:
+    def __init__(self, clock: IReactorTime, endpoint: str, path: Path, keyring: Keyring) -> None:
         super().__init__(clock, STOP_TIMEOUT)
+        self.keyring = keyring
         self.endpoint = endpoint
         self.path = path
 
@@ -114,6 +117,7 @@ class Root(OrderedServices):
             endpoint=self.endpoint,
             path=str(self.path),
         )
+        self._log.info("API keys: {keys}", keys=repr(self.keyring.keys))
 
 
 def makeService(options: Options) -> IService:
@@ -123,7 +127,7 @@ def makeService(options: Options) -> IService:
     keep_time(reactor)
     reactor.callWhenRunning(settle_down)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    allow_open_files(3 * options["tree"].listen.max_sessions + SPARE_FILES)
+    allow_open_files(FILES_PER_CALL * options["tree"].listen.max_sessions + SPARE_FILES)
     try:
         return build(options["tree"], options["config"], reactor, time.time, os.environ)
     except ConfigUnavailable as fault:
@@ -167,6 +171,7 @@ def build(
     factory = AudioHookServerFactory(
         shared,
         door,
+        max_pending=PENDING_LIMIT + sessions,
         handshake_timeout=limits.handshake_timeout,
         reactor=reactor,
         gate=entrance.gate,
@@ -176,7 +181,7 @@ def build(
     calls = _listener("listener", where, config.listen.endpoint, front, reactor, entrance.endpoint)
     _prepare(spool, config, path)
 
-    root = Root(reactor, config.listen.endpoint, path)
+    root = Root(reactor, config.listen.endpoint, path, keyring)
     children: list[IService] = [*pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
     children += [*daemon.pools, *_services(watchers), deliveries, retention, watch, keyring]
     if config.admin.endpoint:
@@ -272,7 +277,8 @@ def _replay(
 ) -> tuple[list[Workers], IReplayStore | None]:
     """Where used signatures are remembered, and the pools that it needs."""
     window = replay_window(MAX_AGE, CLOCK_SKEW)
-    return replay_store(config.auth.replay, f"{path}: auth.replay", window, reactor, counters.count)
+    calls = config.listen.max_sessions
+    return replay_store(config.auth.replay, f"{path}: auth.replay", window, calls, reactor, counters.count)
 
 
 def _listener(

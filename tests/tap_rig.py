@@ -33,7 +33,7 @@ from audiohookd.runtime.services import OrderedServices
 from audiohookd.testing import START
 from audiohookd_plugins.recorder import RecorderConfig
 
-KEYS = '{"an-api-key": "TXlTdXBlclNlY3JldA=="}'
+KEYS = '{"an-api-key": "TXlTdXBlclNlY3JldEtleQ=="}'
 PLAIN = """
     [auth]
     keys_file = "keys.json"

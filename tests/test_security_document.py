@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from audiohookd.auth import fields, signature
+from audiohookd.auth import fields, keys, signature
 from audiohookd.auth.replay import MemoryReplayStore
 from audiohookd.config import Limits, Listen
 from audiohookd.protocol.codec import MAX_RECEIVED
@@ -24,11 +24,12 @@ ROWS = {
     "time to a complete request head": [Limits().handshake_timeout],
     "time to a complete PROXY header": [Limits().handshake_timeout],
     "PROXY header of version 1, of version 2": [proxy_header.MAX_V1, proxy_header.MAX_V2],
-    "connections without a WebSocket": [websocket.PENDING_LIMIT],
+    "connections without a WebSocket": [websocket.PENDING_LIMIT + Listen().max_sessions],
     "handshakes per second that come to nothing": [Limits().handshakes_per_second],
     "the same, from all addresses": [Limits().handshakes_per_second_total],
     "addresses of which that is known": [gate.MAX_ADDRESSES],
     "strangers that are told in a session": [websocket.STRANGERS_LIMIT],
+    "callers told to come again": [Listen().max_sessions],
     "nonces that are remembered": [NONCES],
     "time from the WebSocket to ``open``": [Timers().open_timeout],
     "a message, text or audio": [MAX_RECEIVED],
@@ -49,6 +50,7 @@ SENTENCES = [
     f"at least {signature.MIN_NONCE_LENGTH} characters",
     f"A refusal takes {websocket.REFUSAL_TIME} s in total",
     f"for these {signature.MAX_AGE} s there are SQLite and Redis",
+    f"One of less than {keys.SHORT_SECRET} bytes is accepted",
 ]
 
 

@@ -64,7 +64,7 @@ class TestTheTree:
         assert factory.shared.now is today
         watched = {path: [watcher.name for watcher in watchers] for path, watchers in factory.shared.routes.items()}
         assert watched == {"/a": ["uploader"], "/b": []}
-        assert factory.door.authenticator.keys.lookup("an-api-key") == Key((b"MySuperSecret",))
+        assert factory.door.authenticator.keys.lookup("an-api-key") == Key((b"MySuperSecretKey",))
 
 
 class TestStart:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tap_rig import CORE_ABOVE, PLAIN, Reactor, build, names, writer
@@ -11,7 +12,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from audiohookd import server
 from audiohookd.config import ConfigError
 from audiohookd.server.behind_proxy import BehindProxy
-from audiohookd.server.websocket import AudioHookServerFactory
+from audiohookd.server.websocket import PENDING_LIMIT, AudioHookServerFactory
 from tests.certificates import write_certificate
 
 
@@ -35,7 +36,7 @@ def refused(path: Path) -> str:
 
 def test_the_limits_of_the_file_are_in_force(write: Callable[..., Path]) -> None:
     limits = "[limits]\nhandshake_timeout = 7\nframes_per_second = 0\nhandshakes_per_second = 1\n"
-    factory = served(write(PLAIN + '[listen]\nallow = ["192.0.2.0/24"]\n' + limits))
+    factory = served(write(PLAIN + '[listen]\nmax_sessions = 10\nallow = ["192.0.2.0/24"]\n' + limits))
     assert isinstance(factory, AudioHookServerFactory)
     assert factory.handshake_timeout == 7
     assert factory.paces.frames is None
@@ -43,6 +44,18 @@ def test_the_limits_of_the_file_are_in_force(write: Callable[..., Path]) -> None
     refusals = [factory.gate.at_connection("192.0.2.1").refusal for _ in range(11)]
     assert [int(refusal or 0) for refusal in refusals] == [0] * 10 + [429]
     assert factory.gate.at_connection("198.51.100.1").refusal == 403
+
+
+def test_all_calls_may_come_at_once_and_wait_for_their_upgrade(write: Callable[..., Path]) -> None:
+    """After an outage, from one address: none is refused for the others, or has to go for them and some strangers."""
+    limits = "[limits]\nhandshakes_per_second = 1\nhandshakes_per_second_total = 1\n"
+    factory = served(write(PLAIN + "[listen]\nmax_sessions = 1500\n" + limits))
+    assert isinstance(factory, AudioHookServerFactory)
+    callers = [factory.gate.at_connection("192.0.2.1") for _ in range(1500)]
+    assert {caller.refusal for caller in callers if caller is not None} == {None}
+    waiting: Any = factory.lobby
+    assert {waiting.enter(caller) for caller in range(1500 + PENDING_LIMIT)} == {None}
+    assert waiting.enter("one more") == 0
 
 
 def test_files_that_may_change_are_watched_before_anybody_comes_in(
@@ -79,11 +92,22 @@ def test_behind_the_proxy_protocol_the_port_is_our_own_and_tls_comes_after_the_h
     assert factory.lobby is factory.wrappedFactory.wrappedFactory.lobby
 
 
+def test_only_proxies_that_are_named_are_believed(write: Callable[..., Path]) -> None:
+    factory = served(write(PLAIN + '[listen]\ntrusted_hops = 1\ntrusted_proxies = ["10.0.0.0/8"]\n'))
+    assert isinstance(factory, AudioHookServerFactory)
+    head = b"GET / HTTP/1.1\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"
+    found = [factory.gate.at_request(peer, head).origin.name for peer in ("10.0.0.1", "198.51.100.1")]
+    assert found == ["192.0.2.1", "198.51.100.1"]
+
+
 MISTAKES = {
     'endpoint = "haproxy:foo:3000"': "listen.endpoint: 'haproxy:foo:3000' is no endpoint such as 'tcp:3000:",
     'endpoint = "haproxy:"': "listen.endpoint: 'haproxy:' is no endpoint such as 'tcp:3000:",
     'allow = ["192.0.2.1/24"]': (
         "listen.allow[0]: '192.0.2.1/24' is no network such as '192.0.2.0/24', did you mean '192.0.2.0/24'?"
+    ),
+    'trusted_proxies = ["10.0.0.0/8", "proxy.example"]': (
+        "listen.trusted_proxies[1]: 'proxy.example' is no network such as '192.0.2.0/24'"
     ),
     'allow_file = "missing"': "listen.allow_file: /etc/missing: No such file or directory",
     'allow_file = "keys.json"': "listen.allow_file: line 1: ",

@@ -10,6 +10,8 @@ from zope.interface import Attribute, Interface
 
 #: As the secret of a key: its requests come unsigned.
 UNSIGNED = b""
+#: Bytes. A shorter secret works, and its owner is told: who has read one request can try them all until one signs it.
+SHORT_SECRET = 16
 #: Of a key at a time: while the one is replaced by the other. As many more may be of the version before.
 MAX_SECRETS = 2
 
@@ -129,4 +131,11 @@ def merged(sources: Sequence[tuple[str, Keys]]) -> tuple[Keys, list[str]]:
                 remarks.append(f"the API key {fingerprint(api_key)} stands in {where}: the first counts")
             elif key := one.lookup(api_key):
                 keys[api_key], origins[api_key] = key, name
+                remarks += _short_secrets(f"the API key {fingerprint(api_key)} in {name}", key)
     return Keys(keys), remarks
+
+
+def _short_secrets(which: str, key: Key) -> list[str]:
+    if all(len(secret) >= SHORT_SECRET for secret in key.secrets if secret != UNSIGNED):
+        return []
+    return [f"{which} has a secret of less than {SHORT_SECRET} bytes, which can be guessed: give it a longer one"]

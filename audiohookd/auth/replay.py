@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from zope.interface import Attribute, Interface, implementer
@@ -17,6 +18,10 @@ def replay_window(max_age: float, skew: float) -> float:
     early as that, it can be repeated as late as that; later it is refused for its age.
     """
     return max_age + 2 * skew
+
+
+#: Entries beyond the window that one question removes at most: more than it adds, and never a noticeable wait.
+SWEEP = 16
 
 
 class StoreDown(Exception):
@@ -47,17 +52,20 @@ def fingerprint(key_id: str, nonce: str) -> bytes:
 
 @implementer(IReplayStore)
 class MemoryReplayStore:
-    """Nonces of the last `window` seconds, in memory.
+    """Nonces of the last `window` seconds, in memory, whatever the wall clock is set to meanwhile.
 
     Not shared between processes and forgotten at a restart, after which a signature works once more until it is
     too old. Not for use from several threads.
+
+    :param clock: seconds, from any origin, that nobody can set.
     """
 
-    def __init__(self, window: float, limit: int = 100_000) -> None:
+    def __init__(self, window: float, clock: Callable[[], float], limit: int = 100_000) -> None:
         self.window = window
+        self._clock = clock
         self._limit = limit
-        # Oldest first. In a dict the first key takes longer to find the more were deleted before it.
-        self._seen: OrderedDict[bytes, float] = OrderedDict()
+        # By either clock. In a dict the first key takes longer to find the more were deleted before it.
+        self._seen: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -74,10 +82,16 @@ class MemoryReplayStore:
         entry = fingerprint(key_id, nonce)
         if entry in self._seen or len(self._seen) >= self._limit:
             return False
-        self._seen[entry] = now
+        self._seen[entry] = self._clock(), now
         return True
 
     def _forget(self, now: float) -> None:
-        # Should the clock be set back, entries wait for the one before them: kept too long, never too short.
-        while self._seen and now - next(iter(self._seen.values())) > self.window:
-            self._seen.popitem(last=False)
+        """What is past the window by both clocks. The wall clock alone may be set forward, and back again."""
+        passed = self._clock()
+        for _ in range(SWEEP):
+            if not self._seen or passed - next(iter(self._seen.values()))[0] <= self.window:
+                return
+            entry, times = self._seen.popitem(last=False)
+            if now - times[1] <= self.window:
+                # It was set back: the signature will verify again. Behind the others, which shall not wait for it.
+                self._seen[entry] = times

@@ -8,25 +8,34 @@ power takes is too old when the machine is up again.
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from audiohookd.auth.replay import StoreDown
+from audiohookd.auth.replay import SWEEP, StoreDown
 
 #: 16 MiB, in pages of 4 KiB: room for some 150,000 nonces. A directory like /run is memory.
 MAX_PAGES = 4_096
-#: Entries beyond the window that one question removes at most: more than it adds, and never a noticeable wait.
-SWEEP = 16
 
+#: Seen by the wall clock; since when by one that nobody can set, which all processes share until the next boot.
+_COLUMNS = "entry BLOB PRIMARY KEY, seen REAL NOT NULL, since REAL NOT NULL"
 _SETTINGS = (
     "PRAGMA journal_mode = TRUNCATE",
     "PRAGMA synchronous = OFF",
     f"PRAGMA max_page_count = {MAX_PAGES}",
-    "CREATE TABLE IF NOT EXISTS nonces (entry BLOB PRIMARY KEY, seen REAL NOT NULL) WITHOUT ROWID",
+    f"CREATE TABLE IF NOT EXISTS nonces ({_COLUMNS}) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS nonces_by_age ON nonces (seen)",
 )
-_FORGET = "DELETE FROM nonces WHERE entry IN (SELECT entry FROM nonces WHERE seen < ? ORDER BY seen LIMIT ?)"
-_KEEP = "INSERT OR IGNORE INTO nonces (entry, seen) VALUES (?, ?)"
+#: What is past the window by both clocks, for the wall clock alone may be set forward, and back again. What is there
+#: since later than now is from before the last boot.
+_FORGET = """
+    DELETE FROM nonces WHERE entry IN (
+        SELECT entry FROM nonces
+        WHERE seen < :now - :window AND NOT since BETWEEN :passed - :window AND :passed
+        ORDER BY seen LIMIT :sweep
+    )
+"""
+_KEEP = "INSERT OR IGNORE INTO nonces (entry, seen, since) VALUES (:entry, :now, :passed)"
 
 
 class SqliteNonces:
@@ -35,12 +44,14 @@ class SqliteNonces:
     Of all processes that add the same entry, one is told that it is new. A file that cannot be used is left as it is:
     once it was removed or repaired, the next call finds that out. For one thread at a time.
 
+    :param clock: seconds that nobody can set, of the host: the same for all processes. Asked in the thread.
     :param patience: seconds to wait for other processes.
     """
 
-    def __init__(self, path: Path, window: float, patience: float) -> None:
+    def __init__(self, path: Path, window: float, clock: Callable[[], float], patience: float) -> None:
         self._path = path
         self._window = window
+        self._clock = clock
         self._patience = patience
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -65,8 +76,9 @@ class SqliteNonces:
     def _add(self, connection: sqlite3.Connection, entry: bytes, now: float) -> bool:
         # At once for writing: what has only read, and then wants to write, may have to be given up.
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(_FORGET, (now - self._window, SWEEP))
-        is_new = connection.execute(_KEEP, (entry, now)).rowcount == 1
+        times = {"now": now, "passed": self._clock()}
+        connection.execute(_FORGET, {"window": self._window, "sweep": SWEEP, **times})
+        is_new = connection.execute(_KEEP, {"entry": entry, **times}).rowcount == 1
         connection.execute("COMMIT")
         return is_new
 

@@ -11,41 +11,42 @@ from audiohookd.auth.replay_sqlite import SqliteNonces
 from audiohookd.config import ConfigError, Replay
 from audiohookd.runtime.workers import Workers
 
-#: As many questions may wait as there may be connections that wait for their upgrade.
+#: Questions that may wait, besides one for each call that there may be: all of them may come at once.
 WAITING = 1_024
 #: Seconds that a stop waits for questions that nobody waits for any more.
 PATIENCE = 1.0
 
 
 def replay_store(
-    config: Replay, where: str, window: float, reactor: Any, count: Callable[[str, str], object]
+    config: Replay, where: str, window: float, calls: int, reactor: Any, count: Callable[[str, str], object]
 ) -> tuple[list[Workers], IReplayStore | None]:
     """The store, None when there shall be none, and before it the pools that it needs. Connects to nothing.
 
     :param where: the address of ``config``, for the user: file and table.
     :param window: for how many seconds a nonce is remembered.
+    :param calls: how many may come at once.
     :raises ConfigError: the store cannot work like this.
     """
     match config.store:
         case "off":
             return [], None
         case "memory":
-            return [], MemoryReplayStore(window)
+            return [], MemoryReplayStore(window, reactor.seconds)
         case "sqlite":
-            name, threads, nonces = f"SQLite, {config.path}", 1, _sqlite(config, where, window)
+            name, threads, nonces = f"SQLite, {config.path}", 1, _sqlite(config, where, window, reactor.seconds)
         case "redis":
             # Several, so that a look-up of the host's name that hangs in one of them holds up no others.
             name, threads, nonces = "Redis", 4, _redis(config, where, window)
-    workers = Workers(reactor, "replay", threads, WAITING, PATIENCE)
+    workers = Workers(reactor, "replay", threads, WAITING + calls, PATIENCE)
     shared = SharedReplayStore(nonces, window, workers, reactor, config.timeout)
     return [workers], WatchedReplayStore(shared, name, config.fail, reactor, count)
 
 
-def _sqlite(config: Replay, where: str, window: float) -> Nonces:
+def _sqlite(config: Replay, where: str, window: float, clock: Callable[[], float]) -> Nonces:
     directory = config.path.parent
     if not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
         raise ConfigError(f"{where}.path: {directory} must be a directory that the daemon may write to")
-    return SqliteNonces(config.path, window, config.timeout)
+    return SqliteNonces(config.path, window, clock, config.timeout)
 
 
 def _redis(config: Replay, where: str, window: float) -> Nonces:

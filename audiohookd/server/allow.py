@@ -1,10 +1,10 @@
-"""The networks that calls may come from: a list in the configuration, and one in a file of its own."""
+"""Networks that calls may come from, or proxies are in: a list in the configuration, and one in a file of its own."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
-from audiohookd.server.origin import Address
+from audiohookd.server.origin import Address, address_of
 
 #: Bytes of a file of networks. Genesys Cloud publishes some hundreds of them for all of its regions.
 MAX_FILE = 1_048_576
@@ -34,6 +34,11 @@ class Networks:
 
     def __len__(self) -> int:
         return sum(map(len, self._known.values()))
+
+
+def trusts(proxies: Networks | None, peer: str | None) -> bool:
+    """Whether to believe what ``peer`` says of where a request comes from. None for the networks: whoever he is."""
+    return proxies is None or address_of(peer or "") in proxies
 
 
 def read_networks(path: Path) -> list[str]:

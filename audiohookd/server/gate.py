@@ -14,7 +14,7 @@ from http import HTTPStatus
 
 from msgspec import Struct
 
-from audiohookd.server.allow import Networks
+from audiohookd.server.allow import Networks, trusts
 from audiohookd.server.origin import Origin, forwarded_for, origin
 from audiohookd.server.rates import Bucket, Buckets, Rate
 
@@ -22,15 +22,20 @@ from audiohookd.server.rates import Bucket, Buckets, Rate
 MAX_ADDRESSES = 10_000
 #: Seconds for which an address from which an authentic call came counts as known.
 ACQUAINTANCE = 3_600.0
-#: Seconds' worth of handshakes that may come at once: the calls of all agents after an outage, not judged yet.
+#: Seconds' worth of handshakes that may come at once, if that is more than there may be calls.
 DEPTH = 10.0
 
 
 class Limits(Struct, frozen=True):
-    """Handshakes per second that come to nothing; 0 for no limit."""
+    """Handshakes per second that come to nothing; 0 for no limit.
+
+    :param at_once: as many may come at once in any case, from one address too: the calls of all agents after an
+        outage are not judged yet when the last of them knocks.
+    """
 
     per_address: float = 0.0
     total: float = 0.0
+    at_once: int = 1
 
 
 class Visitor(Struct, frozen=True):
@@ -50,6 +55,7 @@ class Gate:
     :param clock: seconds, from any origin, never going back.
     :param count: counts by name and label.
     :param hops: proxies whose ``X-Forwarded-For`` is believed.
+    :param proxies: where the nearest of them is; None: wherever it likes.
     """
 
     def __init__(
@@ -58,12 +64,15 @@ class Gate:
         count: Callable[..., object],
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
         hops: int = 0,
+        proxies: Networks | None = None,
     ) -> None:
         self._clock = clock
         self._count = count
         self._hops = hops
-        self._by_address = _buckets(limits.per_address)
-        self._total = _bucket(limits.total, clock())
+        self._proxies = proxies
+        by_address, total = _rate(limits.per_address, limits.at_once), _rate(limits.total, limits.at_once)
+        self._by_address = None if by_address is None else Buckets(by_address, MAX_ADDRESSES)
+        self._total = None if total is None else Bucket(total, clock())
         self._known: OrderedDict[Hashable, float] = OrderedDict()  # since when, the latest last
         #: Where calls may come from; None: from everywhere.
         self.allowed: Networks | None = None
@@ -74,7 +83,10 @@ class Gate:
 
     def at_request(self, peer: str | None, head: bytes) -> Visitor:
         """A request head, which may be a bad one."""
-        found = origin(peer, forwarded_for(head) if self._hops else "", self._hops)
+        hops = self._hops if trusts(self._proxies, peer) else 0
+        if hops < self._hops:
+            self._count("tolerated", "untrusted-proxy")
+        found = origin(peer, forwarded_for(head) if hops else "", hops)
         if found.is_guess:
             self._count("tolerated", "forwarded-for")
         return self._look_at(found)
@@ -113,9 +125,5 @@ class Gate:
             self._known.popitem(last=False)
 
 
-def _buckets(per_second: float) -> Buckets | None:
-    return Buckets(Rate(per_second, max(1.0, per_second * DEPTH)), MAX_ADDRESSES) if per_second else None
-
-
-def _bucket(per_second: float, now: float) -> Bucket | None:
-    return Bucket(Rate(per_second, max(1.0, per_second * DEPTH)), now) if per_second else None
+def _rate(per_second: float, at_once: int) -> Rate | None:
+    return Rate(per_second, max(at_once, per_second * DEPTH)) if per_second else None

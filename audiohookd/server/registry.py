@@ -55,7 +55,7 @@ class Registry(Service):
         count: Callable[..., object] = lambda *_: None,
     ) -> None:
         self._clock = clock
-        self._max_sessions = max_sessions
+        self.max_sessions = max_sessions
         self._drain_timeout = drain_timeout
         self._grace = grace
         self._obstacle = obstacle
@@ -78,12 +78,12 @@ class Registry(Service):
     @property
     def full(self) -> bool:
         """One more session would be too many."""
-        return len(self._admitted) >= self._max_sessions
+        return len(self._admitted) >= self.max_sessions
 
     @property
     def crowded(self) -> bool:
         """So many are connected, with and without a session, that one more could not even be told that it is full."""
-        return len(self._connections) >= 2 * self._max_sessions + SPARE_CONNECTIONS
+        return len(self._connections) >= 2 * self.max_sessions + SPARE_CONNECTIONS
 
     def add(self, connection: Live) -> None:
         """A WebSocket was opened."""

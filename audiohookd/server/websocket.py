@@ -1,9 +1,4 @@
-"""The only place that knows Autobahn's server classes.
-
-Its defaults are open ones, so each option that matters is set here: no status page (it redirects to wherever a query
-says), limits on messages (there are none), violations answered with a close frame (TCP is dropped), no compression
-(a context per connection, and mu-law does not deflate).
-"""
+"""The only place that knows Autobahn's server classes."""
 
 from http import HTTPStatus
 from typing import Any
@@ -22,7 +17,6 @@ from audiohookd.auth.authenticator import Verdict
 from audiohookd.auth.refusal import Refusal
 from audiohookd.auth.refused import RefusedRequests
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.protocol.messages import DisconnectReason
 from audiohookd.server.connection import Connection, Shared
 from audiohookd.server.door import Door, Paces
@@ -32,18 +26,20 @@ from audiohookd.server.gate import Gate, Visitor
 from audiohookd.server.head import Head, HeadGuard
 from audiohookd.server.hearing import READ_SIZE
 from audiohookd.server.lobby import Lobby
-from audiohookd.server.options import with_options
+from audiohookd.server.options import OPTIONS, with_options
 from audiohookd.server.origin import origin
 from audiohookd.server.outbox import Outbox, innermost
 from audiohookd.server.pacer import Pacer
 from audiohookd.server.refusals import Refusals
+from audiohookd.server.told import Told
 from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
 
 #: Seconds that each refusal takes in total, so that its time tells nothing about its reason.
 REFUSAL_TIME = 0.5
 #: Seconds for a client to take what was sent before we close; then it is dropped.
 LINGER_TIME = 5.0
-#: TCP connections without a WebSocket that are kept. Nothing is known of them yet, so they must not cost calls.
+#: TCP connections without a WebSocket that are kept, besides as many as there may be calls: all of these may come at
+#: once. Nothing is known of them yet, so they must not cost calls.
 PENDING_LIMIT = 1_024
 #: Strangers that are told so in a session at a time; the others learn it from a status, which takes no place.
 STRANGERS_LIMIT = 64
@@ -88,7 +84,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """No TCP connection any more."""
         self.factory.lobby.leave(self)
-        self.factory.strangers.discard(self)
+        self.factory.told.leave(self)
         if not reason.check(ConnectionClosed):
             # Mostly of TLS, below us; Autobahn would log each at full length.
             is_tls = reason.type.__module__.startswith("OpenSSL")
@@ -215,21 +211,19 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self.factory.refused.note(self.factory.shared.now(), upgrade.peer, verdict.reason, request)
         if verdict.reason is Refusal.REPLAY_STORE_DOWN:
             # A good signature, and our fault. Genesys Cloud tries again after this, and does not after a 401.
+            if not self.factory.told.enter(self, "error"):
+                raise ConnectionDeny(503, "too many while the replay store is down")
             self._refusal = "error"
             return None
         return self._refuse(since)
 
     def _refuse(self, since: float) -> "Deferred[None]":
         refused: Deferred[None] = Deferred()
-        shared, strangers = self.factory.shared, self.factory.strangers
-        if self.factory.door.failure == "http":
-            refused.addCallback(_unauthorized)
-        elif len(strangers) >= STRANGERS_LIMIT:
-            shared.counters.count("limits", "strangers")
-            refused.addCallback(_unauthorized)
-        else:
-            strangers.add(self)
+        shared, told = self.factory.shared, self.factory.told
+        if self.factory.door.failure == "disconnect" and told.enter(self, "unauthorized"):
             self._refusal = "unauthorized"
+        else:
+            refused.addCallback(_unauthorized)
         delay = max(0.0, since + REFUSAL_TIME - shared.clock.seconds())
         self._pending_refusal = shared.clock.callLater(delay, refused.callback, None)
         return refused
@@ -368,30 +362,16 @@ class AudioHookServerFactory(WebSocketServerFactory):
         #: For who asks why nobody gets in.
         self.refused = RefusedRequests()
         self.lobby: Lobby[Any] = Lobby(max_pending, self._crowd_out)
-        self.strangers: set[AudioHookServerProtocol] = set()
+        # An error: the replay store is down. That may be a call, or somebody who repeats one that he has seen.
+        self.told: Told[AudioHookServerProtocol] = Told(
+            {"unauthorized": (STRANGERS_LIMIT, "strangers"), "error": (shared.registry.max_sessions, "put-off")},
+            shared.counters.count,
+        )
         self.gate = gate or Gate(shared.clock.seconds, shared.counters.count)
         self.refusals = Refusals(shared.counters, shared.clock)
         self.handshake_timeout = handshake_timeout
         self.paces = paces
-        self.setProtocolOptions(
-            versions=[13],
-            webStatus=False,
-            utf8validateIncoming=True,
-            requireMaskedClientFrames=True,
-            maskServerFrames=False,
-            applyMask=True,
-            # Twice what a session takes, so that one slightly too large is still answered with `disconnect`.
-            maxFramePayloadSize=2 * MAX_RECEIVED,
-            maxMessagePayloadSize=2 * MAX_RECEIVED,
-            failByDrop=False,
-            openHandshakeTimeout=0,  # it is in steps, not counted, and on a reactor of its own choice
-            closeHandshakeTimeout=2.0,
-            autoPingInterval=0,
-            maxConnections=0,  # it counts who has said nothing yet, and turns calls away for them: see the lobby
-            allowedOrigins=[],  # browsers are no clients here
-            allowNullOrigin=False,
-            trustXForwardedFor=0,
-        )
+        self.setProtocolOptions(**OPTIONS)
         self.protocol = with_options(self.protocol, self)
 
     def _crowd_out(self, oldest: Any) -> None:

@@ -56,7 +56,7 @@ def verdicts(authenticator: Authenticator) -> list[Verdict]:
 def test_objects(keyring: Keyring) -> None:
     key = keyring.lookup(API_KEY)
     assert key is not None
-    authenticator = Authenticator(keyring, MemoryReplayStore(16))
+    authenticator = Authenticator(keyring, MemoryReplayStore(16, Clock().seconds))
     judged = verdicts(authenticator)
     assert [verdict.accepted for verdict in judged] == [True, False, True, False]
     things: list[Any] = [key, keyring, keyring.keys, authenticator, *judged, signed(), verified(signed())]
@@ -72,8 +72,8 @@ def test_a_word_that_is_shown_would_be_found() -> None:
 def test_remarks() -> None:
     keys = read_keys(ENTRIES)
     _, remarks = merged([("a", keys), ("b", keys)])
-    assert len(remarks) == 2
-    assert fingerprint(OPEN_KEY) in remarks[1]
+    assert len(remarks) == 3
+    assert fingerprint(OPEN_KEY) in remarks[2]
     assert shown(*remarks) == []
 
 

@@ -21,6 +21,7 @@ from foreign_signer import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
 from audiohookd.auth.authenticator import Authenticator, Verdict
 from audiohookd.auth.keys import UNSIGNED, Key, Keys
@@ -34,7 +35,7 @@ KEYS = Keys({API_KEY: Key((SECRET,)), OPEN_KEY: Key((b"",))})
 
 
 def fresh(keys: Keys = KEYS) -> Authenticator:
-    return Authenticator(keys, MemoryReplayStore(16))
+    return Authenticator(keys, MemoryReplayStore(16, Clock().seconds))
 
 
 def judge(authenticator: Authenticator, request: UpgradeRequest, now: float) -> Verdict:
@@ -82,7 +83,7 @@ class TestSigned:
         assert judge(fresh(keys), request, CREATED).reason is Refusal.KEYID_MISMATCH
 
     def test_age_and_skew_are_options(self) -> None:
-        patient = Authenticator(KEYS, MemoryReplayStore(70), max_age=60, skew=5)
+        patient = Authenticator(KEYS, MemoryReplayStore(70, Clock().seconds), max_age=60, skew=5)
         assert judge(patient, signed(), CREATED + 65).accepted
         assert judge(patient, signed(), CREATED + 66).reason is Refusal.TOO_OLD
         assert judge(patient, signed(nonce=f'"{"n" * 22}"'), CREATED - 5).accepted
@@ -163,18 +164,18 @@ class TestReplay:
         ],
     )
     def test_what_is_refused_uses_no_nonce_up(self, request_: UpgradeRequest) -> None:
-        store = MemoryReplayStore(16)
+        store = MemoryReplayStore(16, Clock().seconds)
         authenticator = Authenticator(KEYS, store)
         assert not judge(authenticator, request_, CREATED).accepted
         assert len(store) == 0
         assert judge(authenticator, signed(), CREATED).accepted
 
     def test_a_full_store_refuses(self) -> None:
-        authenticator = Authenticator(KEYS, MemoryReplayStore(16, limit=0))
+        authenticator = Authenticator(KEYS, MemoryReplayStore(16, Clock().seconds, limit=0))
         assert judge(authenticator, signed(), CREATED).reason is Refusal.REPLAYED
 
     def test_survives_new_keys(self) -> None:
-        store = MemoryReplayStore(16)
+        store = MemoryReplayStore(16, Clock().seconds)
         assert judge(Authenticator(KEYS, store), signed(), CREATED).accepted
         assert not judge(Authenticator(Keys({API_KEY: Key((SECRET,))}), store), signed(), CREATED).accepted
 
@@ -185,7 +186,7 @@ class TestReplay:
 
     def test_a_store_that_forgets_too_early_is_our_mistake(self) -> None:
         with pytest.raises(ValueError, match="16 s are needed"):
-            Authenticator(KEYS, MemoryReplayStore(15.9))
+            Authenticator(KEYS, MemoryReplayStore(15.9, Clock().seconds))
 
 
 def limited(**limits: Any) -> Keys:
@@ -207,7 +208,7 @@ class TestAKey:
         ],
     )
     def test_may_be_limited(self, request_: UpgradeRequest, limits: Any, reason: Refusal | None) -> None:
-        store = MemoryReplayStore(16)
+        store = MemoryReplayStore(16, Clock().seconds)
         verdict = judge(Authenticator(limited(**limits), store), request_, CREATED)
         assert verdict.reason is reason
         assert len(store) == (1 if verdict.signed and verdict.accepted else 0)

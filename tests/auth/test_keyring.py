@@ -13,7 +13,8 @@ from audiohookd.observe.counters import Counters
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.testing import MemoryWorkers
 
-OLD, NEW = Keys({"a": Key((b"old",))}), Keys({"a": Key((b"new",)), "b": Key((UNSIGNED,))})
+OLD = Keys({"a": Key((b"old, and long enough",))})
+NEW = Keys({"a": Key((b"new, and long enough",)), "b": Key((UNSIGNED,))})
 INTERVAL = 300.0
 
 
@@ -73,7 +74,7 @@ class TestAtTheStart:
     def test_all_sources_are_loaded(self) -> None:
         source = Source()
         rig = Rig(source)
-        assert rig.secrets("a") == (b"old",)
+        assert rig.secrets("a") == (b"old, and long enough",)
         assert source.loads == 1
 
     @pytest.mark.parametrize("kind", [KeySourceError, SourceUnavailable])
@@ -87,13 +88,23 @@ class TestAtTheStart:
         first, second = Source("auth.keys_file"), Source()
         second.gives = NEW
         rig = Rig(first, second)
-        assert (rig.secrets("a"), rig.secrets("b")) == ((b"old",), (UNSIGNED,))
-        first.gives = Keys({"a": Key((b"newer",))})
+        assert (rig.secrets("a"), rig.secrets("b")) == ((b"old, and long enough",), (UNSIGNED,))
+        first.gives = Keys({"a": Key((b"newer, and long enough",))})
         rig.wait()
-        assert rig.secrets("a") == (b"newer",)
+        assert rig.secrets("a") == (b"newer, and long enough",)
         twice = f"the API key {fingerprint('a')} stands in auth.keys_file and in auth.aws: the first counts"
         changed = "auth.keys_file: the keys have changed: <Keys: 1, of which 0 without a secret>"
         assert rig.lines == [twice, changed]
+
+    def test_a_short_secret_is_told_once_and_so_is_the_next(self) -> None:
+        source = Source()
+        source.gives = Keys({"a": Key((b"short",))})
+        rig = Rig(source)
+        source.gives = Keys({"a": Key((b"shorts",)), "b": Key((b"short",))})
+        rig.wait()
+        rig.wait()
+        told = [line for line in rig.lines if "less than 16 bytes" in line]
+        assert [line.partition(" in ")[0] for line in told] == [f"the API key {fingerprint(key)}" for key in "ab"]
 
     def test_shows_no_secret_and_no_key(self) -> None:
         assert repr(Rig(Source()).keyring) == "<Keyring: <Keys: 1, of which 0 without a secret>>"
@@ -114,7 +125,7 @@ class TestARefresh:
         rig = Rig(source)
         source.gives = NEW
         rig.wait()
-        assert rig.secrets("a") == (b"new",)
+        assert rig.secrets("a") == (b"new, and long enough",)
         assert rig.lines == ["auth.aws: the keys have changed: <Keys: 2, of which 1 without a secret>"]
 
     def test_of_what_has_not_changed_is_none(self) -> None:
@@ -186,7 +197,7 @@ class TestASourceThatFails:
         source.gives = SourceUnavailable("does not speak")
         for number in range(1, 4):
             rig.wait()
-            assert rig.secrets("a") == (b"old",)
+            assert rig.secrets("a") == (b"old, and long enough",)
             assert rig.failures() == number
         line = "auth.aws: keys cannot be loaded, those that it gave last stay valid: does not speak"
         assert rig.lines == [line]
@@ -226,7 +237,7 @@ class TestASourceThatFails:
         rig = Rig(well, broken)
         broken.gives, well.gives = KeySourceError("no"), NEW
         rig.wait()
-        assert rig.secrets("a") == (b"new",)
+        assert rig.secrets("a") == (b"new, and long enough",)
         assert (rig.failures(), rig.failures("auth.keys_file")) == (1, 0)
 
     def test_for_a_reason_that_nobody_foresaw_says_its_name_alone(self) -> None:
@@ -252,7 +263,7 @@ class TestASourceThatFails:
         rig.pool._waiting = 0
         rig.wait()
         assert rig.lines[-1].endswith(PoolFull.__name__)
-        assert rig.secrets("a") == (b"old",)
+        assert rig.secrets("a") == (b"old, and long enough",)
 
 
 class TestAnUnknownKey:
@@ -300,4 +311,4 @@ class TestTheStop:
         """The listener closes after the calls have ended, and until then they are answered."""
         rig = Rig(Source())
         rig.keyring.stopService()
-        assert rig.secrets("a") == (b"old",)
+        assert rig.secrets("a") == (b"old, and long enough",)

@@ -6,7 +6,7 @@ import pytest
 
 from audiohookd.auth.keys import UNSIGNED, Key, Keys, fingerprint, merged
 
-SECRET = b"a very secret secret"
+SECRET, OTHER = b"a very secret secret", b"another secret one"
 
 
 class TestAKey:
@@ -62,16 +62,33 @@ class TestKeys:
 
 class TestSeveralSources:
     def test_are_taken_together(self) -> None:
-        keys, remarks = merged([("file", Keys({"a": Key((b"1",))})), ("aws", Keys({"b": Key((b"2",))}))])
-        assert keys == Keys({"a": Key((b"1",)), "b": Key((b"2",))})
+        keys, remarks = merged([("file", Keys({"a": Key((SECRET,))})), ("aws", Keys({"b": Key((OTHER,))}))])
+        assert keys == Keys({"a": Key((SECRET,)), "b": Key((OTHER,))})
         assert remarks == []
 
     def test_the_first_that_has_a_key_counts(self) -> None:
-        sources = [("file", Keys({"a": Key((SECRET,))})), ("aws", Keys({"a": Key((b"2",)), "b": Key((b"3",))}))]
+        sources = [("file", Keys({"a": Key((SECRET,))})), ("aws", Keys({"a": Key((b"2",)), "b": Key((OTHER,))}))]
         keys, (remark,) = merged(sources)
         assert keys.lookup("a") == Key((SECRET,))
-        assert keys.lookup("b") == Key((b"3",))
+        assert keys.lookup("b") == Key((OTHER,))
         assert remark == f"the API key {fingerprint('a')} stands in file and in aws: the first counts"
+
+
+class TestAShortSecret:
+    """It can be guessed; but to refuse it would break what works."""
+
+    @pytest.mark.parametrize("secrets", [(b"x" * 15,), (b"1",), (SECRET, b"short"), (b"short", UNSIGNED)])
+    def test_is_told_and_counts(self, secrets: tuple[bytes, ...]) -> None:
+        keys, (remark,) = merged([("file", Keys({"a": Key(secrets)}))])
+        assert keys.lookup("a") == Key(secrets)
+        assert remark == (
+            f"the API key {fingerprint('a')} in file has a secret of less than 16 bytes,"
+            " which can be guessed: give it a longer one"
+        )
+
+    @pytest.mark.parametrize("key", [Key((b"x" * 16,)), Key((UNSIGNED,)), Key((SECRET,), previous=(b"short",))])
+    def test_is_not_one_of_16_bytes_nor_none_nor_one_that_is_replaced(self, key: Key) -> None:
+        assert merged([("file", Keys({"a": key}))])[1] == []
 
 
 def test_a_fingerprint_is_what_sha256sum_says() -> None:

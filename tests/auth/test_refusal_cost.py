@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 from foreign_signer import API_KEY, CREATED, SECRET, replaced, signed, unsigned
+from twisted.internet.task import Clock
 
 from audiohookd.auth.authenticator import Authenticator
 from audiohookd.auth.fields import MAX_INPUT, MAX_SIGNATURE
@@ -33,7 +34,7 @@ KNOWN = tuple(KEYS)
 
 def medians(requests: Mapping[str, UpgradeRequest]) -> dict[str, float]:
     """Seconds to refuse each, in turns, so that whatever else the machine does falls on all of them."""
-    authenticator = Authenticator(Keys(KEYS), MemoryReplayStore(16))
+    authenticator = Authenticator(Keys(KEYS), MemoryReplayStore(16, Clock().seconds))
     taken: dict[str, list[float]] = {name: [] for name in requests}
     for _ in range(ROUNDS):
         for name, request in requests.items():

@@ -51,7 +51,7 @@ def said(answer: list[object]) -> str:
 
 
 def test_both_kinds_are_stores() -> None:
-    for store in (Rig().store, MemoryReplayStore(16.0)):
+    for store in (Rig().store, MemoryReplayStore(16.0, Clock().seconds)):
         assert verifyObject(IReplayStore, store)
         assert store.window == 16.0
 

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
-from audiohookd.auth.replay import MemoryReplayStore, StoreDown, fingerprint
-from audiohookd.auth.replay_sqlite import MAX_PAGES, SWEEP, SqliteNonces
+from audiohookd.auth.replay import SWEEP, MemoryReplayStore, StoreDown, fingerprint
+from audiohookd.auth.replay_sqlite import MAX_PAGES, SqliteNonces
 
 RACER = Path(__file__).parent / "nonce_racer.py"
 NOW = 1_700_000_000.0
 WINDOW = 16.0
+COLUMNS = "entry BLOB PRIMARY KEY, seen REAL NOT NULL, since REAL NOT NULL"
 #: Seconds to wait for another process: nobody waits for anything here, unless that is what a test is about.
 PATIENCE = 0.01
 
@@ -30,9 +32,16 @@ class Stores:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.opened: list[SqliteNonces] = []
+        self.clock = Clock()
+        self.clock.advance(1000.0)
+
+    def later(self, seconds: float) -> float:
+        """The date then, by both clocks."""
+        self.clock.advance(seconds)
+        return NOW + self.clock.seconds() - 1000.0
 
     def open(self) -> SqliteNonces:
-        self.opened.append(SqliteNonces(self.path, WINDOW, PATIENCE))
+        self.opened.append(SqliteNonces(self.path, WINDOW, self.clock.seconds, PATIENCE))
         return self.opened[-1]
 
     def rows(self) -> dict[bytes, float]:
@@ -68,13 +77,13 @@ class TestNonces:
     def test_are_remembered_for_the_whole_window_and_forgotten_after_it(self, stores: Stores) -> None:
         store = stores.open()
         store.add(ONE, NOW)
-        assert not store.add(ONE, NOW + WINDOW)
-        assert store.add(ONE, NOW + WINDOW + 0.01)
+        assert not store.add(ONE, stores.later(WINDOW))
+        assert store.add(ONE, stores.later(0.01))
 
     def test_a_repeat_does_not_prolong_it(self, stores: Stores) -> None:
         store = stores.open()
         store.add(ONE, NOW)
-        store.add(ONE, NOW + WINDOW)
+        store.add(ONE, stores.later(WINDOW))
         assert stores.rows() == {ONE: NOW}
 
     def test_are_kept_when_the_clock_is_set_back(self, stores: Stores) -> None:
@@ -82,11 +91,30 @@ class TestNonces:
         store.add(ONE, NOW)
         assert not store.add(ONE, NOW - 3600)
 
+    def test_are_kept_when_the_clock_is_set_forward_and_back_again(self, stores: Stores) -> None:
+        store = stores.open()
+        store.add(ONE, NOW)
+        assert store.add(OTHER, NOW + 3600)
+        assert not store.add(ONE, stores.later(10))
+
+    def test_are_kept_until_a_clock_that_was_set_back_has_passed_them_again(self, stores: Stores) -> None:
+        store = stores.open()
+        store.add(ONE, NOW)
+        assert not store.add(ONE, stores.later(3600) - 3600)
+        assert store.add(ONE, stores.later(WINDOW + 1))
+
+    def test_of_before_the_last_boot_are_forgotten_as_well(self, stores: Stores) -> None:
+        store = stores.open()
+        store.add(ONE, NOW)
+        stores.clock = Clock()
+        assert not stores.open().add(ONE, NOW + WINDOW)
+        assert stores.open().add(ONE, NOW + WINDOW + 1)
+
     def test_each_question_removes_more_than_it_adds(self, stores: Stores) -> None:
         store = stores.open()
         for number in range(3 * SWEEP):
             store.add(fingerprint("key", str(number)), NOW)
-        later = NOW + WINDOW + 1
+        later = stores.later(WINDOW + 1)
         store.add(ONE, later)
         assert len(stores.rows()) == 2 * SWEEP + 1
         store.add(OTHER, later)
@@ -99,9 +127,9 @@ class TestNonces:
         self, asked: list[tuple[int, float, bool]], tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         stores = Stores(tmp_path_factory.mktemp("nonces") / "replay.sqlite")
-        both, memory, now = (stores.open(), stores.open()), MemoryReplayStore(WINDOW), NOW
+        both, memory = (stores.open(), stores.open()), MemoryReplayStore(WINDOW, stores.clock.seconds)
         for nonce, seconds, which in asked:
-            now += seconds
+            now = stores.later(seconds)
             is_new = both[which].add(fingerprint("key", str(nonce)), now)
             assert is_new is memory.first_use("key", str(nonce), now)
         for store in both:
@@ -125,7 +153,7 @@ class TestTheFile:
     def test_has_a_limit(self, stores: Stores) -> None:
         """A full one is down, and not larger; what is too old makes room again."""
         with closing(sqlite3.connect(stores.path)) as connection:
-            connection.execute("CREATE TABLE nonces (entry BLOB PRIMARY KEY, seen REAL NOT NULL) WITHOUT ROWID")
+            connection.execute(f"CREATE TABLE nonces ({COLUMNS}) WITHOUT ROWID")
             connection.execute("CREATE INDEX nonces_by_age ON nonces (seen)")
             connection.execute("CREATE TABLE ballast (page BLOB)")
             size = 4096 * (MAX_PAGES - 40)
@@ -136,7 +164,7 @@ class TestTheFile:
         with pytest.raises(StoreDown, match="full"):
             all(store.add(entry, NOW) for entry in entries)
         assert stores.path.stat().st_size <= 4096 * MAX_PAGES
-        assert store.add(ONE, NOW + WINDOW + 1)
+        assert store.add(ONE, stores.later(WINDOW + 1))
 
     @pytest.mark.parametrize("gone", ["deleted", "moved", "replaced"])
     def test_that_is_not_the_one_of_others_any_more_is_found_out(self, gone: str, stores: Stores) -> None:
@@ -266,7 +294,7 @@ class TestSeveralProcesses:
 
     def test_of_which_one_was_killed_go_on(self, stores: Stores, racer: Callable[[int], Racer]) -> None:
         """Whatever it had begun is undone by who comes next."""
-        store = SqliteNonces(stores.path, WINDOW, patience=30.0)
+        store = SqliteNonces(stores.path, WINDOW, stores.clock.seconds, patience=30.0)
         stores.opened.append(store)
         store.add(ONE, NOW)
         killed = racer(1_000_000)

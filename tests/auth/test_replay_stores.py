@@ -9,11 +9,12 @@ from twisted.internet.task import Clock
 
 from audiohookd.auth.replay import MemoryReplayStore
 from audiohookd.auth.replay_outage import WatchedReplayStore
-from audiohookd.auth.replay_stores import replay_store
+from audiohookd.auth.replay_stores import WAITING, replay_store
 from audiohookd.config import ConfigError, load
 from audiohookd.runtime.workers import Workers
 
 PASSWORD = "Tr0ub4dor"
+CALLS = 300
 
 
 class Place:
@@ -27,7 +28,7 @@ class Place:
         self.file.write_text(f"[auth.replay]\n{text}\n")
         replay = load(self.file).auth.replay
         where = f"{self.file}: auth.replay"
-        return replay_store(replay, where, 16.0, Clock(), lambda *what: self.counted.append(what))
+        return replay_store(replay, where, 16.0, CALLS, Clock(), lambda *what: self.counted.append(what))
 
     def mistake(self, text: str) -> str:
         with pytest.raises(ConfigError) as caught:
@@ -67,6 +68,11 @@ def test_those_that_are_shared_have_a_pool_and_are_watched(place: Place, text: s
     assert [pool.name for pool in pools] == ["replay"]
     assert isinstance(store, WatchedReplayStore)
     assert store.window == 16.0
+
+
+def test_all_calls_may_ask_at_once(place: Place) -> None:
+    (pool,), _ = place.store('store = "sqlite"\npath = "replay.sqlite"')
+    assert pool._limit > WAITING + CALLS
 
 
 def test_before_its_pool_runs_a_store_is_down_and_nothing_else(place: Place) -> None:

@@ -43,7 +43,8 @@ class Echo(AudioHookServerProtocol):
 def main() -> None:
     """Serves until SIGTERM."""
     shared = Shared(reactor, time.time, Timers(), Registry(reactor, 1_000, 60.0), Counters(), {})
-    door = Door(Authenticator(Keys({}), MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW))))
+    replay = MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW), time.monotonic)
+    door = Door(Authenticator(Keys({}), replay))
     factory = AudioHookServerFactory(shared, door, reactor=reactor)
     factory.protocol = Echo
     if len(sys.argv) > 2:

@@ -347,8 +347,17 @@ class TestStrangers:
             assert 0.9 < time.monotonic() - began < 5.0
             assert counted(there, 'limits_total{limit="handshake-timeout"}') == 1
 
+    def test_who_comes_around_the_proxies_is_not_who_he_says(self, place: MakePlace) -> None:
+        listen = {"trusted_hops": 1, "trusted_proxies": ["192.0.2.0/24"], "allow": ["203.0.113.0/24"]}
+        there = configured(place, listen)
+        with there.daemon() as daemon:
+            with Caller(there.port, signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.9")) as stranger:
+                assert stranger.upgrade() == 403
+            assert counted(there, 'tolerated_total{kind="untrusted-proxy"}') == 1
+            assert "127.0.0.1 refused: 403" in daemon.log()
+
     def test_too_many_of_them_are_refused_and_calls_are_not(self, place: MakePlace) -> None:
-        there = configured(place, {"trusted_hops": 1}, limits={"handshakes_per_second": 1})
+        there = configured(place, {"trusted_hops": 1, "max_sessions": 10}, limits={"handshakes_per_second": 1})
         with there.daemon() as daemon:
             heads = [signed_head(there.port, str(uuid4()), x_api_key="bm9ib2R5", x_forwarded_for="203.0.113.9")] * 30
             with contextlib.ExitStack() as stack:

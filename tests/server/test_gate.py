@@ -52,6 +52,36 @@ def test_a_request_that_came_around_the_proxies_is_that_of_its_peer_and_counted(
     assert rig.counters.value("tolerated", "forwarded-for") == 1
 
 
+class TestProxies:
+    @pytest.fixture
+    def rig(self) -> Rig:
+        return Rig(hops=1, proxies=Networks(["10.0.0.0/8", "fd00::/8"]))
+
+    @pytest.mark.parametrize("proxy", [PROXY, "fd00::1", "::ffff:10.0.0.1"])
+    def test_that_are_trusted_are_believed(self, rig: Rig, proxy: str) -> None:
+        assert rig.gate.at_request(proxy, head(CALLER)).origin.name == CALLER
+        assert rig.counters.items() == []
+
+    @pytest.mark.parametrize("forwarded", [(), (CALLER,), ("nonsense",)])
+    def test_of_others_nothing_is_believed_and_that_is_counted(self, rig: Rig, forwarded: tuple[str, ...]) -> None:
+        visitor = rig.gate.at_request(STRANGER, head(*forwarded))
+        assert (visitor.origin.name, visitor.refusal) == (STRANGER, None)
+        assert rig.counters.items() == [("tolerated", "untrusted-proxy", 1)]
+
+    def test_nobody_gets_past_the_list_of_networks_by_claiming_to_be_one(self, rig: Rig) -> None:
+        rig.gate.allowed = Networks(["192.0.2.0/24"])
+        assert rig.gate.at_request(STRANGER, head(CALLER)).refusal is HTTPStatus.FORBIDDEN
+        assert rig.gate.at_request(PROXY, head(CALLER)).refusal is None
+
+    def test_are_not_those_without_an_address(self, rig: Rig) -> None:
+        assert rig.gate.at_request(None, head(CALLER)).origin.name == "unknown"
+
+    def test_do_not_matter_where_no_header_is_believed(self) -> None:
+        rig = Rig(proxies=Networks(["10.0.0.0/8"]))
+        assert rig.gate.at_request(STRANGER, head(CALLER)).origin.name == STRANGER
+        assert rig.counters.items() == []
+
+
 class TestAllowed:
     @pytest.mark.parametrize(("peer", "status"), [(CALLER, None), (STRANGER, HTTPStatus.FORBIDDEN)])
     def test_networks_may_knock_and_no_others(self, peer: str, status: HTTPStatus | None) -> None:
@@ -136,6 +166,16 @@ class TestRates:
         assert caller is not None
         rig.gate.let_in(caller)
         assert rig.knock(CALLER, 100).count(None) == DEPTH
+
+    def test_as_many_as_there_may_be_calls_may_knock_at_once(self) -> None:
+        rig = Rig(limits=Limits(per_address=1, total=2, at_once=50))
+        assert rig.knock(CALLER, 51) == [None] * 50 + [self.REFUSED]
+        rig.now = 3.0
+        assert rig.knock(CALLER, 4) == [None] * 3 + [self.REFUSED]
+
+    def test_of_few_calls_there_may_be_strangers_all_the_same(self) -> None:
+        rig = Rig(limits=Limits(per_address=1, total=1, at_once=2))
+        assert rig.knock(STRANGER, 12).count(None) == DEPTH
 
     def test_less_than_one_in_ten_seconds_is_still_one(self) -> None:
         assert Rig(limits=Limits(per_address=0.01)).knock(STRANGER, 2) == [None, self.REFUSED]

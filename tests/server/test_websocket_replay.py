@@ -9,10 +9,11 @@ import msgspec
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, eventAsText
-from websocket_rig import OPEN, Peer, Server, request_head, text, unframed
+from websocket_rig import OPEN, OPEN_KEY, Peer, Server, request_head, text, unframed
 from zope.interface import implementer
 
 from audiohookd.auth.replay import IReplayStore, StoreDown
+from audiohookd.protocol.timers import Timers
 
 
 @implementer(IReplayStore)
@@ -39,8 +40,8 @@ class SlowStore:
 class Rig:
     """A server with a slow store, and a client that has sent its request."""
 
-    def __init__(self, failure: str = "http") -> None:
-        self.server = Server(failure)
+    def __init__(self, failure: str = "http", max_sessions: int = 10) -> None:
+        self.server = Server(failure, max_sessions=max_sessions)
         self.store = SlowStore()
         authenticator = dataclasses.replace(self.server.authenticator, replay=self.store)
         self.server.factory.door = msgspec.structs.replace(self.server.factory.door, authenticator=authenticator)
@@ -73,6 +74,43 @@ def test_while_the_store_is_down_a_good_signature_is_told_to_come_again(failure:
     assert b'"reason":"error"' in message
     assert rig.refusals() == [("replay-store-down", 1)]
     assert len(rig.server.registry) == 0
+
+
+def test_so_many_as_there_may_be_calls_are_told_to_come_again_at_a_time() -> None:
+    """A request that somebody has seen can be repeated while the store is down, and takes no more than that."""
+    rig = Rig(max_sessions=3)
+    peers = [rig.peer, *(rig.server.connect() for _ in range(4))]
+    for peer in peers[1:]:
+        peer.send(request_head())
+    for _ in peers:
+        rig.store.answer(StoreDown("it is on fire"))
+    answers = [peer.answer().partition(b"\r\n")[0] for peer in peers]
+    unavailable = b"HTTP/1.1 503 Service Unavailable"
+    assert answers == [b"HTTP/1.1 101 Switching Protocols"] * 3 + [unavailable] * 2
+    assert rig.server.counters.value("limits", "put-off") == 2
+    assert len(list(rig.server.registry)) == 3
+    peers[0].lose()
+    again = rig.server.connect()
+    again.send(request_head())
+    rig.store.answer(StoreDown("it is on fire"))
+    assert again.answer().startswith(b"HTTP/1.1 101 ")
+
+
+def test_who_is_told_so_and_does_not_go_is_sent_away() -> None:
+    rig = Rig(max_sessions=1)
+    rig.store.answer(StoreDown("it is on fire"))
+    _, _, rest = rig.peer.answer().partition(b"\r\n\r\n")
+    assert [opcode for opcode, _ in unframed(rest)] == [1]
+    rig.server.clock.advance(Timers().disconnect_timeout)
+    assert [opcode for opcode, _ in rig.peer.frames()] == [8]
+
+
+def test_they_take_no_place_of_calls() -> None:
+    rig = Rig(max_sessions=1)
+    rig.store.answer(StoreDown("it is on fire"))
+    caller = rig.server.connect().upgrade(signed=False, X_API_KEY=OPEN_KEY)
+    caller.send(text(OPEN))
+    assert len(rig.server.registry) == 1
 
 
 @pytest.mark.parametrize("took", [0.0, 0.1, 0.4])

@@ -113,7 +113,8 @@ class Server:
         routes = {PATH: (watched_by(self.sink),)}
         shared = Shared(self.clock, self.now, Timers(), self.registry, self.counters, routes)
         keys = Keys({API_KEY: Key((SECRET,)), OPEN_KEY: Key((b"",))})
-        self.authenticator = Authenticator(keys, MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW)))
+        replay = MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW), self.clock.seconds)
+        self.authenticator = Authenticator(keys, replay)
         door = Door(self.authenticator, failure)
         self.factory = AudioHookServerFactory(shared, door, max_pending, reactor=self.clock)
         # Autobahn keeps its own timers on the global reactor, which nobody runs here: none of them.

@@ -1,0 +1,44 @@
+"""Which endpoints nobody but this machine can reach."""
+
+import pytest
+
+from audiohookd.config import Listen
+from audiohookd.server.reach import is_local
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        Listen().endpoint,
+        "tcp:3000:interface=127.8.9.10",
+        "tcp:3000:50:interface=localhost",
+        "tcp:3000:127.0.0.1",
+        r"tcp6:3000:interface=\:\:1",
+        "unix:/run/audiohookd.sock",
+        "unix:/run/audiohookd.sock:mode=660",
+        "systemd:domain=UNIX:index=0",
+        "haproxy:tcp:3000:interface=127.0.0.1",
+        "haproxy:unix:/run/audiohookd.sock",
+    ],
+)
+def test_those_of_loopback_and_of_the_file_system(endpoint: str) -> None:
+    assert is_local(endpoint)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "tcp:3000",
+        "tcp:3000:interface=0.0.0.0",
+        "tcp:3000:interface=10.0.0.5",
+        "tcp:3000:interface=",
+        "tcp:127",
+        "tcp6:3000",
+        r"tcp6:3000:interface=\:\:",
+        r"tcp6:3000:interface=2001\:db8\:\:1",
+        "systemd:domain=INET:index=0",
+        "haproxy:tcp:3000",
+    ],
+)
+def test_no_others(endpoint: str) -> None:
+    assert not is_local(endpoint)

@@ -1,0 +1,78 @@
+"""What the daemon says at its start about settings and keys that are legal, and that somebody may regret."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tap_rig import PLAIN, build, writer
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+
+from audiohookd.auth.keys import fingerprint
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    return writer(tmp_path)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[LogEvent]]:
+    events: list[LogEvent] = []
+    globalLogPublisher.addObserver(events.append)
+    yield events
+    globalLogPublisher.removeObserver(events.append)
+
+
+def texts(logged: list[LogEvent], level: LogLevel) -> list[str]:
+    return [formatEvent(event) for event in logged if event["log_level"] is level]
+
+
+def warnings(logged: list[LogEvent]) -> list[str]:
+    return texts(logged, LogLevel.warn)
+
+
+class TestTrustedHops:
+    OUTSIDE = '[listen]\nendpoint = "tcp:3000"\ntrusted_hops = 1\n'
+
+    def test_at_a_port_that_others_can_reach_need_to_know_the_proxies(
+        self, write: Callable[..., Path], logged: list[LogEvent]
+    ) -> None:
+        path = write(PLAIN + self.OUTSIDE)
+        build(path).startService()
+        (warning,) = warnings(logged)
+        assert warning.startswith(f"{path}: listen.trusted_hops: whoever reaches tcp:3000 past the proxies")
+        assert warning.endswith("say in listen.trusted_proxies where the proxies are")
+
+    @pytest.mark.parametrize(
+        "listen",
+        [
+            OUTSIDE + 'trusted_proxies = ["10.0.0.0/8"]\n',
+            OUTSIDE.replace("tcp:3000", "tcp:3000:interface=127.0.0.1"),
+            OUTSIDE.replace("= 1", "= 0"),
+        ],
+    )
+    def test_need_nothing_else(self, write: Callable[..., Path], logged: list[LogEvent], listen: str) -> None:
+        build(write(PLAIN + listen)).startService()
+        assert logged != []
+        assert warnings(logged) == []
+
+
+class TestKeys:
+    def test_without_a_secret_are_counted(
+        self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]
+    ) -> None:
+        path = write()
+        (tmp_path / "keys.json").write_text('{"open": null, "safe": "MDEyMzQ1Njc4OWFiY2RlZg=="}')
+        build(path).startService()
+        told = [line for line in texts(logged, LogLevel.info) if line.startswith("API keys: ")]
+        assert told == ["API keys: <Keys: 2, of which 1 without a secret>"]
+        assert warnings(logged) == []
+
+    def test_with_a_short_secret_are_named_without_it(
+        self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]
+    ) -> None:
+        path = write()
+        (tmp_path / "keys.json").write_text('{"the-key": "c2hvcnQ="}')
+        build(path)
+        (warning,) = warnings(logged)
+        assert warning.startswith(f"the API key {fingerprint('the-key')} in auth.keys_file has a secret of less than")
