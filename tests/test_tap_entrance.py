@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tap_rig import CORE_ABOVE, PLAIN, Reactor, build, names, writer
+from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from audiohookd import server
@@ -46,6 +46,13 @@ def test_the_limits_of_the_file_are_in_force(write: Callable[..., Path]) -> None
     assert factory.gate.at_connection("198.51.100.1").refusal == 403
 
 
+class Comer:
+    """Has connected, and said nothing yet."""
+
+    def __init__(self) -> None:
+        self.transport = StringTransport()
+
+
 def test_all_calls_may_come_at_once_and_wait_for_their_upgrade(write: Callable[..., Path]) -> None:
     """After an outage, from one address: none is refused for the others, or has to go for them and some strangers."""
     limits = "[limits]\nhandshakes_per_second = 1\nhandshakes_per_second_total = 1\n"
@@ -53,9 +60,12 @@ def test_all_calls_may_come_at_once_and_wait_for_their_upgrade(write: Callable[.
     assert isinstance(factory, AudioHookServerFactory)
     callers = [factory.gate.at_connection("192.0.2.1") for _ in range(1500)]
     assert {caller.refusal for caller in callers if caller is not None} == {None}
-    waiting: Any = factory.lobby
-    assert {waiting.enter(caller) for caller in range(1500 + PENDING_LIMIT)} == {None}
-    assert waiting.enter("one more") == 0
+    comers = [Comer() for _ in range(1500 + PENDING_LIMIT + 1)]
+    for comer in comers[:-1]:
+        factory.lobby.enter(comer)
+    assert not any(comer.transport.disconnecting for comer in comers)
+    factory.lobby.enter(comers[-1])
+    assert [comer.transport.disconnecting for comer in comers[:2]] == [True, False]
 
 
 def test_files_that_may_change_are_watched_before_anybody_comes_in(
