@@ -64,10 +64,11 @@ demo: $(VENV)/.project var/keys.json
 run: $(VENV)/.project var/keys.json
 	@$(BIN)/twistd --nodaemon --pidfile= audiohookd --config $(CONFIG)
 
-# What starts no daemon in as many processes as there are processors; the rest one after the other, for it counts time.
+# What starts no daemon in as many processes as there are processors; the rest in two, for it counts time: one sleeps
+# mostly while the other works.
 test: lint
 	@$(BIN)/python -m pytest -q -n auto -m "not functional"
-	@$(BIN)/python -m pytest -q -m functional
+	@$(BIN)/python -m pytest -q -n 2 -m functional
 
 lint: $(VENV)/.project
 	@$(BIN)/ruff check
@@ -75,7 +76,7 @@ lint: $(VENV)/.project
 	@$(BIN)/lint-imports --no-cache
 
 functional: $(VENV)/.project
-	@$(BIN)/python -m pytest -q -m functional
+	@$(BIN)/python -m pytest -q -n 2 -m functional
 
 # Whether anything gets lost, whatever dies: minutes of it. A short form is among the tests.
 crash: $(VENV)/.project
