@@ -47,7 +47,7 @@ class ConfigUnavailable(ConfigError):
 class Listen(Struct, frozen=True, forbid_unknown_fields=True):
     """Where calls come in."""
 
-    endpoint: Endpoint = "tcp:3000:interface=127.0.0.1"
+    endpoint: Endpoint = "tcp:3000:interface=127.0.0.1:backlog=1024"
     max_sessions: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     trusted_hops: Annotated[int, Meta(ge=0, le=16)] = 0
     trusted_proxies: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from typing import Any
 
 import soundfile
 
+from audiohookd.config import Listen
 from tests.functional.daemon import Daemon, DaemonDied
 from tests.stores.seaweedfs import SeaweedFS
 
@@ -88,7 +89,7 @@ def record(
     arguments: argparse.Namespace, settings: dict[str, Any], config: Path, wait: Callable[[], None] = lambda: None
 ) -> int:
     """Makes the call, and waits before it stops the daemon."""
-    endpoint = settings.get("listen", {}).get("endpoint", "tcp:3000:interface=127.0.0.1")
+    endpoint = settings.get("listen", {}).get("endpoint", Listen().endpoint)
     port = int(endpoint.split(":")[1])
     if is_taken(port):
         print(f"demo: port {port} is taken: is a daemon running already? Stop it, and try again.", file=sys.stderr)

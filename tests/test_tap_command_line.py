@@ -11,6 +11,7 @@ from twisted.plugin import IPlugin as ITwistedPlugin
 from twisted.plugin import getPlugins
 
 from audiohookd import tap
+from audiohookd.config import Admin, Listen
 from audiohookd.runtime.services import StartError
 from tests.stores.ports import free_ports
 
@@ -47,9 +48,10 @@ class TestAStartThatFails:
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], port: int, table: str
     ) -> None:
         path = write()
+        endpoint = {"listen": Listen, "admin": Admin}[table]().endpoint
         refusal = Refusal(capsys, build(path, Reactor(port)).startService)
         assert refusal.status == 1
-        what = f"cannot listen on tcp:{port}:interface=127.0.0.1: Address already in use"
+        what = f"cannot listen on {endpoint}: Address already in use"
         assert refusal.line == f"{what} ({path}: {table}.endpoint)"
         assert sys.excepthook is not sys.__excepthook__
 
