@@ -53,9 +53,10 @@ EX_CONFIG = 78
 #: Likewise, for what may be over when systemd tries again.
 EX_TEMPFAIL = 75
 MIB = 1 << 20
-#: The files of a call: its socket, its audio and its journal; and the socket of one more that knocks meanwhile.
-FILES_PER_CALL = 4
-#: Open files beyond those of the calls: connections that knock, the log, what Python and plugins need.
+#: The files of a call: its socket, its audio and its journal; and the sockets of two more, of whom one knocks and one
+#: is told to come again. Who comes when there are none left has no right to those of a recording.
+FILES_PER_CALL = 5
+#: Open files beyond those of the calls: strangers that knock, the log, what Python and plugins need.
 SPARE_FILES = 1_600
 #: Seconds until a thread that computes (for an upload, say) lets others on. Python's own 5 ms made a commit of 200
 #: calls take 0.14 s beside two such threads; with this it was 0.04 s.

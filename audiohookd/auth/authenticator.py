@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from audiohookd.auth.fields import Signature
 from audiohookd.auth.keys import UNSIGNED, IKeys, Key
 from audiohookd.auth.refusal import Refusal, SignatureRefused, demand
-from audiohookd.auth.replay import IReplayStore, StoreDown, replay_window
+from audiohookd.auth.replay import IReplayStore, StoreDown, fingerprint, replay_window
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE, verify_any
 
@@ -20,7 +20,9 @@ class Verdict:
 
     `api_key` and `organization_id` are what the request says, None where it says nothing; believe them only
     if it was accepted. `signed` tells whether it carried a signature, or a part of one. `reason` is None
-    exactly if it was accepted. The representation leaves the API key out: unsigned, it is a password.
+    exactly if it was accepted. `once` is the same for two requests exactly if they have the same nonce of the
+    same key; None without a signature that verified. The representation leaves the API key out: unsigned, it is a
+    password.
     """
 
     accepted: bool
@@ -28,6 +30,7 @@ class Verdict:
     organization_id: str | None
     reason: Refusal | None
     signed: bool
+    once: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ class Authenticator:
         except SignatureRefused as refused:
             return succeed(_verdict(request, signed, refused.reason))
         # Last, so that only who has the secret can put anything into the store.
-        return self._seen_before(signature, now).addCallback(partial(_verdict, request, signed))
+        once = None if signature is None else fingerprint(signature.keyid, signature.nonce)
+        return self._seen_before(signature, now).addCallback(partial(_verdict, request, signed, once=once))
 
     def _judge(self, request: UpgradeRequest, signed: bool, now: float) -> Signature | None:
         api_key = request.header("x-api-key")
@@ -106,11 +110,12 @@ def _check_limits(key: Key, request: UpgradeRequest, now: float) -> None:
     demand(key.routes is None or path in key.routes, Refusal.ROUTE_NOT_ALLOWED)
 
 
-def _verdict(request: UpgradeRequest, signed: bool, reason: Refusal | None) -> Verdict:
+def _verdict(request: UpgradeRequest, signed: bool, reason: Refusal | None, once: bytes | None = None) -> Verdict:
     return Verdict(
         accepted=reason is None,
         api_key=request.header("x-api-key"),
         organization_id=request.header("audiohook-organization-id"),
         reason=reason,
         signed=signed,
+        once=once,
     )

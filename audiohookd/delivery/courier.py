@@ -157,8 +157,14 @@ class Courier:
         due = self._queue.next_due() if not self._queue.waiting else 0.0
         opens_at = self._lanes.opens_at(self._queue.in_flight) if self._is_running else None
         if due is not None and opens_at is not None and not self._breaker.is_on_trial:
-            seconds = max(0.0, max(due, opens_at, self._breaker.until) - self._now())
-            self._timer = self._means.reactor.callLater(seconds, self._work)
+            now = self._now()
+            at = max(now, due, opens_at, self._breaker.until)
+            self._timer = self._means.reactor.callLater(at - now, self._work_on_time, at)
+
+    def _work_on_time(self, due: float) -> None:
+        """Uploads that last tell nothing of how calls fare: what tells it is how late this comes."""
+        self._lanes.felt(self._now() - due, self._now())
+        self._work()
 
     @property
     def _has_more(self) -> bool:

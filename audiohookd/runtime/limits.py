@@ -1,4 +1,4 @@
-"""How many files the process may have open: a call takes three (its socket, audio and journal)."""
+"""How many files the process may have open: a call takes some of them."""
 
 import resource
 

@@ -35,7 +35,7 @@ class Limits(Struct, frozen=True):
 
     per_address: float = 0.0
     total: float = 0.0
-    at_once: int = 1
+    at_once: int = 0
 
 
 class Visitor(Struct, frozen=True):
@@ -70,7 +70,8 @@ class Gate:
         self._count = count
         self._hops = hops
         self._proxies = proxies
-        by_address, total = _rate(limits.per_address, limits.at_once), _rate(limits.total, limits.at_once)
+        by_address = _rate(limits.per_address, max(limits.at_once, limits.per_address * DEPTH))
+        total = _rate(limits.total, limits.at_once + limits.total * DEPTH)  # one address alone must not empty it
         self._by_address = None if by_address is None else Buckets(by_address, MAX_ADDRESSES)
         self._total = None if total is None else Bucket(total, clock())
         self._known: OrderedDict[Hashable, float] = OrderedDict()  # since when, the latest last
@@ -92,8 +93,12 @@ class Gate:
         return self._look_at(found)
 
     def let_in(self, visitor: Visitor) -> None:
-        """He was who he said: that was no stranger's handshake."""
+        """He was who he said: that was no stranger's handshake, and the next one from there is likely none either."""
         self._remember(visitor.origin.neighbourhood)
+        self.give_back(visitor)
+
+    def give_back(self, visitor: Visitor) -> None:
+        """He may have been who he said: it shall not be counted."""
         if self._by_address is not None:
             self._by_address.give_back(visitor.origin.neighbourhood)
         if self._total is not None and visitor.has_paid:
@@ -125,5 +130,5 @@ class Gate:
             self._known.popitem(last=False)
 
 
-def _rate(per_second: float, at_once: int) -> Rate | None:
-    return Rate(per_second, max(at_once, per_second * DEPTH)) if per_second else None
+def _rate(per_second: float, depth: float) -> Rate | None:
+    return Rate(per_second, max(1.0, depth)) if per_second else None

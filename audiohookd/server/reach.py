@@ -14,7 +14,7 @@ def is_local(endpoint: str) -> bool:
     :param endpoint: in Twisted's notation. What the PROXY protocol tells of does not matter here, and of a socket
         that systemd has opened nothing is known.
     """
-    kind, *arguments = _between.split(endpoint.removeprefix("haproxy:"))
+    kind, *arguments = _between.split(re.sub("^haproxy:", "", endpoint, flags=re.IGNORECASE))
     if kind == "unix" or (kind == "systemd" and "domain=UNIX" in arguments):
         return True
     return any(_is_loopback(argument.removeprefix("interface=").replace("\\:", ":")) for argument in arguments)

@@ -211,7 +211,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self.factory.refused.note(self.factory.shared.now(), upgrade.peer, verdict.reason, request)
         if verdict.reason is Refusal.REPLAY_STORE_DOWN:
             # A good signature, and our fault. Genesys Cloud tries again after this, and does not after a 401.
-            if not self.factory.told.enter(self, "error"):
+            if not self.factory.told.enter(self, "error", verdict.once):
                 raise ConnectionDeny(503, "too many while the replay store is down")
             self._refusal = "error"
             return None
@@ -251,8 +251,9 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def onOpen(self) -> None:
         """The WebSocket is open."""
         self.factory.lobby.leave(self)
-        if self._refusal != "unauthorized" and self._visitor is not None:
-            self.factory.gate.let_in(self._visitor)
+        if self._visitor is not None and self._refusal != "unauthorized":
+            welcome = self.factory.gate.let_in if self._refusal is None else self.factory.gate.give_back
+            welcome(self._visitor)
         if self._upgrade is not None:
             self._connection = Connection(self.factory.shared, self._upgrade, self, self._refusal)
             self._pacer = Pacer(self._connection, self.factory.paces, self.factory.shared, self._drop)
@@ -362,9 +363,11 @@ class AudioHookServerFactory(WebSocketServerFactory):
         #: For who asks why nobody gets in.
         self.refused = RefusedRequests()
         self.lobby: Lobby[Any] = Lobby(max_pending, self._crowd_out)
-        # An error: the replay store is down. That may be a call, or somebody who repeats one that he has seen.
+        # An error: the replay store is down. That may be a call, or somebody who repeats one that he has seen. With
+        # calls in all places these are still no more than may have a WebSocket.
+        put_off = max(1, shared.registry.max_sessions // 2)
         self.told: Told[AudioHookServerProtocol] = Told(
-            {"unauthorized": (STRANGERS_LIMIT, "strangers"), "error": (shared.registry.max_sessions, "put-off")},
+            {"unauthorized": (STRANGERS_LIMIT, "strangers"), "error": (put_off, "put-off")},
             shared.counters.count,
         )
         self.gate = gate or Gate(shared.clock.seconds, shared.counters.count)

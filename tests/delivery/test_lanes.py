@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.delivery.lanes import CALM, FEWEST, LATE, Lanes
+from audiohookd.delivery.lanes import CALM, FEWEST, LATE, PATIENCE, Lanes
 
 
 def filled(lanes: Lanes, in_flight: int, now: float) -> int:
@@ -30,7 +30,7 @@ def test_one_more_each_second_until_there_are_as_many_as_asked_for() -> None:
 def test_half_of_them_end_when_calls_suffer() -> None:
     lanes = Lanes(8)
     for second in range(7):
-        filled(lanes, 1, now=100 + second * CALM)
+        filled(lanes, min(second, 1), now=100 + second * CALM)
     lanes.felt(2 * LATE, now=107.0)
     assert filled(lanes, 1, now=107.0) == 4
     lanes.felt(LATE / 2, now=107.5)
@@ -38,6 +38,16 @@ def test_half_of_them_end_when_calls_suffer() -> None:
     lanes.felt(2 * LATE, now=107.5)
     lanes.felt(2 * LATE, now=107.5)
     assert filled(lanes, 1, now=107.5 + CALM / 2) == FEWEST
+
+
+def test_who_is_late_all_the_time_gets_on_nevertheless() -> None:
+    lanes, seen = Lanes(5), []
+    assert lanes.admits(0, 100.0)
+    for second in range(1, 200):
+        lanes.felt(2 * LATE, now=100.0 + second)
+        seen.append(filled(lanes, 1, now=100.0 + second))
+    assert seen[28] == FEWEST
+    assert [seen[int(PATIENCE * part)] for part in (1, 2, 3, 4, 5, 6)] == [3, 4, 5, 5, 5, 5]
 
 
 def test_when_nothing_was_under_way_it_begins_with_few_again() -> None:
@@ -65,6 +75,7 @@ def test_there_is_always_a_lane_and_never_one_too_many(most: int, steps: list[St
 @given(st.integers(1, 12), st.integers(0, 12))
 def test_opens_when_it_says(most: int, in_flight: int) -> None:
     lanes = Lanes(most)
+    assert lanes.admits(0, 50.0)
     lanes.felt(2 * LATE, now=50.0)
     opens_at = lanes.opens_at(in_flight)
     if in_flight >= most:

@@ -173,6 +173,20 @@ class TestRates:
         rig.now = 3.0
         assert rig.knock(CALLER, 4) == [None] * 3 + [self.REFUSED]
 
+    def test_one_address_alone_does_not_use_up_those_of_all(self) -> None:
+        rig = Rig(limits=Limits(per_address=1, total=1, at_once=50))
+        assert rig.knock(STRANGER, 100).count(None) == 50
+        assert rig.knock(CALLER, 5) == [None] * 5
+
+    def test_who_may_have_been_a_caller_gets_his_back_and_is_not_known(self) -> None:
+        rig = Rig(limits=Limits(per_address=0, total=1))
+        for _ in range(100):
+            visitor = rig.gate.at_connection(CALLER)
+            assert visitor is not None
+            assert visitor.refusal is None
+            rig.gate.give_back(visitor)
+        assert rig.knock(CALLER, 100).count(None) == DEPTH
+
     def test_of_few_calls_there_may_be_strangers_all_the_same(self) -> None:
         rig = Rig(limits=Limits(per_address=1, total=1, at_once=2))
         assert rig.knock(STRANGER, 12).count(None) == DEPTH

@@ -18,6 +18,7 @@ from audiohookd.server.reach import is_local
         "unix:/run/audiohookd.sock:mode=660",
         "systemd:domain=UNIX:index=0",
         "haproxy:tcp:3000:interface=127.0.0.1",
+        "HAProxy:unix:/run/audiohookd.sock",
         "haproxy:unix:/run/audiohookd.sock",
     ],
 )

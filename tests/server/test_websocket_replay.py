@@ -76,12 +76,12 @@ def test_while_the_store_is_down_a_good_signature_is_told_to_come_again(failure:
     assert len(rig.server.registry) == 0
 
 
-def test_so_many_as_there_may_be_calls_are_told_to_come_again_at_a_time() -> None:
+def test_half_as_many_as_there_may_be_calls_are_told_to_come_again_at_a_time() -> None:
     """A request that somebody has seen can be repeated while the store is down, and takes no more than that."""
-    rig = Rig(max_sessions=3)
+    rig = Rig(max_sessions=6)
     peers = [rig.peer, *(rig.server.connect() for _ in range(4))]
-    for peer in peers[1:]:
-        peer.send(request_head())
+    for number, peer in enumerate(peers[1:]):
+        peer.send(request_head(nonce=f"VGhpc0lzQVVuaXF1ZU5vb{number}"))
     for _ in peers:
         rig.store.answer(StoreDown("it is on fire"))
     answers = [peer.answer().partition(b"\r\n")[0] for peer in peers]
@@ -92,6 +92,25 @@ def test_so_many_as_there_may_be_calls_are_told_to_come_again_at_a_time() -> Non
     peers[0].lose()
     again = rig.server.connect()
     again.send(request_head())
+    rig.store.answer(StoreDown("it is on fire"))
+    assert again.answer().startswith(b"HTTP/1.1 101 ")
+
+
+def test_a_request_that_is_repeated_takes_one_place() -> None:
+    """Otherwise one that was recorded could have all calls that are real refused for good."""
+    rig = Rig()
+    rig.store.answer(StoreDown("it is on fire"))
+    assert rig.peer.answer().startswith(b"HTTP/1.1 101 ")
+    head = request_head(nonce="VGhpc0lzQW5vdGhlck5vbmNl")
+    peers = [rig.server.connect() for _ in range(2)]
+    for peer in peers:
+        peer.send(head)
+        rig.store.answer(StoreDown("it is on fire"))
+    lines = [peer.answer().partition(b"\r\n")[0] for peer in peers]
+    assert lines == [b"HTTP/1.1 101 Switching Protocols", b"HTTP/1.1 503 Service Unavailable"]
+    peers[0].lose()
+    again = rig.server.connect()
+    again.send(head)
     rig.store.answer(StoreDown("it is on fire"))
     assert again.answer().startswith(b"HTTP/1.1 101 ")
 
