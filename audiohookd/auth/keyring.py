@@ -28,19 +28,22 @@ class _Held:
     def __init__(self, source: IKeySource) -> None:
         self.source = source
         self.keys = Keys({})
-        self.failing = False
+        #: Why it could not be loaded the last time; None: it could.
+        self.fault: str | None = None
         self.timer: IDelayedCall | None = None
         #: What is being done with it in a thread.
         self.work: Deferred[Keys | None] | None = None
         #: It is to be loaded again once that is done.
         self.again = False
+        #: Whether the next load, and the one that is under way, have to tell their result, whatever it is.
+        self.asked = self.tells = False
 
 
 class Keyring(Service):
     """All sources' keys: looked up at once, and refreshed from its start to its stop. For the reactor thread.
 
-    A source that fails keeps what it gave last. It is looked at again and again; the log has one line when that
-    begins, and one when it is over.
+    A source that fails keeps what it gave last. It is tried again and again, and each failure is counted; the log has
+    one line when that begins, one for each other reason, and one when it is over.
 
     :param workers: with a thread for each source, none of which is given two pieces of work at a time.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
@@ -95,10 +98,12 @@ class Keyring(Service):
         return key
 
     def reload(self) -> None:
-        """Has all sources loaded again, changed or not."""
+        """Has all sources loaded again, changed or not, and each of them say in the log what came of it."""
         for held in self._held:
-            if held.source.interval is not None:
-                self._load(held)
+            if held.source.interval is None:
+                self._log.info("{source}: is read at the start alone", source=held.source.name)
+            held.asked = True
+        self._load_all()
 
     def startService(self) -> None:
         """From now on the sources are looked at."""
@@ -119,7 +124,12 @@ class Keyring(Service):
         now = self._reactor.seconds()
         if self.running and (self._asked is None or now - self._asked >= ASK_EVERY):
             self._asked = now
-            self.reload()
+            self._load_all()
+
+    def _load_all(self) -> None:
+        for held in self._held:
+            if held.source.interval is not None:
+                self._load(held)
 
     def _wait(self, held: _Held) -> None:
         """For the next look, whatever is waited for already."""
@@ -127,14 +137,16 @@ class Keyring(Service):
             held.timer.cancel()
         if held.source.interval is None:
             return
-        seconds = min(held.source.interval, RETRY_AFTER) if held.failing else held.source.interval
+        seconds = min(held.source.interval, RETRY_AFTER) if held.fault is not None else held.source.interval
         seconds *= 1 + JITTER * (2 * self._random() - 1)
         held.timer = self._reactor.callLater(seconds, self._look, held)
 
     def _look(self, held: _Held) -> None:
         if held.work is None:
-            self._do(held, partial(_changed, held.source))
+            # What is unchanged is read nevertheless while it fails: it is no better for that, and counts once more.
+            self._do(held, partial(_changed, held.source) if held.fault is None else held.source.load)
         else:
+            held.tells, held.asked = held.tells or held.asked, False
             self._failed(held, "does not answer")
             self._wait(held)
 
@@ -148,6 +160,7 @@ class Keyring(Service):
     def _do(self, held: _Held, load: Load) -> None:
         """In a thread. Should it hang, the next look finds that."""
         self._wait(held)
+        held.tells, held.asked = held.asked, False
         held.work = self._workers.do(load)
         held.work.addCallbacks(partial(self._loaded, held), partial(self._not_loaded, held))
         held.work.addBoth(partial(self._done, held))
@@ -165,13 +178,15 @@ class Keyring(Service):
         """None: nothing has changed."""
         if keys is None:
             return
-        if held.failing:
-            held.failing = False
+        if held.fault is not None:
+            held.fault = None
             self._log.info("{source}: keys are loaded again", source=held.source.name)
         if keys != held.keys:
             held.keys = keys
             self._log.info("{source}: the keys have changed: {keys}", source=held.source.name, keys=repr(keys))
             self._merge()
+        elif held.tells:
+            self._log.info("{source}: the keys are the same: {keys}", source=held.source.name, keys=repr(keys))
 
     def _not_loaded(self, held: _Held, failure: Failure) -> None:
         if not self.running:
@@ -182,8 +197,8 @@ class Keyring(Service):
 
     def _failed(self, held: _Held, reason: str) -> None:
         self._count("key_refresh_failures", held.source.name)
-        if not held.failing:
-            held.failing = True
+        if reason != held.fault or held.tells:
+            held.fault, held.tells = reason, False
             text = "{source}: keys cannot be loaded, those that it gave last stay valid: {reason}"
             self._log.error(text, source=held.source.name, reason=reason)
 

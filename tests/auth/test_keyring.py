@@ -223,14 +223,23 @@ class TestASourceThatFails:
         assert source.loads == 3
 
     def test_is_not_well_because_nothing_changes(self) -> None:
-        """A file with a mistake in it is read once."""
+        """A file with a mistake in it is read again, so that an alarm on what is counted goes on."""
         source = Source()
         rig = Rig(source)
         source.gives = KeySourceError("no")
         rig.wait()
         source.is_changed = False
-        rig.wait()
-        assert (source.looks, source.loads, len(rig.lines)) == (2, 2, 1)
+        for _ in range(3):
+            rig.wait(RETRY_AFTER)
+        assert (rig.failures(), len(rig.lines)) == (4, 1)
+
+    def test_for_another_reason_says_so(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        for reason in ("1", "1", "2", "2"):
+            source.gives = KeySourceError(reason)
+            rig.wait()
+        assert [line[-1] for line in rig.lines] == ["1", "2"]
 
     def test_leaves_the_others_alone(self) -> None:
         broken, well = Source(), Source("auth.keys_file")
@@ -264,6 +273,57 @@ class TestASourceThatFails:
         rig.wait()
         assert rig.lines[-1].endswith(PoolFull.__name__)
         assert rig.secrets("a") == (b"old, and long enough",)
+
+
+class TestAReloadThatIsAskedFor:
+    def test_tells_of_what_is_as_it_was_and_does_so_once(self) -> None:
+        rig = Rig(Source())
+        rig.keyring.reload()
+        rig.pool.run()
+        rig.wait()
+        assert rig.lines == ["auth.aws: the keys are the same: <Keys: 1, of which 0 without a secret>"]
+
+    def test_tells_of_what_still_fails(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        source.gives = KeySourceError("no")
+        rig.wait()
+        rig.keyring.reload()
+        rig.pool.run()
+        rig.wait()
+        line = "auth.aws: keys cannot be loaded, those that it gave last stay valid: no"
+        assert rig.lines == [line, line]
+
+    def test_tells_of_what_does_not_answer_still(self) -> None:
+        rig = Rig(Source())
+        for _ in range(2):
+            rig.clock.advance(INTERVAL)
+        rig.keyring.reload()
+        for _ in range(2):
+            rig.clock.advance(INTERVAL)
+        assert [line.rpartition(": ")[2] for line in rig.lines] == ["does not answer"] * 2
+
+    def test_tells_of_what_is_not_read_again(self) -> None:
+        rig = Rig(Source("auth.keys_variable", interval=None))
+        rig.keyring.reload()
+        assert rig.lines == ["auth.keys_variable: is read at the start alone"]
+
+    def test_tells_of_what_was_read_after_it(self) -> None:
+        """And not of what was under way."""
+        source = Source()
+        rig = Rig(source)
+        rig.clock.advance(INTERVAL)
+        rig.keyring.reload()
+        rig.pool.run_one()
+        assert rig.lines == []
+        rig.pool.run()
+        assert len(rig.lines) == 1
+
+    def test_is_not_what_strangers_do(self) -> None:
+        rig = Rig(Source())
+        rig.keyring.lookup("unknown")
+        rig.pool.run()
+        assert rig.lines == []
 
 
 class TestAnUnknownKey:
