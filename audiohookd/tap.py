@@ -5,6 +5,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -165,7 +166,7 @@ def build(
     quotas = Quotas(limits.sessions_per_organization, limits.sessions_per_key)
     registry = Registry(reactor, sessions, drain_timeout, goodbye, lambda: watch.obstacle, quotas, counters.count)
     shared = Shared(reactor, now, config.session, registry, counters, _routes(config, watchers))
-    key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters)
+    key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters, readiness)
     replay_pools, replay = _replay(config, path, reactor, counters)
     door = Door(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)
     entrance = entrance_of(config, path, reactor, counters)
@@ -189,7 +190,7 @@ def build(
         site = admin_site(
             reactor,
             lambda: readiness.ready,
-            lambda: watch.obstacle,
+            lambda: readiness.obstacle,
             lambda: exposition(counters),
             lambda: factory.refused.explained(reactor, keyring.keys),
         )
@@ -235,8 +236,9 @@ def _disk(
     terms = Terms(carriers, config.spool.keep_local, config.spool.max_spool * MIB)
     retention = Retention(reactor, now, sweeping, counters.count, spool.layout, terms)
     complaints = {"writer": lambda: spool.fault, "size": lambda: retention.obstacle}
+    hinder = partial(readiness.hinder, "disk")
     disk, min_free = SpoolDisk(spool.layout, spool.lock.keep), config.spool.min_free * MIB
-    watch = DiskWatch(reactor, looking, counters.count, disk, min_free, complaints, readiness.hinder)
+    watch = DiskWatch(reactor, looking, counters.count, disk, min_free, complaints, hinder)
     return [looking, sweeping], retention, watch
 
 
@@ -259,12 +261,14 @@ def _keyring(
     now: Callable[[], float],
     environment: Mapping[str, str],
     counters: Counters,
+    readiness: Readiness,
 ) -> tuple[Workers, Keyring]:
     """The keys, all of them loaded, and the pool that loads them again."""
     try:
         sources = sources_of(config.auth, environment, now)
         workers = Workers(reactor, "key-loaders", threads=len(sources), waiting=0, patience=1.0)
-        keyring = Keyring(reactor, workers, sources, counters.count, random.random)
+        routes, hinder = {route.path for route in config.route}, partial(readiness.hinder, "keys")
+        keyring = Keyring(reactor, workers, sources, counters.count, random.random, routes, hinder)
         keyring.prepare()
     except SourceUnavailable as fault:
         raise ConfigUnavailable(f"{path}: {fault}") from None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tap_rig import PLAIN, build, writer
+from tap_rig import PLAIN, Reactor, ask, build, writer
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from audiohookd.auth.keys import fingerprint
@@ -67,6 +67,26 @@ class TestKeys:
         told = [line for line in texts(logged, LogLevel.info) if line.startswith("API keys: ")]
         assert told == ["API keys: <Keys: 2, of which 1 without a secret>"]
         assert warnings(logged) == []
+
+    def test_for_a_route_that_there_is_not_are_named(
+        self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]
+    ) -> None:
+        path = write()
+        entry = '{"secret": "MDEyMzQ1Njc4OWFiY2RlZg==", "routes": ["/nope"]}'
+        (tmp_path / "keys.json").write_text(f'{{"the-key": {entry}}}')
+        build(path)
+        (warning,) = warnings(logged)
+        assert warning.startswith(f"the API key {fingerprint('the-key')} in auth.keys_file is for '/nope'")
+
+    def test_none_make_the_daemon_not_ready(
+        self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]
+    ) -> None:
+        path = write(PLAIN + '[admin]\nendpoint = "tcp:9000"\n')
+        (tmp_path / "keys.json").write_text("{}")
+        reactor = Reactor()
+        build(path, reactor).startService()
+        assert [ask(reactor.ports[0], page) for page in ("/live", "/ready", "/health/check")] == [200, 503, 503]
+        assert texts(logged, LogLevel.error) == ["there are no API keys: everybody is refused"]
 
     def test_with_a_short_secret_are_named_without_it(
         self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]

@@ -1,6 +1,6 @@
 """The keys that count now, and how they stay up to date. Nothing here is waited for by a handshake."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from twisted.application.service import Service
@@ -48,6 +48,8 @@ class Keyring(Service):
     :param workers: with a thread for each source, none of which is given two pieces of work at a time.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     :param random: evenly from 0 up to, but not including, 1.
+    :param routes: the paths that there are: who has a key for another one is told. None: any may be.
+    :param tell: called with the reason when there are no keys at all any more, and with None when there are.
     """
 
     name = "keyring"
@@ -60,11 +62,16 @@ class Keyring(Service):
         sources: Sequence[IKeySource],
         count: Callable[..., object],
         random: Callable[[], float],
+        routes: Collection[str] | None = None,
+        tell: Callable[[str | None], None] = lambda obstacle: None,
     ) -> None:
         self._reactor = reactor
         self._workers = workers
         self._count = count
         self._random = random
+        self._routes = routes
+        self._tell = tell
+        self._is_empty = False
         self._held = [_Held(source) for source in sources]
         self._keys = Keys({})
         self._remarks: list[str] = []
@@ -203,11 +210,16 @@ class Keyring(Service):
             self._log.error(text, source=held.source.name, reason=reason)
 
     def _merge(self) -> None:
-        self._keys, remarks = merged([(held.source.name, held.keys) for held in self._held])
+        self._keys, remarks = merged([(held.source.name, held.keys) for held in self._held], self._routes)
         for remark in remarks:
             if remark not in self._remarks:
                 self._log.warn("{remark}", remark=remark)
         self._remarks = remarks
+        if self._is_empty is not (not self._keys):
+            self._is_empty = not self._keys
+            if self._is_empty:
+                self._log.error("there are no API keys: everybody is refused")
+            self._tell("no keys" if self._is_empty else None)
 
 
 def _changed(source: IKeySource) -> Keys | None:

@@ -1,7 +1,7 @@
 """API keys, what each may do, and the contract of the places that they come from."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
@@ -116,23 +116,37 @@ def fingerprint(api_key: str) -> str:
     return f"sha256:{digest[:8]}"
 
 
-def merged(sources: Sequence[tuple[str, Keys]]) -> tuple[Keys, list[str]]:
+def merged(
+    sources: Sequence[tuple[str, Keys]], routes: Collection[str] | None = None
+) -> tuple[Keys, list[str]]:
     """The keys of several named sources as one, and what there is to say about it.
 
     A key that stands in two of them is that of the first.
+
+    :param routes: the paths that there are; None: any may be.
     """
     keys: dict[str, Key] = {}
     origins: dict[str, str] = {}
     remarks = []
     for name, one in sources:
+        if not one:
+            remarks.append(f"{name}: there are no keys in it")
         for api_key in one:
             if api_key in keys:
                 where = f"{origins[api_key]} and in {name}"
                 remarks.append(f"the API key {fingerprint(api_key)} stands in {where}: the first counts")
             elif key := one.lookup(api_key):
                 keys[api_key], origins[api_key] = key, name
-                remarks += _short_secrets(f"the API key {fingerprint(api_key)} in {name}", key)
+                which = f"the API key {fingerprint(api_key)} in {name}"
+                remarks += [*_short_secrets(which, key), *_dead_ends(which, key, routes)]
     return Keys(keys), remarks
+
+
+def _dead_ends(which: str, key: Key, routes: Collection[str] | None) -> list[str]:
+    if key.routes is None or routes is None:
+        return []
+    what = "for which there is no [[route]]: correct the one or the other"
+    return [f"{which} is for {path!r}, {what}" for path in sorted(key.routes.difference(routes))]
 
 
 def _short_secrets(which: str, key: Key) -> list[str]:

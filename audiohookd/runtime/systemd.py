@@ -47,16 +47,26 @@ class Readiness(Service):
         self._notifier = notifier
         self._extending = LoopingCall(self._extend)
         self._extending.clock = clock
-        self._obstacle: str | None = None
+        self._obstacles: dict[str, str] = {}
 
     @property
     def ready(self) -> bool:
         """New calls are welcome."""
-        return bool(self.running) and self._obstacle is None
+        return bool(self.running) and not self._obstacles
 
-    def hinder(self, obstacle: str | None) -> None:
-        """No new call should be taken because of ``obstacle``; None: not any more. May come before the start."""
-        self._obstacle = obstacle
+    @property
+    def obstacle(self) -> str | None:
+        """Why no new call should be taken, for the sysadmin."""
+        return "; ".join(self._obstacles.values()) or None
+
+    def hinder(self, cause: str, obstacle: str | None) -> None:
+        """No new call should be taken because of ``obstacle``; None: not any more. May come before the start.
+
+        :param cause: who says so; causes do not replace each other.
+        """
+        self._obstacles.pop(cause, None)
+        if obstacle is not None:
+            self._obstacles[cause] = obstacle
         if self.running:
             self._notifier.notify(f"STATUS={self._status}")
 
@@ -73,7 +83,7 @@ class Readiness(Service):
 
     @property
     def _status(self) -> str:
-        return "taking calls" if self._obstacle is None else f"not taking calls: {self._obstacle}"
+        return "taking calls" if not self._obstacles else f"not taking calls: {self.obstacle}"
 
     def _extend(self) -> None:
         self._notifier.notify(f"EXTEND_TIMEOUT_USEC={int(EXTEND_BY * 1_000_000)}")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, Logger, formatEvent
+from twisted.logger import LogEvent, Logger, LogLevel, formatEvent
 from zope.interface import implementer
 
 from audiohookd.auth.keyring import ASK_EVERY, JITTER, RETRY_AFTER, Keyring
@@ -48,7 +48,10 @@ class Rig:
         self.pool = MemoryWorkers()
         self.counters = Counters()
         self.logged: list[LogEvent] = []
-        self.keyring = Keyring(self.clock, self.pool, sources, self.counters.count, random)
+        self.obstacles: list[str | None] = []
+        self.keyring = Keyring(
+            self.clock, self.pool, sources, self.counters.count, random, tell=self.obstacles.append
+        )
         self.keyring._log = Logger(observer=self.logged.append)  # type: ignore[arg-type, misc]
         self.keyring.prepare()
         self.keyring.startService()
@@ -273,6 +276,35 @@ class TestASourceThatFails:
         rig.wait()
         assert rig.lines[-1].endswith(PoolFull.__name__)
         assert rig.secrets("a") == (b"old, and long enough",)
+
+
+class TestNoKeys:
+    def test_in_one_source_are_told_each_time(self) -> None:
+        first, second = Source("auth.keys_file"), Source()
+        rig = Rig(first, second)
+        told = []
+        for given in (Keys({}), Keys({}), NEW, Keys({})):
+            second.gives = given
+            rig.wait()
+            told.append(rig.lines.count("auth.aws: there are no keys in it"))
+        assert told == [1, 1, 1, 2]
+        assert rig.obstacles == []
+
+    def test_in_all_sources_hinder_until_there_are_some(self) -> None:
+        source = Source()
+        rig = Rig(source)
+        for source.gives in (Keys({}), Keys({}), NEW):
+            rig.wait()
+        assert rig.obstacles == ["no keys", None]
+        (line,) = [event for event in rig.logged if event["log_level"] is LogLevel.error]
+        assert formatEvent(line) == "there are no API keys: everybody is refused"
+
+    def test_at_the_start_are_told(self) -> None:
+        source = Source()
+        source.gives = Keys({})
+        rig = Rig(source)
+        assert rig.obstacles == ["no keys"]
+        assert rig.lines == ["auth.aws: there are no keys in it", "there are no API keys: everybody is refused"]
 
 
 class TestAReloadThatIsAskedFor:

@@ -61,6 +61,17 @@ class TestKeys:
 
 
 class TestSeveralSources:
+    def test_one_that_is_empty_is_told(self) -> None:
+        _, remarks = merged([("file", Keys({})), ("aws", Keys({"b": Key((OTHER,))}))])
+        assert remarks == ["file: there are no keys in it"]
+
+    def test_a_route_that_there_is_not_is_told(self) -> None:
+        limited = Key((SECRET,), routes=frozenset({"/nope", "/call"}))
+        sources = [("file", Keys({"a": limited, "b": Key((SECRET,))}))]
+        _, (remark,) = merged(sources, {"/call", "/"})
+        assert remark.startswith(f"the API key {fingerprint('a')} in file is for '/nope', for which there is no")
+        assert merged(sources)[1] == []
+
     def test_are_taken_together(self) -> None:
         keys, remarks = merged([("file", Keys({"a": Key((SECRET,))})), ("aws", Keys({"b": Key((OTHER,))}))])
         assert keys == Keys({"a": Key((SECRET,)), "b": Key((OTHER,))})

@@ -104,17 +104,27 @@ class TestReadiness:
     def test_is_not_ready_while_something_hinders_it(self) -> None:
         self.readiness.startService()
         told(self.systemd)
-        self.readiness.hinder("less than 1024 MiB free")
+        self.readiness.hinder("disk", "less than 1024 MiB free")
         assert not self.readiness.ready
-        self.readiness.hinder(None)
+        self.readiness.hinder("disk", None)
         assert self.readiness.ready
         assert told(self.systemd) == [
             "STATUS=not taking calls: less than 1024 MiB free",
             "STATUS=taking calls",
         ]
 
+    def test_is_not_ready_until_nothing_hinders_it(self) -> None:
+        self.readiness.startService()
+        self.readiness.hinder("disk", "less than 1024 MiB free")
+        self.readiness.hinder("keys", "no keys")
+        assert self.readiness.obstacle == "less than 1024 MiB free; no keys"
+        self.readiness.hinder("disk", None)
+        assert (self.readiness.ready, self.readiness.obstacle) == (False, "no keys")
+        self.readiness.hinder("keys", None)
+        assert (self.readiness.ready, self.readiness.obstacle) == (True, None)
+
     def test_starts_though_something_hinders_it(self) -> None:
-        self.readiness.hinder("less than 1024 MiB free")
+        self.readiness.hinder("disk", "less than 1024 MiB free")
         assert told(self.systemd) == []
         self.readiness.startService()
         assert not self.readiness.ready
@@ -124,8 +134,8 @@ class TestReadiness:
         self.readiness.startService()
         self.readiness.stopService()
         told(self.systemd)
-        self.readiness.hinder("less than 1024 MiB free")
-        self.readiness.hinder(None)
+        self.readiness.hinder("disk", "less than 1024 MiB free")
+        self.readiness.hinder("disk", None)
         assert not self.readiness.ready
         assert told(self.systemd) == []
 
