@@ -167,7 +167,7 @@ def build(
     registry = Registry(reactor, sessions, drain_timeout, goodbye, lambda: watch.obstacle, quotas, counters.count)
     shared = Shared(reactor, now, config.session, registry, counters, _routes(config, watchers))
     key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters, readiness)
-    replay_pools, replay = _replay(config, path, reactor, counters)
+    replay_pools, replay = _replay(config, path, reactor, counters, readiness)
     door = Door(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)
     entrance = entrance_of(config, path, reactor, counters)
     factory = AudioHookServerFactory(
@@ -278,12 +278,13 @@ def _keyring(
 
 
 def _replay(
-    config: Config, path: Path, reactor: Any, counters: Counters
+    config: Config, path: Path, reactor: Any, counters: Counters, readiness: Readiness
 ) -> tuple[list[Workers], IReplayStore | None]:
     """Where used signatures are remembered, and the pools that it needs."""
     window = replay_window(MAX_AGE, CLOCK_SKEW)
     calls = config.listen.max_sessions
-    return replay_store(config.auth.replay, f"{path}: auth.replay", window, calls, reactor, counters.count)
+    where, hinder = f"{path}: auth.replay", partial(readiness.hinder, "replay store")
+    return replay_store(config.auth.replay, where, window, calls, reactor, counters.count, hinder)
 
 
 def _listener(

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tap_rig import PLAIN, Reactor, build, names, writer
+from tap_rig import PLAIN, Reactor, ask, build, names, writer
 
 from audiohookd.auth.replay import IReplayStore, MemoryReplayStore
-from audiohookd.auth.replay_outage import WatchedReplayStore
+from audiohookd.auth.replay_outage import CALM, WatchedReplayStore
 from audiohookd.server.websocket import AudioHookServerFactory
 
 SQLITE = f'{PLAIN}\n[auth.replay]\nstore = "sqlite"\npath = "replay.sqlite"\n'
@@ -35,6 +35,23 @@ def test_shared_it_has_a_pool_that_outlives_the_listener(tmp_path: Path) -> None
     services, store = started(tmp_path, SQLITE)
     assert isinstance(store, WatchedReplayStore)
     assert services.index("replay") < services.index("listener")
+
+
+def test_while_it_is_down_the_daemon_is_not_ready(tmp_path: Path) -> None:
+    reactor = Reactor()
+    build(writer(tmp_path)(SQLITE + '[admin]\nendpoint = "tcp:9000"\n'), reactor).startService()
+    factory = reactor.ports[-1].factory
+    assert isinstance(factory, AudioHookServerFactory)
+    store = factory.door.authenticator.replay
+    assert store is not None
+    answers: list[object] = []
+    (tmp_path / "replay.sqlite").mkdir()
+    store.first_use("a-key", "a-nonce", 0.0).addBoth(answers.append)
+    reactor.run_until(lambda: answers)
+    assert ask(reactor.ports[0], "/ready") == 503
+    (tmp_path / "replay.sqlite").rmdir()
+    reactor.advance(CALM)
+    reactor.run_until(lambda: ask(reactor.ports[0], "/ready") == 200)
 
 
 def test_nothing_is_opened_before_the_daemon_is_a_daemon(tmp_path: Path) -> None:

@@ -4,14 +4,15 @@ from collections.abc import Callable
 from typing import Literal
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from audiohookd.auth.replay import IReplayStore, StoreDown
 
-#: Seconds without a failure after which an outage is over. A store that answers every other time is one outage.
+#: Seconds without a failure after which an outage is over, when the store answers then; it is asked when nobody else
+#: does so. A store that answers every other time is one outage.
 CALM = 10.0
 
 
@@ -20,9 +21,12 @@ class WatchedReplayStore:
     """A store that may be down: ``closed`` refuses who asks then, ``open`` lets him in unseen.
 
     Each such decision is counted, as ``replay_store_failures``. An outage is two lines in the log, however many ask:
-    one when it begins, and one when somebody is answered again, and nobody has been refused an answer for a while.
+    one when it begins, and one when it answers again, and nobody has been refused an answer for a while. So that this
+    is found out also when nobody calls, it is asked as a call would ask, about a nonce of our own: a server that
+    answers, but refuses to keep anything, is down.
 
     :param count: counts by name and label.
+    :param tell: called with the reason when nobody who signs can be let in any more, and with None when that is over.
     """
 
     _log = Logger()
@@ -34,6 +38,7 @@ class WatchedReplayStore:
         fail: Literal["closed", "open"],
         clock: IReactorTime,
         count: Callable[[str, str], object],
+        tell: Callable[[str | None], None] = lambda obstacle: None,
     ) -> None:
         self.window: float = store.window
         self._store = store
@@ -41,16 +46,29 @@ class WatchedReplayStore:
         self._fail = fail
         self._clock = clock
         self._count = count
+        self._tell = tell
         self._failures = 0
         self._failed_at = 0.0
+        self._probe: IDelayedCall | None = None
+        #: What to add to the seconds of the clock to get those by which nonces are dated.
+        self._epoch = 0.0
+
+    @property
+    def is_down(self) -> bool:
+        """Since somebody had no answer, until it is over."""
+        return self._failures > 0
 
     def first_use(self, key_id: str, nonce: str, now: float) -> "Deferred[bool]":
         """See :class:`IReplayStore`."""
-        asked: Deferred[bool] = maybeDeferred(self._store.first_use, key_id, nonce, now)
-        return asked.addCallbacks(self._answered, self._failed)
+        self._epoch = now - self._clock.seconds()
+        return self._ask(key_id, nonce, now).addCallbacks(self._answered, self._failed)
+
+    def _ask(self, key_id: str, nonce: str, now: float) -> "Deferred[bool]":
+        return maybeDeferred(self._store.first_use, key_id, nonce, now)
 
     def _answered(self, first: bool) -> bool:
         if self._failures and self._clock.seconds() - self._failed_at >= CALM:
+            self._tell(None)
             text = "the replay store answers again ({store}): {count} requests had no answer"
             self._log.info(text, store=self._name, count=self._failures)
             self._failures = 0
@@ -62,7 +80,39 @@ class WatchedReplayStore:
         if not self._failures:
             text = "the replay store is down ({store}): {reason}; who asks is {done}"
             self._log.error(text, store=self._name, reason=failure.getErrorMessage(), done=done.replace("-", " "))
+            if self._fail == "closed":
+                self._tell(f"the replay store is down ({self._name})")
         self._failures += 1
-        self._failed_at = self._clock.seconds()
+        self._put_off()
         self._count("replay_store_failures", done)
         return True if self._fail == "open" else failure
+
+    def _put_off(self) -> None:
+        """The end, and the question whether it has come."""
+        self._failed_at = self._clock.seconds()
+        if self._probe is not None and self._probe.active():
+            self._probe.reset(CALM)
+        else:
+            self._probe = self._clock.callLater(CALM, self._look)
+
+    def _look(self) -> None:
+        if not self._failures:
+            return
+        seconds = self._clock.seconds()
+        # No API key is empty. Whether the nonce is new does not matter.
+        asked = self._ask("", f"{seconds}", seconds + self._epoch)
+        asked.addCallbacks(self._answered, self._still_down).addErrback(self._broken)
+        asked.addBoth(self._look_again)
+
+    def _still_down(self, failure: Failure) -> None:
+        failure.trap(StoreDown)
+        self._put_off()
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("the replay store could not be asked ({store})", failure, store=self._name)
+        self._put_off()
+
+    def _look_again(self, _: object) -> None:
+        """Unless somebody sees to that already."""
+        if self._failures and (self._probe is None or not self._probe.active()):
+            self._probe = self._clock.callLater(CALM, self._look)

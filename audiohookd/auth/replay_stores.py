@@ -18,13 +18,20 @@ PATIENCE = 1.0
 
 
 def replay_store(
-    config: Replay, where: str, window: float, calls: int, reactor: Any, count: Callable[[str, str], object]
+    config: Replay,
+    where: str,
+    window: float,
+    calls: int,
+    reactor: Any,
+    count: Callable[[str, str], object],
+    tell: Callable[[str | None], None] = lambda obstacle: None,
 ) -> tuple[list[Workers], IReplayStore | None]:
     """The store, None when there shall be none, and before it the pools that it needs. Connects to nothing.
 
     :param where: the address of ``config``, for the user: file and table.
     :param window: for how many seconds a nonce is remembered.
     :param calls: how many may come at once.
+    :param tell: see :class:`WatchedReplayStore`.
     :raises ConfigError: the store cannot work like this.
     """
     match config.store:
@@ -39,7 +46,7 @@ def replay_store(
             name, threads, nonces = "Redis", 4, _redis(config, where, window)
     workers = Workers(reactor, "replay", threads, WAITING + calls, PATIENCE)
     shared = SharedReplayStore(nonces, window, workers, reactor, config.timeout)
-    return [workers], WatchedReplayStore(shared, name, config.fail, reactor, count)
+    return [workers], WatchedReplayStore(shared, name, config.fail, reactor, count, tell)
 
 
 def _sqlite(config: Replay, where: str, window: float, clock: Callable[[], float]) -> Nonces:

@@ -50,7 +50,10 @@ class Rig:
         self.clock = Clock()
         self.counters = Counters()
         self.store = Store()
-        self.watched = WatchedReplayStore(self.store, "a store", policy, self.clock, self.counters.count)
+        self.obstacles: list[str | None] = []
+        self.watched = WatchedReplayStore(
+            self.store, "a store", policy, self.clock, self.counters.count, self.obstacles.append
+        )
         self.authenticator = Authenticator(Keys({API_KEY: Key((SECRET,))}), self.watched)
 
     def ask(self, request: UpgradeRequest | None = None) -> list[Verdict]:
@@ -192,9 +195,83 @@ def test_the_next_outage_has_lines_of_its_own(logged: list[LogEvent]) -> None:
     for _ in range(2):
         rig.is_down()
         rig.reason()
-        rig.clock.advance(CALM)
         rig.store.answer = True
+        rig.clock.advance(CALM)
         rig.reason()
     begin, end = "the replay store is down", "the replay store answers again"
     assert [text.partition(" (")[0] for text in texts(logged)] == [begin, end, begin, end]
     assert texts(logged)[3].endswith(": 1 requests had no answer")
+
+
+def test_closed_hinders_calls_while_it_is_down() -> None:
+    rig = Rig("closed")
+    rig.is_down()
+    rig.reason()
+    rig.reason()
+    assert rig.watched.is_down
+    assert rig.obstacles == ["the replay store is down (a store)"]
+    rig.store.answer = True
+    rig.clock.advance(CALM)
+    assert rig.obstacles == ["the replay store is down (a store)", None]
+    assert not rig.watched.is_down
+
+
+def test_open_hinders_nobody() -> None:
+    rig = Rig("open")
+    rig.is_down()
+    rig.reason()
+    assert rig.watched.is_down
+    assert [obstacle for obstacle in rig.obstacles if obstacle is not None] == []
+
+
+def test_that_it_is_over_is_found_out_when_nobody_calls(logged: list[LogEvent]) -> None:
+    rig = Rig()
+    rig.is_down()
+    rig.reason()
+    for _ in range(3):
+        rig.clock.advance(CALM)
+    assert len(logged) == 1
+    rig.store.answer = False  # an answer, too
+    rig.clock.advance(CALM)
+    assert texts(logged)[1:] == ["the replay store answers again (a store): 1 requests had no answer"]
+    assert rig.count("refused") == 1
+
+
+def test_it_is_asked_as_a_call_would_ask_about_something_new(logged: list[LogEvent]) -> None:
+    rig = Rig()
+    rig.is_down()
+    rig.reason()
+    for _ in range(3):
+        rig.clock.advance(CALM)
+    (_, *probes) = rig.store.asked
+    assert [api_key for api_key, _, _ in probes] == ["", "", ""]
+    assert len({nonce for _, nonce, _ in probes}) == 3
+    assert [now for _, _, now in probes] == [CREATED + CALM, CREATED + 2 * CALM, CREATED + 3 * CALM]
+
+
+def test_one_question_at_a_time_and_none_while_it_is_up() -> None:
+    rig = Rig()
+    rig.reason()
+    assert rig.clock.getDelayedCalls() == []
+    rig.is_down()
+    rig.reason()
+    rig.store.answer = "later"
+    rig.clock.advance(10 * CALM)
+    (probe,) = rig.store.pending
+    probe.errback(StoreDown("still on fire"))
+    rig.store.answer = True
+    rig.clock.advance(CALM)
+    assert not rig.watched.is_down
+    assert rig.clock.getDelayedCalls() == []
+
+
+def test_an_error_of_our_own_does_not_end_the_questions(logged: list[LogEvent]) -> None:
+    rig = Rig()
+    rig.is_down()
+    rig.reason()
+    rig.is_down(ZeroDivisionError("oops"))
+    rig.clock.advance(CALM)
+    assert texts(logged)[1:] == ["the replay store could not be asked (a store)"]
+    rig.store.answer = True
+    rig.clock.advance(CALM)
+    assert not rig.watched.is_down
