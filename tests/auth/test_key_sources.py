@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from audiohookd.auth.keys import KeySourceError
 from audiohookd.auth.sources import sources_of
 from audiohookd.auth.sources.secretsmanager import SecretsManager
 from audiohookd.auth.sources.vault import Vault
@@ -52,6 +53,30 @@ def test_all_at_once_count_in_the_order_of_the_file() -> None:
     )
     tables = ["auth.keys_file", "auth.keys_credential", "auth.keys_variable", "auth.aws", "auth.vault"]
     assert found == tables
+
+
+@pytest.mark.parametrize(
+    ("table", "environment"),
+    [
+        ({}, {"STATIC_API_KEY_MAP": "{}"}),
+        ({"keys_credential": "keys"}, {"CREDENTIALS_DIRECTORY": "/run/credentials/audiohookd"}),
+        ({"aws": {"secret": "s"}}, {}),
+        ({"vault": VAULT}, {}),
+    ],
+    ids=["variable", "credential", "aws", "vault"],
+)
+def test_who_has_his_keys_elsewhere_is_told_how_to_do_without_a_file(
+    tmp_path: Path, table: dict[str, Any], environment: dict[str, str]
+) -> None:
+    (file, *_) = sources_of(auth(keys_file=str(tmp_path / "keys.json"), **table), environment, float)
+    with pytest.raises(KeySourceError, match=r'permissions, or keys_file = "" if keys come from elsewhere$'):
+        file.load()
+
+
+def test_who_has_not_is_not(tmp_path: Path) -> None:
+    (file,) = sources_of(auth(keys_file=str(tmp_path / "keys.json")), {}, float)
+    with pytest.raises(KeySourceError, match=r"correct path or permissions$"):
+        file.load()
 
 
 def test_none_at_all() -> None:

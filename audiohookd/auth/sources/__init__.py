@@ -24,9 +24,15 @@ def sources_of(auth: Auth, environment: Mapping[str, str], now: Callable[[], flo
     return found
 
 
+def _alternative(auth: Auth, environment: Mapping[str, str]) -> str:
+    """The file is there by default: who has his keys elsewhere may not know that he has to say so."""
+    elsewhere = (auth.keys_credential, auth.keys_variable in environment, auth.aws.secret, auth.vault.url)
+    return ', or keys_file = "" if keys come from elsewhere' if any(elsewhere) else ""
+
+
 def _sources(auth: Auth, environment: Mapping[str, str], now: Callable[[], float]) -> Iterator[IKeySource]:
     if auth.keys_file is not None:
-        yield KeyFile("auth.keys_file", auth.keys_file)
+        yield KeyFile("auth.keys_file", auth.keys_file, _alternative(auth, environment))
     if auth.keys_credential:
         try:
             yield credential("auth.keys_credential", auth.keys_credential, environment)

@@ -18,12 +18,16 @@ MAX_SIZE = 1 << 20
 
 @implementer(IKeySource)
 class KeyFile:
-    """A file with the JSON object of :mod:`audiohookd.auth.key_json`, which is not for everybody to read."""
+    """A file with the JSON object of :mod:`audiohookd.auth.key_json`, which is not for everybody to read.
+
+    :param alternative: what else may help when it cannot be read, for the user.
+    """
 
     interval = WATCH_EVERY
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, alternative: str = "") -> None:
         self.name = name
+        self._alternative = alternative
         self._path = path
         #: What told the file apart when it was last read.
         self._stamp: tuple[int, ...] | None = None
@@ -50,7 +54,8 @@ class KeyFile:
         except KeySourceError:
             raise
         except OSError as error:
-            raise self._error(f"cannot be read ({error.strerror}): correct path or permissions") from None
+            advice = f"correct path or permissions{self._alternative}"
+            raise self._error(f"cannot be read ({error.strerror}): {advice}") from None
         except ValueError:  # a null character
             raise self._error("cannot be the name of a file: correct the path") from None
 
