@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: session opens or the network stalls, and sends them as fast as it can; the kernel keeps some more for us.
 PACE_DEPTH = 60.0
 
+#: Seconds before its end at which a certificate should have been renewed: 14 days.
+EXPIRES_SOON = 14 * 86_400.0
+
 _log = Logger()
 
 
@@ -44,21 +47,26 @@ class Entrance(Struct, frozen=True):
     services: list[IService]
     #: To be called when files shall be read again.
     reread: list[Callable[[], None]]
+    #: The UNIX time at which our certificate expires, where there is one.
+    expiry: Callable[[], float] | None
 
 
-def entrance_of(config: Config, path: Path, reactor: Any, counters: Counters) -> Entrance:
+def entrance_of(
+    config: Config, path: Path, reactor: Any, now: Callable[[], float], counters: Counters
+) -> Entrance:
     """Reads the files that the configuration names.
 
+    :param now: UNIX seconds.
     :raises ConfigError: something in it, or in them, is wrong.
     """
     workers = Workers(reactor, "file-watcher", threads=1, waiting=2)
     watch = partial(Watched, reactor, workers, count=counters.count)
     guarded, allowing = _gate(config, path, reactor, counters, watch)
-    secure, identifying = _secure(config.listen, path, reactor, watch)
+    secure, identifying, expiry = _secure(config.listen, path, reactor, now, watch)
     watched: list[Watched[Any]] = [*allowing, *identifying]
     services: list[IService] = [workers, *watched] if watched else []
     endpoint, front = _front(config.listen.endpoint, secure)
-    return Entrance(guarded, endpoint, front, services, [one.reread for one in watched])
+    return Entrance(guarded, endpoint, front, services, [one.reread for one in watched], expiry)
 
 
 def paces_of(limits: Limits) -> Paces:
@@ -119,10 +127,10 @@ def _networks(texts: tuple[str, ...], where: str) -> Networks | None:
 
 
 def _secure(
-    listen: Listen, path: Path, reactor: Any, watch: Callable[..., Any]
-) -> tuple[Callable[[IProtocolFactory], IProtocolFactory], "list[Watched[Identity]]"]:
+    listen: Listen, path: Path, reactor: Any, now: Callable[[], float], watch: Callable[..., Any]
+) -> "tuple[Callable[[IProtocolFactory], IProtocolFactory], list[Watched[Identity]], Callable[[], float] | None]":
     if listen.tls_certificate is None or listen.tls_key is None:
-        return _as_it_is, []
+        return _as_it_is, [], None
     where = f"{path}: listen.tls_certificate"
     try:
         from audiohookd.server import tls  # noqa: PLC0415 - only who wants TLS needs pyOpenSSL
@@ -132,11 +140,23 @@ def _secure(
 
     def take(identity: "Identity") -> str:
         identification.identity = identity
+        _tell_expiry(files[0], identity, now())
         return f"a certificate that expires on {identity.expiry}"
 
     watched = watch(name="tls_certificate", paths=files, read=lambda: tls.read_identity(*files), take=take)
     identification = tls.Identification(_load(watched, where))
-    return partial(tls.secured, identification=identification, clock=reactor), [watched]
+    _tell_expiry(files[0], identification.identity, now())
+    secure = partial(tls.secured, identification=identification, clock=reactor)
+    return secure, [watched], lambda: identification.identity.expires
+
+
+def _tell_expiry(certificate: Path, identity: "Identity", now: float) -> None:
+    """Not refused: a daemon that is down would not notice that it was renewed."""
+    if identity.expires <= now:
+        text = "{file} has expired ({date}): no call comes in that trusts it; renew it"
+        _log.error(text, file=str(certificate), date=identity.expiry)
+    elif identity.expires - now < EXPIRES_SOON:
+        _log.warn("{file} expires on {date}: renew it", file=str(certificate), date=identity.expiry)
 
 
 def _front(

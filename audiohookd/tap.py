@@ -19,17 +19,19 @@ from audiohookd.auth.authenticator import Authenticator
 from audiohookd.auth.keyring import Keyring
 from audiohookd.auth.keys import KeySourceError, SourceUnavailable
 from audiohookd.auth.replay import IReplayStore, replay_window
-from audiohookd.auth.replay_stores import replay_store
+from audiohookd.auth.replay_outage import OUTCOMES, WatchedReplayStore
+from audiohookd.auth.replay_stores import SHARED, replay_store
 from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE
 from audiohookd.auth.sources import sources_of
 from audiohookd.config import Config, ConfigError, ConfigUnavailable, address, load
 from audiohookd.daemon import Daemon
 from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
 from audiohookd.delivery.outlet import Outlet, outlets_of
-from audiohookd.entrance import entrance_of, paces_of
+from audiohookd.entrance import Entrance, entrance_of, paces_of
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
+from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
 from audiohookd.runtime.limits import allow_open_files
@@ -169,7 +171,7 @@ def build(
     key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters, readiness)
     replay_pools, replay = _replay(config, path, reactor, counters, readiness)
     door = Door(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)
-    entrance = entrance_of(config, path, reactor, counters)
+    entrance = entrance_of(config, path, reactor, now, counters)
     factory = AudioHookServerFactory(
         shared,
         door,
@@ -187,11 +189,12 @@ def build(
     children: list[IService] = [*pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
     children += [*daemon.pools, *_services(watchers), deliveries, retention, watch, keyring]
     if config.admin.endpoint:
+        figures = _figures(keyring, replay, entrance)
         site = admin_site(
             reactor,
             lambda: readiness.ready,
             lambda: readiness.obstacle,
-            lambda: exposition(counters),
+            lambda: exposition(counters) + gauged(figures),
             lambda: factory.refused.explained(reactor, keyring.keys),
         )
         children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
@@ -270,6 +273,7 @@ def _keyring(
         routes, hinder = {route.path for route in config.route}, partial(readiness.hinder, "keys")
         keyring = Keyring(reactor, workers, sources, counters.count, random.random, routes, hinder)
         keyring.prepare()
+        counters.expect("key_refresh_failures", keyring.sizes())
     except SourceUnavailable as fault:
         raise ConfigUnavailable(f"{path}: {fault}") from None
     except (KeySourceError, ConfigError) as fault:
@@ -284,7 +288,19 @@ def _replay(
     window = replay_window(MAX_AGE, CLOCK_SKEW)
     calls = config.listen.max_sessions
     where, hinder = f"{path}: auth.replay", partial(readiness.hinder, "replay store")
+    if config.auth.replay.store in SHARED:
+        counters.expect("replay_store_failures", OUTCOMES)
     return replay_store(config.auth.replay, where, window, calls, reactor, counters.count, hinder)
+
+
+def _figures(keyring: Keyring, replay: object, entrance: Entrance) -> dict[str, Figures]:
+    """What can be seen of them now; nothing of what is not configured."""
+    figures: dict[str, Figures] = {"keys": keyring.sizes, "key_source_failing": keyring.failing}
+    if isinstance(replay, WatchedReplayStore):
+        figures["replay_store_down"] = lambda: {"": int(replay.is_down)}
+    if (expiry := entrance.expiry) is not None:
+        figures["tls_certificate_expiry_seconds"] = lambda: {"": int(expiry())}
+    return figures
 
 
 def _listener(

@@ -188,11 +188,16 @@ def names(root: OrderedServices) -> list[str]:
 
 def ask(port: Port, path: str) -> int:
     """The status that the admin site answers with."""
+    return int(page(port, path).split(" ")[1])
+
+
+def page(port: Port, path: str) -> str:
+    """All that the admin site answers with."""
     protocol = port.factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
     transport = StringTransport()
     protocol.makeConnection(transport)
     protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-    return int(transport.value().split(b" ")[1])
+    return transport.value().decode()
 
 
 class Call:

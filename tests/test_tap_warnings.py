@@ -8,6 +8,9 @@ from tap_rig import PLAIN, Reactor, ask, build, writer
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from audiohookd.auth.keys import fingerprint
+from audiohookd.runtime.watched import Watched
+from audiohookd.server.tls import read_identity
+from tests.certificates import write_certificate
 
 
 @pytest.fixture
@@ -55,6 +58,52 @@ class TestTrustedHops:
         build(write(PLAIN + listen)).startService()
         assert logged != []
         assert warnings(logged) == []
+
+
+class TestACertificate:
+    TLS = '[listen]\ntls_certificate = "tls.pem"\ntls_key = "tls.key"\n'
+
+    def start(self, write: Callable[..., Path], left: float) -> Path:
+        """So many seconds before it expires."""
+        path = write(PLAIN + self.TLS)
+        identity = read_identity(*write_certificate(path.parent))
+        build(path, now=lambda: identity.expires - left).startService()
+        return path.with_name("tls.pem")
+
+    def test_that_has_expired_is_an_error_and_no_refusal(
+        self, write: Callable[..., Path], logged: list[LogEvent]
+    ) -> None:
+        certificate = self.start(write, 0.0)
+        (line,) = texts(logged, LogLevel.error)
+        assert line.startswith(f"{certificate} has expired (20")
+
+    def test_that_expires_soon_is_a_warning(self, write: Callable[..., Path], logged: list[LogEvent]) -> None:
+        certificate = self.start(write, 13 * 86_400.0)
+        (line,) = warnings(logged)
+        assert line.startswith(f"{certificate} expires on 20")
+        assert texts(logged, LogLevel.error) == []
+
+    def test_that_is_good_for_weeks_is_nothing_to_tell_of(
+        self, write: Callable[..., Path], logged: list[LogEvent]
+    ) -> None:
+        self.start(write, 15 * 86_400.0)
+        assert warnings(logged) + texts(logged, LogLevel.error) == []
+
+    def test_that_comes_later_is_looked_at_likewise(
+        self, write: Callable[..., Path], logged: list[LogEvent]
+    ) -> None:
+        path = write(PLAIN + self.TLS)
+        expires = read_identity(*write_certificate(path.parent)).expires
+        reactor, dates = Reactor(), [expires - 90 * 86_400.0]
+        root = build(path, reactor, now=lambda: dates[-1])
+        root.startService()
+        dates.append(expires + 1.0)
+        watched = root.getServiceNamed("tls_certificate")
+        assert isinstance(watched, Watched)
+        watched.reread()
+        reactor.advance(0)
+        reactor.run_until(lambda: texts(logged, LogLevel.error))
+        assert "has expired" in texts(logged, LogLevel.error)[0]
 
 
 class TestKeys:

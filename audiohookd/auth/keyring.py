@@ -85,6 +85,14 @@ class Keyring(Service):
         """Those of now."""
         return self._keys
 
+    def sizes(self) -> dict[str, int]:
+        """How many keys each source gave last."""
+        return {held.source.name: len(held.keys) for held in self._held}
+
+    def failing(self) -> dict[str, int]:
+        """1 for each source that could not be loaded the last time, 0 for the others."""
+        return {held.source.name: int(held.fault is not None) for held in self._held}
+
     def prepare(self) -> None:
         """Loads all sources, one after the other. Blocks: for start-up only.
 

@@ -14,6 +14,8 @@ from audiohookd.auth.replay import IReplayStore, StoreDown
 #: Seconds without a failure after which an outage is over, when the store answers then; it is asked when nobody else
 #: does so. A store that answers every other time is one outage.
 CALM = 10.0
+#: What is done with who asks while it is down, as it is counted.
+OUTCOMES = ("refused", "let-in")
 
 
 @implementer(IReplayStore)

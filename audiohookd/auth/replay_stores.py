@@ -15,6 +15,8 @@ from audiohookd.runtime.workers import Workers
 WAITING = 1_024
 #: Seconds that a stop waits for questions that nobody waits for any more.
 PATIENCE = 1.0
+#: Those that may be down.
+SHARED = ("sqlite", "redis")
 
 
 def replay_store(

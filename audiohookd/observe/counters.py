@@ -1,6 +1,7 @@
 """What happened how often, since the start: plain numbers, for logs and for whoever asks."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 #: Every name there is. A label is a plugin's name or one of a few fixed words, never an id: ids would grow for ever.
@@ -78,6 +79,15 @@ class Counters:
         self._counts[name, label] = before + amount
         return before
 
+    def expect(self, name: str, labels: Iterable[str]) -> None:
+        """Lists what is going to be counted by these labels from now on, at 0: of what is not there none sees a rise.
+
+        :raises KeyError: a name that has no label.
+        """
+        LABELS[name]
+        for label in labels:
+            self._counts[name, label] += 0
+
     def value(self, name: str, label: str = "") -> int:
         """The count so far."""
         return self._counts[name, label]
@@ -97,12 +107,13 @@ def exposition(counters: Counters) -> str:
         samples = [(label, count) for counted, label, count in values if counted == name]
         if not samples and name not in LABELS:
             samples = [("", 0)]
-        lines += [f"{metric}{_labelled(name, label)} {count}" for label, count in samples]
+        lines += [f"{metric}{labelled(LABELS.get(name), label)} {count}" for label, count in samples]
     return "\n".join(lines) + "\n"
 
 
-def _labelled(name: str, label: str) -> str:
-    if name not in LABELS:
+def labelled(name: str | None, label: str) -> str:
+    """What comes between a metric and its value. ``name`` is that of its label; None: it has none."""
+    if name is None:
         return ""
     escaped = label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'{{{LABELS[name]}="{escaped}"}}'
+    return f'{{{name}="{escaped}"}}'

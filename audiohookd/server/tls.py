@@ -37,7 +37,8 @@ class Identity:
         self.context.check_privatekey()
         # Left on, a client could have us do the costly half of a handshake again and again.
         self.context.set_options(SSL.OP_NO_RENEGOTIATION)
-        #: When the certificate expires, as a date.
+        #: When the certificate expires, in UNIX seconds, and as a date.
+        self.expires: float = leaf.not_valid_after_utc.timestamp()
         self.expiry = leaf.not_valid_after_utc.date().isoformat()
 
 

@@ -31,6 +31,7 @@ from audiohookd.server.origin import origin
 from audiohookd.server.outbox import Outbox, innermost
 from audiohookd.server.pacer import Pacer
 from audiohookd.server.refusals import Refusals
+from audiohookd.server.tls_failure import failure_of_tls
 from audiohookd.server.told import Told
 from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
 
@@ -88,7 +89,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         if not reason.check(ConnectionClosed):
             # Mostly of TLS, below us; Autobahn would log each at full length.
             is_tls = reason.type.__module__.startswith("OpenSSL")
-            why = "TLS failed" if is_tls else f"{reason.type.__name__} while it was read"
+            why = failure_of_tls(reason.value) if is_tls else f"{reason.type.__name__} while it was read"
             self.factory.refusals.dropped(self._peer_name(), why)
             reason = Failure(ConnectionLost())
         if self._line is not None:

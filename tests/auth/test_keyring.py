@@ -278,6 +278,18 @@ class TestASourceThatFails:
         assert rig.secrets("a") == (b"old, and long enough",)
 
 
+def test_what_is_to_be_seen_of_each_source() -> None:
+    first, second = Source("auth.keys_file"), Source()
+    rig = Rig(first, second)
+    first.gives, second.gives = NEW, KeySourceError("no")
+    rig.wait()
+    assert rig.keyring.sizes() == {"auth.keys_file": 2, "auth.aws": 1}
+    assert rig.keyring.failing() == {"auth.keys_file": 0, "auth.aws": 1}
+    second.gives = OLD
+    rig.wait()
+    assert rig.keyring.failing() == {"auth.keys_file": 0, "auth.aws": 0}
+
+
 class TestNoKeys:
     def test_in_one_source_are_told_each_time(self) -> None:
         first, second = Source("auth.keys_file"), Source()

@@ -296,7 +296,7 @@ class TestTLS:
                 plain.socket.sendall(plain._head)
                 while plain.socket.recv(4096):
                     pass
-            wait(lambda: "127.0.0.1 dropped: TLS failed" in daemon.log())
+            wait(lambda: "127.0.0.1 dropped: TLS failed (http request)" in daemon.log())
             assert "SSL" not in daemon.log()
 
     def test_behind_the_proxy_protocol(self, place: MakePlace) -> None:

@@ -90,6 +90,17 @@ class TestCounters:
             counters.count(name, label)
         assert counters.items() == [("endings", "end", 1), ("endings", "error", 1), ("sessions", "", 1)]
 
+    def test_that_are_expected_are_listed_with_nothing(self) -> None:
+        counters = Counters()
+        counters.count("stored", "s3")
+        counters.expect("stored", ["s3", "other"])
+        assert counters.items() == [("stored", "other", 0), ("stored", "s3", 1)]
+
+    @pytest.mark.parametrize("name", ["sessions", "nothing"])
+    def test_are_expected_by_label_alone(self, name: str) -> None:
+        with pytest.raises(KeyError, match=name):
+            Counters().expect(name, ["x"])
+
     def test_asking_does_not_count(self) -> None:
         counters = Counters()
         counters.value("endings", "end")

@@ -240,7 +240,7 @@ def test_a_failure_of_tls_is_one_short_line(logged: list[LogEvent]) -> None:
     peer.protocol.connectionLost(Failure(SSL.Error([("SSL routines", "", "http request")])))
     lines = [eventAsText(event) for event in logged]
     (line,) = [line for line in lines if "dropped" in line]
-    assert line.endswith("] 198.51.100.1 dropped: TLS failed")
+    assert line.endswith("] 198.51.100.1 dropped: TLS failed (http request)")
     assert not any("SSL routines" in line for line in lines)
 
 
