@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import INTERNAL_SERVER_ERROR, NOT_ALLOWED, NOT_FOUND, OK, SERVICE_UNAVAILABLE, Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
+
+from audiohookd.observe.visits import Visits
 
 
 class _Answer(NamedTuple):
@@ -32,8 +35,9 @@ def admin_site(
     obstacle: Callable[[], str | None],
     metrics: Callable[[], str],
     refused: "Callable[[], Deferred[list[dict[str, Any]]]]" = lambda: succeed([]),
-) -> Site:
-    """The site. All are asked at each request; ``is_ready``, ``obstacle`` and ``metrics`` must answer at once.
+) -> IProtocolFactory:
+    """The site; each connection may ask once. All parameters are asked at each request;
+    ``is_ready``, ``obstacle`` and ``metrics`` must answer at once.
 
     :param obstacle: why no new call is taken, for the sysadmin, or None.
     :param refused: the last requests that were refused, as they may be shown to anybody.
@@ -45,7 +49,7 @@ def admin_site(
         b"/metrics": lambda: _Answer(OK, metrics().encode(), b"text/plain; version=0.0.4; charset=utf-8"),
         b"/refused": lambda: refused().addCallback(_list),
     }
-    return _QuietSite(_Pages(pages), reactor=reactor)
+    return Visits(_QuietSite(_Pages(pages), reactor=reactor), reactor)
 
 
 class _Pages(Resource):
@@ -59,7 +63,9 @@ class _Pages(Resource):
         self._pages = pages
 
     def render(self, request: Request) -> bytes | int:
-        """Answers, at once or later, and nobody is to keep the answer."""
+        """Answers, at once or later, and nobody is to keep the answer. It is the last one on its connection."""
+        request.channel.persistent = False  # what else was asked on it stays unread
+        request.setHeader(b"connection", b"close")
         answer = self._answer(request.method, request.path)
         if isinstance(answer, Deferred):
             answer.addErrback(self._failed).addCallback(_answer_later, request)
@@ -98,12 +104,6 @@ def _headed(answer: _Answer, request: Request) -> bytes:
 
 class _QuietSite(Site):
     """Logs no requests: a probe each second is no news."""
-
-    noisy = False
-
-    def logPrefix(self) -> str:
-        """How the port calls itself in the log."""
-        return "admin"
 
     def log(self, request: Request) -> None:
         """Nothing."""

@@ -1,14 +1,18 @@
 """How the daemon answers to load balancers and monitors, byte by byte."""
 
 import json
+from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import EventLoggingObserver, StringTransport
 from twisted.logger import globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from audiohookd.observe.admin import admin_site
+from audiohookd.observe.visits import LONGEST, MOST
 
 
 class Answer:
@@ -33,6 +37,36 @@ class TestAdmin(SynchronousTestCase):
         protocol.makeConnection(transport)
         protocol.dataReceived(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         return Answer(transport.value())
+
+    def connected(self) -> tuple[Any, StringTransport]:
+        protocol = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        return protocol, transport
+
+    def test_of_many_questions_on_one_connection_the_first_is_answered(self) -> None:
+        asked: list[str] = []
+        self.site = admin_site(self.clock, lambda: True, lambda: None, lambda: asked.append("metrics") or "a 1\n")
+        protocol, transport = self.connected()
+        protocol.dataReceived(b"GET /metrics HTTP/1.1\r\n\r\n" * 2_700)
+        self.assertEqual(asked, ["metrics"])
+        self.assertEqual(transport.value().count(b"HTTP/1.1 200"), 1)
+        self.assertEqual(Answer(transport.value()).headers["connection"], "close")
+        self.assertTrue(transport.disconnecting)
+
+    def test_so_many_may_ask_at_a_time(self) -> None:
+        visits = [self.connected() for _ in range(MOST)]
+        self.assertIsNone(self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000)))
+        visits[0][0].connectionLost(Failure(ConnectionDone()))
+        self.connected()
+
+    def test_who_does_not_go_is_sent_away(self) -> None:
+        protocol, transport = self.connected()
+        protocol.dataReceived(b"GET /metrics HTTP/1.1\r\n\r\n")
+        self.clock.advance(LONGEST)
+        self.assertTrue(transport.disconnected)
+        protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_process_that_works_is_live_ready_or_not(self) -> None:
         for self.is_ready in (True, False):
