@@ -144,7 +144,7 @@ def _secure(
         return f"a certificate that expires on {identity.expiry}"
 
     watched = watch(name="tls_certificate", paths=files, read=lambda: tls.read_identity(*files), take=take)
-    identification = tls.Identification(_load(watched, where))
+    identification = tls.Identification(_load(watched, where, (tls.BadKey, f"{path}: listen.tls_key")))
     _tell_expiry(files[0], identification.identity, now())
     secure = partial(tls.secured, identification=identification, clock=reactor)
     return secure, [watched], lambda: identification.identity.expires
@@ -177,10 +177,12 @@ def _as_it_is(factory: IProtocolFactory) -> IProtocolFactory:
     return factory
 
 
-def _load(watched: Watched[Any], where: str) -> Any:
+def _load(watched: Watched[Any], where: str, elsewhere: tuple[type[ValueError], str] | None = None) -> Any:
+    """What it gives first. Mistakes are those of ``where``, but one kind is that of another setting."""
     try:
         return watched.load()
     except ValueError as fault:
-        raise ConfigError(f"{where}: {fault}") from None
+        place = elsewhere[1] if elsewhere and isinstance(fault, elsewhere[0]) else where
+        raise ConfigError(f"{place}: {fault}") from None
     except OSError as fault:
         raise ConfigError(f"{where}: {fault.filename}: {fault.strerror}") from None

@@ -23,6 +23,7 @@ from audiohookd.auth.replay_outage import OUTCOMES, WatchedReplayStore
 from audiohookd.auth.replay_stores import SHARED, replay_store
 from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE
 from audiohookd.auth.sources import sources_of
+from audiohookd.auth.suspects import Hints
 from audiohookd.config import Config, ConfigError, ConfigUnavailable, address, load
 from audiohookd.daemon import Daemon
 from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
@@ -195,7 +196,7 @@ def build(
             lambda: readiness.ready,
             lambda: readiness.obstacle,
             lambda: exposition(counters) + gauged(figures),
-            lambda: factory.refused.explained(reactor, keyring.keys),
+            lambda hosts, paths: factory.refused.explained(reactor, keyring.keys, Hints(hosts, paths)),
         )
         children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
     signals = Signals(reactor, registry.hurry, reread=[keyring.reload, *entrance.reread])

@@ -1,14 +1,29 @@
-"""docs/refusals.rst tells of every reason there is, and of no other."""
+"""docs/refusals.rst tells of every reason there is, and of no other; and of what has no reason."""
 
 import re
 from pathlib import Path
 
 from audiohookd.auth.refusal import Refusal
+from audiohookd.server.refusals import BEYOND
 
 DOCUMENT = Path(__file__).parents[1] / "docs/refusals.rst"
 
 
 def test_every_reason_is_explained() -> None:
-    terms = re.findall(r"^(\S.*)\n    \S", DOCUMENT.read_text("utf-8"), re.MULTILINE)
-    explained = [reason for term in terms for reason in term.split(", ")]
-    assert sorted(explained) == sorted(Refusal)
+    assert sorted(terms(0)) == sorted(Refusal)
+
+
+def test_every_status_is_explained() -> None:
+    assert terms(1) == ["400", "403", "429", "404", "405", "426", "505", "431", "503"]
+
+
+def test_whoever_is_dropped_is_explained() -> None:
+    lines = {*BEYOND.values(), *(f"above limits.handshakes_per_second{which}" for which in ("", "_total"))}
+    assert lines <= set(terms(2))
+
+
+def terms(chapter: int) -> list[str]:
+    """What the chapters explain: reasons, statuses, and lines of those that get no answer."""
+    text = re.split(r"^=+$", DOCUMENT.read_text("utf-8"), flags=re.MULTILINE)[2 + chapter]
+    found = re.findall(r"^(\S.*)\n    \S", text, re.MULTILINE)
+    return [term for line in found for term in line.split(", ")]

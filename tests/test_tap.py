@@ -132,7 +132,7 @@ class TestStop:
         done = self.stopping(root)
         reactor.advance(99)
         assert done == reactor.diary == call.asked == []
-        assert root.getServiceNamed("sessions").admit(Call()) == "server is shutting down"
+        assert root.getServiceNamed("sessions").admit(Call()).info == "server is shutting down"
         call.finished.callback(None)
         reactor.run_until(lambda: done)
         assert done == [None]
@@ -167,7 +167,7 @@ class TestRoom:
         reactor = Reactor()
         root = build(write(PLAIN + "min_free = 1_000_000_000_000"), reactor)
         root.startService()
-        assert root.getServiceNamed("sessions").admit(object()) == "no room for recordings"
+        assert root.getServiceNamed("sessions").admit(object()).info == "no room for recordings"
         assert not root.getServiceNamed("readiness").ready
 
     def test_a_lock_that_is_removed_comes_back(self, write: Callable[..., Path], tmp_path: Path) -> None:

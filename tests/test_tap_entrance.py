@@ -121,8 +121,12 @@ MISTAKES = {
     ),
     'allow_file = "missing"': "listen.allow_file: /etc/missing: No such file or directory",
     'allow_file = "keys.json"': "listen.allow_file: line 1: ",
-    'tls_certificate = "tls.pem"\ntls_key = "missing"': "listen.tls_certificate: /etc/missing: No such file",
-    'tls_certificate = "tls.pem"\ntls_key = "tls.pem"': "listen.tls_certificate: /etc/tls.pem is open to all users",
+    'tls_certificate = "tls.pem"\ntls_key = "missing"': "listen.tls_key: /etc/missing: No such file",
+    'tls_certificate = "missing"\ntls_key = "tls.key"': "listen.tls_certificate: /etc/missing: No such file",
+    'tls_certificate = "tls.pem"\ntls_key = "other.key"': (
+        "listen.tls_key: /etc/other.key and /etc/tls.pem do not belong together"
+    ),
+    'tls_certificate = "tls.pem"\ntls_key = "tls.pem"': "listen.tls_key: /etc/tls.pem is open to all users",
     'tls_certificate = "keys.json"\ntls_key = "tls.key"': (
         "listen.tls_certificate: /etc/keys.json has no certificate in PEM"
     ),
@@ -131,6 +135,8 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("listen", "said"), MISTAKES.items(), ids=MISTAKES)
 def test_a_mistake_is_one_line(write: Callable[..., Path], tmp_path: Path, listen: str, said: str) -> None:
+    write_certificate(tmp_path)
+    (tmp_path / "tls.key").rename(tmp_path / "other.key")
     write_certificate(tmp_path)
     (tmp_path / "tls.pem").chmod(0o644)
     assert refused(write(PLAIN + f"[listen]\n{listen}\n")).startswith(said)

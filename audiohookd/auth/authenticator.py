@@ -7,10 +7,11 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from audiohookd.auth.fields import Signature
-from audiohookd.auth.keys import UNSIGNED, IKeys, Key
+from audiohookd.auth.keys import UNSIGNED, IKeys
 from audiohookd.auth.refusal import Refusal, SignatureRefused, demand
 from audiohookd.auth.replay import IReplayStore, StoreDown, fingerprint, replay_window
 from audiohookd.auth.request import UpgradeRequest
+from audiohookd.auth.scope import check_scope
 from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE, verify_any
 
 
@@ -82,7 +83,7 @@ class Authenticator:
             demand(secrets is not None, Refusal.API_KEY_UNKNOWN)
             demand(secrets is not None and UNSIGNED in secrets, Refusal.SIGNATURE_REQUIRED)
         if key is not None:
-            _check_limits(key, request, now)
+            check_scope(key, request, now)
         return signature
 
     def _seen_before(self, signature: Signature | None, now: float) -> "Deferred[Refusal | None]":
@@ -99,15 +100,6 @@ def _unless_first(first: bool) -> Refusal | None:
 def _unless_answered(failure: Failure) -> Refusal:
     failure.trap(StoreDown)
     return Refusal.REPLAY_STORE_DOWN
-
-
-def _check_limits(key: Key, request: UpgradeRequest, now: float) -> None:
-    """Of a request that is genuine: of others there is nothing to say."""
-    demand(key.not_after is None or now < key.not_after, Refusal.KEY_EXPIRED)
-    organization = (request.header("audiohook-organization-id") or "").lower()
-    demand(key.organizations is None or organization in key.organizations, Refusal.ORGANIZATION_NOT_ALLOWED)
-    path = request.target.partition("?")[0]
-    demand(key.routes is None or path in key.routes, Refusal.ROUTE_NOT_ALLOWED)
 
 
 def _verdict(request: UpgradeRequest, signed: bool, reason: Refusal | None, once: bytes | None = None) -> Verdict:

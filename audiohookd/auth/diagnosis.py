@@ -15,17 +15,17 @@ from itertools import chain, islice
 from audiohookd.auth import suspects
 from audiohookd.auth.fields import Signature, parse
 from audiohookd.auth.findings import Cause, advice, facts, guesses, in_time
-from audiohookd.auth.keys import UNSIGNED, fingerprint
-from audiohookd.auth.refusal import Refusal, SignatureRefused
+from audiohookd.auth.keys import UNSIGNED, Key
+from audiohookd.auth.redaction import hint, redacted
+from audiohookd.auth.refusal import Refusal, SignatureRefused, demand
 from audiohookd.auth.request import UpgradeRequest
+from audiohookd.auth.scope import check_scope
 from audiohookd.auth.signature import mac, verify_any
 from audiohookd.auth.suspects import Hints, Kind, Suspect
 
 #: Suppositions that are tried at most; each costs one or two HMACs.
 MAX_TRIES = 600
 MAC_SIZE = 32
-#: Characters of a line.
-MAX_LINE = 500
 #: Of headers that a signature covers, those whose values may be shown.
 _SHOWN = frozenset(
     {
@@ -40,9 +40,6 @@ _SHOWN = frozenset(
     }
 )
 _STRING_PARAMETER = re.compile(r'(;\s*(?!alg\s*=)[a-z*][a-z0-9_.*-]*\s*=\s*)"((?:[^"\\]|\\.)*)"')
-
-#: What stands in the two fields and may be keyid, nonce or MAC, or was meant to be: no names and no numbers.
-_VALUE = re.compile(r'=\s*"((?:[^"\\]|\\.)*)"|:([^:]*):|=([^;,:"()\s]{16,})')
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,66 +74,74 @@ def diagnose(
     now: float,
     hints: Hints | None = None,
     seen: Refusal | None = None,
+    key: Key | None = None,
 ) -> Diagnosis:
     """Find out why a request is refused. Raises nothing for any request.
 
     `secrets` are those of its API key, any of which will do, UNSIGNED for none; None for a key that is not known.
+    `key` is all that belongs to it, where there is more to know than secrets.
     `now` is UNIX time, when it came; `seen` is why it was refused then. Takes some milliseconds at most.
     """
-    case = _Case(request, secrets, now, hints or Hints())
+    case = _Case(request, secrets, now, hints or Hints(), key)
     try:
         verdict = case.verdict()
         diagnosis = case.diagnosis(verdict, seen)
     except SignatureRefused as refused:  # the fields cannot be read
-        diagnosis = Diagnosis(refused.reason, (), "", "", facts(request, refused.reason, None, now))
+        diagnosis = Diagnosis(refused.reason, (), "", "", facts(request, refused.reason, None, now, key))
     return _without_secrets(diagnosis, request)
-
-
-def redacted(text: str, request: UpgradeRequest) -> str:
-    """`text` on one line, bounded, and without what of `request` could let anybody in."""
-    for word, instead in _secret_words(request):
-        text = text.replace(word, instead)
-    text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-    return text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}... ({len(text)} characters)"
 
 
 class _Case:
     """One request, and what is to be said of it."""
 
-    def __init__(self, request: UpgradeRequest, secrets: Sequence[bytes] | None, now: float, hints: Hints) -> None:
+    def __init__(
+        self,
+        request: UpgradeRequest,
+        secrets: Sequence[bytes] | None,
+        now: float,
+        hints: Hints,
+        key: Key | None,
+    ) -> None:
         self.request = request
         self.is_known = secrets is not None
         self.secrets = tuple(secret for secret in secrets or () if secret)
         self.may_be_unsigned = secrets is not None and UNSIGNED in secrets
         self.now = now
         self.hints = hints
+        self.key = key
         self.is_signed = "signature" in request.headers or "signature-input" in request.headers
         self.api_key = request.header("x-api-key")
         self._components: dict[str, str | None] = {}
 
     def verdict(self) -> Refusal | None:
-        """As the authenticator judges, but for replay and what a key may do."""
-        if not self.api_key:
-            return Refusal.API_KEY_MISSING
-        if not self.is_signed:
-            known = None if self.may_be_unsigned else Refusal.SIGNATURE_REQUIRED
-            return known if self.is_known else Refusal.API_KEY_UNKNOWN
+        """As the authenticator judges, but for replay."""
         try:
-            verify_any(self.request, (self.secrets or (UNSIGNED,)) if self.is_known else None, self.now)
+            self._judge()
         except SignatureRefused as refused:
             return refused.reason
         return None
 
+    def _judge(self) -> None:
+        demand(bool(self.api_key), Refusal.API_KEY_MISSING)
+        if self.is_signed:
+            verify_any(self.request, (self.secrets or (UNSIGNED,)) if self.is_known else None, self.now)
+        else:
+            demand(self.is_known, Refusal.API_KEY_UNKNOWN)
+            demand(self.may_be_unsigned, Refusal.SIGNATURE_REQUIRED)
+        if self.key is not None:
+            check_scope(self.key, self.request, self.now)
+
     def diagnosis(self, verdict: Refusal | None, seen: Refusal | None) -> Diagnosis:
-        if verdict is None and seen not in _CHANGES_WITH_THE_KEYS:
+        is_over = seen in _CHANGES_WITH_THE_KEYS or (self.key is not None and seen in _OF_THE_SCOPE)
+        if verdict is None and not is_over:
             verdict = seen
         signature = self._signature() if self.is_signed else None
-        causes = facts(self.request, verdict, signature, self.now)
+        causes = facts(self.request, verdict, signature, self.now, self.key)
         if signature is None:
             return Diagnosis(verdict, (), "", "", causes)
         if verdict is Refusal.SIGNATURE_WRONG:
             found = self._found(signature)
-            causes = (*found, *in_time(signature, self.now)) if found else (*guesses(self.request), *causes)
+            causes = (*found, *in_time(signature, self.now)) if found else guesses(self.request, self.hints)
         elif verdict is Refusal.API_KEY_UNKNOWN:
             causes = (*self._found(signature), *causes)
         expected = self._expected(signature)
@@ -197,14 +202,14 @@ class _Case:
     # ---- what is shown ---------------------------------------------------------------------------
 
     def _base(self, signature: Signature) -> tuple[str, ...]:
-        parameters = _STRING_PARAMETER.sub(lambda found: f'{found[1]}"{_hint(found[2])}"', signature.renderings[0])
+        parameters = _STRING_PARAMETER.sub(lambda found: f'{found[1]}"{hint(found[2])}"', signature.renderings[0])
         return (*map(self._line, signature.components), f'"@signature-params": {parameters}')
 
     def _line(self, name: str) -> str:
         value = self._component(name)
         if value is None:
             return f'"{name}": (not in the request)'
-        return f'"{name}": {value if name in _SHOWN else _hint(value)}'
+        return f'"{name}": {value if name in _SHOWN else hint(value)}'
 
 
 #: Refusals that are none any more when the right key is there.
@@ -216,24 +221,12 @@ _CHANGES_WITH_THE_KEYS = frozenset(
         Refusal.SIGNATURE_WRONG,
     }
 )
+_OF_THE_SCOPE = frozenset({Refusal.KEY_EXPIRED, Refusal.ORGANIZATION_NOT_ALLOWED, Refusal.ROUTE_NOT_ALLOWED})
 
 
 def _beginning(value: bytes) -> str:
     size = f"({len(value)} bytes)"
     return f"{base64.b64encode(value)[:6].decode()}... {size}" if len(value) == MAC_SIZE else size
-
-
-def _hint(text: str) -> str:
-    return f"<{len(text)} characters, {fingerprint(text)}>"
-
-
-def _secret_words(request: UpgradeRequest) -> list[tuple[str, str]]:
-    """What must not be shown wherever it stands, and what stands there instead."""
-    words = [request.header("x-api-key") or ""]
-    for name in ("signature", "signature-input"):
-        words += [word for found in _VALUE.findall(request.header(name) or "") for word in found]
-    secret = sorted({word for word in words if len(word) >= 8} - {"hmac-sha256"}, key=len, reverse=True)
-    return [(word, _hint(word)) for word in secret]
 
 
 def _without_secrets(diagnosis: Diagnosis, request: UpgradeRequest) -> Diagnosis:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from audiohookd.auth.fields import Signature
-from audiohookd.auth.keys import fingerprint
+from audiohookd.auth.keys import Key, fingerprint
 from audiohookd.auth.refusal import Refusal
 from audiohookd.auth.request import UpgradeRequest
+from audiohookd.auth.scope import beyond_scope
 from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE, MIN_NONCE_LENGTH, REQUIRED_COMPONENTS
-from audiohookd.auth.suspects import Kind, Suspect
+from audiohookd.auth.suspects import Hints, Kind, Suspect
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,16 @@ _REPLAY = frozenset({Refusal.REPLAYED, Refusal.REPLAY_STORE_DOWN})
 
 
 def facts(
-    request: UpgradeRequest, verdict: Refusal | None, signature: Signature | None, now: float
+    request: UpgradeRequest,
+    verdict: Refusal | None,
+    signature: Signature | None,
+    now: float,
+    key: Key | None = None,
 ) -> tuple[Cause, ...]:
     """What a verdict by itself says of a request, at UNIX time `now`. One at least."""
     if verdict is None:
-        return (Cause(Kind.NOTHING, "nothing is wrong with it: it would be let in", True),)
+        once = "" if signature is None else ", unless its nonce came before"
+        return (Cause(Kind.NOTHING, f"nothing is wrong with it: it would be let in{once}", True),)
     if verdict in _PLAIN:
         kind = Kind.REPLAY if verdict in _REPLAY else Kind.SIGNER
         return (Cause(kind, _PLAIN[verdict], True),)
@@ -59,18 +65,29 @@ def facts(
         text = f"the key of the request, {_own(request)}, is not among the keys: add it, or correct it"
         return (Cause(Kind.KEY, text, True),)
     if signature is not None and verdict in (Refusal.TOO_OLD, Refusal.NOT_YET_VALID, Refusal.EXPIRED):
-        return in_time(signature, now) or (_claim(request, verdict, signature),)
-    return (_claim(request, verdict, signature),)
+        return in_time(signature, now) or (_claim(request, verdict, signature, key),)
+    return (_claim(request, verdict, signature, key),)
 
 
 _UNPROVEN = (
     "the secret is another one than the signer's: copy it anew from the integration, and see that the daemon has read"
-    " it (or give explain-signature what may have been signed: --host, --path, --keys)"
+    " it"
+)
+_OTHER_REQUEST = (
+    "Genesys Cloud called another name, path or query, and a proxy changed it: compare @authority and @request-target"
+    " with the connection URI of the integration. To have it proven, give explain-signature what stands there:"
+    " --host NAME_IN_THE_CONNECTION_URI --path PATH_AND_QUERY_IN_THE_CONNECTION_URI"
+)
+_NOT_THAT_EITHER = (
+    "Genesys Cloud called yet another name, path or query than what you gave: see that --host and --path are what"
+    " stands in the connection URI of the integration, query included"
 )
 _FURTHER = "key and signature are good; what {} means is in docs/refusals.rst"
 
 
-def _claim(request: UpgradeRequest, verdict: Refusal, signature: Signature | None) -> Cause:
+def _claim(request: UpgradeRequest, verdict: Refusal, signature: Signature | None, key: Key | None) -> Cause:
+    if text := beyond_scope(verdict, request, key):
+        return Cause(Kind.SCOPE, text, True)
     if signature is None:
         return Cause(Kind.KEY, _FURTHER.format(verdict.value), True)
     names = ", ".join(name for name in REQUIRED_COMPONENTS if name not in signature.components)
@@ -151,11 +168,21 @@ def advice(suspect: Suspect, request: UpgradeRequest) -> str:
     return f"{changed}: with {suspect.text} the signature verifies. To do: {_REMEDY[suspect.kind]}"
 
 
-def guesses(request: UpgradeRequest) -> tuple[Cause, ...]:
-    """What the request looks like when no supposition could be proven."""
+def guesses(request: UpgradeRequest, hints: Hints) -> tuple[Cause, ...]:
+    """What is left when no supposition could be proven, the likeliest first.
+
+    A wrong secret cannot be told from a name that nobody told us: only who tried what Genesys Cloud calls knows more.
+    """
+    secret = Cause(Kind.SECRET, _UNPROVEN, False)
+    if hints.hosts or hints.paths:
+        return (secret, Cause(Kind.HOST, _NOT_THAT_EITHER, False))
+    return (*_host_of_nobody(request), Cause(Kind.HOST, _OTHER_REQUEST, False), secret)
+
+
+def _host_of_nobody(request: UpgradeRequest) -> tuple[Cause, ...]:
     host = request.header("host") or ""
     name = re.sub(r":\d*\Z", "", host)
-    if re.fullmatch(r"\[?[\d.:a-f]+\]?|localhost|[^.]*", name, re.IGNORECASE):
+    if request.authority is None and re.fullmatch(r"\[?[\d.:a-f]+\]?|localhost|[^.]*", name, re.IGNORECASE):
         text = f"Host, {host!r}, is no name that Genesys Cloud can call, so a proxy rewrote it: {_REMEDY[Kind.HOST]}"
         return (Cause(Kind.HOST, text, False),)
     return ()

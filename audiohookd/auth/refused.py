@@ -4,18 +4,21 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
 
-from audiohookd.auth.diagnosis import diagnose, redacted
+from audiohookd.auth.diagnosis import diagnose
 from audiohookd.auth.keys import Keys
+from audiohookd.auth.redaction import redacted
 from audiohookd.auth.refusal import Refusal
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.suspects import Hints, pairs
+from audiohookd.auth.suspects import HINTS_TAKEN, Hints, pairs
 
+#: Nobody says what was called.
+NO_HINTS: Final = Hints()
 #: Requests that are kept. A head is 16 KiB at most, so these are two megabytes at worst.
 LIMIT = 50
 
@@ -31,20 +34,24 @@ class RefusedRequest:
     times: int = 1
     _explained: tuple[Keys, dict[str, Any]] | None = field(default=None, repr=False)
 
-    def explained(self, keys: Keys) -> dict[str, Any]:
-        """As it may be shown: nothing in it lets anybody in. Takes some milliseconds at most, and once only.
+    def explained(self, keys: Keys, called: Hints = NO_HINTS) -> dict[str, Any]:
+        """As it may be shown: nothing in it lets anybody in. Takes some milliseconds; without hints once only.
 
         :param keys: those of now.
+        :param called: what Genesys Cloud may have been told to call.
         """
+        if called.hosts or called.paths:
+            return self._explain(keys, called)
         if self._explained is None or self._explained[0] is not keys:
-            self._explained = keys, self._explain(keys)
+            self._explained = keys, self._explain(keys, called)
         return self._explained[1]
 
-    def _explain(self, keys: Keys) -> dict[str, Any]:
+    def _explain(self, keys: Keys, called: Hints) -> dict[str, Any]:
         request = self.request
         known = keys.lookup(request.header("x-api-key") or "")
         secrets = None if known is None else known.secrets_at(self.at)
-        diagnosis = diagnose(request, secrets, self.at, Hints(keys=pairs(keys, self.at)), self.reason)
+        hints = Hints(called.hosts[:HINTS_TAKEN], called.paths[:HINTS_TAKEN], pairs(keys, self.at))
+        diagnosis = diagnose(request, secrets, self.at, hints, self.reason, known)
         return {
             "at": self.at,
             "peer": self.peer,
@@ -86,13 +93,15 @@ class RefusedRequests:
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)
 
-    def explained(self, reactor: IReactorTime, keys: Keys) -> "Deferred[list[dict[str, Any]]]":
+    def explained(
+        self, reactor: IReactorTime, keys: Keys, called: Hints = NO_HINTS
+    ) -> "Deferred[list[dict[str, Any]]]":
         """All of them, the newest first, explained with these keys. One in a turn of the reactor: calls go on."""
         found: list[dict[str, Any]] = []
 
         def one_by_one() -> Iterator[None]:
             for one in self:
-                found.append(one.explained(keys))
+                found.append(one.explained(keys, called))
                 yield
 
         cooperator = Cooperator(lambda: lambda: True, partial(reactor.callLater, 0.0))

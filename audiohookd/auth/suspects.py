@@ -19,6 +19,8 @@ from audiohookd.auth.request import UpgradeRequest
 #: Other keys that are tried, and segments of a path that may have been added to it.
 KEYS_TRIED = 256
 SEGMENTS_TRIED = 8
+#: Names, and paths, that are taken from who asks a daemon: each costs its reactor some HMACs for each request.
+HINTS_TAKEN = 4
 
 _FORWARDED_HOST = re.compile(r'host="?([^";,\s]+)', re.IGNORECASE)
 _SESSION, _CORRELATION = "audiohook-session-id", "audiohook-correlation-id"
@@ -35,6 +37,7 @@ class Kind(StrEnum):
     SIGNER = "signer"
     CLOCK = "clock"
     REPLAY = "replay"
+    SCOPE = "scope"
     NOTHING = "nothing"
 
 

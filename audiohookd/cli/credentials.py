@@ -4,15 +4,18 @@ import argparse
 import base64
 import binascii
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from audiohookd.auth.keys import Keys
 from audiohookd.auth.sources.file import KeyFile
-from audiohookd.cli.call.options import SECRET_VARIABLE, api_key
 from audiohookd.cli.mistake import Mistake
 
+SECRET_VARIABLE = "AUDIOHOOK_CLIENT_SECRET"  # noqa: S105 - its name, not its value
+
+_API_KEY = re.compile(r"[a-zA-Z0-9+/_-]+={0,2}")
 #: Bytes of a file with secrets that are read.
 _MAX_FILE = 1 << 20
 
@@ -27,10 +30,11 @@ class Secret(NamedTuple):
         return "<Secret>"
 
 
-def describe(parser: argparse.ArgumentParser, key_is_needed: bool = True) -> None:
-    """Adds the options to a parser."""
+def describe(parser: argparse.ArgumentParser, key_is_needed: bool = True) -> Any:
+    """Adds the options to a parser. Returns the group of those for the secret, of which one may be given."""
     if key_is_needed:
-        parser.add_argument("--key", required=True, type=api_key, metavar="KEY", help="the API key, X-API-KEY")
+        key = ("--key", "--api-key")
+        parser.add_argument(*key, required=True, type=api_key, metavar="KEY", help="the API key, X-API-KEY")
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--secret-file",
@@ -39,6 +43,17 @@ def describe(parser: argparse.ArgumentParser, key_is_needed: bool = True) -> Non
         help=f"holds the client secret in base64, on a line; or set ${SECRET_VARIABLE}",
     )
     source.add_argument("--keys", type=Path, metavar="FILE", help="a key file, as [auth] keys_file")
+    return source
+
+
+def api_key(text: str) -> str:
+    """An API key as Genesys Cloud accepts it, for argparse.
+
+    :raises ArgumentTypeError: it is none.
+    """
+    if not _API_KEY.fullmatch(text):
+        raise argparse.ArgumentTypeError("letters, digits, + / _ - and up to two = at the end")
+    return text
 
 
 def secret_of(
@@ -54,8 +69,14 @@ def secret_of(
             raise Mistake(f"{arguments.keys}: the key is not in it")
         return known.secrets_at(now)[0]
     secret = given_secret(arguments, environment)
-    if secret is None:
-        return b""
+    return b"" if secret is None else decoded(secret)
+
+
+def decoded(secret: Secret) -> bytes:
+    """What to sign with.
+
+    :raises Mistake: it is not base64. Without the text: that may be nearly the secret.
+    """
     if not secret.is_base64:
         raise Mistake("the client secret is not base64: copy it anew from the integration")
     return secret.value
@@ -68,14 +89,17 @@ def given_secret(arguments: argparse.Namespace, environment: Mapping[str, str] =
     """
     if arguments.secret_file is None:
         text = environment.get(SECRET_VARIABLE, "")
-        return _secret(text) if text else None
+        return secret_in(text) if text else None
     text = _read(arguments.secret_file).strip()
-    if not text or len(text.split()) > 1:
+    if len(text.splitlines()) != 1:
         raise Mistake(f"{arguments.secret_file}: must hold the client secret, on one line, and nothing else")
-    return _secret(text)
+    if len(text.split()) > 1:
+        raise Mistake(f"{arguments.secret_file}: the client secret is not base64: there is a blank in it")
+    return secret_in(text)
 
 
-def _secret(text: str) -> Secret:
+def secret_in(text: str) -> Secret:
+    """What a text stands for."""
     try:
         # Genesys Cloud lets people leave out the padding.
         return Secret(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     now = int(time.time())
     secret = credentials.secret_of(arguments, arguments.key, now)
     if not secret:
-        raise Mistake("sign: there is no secret to sign with: give --secret-file or --keys")
+        raise Mistake(f"sign: {_no_secret(arguments)}")
     named = {name: getattr(arguments, name) for name in ("session", "organization", "correlation")}
     identity = Identity(**{name: value for name, value in named.items() if value is not None})
     created = now if arguments.created is None else arguments.created
@@ -51,6 +51,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise Mistake("sign: --nonce must be printable ASCII") from None
     print(curl(arguments.url, headers) if arguments.curl else "\n".join(f"{n}: {v}" for n, v in headers.items()))
     return 0
+
+
+def _no_secret(arguments: argparse.Namespace) -> str:
+    if arguments.keys is None:
+        return "there is no secret to sign with: give --secret-file or --keys"
+    return f"{arguments.keys}: the key has no secret in it, so its requests come unsigned: there is nothing to sign"
 
 
 def curl(url: Target, headers: Mapping[str, str]) -> str:

@@ -2,11 +2,12 @@
 
 ``/live``: the process works. ``/ready``: new calls are welcome. ``/health/check``: the same in the words of Genesys'
 reference server, whose load balancers and monitors ask for it. ``/metrics``: what was counted, for Prometheus.
-``/refused``: the last requests that were refused, and why, for ``audiohookctl explain-signature``.
+``/refused``: the last requests that were refused, and why, for ``audiohookctl explain-signature``; what ``host`` and
+``path`` in its query name is tried as well.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
@@ -26,7 +27,9 @@ class _Answer(NamedTuple):
     kind: bytes = b"text/plain; charset=utf-8"
 
 
-_Page = Callable[[], "_Answer | Deferred[_Answer]"]
+_Query = Mapping[bytes, Sequence[bytes]]
+_Page = Callable[[_Query], "_Answer | Deferred[_Answer]"]
+_Refused = Callable[[tuple[str, ...], tuple[str, ...]], "Deferred[list[dict[str, Any]]]"]
 
 
 def admin_site(
@@ -34,20 +37,21 @@ def admin_site(
     is_ready: Callable[[], bool],
     obstacle: Callable[[], str | None],
     metrics: Callable[[], str],
-    refused: "Callable[[], Deferred[list[dict[str, Any]]]]" = lambda: succeed([]),
+    refused: _Refused = lambda *_: succeed([]),
 ) -> IProtocolFactory:
     """The site; each connection may ask once. All parameters are asked at each request;
     ``is_ready``, ``obstacle`` and ``metrics`` must answer at once.
 
     :param obstacle: why no new call is taken, for the sysadmin, or None.
-    :param refused: the last requests that were refused, as they may be shown to anybody.
+    :param refused: the last requests that were refused, as they may be shown to anybody; asked with the names and the
+        paths that Genesys Cloud may have been told to call, as far as who asks says any.
     """
     pages: dict[bytes, _Page] = {
-        b"/live": lambda: _say("live", True),
-        b"/ready": lambda: _say("ready", is_ready(), obstacle()),
-        b"/health/check": lambda: _say_like_reference(is_ready()),
-        b"/metrics": lambda: _Answer(OK, metrics().encode(), b"text/plain; version=0.0.4; charset=utf-8"),
-        b"/refused": lambda: refused().addCallback(_list),
+        b"/live": lambda _: _say("live", True),
+        b"/ready": lambda _: _say("ready", is_ready(), obstacle()),
+        b"/health/check": lambda _: _say_like_reference(is_ready()),
+        b"/metrics": lambda _: _Answer(OK, metrics().encode(), b"text/plain; version=0.0.4; charset=utf-8"),
+        b"/refused": lambda query: refused(_told(query, b"host"), _told(query, b"path")).addCallback(_list),
     }
     return Visits(_QuietSite(_Pages(pages), reactor=reactor), reactor)
 
@@ -66,7 +70,7 @@ class _Pages(Resource):
         """Answers, at once or later, and nobody is to keep the answer. It is the last one on its connection."""
         request.channel.persistent = False  # what else was asked on it stays unread
         request.setHeader(b"connection", b"close")
-        answer = self._answer(request.method, request.path)
+        answer = self._answer(request.method, request.path, request.args or {})
         if isinstance(answer, Deferred):
             answer.addErrback(self._failed).addCallback(_answer_later, request)
             return NOT_DONE_YET
@@ -76,12 +80,12 @@ class _Pages(Resource):
         self._log.failure("a page of the admin port failed", failure)
         return _Answer(INTERNAL_SERVER_ERROR, b"internal error\n")
 
-    def _answer(self, method: bytes, path: bytes) -> "_Answer | Deferred[_Answer]":
+    def _answer(self, method: bytes, path: bytes, query: _Query) -> "_Answer | Deferred[_Answer]":
         if path not in self._pages:
             return _Answer(NOT_FOUND, b"not found\n")
         if method not in (b"GET", b"HEAD"):
             return _Answer(NOT_ALLOWED, b"method not allowed\n")
-        return self._pages[path]()
+        return self._pages[path](query)
 
 
 def _answer_later(answer: _Answer, request: Request) -> None:
@@ -122,6 +126,10 @@ def _say(word: str, well: bool, reason: str | None = None) -> _Answer:
 def _say_like_reference(well: bool) -> _Answer:
     body = {"Http-Status": _status(well), "Healthy": well}
     return _Answer(_status(well), json.dumps(body).encode(), b"application/json; charset=utf-8")
+
+
+def _told(query: _Query, name: bytes) -> tuple[str, ...]:
+    return tuple(value.decode("utf-8", "replace") for value in query.get(name, ()))
 
 
 def _list(refused: list[dict[str, Any]]) -> _Answer:

@@ -263,7 +263,7 @@ class Connection:
         is_probe = asked.request.is_probe
         refusal = self._shared.registry.admit(self, is_probe, self._upgrade.owner)
         if refusal is not None:
-            self._refuse("error", refusal)
+            self._refuse("error", refusal.info, refusal.detail)
             return
         if is_probe:
             self._log.info("connection probe")
@@ -327,9 +327,9 @@ class Connection:
                 conversation=opening.session.conversation_id,
             )
 
-    def _refuse(self, reason: DisconnectReason, info: str) -> None:
+    def _refuse(self, reason: DisconnectReason, info: str, detail: str = "") -> None:
         self._shared.counters.count("refusals", reason)
-        self._log.warn("session refused: {info}", info=info)
+        self._log.warn("session refused: {why}", why=f"{info}: {detail}" if detail else info)
         self._session.disconnect(reason, info)
         self._pump()
 

@@ -39,13 +39,14 @@ class Limits(Struct, frozen=True):
 
 
 class Visitor(Struct, frozen=True):
-    """Somebody at the door. ``refusal`` is the status that he is to be refused with, if he is.
+    """Somebody at the door. ``refusal`` is the status that he is to be refused with, if any, and ``why`` for the log.
 
     ``has_paid``: his handshake was counted among those of all strangers.
     """
 
     origin: Origin
     refusal: HTTPStatus | None = None
+    why: str = ""
     has_paid: bool = False
 
 
@@ -107,16 +108,16 @@ class Gate:
     def _look_at(self, found: Origin) -> Visitor:
         if self.allowed is not None and found.address not in self.allowed:
             self._count("limits", "allow")
-            return Visitor(found, HTTPStatus.FORBIDDEN)
+            return Visitor(found, HTTPStatus.FORBIDDEN, "not in listen.allow")
         # His own bucket first: who has emptied that takes nothing out of the one that all share.
         if self._by_address is not None and not self._by_address.take(found.neighbourhood, self._clock()):
             self._count("limits", "handshakes-per-address")
-            return Visitor(found, HTTPStatus.TOO_MANY_REQUESTS)
+            return Visitor(found, HTTPStatus.TOO_MANY_REQUESTS, "above limits.handshakes_per_second")
         if self._total is None or self._is_known(found.neighbourhood):
             return Visitor(found)
         if not self._total.take(self._clock()):
             self._count("limits", "handshakes-total")
-            return Visitor(found, HTTPStatus.TOO_MANY_REQUESTS)
+            return Visitor(found, HTTPStatus.TOO_MANY_REQUESTS, "above limits.handshakes_per_second_total")
         return Visitor(found, has_paid=True)
 
     def _is_known(self, neighbourhood: Hashable) -> bool:

@@ -5,6 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from audiohookd.auth.keys import fingerprint
+
 Exhausted = Literal["sessions-per-organization", "sessions-per-key"]
 
 
@@ -38,6 +40,12 @@ class Quotas:
         if 0 < self._per_key <= self._keys[owner.key]:
             return "sessions-per-key"
         return None
+
+    def described(self, exhausted: Exhausted, owner: Owner) -> str:
+        """A quota that is exhausted: its setting, and whose it is."""
+        if exhausted == "sessions-per-organization":
+            return f"limits.sessions_per_organization is {self._per_organization}, organization {owner.organization}"
+        return f"limits.sessions_per_key is {self._per_key}, API key {fingerprint(owner.key)}"
 
     def take(self, owner: Owner) -> None:
         """One more."""

@@ -1,10 +1,13 @@
 """Who was refused, and why: a number for each, and a line in the log for as many as one can read."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from audiohookd.auth.keys import fingerprint
 from audiohookd.auth.refusal import Refusal
 from audiohookd.observe.counters import Counters
 from audiohookd.observe.floods import Floods
@@ -12,6 +15,18 @@ from audiohookd.server.upgrade import Upgrade
 
 #: Characters of what a stranger says that go into the log.
 SHOWN = 200
+#: What a proxy most often does wrong where no WebSocket is asked for.
+_LIKELY: Final[Mapping[int, str]] = {
+    HTTPStatus.UPGRADE_REQUIRED: ": a browser, a health check, or a proxy that passes on no Upgrade and Connection",
+    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED: ": a proxy that speaks HTTP/1.0 (nginx: proxy_http_version 1.1)",
+}
+
+#: Limits of one connection, as their settings are called.
+BEYOND: Final[Mapping[str, str]] = {
+    "handshake-timeout": "limits.handshake_timeout is over",
+    "frames": "above limits.frames_per_second",
+    "messages": "above limits.messages_per_second",
+}
 
 
 class Refusals:
@@ -24,17 +39,19 @@ class Refusals:
         self._clock = clock
         self._floods = Floods()
 
-    def unauthentic(self, upgrade: Upgrade, host: str, reason: Refusal | None) -> None:
-        """A request that was not authenticated."""
+    def unauthentic(self, upgrade: Upgrade, reason: Refusal) -> None:
+        """A request that was not authenticated. Its query stays out of the log: it may hold secrets."""
         self._counters.count("refusals", str(reason))
         self._warn(
             str(reason),
-            "{peer} refused: {reason} (session {session}, Host {host!r}, path {path!r}){more}",
+            "{peer} refused: {reason} (session {session}, Host {host!r}, path {path!r}{query}{key}){more}",
             peer=upgrade.peer,
             reason=str(reason),
             session=upgrade.session_id,
-            host=host[:SHOWN],
+            host=upgrade.headers.get("host", "")[:SHOWN],
             path=upgrade.path[:SHOWN],
+            query=_of_query(upgrade),
+            key=_of_key(upgrade),
         )
 
     def failed(self, peer: str, code: int, reason: str) -> None:
@@ -42,8 +59,8 @@ class Refusals:
         self._counters.count("refusals", f"http-{code}")
         if code == HTTPStatus.INTERNAL_SERVER_ERROR:
             self._counters.count("internal_errors")
-        line = "{peer} refused: {code} {reason!r}{more}"
-        self._warn(f"http-{code}", line, peer=peer, code=code, reason=reason[:SHOWN])
+        line = "{peer} refused: {code} {reason!r}{likely}{more}"
+        self._warn(f"http-{code}", line, peer=peer, code=code, reason=reason[:SHOWN], likely=_LIKELY.get(code, ""))
 
     def dropped(self, peer: str, why: str) -> None:
         """A connection without any request."""
@@ -53,10 +70,20 @@ class Refusals:
     def exceeded(self, peer: str, limit: str) -> None:
         """A connection that was too slow, or too quick: dropped, and counted by the limit that it was beyond."""
         self._counters.count("limits", limit)
-        self.dropped(peer, limit)
+        self.dropped(peer, BEYOND.get(limit, limit))
 
     def _warn(self, kind: str, line: str, **fields: object) -> None:
         left_out = self._floods.admit(kind, self._clock.seconds())
         if left_out is not None:
             more = f"; {left_out} more like this are not shown" if left_out else ""
             self._log.warn(line, more=more, **fields)
+
+
+def _of_query(upgrade: Upgrade) -> str:
+    _, mark, query = upgrade.target.partition("?")
+    return f" and a query of {len(query)} characters" if mark else ""
+
+
+def _of_key(upgrade: Upgrade) -> str:
+    key = upgrade.owner.key
+    return f", API key {fingerprint(key)}" if key else ""

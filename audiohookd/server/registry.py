@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, Protocol
 
+from msgspec import Struct
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -15,6 +16,13 @@ from audiohookd.server.quotas import Owner, Quotas
 SPARE_CONNECTIONS = 64
 #: Of whom no quota is known.
 NOBODY: Final = Owner("", "")
+
+
+class NoPlace(Struct, frozen=True):
+    """Why there is no session: what the client is told, and what is for the log alone."""
+
+    info: str
+    detail: str = ""
 
 
 class Live(Protocol):
@@ -90,7 +98,7 @@ class Registry(Service):
         self._connections.add(connection)
         connection.finished.addCallback(self._remove, connection)
 
-    def admit(self, connection: Live, is_probe: bool = False, owner: Owner = NOBODY) -> str | None:
+    def admit(self, connection: Live, is_probe: bool = False, owner: Owner = NOBODY) -> NoPlace | None:
         """May this connection have a session? None for yes, otherwise why not.
 
         The answer to no is ``disconnect error``, which Genesys Cloud retries; it does not retry a failed upgrade.
@@ -98,15 +106,19 @@ class Registry(Service):
         anything at the integration, from activating it again.
         """
         if self.draining:
-            return "server is shutting down"
+            return NoPlace("server is shutting down")
         if is_probe:
             return None
-        exhausted = "sessions" if self.full else self._quotas.exhausted(owner)
+        if self.full:
+            self._count("limits", "sessions")
+            return NoPlace("too many sessions", f"listen.max_sessions is {self.max_sessions}")
+        exhausted = self._quotas.exhausted(owner)
         if exhausted is not None:
             self._count("limits", exhausted)
-            return "too many sessions"
-        if self._obstacle() is not None:
-            return "no room for recordings"
+            return NoPlace("too many sessions", self._quotas.described(exhausted, owner))
+        obstacle = self._obstacle()
+        if obstacle is not None:
+            return NoPlace("no room for recordings", obstacle)
         self._quotas.take(owner)
         self._admitted[connection] = owner
         return None

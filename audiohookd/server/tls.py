@@ -24,6 +24,10 @@ MAX_FILE = 1_048_576
 _encrypted = re.compile(rb"ENCRYPTED")
 
 
+class BadKey(ValueError):
+    """A private key that cannot be read or used, or is not that of the certificate. Quotes nothing of it."""
+
+
 class Identity:
     """A certificate with its key and chain, ready for use."""
 
@@ -66,14 +70,15 @@ def secured(
 def read_identity(certificate: Path, key: Path) -> Identity:
     """The certificate, followed by its chain, in one PEM file, and its key in another (or the same). Blocks.
 
-    :raises ValueError: something is wrong with them, or they do not belong together. Quotes nothing of the key.
-    :raises OSError: one cannot be read.
+    :raises BadKey: something is wrong with the key, or they do not belong together.
+    :raises ValueError: something is wrong with the certificate.
+    :raises OSError: it cannot be read.
     """
     leaf, *chain = _certificates(_read(certificate), certificate)
     try:
         return Identity(leaf, chain, _key(key))
     except SSL.Error:
-        raise ValueError(f"{certificate} and {key} do not belong together, or are too weak") from None
+        raise BadKey(f"{key} and {certificate} do not belong together, or are too weak") from None
 
 
 def _certificates(pem: bytes, path: Path) -> list[x509.Certificate]:
@@ -84,13 +89,18 @@ def _certificates(pem: bytes, path: Path) -> list[x509.Certificate]:
 
 
 def _key(path: Path) -> Any:
-    pem = _read(path, is_secret=True)
+    try:
+        pem = _read(path, is_secret=True)
+    except ValueError as fault:
+        raise BadKey(str(fault)) from None
+    except OSError as fault:
+        raise BadKey(f"{path}: {fault.strerror}") from None
     if _encrypted.search(pem):
-        raise ValueError(f"{path} is encrypted: there is nobody to ask for the password")
+        raise BadKey(f"{path} is encrypted: there is nobody to ask for the password")
     try:
         return load_pem_private_key(pem, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError(f"{path} has no private key in PEM, or a broken one") from None
+        raise BadKey(f"{path} has no private key in PEM, or a broken one") from None
 
 
 def _read(path: Path, is_secret: bool = False) -> bytes:

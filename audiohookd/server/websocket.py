@@ -77,7 +77,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._head_timer = clock.callLater(timeout, self._drop, "handshake-timeout")
         self._visitor = self.factory.gate.at_connection(self._peer())
         if self._visitor is not None and self._visitor.refusal is not None:
-            self.factory.refusals.dropped(self._peer_name(), self._visitor.refusal.phrase)
+            self.factory.refusals.dropped(self._peer_name(), self._visitor.why)
             self.transport.abortConnection()
             return
         self.factory.lobby.enter(self)
@@ -167,7 +167,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         if self._visitor is None:
             self._visitor = self.factory.gate.at_request(self._peer(), guard.data)
         if self._visitor.refusal is not None:
-            self.failHandshake("not from there, or not so often", self._visitor.refusal)
+            self.failHandshake(self._visitor.why, self._visitor.refusal)
         elif head is Head.GOOD:
             self._dataReceived(guard.data)
         else:
@@ -207,7 +207,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             raise ConnectionDeny(503, "too many connections")
         if verdict.reason is None:
             return None
-        self.factory.refusals.unauthentic(upgrade, self.http_request_host, verdict.reason)
+        self.factory.refusals.unauthentic(upgrade, verdict.reason)
         request = UpgradeRequest(upgrade.target, upgrade.headers, self.factory.door.authority)
         self.factory.refused.note(self.factory.shared.now(), upgrade.peer, verdict.reason, request)
         if verdict.reason is Refusal.REPLAY_STORE_DOWN:

@@ -52,6 +52,7 @@ def test_a_good_request() -> None:
     found = diagnosis(signed())
     assert found.verdict is None
     assert [cause.kind for cause in found.causes] == [Kind.NOTHING]
+    assert found.causes[0].text.endswith("it would be let in, unless its nonce came before")
     assert found.sent == found.expected
 
 
@@ -177,8 +178,38 @@ def test_a_signer_with_the_method_in_its_target() -> None:
 
 
 @given(SECRETS)
-def test_a_secret_of_nobody_is_a_guess(secret: bytes) -> None:
-    assert first(signed(secret=secret + b"!" * 50)) == (Kind.SECRET, False)
+def test_what_nobody_can_tell_apart_is_named_together(secret: bytes) -> None:
+    """A secret of nobody, or a name or path that nobody told us: both guesses, Host and path first."""
+    found = diagnosis(signed(secret=secret + b"!" * 50)).causes
+    assert [(cause.kind, cause.is_certain) for cause in found] == [(Kind.HOST, False), (Kind.SECRET, False)]
+    assert "--host NAME_IN_THE_CONNECTION_URI --path PATH" in found[0].text
+
+
+@pytest.mark.parametrize("hints", [Hints(hosts=(HOST,)), Hints(paths=(TARGET,))])
+def test_who_tried_what_was_called_hears_of_the_secret_first(hints: Hints) -> None:
+    found = diagnosis(signed(secret=b"of nobody"), hints=hints).causes
+    assert [(cause.kind, cause.is_certain) for cause in found] == [(Kind.SECRET, False), (Kind.HOST, False)]
+
+
+@pytest.mark.parametrize(
+    ("request_", "hints"),
+    [
+        (replaced(signed(), host="hook.example.com"), Hints(hosts=(HOST,))),
+        (replaced(at("/ws"), host="hook.example.com"), Hints(hosts=(HOST,), paths=(TARGET,))),
+        (at("/ws", signed(values={"@request-target": "/a/ws?bot=1"})), Hints(paths=("/a/ws?bot=1",))),
+    ],
+)
+def test_what_no_header_tells_is_found_with_a_hint_and_guessed_without(
+    request_: UpgradeRequest, hints: Hints
+) -> None:
+    assert diagnosis(request_, hints=hints).causes[0].is_certain
+    assert first(request_) == (Kind.HOST, False)
+
+
+def test_host_is_not_blamed_where_the_authority_is_configured() -> None:
+    request = replaced(signed(secret=b"of nobody"), host="127.0.0.1:3000")
+    overridden = UpgradeRequest(request.target, request.headers, HOST)
+    assert not any("no name that Genesys Cloud can call" in line for line in diagnosis(overridden).lines())
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1:3000", "backend", "localhost:80", "[::1]:3000"])
@@ -218,7 +249,9 @@ def test_details_that_help() -> None:
 
 
 def test_a_key_without_a_secret() -> None:
-    assert diagnose(unsigned(), (UNSIGNED,), CREATED).verdict is None
+    found = diagnose(unsigned(), (UNSIGNED,), CREATED)
+    assert found.verdict is None
+    assert found.causes[0].text.endswith("it would be let in")
     assert diagnose(signed(), (UNSIGNED,), CREATED).verdict is Refusal.SIGNATURE_UNEXPECTED
 
 
@@ -271,6 +304,23 @@ def test_nothing_that_is_shown_lets_anybody_in(
     text = "\n".join(found.lines())
     assert_harmless(text, request, SECRET, secret, b"a further secret, too")
     assert not re.search(r"[A-Za-z0-9+/]{40,}={1,2}", text)
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("?bot=7", "?bot=7"),
+        ("?session=1&x=", "?session=1&x="),
+        ("?token=0123456789", f"?token=<10 characters, {fingerprint('0123456789')}>"),
+        ("?a=1&token=0123456789&b=2", f"?a=1&token=<10 characters, {fingerprint('0123456789')}>&b=2"),
+        ("?0123456789", f"?<10 characters, {fingerprint('0123456789')}>"),
+        ("?t=01234=5678", f"?t=<10 characters, {fingerprint('01234=5678')}>"),
+    ],
+)
+def test_values_of_a_query_may_be_secrets(query: str, shown: str) -> None:
+    found = diagnosis(at(f"{TARGET}/{query}", signed(values={"@request-target": TARGET + query})))
+    assert found.base[0] == f'"@request-target": {TARGET}/{shown}'
+    assert f"'{TARGET}/{shown}': with '{TARGET}{shown}' (without the slash at its end)" in found.causes[0].text
 
 
 def test_an_unsigned_key_is_a_password() -> None:

@@ -1,76 +1,12 @@
 """How keys stay up to date while calls come in: without threads and without waiting."""
 
-from collections.abc import Callable
-
 import pytest
-from twisted.internet.task import Clock
-from twisted.logger import LogEvent, Logger, LogLevel, formatEvent
-from zope.interface import implementer
+from keyring_rig import INTERVAL, NEW, OLD, Rig, Source
+from twisted.logger import LogLevel, formatEvent
 
-from audiohookd.auth.keyring import ASK_EVERY, JITTER, RETRY_AFTER, Keyring
-from audiohookd.auth.keys import UNSIGNED, IKeySource, Key, Keys, KeySourceError, SourceUnavailable, fingerprint
-from audiohookd.observe.counters import Counters
+from audiohookd.auth.keyring import ASK_EVERY, JITTER, RETRY_AFTER
+from audiohookd.auth.keys import UNSIGNED, Key, Keys, KeySourceError, SourceUnavailable, fingerprint
 from audiohookd.runtime.workers import PoolFull
-from audiohookd.testing import MemoryWorkers
-
-OLD = Keys({"a": Key((b"old, and long enough",))})
-NEW = Keys({"a": Key((b"new, and long enough",)), "b": Key((UNSIGNED,))})
-INTERVAL = 300.0
-
-
-@implementer(IKeySource)
-class Source:
-    """One that gives what a test says: keys, or an exception."""
-
-    def __init__(self, name: str = "auth.aws", interval: float | None = INTERVAL) -> None:
-        self.name = name
-        self.interval = interval
-        self.gives: Keys | Exception = OLD
-        self.is_changed = True
-        self.looks = self.loads = 0
-
-    def changed(self) -> bool:
-        self.looks += 1
-        return self.is_changed
-
-    def load(self) -> Keys:
-        self.loads += 1
-        if isinstance(self.gives, Exception):
-            raise self.gives
-        return self.gives
-
-
-class Rig:
-    """A keyring that is started, with all its sources loaded once."""
-
-    def __init__(self, *sources: Source, random: Callable[[], float] = lambda: 0.5) -> None:
-        self.clock = Clock()
-        self.pool = MemoryWorkers()
-        self.counters = Counters()
-        self.logged: list[LogEvent] = []
-        self.obstacles: list[str | None] = []
-        self.keyring = Keyring(
-            self.clock, self.pool, sources, self.counters.count, random, tell=self.obstacles.append
-        )
-        self.keyring._log = Logger(observer=self.logged.append)  # type: ignore[arg-type, misc]
-        self.keyring.prepare()
-        self.keyring.startService()
-
-    def wait(self, seconds: float = INTERVAL) -> None:
-        """And have done what is to be done then."""
-        self.clock.advance(seconds)
-        self.pool.run()
-
-    @property
-    def lines(self) -> list[str]:
-        return [formatEvent(event) for event in self.logged]
-
-    def secrets(self, api_key: str) -> tuple[bytes, ...] | None:
-        key = self.keyring.lookup(api_key)
-        return None if key is None else key.secrets
-
-    def failures(self, name: str = "auth.aws") -> int:
-        return self.counters.value("key_refresh_failures", name)
 
 
 class TestAtTheStart:

@@ -11,6 +11,7 @@ from audiohookd.auth.keys import Key, Keys
 from audiohookd.auth.refusal import Refusal
 from audiohookd.auth.refused import RefusedRequests
 from audiohookd.auth.request import UpgradeRequest
+from audiohookd.auth.suspects import HINTS_TAKEN, Hints
 
 KEYS = Keys({API_KEY: Key((SECRET,))})
 REWRITTEN = replaced(signed(), host="backend:3000", x_forwarded_host=HOST)
@@ -77,6 +78,29 @@ def test_new_keys_are_taken_into_account_and_old_work_is_not_done_twice(refused:
     assert explained(refused, Keys({}))[0] == before[0]
     assert "nothing is wrong" in str(explained(refused))
     assert explained(refused)[0] is explained(refused)[0]
+
+
+def test_what_a_key_may_not_do_is_told_of_its_entry(refused: RefusedRequests) -> None:
+    refused.note(CREATED, "192.0.2.1", Refusal.ROUTE_NOT_ALLOWED, signed())
+    told = str(explained(refused, Keys({API_KEY: Key((SECRET,), routes=frozenset({"/partner"}))})))
+    assert f"'{TARGET}' is not among the routes of the key's entry ('/partner')" in told
+    assert "nothing is wrong" in str(explained(refused))
+
+
+def test_what_genesys_cloud_was_told_to_call_is_tried_too_and_not_taken_for_all_time(
+    refused: RefusedRequests,
+) -> None:
+    refused.note(CREATED, "192.0.2.1", Refusal.SIGNATURE_WRONG, replaced(signed(), host="hook.example.org"))
+    answers: list[Any] = []
+    clock = Clock()
+    assert "certain" not in str(explained(refused))
+    for hosts in [(HOST,), ("a",) * HINTS_TAKEN + (HOST,)]:
+        refused.explained(clock, KEYS, Hints(hosts)).addCallback(answers.append)
+        clock.advance(0)
+    with_it, too_many = answers
+    assert f"certain: Host was rewritten on the way to 'hook.example.org': with '{HOST}'" in str(with_it)
+    assert "certain" not in str(too_many)
+    assert "certain" not in str(explained(refused))
 
 
 def test_one_request_is_explained_in_a_turn_of_the_reactor(refused: RefusedRequests) -> None:

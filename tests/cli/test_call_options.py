@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ URL = "ws://host.example:8080/a%2Fb?c=%20d"
 def options(*arguments: str, url: str = URL, environment: dict[str, str] | None = None) -> Options:
     parser = argparse.ArgumentParser()
     describe(parser)
-    return read(parser.parse_args([url, "--api-key", "key", *arguments]), environment or {})
+    return read(parser.parse_args([url, "--key", "key", *arguments]), 0.0, environment or {})
 
 
 def complaint(capsys: Any, *arguments: str) -> str:
@@ -69,6 +70,26 @@ def test_secret_comes_from_the_environment_too() -> None:
     environment = {"AUDIOHOOK_CLIENT_SECRET": "c2VjcmV0"}
     assert options(environment=environment).secret == b"secret"
     assert options("--client-secret", "b3RoZXI=", environment=environment).secret == b"other"
+
+
+def test_secret_comes_from_a_file_as_with_the_other_commands(tmp_path: Path) -> None:
+    secret, keys = tmp_path / "secret", tmp_path / "keys.json"
+    for file, content in ((secret, "b3RoZXI=\n"), (keys, '{"key": "dGhpcmQ=", "open": null}')):
+        file.touch(0o600)
+        file.write_text(content)
+    environment = {"AUDIOHOOK_CLIENT_SECRET": "c2VjcmV0"}
+    assert options("--secret-file", str(secret), environment=environment).secret == b"other"
+    assert options("--keys", str(keys), environment=environment).secret == b"third"
+    assert options("--key", "open", "--keys", str(keys)).secret == b""
+
+
+def test_the_older_name_of_the_key_is_taken_too() -> None:
+    assert options("--api-key", "older").api_key == "older"
+
+
+def test_one_secret_is_enough(capsys: Any) -> None:
+    given = ("--client-secret", "b3RoZXI=", "--secret-file", "f")
+    assert "not allowed with" in complaint(capsys, "ws://h/", "--key", "a", *given)
 
 
 def test_secret_may_lack_its_padding() -> None:

@@ -119,6 +119,13 @@ def test_a_call_that_was_closed_is_no_failure() -> None:
     assert screen.lines == []
 
 
+def test_a_call_that_was_refused_is_counted_once() -> None:
+    screen = Screen()
+    screen.call(Disconnected("error", "too many sessions"), events.Ended("disconnect"))
+    screen.report.summary()
+    assert screen.lines[-1].startswith("calls: 1, completed: 0, failed: 1,")
+
+
 def test_a_completed_call_is_no_failure() -> None:
     screen = Screen()
     screen.call(Disconnected("completed", "longest session reached"), events.Ended("disconnect"))

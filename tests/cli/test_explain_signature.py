@@ -141,6 +141,7 @@ def test_from_stdin(secret_file: str, monkeypatch: pytest.MonkeyPatch, capsys: p
         (("/ws?", "/hook/ws?"), (), "certain: the path was changed on the way to '/hook/ws?a=1'"),
         (("/ws?", "/x?"), ("--path", "/ws"), "certain: the path was changed"),
         (("30b0e395", "30b0e396"), (), "a guess: the secret is another one"),
+        ((HOST, "hook.example.org"), (), "a guess: Genesys Cloud called another name, path or query"),
     ],
 )
 def test_what_was_changed(
@@ -172,6 +173,16 @@ def test_keys_of_a_key_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     keys.write_text(json.dumps({KEY: base64.b64encode(b"another secret!!").decode(), "dGhlaXJz": TEXT}))
     assert main(["explain-signature", write(tmp_path, PLAIN), "--keys", str(keys), "--at", str(CREATED)]) == 1
     assert "certain: key and secret are not of one pair" in capsys.readouterr().out
+
+
+def test_an_entry_that_lets_in_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = tmp_path / "keys.json"
+    keys.touch(0o600)
+    keys.write_text(json.dumps({KEY: {"secret": TEXT, "routes": ["/partner"]}}))
+    assert main(["explain-signature", write(tmp_path, PLAIN), "--keys", str(keys), "--at", str(CREATED)]) == 1
+    said = capsys.readouterr().out
+    assert "verdict: route-not-allowed" in said
+    assert "certain: '/ws' is not among the routes of the key's entry ('/partner')" in said
 
 
 def test_a_secret_that_is_not_base64_is_tried_as_it_is(
@@ -221,9 +232,12 @@ def test_a_secret_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 class Admin(BaseHTTPRequestHandler):
     body = b""
+    query = ""
 
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/refused" else 404)
+        path, _, query = self.path.partition("?")
+        type(self).query = query
+        self.send_response(200 if path == "/refused" else 404)
         self.end_headers()
         self.wfile.write(self.body)
 
@@ -257,6 +271,27 @@ def test_what_the_daemon_refused(admin: tuple[str, type[Admin]], capsys: pytest.
     assert "\x1b" not in said
 
 
+def test_what_was_called_is_passed_on_to_the_daemon(admin: tuple[str, type[Admin]]) -> None:
+    url, kind = admin
+    kind.body = json.dumps({"refused": [one()]}).encode()
+    assert main(["explain-signature", "--recent", "--admin", url, "--host", HOST, "--path", "/ws?a=1"]) == 1
+    assert kind.query == f"host={HOST}&path=%2Fws%3Fa%3D1"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--authority", HOST], "leave out --authority"),
+        (["--target", "/ws"], "leave out --authority, --target"),
+        (["--at", "0"], "--at"),
+        (["--host", "a"] * 5, "--host 4 times at most"),
+    ],
+)
+def test_nothing_is_ignored_in_silence(more: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain-signature", "--recent", *more]) == 2
+    assert told in capsys.readouterr().err
+
+
 def test_nothing_was_refused(admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]) -> None:
     url, kind = admin
     kind.body = b'{"refused": []}'
@@ -276,5 +311,7 @@ def test_a_port_of_something_else(
 
 def test_no_daemon(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain-signature", "--recent", "--admin", "http://127.0.0.1:9"]) == 2
-    assert "refused" in capsys.readouterr().err.lower()
+    said = capsys.readouterr().err
+    assert "refused" in said.lower()
+    assert "give --admin URL" in said
     assert main(["explain-signature", "--recent", "--admin", "file:///etc"]) == 2

@@ -84,7 +84,8 @@ def test_no_secret_is_printed(secret_file: str, capsys: pytest.CaptureFixture[st
     [
         ("no-base64!", "not base64: copy it anew"),
         ("", "must hold the client secret"),
-        ("two words\nAAAA", "must hold the client secret"),
+        ("two words\nAAAA", "must hold the client secret, on one line"),
+        ("no base64!", "not base64: there is a blank in it"),
     ],
 )
 def test_a_secret_that_is_none(
@@ -97,10 +98,18 @@ def test_a_secret_that_is_none(
     assert "base64!" not in said
 
 
+def test_without_any_secret_it_is_said_how_to_give_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AUDIOHOOK_CLIENT_SECRET", raising=False)
+    assert main(["sign", URL, "--key", KEY]) == 2
+    assert "give --secret-file or --keys" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--key", "b3Blbg=="], "no secret to sign with"),
+        (["--key", "b3Blbg=="], "keys.json: the key has no secret in it, so its requests come unsigned"),
         (["--key", "dW5rbm93bg=="], "the key is not in it"),
         (["--key", KEY, "--nonce", "ä"], "printable ASCII"),
         (["--key", "no key!"], "letters, digits"),

@@ -68,6 +68,16 @@ def test_the_wrong_secret_and_why(served: Place, front: int, authority: Pair, tm
     assert "a guess: the secret is another one" in said
 
 
+def test_a_name_that_no_header_tells_is_proven_once_it_is_given(served: Place) -> None:
+    with Caller(served.port, signed_head(served.port, str(uuid4()), host="hook.example.org")) as caller:
+        assert caller.upgrade() == 401
+    recent = ("explain-signature", "--recent", "--admin", f"http://127.0.0.1:{served.admin_port}")
+    _, said = ctl(served, *recent)
+    assert "a guess: Genesys Cloud called another name, path or query" in said
+    _, said = ctl(served, *recent, "--host", f"127.0.0.1:{served.port}")
+    assert "certain: Host was rewritten on the way to 'hook.example.org'" in said
+
+
 def test_the_wrong_path(served: Place, front: int, authority: Pair, credentials: list[str]) -> None:
     code, said = ctl(
         served, "doctor", f"wss://{HOST}/elsewhere", "--ca", str(authority.file), "--connect", f"127.0.0.1:{front}",

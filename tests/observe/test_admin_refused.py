@@ -19,15 +19,16 @@ class TestRefused(SynchronousTestCase):
         self.asked: list[Deferred[Any]] = []
         self.site = admin_site(Clock(), lambda: True, lambda: None, lambda: "", self.explain)
 
-    def explain(self) -> "Deferred[Any]":
+    def explain(self, hosts: tuple[str, ...], paths: tuple[str, ...]) -> "Deferred[Any]":
+        self.told = hosts, paths
         self.asked.append(Deferred())
         return self.asked[-1]
 
-    def ask(self, method: str = "GET") -> tuple[Any, StringTransport]:
+    def ask(self, method: str = "GET", query: str = "") -> tuple[Any, StringTransport]:
         protocol = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
         transport = StringTransport()
         protocol.makeConnection(transport)
-        head = f"{method} /refused HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        head = f"{method} /refused{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         protocol.dataReceived(head.encode())
         return protocol, transport
 
@@ -40,6 +41,12 @@ class TestRefused(SynchronousTestCase):
         self.assertIn(b"application/json", head.lower())
         self.assertIn(b"cache-control: no-store", head.lower())
         self.assertEqual(json.loads(body), {"refused": [{"peer": "192.0.2.1"}]})
+
+    def test_what_was_called_may_be_told(self) -> None:
+        self.ask()
+        self.assertEqual(self.told, ((), ()))
+        self.ask(query="?host=a.example.com&path=%2Fws%3Fa%3D1&host=b&other=x")
+        self.assertEqual(self.told, (("a.example.com", "b"), ("/ws?a=1",)))
 
     def test_head(self) -> None:
         _, transport = self.ask("HEAD")

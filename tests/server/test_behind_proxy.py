@@ -87,7 +87,7 @@ class TestTheGate:
         server = FrontedServer(gate={"limits": Limits(per_address=0.1)})
         assert [call(server, v1(STRANGER)).is_aborted for _ in range(3)] == [False, True, True]
         assert server.counters.value("limits", "handshakes-per-address") == 2
-        assert lines(logged) == ["198.51.100.1 dropped: Too Many Requests"] * 2
+        assert lines(logged) == ["198.51.100.1 dropped: above limits.handshakes_per_second"] * 2
         call(server, HEADER).opened()
 
     def test_gives_back_those_of_calls(self) -> None:
@@ -182,7 +182,7 @@ class TestStrangers:
         server.clock.advance(0.3)
         assert slow.is_aborted
         assert server.counters.value("limits", "handshake-timeout") == 1
-        assert lines(logged) == ["10.0.0.1 dropped: handshake-timeout"]
+        assert lines(logged) == ["10.0.0.1 dropped: limits.handshake_timeout is over"]
         assert len(server.factory.lobby) == 0
 
     def test_and_as_long_for_the_request(self) -> None:

@@ -6,6 +6,7 @@ from connection_rig import FRAME, PROBE, gone, opened, seen_types
 from server_rig import CountedBytes, Plugin, admitted_by, watched_by
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, eventAsText
 
 from audiohookd.server.connection import EARLY_LIMIT
 from audiohookd.server.dispatch import Watcher
@@ -36,13 +37,15 @@ def test_a_probe_is_answered_though_all_places_are_taken() -> None:
     assert probe.types == ["opened"]
 
 
-def test_one_session_too_many_is_told_so_in_the_session() -> None:
+def test_one_session_too_many_is_told_so_in_the_session(logged: list[LogEvent]) -> None:
     clock = Clock()
     registry = Registry(clock, max_sessions=1, drain_timeout=60.0)
     sink = CapturingSink()
     first = opened(clock=clock, registry=registry)
     second = opened(watched_by(sink), clock=clock, registry=registry)
     assert second.wire.heard[0]["parameters"] == {"reason": "error", "info": "too many sessions"}
+    (line,) = [text for event in logged if "session refused" in (text := eventAsText(event))]
+    assert line.endswith(f"{SESSION_ID} session refused: too many sessions: listen.max_sessions is 1")
     assert sink.calls == []
     second.close("disconnect")
     second.leave()

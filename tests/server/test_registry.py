@@ -5,9 +5,10 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from audiohookd.auth.keys import fingerprint
 from audiohookd.observe.counters import Counters
 from audiohookd.server.quotas import Owner, Quotas
-from audiohookd.server.registry import NOBODY, SPARE_CONNECTIONS, Registry
+from audiohookd.server.registry import NOBODY, SPARE_CONNECTIONS, NoPlace, Registry
 
 
 class Caller:
@@ -33,7 +34,8 @@ class Caller:
         self._polite = polite
         self._quick = quick
         registry.add(self)
-        self.answer = registry.admit(self, probe, owner) if admitted else "not asked"
+        self.no_place = registry.admit(self, probe, owner) if admitted else NoPlace("not asked")
+        self.answer = None if self.no_place is None else self.no_place.info
 
     def end(self) -> None:
         if not self.finished.called:
@@ -266,6 +268,19 @@ class TestQuotas:
         assert Caller(sessions, owner=owner).answer == "too many sessions"
         first.end()
         assert Caller(sessions, owner=owner).answer is None
+
+    def test_which_limit_it_was_is_for_the_log_and_names_no_key(self) -> None:
+        owner = Owner("acme", "password")
+        told = []
+        for limits in ({"max_sessions": 1}, {"per_organization": 1}, {"per_key": 1}):
+            sessions, _ = self.sessions(**limits)
+            Caller(sessions, owner=owner)
+            told.append(Caller(sessions, owner=owner).no_place)
+        assert told == [
+            NoPlace("too many sessions", "listen.max_sessions is 1"),
+            NoPlace("too many sessions", "limits.sessions_per_organization is 1, organization acme"),
+            NoPlace("too many sessions", f"limits.sessions_per_key is 1, API key {fingerprint('password')}"),
+        ]
 
     def test_a_probe_takes_no_place(self) -> None:
         sessions, _ = self.sessions(per_key=1)

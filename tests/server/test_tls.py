@@ -9,7 +9,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from audiohookd.server.tls import MAX_FILE, Identification, read_identity, secured
+from audiohookd.server.tls import MAX_FILE, BadKey, Identification, read_identity, secured
 from tests.certificates import write_certificate
 
 
@@ -139,5 +139,8 @@ def test_what_is_no_identity_is_told_in_a_line(tmp_path: Path, spoil: Callable[.
 def test_a_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
     certificate, key = write_certificate(tmp_path)
     key.unlink()
+    with pytest.raises(BadKey, match=f"{key}: No such file or directory"):
+        read_identity(certificate, key)
+    certificate.unlink()
     with pytest.raises(FileNotFoundError):
         read_identity(certificate, key)

@@ -12,13 +12,14 @@ from twisted.internet.error import ConnectionLost
 from twisted.logger import LogEvent, eventAsText
 from twisted.python.failure import Failure
 
+from audiohookd.auth.keys import fingerprint
 from audiohookd.server.allow import Networks
 from audiohookd.server.door import Paces
 from audiohookd.server.gate import Gate, Limits
 from audiohookd.server.rates import Rate
 from audiohookd.server.websocket import STRANGERS_LIMIT
 from audiohookd.testing import SESSION_ID
-from tests.server.websocket_rig import Peer, Server, binary, frame, request_head, text, unframed
+from tests.server.websocket_rig import PATH, Peer, Server, binary, frame, request_head, text, unframed
 
 CALLER = IPv4Address("TCP", "192.0.2.1", 40_000)
 STRANGER = IPv4Address("TCP", "198.51.100.1", 40_000)
@@ -72,6 +73,74 @@ def test_what_is_logged_and_kept_is_the_address_of_the_client(logged: list[LogEv
     assert any(eventAsText(event).find("203.0.113.9 refused: signature-required") >= 0 for event in logged)
     caller = server.connect(STRANGER).upgrade(X_Forwarded_For="203.0.113.10")
     assert caller.protocol._upgrade.shown()["peer"] == "203.0.113.10"
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        (PATH, f"path '{PATH}'"),
+        (f"{PATH}?token=secret", f"path '{PATH}' and a query of 12 characters"),
+        (f"{PATH}?", f"path '{PATH}' and a query of 0 characters"),
+    ],
+)
+def test_a_refusal_tells_what_is_to_be_compared_and_no_secret(
+    target: str, shown: str, logged: list[LogEvent]
+) -> None:
+    """Host with its port, the path, whether there was a query, and which key; of which none is in the log."""
+    server = Server()
+    server.connect().send(request_head(target, Host="backend:3000", X_API_KEY="unknown"))
+    (line,) = [text for event in logged if " refused: " in (text := eventAsText(event))]
+    where = f"Host 'backend:3000', {shown}, API key {fingerprint('unknown')})"
+    assert line.endswith(f" refused: api-key-unknown (session {SESSION_ID}, {where}")
+    assert "unknown," not in line
+    assert "token" not in line
+
+
+def told(logged: list[LogEvent]) -> list[str]:
+    """What stands after the address in lines about strangers."""
+    found = [eventAsText(event).partition(f" {STRANGER.host} ")[2] for event in logged]
+    return [line for line in found if line]
+
+
+def test_the_setting_that_kept_somebody_out_is_named(logged: list[LogEvent]) -> None:
+    gated(networks=["192.0.2.0/24"]).connect(STRANGER)
+    for limits in (Limits(per_address=0.1), Limits(total=0.1)):
+        server = gated(limits=limits)
+        for _ in range(2):
+            server.connect(STRANGER)
+    assert told(logged) == [
+        "dropped: not in listen.allow",
+        "dropped: above limits.handshakes_per_second",
+        "dropped: above limits.handshakes_per_second_total",
+    ]
+
+
+def test_behind_a_proxy_it_is_named_with_the_status(logged: list[LogEvent]) -> None:
+    server = gated(networks=["192.0.2.0/24"], hops=1)
+    server.connect(CALLER).send(request_head(X_Forwarded_For=STRANGER.host))
+    assert told(logged) == ["refused: 403 'not in listen.allow'"]
+
+
+@pytest.mark.parametrize(
+    ("head", "cause"),
+    [
+        (request_head(Upgrade=None), "a proxy that passes on no Upgrade and Connection"),
+        (request_head().replace(b"HTTP/1.1", b"HTTP/1.0", 1), "nginx: proxy_http_version 1.1"),
+    ],
+)
+def test_what_no_proxy_should_make_of_a_request_is_logged_with_its_likely_cause(
+    head: bytes, cause: str, logged: list[LogEvent]
+) -> None:
+    Server().connect(STRANGER).send(head)
+    (line,) = told(logged)
+    assert cause in line
+
+
+def test_who_is_too_slow_is_told_of_with_the_setting(logged: list[LogEvent]) -> None:
+    server = Server()
+    server.connect(STRANGER)
+    server.clock.advance(60.0)
+    assert told(logged) == ["dropped: limits.handshake_timeout is over"]
 
 
 def test_the_authority_that_clients_know_us_by_replaces_the_host_that_a_proxy_made_up() -> None:

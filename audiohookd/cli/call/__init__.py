@@ -5,6 +5,7 @@ START READING in :mod:`~audiohookd.cli.call.campaign`. Nothing here imports nump
 
 import argparse
 import importlib
+import time
 from typing import Any
 
 from audiohookd.cli.call.options import describe, read
@@ -29,7 +30,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """See :class:`audiohookd.cli.main.Command`."""
-    options = read(arguments)
+    options = read(arguments, time.time())
     try:
         execution = importlib.import_module("audiohookd.cli.call.execution")
         code: int = execution.execute(options)

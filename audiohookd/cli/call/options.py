@@ -1,8 +1,6 @@
 """The options of ``audiohookctl call``, and what they may be."""
 
 import argparse
-import base64
-import binascii
 import json
 import os
 import re
@@ -12,19 +10,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from audiohookd.cli import credentials
 from audiohookd.cli.mistake import Mistake
 from audiohookd.protocol.client import RATE
 from audiohookd.protocol.messages import UUID_PATTERN
 from audiohookd.protocol.position import duration_to_samples
-
-SECRET_VARIABLE = "AUDIOHOOK_CLIENT_SECRET"  # noqa: S105 - its name, not its value
 
 #: Bytes that Genesys Cloud lets an administrator type.
 _MAX_CUSTOM_CONFIG = 60_000
 _MAX_SESSIONS = 10_000
 _MAX_SPEED = 1000.0
 
-_API_KEY = re.compile(r"[a-zA-Z0-9+/_-]+={0,2}")
 _LANGUAGE = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 
 
@@ -62,8 +58,12 @@ def describe(parser: argparse.ArgumentParser) -> None:
     """Adds the options to a parser."""
     add = parser.add_argument
     add("url", metavar="URL", type=target, help="ws:// or wss:// (trusts what the system does, or SSL_CERT_FILE)")
-    add("--api-key", required=True, type=api_key, help="sent as X-API-KEY")
-    add("--client-secret", metavar="BASE64", help=f"signs the requests; rather give it as ${SECRET_VARIABLE}")
+    secret = credentials.describe(parser)
+    secret.add_argument(
+        "--client-secret",
+        metavar="BASE64",
+        help="the client secret itself: for public samples alone, since whoever is on this machine sees it (ps)",
+    )
     audio = parser.add_mutually_exclusive_group()
     audio.add_argument("--wav", type=Path, metavar="FILE", help="audio to send, of one or two channels")
     audio.add_argument("--tone", action="store_true", help="send a stereo tone (the default)")
@@ -79,17 +79,17 @@ def describe(parser: argparse.ArgumentParser) -> None:
     add("--quiet", "-q", action="store_true", help="do not print the server's events")
 
 
-def read(arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Options:
-    """The options as the user gave them.
+def read(arguments: argparse.Namespace, now: float, environment: Mapping[str, str] = os.environ) -> Options:
+    """The options as the user gave them, at the UNIX time ``now``.
 
-    :raises Mistake: they do not fit together.
+    :raises Mistake: they do not fit together, or there is no such secret.
     """
     if arguments.speed is None and arguments.max_duration is None and not (arguments.wav or arguments.probe):
         raise Mistake("call: --speed max sends the tone for ever: give --max-duration")
     return Options(
         target=arguments.url,
-        api_key=arguments.api_key,
-        secret=_secret(arguments.client_secret or environment.get(SECRET_VARIABLE, "")),
+        api_key=arguments.key,
+        secret=_secret(arguments, now, environment),
         wav=arguments.wav,
         probe=arguments.probe,
         sessions=arguments.sessions,
@@ -123,23 +123,10 @@ def target(text: str) -> Target:
     return Target(is_secure, parts.hostname, port or (443 if is_secure else 80), resource)
 
 
-def api_key(text: str) -> str:
-    """An API key as Genesys Cloud accepts it, for argparse.
-
-    :raises ArgumentTypeError: it is none.
-    """
-    if not _API_KEY.fullmatch(text):
-        raise _wrong("letters, digits, + / _ - and up to two = at the end")
-    return text
-
-
-def _secret(text: str) -> bytes:
-    try:
-        # Genesys Cloud lets people leave out the padding.
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        # Without the text: it may be nearly the secret.
-        raise Mistake("call: the client secret is not base64: copy it anew from the integration") from None
+def _secret(arguments: argparse.Namespace, now: float, environment: Mapping[str, str]) -> bytes:
+    if arguments.client_secret:
+        return credentials.decoded(credentials.secret_in(arguments.client_secret))
+    return credentials.secret_of(arguments, arguments.key, now, environment)
 
 
 def _sessions(text: str) -> int:

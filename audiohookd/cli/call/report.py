@@ -118,7 +118,7 @@ class Report:
 
     def ended(self, number: int, failure: str | None, is_closed: bool) -> None:
         """A call is over."""
-        self._closed += is_closed
+        self._closed += is_closed and failure is None
         if failure is not None:
             self.failures += 1
             self.say(f"call {number}: {failure}")

@@ -7,6 +7,7 @@ which has the last ones, and their secrets (:mod:`~audiohookd.cli.explain.recent
 import argparse
 from typing import Any
 
+from audiohookd.auth.suspects import HINTS_TAKEN
 from audiohookd.cli import credentials
 from audiohookd.cli.explain import given, recent
 from audiohookd.cli.mistake import Mistake
@@ -44,7 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
         return given.explain(arguments)
     if arguments.file != "-" or arguments.secret_file or arguments.keys:
         raise Mistake("explain-signature: --recent asks the daemon: leave out the file, and the secrets")
-    return recent.explain(arguments.admin, arguments.recent)
+    if arguments.authority or arguments.target or arguments.at is not None:
+        raise Mistake("explain-signature: --recent has all from the daemon: leave out --authority, --target, --at")
+    for name in ("host", "path"):
+        if len(getattr(arguments, name)) > HINTS_TAKEN:
+            raise Mistake(f"explain-signature: --recent takes --{name} {HINTS_TAKEN} times at most")
+    return recent.explain(arguments)
 
 
 def _count(text: str) -> int:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from audiohookd.auth.diagnosis import diagnose
+from audiohookd.auth.keys import Key
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.auth.suspects import Hints, pairs
 from audiohookd.cli import credentials
@@ -33,9 +34,9 @@ def explain(arguments: argparse.Namespace) -> int:
         raise Mistake("explain-signature: there is no request line: put GET /path HTTP/1.1 first, or give --target")
     request = UpgradeRequest(target, found.headers, arguments.authority)
     at, remarks = _time(arguments, found)
-    secrets, keys, remark = _secrets(arguments, request, at)
+    known, keys, remark = _known(arguments, request, at)
     hints = Hints(tuple(arguments.host), tuple(arguments.path), keys)
-    diagnosis = diagnose(request, secrets, at, hints)
+    diagnosis = diagnose(request, None if known is None else known.secrets_at(at), at, hints, key=known)
     for line in (*diagnosis.lines(), *(f"note: {text}" for text in (*remark, *remarks))):
         print(printable(line))
     return 0 if diagnosis.verdict is None else 1
@@ -57,15 +58,14 @@ def _time(arguments: argparse.Namespace, found: Read) -> tuple[float, tuple[str,
     return (time.time(), (_NO_TIME,)) if found.at is None else (found.at, ())
 
 
-def _secrets(
+def _known(
     arguments: argparse.Namespace, request: UpgradeRequest, at: float
-) -> tuple[tuple[bytes, ...] | None, list[tuple[str, bytes]], tuple[str, ...]]:
-    """The secrets of the request's key, those of all keys, and what there is to say about them."""
+) -> tuple[Key | None, list[tuple[str, bytes]], tuple[str, ...]]:
+    """What is known of the request's key, the secrets of all keys, and what there is to say about them."""
     if arguments.keys is not None:
         keys = credentials.keys_of(arguments.keys)
-        known = keys.lookup(request.header("x-api-key") or "")
-        return None if known is None else known.secrets_at(at), list(pairs(keys, at)), ()
+        return keys.lookup(request.header("x-api-key") or ""), list(pairs(keys, at)), ()
     secret = credentials.given_secret(arguments)
     if secret is None:
         raise Mistake("explain-signature: give the secret (--secret-file) or all keys (--keys) to verify it with")
-    return (secret.value,), [], () if secret.is_base64 else (_NOT_BASE64,)
+    return Key((secret.value,)), [], () if secret.is_base64 else (_NOT_BASE64,)
