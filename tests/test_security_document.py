@@ -9,6 +9,7 @@ import pytest
 from audiohookd.auth import fields, keys, signature
 from audiohookd.auth.replay import MemoryReplayStore
 from audiohookd.config import Limits, Listen
+from audiohookd.observe import visits
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.protocol.timers import Timers
 from audiohookd.server import gate, head, mailbox, outbox, proxy_header, websocket
@@ -29,7 +30,7 @@ ROWS = {
     "the same, from all addresses": [Limits().handshakes_per_second_total],
     "addresses of which that is known": [gate.MAX_ADDRESSES],
     "strangers that are told in a session": [websocket.STRANGERS_LIMIT],
-    "callers told to come again": [Listen().max_sessions],
+    "callers told to come again": [Listen().max_sessions // 2],
     "nonces that are remembered": [NONCES],
     "time from the WebSocket to ``open``": [Timers().open_timeout],
     "a message, text or audio": [MAX_RECEIVED],
@@ -50,6 +51,8 @@ SENTENCES = [
     f"at least {signature.MIN_NONCE_LENGTH} characters",
     f"A refusal takes {websocket.REFUSAL_TIME} s in total",
     f"for these {signature.MAX_AGE} s there are SQLite and Redis",
+    f"It answers one question per connection, has {visits.MOST} connections at most at a time, and none for longer than"
+    f" {visits.LONGEST:.0f} s",
     f"One of less than {keys.SHORT_SECRET} bytes is accepted",
 ]
 
