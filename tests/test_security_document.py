@@ -51,8 +51,7 @@ SENTENCES = [
     f"at least {signature.MIN_NONCE_LENGTH} characters",
     f"A refusal takes {websocket.REFUSAL_TIME} s in total",
     f"for these {signature.MAX_AGE} s there are SQLite and Redis",
-    f"It answers one question per connection, has {visits.MOST} connections at most at a time, and none for longer than"
-    f" {visits.LONGEST:.0f} s",
+    f"has {visits.MOST} connections at most at a time, and none for longer than {visits.LONGEST:.0f} s",
     f"One of less than {keys.SHORT_SECRET} bytes is accepted",
 ]
 
