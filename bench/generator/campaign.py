@@ -1,7 +1,7 @@
 """All calls of a plan: they arrive, talk, and end. START READING HERE.
 
 One thread, one epoll, sockets that do not block. A turn of the loop asks for the time once, does what is due by then,
-sleeps until something else is, but for a tick at least, and reads what was answered.
+sleeps for the rest of a tick, and reads what was answered.
 """
 
 import random
@@ -100,11 +100,7 @@ class Campaign:
         self._proceed(now)
         done = self.clock()
         self._longest_turn = max(self._longest_turn, done - now)
-        self._sockets.poll(max(self._next_due(), now + self._plan.tick) - done)
-
-    def _next_due(self) -> float:
-        rings = (self._frames, self._pings, self._arrivals, self._departures, self._probings)
-        return min(self._until, *(ring.due for ring in rings if ring is not None))
+        self._sockets.poll(now + self._plan.tick - done)
 
     # ---- what is due -----------------------------------------------------------------------------
 
@@ -218,7 +214,7 @@ class Campaign:
     def _wait(self, is_over: Callable[[], bool]) -> None:
         deadline = self.clock() + PATIENCE
         while not is_over() and self.clock() < deadline:
-            self._sockets.poll(0.1)
+            self._sockets.poll(self._plan.tick)
 
     def _everybody(self) -> list[Leg]:
         return self._legs if self._probe is None else [*self._legs, self._probe]
