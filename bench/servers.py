@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 KEYS = ROOT / "etc/keys.sample.json"
 VOICE = ROOT / "tests/audio/call.wav"
 BIN = Path(sys.executable).parent
-#: Of the daemon. Four open files for each, and some, are no more than 20,000, which most systems grant.
-MAX_SESSIONS = 4_500
+#: Of the daemon. Five open files for each, and some, are no more than 20,000, which most systems grant.
+MAX_SESSIONS = 3_600
 
 #: What stands in its table, unless it is replaced.
 SPOOL: Mapping[str, Any] = MappingProxyType({"directory": "spool", "min_free": 0})

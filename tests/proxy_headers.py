@@ -1,7 +1,9 @@
-"""PROXY headers, as a proxy writes them."""
+"""PROXY headers, as a proxy writes them, and what becomes of them."""
 
 import struct
 from ipaddress import IPv4Address, IPv6Address
+
+from audiohookd.server.proxy_header import Header, HeaderReader
 
 Address = IPv4Address | IPv6Address
 
@@ -25,3 +27,17 @@ def v2(source: Address, port: int = 40_000, extra: bytes = b"") -> bytes:
 def v2_of(command: int, family: int, block: bytes = b"") -> bytes:
     """Version 2 of anything."""
     return SIGNATURE + struct.pack("!BBH", 0x20 | command, family, len(block)) + block
+
+
+def outcome(pieces: list[bytes]) -> tuple[Header | str | None, int]:
+    """What a reader makes of the pieces, and how many bytes it took."""
+    reader, fed = HeaderReader(), 0
+    for piece in pieces:
+        fed += len(piece)
+        try:
+            found = reader.feed(piece)
+        except ValueError as fault:
+            return str(fault), fed
+        if found is not None:
+            return found, fed
+    return None, fed

@@ -1,11 +1,11 @@
 """What the daemon says at its start about settings and keys that are legal, and that somebody may regret."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tap_rig import PLAIN, Reactor, ask, build, writer
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, formatEvent
 
 from audiohookd.auth.keys import fingerprint
 from audiohookd.runtime.watched import Watched
@@ -16,14 +16,6 @@ from tests.certificates import write_certificate
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
     return writer(tmp_path)
-
-
-@pytest.fixture
-def logged() -> Iterator[list[LogEvent]]:
-    events: list[LogEvent] = []
-    globalLogPublisher.addObserver(events.append)
-    yield events
-    globalLogPublisher.removeObserver(events.append)
 
 
 def texts(logged: list[LogEvent], level: LogLevel) -> list[str]:

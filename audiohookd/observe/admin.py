@@ -39,8 +39,8 @@ def admin_site(
     metrics: Callable[[], str],
     refused: _Refused = lambda *_: succeed([]),
 ) -> IProtocolFactory:
-    """The site; each connection may ask once. All parameters are asked at each request;
-    ``is_ready``, ``obstacle`` and ``metrics`` must answer at once.
+    """The site; each connection may ask once. All parameters are asked at each request. ``is_ready``, ``obstacle``
+    and ``metrics`` must answer at once.
 
     :param obstacle: why no new call is taken, for the sysadmin, or None.
     :param refused: the last requests that were refused, as they may be shown to anybody; asked with the names and the

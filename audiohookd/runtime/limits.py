@@ -1,4 +1,4 @@
-"""How many files the process may have open: a call takes some of them."""
+"""How many files the process may have open."""
 
 import resource
 

@@ -1,13 +1,12 @@
 """A replay store that is down: who is let in then, what is counted, and how little is said of it."""
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
 from foreign_signer import API_KEY, CREATED, SECRET, signed, unsigned
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -72,14 +71,6 @@ class Rig:
 
     def count(self, done: str) -> int:
         return self.counters.value("replay_store_failures", done)
-
-
-@pytest.fixture
-def logged() -> Iterator[list[LogEvent]]:
-    events: list[LogEvent] = []
-    globalLogPublisher.addObserver(events.append)
-    yield events
-    globalLogPublisher.removeObserver(events.append)
 
 
 def texts(events: list[LogEvent]) -> list[str]:

@@ -6,8 +6,8 @@ The bytes are what is sent after TCP connect.
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
-from audiohookd.server.proxy_header import MAX_V1, MAX_V2, Header, HeaderReader
-from tests.proxy_headers import LOCAL, PROXY, SIGNATURE, UNIX, UNSPECIFIED, v1, v2, v2_of
+from audiohookd.server.proxy_header import MAX_V1, MAX_V2, Header
+from tests.proxy_headers import LOCAL, PROXY, SIGNATURE, UNIX, UNSPECIFIED, outcome, v1, v2, v2_of
 
 _SAID = {"no PROXY header", "bad PROXY header", "PROXY header too long"}
 _ADDRESSES = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"))
@@ -15,8 +15,8 @@ _ADDRESSES = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"))
 
 def check(data: bytes) -> None:
     """Raises what the reader promises not to, or an AssertionError."""
-    found, used = _outcome([data])
-    in_pieces, fed = _outcome([data[at : at + 1] for at in range(len(data))])
+    found, used = outcome([data])
+    in_pieces, fed = outcome([data[at : at + 1] for at in range(len(data))])
     if isinstance(found, Header):
         assert isinstance(in_pieces, Header)
         assert (in_pieces.source, in_pieces.port, in_pieces.rest) == (found.source, found.port, b"")
@@ -37,19 +37,6 @@ def seeds() -> Iterator[bytes]:
     yield b"PROXY UNKNOWN ::1 ::1 1 2\r\n"
     yield v2_of(LOCAL, UNSPECIFIED)
     yield v2_of(PROXY, UNIX, bytes(216))
-
-
-def _outcome(pieces: list[bytes]) -> tuple[Header | str | None, int]:
-    reader, fed = HeaderReader(), 0
-    for piece in pieces:
-        fed += len(piece)
-        try:
-            found = reader.feed(piece)
-        except ValueError as fault:
-            return str(fault), fed
-        if found is not None:
-            return found, fed
-    return None, fed
 
 
 def _check_source(header: bytes, found: Header) -> None:

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audiohookd.server.proxy_header import MAX_V1, MAX_V2, Header, HeaderReader
-from tests.proxy_headers import LOCAL, PROXY, SIGNATURE, TCP4, TCP6, UDP4, UNIX, UNSPECIFIED, v1, v2, v2_of
+from tests.proxy_headers import LOCAL, PROXY, SIGNATURE, TCP4, TCP6, UDP4, UNIX, UNSPECIFIED, outcome, v1, v2, v2_of
 
 CLIENT = IPv4Address("192.0.2.1")
 ADDRESSES = st.ip_addresses()
@@ -28,20 +28,6 @@ def said_of(data: bytes) -> str:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is what is looked at
         read(data)
     return str(caught.value)
-
-
-def outcome(pieces: list[bytes]) -> tuple[Header | str | None, int]:
-    """What became of it, and how many bytes it took."""
-    reader, fed = HeaderReader(), 0
-    for piece in pieces:
-        fed += len(piece)
-        try:
-            found = reader.feed(piece)
-        except ValueError as fault:
-            return str(fault), fed
-        if found is not None:
-            return found, fed
-    return None, fed
 
 
 class TestWhatProxiesWrite:

@@ -3,14 +3,14 @@
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import LogEvent
 
 from audiohookd.observe.counters import Counters
 from audiohookd.spool.layout import Layout
@@ -70,14 +70,6 @@ def watched(tmp_path: Path) -> Watched:
     watched = Watched(tmp_path / "spool")
     watched.watch.startService()
     return watched
-
-
-@pytest.fixture
-def logged() -> Iterator[list[LogEvent]]:
-    found: list[LogEvent] = []
-    globalLogPublisher.addObserver(found.append)
-    yield found
-    globalLogPublisher.removeObserver(found.append)
 
 
 def levels(events: list[LogEvent]) -> list[str]:
