@@ -90,7 +90,7 @@ def test_an_answer_has_its_time_however_it_comes(
     make: Make, answer: Answer, server: RudeServer, tmp_path: Path
 ) -> None:
     server.answer = answer
-    fault = told(make, server.url, tmp_path, timeout=0.3)
+    fault = told(make, server.url, tmp_path, timeout=1.0)
     assert isinstance(fault, Unavailable)
     assert "Read time" in str(fault)
     assert not server.was_heard
