@@ -10,6 +10,8 @@ from typing import Final
 class ClientState(Enum):
     """Where the client's side of a session stands."""
 
+    __hash__ = object.__hash__  # see State
+
     NEW = auto()  #: nothing sent
     OPENING = auto()  #: ``open`` sent
     OPEN = auto()  #: ``opened`` came

@@ -50,6 +50,26 @@ class ServerEnvelope(Struct, frozen=True):
     parameters: Raw
 
 
+class _Outgoing(Struct, frozen=True):
+    """As :class:`ClientEnvelope` or :class:`ServerEnvelope`, with what is still to become JSON."""
+
+    version: Literal["2"]
+    id: str
+    type: str
+    seq: int
+
+
+class _ToServer(_Outgoing, frozen=True):
+    serverseq: int
+    position: str
+    parameters: Parameters
+
+
+class _ToClient(_Outgoing, frozen=True):
+    clientseq: int
+    parameters: Parameters
+
+
 class _AnyClose(Struct, frozen=True):
     type: Literal["close"]
 
@@ -106,8 +126,7 @@ def encode_client(  # the envelope is what it is
 ) -> bytes:
     """A message of the client as JSON; its type follows from the class of ``parameters``."""
     name = _type_names[type(parameters)]
-    raw = Raw(msgspec.json.encode(parameters))
-    return _sendable(ClientEnvelope("2", session_id, name, seq, serverseq, position, raw))
+    return _sendable(_ToServer("2", session_id, name, seq, serverseq, position, parameters))
 
 
 def encode_server(session_id: str, seq: int, clientseq: int, parameters: Parameters) -> bytes:
@@ -116,15 +135,14 @@ def encode_server(session_id: str, seq: int, clientseq: int, parameters: Paramet
     :raises LocalProtocolError: longer than :data:`MAX_SENT`, or it holds what JSON cannot say.
     """
     name = _type_names[type(parameters)]
+    return _sendable(_ToClient("2", session_id, name, seq, clientseq, parameters))
+
+
+def _sendable(envelope: _Outgoing) -> bytes:
     try:
-        raw = Raw(msgspec.json.encode(parameters))
+        data = msgspec.json.encode(envelope)
     except (TypeError, ValueError, RecursionError) as fault:
-        raise LocalProtocolError(f"{name}: not sendable as JSON: {fault}") from fault
-    return _sendable(ServerEnvelope("2", session_id, name, seq, clientseq, raw))
-
-
-def _sendable(envelope: ClientEnvelope | ServerEnvelope) -> bytes:
-    data = msgspec.json.encode(envelope)
+        raise LocalProtocolError(f"{envelope.type}: not sendable as JSON: {fault}") from fault
     if len(data) > MAX_SENT:
         raise LocalProtocolError(f"{envelope.type}: {len(data)} bytes, and {MAX_SENT} may be sent")
     return data

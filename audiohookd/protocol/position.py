@@ -35,8 +35,10 @@ def format_duration(nanoseconds: int) -> str:
     if nanoseconds < 0:
         raise ValueError(f"a duration cannot be negative: {nanoseconds} ns")
     seconds, rest = divmod(nanoseconds, NANOSECONDS)
-    decimals = f"{rest:09d}".rstrip("0")
-    return f"PT{seconds}.{decimals}S" if decimals else f"PT{seconds}S"
+    if not rest:
+        return f"PT{seconds}S"
+    decimals = str(NANOSECONDS + rest)[1:].rstrip("0")
+    return f"PT{seconds}.{decimals}S"
 
 
 def duration_to_samples(text: str, rate: int) -> int:

@@ -1,5 +1,6 @@
-/* Whole binary WebSocket messages, cut out of what was read: the compiled twins of cut_in_python in frames.py and of
- * hear_in_python in hearing.py, which say what they do. Both are held to the same results by tests/server. */
+/* Whole WebSocket messages, cut out of what was read: the compiled twins of cut_in_python and text_of_in_python in
+ * frames.py and of hear_in_python in hearing.py, which say what they do. They are held to the same results by
+ * tests/server. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -9,13 +10,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { BINARY = 0x82, MASKED = 0x80, SHORT = 126, MASK = 4, READ_SIZE = 4096 };
+enum { TEXT = 0x81, BINARY = 0x82, MASKED = 0x80, SHORT = 126, MASK = 4, READ_SIZE = 4096 };
 
-/* Of the frame that `data` begins with: where its payload begins; 0 when it is not to be cut out, or not yet. */
+/* Of the frame that `data` begins with: where its payload begins; 0 when it is not to be cut out, or not yet, or does
+ * not begin with the byte `first`. */
 static Py_ssize_t
-payload_start(const unsigned char *data, Py_ssize_t available, Py_ssize_t *size)
+payload_start(const unsigned char *data, Py_ssize_t available, unsigned char first, Py_ssize_t *size)
 {
-    if (available < 2 + MASK || data[0] != BINARY || data[1] < MASKED)
+    if (available < 2 + MASK || data[0] != first || data[1] < MASKED)
         return 0;
     Py_ssize_t start = 2 + MASK;
     *size = data[1] - MASKED;
@@ -44,13 +46,21 @@ unmask(unsigned char *to, const unsigned char *from, Py_ssize_t size, const unsi
         to[at] = from[at] ^ mask[at % MASK];
 }
 
+static PyObject *
+message_of(const unsigned char *payload, Py_ssize_t size)
+{
+    PyObject *message = PyBytes_FromStringAndSize(NULL, size);
+    if (message != NULL)
+        unmask((unsigned char *)PyBytes_AsString(message), payload, size, payload - MASK);
+    return message;
+}
+
 static int
 append_message(PyObject *messages, const unsigned char *payload, Py_ssize_t size)
 {
-    PyObject *message = PyBytes_FromStringAndSize(NULL, size);
+    PyObject *message = message_of(payload, size);
     if (message == NULL)
         return -1;
-    unmask((unsigned char *)PyBytes_AsString(message), payload, size, payload - MASK);
     int result = PyList_Append(messages, message);
     Py_DECREF(message);
     return result;
@@ -63,7 +73,7 @@ cut_out(const unsigned char *data, Py_ssize_t end, Py_ssize_t *at)
     Py_ssize_t start, size;
     PyObject *messages = PyList_New(0);
     *at = 0;
-    while (messages != NULL && (start = payload_start(data + *at, end - *at, &size)) != 0) {
+    while (messages != NULL && (start = payload_start(data + *at, end - *at, BINARY, &size)) != 0) {
         if (append_message(messages, data + *at + start, size) < 0)
             Py_CLEAR(messages);
         *at += start + size;
@@ -80,6 +90,31 @@ cut(PyObject *Py_UNUSED(module), PyObject *data)
         return NULL;
     PyObject *messages = cut_out((const unsigned char *)bytes, end, &at);
     return messages == NULL ? NULL : Py_BuildValue("(Nn)", messages, at);
+}
+
+static PyObject *
+text_of(PyObject *Py_UNUSED(module), PyObject *frame)
+{
+    char *bytes;
+    Py_ssize_t end, size;
+    if (PyBytes_AsStringAndSize(frame, &bytes, &end) < 0)
+        return NULL;
+    Py_ssize_t start = payload_start((const unsigned char *)bytes, end, TEXT, &size);
+    if (start == 0 || start + size != end)
+        Py_RETURN_NONE;
+    PyObject *message = message_of((const unsigned char *)bytes + start, size);
+    if (message == NULL)
+        return NULL;
+    PyObject *text = PyUnicode_DecodeUTF8(PyBytes_AsString(message), size, NULL);
+    if (text != NULL) {
+        Py_DECREF(text);
+        return message;
+    }
+    Py_DECREF(message);
+    if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+        return NULL;
+    PyErr_Clear();
+    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -100,6 +135,7 @@ hear(PyObject *Py_UNUSED(module), PyObject *file)
 
 static PyMethodDef methods[] = {
     {"cut", cut, METH_O, "See audiohookd.server.frames."},
+    {"text_of", text_of, METH_O, "See audiohookd.server.frames."},
     {"hear", hear, METH_O, "See audiohookd.server.hearing."},
     {NULL, NULL, 0, NULL},
 };

@@ -60,12 +60,16 @@ def may_become_whole(rest: bytes) -> bool:
     return 0 <= size < SHORT
 
 
-def text_of(frame: bytes) -> bytes | None:
+def text_of_in_python(frame: bytes) -> bytes | None:
     """The message that ``frame`` is, if that is a text, in UTF-8, and else like those that :func:`cut` takes."""
     if not frame or frame[0] != TEXT:
         return None
-    messages, _ = cut(bytes((BINARY,)) + frame[1:])
-    return messages[0] if messages and _is_utf8(messages[0]) else None
+    messages, end = cut_in_python(bytes((BINARY,)) + frame[1:])
+    return messages[0] if len(messages) == 1 and end == len(frame) and _is_utf8(messages[0]) else None
+
+
+#: The same, compiled if it can be.
+text_of: Callable[[bytes], bytes | None] = getattr(_frames, "text_of", text_of_in_python)
 
 
 def framed(text: bytes) -> bytes:

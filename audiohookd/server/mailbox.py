@@ -85,6 +85,12 @@ class Mailbox:
         """Any other call."""
         if not self._alive or self._reason is not None:
             return
+        if self._pending is None and not self._working:  # then nothing waits
+            self._working = True
+            self._deliver(method, arguments)
+            self._working = False
+            self._work()
+            return
         calls = len(self._waiting) - self._waiting_frames
         if calls >= CALL_LIMIT or self._waiting_messages > MESSAGE_LIMIT:
             self._cut_off(Failure(MailboxFull(f"{calls} calls wait, {self._waiting_messages} bytes of messages")))

@@ -258,7 +258,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         if self._upgrade is not None:
             self._connection = Connection(self.factory.shared, self._upgrade, self, self._refusal)
             self._pacer = Pacer(self._connection, self.factory.paces, self.factory.shared, self._drop)
-            self._line = self.factory.ears.attend(self.transport, self._pacer.audio)
+            self._line = self.factory.ears.attend(self.transport, self._pacer.audio, self._pacer.text)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """A whole message."""
@@ -284,9 +284,11 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def send(self, message: bytes) -> None:
         """See :class:`audiohookd.server.connection.Wire`."""
         if self._has_room(len(message)):
-            self.transport.write(framed(message))
+            unsent = framed(message)
             if self._line is not None:
-                self.factory.ears.hasten(self._line)
+                unsent = self.factory.ears.answer(self._line, unsent)
+            if unsent:
+                self.transport.write(unsent)
 
     def close(self) -> None:
         """See :class:`audiohookd.server.connection.Wire`."""

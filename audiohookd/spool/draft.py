@@ -72,11 +72,13 @@ class Draft:
         if b"\n" in line:
             raise ValueError("a line of the journal holds a line break")
         self._journal.append(line + b"\n")
-        self._count(len(line) + 1)
-        self._attend(self._journal)
-        limits = self._writer.limits
-        is_much = self.waiting > limits.early or self._writer.waiting > limits.total
-        return self._writer.hold(self) if is_much else None
+        size = len(line) + 1
+        self.waiting += size
+        self._writer.waiting += size
+        if self.waiting > self._attention or self._writer.waiting > self._writer.limits.total:
+            self._attend(self._journal)
+            return self._writer.hold(self)
+        return None
 
     def finish(self, recording: Mapping[str, Any]) -> "Deferred[Path]":
         """See :class:`IDraft`. What waits is written with the next commit.

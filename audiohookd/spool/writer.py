@@ -8,7 +8,8 @@ tried again with the next commit.
 import errno
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -28,6 +29,8 @@ from audiohookd.spool.sync import Syncer
 GROUP = 200
 #: Seconds after which a commit that is still under way counts as a fault of the disk.
 STALL_TIMEOUT = 30.0
+
+_FAULT, _DIRECTORY, _GROWN = map(attrgetter, ("fault", "directory", "grown"))
 
 
 class Intervals(NamedTuple):
@@ -171,12 +174,12 @@ class GroupWriter:
         return flushed
 
     def _is_over(self, source: Source) -> bool:
-        if source.waiting > self.limits.draft:
-            return True
+        if self.waiting <= self.limits.total:
+            return source.waiting > self.limits.draft
         # Beyond the total those wait who have more than their share of it. While all had to, forty calls that filled
         # hours of silence at once cost every other call its audio.
         share = self.limits.total // max(1, len(self._dirty), self._committing)
-        return self.waiting > self.limits.total and source.waiting > share
+        return source.waiting > min(share, self.limits.draft)
 
     def _schedule(self) -> None:
         """What is to happen next, unless a commit is under way: it asks again when it is done."""
@@ -241,11 +244,11 @@ class GroupWriter:
         if not self._left:
             self._end_round(self._reactor.seconds() - self._round_begun)
         group, self._group = self._group, []
-        if self._faults.is_ailing or any(outcome.fault is not None for outcome in outcomes):
+        if self._faults.is_ailing or any(map(_FAULT, outcomes)):
             self._judge(group, outcomes)
         if self._syncer is not None:
-            directories = {outcome.directory for outcome in outcomes if outcome.directory is not None}
-            self._syncer.mark((path for outcome in outcomes for path in outcome.grown), directories)
+            directories = set(map(_DIRECTORY, outcomes)) - {None}
+            self._syncer.mark(chain.from_iterable(map(_GROWN, outcomes)), directories)
         for (source, part), outcome in zip(group, outcomes, strict=True):
             source.settle(part, outcome)
         self._is_committing = False

@@ -1,10 +1,15 @@
-"""What all tests of the server have in common: the log, and that no failure goes unseen."""
+"""What tests of the server have in common: the log, that no failure goes unseen, and connections that ears read."""
 
 import gc
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
+from ears_rig import Call, Connect, Listener
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+
+from audiohookd.server.ears import Ears
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +27,36 @@ def logged() -> Iterator[list[LogEvent]]:
 def _told(event: LogEvent) -> bool:
     """Failures of plugins, and of our own, are logged as such; whatever else is critical went unseen."""
     return str(event["log_namespace"]).startswith("audiohookd.")
+
+
+@pytest.fixture
+def reactor() -> MemoryReactorClock:
+    return MemoryReactorClock()
+
+
+@pytest.fixture
+def ears(reactor: MemoryReactorClock) -> Ears:
+    return Ears(reactor)
+
+
+@pytest.fixture
+def connect(reactor: MemoryReactorClock) -> Iterator[Connect]:
+    """Makes lines, which are gone at the end."""
+    with ExitStack() as sockets:
+
+        def make(protocol: Listener | None = None) -> Call:
+            line = Call(reactor, protocol)
+            for end in (line.peer, line.transport.socket):
+                sockets.callback(end.close)
+            return line
+
+        yield make
+
+
+@pytest.fixture
+def lines(ears: Ears, connect: Connect) -> list[Call]:
+    """Two of them."""
+    lines = [connect(), connect()]
+    for line in lines:
+        line.join(ears)
+    return lines

@@ -1,89 +1,13 @@
 """Connections with sockets of their own, read together."""
 
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-
 import pytest
-from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.tcp import Connection
+from ears_rig import Call, Connect, Listener
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from websocket_rig import binary, text
 
-from audiohookd.server.ears import ENOUGH, LONGEST, SHORTEST, Ears, Line
-
-
-class Listener(Protocol):
-    """Keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.heard = b""
-
-    def dataReceived(self, data: bytes) -> None:
-        self.heard += data
-
-
-class Call:
-    """A connection from a peer, which is at the other end of a pair of sockets."""
-
-    def __init__(self, reactor: MemoryReactorClock, protocol: Listener | None = None) -> None:
-        self.taken: list[bytes] = []
-        self.line: Line | None = None
-        self.peer, ours = socket.socketpair()
-        ours.setblocking(False)
-        self.protocol = protocol or Listener()
-        self.transport = Connection(ours, self.protocol, reactor)
-        self.transport.connected = 1
-        self.protocol.makeConnection(self.transport)
-        self.transport.startReading()
-
-    @property
-    def heard(self) -> bytes:
-        return self.protocol.heard
-
-    def join(self, ears: Ears) -> "Call":
-        """Is read by ``ears`` from now on."""
-        self.line = ears.attend(self.transport, self.taken.append)
-        assert self.line is not None
-        return self
-
-
-@pytest.fixture
-def reactor() -> MemoryReactorClock:
-    return MemoryReactorClock()
-
-
-@pytest.fixture
-def ears(reactor: MemoryReactorClock) -> Ears:
-    return Ears(reactor)
-
-
-Connect = Callable[..., Call]
-
-
-@pytest.fixture
-def connect(reactor: MemoryReactorClock) -> Iterator[Connect]:
-    """Makes lines, which are gone at the end."""
-    with ExitStack() as sockets:
-
-        def make(protocol: Listener | None = None) -> Call:
-            line = Call(reactor, protocol)
-            for end in (line.peer, line.transport.socket):
-                sockets.callback(end.close)
-            return line
-
-        yield make
-
-
-@pytest.fixture
-def lines(ears: Ears, connect: Connect) -> list[Call]:
-    """Two of them."""
-    lines = [connect(), connect()]
-    for line in lines:
-        line.join(ears)
-    return lines
+from audiohookd.server.ears import DAMPING, ENOUGH, LONGEST, SHORTEST, Ears
 
 
 def waits(reactor: MemoryReactorClock, ears: Ears) -> bool:
@@ -128,72 +52,16 @@ def test_the_more_comes_in_the_shorter_the_rest(reactor: MemoryReactorClock, ear
         (call,) = reactor.getDelayedCalls()
         return call.getTime() - reactor.seconds()
 
-    assert rest_after(many[:1]) == pytest.approx(LONGEST)
-    assert rest_after(many) == pytest.approx(LONGEST / 3)
-    assert rest_after(many) == pytest.approx(SHORTEST)
-    assert rest_after(many[: ENOUGH // 2]) == pytest.approx(2 * SHORTEST)
-
-
-def test_an_answer_is_sent_at_once(reactor: MemoryReactorClock, ears: Ears, connect: Connect) -> None:
-    class Answerer(Listener):
-        def dataReceived(self, data: bytes) -> None:
-            self.transport.write(b"pong")  # type: ignore[union-attr]
-            ears.hasten(line.line)  # type: ignore[arg-type]
-
-    line = connect(Answerer())
-    line.join(ears)
-    line.peer.send(b"ping")
-    ears.doRead()
-    assert line.peer.recv(100) == b"pong"
-    assert line.transport not in reactor.getWriters()
-
-
-def test_what_cannot_be_sent_at_once_is_left_to_the_reactor(
-    reactor: MemoryReactorClock, ears: Ears, connect: Connect
-) -> None:
-    class Talker(Listener):
-        def dataReceived(self, data: bytes) -> None:
-            self.transport.write(bytes(4_000_000))  # type: ignore[union-attr]
-            ears.hasten(line.line)  # type: ignore[arg-type]
-
-    line = connect(Talker())
-    line.join(ears)
-    line.peer.send(b"ping")
-    ears.doRead()
-    assert line.transport in reactor.getWriters()
-
-
-def test_who_goes_with_the_answer_is_left_alone(reactor: MemoryReactorClock, ears: Ears, connect: Connect) -> None:
-    class Leaver(Listener):
-        def dataReceived(self, data: bytes) -> None:
-            self.transport.write(b"bye")  # type: ignore[union-attr]
-            ears.hasten(line.line)  # type: ignore[arg-type]
-            self.transport.loseConnection()  # type: ignore[union-attr]
-
-    line = connect(Leaver())
-    line.join(ears)
-    line.peer.send(b"ping")
-    ears.doRead()
-    assert line.transport in reactor.getWriters()  # which ends the connection once that is written
-    assert not line.transport.disconnected
-
-
-def test_what_was_written_to_another_is_the_reactors(
-    reactor: MemoryReactorClock, ears: Ears, connect: Connect
-) -> None:
-    other = connect()
-    other.join(ears)
-
-    class Neighbour(Listener):
-        def dataReceived(self, data: bytes) -> None:
-            other.transport.write(b"psst")
-            ears.hasten(other.line)  # type: ignore[arg-type]
-
-    line = connect(Neighbour())
-    line.join(ears)
-    line.peer.send(b"data")
-    ears.doRead()
-    assert other.transport in reactor.getWriters()
+    for _ in range(50):
+        rest = rest_after(many[:1])
+    assert rest == pytest.approx(LONGEST)
+    assert rest_after(many[:ENOUGH]) == pytest.approx(LONGEST)
+    for _ in range(50):
+        shorter = rest_after(many)
+        assert shorter == pytest.approx(max(SHORTEST, rest * 3**-DAMPING))
+        rest = shorter
+    assert rest == pytest.approx(SHORTEST)
+    assert rest_after(many[: ENOUGH // 2]) == pytest.approx(2**DAMPING * SHORTEST)
 
 
 def test_when_nothing_comes_in_the_reactor_tells(reactor: MemoryReactorClock, ears: Ears, lines: list[Call]) -> None:
@@ -276,51 +144,6 @@ def test_what_goes_wrong_costs_the_others_nothing(
     assert lines[1].heard == b"on"
 
 
-def test_on_a_clear_line_audio_goes_past_the_protocol(ears: Ears, lines: list[Call]) -> None:
-    clear, other = lines
-    clear.line.is_clear = True  # type: ignore[union-attr]
-    for line in lines:
-        line.peer.send(binary(b"one") + binary(b"two"))
-    ears.doRead()
-    assert (clear.taken, clear.heard) == ([b"one", b"two"], b"")
-    assert (other.taken, other.heard) == ([], binary(b"one") + binary(b"two"))
-
-
-def test_what_is_no_audio_is_the_protocols(ears: Ears, lines: list[Call]) -> None:
-    line = lines[0]
-    line.line.is_clear = True  # type: ignore[union-attr]
-    line.peer.send(binary(b"one") + text(b"{}") + binary(b"two"))
-    ears.doRead()
-    assert (line.taken, line.heard) == ([b"one"], text(b"{}") + binary(b"two"))
-
-
-def test_audio_that_obstructs_the_line_is_the_last(ears: Ears, connect: Connect) -> None:
-    line = connect()
-    taken: list[bytes] = []
-
-    def take(message: bytes) -> None:
-        taken.append(message)
-        attended.is_clear = False
-
-    attended = ears.attend(line.transport, take)
-    assert attended is not None
-    attended.is_clear = True
-    line.peer.send(binary(b"one") + binary(b"two"))
-    ears.doRead()
-    assert (taken, line.heard) == ([b"one"], b"")
-
-
-def test_the_end_of_a_clear_line_is_the_reactors(reactor: MemoryReactorClock, ears: Ears, lines: list[Call]) -> None:
-    line = lines[0]
-    line.line.is_clear = True  # type: ignore[union-attr]
-    line.peer.send(binary(b"last"))
-    line.peer.close()
-    ears.doRead()
-    reactor.advance(LONGEST)
-    assert line.taken == [b"last"]
-    assert line.transport in reactor.getReaders()
-
-
 def test_one_that_is_dropped_by_another_is_left_alone(ears: Ears, lines: list[Call]) -> None:
     first, second = lines
 
@@ -350,11 +173,11 @@ def test_below_a_wrapper_there_is_a_socket(ears: Ears, connect: Connect) -> None
     wrapper = ProtocolWrapper(WrappingFactory(Factory()), Listener())
     line = connect()
     wrapper.makeConnection(line.transport)
-    below = ears.attend(wrapper, line.taken.append)
+    below = ears.attend(wrapper, line.taken.append, line.texts.append)
     assert below is not None
     assert below.transport is line.transport
 
 
 def test_what_has_no_socket_is_left_to_the_reactor(reactor: MemoryReactorClock, ears: Ears) -> None:
-    assert ears.attend(StringTransport(), [].append) is None
+    assert ears.attend(StringTransport(), [].append, [].append) is None
     assert reactor.getReaders() == []

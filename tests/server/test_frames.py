@@ -1,6 +1,7 @@
 """Frames that are cut out of what was read: only whole ones of audio, and as Autobahn reads them."""
 
 import shutil
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,15 @@ from hypothesis import strategies as st
 from websocket_rig import binary, frame, text, unframed
 
 from audiohookd.server import frames
-from audiohookd.server.frames import cut, cut_in_python, first_frame, framed, may_become_whole, text_of
+from audiohookd.server.frames import (
+    cut,
+    cut_in_python,
+    first_frame,
+    framed,
+    may_become_whole,
+    text_of,
+    text_of_in_python,
+)
 
 PAYLOADS = st.binary(max_size=300) | st.sampled_from([125, 126, 127, 3_200, 65_535]).map(lambda size: b"\xd5" * size)
 
@@ -78,6 +87,7 @@ def test_masks_are_taken_off_to_the_last_byte(size: int) -> None:
 @pytest.mark.skipif(shutil.which("cc") is None, reason="without a compiler it stays Python")
 def test_where_there_is_a_compiler_it_was_used() -> None:
     assert frames.cut is not cut_in_python
+    assert frames.text_of is not text_of_in_python
 
 
 @pytest.mark.parametrize("data", ["text", None, bytearray(b"\x82\x80" + bytes(4))], ids=str)
@@ -95,19 +105,31 @@ def test_any_frame_is_told_from_what_follows(
     assert first_frame(whole[:-1]) == len(whole) - 1
 
 
+TOLD = pytest.mark.parametrize("told", [text_of, text_of_in_python], ids=["as-installed", "in-python"])
+
+
+@TOLD
 @given(st.text().map(str.encode), PAYLOADS)
-def test_texts_are_known(words: bytes, audio: bytes) -> None:
-    assert text_of(text(words)) == words
-    assert text_of(binary(audio)) is None
-    assert text_of(text(words)[:-1]) is None
+def test_texts_are_known(told: Callable[[bytes], bytes | None], words: bytes, audio: bytes) -> None:
+    assert told(text(words)) == words
+    assert told(binary(audio)) is None
+    assert told(text(words)[:-1]) is None
+    assert told(text(words) + b"\x81") is None
 
 
+@TOLD
 @pytest.mark.parametrize(
     "other",
     [text(b"\xff"), text(b"\xed\xa0\x80"), frame(1, b"part", fin=False), frame(1, b"bare", masked=False), b""],
 )
-def test_what_may_be_no_text_is_left_to_autobahn(other: bytes) -> None:
-    assert text_of(other) is None
+def test_what_may_be_no_text_is_left_to_autobahn(told: Callable[[bytes], bytes | None], other: bytes) -> None:
+    assert told(other) is None
+
+
+@given(st.binary(max_size=40) | st.binary(max_size=300).map(text), st.integers(0, 9))
+def test_texts_are_the_same_compiled_or_not(frame: bytes, cut_off: int) -> None:
+    torn = frame[: len(frame) - cut_off]
+    assert text_of(torn) == text_of_in_python(torn)
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536])
