@@ -7,7 +7,7 @@ sleeps for the rest of a tick, and reads what was answered.
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 from uuid import uuid4
@@ -105,42 +105,34 @@ class Campaign:
     # ---- what is due -----------------------------------------------------------------------------
 
     def _say(self, now: float) -> None:
-        ring, legs, talk, late = self._frames, self._legs, self._talk, self._lateness.add
+        legs, frames, late = self._legs, self._talk.frames, self._lateness.add
         there = len(legs)
-        while ring.due <= now:
-            if ring.member < there and legs[ring.member].is_open:
-                legs[ring.member].talk(talk)
-                late(now - ring.due)
-            ring.advance()
+        for member, due in self._frames.due(now):
+            if member < there and legs[member].is_open:
+                legs[member].talk(frames)
+                late(now - due)
 
     def _ping(self, now: float) -> None:
-        for leg in self._due(self._pings, now):
-            if leg.is_open:
+        for member, _ in self._pings.due(now):
+            if member < len(self._legs) and self._legs[member].is_open:
+                leg = self._legs[member]
                 leg.ping(leg.frames * self._talk.samples)
 
     def _ping_probe(self, now: float) -> None:
-        ring, probe = self._probings, self._probe
-        while ring is not None and ring.due <= now:
-            ring.advance()
-            if probe is not None and probe.is_open:
-                probe.ping(0)
+        if self._probings is not None:
+            for _ in self._probings.due(now):
+                if self._probe is not None and self._probe.is_open:
+                    self._probe.ping(0)
 
     def _arrive(self, now: float) -> None:
-        while self._arrivals.due <= now:
-            self._legs.append(self._dial(self._arrivals.member))
-            self._arrivals.advance()
+        for member, _ in self._arrivals.due(now):
+            self._legs.append(self._dial(member))
 
     def _leave(self, now: float) -> None:
-        for leg in self._due(self._departures, now):
+        for member, _ in self._departures.due(now):
+            leg = self._legs[member]
             if leg.is_open:
                 leg.close(leg.frames * self._talk.samples)
-
-    def _due(self, ring: Ring | Row, now: float) -> Iterator[Leg]:
-        while ring.due <= now:
-            member = ring.member
-            ring.advance()
-            if member < len(self._legs):
-                yield self._legs[member]
 
     # ---- from part to part -----------------------------------------------------------------------
 

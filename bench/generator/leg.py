@@ -3,11 +3,12 @@
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Protocol
 
 from audiohookd.protocol import events
 from audiohookd.protocol.client import Accepted, ClientSession, Disconnected
-from bench.generator.audio import VARIANTS, Talk
+from bench.generator.audio import VARIANTS
 from bench.generator.upgrade import Upgrade
 from bench.generator.wire import CLOSE, TEXT, ServerFrames, client_frame
 
@@ -80,9 +81,9 @@ class Leg:
 
     # ---- what it says ----------------------------------------------------------------------------
 
-    def talk(self, talk: Talk) -> None:
-        """The next frame of audio."""
-        frame = talk.frames[(self.first + self.frames) % VARIANTS]
+    def talk(self, frames: Sequence[bytes]) -> None:
+        """The next of ``frames`` of audio, which come round and round."""
+        frame = frames[(self.first + self.frames) % VARIANTS]
         self.frames += 1
         self._send(frame)
 

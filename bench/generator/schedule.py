@@ -1,6 +1,6 @@
 """Who is due when, on one absolute clock: what is late does not make later what comes after it (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 
 class Ring:
@@ -13,26 +13,27 @@ class Ring:
 
     def __init__(self, start: float, period: float, phases: Sequence[float]) -> None:
         self._period = period
-        self._members = sorted(range(len(phases)), key=phases.__getitem__)
-        self._offsets = [phases[member] for member in self._members]
-        self._last = len(phases) - 1
-        self._round = 0
+        members = sorted(range(len(phases)), key=phases.__getitem__)
+        self._slots = [(phases[member], member) for member in members]
         self._slot = 0
+        self._round = 0
         self._start = start
-        #: Who is next.
-        self.member = self._members[0]
-        #: When.
-        self.due = start + self._offsets[0]
 
-    def advance(self) -> None:
-        """To the next member. No error adds up, however many rounds there are."""
-        if self._slot == self._last:
-            self._slot = 0
-            self._round += 1
-        else:
+    def due(self, now: float) -> Iterator[tuple[int, float]]:
+        """Who is due by ``now`` and was not told before, and since when. No error adds up, however many rounds."""
+        slots, begun = self._slots, self._begun
+        while (due := begun + slots[self._slot][0]) <= now:
+            member = slots[self._slot][1]
             self._slot += 1
-        self.member = self._members[self._slot]
-        self.due = self._start + self._round * self._period + self._offsets[self._slot]
+            if self._slot == len(slots):
+                self._slot = 0
+                self._round += 1
+                begun = self._begun
+            yield member, due
+
+    @property
+    def _begun(self) -> float:
+        return self._start + self._round * self._period
 
 
 class Row:
@@ -42,14 +43,10 @@ class Row:
         self._start = start
         self._interval = interval
         self._count = count
-        #: Who is next.
-        self.member = 0
+        self._next = 0
 
-    @property
-    def due(self) -> float:
-        """When; infinity after the last."""
-        return self._start + self.member * self._interval if self.member < self._count else float("inf")
-
-    def advance(self) -> None:
-        """To the next member."""
-        self.member += 1
+    def due(self, now: float) -> Iterator[tuple[int, float]]:
+        """See :meth:`Ring.due`."""
+        while self._next < self._count and (due := self._start + self._next * self._interval) <= now:
+            self._next += 1
+            yield self._next - 1, due

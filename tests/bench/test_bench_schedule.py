@@ -1,49 +1,49 @@
+"""Who is due when."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.generator.schedule import Ring, Row
 
-phases = st.lists(st.floats(0, 0.2, exclude_max=True), min_size=1, max_size=12)
+phases = st.lists(st.floats(0, 0.199), min_size=1, max_size=12)
 
 
-@given(phases, st.integers(1, 40))
-def test_everybody_is_due_once_a_period(members: list[float], steps: int) -> None:
+@given(phases, st.integers(1, 40), st.data())
+def test_everybody_is_due_once_a_period_whenever_that_is_asked(
+    members: list[float], periods: int, data: st.DataObject
+) -> None:
+    end = 100.0 + 0.2 * periods
+    asked = sorted(data.draw(st.lists(st.floats(100.0, end), max_size=10)))
     ring = Ring(100.0, 0.2, members)
-    seen: list[tuple[int, float]] = []
-    for _ in range(len(members) * steps):
-        seen.append((ring.member, ring.due))
-        ring.advance()
+    seen = [one for now in (*asked, end - 1e-9) for one in ring.due(now)]
     for member, phase in enumerate(members):
         own = [due for who, due in seen if who == member]
-        assert own == pytest.approx([100.0 + phase + number * 0.2 for number in range(steps)])
-
-
-@given(phases)
-def test_nobody_is_due_before_who_came_before(members: list[float]) -> None:
-    ring = Ring(0.0, 0.2, members)
-    due = []
-    for _ in range(3 * len(members)):
-        due.append(ring.due)
-        ring.advance()
+        assert own == pytest.approx([100.0 + phase + number * 0.2 for number in range(periods)])
+    due = [due for _, due in seen]
     assert due == pytest.approx(sorted(due))
+
+
+@given(phases, st.floats(99, 101))
+def test_nobody_is_due_before_his_time(members: list[float], now: float) -> None:
+    ring = Ring(100.0, 0.2, members)
+    assert all(due <= now for _, due in ring.due(now))
+    assert list(ring.due(now)) == []
 
 
 def test_an_hour_of_frames_ends_to_the_microsecond() -> None:
     ring = Ring(1000.0, 0.02, [0.013])
-    for _ in range(180_000):
-        ring.advance()
-    assert ring.due == pytest.approx(1000.0 + 0.013 + 3600, abs=1e-6)
+    *_, (_, last) = ring.due(1000.0 + 3600)
+    assert last == pytest.approx(1000.0 + 0.013 + 3600 - 0.02, abs=1e-6)
 
 
 def test_a_row_is_due_once() -> None:
     row = Row(10.0, 0.5, 3)
-    due = []
-    for _ in range(4):
-        due.append((row.member, row.due))
-        row.advance()
-    assert due == [(0, 10.0), (1, 10.5), (2, 11.0), (3, float("inf"))]
+    assert list(row.due(9.9)) == []
+    assert list(row.due(10.6)) == [(0, 10.0), (1, 10.5)]
+    assert list(row.due(1e9)) == [(2, 11.0)]
+    assert list(row.due(1e9)) == []
 
 
 def test_an_empty_row_is_never_due() -> None:
-    assert Row(0.0, 1.0, 0).due == float("inf")
+    assert list(Row(0.0, 1.0, 0).due(1e9)) == []
