@@ -7,7 +7,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from audiohookd.server.ears import DAMPING, ENOUGH, LONGEST, SHORTEST, Ears
+from audiohookd.server.ears import ENOUGH, LONGEST, SHORTEST, Ears
 
 
 def waits(reactor: MemoryReactorClock, ears: Ears) -> bool:
@@ -38,12 +38,12 @@ def test_what_comes_in_next_waits_for_more(reactor: MemoryReactorClock, ears: Ea
 
 
 def test_the_more_comes_in_the_shorter_the_rest(reactor: MemoryReactorClock, ears: Ears, connect: Connect) -> None:
-    many = [connect() for _ in range(3 * ENOUGH)]
+    many = [connect() for _ in range(100)]
     for line in many:
         line.join(ears)
 
-    def rest_after(speakers: list[Call]) -> float:
-        for line in speakers:
+    def rest_after(speakers: float) -> float:
+        for line in many[: max(1, round(speakers))]:
             line.peer.send(b"data")
         for call in reactor.getDelayedCalls():
             reactor.advance(call.getTime() - reactor.seconds())
@@ -52,16 +52,19 @@ def test_the_more_comes_in_the_shorter_the_rest(reactor: MemoryReactorClock, ear
         (call,) = reactor.getDelayedCalls()
         return call.getTime() - reactor.seconds()
 
-    for _ in range(50):
-        rest = rest_after(many[:1])
-    assert rest == pytest.approx(LONGEST)
-    assert rest_after(many[:ENOUGH]) == pytest.approx(LONGEST)
-    for _ in range(50):
-        shorter = rest_after(many)
-        assert shorter == pytest.approx(max(SHORTEST, rest * 3**-DAMPING))
-        rest = shorter
-    assert rest == pytest.approx(SHORTEST)
-    assert rest_after(many[: ENOUGH // 2]) == pytest.approx(2**DAMPING * SHORTEST)
+    def rest_at(rate: float) -> float:
+        """With so many that speak each second."""
+        rest = LONGEST
+        for _ in range(80):
+            rest = rest_after(rate * rest)
+        return rest
+
+    assert rest_at(100) == pytest.approx(LONGEST)
+    assert rest_after(ENOUGH) == pytest.approx(LONGEST)
+    assert LONGEST / 2 < rest_after(2 * ENOUGH) < LONGEST, "chance alone does not change it much"
+    assert 2 * SHORTEST < rest_at(6_000) < LONGEST / 2
+    assert rest_at(20_000) == pytest.approx(SHORTEST)
+    assert rest_at(100) == pytest.approx(LONGEST)
 
 
 def test_when_nothing_comes_in_the_reactor_tells(reactor: MemoryReactorClock, ears: Ears, lines: list[Call]) -> None:
