@@ -107,6 +107,8 @@ def _gate(
 
 def _proxies(listen: Listen, path: Path) -> Networks | None:
     proxies = _networks(listen.trusted_proxies, f"{path}: listen.trusted_proxies")
+    if proxies is not None and not listen.trusted_hops:
+        raise ConfigError(f"{path}: listen.trusted_proxies: means nothing without listen.trusted_hops: say how many")
     if listen.trusted_hops and proxies is None and not is_local(listen.endpoint):
         text = (
             "{where}: whoever reaches {endpoint} past the proxies is believed to be any address that he names: say in"

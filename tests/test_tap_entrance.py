@@ -119,6 +119,7 @@ MISTAKES = {
     'trusted_proxies = ["10.0.0.0/8", "proxy.example"]': (
         "listen.trusted_proxies[1]: 'proxy.example' is no network such as '192.0.2.0/24'"
     ),
+    'trusted_proxies = ["10.0.0.0/8"]': "listen.trusted_proxies: means nothing without listen.trusted_hops",
     'allow_file = "missing"': "listen.allow_file: /etc/missing: No such file or directory",
     'allow_file = "keys.json"': "listen.allow_file: line 1: ",
     'tls_certificate = "tls.pem"\ntls_key = "missing"': "listen.tls_key: /etc/missing: No such file",

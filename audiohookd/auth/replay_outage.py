@@ -71,7 +71,7 @@ class WatchedReplayStore:
     def _answered(self, first: bool) -> bool:
         if self._failures and self._clock.seconds() - self._failed_at >= CALM:
             self._tell(None)
-            text = "the replay store answers again ({store}): {count} requests had no answer"
+            text = "the replay store answers again ({store}); requests that had no answer: {count}"
             self._log.info(text, store=self._name, count=self._failures)
             self._failures = 0
         return first

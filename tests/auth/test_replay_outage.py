@@ -167,7 +167,7 @@ def test_an_outage_is_a_line_at_its_begin_and_one_at_its_end(
     rig.clock.advance(CALM)
     for _ in range(3):
         rig.reason()
-    assert texts(logged)[1:] == ["the replay store answers again (a store): 50 requests had no answer"]
+    assert texts(logged)[1:] == ["the replay store answers again (a store); requests that had no answer: 50"]
 
 
 def test_one_that_answers_now_and_then_is_one_outage(logged: list[LogEvent]) -> None:
@@ -191,7 +191,7 @@ def test_the_next_outage_has_lines_of_its_own(logged: list[LogEvent]) -> None:
         rig.reason()
     begin, end = "the replay store is down", "the replay store answers again"
     assert [text.partition(" (")[0] for text in texts(logged)] == [begin, end, begin, end]
-    assert texts(logged)[3].endswith(": 1 requests had no answer")
+    assert texts(logged)[3].endswith(" requests that had no answer: 1")
 
 
 def test_closed_hinders_calls_while_it_is_down() -> None:
@@ -224,7 +224,7 @@ def test_that_it_is_over_is_found_out_when_nobody_calls(logged: list[LogEvent]) 
     assert len(logged) == 1
     rig.store.answer = False  # an answer, too
     rig.clock.advance(CALM)
-    assert texts(logged)[1:] == ["the replay store answers again (a store): 1 requests had no answer"]
+    assert texts(logged)[1:] == ["the replay store answers again (a store); requests that had no answer: 1"]
     assert rig.count("refused") == 1
 
 

@@ -3,10 +3,15 @@
 import gc
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from twisted.internet.error import ConnectionLost
 from websocket_rig import PATH, SESSION_ID, Peer, Server, binary, frame, text
+
+from audiohookd.interfaces import ISession
+from audiohookd_plugins.recorder import Recorder, RecorderConfig, RecorderPlugin
+from tests.plugins.recorded_call import FakeDaemon
 
 CLOSE = (
     b'{"version":"2","id":"%s","type":"close","seq":2,"serverseq":1,"position":"PT0.2S","parameters":{"reason":"end"}}'
@@ -50,3 +55,29 @@ def test_a_call(end: Callable[[Peer], None]) -> None:
     server.sink.calls.clear()
     del peer
     assert (protocol(), session()) == (None, None)
+
+
+class Remembered(RecorderPlugin):
+    """The recorder, whose last recording is known as long as it is there."""
+
+    def observe(self, session: ISession) -> Recorder:
+        recorder = super().observe(session)
+        self.recorder, self.draft = weakref.ref(recorder), weakref.ref(recorder._draft)
+        return recorder
+
+
+@pytest.mark.parametrize("end", [polite, abrupt])
+def test_a_recording(end: Callable[[Peer], None], tmp_path: Path) -> None:
+    daemon = FakeDaemon(tmp_path)
+    plugin = Remembered(RecorderConfig(), daemon)
+    server = Server(plugin=plugin)
+    peer = server.connect()
+    end(peer)
+    for _ in range(60):
+        server.clock.advance(1.0)
+        daemon.reactor.advance(1.0)
+        daemon.writing.run()
+        daemon.finishing.run()
+    del peer
+    assert len(list((tmp_path / "ready").rglob("*.wav"))) == 1
+    assert (plugin.recorder(), plugin.draft()) == (None, None)

@@ -13,9 +13,11 @@ from audiohookd.auth.keys import Key, Keys
 from audiohookd.auth.replay import MemoryReplayStore, replay_window
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE, sign
+from audiohookd.interfaces import IPlugin
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol.timers import Timers
 from audiohookd.server.connection import Shared
+from audiohookd.server.dispatch import Watcher
 from audiohookd.server.registry import Registry
 from audiohookd.server.websocket import AudioHookServerFactory, Door
 from audiohookd.testing import CORRELATION_ID, ORGANIZATION_ID, PATH, SESSION_ID, START, CapturingSink
@@ -104,13 +106,19 @@ class Server:
     """A listening port without a socket."""
 
     def __init__(
-        self, failure: Any = "http", *, max_pending: int = 100, max_sessions: int = 10, **options: Any
+        self,
+        failure: Any = "http",
+        *,
+        max_pending: int = 100,
+        max_sessions: int = 10,
+        plugin: IPlugin | None = None,
+        **options: Any,
     ) -> None:
         self.clock = Clock()
         self.sink = CapturingSink()
         self.counters = Counters()
         self.registry = Registry(self.clock, max_sessions, 60.0)
-        routes = {PATH: (watched_by(self.sink),)}
+        routes = {PATH: (watched_by(self.sink) if plugin is None else Watcher("plugin", plugin),)}
         shared = Shared(self.clock, self.now, Timers(), self.registry, self.counters, routes)
         keys = Keys({API_KEY: Key((SECRET,)), OPEN_KEY: Key((b"",))})
         replay = MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW), self.clock.seconds)
