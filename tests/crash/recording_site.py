@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 #: Seconds that anything may take before something is plainly wrong.
 PATIENCE = 60.0
+#: Seconds in which a recording that has begun has its first file: an empty spool may be one just before that.
+YOUNG = 1.0
 
 
 class Site:
@@ -102,8 +104,11 @@ class Site:
     def wait_until_empty(self, patience: float = PATIENCE) -> bool:
         """Waits until nothing in the spool is due any more. False when it does not come to that."""
         deadline = time.monotonic() + patience
-        while self.files("draft", "ready"):
-            if not self.is_running or time.monotonic() > deadline:
+        full_at = time.monotonic()
+        while (now := time.monotonic()) < full_at + YOUNG:
+            if self.files("draft", "ready"):
+                full_at = now
+            if not self.is_running or now > deadline:
                 return False
             time.sleep(0.05)
         return True

@@ -51,8 +51,10 @@ def _at_once(port: int, kinds: list[str]) -> Iterator[tuple[str, float]]:
     with selectors.DefaultSelector() as selector:
         for kind in kinds:
             connection = socket.create_connection(("127.0.0.1", port))
-            connection.sendall(KINDS[kind](port, str(uuid4())))
-            selector.register(connection, selectors.EVENT_READ, (kind, time.perf_counter(), connection))
+            head = KINDS[kind](port, str(uuid4()))
+            since = time.perf_counter()  # before the daemon can have it
+            connection.sendall(head)
+            selector.register(connection, selectors.EVENT_READ, (kind, since, connection))
         while selector.get_map():
             ready = selector.select(10)
             now = time.perf_counter()
