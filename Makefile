@@ -53,6 +53,12 @@ $(VENV)/.project: $(VENV)/.dependencies build/.files setup.cfg setup.py pyprojec
 	  --config-settings editable_mode=strict --editable .
 	@touch $@
 
+# The benchmarks' own; without a compiler they go without it.
+SPEECH := bench/generator/_speech.abi3.so
+$(SPEECH): bench/generator/_speech.c $(VENV)/.dependencies
+	@$(CC) -O3 -shared -fPIC $$($(BIN)/python -c 'import sysconfig; print("-I" + sysconfig.get_path("include"))') \
+	  -o $@ $< || echo "no compiler: the calls of the benchmarks cost more"
+
 # The daemon takes no keys that everybody can read, and in a clone everything can be.
 var/keys.json: etc/keys.sample.json
 	@mkdir -p $(@D)
@@ -66,7 +72,7 @@ run: $(VENV)/.project var/keys.json
 
 # What starts no daemon in as many processes as there are processors; the rest in two, for it counts time: one sleeps
 # mostly while the other works.
-test: lint
+test: lint $(SPEECH)
 	@$(BIN)/python -m pytest -q -n auto -m "not functional"
 	@$(BIN)/python -m pytest -q -n 2 -m functional
 
@@ -75,7 +81,7 @@ lint: $(VENV)/.project
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-functional: $(VENV)/.project
+functional: $(VENV)/.project $(SPEECH)
 	@$(BIN)/python -m pytest -q -n 2 -m functional
 
 # Whether anything gets lost, whatever dies: minutes of it. A short form is among the tests.
@@ -96,13 +102,13 @@ attack: $(VENV)/.project
 	  tests/functional/test_refusal_times.py
 
 # Results in build/bench. The full form wants a machine that does nothing else.
-bench: $(VENV)/.project
+bench: $(VENV)/.project $(SPEECH)
 	@$(BIN)/python -m bench; status=$$?; $(BIN)/python -m bench.upload --pairs 1 && exit $$status
 
-bench-full: $(VENV)/.project
+bench-full: $(VENV)/.project $(SPEECH)
 	@$(BIN)/python -m bench --full; status=$$?; $(BIN)/python -m bench.upload --pairs 7 && exit $$status
 
-coverage: $(VENV)/.project
+coverage: $(VENV)/.project $(SPEECH)
 	@$(BIN)/python -m coverage run -m pytest -q -m "not functional"
 	@$(BIN)/python -m coverage report --skip-covered
 
@@ -115,4 +121,4 @@ lock:
 	@rm -rf $(VENV)-lock
 
 clean:
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage var audiohookd/server/*.so
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage var audiohookd/server/*.so bench/generator/*.so

@@ -21,6 +21,7 @@ from bench.generator.leg import Leg
 from bench.generator.plan import Plan
 from bench.generator.schedule import Ring, Row
 from bench.generator.sockets import Sockets
+from bench.generator.speech import CLOGGED, SILENT, Speech
 from bench.generator.upgrade import Identity, upgrade
 
 #: Seconds that servers have for what is due before they count as failing.
@@ -55,6 +56,8 @@ class Campaign:
         self._tell = tell
         self.clock = clock
         self._sockets = Sockets()
+        # Of the probe, too, which is the last one, and never due.
+        self._speech = Speech(talk.frames, [number % VARIANTS for number in range(plan.sessions + 1)])
         self._legs: list[Leg] = []
         self._probe: Leg | None = None
         self._part = Part.ARRIVING
@@ -105,18 +108,17 @@ class Campaign:
     # ---- what is due -----------------------------------------------------------------------------
 
     def _say(self, now: float) -> None:
-        legs, frames, late = self._legs, self._talk.frames, self._lateness.add
-        there = len(legs)
-        for member, due in self._frames.due(now):
-            if member < there and legs[member].is_open:
-                legs[member].talk(frames)
-                late(now - due)
+        for start, end, since in self._frames.due(now):
+            said, left = self._speech.say(self._frames.members, start, end)
+            self._lateness.add(now - since, said)
+            for member, frame, taken in left:
+                self._legs[member].finish(frame, taken)
 
     def _ping(self, now: float) -> None:
-        for member, _ in self._pings.due(now):
-            if member < len(self._legs) and self._legs[member].is_open:
-                leg = self._legs[member]
-                leg.ping(leg.frames * self._talk.samples)
+        for start, end, _ in self._pings.due(now):
+            for member in self._pings.members[start:end]:
+                if member < len(self._legs) and self._legs[member].is_open:
+                    self._legs[member].ping(self._said(member))
 
     def _ping_probe(self, now: float) -> None:
         if self._probings is not None:
@@ -125,14 +127,17 @@ class Campaign:
                     self._probe.ping(0)
 
     def _arrive(self, now: float) -> None:
-        for member, _ in self._arrivals.due(now):
+        for member in self._arrivals.due(now):
             self._legs.append(self._dial(member))
 
     def _leave(self, now: float) -> None:
-        for member, _ in self._departures.due(now):
-            leg = self._legs[member]
-            if leg.is_open:
-                leg.close(leg.frames * self._talk.samples)
+        for member in self._departures.due(now):
+            if self._legs[member].is_open:
+                self._legs[member].close(self._said(member))
+
+    def _said(self, member: int) -> int:
+        """Samples per channel."""
+        return self._speech.frames(member) * self._talk.samples
 
     # ---- from part to part -----------------------------------------------------------------------
 
@@ -159,8 +164,7 @@ class Campaign:
         return all(leg.is_gone for leg in self._legs)
 
     def _mark(self, name: str) -> None:
-        frames = sum(leg.frames for leg in self._legs)
-        mark = {"at": self.clock(), "frames": frames, "processor": time.process_time()}
+        mark = {"at": self.clock(), "frames": self._speech.total(), "processor": time.process_time()}
         self._marks[name] = mark
         self._tell({"mark": name})
 
@@ -168,6 +172,7 @@ class Campaign:
 
     def opened(self, leg: Leg, seconds: float) -> None:
         """See :class:`~bench.generator.leg.Owner`."""
+        self._let_speak(leg)
         if leg is not self._probe:
             self._openings.add(seconds)
 
@@ -178,20 +183,29 @@ class Campaign:
         elif self._part is Part.STEADY:
             self._round_trips.add(seconds)
 
-    def watch(self, leg: Leg, is_clogged: bool) -> None:
+    def watch(self, leg: Leg) -> None:
         """See :class:`~bench.generator.leg.Owner`."""
-        self._sockets.watch(leg, is_clogged)
+        self._sockets.watch(leg)
+        if leg.is_open:
+            self._let_speak(leg)
+
+    def ended(self, leg: Leg) -> None:
+        """See :class:`~bench.generator.leg.Owner`."""
+        self._speech.into(leg.number, SILENT)
+
+    def _let_speak(self, leg: Leg) -> None:
+        self._speech.into(leg.number, CLOGGED if leg.is_clogged else leg.fileno())
 
     def _dial(self, number: int) -> Leg:
         participant = Participant(str(uuid4()), "+12065550100", "", "+12065550199")
         opening = Open(self._identity.organization_id, str(uuid4()), participant, offers(CHANNELS))
         session = ClientSession(str(uuid4()), opening, self.clock)
         address = (self._plan.host, self._plan.port)
-        return Leg(address, session, upgrade(self._identity, session.id), number % VARIANTS, self)
+        return Leg(address, session, upgrade(self._identity, session.id), number, self)
 
     def _dial_probe(self) -> None:
         """And waits until it is there."""
-        self._probe = probe = self._dial(0)
+        self._probe = probe = self._dial(self._plan.sessions)
         self._wait(lambda: probe.is_open or probe.failure is not None)
 
     def _hang_up(self) -> None:
@@ -219,9 +233,9 @@ class Campaign:
         result = {
             "sessions": len(self._legs),
             "closed": sum(leg.is_closed for leg in self._legs),
-            "frames": sum(leg.frames for leg in self._legs),
+            "frames": self._speech.total(),
             "failures": dict(failures),
-            "clogged": sum(leg.clogged for leg in legs),
+            "clogged": sum(leg.refusals for leg in legs),
             "steady": self._steady(),
             "opened": self._openings.result(),
             "round_trip": self._round_trips.result(),
@@ -230,7 +244,8 @@ class Campaign:
             "longest_turn": self._longest_turn * 1000,
         }
         if self._plan.ledger:
-            result["ledger"] = [[leg.id, leg.first, leg.frames] for leg in self._legs]
+            said = self._speech
+            result["ledger"] = [[leg.id, said.first(leg.number), said.frames(leg.number)] for leg in self._legs]
         return result
 
     def _steady(self) -> dict[str, float]:

@@ -32,10 +32,10 @@ class Lateness:
     def __init__(self) -> None:
         self._counts = [0] * (self._LAST + 1)
 
-    def add(self, seconds: float) -> None:
-        """One more frame."""
+    def add(self, seconds: float, frames: int) -> None:
+        """So many frames, the first of which is so late."""
         milliseconds = int(seconds * 1000)
-        self._counts[milliseconds if milliseconds < self._LAST else self._LAST] += 1
+        self._counts[milliseconds if milliseconds < self._LAST else self._LAST] += frames
 
     def result(self) -> dict[str, float]:
         """See :func:`ranked`; each frame counts as the whole millisecond that it had begun."""

@@ -1,14 +1,12 @@
-"""One call on a socket of its own: it speaks at once, and what it hears is judged by the protocol's client."""
+"""One call on a socket of its own: what it hears is judged by the protocol's client. Its audio is ``speech``'s."""
 
 import os
 import socket
 import struct
-from collections.abc import Sequence
 from typing import Protocol
 
 from audiohookd.protocol import events
 from audiohookd.protocol.client import Accepted, ClientSession, Disconnected
-from bench.generator.audio import VARIANTS
 from bench.generator.upgrade import Upgrade
 from bench.generator.wire import CLOSE, TEXT, ServerFrames, client_frame
 
@@ -23,28 +21,29 @@ class Owner(Protocol):
         """Seconds, from any origin."""
 
     def opened(self, leg: "Leg", seconds: float) -> None:
-        """So long after its ``open``, ``opened`` came."""
+        """So long after its ``open``, ``opened`` came: audio is welcome."""
 
     def answered(self, leg: "Leg", seconds: float) -> None:
         """So long after its ``ping``, the ``pong`` came."""
 
-    def watch(self, leg: "Leg", is_clogged: bool) -> None:
-        """Its socket is to be watched for reading; for writing, too, as long as something waits for that."""
+    def watch(self, leg: "Leg") -> None:
+        """Its socket is to be watched for reading; for writing, too, while it is clogged. Told when that changes."""
+
+    def ended(self, leg: "Leg") -> None:
+        """No audio is welcome any more; told at least once, and before the number of its socket is another one's."""
 
 
 class Leg:
     """Connects at once. Not blocking; ``readable`` and ``writable`` are to be called when the socket is.
 
-    :param first: the variant of the first frame.
+    :param number: among those of its owner.
     """
 
     def __init__(
-        self, address: tuple[str, int], session: ClientSession, upgrade: Upgrade, first: int, owner: Owner
+        self, address: tuple[str, int], session: ClientSession, upgrade: Upgrade, number: int, owner: Owner
     ) -> None:
-        self.first = first
-        #: Frames so far.
-        self.frames = 0
-        #: Frames are welcome.
+        self.number = number
+        #: Audio is welcome.
         self.is_open = False
         #: The server said ``closed``.
         self.is_closed = False
@@ -53,7 +52,7 @@ class Leg:
         #: What went wrong first.
         self.failure: str | None = None
         #: How often the socket did not take everything.
-        self.clogged = 0
+        self.refusals = 0
         self._session = session
         self._upgrade = upgrade
         self._owner = owner
@@ -66,14 +65,18 @@ class Leg:
         self._socket = socket.socket()
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._write = self._socket.send
         self._socket.connect_ex(address)
-        owner.watch(self, True)
+        owner.watch(self)
 
     @property
     def id(self) -> str:
         """Of the session."""
         return self._session.id
+
+    @property
+    def is_clogged(self) -> bool:
+        """Something waits for its socket."""
+        return bool(self._unsent)
 
     def fileno(self) -> int:
         """Of the socket."""
@@ -81,11 +84,12 @@ class Leg:
 
     # ---- what it says ----------------------------------------------------------------------------
 
-    def talk(self, frames: Sequence[bytes]) -> None:
-        """The next of ``frames`` of audio, which come round and round."""
-        frame = frames[(self.first + self.frames) % VARIANTS]
-        self.frames += 1
-        self._send(frame)
+    def finish(self, frame: bytes, taken: int) -> None:
+        """The socket took so many bytes of ``frame``; or there was a fault, whose number it is, negative."""
+        if taken < 0:
+            self.drop(f"connection lost: {os.strerror(-taken)}")
+        else:
+            self._keep(frame[taken:])
 
     def ping(self, samples: int) -> None:
         """A ``ping``, unless one is under way. ``samples`` per channel is where the call has got to."""
@@ -96,7 +100,7 @@ class Leg:
     def close(self, samples: int) -> None:
         """The polite end."""
         self._catch_up(samples)
-        self.is_open = False
+        self._end()
         self._session.close()
         self._flush()
 
@@ -104,7 +108,7 @@ class Leg:
         """The end of everything; harmless after that."""
         if not self.is_gone:
             self.is_gone = True
-            self.is_open = False
+            self._end()
             self._socket.close()
             if not self.is_closed:
                 self._fail(why)
@@ -114,7 +118,7 @@ class Leg:
         unsent, self._unsent = self._unsent, b""
         self._send(unsent)
         if not self._unsent and not self.is_gone:
-            self._owner.watch(self, False)
+            self._owner.watch(self)
 
     def _catch_up(self, samples: int) -> None:
         self._session.advance(samples - self._told)
@@ -125,20 +129,23 @@ class Leg:
             self._send(client_frame(TEXT, text, os.urandom(4)))
 
     def _send(self, data: bytes) -> None:
-        if self._unsent:
-            self._unsent += data
-            return
         try:
-            taken = self._write(data)
+            taken = 0 if self._unsent else self._socket.send(data)
         except BlockingIOError:
             taken = 0
         except OSError as fault:
             self.drop(f"connection lost: {fault.strerror}")
             return
         if taken < len(data):
-            self.clogged += 1
-            self._unsent = data[taken:]
-            self._owner.watch(self, True)
+            self._keep(data[taken:])
+
+    def _keep(self, data: bytes) -> None:
+        """Until the socket takes something again."""
+        was_free = not self._unsent
+        self._unsent += data
+        if was_free:
+            self.refusals += 1
+            self._owner.watch(self)
 
     # ---- what it hears ---------------------------------------------------------------------------
 
@@ -212,4 +219,8 @@ class Leg:
 
     def _fail(self, why: str) -> None:
         self.failure = self.failure or why
+        self._end()
+
+    def _end(self) -> None:
         self.is_open = False
+        self._owner.ended(self)

@@ -13,10 +13,10 @@ class Sockets:
         self._epoll = select.epoll()
         self._legs: dict[int, Leg] = {}
 
-    def watch(self, leg: Leg, is_clogged: bool) -> None:
+    def watch(self, leg: Leg) -> None:
         """From now on, or otherwise than before. See :class:`~bench.generator.leg.Owner`."""
         descriptor = leg.fileno()
-        wanted = select.EPOLLIN | (select.EPOLLOUT if is_clogged else 0)
+        wanted = select.EPOLLIN | (select.EPOLLOUT if leg.is_clogged else 0)
         if self._legs.get(descriptor) is leg:
             self._epoll.modify(descriptor, wanted)
         else:  # the kernel has forgotten whoever had the number before, when that was closed
