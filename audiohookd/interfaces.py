@@ -220,6 +220,18 @@ class ISession(Interface):
         """Asks the client to end the session. False when it is ending already."""
 
 
+class ILine(Interface):
+    """A line of a journal that is made when it is written: what comes often is made in one go, and the reactor need
+    not wait for it.
+    """
+
+    def __len__() -> int:
+        """About how many bytes it will have; always the same."""
+
+    def __call__() -> bytes:
+        """The line, always the same. Called in the writer's thread, once more when the disk refused it."""
+
+
 class IDraft(Interface):
     """A recording that is being written. See :mod:`audiohookd.spool`.
 
@@ -241,10 +253,10 @@ class IDraft(Interface):
             the same, and so will be the next.
         """
 
-    def note(line: bytes) -> Any:
+    def note(line: "bytes | ILine") -> Any:
         """Appends one line of JSON to the journal: an object with ``timestamp``, ``type`` and ``data``.
 
-        Returns what ``audio`` does.
+        Returns what ``audio`` does. In place of a line that cannot be made the journal says why.
 
         The lines become the body of the sidecar, but for two types: the ``data`` of ``recording`` are merged into
         the sidecar's ``recording``, those of ``gap`` go into its list of gaps.

@@ -31,8 +31,12 @@ class Deadlines:
 
     def next(self) -> float | None:
         """The first of them; None when nothing is awaited."""
-        pending = [at for at in (self._step, self._idle, self._cap) if at is not None]
-        return min(pending, default=None)
+        first = self._step
+        if self._idle is not None and (first is None or self._idle < first):
+            first = self._idle
+        if self._cap is not None and (first is None or self._cap < first):
+            first = self._cap
+        return first
 
     def due(self) -> str | None:
         """``step``, ``idle``, ``cap`` (the first that is over, once each), or None."""

@@ -179,12 +179,12 @@ class Connection:
             self._wire.close()
 
     def _step(self) -> None:
-        while self._session.has_news:
+        while True:
             for message in self._session.take_outgoing():
                 self._wire.send(message)
-            event = self._session.next_event()
-            if event is not None:
-                self._deliver(event)
+            if (event := self._session.next_event()) is None:
+                return
+            self._deliver(event)
 
     def _attempt(self, act: Callable[[], None]) -> None:
         """What breaks on our side ends this session, and no other; least of all does it stop the pump."""

@@ -60,7 +60,8 @@ class Fanout:
 
     def message(self, outgoing: bool, data: bytes, at: float) -> None:
         """A protocol message crossed the wire at ``at`` (seconds since the epoch)."""
-        self._call("message", outgoing, data, at)
+        for mailbox in self._mailboxes:
+            mailbox.call("message", outgoing, data, at)
 
     def deliver(self, event: events.Event) -> None:
         """Any other event that observers know."""

@@ -89,7 +89,8 @@ class Mailbox:
             self._working = True
             self._deliver(method, arguments)
             self._working = False
-            self._work()
+            if self._waiting or not self._straight or self._drained is not None:  # hardly ever
+                self._work()
             return
         calls = len(self._waiting) - self._waiting_frames
         if calls >= CALL_LIMIT or self._waiting_messages > MESSAGE_LIMIT:

@@ -10,6 +10,7 @@ from zope.interface import implementer
 from audiohookd.interfaces import IDraft
 from audiohookd.spool.files import DraftFiles, Outcome
 from audiohookd.spool.journal import finished_line
+from audiohookd.spool.lines import Line
 from audiohookd.spool.writer import GroupWriter, Part
 
 #: Makes a ready recording of a draft whose files are closed. Fires with the path of it.
@@ -21,7 +22,7 @@ LOUD_TRIES = 3
 #: Refusals, while the disk refuses nobody else, after which it is as it is: ten minutes of them by default.
 ALL_TRIES = 2_000
 
-_NO_LINES: Sequence[bytes] = ()
+_NO_LINES: Sequence[Line] = ()
 
 
 @implementer(IDraft)
@@ -39,7 +40,7 @@ class Draft:
         self._writer = writer
         self._finish = finish
         self._audio: list[bytes] = []
-        self._journal: list[bytes] = []
+        self._journal: list[Line] = []
         self._untold: OSError | None = None  # to be raised once
         self._alarm: OSError | None = None  # the last one from outside
         self._suffers = False
@@ -64,15 +65,17 @@ class Draft:
             return self._writer.hold(self)
         return None
 
-    def note(self, line: bytes) -> "Deferred[None] | None":
+    def note(self, line: Line) -> "Deferred[None] | None":
         """See :class:`IDraft`.
 
         :raises ValueError: the draft is finished, or ``line`` is more than one.
         """
-        if b"\n" in line:
-            raise ValueError("a line of the journal holds a line break")
-        self._journal.append(line + b"\n")
-        size = len(line) + 1
+        if isinstance(line, bytes):
+            if b"\n" in line:
+                raise ValueError("a line of the journal holds a line break")
+            line += b"\n"
+        self._journal.append(line)
+        size = len(line)
         self.waiting += size
         self._writer.waiting += size
         if self.waiting > self._attention or self._writer.waiting > self._writer.limits.total:
@@ -148,7 +151,7 @@ class Draft:
         else:
             self._finishing.callback(None)
 
-    def _attend(self, gathered: list[bytes]) -> None:
+    def _attend(self, gathered: list[Any]) -> None:
         """The slow path: something is to be told to the writer, or to the caller, who added to ``gathered``."""
         if self._end is not None:
             self._count(-len(gathered.pop()))

@@ -5,10 +5,15 @@ from pathlib import Path
 
 import msgspec
 
+from audiohookd.interfaces import ILine
 from audiohookd.spool.growing import Disk, GrowingFile
 
 #: Bytes of lines that are kept for a disk that does not take them: some twenty minutes of a call's.
 KEPT = 262_144
+
+
+#: With its line break; or what will be such a line, without one.
+Line = bytes | ILine
 
 
 class Lines:
@@ -73,6 +78,21 @@ class Lines:
                 self._dropped += 1
 
 
+def made(lines: Sequence[Line]) -> list[bytes]:
+    """``lines``, of which some are made only now."""
+    return [line if isinstance(line, bytes) else _made(line) for line in lines]
+
+
+def _made(line: ILine) -> bytes:
+    try:
+        data = line()
+        if b"\n" in data:
+            raise ValueError("it holds a line break")
+    except Exception as mistake:  # a plugin's, and no reason to lose the audio that is written with it
+        return _entry(f"an entry that should stand here could not be made: {mistake!r}")
+    return data + b"\n"
+
+
 def _split(lines: Sequence[bytes], size: int) -> tuple[int, int]:
     """How many whole lines ``size`` bytes of them are, and the bytes that are left over."""
     for number, line in enumerate(lines):
@@ -83,5 +103,9 @@ def _split(lines: Sequence[bytes], size: int) -> tuple[int, int]:
 
 
 def _entry_of_dropped(count: int) -> bytes:
-    said = {"level": 40, "msg": f"the disk refused {count} entries that should stand here"}
+    return _entry(f"the disk refused {count} entries that should stand here")
+
+
+def _entry(message: str) -> bytes:
+    said = {"level": 40, "msg": message}
     return msgspec.json.encode({"timestamp": "PT0S", "type": "logger", "data": said}) + b"\n"

@@ -21,6 +21,7 @@ from audiohookd.interfaces import IWorkers
 from audiohookd.spool.faults import Faults
 from audiohookd.spool.files import DraftFiles, Outcome
 from audiohookd.spool.growing import DISK, Disk
+from audiohookd.spool.lines import Line, made
 from audiohookd.spool.pace import Pace
 from audiohookd.spool.sync import Syncer
 
@@ -30,6 +31,7 @@ GROUP = 200
 #: Seconds after which a commit that is still under way counts as a fault of the disk.
 STALL_TIMEOUT = 30.0
 
+_NO_LINES: Sequence[bytes] = ()
 _FAULT, _DIRECTORY, _GROWN = map(attrgetter, ("fault", "directory", "grown"))
 
 
@@ -66,7 +68,7 @@ class Part(Struct, frozen=True, gc=False):
 
     files: DraftFiles
     audio: list[bytes]
-    journal: Sequence[bytes]
+    journal: Sequence[Line]
     size: int
     end: bytes | None
     is_final: bool
@@ -275,13 +277,14 @@ class GroupWriter:
 
 
 def _write_parts(parts: list[Part], silence: int) -> list[Outcome]:
-    """In the writer's thread."""
-    return [_write_part(part, silence) for part in parts]
+    """In the writer's thread. Lines are made all in one go: between the writes each would take twice as long."""
+    journals = [made(part.journal) if part.journal else _NO_LINES for part in parts]
+    return [_write_part(part, journal, silence) for part, journal in zip(parts, journals, strict=True)]
 
 
-def _write_part(part: Part, silence: int) -> Outcome:
+def _write_part(part: Part, journal: Sequence[bytes], silence: int) -> Outcome:
     try:
-        return part.files.append(part.audio, part.journal, part.end, part.is_final, silence)
+        return part.files.append(part.audio, journal, part.end, part.is_final, silence)
     except Exception as mistake:  # of our own: it costs one draft this part, and not all of the group theirs
         return Outcome(OSError(errno.EIO, f"not written: {mistake!r}"))
 

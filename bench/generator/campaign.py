@@ -62,6 +62,7 @@ class Campaign:
         self._probe: Leg | None = None
         self._part = Part.ARRIVING
         self._until = float("inf")
+        self._due = 0.0  # when there is more to do than to talk
         self._openings, self._round_trips, self._probes = Latency(), Latency(), Latency()
         self._lateness = Lateness()
         self._marks: dict[str, dict[str, float]] = {}
@@ -95,15 +96,22 @@ class Campaign:
 
     def _turn(self) -> None:
         now = self.clock()
-        self._arrive(now)
         self._say(now)
+        if now >= self._due:
+            self._do_the_rest(now)
+        done = self.clock()
+        self._longest_turn = max(self._longest_turn, done - now)
+        self._sockets.poll(now + self._plan.tick - done)
+
+    def _do_the_rest(self, now: float) -> None:
+        self._arrive(now)
         self._ping(now)
         self._ping_probe(now)
         self._leave(now)
         self._proceed(now)
-        done = self.clock()
-        self._longest_turn = max(self._longest_turn, done - now)
-        self._sockets.poll(now + self._plan.tick - done)
+        is_changing = self._part in (Part.ARRIVING, Part.LEAVING)
+        probings = self._probings.next if self._probings is not None else self._until
+        self._due = now if is_changing else min(self._until, self._pings.next, probings)
 
     # ---- what is due -----------------------------------------------------------------------------
 

@@ -31,19 +31,20 @@ class Ring:
         self._start = start
         self._slot = 0
         self._round = 0
-        self._next = self._due()
+        #: When somebody is due who was not told.
+        self.next = self._due()
 
     def due(self, now: float) -> list[Stretch]:
         """Who is due by ``now`` and was not told before. No error adds up, however many rounds."""
         stretches: list[Stretch] = []
-        while self._next <= now:
-            start, since = self._slot, self._next
+        while self.next <= now:
+            start, since = self._slot, self.next
             until = now - self._start - self._round * self._period
             end = max(start + 1, bisect_right(self._phases, until, start))  # one at least, however it was rounded
             stretches.append(Stretch(start, end, since))
             self._slot = end % len(self._phases)
             self._round += end == len(self._phases)
-            self._next = self._due()
+            self.next = self._due()
         return stretches
 
     def _due(self) -> float:

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer, provider
 
-from audiohookd.interfaces import IDaemon, IPlugin, IPluginFactory, ISession, Lapse
+from audiohookd.interfaces import IDaemon, ILine, IPlugin, IPluginFactory, ISession, Lapse
 from audiohookd.observer import AudioSink
 from audiohookd.protocol.events import Gap
 from audiohookd.protocol.media import Format
@@ -93,12 +93,11 @@ class Recorder(AudioSink):
 
     def message(self, outgoing: bool, data: bytes, at: float) -> Any:
         """See :class:`ISessionObserver`."""
-        about = {"dir": "out" if outgoing else "in", "message": Raw(data) if outgoing else _as_json(data)}
-        return self._unless_lapsed(self._note("audiohook", about, at))
+        return self._note_later(Said(at - self._session.started_at, outgoing, data))
 
     def round_trip(self, nanoseconds: int) -> Any:
         """See :class:`ISessionObserver`."""
-        return self._unless_lapsed(self._note("statistics", {"rtt": format_duration(nanoseconds)}, self._now()))
+        return self._note_later(Measured(self._now() - self._session.started_at, nanoseconds))
 
     # ---- what is heard ---------------------------------------------------------------------------
 
@@ -171,6 +170,16 @@ class Recorder(AudioSink):
 
     # ---- entries ---------------------------------------------------------------------------------
 
+    def _note_later(self, line: ILine) -> Any:
+        """As :meth:`_note`, for what comes often.
+
+        :raises Lapse: the draft tells of a fault; it has taken ``line``.
+        """
+        try:
+            return self._draft.note(line)
+        except OSError as fault:
+            raise Lapse(str(fault)) from fault
+
     def _note(self, kind: str, data: Mapping[str, Any], at: float) -> Any:
         """None, or a Deferred when so much waits for the disk that no more should come."""
         return self._give(self._draft.note, self._entry(kind, data, at))
@@ -198,9 +207,7 @@ class Recorder(AudioSink):
         return self._epoch + self._seconds()
 
     def _entry(self, kind: str, data: Mapping[str, Any], at: float) -> bytes:
-        milliseconds = max(0, round((at - self._session.started_at) * 1000))
-        since_start = format_duration(milliseconds * (NANOSECONDS // 1000))
-        return msgspec.json.encode({"timestamp": since_start, "type": kind, "data": data})
+        return _entry(at - self._session.started_at, kind, data)
 
 
 class SwappingRecorder(Recorder):
@@ -213,9 +220,46 @@ class SwappingRecorder(Recorder):
         return super().audio(samples.tobytes())
 
 
+@implementer(ILine)
+class Said(Struct, frozen=True, gc=False):
+    """A message of the protocol, so many seconds after the start."""
+
+    seconds: float
+    outgoing: bool
+    data: bytes
+
+    def __len__(self) -> int:
+        return len(self.data) + 64
+
+    def __call__(self) -> bytes:
+        message = Raw(self.data) if self.outgoing else _as_json(self.data)
+        return _entry(self.seconds, "audiohook", {"dir": "out" if self.outgoing else "in", "message": message})
+
+
+@implementer(ILine)
+class Measured(Struct, frozen=True, gc=False):
+    """How long a ping took."""
+
+    seconds: float
+    nanoseconds: int
+
+    def __len__(self) -> int:
+        return 64
+
+    def __call__(self) -> bytes:
+        return _entry(self.seconds, "statistics", {"rtt": format_duration(self.nanoseconds)})
+
+
 async def _ready(backpressure: Any) -> None:
     if backpressure is not None:
         await backpressure
+
+
+def _entry(seconds: float, kind: str, data: Mapping[str, Any]) -> bytes:
+    """A line of the journal, so many ``seconds`` after the start of the recording."""
+    milliseconds = max(0, round(seconds * 1000))
+    since_start = format_duration(milliseconds * (NANOSECONDS // 1000))
+    return msgspec.json.encode({"timestamp": since_start, "type": kind, "data": data})
 
 
 def _as_json(data: bytes) -> Raw | str:
