@@ -1,20 +1,47 @@
-/* Frames of audio into the sockets of many calls: the compiled twin of say_in_python in speech.py, which says what it
- * does. tests/bench holds both to the same results. */
+/* The audio of many calls: the compiled twin of talk_in_python in speech.py, which says what it does. tests/bench holds
+ * both to the same results. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 
 #include <errno.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 enum { SILENT = -1, CLOGGED = -2 };
 
 typedef struct {
     PyObject *frames;
     Py_ssize_t variants;
-    int *files, *turns;
+    Py_buffer phases, files, turns, late;
+    Py_ssize_t slots, slot;
+    double begun, until, tick;
+    int epoll;
 } Speech;
+
+static double
+seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void
+sleep_until(double at)
+{
+    struct timespec end = {.tv_sec = (time_t)at, .tv_nsec = (long)(1e9 * (at - (double)(time_t)at))};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL);
+}
+
+static int
+is_anything_heard(int epoll)
+{
+    struct epoll_event event;
+    return epoll_wait(epoll, &event, 1, 0) > 0;
+}
 
 /* What a socket takes of `data`, in bytes; a fault as its number, negative. */
 static Py_ssize_t
@@ -26,63 +53,84 @@ taken_by(int file, const char *data, Py_ssize_t size)
     return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
 }
 
-/* The next frame of one member; what was not taken goes to `left`. 0, or -1 with an exception. */
+static void
+count_late(const Speech *speech, double seconds)
+{
+    Py_ssize_t milliseconds = (Py_ssize_t)(1000 * seconds), last = speech->late.len / (Py_ssize_t)sizeof(long long) - 1;
+    ((long long *)speech->late.buf)[milliseconds < last ? milliseconds : last]++;
+}
+
+/* The next frame of the one who is due; what was not taken goes to `left`. 0, or -1 with an exception. */
 static int
-say_one(const Speech *speech, int member, PyObject *left)
+say(const Speech *speech, double now, PyObject *left)
 {
     char *data;
-    Py_ssize_t size;
-    PyObject *frame = PyTuple_GetItem(speech->frames, speech->turns[member]++ % speech->variants);
+    Py_ssize_t size, slot = speech->slot;
+    int file = ((const int *)speech->files.buf)[slot], *turn = (int *)speech->turns.buf + slot;
+    if (file == SILENT)
+        return 0;
+    PyObject *frame = PyTuple_GetItem(speech->frames, (*turn)++ % speech->variants);
     if (frame == NULL || PyBytes_AsStringAndSize(frame, &data, &size) < 0)
         return -1;
-    Py_ssize_t taken = taken_by(speech->files[member], data, size);
+    count_late(speech, now - speech->begun - ((const double *)speech->phases.buf)[slot]);
+    Py_ssize_t taken = taken_by(file, data, size);
     if (taken == size)
         return 0;
-    PyObject *rest = Py_BuildValue("(iOn)", member, frame, taken);
+    PyObject *rest = Py_BuildValue("(nOn)", slot, frame, taken);
     int result = rest == NULL ? -1 : PyList_Append(left, rest);
     Py_XDECREF(rest);
     return result;
 }
 
-static PyObject *
-say_all(const Speech *speech, const int *members, Py_ssize_t count)
+/* As long as there is nothing else to do. 0, or -1 with an exception. */
+static int
+go_on(Speech *speech, PyObject *left)
 {
-    Py_ssize_t said = 0;
-    PyObject *left = PyList_New(0);
-    for (Py_ssize_t at = 0; left != NULL && at < count; at++) {
-        if (speech->files[members[at]] == SILENT)
-            continue;
-        said++;
-        if (say_one(speech, members[at], left) < 0)
-            Py_CLEAR(left);
-    }
-    return left == NULL ? NULL : Py_BuildValue("(nN)", said, left);
+    const double *phases = speech->phases.buf;
+    do {
+        double now = seconds();
+        for (; speech->slot < speech->slots && speech->begun + phases[speech->slot] <= now; speech->slot++)
+            if (say(speech, now, left) < 0)
+                return -1;
+        if (speech->slot == speech->slots || PyList_Size(left) > 0)
+            return 0;
+        sleep_until(now + speech->tick);
+        if (PyErr_CheckSignals() < 0)
+            return -1;
+    } while (seconds() < speech->until && !is_anything_heard(speech->epoll));
+    return 0;
 }
 
 static PyObject *
-say(PyObject *Py_UNUSED(module), PyObject *arguments)
+talk_on(Speech *speech)
+{
+    speech->variants = PyTuple_Size(speech->frames);
+    speech->slots = speech->phases.len / (Py_ssize_t)sizeof(double);
+    if (speech->variants < 1)
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "no frames");
+    PyObject *left = PyList_New(0);
+    if (left != NULL && go_on(speech, left) < 0)
+        Py_CLEAR(left);
+    return left == NULL ? NULL : Py_BuildValue("(nN)", speech->slot, left);
+}
+
+static PyObject *
+talk(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     Speech speech;
-    Py_buffer members, files, turns;
-    Py_ssize_t start, end;
-    if (!PyArg_ParseTuple(arguments, "Oy*nnw*w*", &speech.frames, &members, &start, &end, &files, &turns))
+    if (!PyArg_ParseTuple(arguments, "(Oy*w*w*w*)ndddi", &speech.frames, &speech.phases, &speech.files, &speech.turns,
+                          &speech.late, &speech.slot, &speech.begun, &speech.until, &speech.tick, &speech.epoll))
         return NULL;
-    speech.variants = PyTuple_Size(speech.frames);
-    speech.files = files.buf;
-    speech.turns = turns.buf;
-    PyObject *result = NULL;
-    if (speech.variants == 0)
-        PyErr_SetString(PyExc_ValueError, "no frames");
-    else if (speech.variants > 0)
-        result = say_all(&speech, (const int *)members.buf + start, end - start);
-    PyBuffer_Release(&members);
-    PyBuffer_Release(&files);
-    PyBuffer_Release(&turns);
+    PyObject *result = talk_on(&speech);
+    PyBuffer_Release(&speech.phases);
+    PyBuffer_Release(&speech.files);
+    PyBuffer_Release(&speech.turns);
+    PyBuffer_Release(&speech.late);
     return result;
 }
 
 static PyMethodDef methods[] = {
-    {"say", say, METH_VARARGS, "See bench.generator.speech."},
+    {"talk", talk, METH_VARARGS, "See bench.generator.speech."},
     {NULL, NULL, 0, NULL},
 };
 

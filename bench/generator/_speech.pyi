@@ -1,7 +1,7 @@
 """Compiled, where there was a C compiler."""
 
-from bench.generator.speech import Ints, Left
+from bench.generator.speech import Left, Voices
 
-def say(
-    frames: tuple[bytes, ...], members: Ints, start: int, end: int, files: Ints, turns: Ints
+def talk(
+    voices: Voices, slot: int, begun: float, until: float, tick: float, epoll: int
 ) -> tuple[int, list[Left]]: ...

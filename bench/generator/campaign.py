@@ -1,7 +1,7 @@
 """All calls of a plan: they arrive, talk, and end. START READING HERE.
 
-One thread, one epoll, sockets that do not block. A turn of the loop asks for the time once, does what is due by then,
-sleeps for the rest of a tick, and reads what was answered.
+One thread, one epoll, sockets that do not block. A turn of the loop says what is due and sleeps for a tick, again and
+again until there is more to do than that (``speech``); then it reads what was answered, and does what else is due.
 """
 
 import random
@@ -16,7 +16,7 @@ from audiohookd.protocol.client import ClientSession
 from audiohookd.protocol.client_checks import offers
 from audiohookd.protocol.messages import Open, Participant
 from bench.generator.audio import CHANNELS, VARIANTS, Talk
-from bench.generator.latency import Latency, Lateness
+from bench.generator.latency import Latency
 from bench.generator.leg import Leg
 from bench.generator.plan import Plan
 from bench.generator.schedule import Ring, Row
@@ -44,27 +44,23 @@ class Campaign:
     """Runs once.
 
     :param tell: called with the marks.
-    :param clock: seconds, from any origin.
     """
 
-    def __init__(
-        self, plan: Plan, talk: Talk, key: tuple[str, bytes], tell: Tell, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    #: Seconds, from any origin: the clock that the speech goes by.
+    clock = staticmethod(time.monotonic)
+
+    def __init__(self, plan: Plan, talk: Talk, key: tuple[str, bytes], tell: Tell) -> None:
         self._plan = plan
         self._talk = talk
         self._identity = Identity(f"{plan.host}:{plan.port}", str(uuid4()), *key)
         self._tell = tell
-        self.clock = clock
         self._sockets = Sockets()
-        # Of the probe, too, which is the last one, and never due.
-        self._speech = Speech(talk.frames, [number % VARIANTS for number in range(plan.sessions + 1)])
         self._legs: list[Leg] = []
         self._probe: Leg | None = None
         self._part = Part.ARRIVING
         self._until = float("inf")
         self._due = 0.0  # when there is more to do than to talk
         self._openings, self._round_trips, self._probes = Latency(), Latency(), Latency()
-        self._lateness = Lateness()
         self._marks: dict[str, dict[str, float]] = {}
         self._longest_turn = 0.0
 
@@ -84,24 +80,29 @@ class Campaign:
         plan, start = self._plan, self.clock()
         chance = random.Random(plan.seed)  # noqa: S311 - phases, not secrets
 
+        def phases(period: float, members: int) -> list[float]:
+            return [chance.uniform(0, period) for _ in range(members)]
+
         def ring(period: float, members: int) -> Ring:
-            return Ring(start, period, [chance.uniform(0, period) for _ in range(members)])
+            return Ring(start, period, phases(period, members))
 
         self._arrivals = Row(start, plan.arrival / plan.sessions, plan.sessions)
         self._departures = Row(0, 0, 0)
-        self._frames = ring(plan.period, plan.sessions)
+        firsts = [number % VARIANTS for number in range(plan.sessions)]
+        said = phases(plan.period, plan.sessions)
+        self._speech = Speech(self._talk.frames, firsts, start, plan.period, said)
         self._pings = ring(plan.ping / plan.speed, plan.sessions)
         self._probings = ring(plan.probe, 1) if plan.probe else None
         self._until = start + plan.arrival + PATIENCE
 
     def _turn(self) -> None:
-        now = self.clock()
-        self._say(now)
-        if now >= self._due:
-            self._do_the_rest(now)
-        done = self.clock()
-        self._longest_turn = max(self._longest_turn, done - now)
-        self._sockets.poll(now + self._plan.tick - done)
+        for member, frame, taken in self._speech.talk(self._due, self._plan.tick, self._sockets.fileno()):
+            self._legs[member].finish(frame, taken)
+        begun = self.clock()
+        self._sockets.look()
+        if begun >= self._due:
+            self._do_the_rest(begun)
+        self._longest_turn = max(self._longest_turn, self.clock() - begun)
 
     def _do_the_rest(self, now: float) -> None:
         self._arrive(now)
@@ -114,13 +115,6 @@ class Campaign:
         self._due = now if is_changing else min(self._until, self._pings.next, probings)
 
     # ---- what is due -----------------------------------------------------------------------------
-
-    def _say(self, now: float) -> None:
-        for start, end, since in self._frames.due(now):
-            said, left = self._speech.say(self._frames.members, start, end)
-            self._lateness.add(now - since, said)
-            for member, frame, taken in left:
-                self._legs[member].finish(frame, taken)
 
     def _ping(self, now: float) -> None:
         for start, end, _ in self._pings.due(now):
@@ -180,8 +174,8 @@ class Campaign:
 
     def opened(self, leg: Leg, seconds: float) -> None:
         """See :class:`~bench.generator.leg.Owner`."""
-        self._let_speak(leg)
         if leg is not self._probe:
+            self._let_speak(leg)
             self._openings.add(seconds)
 
     def answered(self, leg: Leg, seconds: float) -> None:
@@ -194,12 +188,13 @@ class Campaign:
     def watch(self, leg: Leg) -> None:
         """See :class:`~bench.generator.leg.Owner`."""
         self._sockets.watch(leg)
-        if leg.is_open:
+        if leg.is_open and leg is not self._probe:
             self._let_speak(leg)
 
     def ended(self, leg: Leg) -> None:
         """See :class:`~bench.generator.leg.Owner`."""
-        self._speech.into(leg.number, SILENT)
+        if leg is not self._probe:
+            self._speech.into(leg.number, SILENT)
 
     def _let_speak(self, leg: Leg) -> None:
         self._speech.into(leg.number, CLOGGED if leg.is_clogged else leg.fileno())
@@ -228,7 +223,8 @@ class Campaign:
     def _wait(self, is_over: Callable[[], bool]) -> None:
         deadline = self.clock() + PATIENCE
         while not is_over() and self.clock() < deadline:
-            self._sockets.poll(self._plan.tick)
+            time.sleep(self._plan.tick)
+            self._sockets.look()
 
     def _everybody(self) -> list[Leg]:
         return self._legs if self._probe is None else [*self._legs, self._probe]
@@ -248,7 +244,7 @@ class Campaign:
             "opened": self._openings.result(),
             "round_trip": self._round_trips.result(),
             "probe": self._probes.result(),
-            "late": self._lateness.result(),
+            "late": self._speech.lateness.result(),
             "longest_turn": self._longest_turn * 1000,
         }
         if self._plan.ledger:

@@ -25,21 +25,15 @@ class Latency:
 
 
 class Lateness:
-    """How late frames were sent. Counts milliseconds: there are too many frames to keep each."""
-
-    _LAST = 4095
+    """How late frames were sent, in whole milliseconds: there are too many frames to keep each."""
 
     def __init__(self) -> None:
-        self._counts = [0] * (self._LAST + 1)
-
-    def add(self, seconds: float, frames: int) -> None:
-        """So many frames, the first of which is so late."""
-        milliseconds = int(seconds * 1000)
-        self._counts[milliseconds if milliseconds < self._LAST else self._LAST] += frames
+        #: Frames by milliseconds; the last one has those that were later still.
+        self.counts = array("q", bytes(8 * 4096))
 
     def result(self) -> dict[str, float]:
         """See :func:`ranked`; each frame counts as the whole millisecond that it had begun."""
-        return ranked({(milliseconds + 1) / 1000: count for milliseconds, count in enumerate(self._counts) if count})
+        return ranked({(milliseconds + 1) / 1000: count for milliseconds, count in enumerate(self.counts) if count})
 
 
 def ranked(counts: Mapping[float, int]) -> dict[str, float]:

@@ -1,20 +1,24 @@
-"""Frames into sockets, compiled and in Python: the same bytes, and the same that is left over."""
+"""Frames into sockets when they are due, compiled and in Python: the same bytes, and the same that is left over."""
 
 import errno
 import os
+import select
 import socket
+import time
 from array import array
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.generator import speech
-from bench.generator.speech import CLOGGED, SILENT, Left, Speech, say_in_python
+from bench.generator.speech import CLOGGED, SILENT, Left, Speech, Voices, talk_in_python
 
 FRAMES = (b"one", b"three", b"seventeen" * 400)
-SAY = pytest.mark.parametrize("say", [speech.say, say_in_python], ids=["as-installed", "in-python"])
+TICK = 0.001
+KINDS = ("free", "silent", "clogged", "full", "gone")
 
 
 class Pair:
@@ -32,6 +36,12 @@ class Pair:
         except BlockingIOError:
             return b""
 
+    def fill(self) -> None:
+        """Until it takes nothing any more."""
+        for size in (4096, 1):
+            while _takes(self.near, b"?" * size):
+                pass
+
     def close(self) -> None:
         self.near.close()
         self.far.close()
@@ -44,40 +54,63 @@ def pair() -> Iterator[Pair]:
     pair.close()
 
 
+@pytest.fixture
+def epoll() -> Iterator[select.epoll]:
+    with select.epoll() as epoll:
+        yield epoll
+
+
+@pytest.fixture(params=[speech.talk, talk_in_python], ids=["as-installed", "in-python"])
+def _both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speech, "talk", request.param)
+
+
+both = pytest.mark.usefixtures("_both")
+
+
 def test_it_is_compiled_here() -> None:
-    assert speech.say is not say_in_python
+    assert speech.talk is not talk_in_python
 
 
-kinds = st.lists(st.sampled_from(["free", "silent", "clogged", "full", "gone"]), min_size=1, max_size=6)
+slots = st.lists(
+    st.tuples(st.sampled_from(KINDS), st.integers(0, 2), st.integers(0, 5000)),
+    min_size=1,
+    max_size=6,
+)
 
 
-@given(kinds, st.data())
-def test_both_say_the_same(kinds: list[str], data: st.DataObject) -> None:
-    order = data.draw(st.permutations(range(len(kinds))))
-    firsts = data.draw(st.lists(st.integers(0, 2), min_size=len(kinds), max_size=len(kinds)))
-    start = data.draw(st.integers(0, len(kinds)))
-    end = data.draw(st.integers(start, len(kinds)))
-    pairs = [(Pair(), Pair()) for _ in kinds]
-    seen = []
-    for number, say in enumerate((speech.say, say_in_python)):
-        own = [both[number] for both in pairs]
-        files = array("i", [_file(pair, kind) for pair, kind in zip(own, kinds, strict=True)])
-        turns = array("i", firsts)
-        result = say(FRAMES, array("i", order), start, end, files, turns)
-        seen.append((result, turns, [pair.heard() for pair, kind in zip(own, kinds, strict=True) if kind == "free"]))
-    for both in pairs:
-        for pair in both:
-            pair.close()
+@given(slots, st.data())
+def test_both_say_the_same(slots: list[tuple[str, int, int]], data: st.DataObject) -> None:
+    kinds = [kind for kind, _, _ in slots]
+    ages = sorted((age / 10 for _, _, age in slots), reverse=True)  # how long ago in s, nearly all of it due
+    future = data.draw(st.integers(0, len(slots)))
+    phases = [600.0 - age if slot < future else 1e6 for slot, age in enumerate(ages)]
+    start = data.draw(st.integers(0, len(slots)))
+    turns = [turn for _, turn, _ in slots]
+    seen = [_said(talk, kinds, turns, phases, start) for talk in (speech.talk, talk_in_python)]
     assert seen[0] == seen[1]
-    assert seen[0][0][0] == sum(kinds[member] != "silent" for member in order[start:end])
+    (slot, _), _, late, _ = seen[0]
+    assert slot == max(start, future)
+    assert late == sum(kind != "silent" for kind in kinds[start:future])
+
+
+def _said(talk: Any, kinds: list[str], turns: list[int], phases: list[float], start: int) -> Any:
+    """What comes of it, which slots' turns have gone on how far, how many frames were late, and what was heard."""
+    pairs = [Pair() for _ in kinds]
+    files, said, late = array("i", map(_file, pairs, kinds)), array("i", turns), array("q", bytes(8 * 4096))
+    now = time.monotonic()
+    with select.epoll() as epoll:
+        voices = Voices(FRAMES, array("d", phases), files, said, late)
+        result = talk(voices, start, now - 600, now, TICK, epoll.fileno())
+    heard = [pair.heard() for pair, kind in zip(pairs, kinds, strict=True) if kind == "free"]
+    for pair in pairs:
+        pair.close()
+    return result, said, sum(late), heard
 
 
 def _file(pair: Pair, kind: str) -> int:
     if kind == "full":
-        while _takes(pair.near, b"?" * 4096):
-            pass
-        while _takes(pair.near, b"?"):
-            pass
+        pair.fill()
     elif kind == "gone":
         pair.far.close()
     return {"silent": SILENT, "clogged": CLOGGED}.get(kind, pair.near.fileno())
@@ -90,50 +123,68 @@ def _takes(end: socket.socket, data: bytes) -> int:
         return 0
 
 
-@SAY
-def test_frames_come_round(say: object, monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
-    monkeypatch.setattr(speech, "say", say)
-    calls = Speech(FRAMES, [0, 2])
+def _speech(frames: tuple[bytes, ...], firsts: list[int], rounds: int) -> Speech:
+    """Whose next ``rounds`` rounds are due, and the one after not for a long time."""
+    period = 1000.0
+    start = time.monotonic() - period * rounds + period / 2
+    return Speech(frames, firsts, start, period, [0.002 - 0.001 * number for number in range(len(firsts))])
+
+
+@both
+def test_frames_come_round(pair: Pair, epoll: select.epoll) -> None:
+    calls = _speech(FRAMES, [0, 2], 4)
     calls.into(1, pair.near.fileno())
-    for _ in range(4):
-        assert calls.say(array("i", [1, 0]), 0, 2) == (1, [])
+    for _ in range(5):
+        assert calls.talk(0.0, TICK, epoll.fileno()) == []
     assert pair.heard() == FRAMES[2] + FRAMES[0] + FRAMES[1] + FRAMES[2]
     assert [calls.frames(0), calls.frames(1), calls.total(), calls.first(1)] == [0, 4, 4, 2]
+    assert sum(calls.lateness.counts) == calls.lateness.counts[-1] == 4
 
 
-@SAY
-def test_what_a_socket_does_not_take_is_told(say: object, monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
-    monkeypatch.setattr(speech, "say", say)
-    calls = Speech(FRAMES, [1])
-    members = array("i", [0])
+@both
+def test_what_a_socket_does_not_take_is_told(pair: Pair, epoll: select.epoll) -> None:
+    calls = _speech(FRAMES, [1], 3)
 
-    def left() -> list[Left]:
-        return calls.say(members, 0, 1)[1]
+    def left(file: int) -> list[Left]:
+        calls.into(0, file)
+        return calls.talk(0.0, TICK, epoll.fileno())
 
-    calls.into(0, CLOGGED)
-    assert left() == [(0, FRAMES[1], 0)]
-    calls.into(0, _file(pair, "full"))
-    assert left() == [(0, FRAMES[2], 0)]
-    calls.into(0, _file(pair, "gone"))
-    ((_, frame, taken),) = left()
+    assert left(CLOGGED) == [(0, FRAMES[1], 0)]
+    assert left(_file(pair, "full")) == [(0, FRAMES[2], 0)]
+    ((_, frame, taken),) = left(_file(pair, "gone"))
     assert frame == FRAMES[0]
     assert os.strerror(-taken) == os.strerror(errno.EPIPE)
 
 
-@SAY
-def test_part_of_a_frame_is_told_as_well(say: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speech, "say", say)
+@both
+def test_part_of_a_frame_is_told_as_well(epoll: select.epoll) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as near:
         near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         near.connect(server.getsockname())
         near.setblocking(False)
-        calls = Speech((b"x" * 8_000_000,), [0])
+        calls = _speech((b"x" * 8_000_000,), [0], 1)
         calls.into(0, near.fileno())
-        said, ((member, _, taken),) = calls.say(array("i", [0]), 0, 1)
-    assert (said, member) == (1, 0)
+        ((member, _, taken),) = calls.talk(0.0, TICK, epoll.fileno())
+    assert member == 0
     assert 0 < taken < 8_000_000
+
+
+@both
+def test_it_goes_on_until_there_is_something_to_hear(pair: Pair, epoll: select.epoll) -> None:
+    calls = _speech(FRAMES, [0], 0)
+    epoll.register(pair.far, select.EPOLLIN)
+    pair.near.send(b"?")
+    assert calls.talk(time.monotonic() + 600.0, TICK, epoll.fileno()) == []
+
+
+@both
+def test_it_goes_on_until_there_is_something_else_to_do(epoll: select.epoll) -> None:
+    calls = _speech(FRAMES, [0], 0)
+    until = time.monotonic() + 5 * TICK
+    assert calls.talk(until, TICK, epoll.fileno()) == []
+    assert time.monotonic() >= until
 
 
 def test_nothing_to_say_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="nothing to say"):
-        Speech((), [0])
+        Speech((), [0], 0.0, 0.2, [0.1])
