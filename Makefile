@@ -57,7 +57,7 @@ $(VENV)/.project: $(VENV)/.dependencies build/.files setup.cfg setup.py pyprojec
 SPEECH := bench/generator/_speech.abi3.so
 $(SPEECH): bench/generator/_speech.c $(VENV)/.dependencies
 	@$(CC) -O3 -shared -fPIC $$($(BIN)/python -c 'import sysconfig; print("-I" + sysconfig.get_path("include"))') \
-	  -o $@ $< || echo "no compiler: the calls of the benchmarks cost more"
+	  -o $@ $< || echo "not compiled: the calls of the benchmarks cost more"
 
 # The daemon takes no keys that everybody can read, and in a clone everything can be.
 var/keys.json: etc/keys.sample.json

@@ -226,10 +226,12 @@ class ILine(Interface):
     """
 
     def __len__() -> int:
-        """About how many bytes it will have; always the same."""
+        """About how many bytes it will have."""
 
     def __call__() -> bytes:
-        """The line, always the same. Called in the writer's thread, once more when the disk refused it."""
+        """The line. Called once, in the thread that writes all calls: it must be quick, wait for nothing, and look at
+        nothing that may change meanwhile. What it raises stands in the journal instead, and in the log.
+        """
 
 
 class IDraft(Interface):
@@ -256,12 +258,13 @@ class IDraft(Interface):
     def note(line: "bytes | ILine") -> Any:
         """Appends one line of JSON to the journal: an object with ``timestamp``, ``type`` and ``data``.
 
-        Returns what ``audio`` does. In place of a line that cannot be made the journal says why.
+        Returns what ``audio`` does.
 
         The lines become the body of the sidecar, but for two types: the ``data`` of ``recording`` are merged into
         the sidecar's ``recording``, those of ``gap`` go into its list of gaps.
 
         :raises OSError: as ``audio``; ``line`` was taken.
+        :raises TypeError: it is no line. ValueError: it is more than one.
         """
 
     def finish(recording: Mapping[str, Any]) -> Any:

@@ -1,6 +1,6 @@
 """A recording that is being written: what the reactor's side knows of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ LOUD_TRIES = 3
 #: Refusals, while the disk refuses nobody else, after which it is as it is: ten minutes of them by default.
 ALL_TRIES = 2_000
 
-_NO_LINES: Sequence[Line] = ()
+_NO_LINES: list[Line] = []
 
 
 @implementer(IDraft)
@@ -61,25 +61,27 @@ class Draft:
         self.waiting += size
         self._writer.waiting += size
         if self.waiting > self._attention or self._writer.waiting > self._writer.limits.total:
-            self._attend(self._audio)
+            self._attend(self._audio, size)
             return self._writer.hold(self)
         return None
 
     def note(self, line: Line) -> "Deferred[None] | None":
         """See :class:`IDraft`.
 
-        :raises ValueError: the draft is finished, or ``line`` is more than one.
+        :raises ValueError: the draft is finished, or ``line`` is more than one. TypeError: it is none.
         """
         if isinstance(line, bytes):
             if b"\n" in line:
                 raise ValueError("a line of the journal holds a line break")
             line += b"\n"
-        self._journal.append(line)
+        elif not callable(line):
+            raise TypeError(f"a line of the journal is bytes, or an ILine, and not {line!r}")
         size = len(line)
+        self._journal.append(line)
         self.waiting += size
         self._writer.waiting += size
         if self.waiting > self._attention or self._writer.waiting > self._writer.limits.total:
-            self._attend(self._journal)
+            self._attend(self._journal, size)
             return self._writer.hold(self)
         return None
 
@@ -118,7 +120,7 @@ class Draft:
             self._count(sum(map(len, part.audio)))
         if not (outcome.lines_taken or gives_up):
             self._journal = [*part.journal, *self._journal]
-            self._count(sum(map(len, part.journal)))
+            self._count(part.size - sum(map(len, part.audio)))
         self._judge(outcome.fault)
         if outcome.is_pending and not gives_up:
             self._go_on(part, outcome.fault)
@@ -151,10 +153,11 @@ class Draft:
         else:
             self._finishing.callback(None)
 
-    def _attend(self, gathered: list[Any]) -> None:
-        """The slow path: something is to be told to the writer, or to the caller, who added to ``gathered``."""
+    def _attend(self, gathered: list[Any], size: int) -> None:
+        """The slow path: something is to be told to the writer, or to the caller, who added ``size`` bytes."""
         if self._end is not None:
-            self._count(-len(gathered.pop()))
+            gathered.pop()
+            self._count(-size)
             raise ValueError("this recording is finished")
         self._attention = self._writer.limits.early
         self._writer.attend(self)

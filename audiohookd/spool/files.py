@@ -51,6 +51,7 @@ class Outcome(Struct, frozen=True, gc=False):
     ``fault`` is why not all was. What is not ``audio_taken``, or not ``lines_taken``, has to be given again.
     ``is_pending``: something is still to be written, even if nothing more is given. ``lost``: samples (per channel)
     that were given up with this call. ``grown``: the files that are larger now; ``directory``: where files were made.
+    ``unmade``: what is wrong with a line that could not be made.
     """
 
     fault: OSError | None = None
@@ -60,6 +61,7 @@ class Outcome(Struct, frozen=True, gc=False):
     lost: int = 0
     grown: tuple[Path, ...] = ()
     directory: Path | None = None
+    unmade: str = ""
 
 
 #: Nothing was to be written.

@@ -11,8 +11,7 @@ from audiohookd.spool.growing import Disk, GrowingFile
 #: Bytes of lines that are kept for a disk that does not take them: some twenty minutes of a call's.
 KEPT = 262_144
 
-
-#: With its line break; or what will be such a line, without one.
+#: With its line break; or what will be such a line.
 Line = bytes | ILine
 
 
@@ -78,19 +77,28 @@ class Lines:
                 self._dropped += 1
 
 
-def made(lines: Sequence[Line]) -> list[bytes]:
-    """``lines``, of which some are made only now."""
-    return [line if isinstance(line, bytes) else _made(line) for line in lines]
+def make(lines: list[Line]) -> str:
+    """Makes those of ``lines`` that are not made yet, in their places. What is wrong with one that cannot be made.
+
+    Raises nothing: that is a plugin's mistake, and no reason to lose the audio of all that are written together.
+    """
+    wrong = ""
+    for place, line in enumerate(lines):
+        if not isinstance(line, bytes):
+            lines[place], mistake = _made(line)
+            wrong = mistake or wrong
+    return wrong
 
 
-def _made(line: ILine) -> bytes:
+def _made(line: ILine) -> tuple[bytes, str]:
     try:
         data = line()
-        if b"\n" in data:
-            raise ValueError("it holds a line break")
-    except Exception as mistake:  # a plugin's, and no reason to lose the audio that is written with it
-        return _entry(f"an entry that should stand here could not be made: {mistake!r}")
-    return data + b"\n"
+        if not isinstance(data, bytes) or b"\n" in data:
+            raise TypeError("that is not one line")
+        return data + b"\n", ""
+    except BaseException as mistake:  # a thread of ours: nobody means it by SystemExit
+        wrong = f"{type(line).__qualname__}: {type(mistake).__name__}"  # which says too much, or fails, by itself
+        return _entry(f"an entry that should stand here could not be made: {wrong}"), wrong
 
 
 def _split(lines: Sequence[bytes], size: int) -> tuple[int, int]:

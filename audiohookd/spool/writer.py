@@ -10,18 +10,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain, islice
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.interfaces import IWorkers
 from audiohookd.spool.faults import Faults
 from audiohookd.spool.files import DraftFiles, Outcome
 from audiohookd.spool.growing import DISK, Disk
-from audiohookd.spool.lines import Line, made
+from audiohookd.spool.lines import Line, make
 from audiohookd.spool.pace import Pace
 from audiohookd.spool.sync import Syncer
 
@@ -31,8 +33,7 @@ GROUP = 200
 #: Seconds after which a commit that is still under way counts as a fault of the disk.
 STALL_TIMEOUT = 30.0
 
-_NO_LINES: Sequence[bytes] = ()
-_FAULT, _DIRECTORY, _GROWN = map(attrgetter, ("fault", "directory", "grown"))
+_FAULT, _DIRECTORY, _GROWN, _UNMADE = map(attrgetter, ("fault", "directory", "grown", "unmade"))
 
 
 class Intervals(NamedTuple):
@@ -68,7 +69,7 @@ class Part(Struct, frozen=True, gc=False):
 
     files: DraftFiles
     audio: list[bytes]
-    journal: Sequence[Line]
+    journal: list[Line]
     size: int
     end: bytes | None
     is_final: bool
@@ -97,6 +98,8 @@ class GroupWriter:
     :param pools: the first and the third one have a thread each, and are used for nothing else.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -248,6 +251,9 @@ class GroupWriter:
         group, self._group = self._group, []
         if self._faults.is_ailing or any(map(_FAULT, outcomes)):
             self._judge(group, outcomes)
+        for why in filter(None, map(_UNMADE, outcomes)):
+            self._count("unmade_lines")
+            self._log.error("an entry of a journal could not be made: {why}", why=why)
         if self._syncer is not None:
             directories = set(map(_DIRECTORY, outcomes)) - {None}
             self._syncer.mark(chain.from_iterable(map(_GROWN, outcomes)), directories)
@@ -278,13 +284,15 @@ class GroupWriter:
 
 def _write_parts(parts: list[Part], silence: int) -> list[Outcome]:
     """In the writer's thread. Lines are made all in one go: between the writes each would take twice as long."""
-    journals = [made(part.journal) if part.journal else _NO_LINES for part in parts]
-    return [_write_part(part, journal, silence) for part, journal in zip(parts, journals, strict=True)]
+    unmade = [make(part.journal) if part.journal else "" for part in parts]
+    outcomes = [_write_part(part, silence) for part in parts]
+    return [replace(outcome, unmade=why) if why else outcome for outcome, why in zip(outcomes, unmade, strict=True)]
 
 
-def _write_part(part: Part, journal: Sequence[bytes], silence: int) -> Outcome:
+def _write_part(part: Part, silence: int) -> Outcome:
     try:
-        return part.files.append(part.audio, journal, part.end, part.is_final, silence)
+        lines = cast("Sequence[bytes]", part.journal)  # by now
+        return part.files.append(part.audio, lines, part.end, part.is_final, silence)
     except Exception as mistake:  # of our own: it costs one draft this part, and not all of the group theirs
         return Outcome(OSError(errno.EIO, f"not written: {mistake!r}"))
 

@@ -106,8 +106,12 @@ talk_on(Speech *speech)
 {
     speech->variants = PyTuple_Size(speech->frames);
     speech->slots = speech->phases.len / (Py_ssize_t)sizeof(double);
-    if (speech->variants < 1)
-        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "no frames");
+    if (speech->variants < 0)
+        return NULL;
+    Py_ssize_t places = speech->slots * (Py_ssize_t)sizeof(int);
+    if (speech->variants == 0 || speech->slot < 0 || speech->late.len < (Py_ssize_t)sizeof(long long)
+        || speech->files.len != places || speech->turns.len != places)
+        return PyErr_Format(PyExc_ValueError, "voices of different lengths");
     PyObject *left = PyList_New(0);
     if (left != NULL && go_on(speech, left) < 0)
         Py_CLEAR(left);

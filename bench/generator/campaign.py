@@ -117,10 +117,9 @@ class Campaign:
     # ---- what is due -----------------------------------------------------------------------------
 
     def _ping(self, now: float) -> None:
-        for start, end, _ in self._pings.due(now):
-            for member in self._pings.members[start:end]:
-                if member < len(self._legs) and self._legs[member].is_open:
-                    self._legs[member].ping(self._said(member))
+        for member in self._pings.due(now):
+            if member < len(self._legs) and self._legs[member].is_open:
+                self._legs[member].ping(self._said(member))
 
     def _ping_probe(self, now: float) -> None:
         if self._probings is not None:

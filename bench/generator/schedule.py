@@ -1,18 +1,6 @@
 """Who is due when, on one absolute clock: what is late does not make later what comes after it (pure)."""
 
-from array import array
-from bisect import bisect_right
 from collections.abc import Sequence
-from typing import NamedTuple
-
-
-class Stretch(NamedTuple):
-    """Those who are due: of all members in their order, from one to before another."""
-
-    start: int
-    end: int
-    #: When the first of them was due.
-    since: float
 
 
 class Ring:
@@ -24,31 +12,29 @@ class Ring:
     """
 
     def __init__(self, start: float, period: float, phases: Sequence[float]) -> None:
-        #: In the order in which they are due.
-        self.members = array("i", sorted(range(len(phases)), key=phases.__getitem__))
-        self._phases = sorted(phases)
-        self._period = period
+        members = sorted(range(len(phases)), key=phases.__getitem__)
+        self._slots = [(phases[member], member) for member in members]
         self._start = start
+        self._period = period
         self._slot = 0
         self._round = 0
         #: When somebody is due who was not told.
         self.next = self._due()
 
-    def due(self, now: float) -> list[Stretch]:
-        """Who is due by ``now`` and was not told before. No error adds up, however many rounds."""
-        stretches: list[Stretch] = []
+    def due(self, now: float) -> list[int]:
+        """The members who are due by ``now`` and were not told before. No error adds up, however many rounds."""
+        members = []
         while self.next <= now:
-            start, since = self._slot, self.next
-            until = now - self._start - self._round * self._period
-            end = max(start + 1, bisect_right(self._phases, until, start))  # one at least, however it was rounded
-            stretches.append(Stretch(start, end, since))
-            self._slot = end % len(self._phases)
-            self._round += end == len(self._phases)
+            members.append(self._slots[self._slot][1])
+            self._slot += 1
+            if self._slot == len(self._slots):
+                self._slot = 0
+                self._round += 1
             self.next = self._due()
-        return stretches
+        return members
 
     def _due(self) -> float:
-        return self._start + self._round * self._period + self._phases[self._slot]
+        return self._start + self._round * self._period + self._slots[self._slot][0]
 
 
 class Row:

@@ -1,6 +1,7 @@
-"""The audio of all calls: each frame into its socket when it is due; where there is a compiler, without Python.
+"""The audio of all calls: each frame into its socket when it is due.
 
-There the frames of 500 calls, and to look each few milliseconds whether one is due, took half of its time.
+Compiled where there is a compiler: in Python the frames of 500 calls, and to look each few milliseconds whether one
+is due, took half of the generator's time.
 """
 
 import os

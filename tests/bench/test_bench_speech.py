@@ -3,6 +3,7 @@
 import errno
 import os
 import select
+import shutil
 import socket
 import time
 from array import array
@@ -68,7 +69,8 @@ def _both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 both = pytest.mark.usefixtures("_both")
 
 
-def test_it_is_compiled_here() -> None:
+@pytest.mark.skipif(shutil.which("cc") is None, reason="without a compiler it stays Python")
+def test_where_there_is_a_compiler_it_was_used() -> None:
     assert speech.talk is not talk_in_python
 
 
@@ -183,6 +185,32 @@ def test_it_goes_on_until_there_is_something_else_to_do(epoll: select.epoll) -> 
     until = time.monotonic() + 5 * TICK
     assert calls.talk(until, TICK, epoll.fileno()) == []
     assert time.monotonic() >= until
+
+
+@both
+def test_a_round_goes_on_where_it_was_left(pair: Pair, epoll: select.epoll) -> None:
+    later = 0.05
+    calls = Speech((b"a", b"b"), [0, 1], time.monotonic() - 500.0, 1000.0, [500.0 + later, 1.0])
+    for member in (0, 1):
+        calls.into(member, pair.near.fileno())
+    assert calls.talk(0.0, TICK, epoll.fileno()) == []
+    assert pair.heard() == b"b"
+    assert calls.talk(time.monotonic() + 10.0, TICK, epoll.fileno()) == []  # until the end of the round
+    assert pair.heard() == b"a"
+    assert [calls.frames(0), calls.frames(1)] == [1, 1]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="without a compiler it stays Python")
+def test_arrays_that_do_not_belong_together_are_a_mistake(epoll: select.epoll) -> None:
+    one, none, late = array("i", [0]), array("i"), array("q", [0])
+    for voices in (
+        Voices(FRAMES, array("d", [0.0]), none, one, late),
+        Voices(FRAMES, array("d", [0.0]), one, none, late),
+        Voices(FRAMES, array("d", [0.0]), one, one, array("q")),
+        Voices((), array("d", [0.0]), one, one, late),
+    ):
+        with pytest.raises(ValueError, match="voices"):
+            speech.talk(voices, 0, 0.0, 0.0, TICK, epoll.fileno())
 
 
 def test_nothing_to_say_is_a_mistake() -> None:

@@ -5,19 +5,20 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from faulty_disk import FaultyRig
+from faulty_disk import SPEECH, FaultyRig, told_by
 from spool_rig import SpoolRig
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from audiohookd.interfaces import ILine
+from audiohookd.spool.writer import Limits
 
 
 @implementer(ILine)
 class Late:
     """Says ``data``, or raises it."""
 
-    def __init__(self, data: bytes | Exception, size: int = 20) -> None:
+    def __init__(self, data: object, size: int = 20) -> None:
         self.data = data
         self.size = size
         self.asked = 0
@@ -27,9 +28,9 @@ class Late:
 
     def __call__(self) -> bytes:
         self.asked += 1
-        if isinstance(self.data, Exception):
+        if isinstance(self.data, BaseException):
             raise self.data
-        return self.data
+        return self.data  # type: ignore[return-value]  # a mistake
 
 
 @pytest.fixture
@@ -59,29 +60,83 @@ def test_what_they_say_of_their_length_counts_as_waiting_until_they_are_written(
     assert draft.waiting == 0
 
 
-@pytest.mark.parametrize("mistake", [RuntimeError("of mine"), b'{"a":\n1}'], ids=["raises", "breaks-the-line"])
-def test_one_that_cannot_be_made_says_so_and_costs_nothing_else(rig: SpoolRig, mistake: Exception | bytes) -> None:
-    draft = rig.begin("a")
+class Silent(Exception):
+    """Cannot even be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+MISTAKES = [RuntimeError("of mine"), Silent(), SystemExit(), b'{"a":\n1}', {"a": 1}, None]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: type(mistake).__name__)
+def test_one_that_cannot_be_made_says_so_and_costs_nothing_else(rig: SpoolRig, mistake: object) -> None:
+    draft, other = rig.begin("a"), rig.begin("b")
     draft.audio(b"\x01\x02")
+    other.audio(b"\x03\x04")
     draft.note(Late(mistake))
     draft.note(b'{"c":3}')
     rig.commit()
-    assert rig.drafted_audio("a") == b"\x01\x02"
+    assert [rig.drafted_audio("a"), rig.drafted_audio("b")] == [b"\x01\x02", b"\x03\x04"]
     said, last = rig.drafted_entries("a")
     entry = msgspec.json.decode(said)
     assert entry["type"] == "logger"
     assert "could not be made" in entry["data"]["msg"]
     assert last == b'{"c":3}'
+    assert rig.counters["unmade_lines"] == 1
+    assert draft.waiting == other.waiting == 0
+
+
+@pytest.mark.parametrize("line", ["{}", None, 7])
+def test_what_is_no_line_is_the_callers_mistake(rig: SpoolRig, line: object) -> None:
+    draft = rig.begin("a")
+    with pytest.raises(TypeError):
+        draft.note(line)  # type: ignore[arg-type]
+    rig.commit()
+    assert rig.drafted_entries("a") == []
+    assert draft.waiting == 0
+
+
+def test_one_whose_length_cannot_be_told_is_the_callers_mistake(rig: SpoolRig) -> None:
+    draft = rig.begin("a")
+    with pytest.raises(ValueError, match="__len__"):
+        draft.note(Late(b"{}", -1))
+    rig.commit()
+    assert rig.drafted_entries("a") == []
 
 
 def test_what_the_disk_refuses_comes_when_it_takes_something_again(tmp_path: Path) -> None:
     rig = FaultyRig(tmp_path)
-    draft = rig.begin()
+    draft, late = rig.begin(), Late(b'{"timestamp":"PT1S","type":"late","data":{}}')
     rig.commit()
     rig.disk.refuse(errno.ENOSPC)
-    draft.note(Late(b'{"timestamp":"PT1S","type":"late","data":{}}'))
+    draft.note(late)
     rig.commit(3)
     rig.disk.heal()
     recorded = rig.end(draft)
     assert recorded.entries("late") == [{}]
+    assert late.asked == 1
+    assert draft.waiting == 0
+
+
+def test_those_that_wait_for_silence_are_made_once_and_stay_in_order(tmp_path: Path) -> None:
+    rig = FaultyRig(tmp_path, Limits(silence=100))
+    draft = rig.begin()
+    rig.commit()
+    rig.disk.refuse(errno.ENOSPC)
+    draft.audio(SPEECH)
+    rig.commit()
+    rig.disk.heal()
+    lines = [Late(b'{"timestamp":"PT1S","type":"late","data":%d}' % number, 1000) for number in range(3)]
+    told_by(lambda: draft.note(lines[0]))
+    rig.commit()
+    assert draft.waiting == 1000  # silence comes first, and a part of it each time
+    for line in lines[1:]:
+        draft.note(line)
+    rig.commit(2)
+    assert draft.waiting == 3000
+    recorded = rig.end(draft, commits=4)
+    assert recorded.entries("late") == [0, 1, 2]
+    assert [line.asked for line in lines] == [1, 1, 1]
     assert draft.waiting == 0
