@@ -84,7 +84,7 @@ def test_one_that_cannot_be_made_says_so_and_costs_nothing_else(rig: SpoolRig, m
     assert entry["type"] == "logger"
     assert "could not be made" in entry["data"]["msg"]
     assert last == b'{"c":3}'
-    assert rig.counters["unmade_lines"] == 1
+    assert rig.counters.value("unmade_lines") == 1
     assert draft.waiting == other.waiting == 0
 
 
