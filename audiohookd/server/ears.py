@@ -76,6 +76,7 @@ class Ears:
         self._lines: dict[int, Line] = {}
         self._is_resting = False
         self._rest = SHORTEST
+        self._is_behind = False  # of those who said something, most have more to say
         self._heard: Line | None = None  # whom we are listening to just now
         self._is_answered = False
 
@@ -148,7 +149,7 @@ class Ears:
         finally:
             self._is_resting = has_heard
             if has_heard:
-                self._reactor.callLater(self._rest, self._listen)
+                self._reactor.callLater(SHORTEST if self._is_behind else self._rest, self._listen)
             else:
                 self._wait()
 
@@ -163,6 +164,10 @@ class Ears:
         if ready:
             enough = ENOUGH * math.sqrt(self._rest / LONGEST)
             self._rest = min(LONGEST, max(SHORTEST, self._rest * (enough / len(ready)) ** DAMPING))
+            # One read each 16 ms is 16 times what a call says. After a stop of the daemon, or from a client that is
+            # quicker still, more than that has come; calls at 20 times their pace got their pongs after 13 s.
+            files = {file for file, _ in ready}
+            self._is_behind = 2 * sum(file in files for file, _ in self._epoll.poll(0)) >= len(files)
         return bool(ready)
 
     def _read(self, line: Line) -> None:

@@ -8,6 +8,7 @@ from twisted.logger import capturedLogs
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
 from audiohookd.server.ears import ENOUGH, LONGEST, SHORTEST, Ears
+from audiohookd.server.hearing import READ_SIZE
 
 
 def waits(reactor: MemoryReactorClock, ears: Ears) -> bool:
@@ -65,6 +66,35 @@ def test_the_more_comes_in_the_shorter_the_rest(reactor: MemoryReactorClock, ear
     assert 2 * SHORTEST < rest_at(6_000) < LONGEST / 2
     assert rest_at(20_000) == pytest.approx(SHORTEST)
     assert rest_at(100) == pytest.approx(LONGEST)
+
+
+def test_who_has_more_than_one_read_takes_is_not_kept_waiting(
+    reactor: MemoryReactorClock, ears: Ears, lines: list[Call]
+) -> None:
+    """Calls 20 times as fast as real time were 13 s behind at their ends, and their pings with them."""
+    first, second = lines
+
+    def look() -> float:
+        (call,) = reactor.getDelayedCalls()
+        rest = call.getTime() - reactor.seconds()
+        reactor.advance(rest)
+        return rest
+
+    first.peer.send(b"?")
+    ears.doRead()
+    for _ in range(80):
+        first.peer.send(b"?")
+        usual = look()
+    assert usual == pytest.approx(LONGEST)
+    for line in lines:
+        line.transport.bufferSize = READ_SIZE
+        line.peer.send(b"!" * 5 * READ_SIZE)
+    look()
+    rests = [look() for _ in range(4)]
+    assert rests == pytest.approx([SHORTEST] * 4)
+    assert [line.heard.count(b"!") for line in lines] == [5 * READ_SIZE] * 2
+    second.peer.send(b"!")
+    assert look() > LONGEST / 2
 
 
 def test_when_nothing_comes_in_the_reactor_tells(reactor: MemoryReactorClock, ears: Ears, lines: list[Call]) -> None:
