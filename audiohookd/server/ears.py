@@ -166,8 +166,8 @@ class Ears:
             self._rest = min(LONGEST, max(SHORTEST, self._rest * (enough / len(ready)) ** DAMPING))
             # One read each 16 ms is 16 times what a call says. After a stop of the daemon, or from a client that is
             # quicker still, more than that has come; calls at 20 times their pace got their pongs after 13 s.
-            files = {file for file, _ in ready}
-            self._is_behind = 2 * sum(file in files for file, _ in self._epoll.poll(0)) >= len(files)
+            more = self._epoll.poll(0)
+            self._is_behind = 2 * len(more) >= len(ready) and 2 * len({*more} & {*ready}) >= len(ready)
         return bool(ready)
 
     def _read(self, line: Line) -> None:
