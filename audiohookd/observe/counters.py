@@ -33,7 +33,7 @@ CATALOGUE: Final = {
     "dead_letters": "recordings that can never be delivered, by carrier or notifier",
     "disk_faults": "writes of recordings that the disk refused, by error, commits that stalled, syncs",
     "disk_lost_samples": "samples of recordings that the disk refused, which are silence now",
-    "unmade_lines": "entries that should stand in sidecars, and that plugins could not make",
+    "unmade_lines": "commits of a recording with entries that a plugin could not make",
     "slow_commits": "writes of recordings that took longer than promised",
     "slow_syncs": "rounds of syncing recordings that took longer than promised",
     "internal_errors": "errors of our own, in sessions and upgrades",

@@ -97,7 +97,8 @@ def _made(line: ILine) -> tuple[bytes, str]:
             raise TypeError("that is not one line")
         return data + b"\n", ""
     except BaseException as mistake:  # a thread of ours: nobody means it by SystemExit
-        wrong = f"{type(line).__qualname__}: {type(mistake).__name__}"  # which says too much, or fails, by itself
+        # No more than that: what it says of itself may be a message of a call, or fail as well.
+        wrong = f"{type(line).__qualname__}: {type(mistake).__name__}"
         return _entry(f"an entry that should stand here could not be made: {wrong}"), wrong
 
 

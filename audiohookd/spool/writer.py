@@ -32,6 +32,8 @@ from audiohookd.spool.sync import Syncer
 GROUP = 200
 #: Seconds after which a commit that is still under way counts as a fault of the disk.
 STALL_TIMEOUT = 30.0
+#: Reasons why a line of a journal could not be made that are logged at most.
+UNMADE_KINDS = 20
 
 _FAULT, _DIRECTORY, _GROWN, _UNMADE = map(attrgetter, ("fault", "directory", "grown", "unmade"))
 
@@ -125,6 +127,7 @@ class GroupWriter:
         self._dirty: dict[Source, None] = {}
         self._group: list[tuple[Source, Part]] = []  # in the commit that is under way
         self._committing = 0  # drafts in the commit that is under way, or was last
+        self._unmade: set[str] = set()  # what is in the log of lines that could not be made
         self._left = 0  # drafts of this round that are not in a commit yet; the first so many that are dirty
         self._held: list[tuple[Source, Deferred[None]]] = []
         self._flushed: list[Deferred[None]] = []
@@ -252,8 +255,7 @@ class GroupWriter:
         if self._faults.is_ailing or any(map(_FAULT, outcomes)):
             self._judge(group, outcomes)
         for why in filter(None, map(_UNMADE, outcomes)):
-            self._count("unmade_lines")
-            self._log.error("an entry of a journal could not be made: {why}", why=why)
+            self._tell_unmade(why)
         if self._syncer is not None:
             directories = set(map(_DIRECTORY, outcomes)) - {None}
             self._syncer.mark(chain.from_iterable(map(_GROWN, outcomes)), directories)
@@ -267,6 +269,13 @@ class GroupWriter:
         if seconds > self._pace.margin:
             self._count("slow_commits")
         self._pace.took(self._lateness + seconds)
+
+    def _tell_unmade(self, why: str) -> None:
+        """Each kind once in the log: a plugin that makes a mistake makes it with every message of every call."""
+        self._count("unmade_lines")
+        if why not in self._unmade and len(self._unmade) < UNMADE_KINDS:
+            self._unmade.add(why)
+            self._log.error("an entry of a journal could not be made: {why}; unmade_lines counts them", why=why)
 
     def _judge(self, group: list[tuple[Source, Part]], outcomes: list[Outcome]) -> None:
         quiet = [part.is_quiet for _, part in group]

@@ -141,7 +141,7 @@ class Recorder(AudioSink):
         The spool goes on for as long as the disk refuses the end of it; whenever that is over, it is logged.
         """
         self._is_closed = True
-        self._give(self._draft.note, self._entry("end", {}, self._now()))
+        self._note("end", {}, self._now())
         about: dict[str, Any] = {"closeReason": reason, "language": self._session.language}
         missing = self._missing()
         if missing > 0:
@@ -182,7 +182,7 @@ class Recorder(AudioSink):
 
     def _note(self, kind: str, data: Mapping[str, Any], at: float) -> Any:
         """None, or a Deferred when so much waits for the disk that no more should come."""
-        return self._give(self._draft.note, self._entry(kind, data, at))
+        return self._give(self._draft.note, _entry(at - self._session.started_at, kind, data))
 
     def _give(self, take: Callable[[bytes], Any], data: bytes) -> Any:
         """The draft takes ``data`` even when it tells of a fault: that can wait until all is given."""
@@ -205,9 +205,6 @@ class Recorder(AudioSink):
     def _now(self) -> float:
         """Seconds since the epoch."""
         return self._epoch + self._seconds()
-
-    def _entry(self, kind: str, data: Mapping[str, Any], at: float) -> bytes:
-        return _entry(at - self._session.started_at, kind, data)
 
 
 class SwappingRecorder(Recorder):

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from faulty_disk import SPEECH, FaultyRig, told_by
 from spool_rig import SpoolRig
+from twisted.logger import LogLevel, capturedLogs
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -86,6 +87,17 @@ def test_one_that_cannot_be_made_says_so_and_costs_nothing_else(rig: SpoolRig, m
     assert last == b'{"c":3}'
     assert rig.counters.value("unmade_lines") == 1
     assert draft.waiting == other.waiting == 0
+
+
+def test_the_same_mistake_is_logged_once_and_counted_each_time(rig: SpoolRig) -> None:
+    drafts = [rig.begin(name) for name in "abc"]
+    with capturedLogs() as logged:
+        for draft in drafts * 2:
+            draft.note(Late(RuntimeError()))
+            rig.commit()
+    assert rig.counters.value("unmade_lines") == 6
+    (line,) = [event for event in logged if event["log_level"] is LogLevel.error]
+    assert line["why"] == "Late: RuntimeError"
 
 
 @pytest.mark.parametrize("line", ["{}", None, 7])
