@@ -20,7 +20,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.getoption("fail_on_skip") and session.exitstatus == pytest.ExitCode.OK and skipped(session.config):
+    forbidden = session.config.getoption("fail_on_skip")
+    if forbidden and session.exitstatus == pytest.ExitCode.OK and skipped(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
