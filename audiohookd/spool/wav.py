@@ -46,7 +46,7 @@ def growing_header(media: Media) -> bytes:
 
     Its sizes are the largest possible: readers take them for "up to the end of the file", as in a stream.
     """
-    junk = _chunk(b"JUNK", bytes(len(_fact(media, 0))) + _JUNK)
+    junk = _chunk(b"JUNK", _fact(media, 0) + _JUNK)  # as long as both, and no reader looks into it
     return _riff(b"RIFF", _MAX_32, _fmt(media), junk, _data(_MAX_32))
 
 

@@ -105,7 +105,7 @@ def test_a_growing_file_has_no_length_that_a_reader_could_believe() -> None:
     audio = bytes(range(6))
     assert riff_layout.growing_chunks(wav.growing_header(STEREO) + audio) == [
         (b"fmt ", FMT_OF_STEREO_MULAW),
-        (b"JUNK", bytes(12 + 28)),
+        (b"JUNK", b"fact" + struct.pack("<LL", 4, 0) + bytes(28)),
         (b"data", audio),
     ]
     assert riff_layout.growing_chunks(wav.growing_header(L16_MONO) + audio) == [
