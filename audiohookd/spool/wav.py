@@ -105,7 +105,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def _growing_header_junk_first(media: Media) -> bytes:
-    """The layout of earlier versions, whose drafts may still have to be repaired."""
+    """The layout of earlier versions: their drafts may still have to be repaired."""
     junk = _chunk(b"JUNK", _JUNK)
     return _riff(b"RIFF", _MAX_32, junk, _fmt(media), _fact(media, _MAX_32), _data(_MAX_32))
 

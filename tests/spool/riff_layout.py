@@ -30,7 +30,7 @@ def chunks(file: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def growing_chunks(file: bytes) -> list[tuple[bytes, bytes]]:
-    """As :func:`chunks`, of a file whose RIFF and last chunk go on to the end, wherever that is."""
+    """As :func:`chunks`, of a growing file: its RIFF and its last chunk extend to the end of the file."""
     assert file[4:8] == b"\xff" * 4
     head, _, audio = file.partition(b"data\xff\xff\xff\xff")
     return [*chunks(head[:4] + struct.pack("<L", len(head) - 8) + head[8:]), (b"data", audio)]

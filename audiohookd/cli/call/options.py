@@ -65,7 +65,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         help="the client secret itself: for public samples alone, since whoever is on this machine sees it (ps)",
     )
     audio = parser.add_mutually_exclusive_group()
-    audio.add_argument("--wav", type=Path, metavar="FILE", help="audio to send, of one or two channels")
+    audio.add_argument("--wav", type=Path, metavar="FILE", help="audio to send, of one or two channels: a WAV file")
     audio.add_argument("--tone", action="store_true", help="send a stereo tone (the default)")
     audio.add_argument("--probe", action="store_true", help="a connection probe: no call, no audio")
     add("--sessions", type=_sessions, default=1, metavar="N", help="how many calls (default 1)")
