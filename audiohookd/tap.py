@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
+from twisted.logger import globalLogPublisher
 from twisted.python.usage import Options as UsageOptions
 
 from audiohookd import __version__
@@ -33,6 +34,7 @@ from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
+from audiohookd.observe.log_encoding import escape_log
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
 from audiohookd.runtime.limits import allow_open_files
@@ -51,6 +53,7 @@ from audiohookd.spool.room import DiskWatch, SpoolDisk
 from audiohookd.spool.spool import Spool
 from audiohookd.spool.sweep import Terms
 from audiohookd.spool.writer import Intervals, Pools
+from audiohookd.text_encoding import escape_unencodable
 
 #: sysexits.h, EX_CONFIG: systemd units can tell it from a crash.
 EX_CONFIG = 78
@@ -106,6 +109,11 @@ class Root(OrderedServices):
         self.endpoint = endpoint
         self.path = path
 
+    def privilegedStartService(self) -> None:
+        """What twistd calls first, once it writes its log."""
+        escape_log(globalLogPublisher)
+        super().privilegedStartService()
+
     def startService(self) -> None:
         """Starts the daemon."""
         try:
@@ -129,6 +137,7 @@ def makeService(options: Options) -> IService:
     """What twistd calls."""
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it, and twistd may have a wish
 
+    escape_unencodable(sys.stdout)  # twistd logs to it; a line that cannot be encoded would be missing
     keep_time(reactor)
     reactor.callWhenRunning(settle_down)
     sys.setswitchinterval(SWITCH_INTERVAL)

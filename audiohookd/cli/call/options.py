@@ -15,6 +15,7 @@ from audiohookd.cli.mistake import Mistake
 from audiohookd.protocol.client import RATE
 from audiohookd.protocol.messages import UUID_PATTERN
 from audiohookd.protocol.position import duration_to_samples
+from audiohookd.text_encoding import decode_text
 
 #: Bytes that Genesys Cloud lets an administrator type.
 _MAX_CUSTOM_CONFIG = 60_000
@@ -163,7 +164,7 @@ def _duration(text: str) -> int:
 
 def _custom_config(text: str) -> bytes:
     try:
-        value = json.loads(text)
+        value = json.loads(decode_text(text))
         encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise _wrong("not JSON") from None
