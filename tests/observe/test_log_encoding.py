@@ -1,5 +1,6 @@
 """Text that a log file cannot encode costs escapes, and no line."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ NAME = "caf\udce9.wav"
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> tuple[Logger, Path]:
-    publisher = LogPublisher(textFileLogObserver(LogFile.fromFullPath(str(tmp_path / "log"))))
+def log(tmp_path: Path) -> Iterator[tuple[Logger, Path]]:
+    file = LogFile.fromFullPath(str(tmp_path / "log"))
+    publisher = LogPublisher(textFileLogObserver(file))
     escape_log(publisher)
-    return Logger("audiohookd.spool", observer=publisher), tmp_path / "log"
+    yield Logger("audiohookd.spool", observer=publisher), tmp_path / "log"
+    file.close()
 
 
 def test_a_line_with_a_name_that_is_no_text_is_written_with_escapes(log: tuple[Logger, Path]) -> None:
