@@ -47,6 +47,13 @@ def describe(parser: argparse.ArgumentParser, key_is_needed: bool = True) -> Any
     return source
 
 
+def describe_ca(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--ca`` to a parser."""
+    parser.add_argument(
+        "--ca", type=Path, metavar="FILE", help="authorities to trust besides those of the system (PEM)"
+    )
+
+
 def api_key(text: str) -> str:
     """An API key as Genesys Cloud accepts it, for argparse.
 

@@ -53,18 +53,20 @@ class Options:
     supported_languages: bool
     organization: str | None
     quiet: bool
+    ca: Path | None = None  # authorities to trust besides those of the system
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Adds the options to a parser."""
     add = parser.add_argument
-    add("url", metavar="URL", type=target, help="ws:// or wss:// (trusts what the system does, or SSL_CERT_FILE)")
+    add("url", metavar="URL", type=target, help="ws:// or wss://")
     secret = credentials.describe(parser)
     secret.add_argument(
         "--client-secret",
         metavar="BASE64",
         help="the client secret itself: for public samples alone, since whoever is on this machine sees it (ps)",
     )
+    credentials.describe_ca(parser)
     audio = parser.add_mutually_exclusive_group()
     audio.add_argument("--wav", type=Path, metavar="FILE", help="audio to send, of one or two channels: a WAV file")
     audio.add_argument("--tone", action="store_true", help="send a stereo tone (the default)")
@@ -102,6 +104,7 @@ def read(arguments: argparse.Namespace, now: float, environment: Mapping[str, st
         supported_languages=arguments.supported_languages,
         organization=arguments.organization,
         quiet=arguments.quiet,
+        ca=arguments.ca,
     )
 
 

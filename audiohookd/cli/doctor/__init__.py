@@ -5,7 +5,6 @@ START READING in :mod:`~audiohookd.cli.doctor.visit`. With blocking sockets: the
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 from audiohookd.cli import credentials
@@ -27,7 +26,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("url", metavar="URL", type=target, help="wss://host/path, as it is entered in Genesys Cloud")
     credentials.describe(parser)
-    add("--ca", type=Path, metavar="FILE", help="authorities to trust besides those of the system (PEM)")
+    credentials.describe_ca(parser)
     add("--connect", type=_place, metavar="HOST:PORT", help="connect there, whatever the name leads to")
     add("--organization", type=uuid, metavar="UUID", help="organization id (default: a random one)")
     return parser

@@ -83,6 +83,6 @@ def _unexplained(admin: str) -> str:
     if not found:
         return "nothing was refused for other reasons"
     return (
-        f"refused for other reasons, before or after a look at the signature, and not shown here: {', '.join(found)} (refusals_total and"
-        f" limits_total of {url}); the daemon's log has the lines, docs/refusals.rst explains them"
+        f"refused for other reasons, and not shown here: {', '.join(found)} (refusals_total and limits_total of"
+        f" {url}); the daemon's log has the lines, docs/refusals.rst explains them"
     )
