@@ -46,13 +46,32 @@ def doctor(place: Place, port: int, authority: Pair, *options: str) -> tuple[int
     return ctl(place, "doctor", URL, "--ca", str(authority.file), "--connect", f"127.0.0.1:{port}", *options)
 
 
-def test_a_daemon_that_is_well(served: Place, front: int, authority: Pair, credentials: list[str]) -> None:
+def test_a_private_authority_is_none_of_genesys_cloud(
+    served: Place, front: int, authority: Pair, credentials: list[str]
+) -> None:
+    code, said = doctor(served, front, authority, *credentials)
+    assert code == 1
+    assert said.splitlines()[-1] == (
+        "Genesys Cloud would not activate this integration: it would not connect: it trusts public certificate"
+        " authorities only, not one of --ca. All else is right."
+    )
+
+
+def test_a_daemon_that_is_well(
+    served: Place, front: int, authority: Pair, credentials: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an authority that this machine trusts by itself."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     code, said = doctor(served, front, authority, *credentials)
     assert code == 0, said
     steps = {line.split()[0]: line.split()[1] for line in said.splitlines()[:-1]}
     assert steps == dict.fromkeys(("URL", "DNS", "TCP", "TLS", "upgrade", "open", "close", "end"), "ok")
     assert "WebSocket closed: 1000" in said
-    assert said.endswith("Genesys Cloud would activate this integration.\n")
+    assert said.endswith(
+        f"Genesys Cloud would activate this integration, provided that port 443 of {HOST} leads to 127.0.0.1:{front}"
+        " and that its certificate is a public authority's ($SSL_CERT_FILE says what is trusted here).\n"
+    )
     assert list(served.spool.glob("ready/*/*")) == [], "a probe is no call"
 
 

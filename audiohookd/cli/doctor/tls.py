@@ -16,6 +16,7 @@ def trusting(ca: Path | None) -> ssl.SSLContext:
     :raises Mistake: there are none in it.
     """
     context = ssl.create_default_context()
+    context.hostname_checks_common_name = False  # browsers and Java accept subjectAltName only
     if ca is not None:
         try:
             context.load_verify_locations(ca)
