@@ -85,8 +85,9 @@ def write(tmp_path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize(("text", "at"), [(PLAIN, None), (CURL, CREATED + 1), (HAR, CREATED + 1)])
-def test_whatever_people_have_is_the_same_request(text: str, at: float | None) -> None:
-    found = read(text)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_whatever_people_have_is_the_same_request(text: str, at: float | None, mark: str) -> None:
+    found = read(mark + text)
     assert (found.target, found.at) == ("/ws?a=1", at)
     assert found.headers == {name.lower(): value for name, value in SIGNED.items()}
 

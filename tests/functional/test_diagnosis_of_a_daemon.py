@@ -3,7 +3,7 @@
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from caller import API_KEY, PATH, Caller, signed_head
 from conftest import Place
+from entrance_rig import configured
 
 from tests.cli.tls_front import HOST, Pair, fronting, pair
 
@@ -95,6 +96,21 @@ def test_a_name_that_no_header_tells_is_proven_once_it_is_given(served: Place) -
     assert "a guess: Genesys Cloud called another name, path or query" in said
     _, said = ctl(served, *recent, "--host", f"127.0.0.1:{served.port}")
     assert "certain: Host was rewritten on the way to 'hook.example.org'" in said
+
+
+def test_what_a_limit_refused_is_counted_and_not_denied(place: Callable[..., Place]) -> None:
+    there = configured(place, {"trusted_hops": 1, "max_sessions": 10}, limits={"handshakes_per_second": 1})
+    head = signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.9")
+    with there.daemon():
+        statuses = []
+        for _ in range(30):
+            with Caller(there.port, head.replace(b"GET ", b"PUT ", 1)) as caller:
+                statuses.append(caller.upgrade())
+        code, said = ctl(there, "explain-signature", "--recent", "--admin", f"http://127.0.0.1:{there.admin_port}")
+    assert code == 0
+    assert "no request was refused for its key or signature" in said
+    assert f"http-429 {statuses.count(429)}" in said
+    assert statuses.count(429) > 0
 
 
 def test_the_wrong_path(served: Place, front: int, authority: Pair, credentials: list[str]) -> None:

@@ -33,6 +33,7 @@ def read(text: str) -> Read:
 
     :raises Mistake: there is none in it.
     """
+    text = decode_text(text)
     found = _read_har(text) if text.lstrip().startswith(("{", "[")) else _read_lines(text)
     if not found.headers:
         raise Mistake("explain-signature: there is no header in it: give the request as lines such as Name: value")
@@ -40,7 +41,7 @@ def read(text: str) -> Read:
 
 
 def _read_lines(text: str) -> Read:
-    lines = [line.strip("\r") for line in decode_text(text).split("\n")]
+    lines = [line.strip("\r") for line in text.split("\n")]
     sent = [line[2:] for line in lines if line.startswith("> ")]
     received = [line[2:] for line in lines if line.startswith("< ")]
     target = ""
