@@ -20,13 +20,17 @@ from audiohookd.auth.sources.file import KeyFile
 from audiohookd.auth.sources.vault import read_line
 from audiohookd.cli.call import options
 from audiohookd.cli.credentials import api_key, given_secret
+from audiohookd.cli.doctor.tls import trusting
 from audiohookd.cli.explain.given import read_text
 from audiohookd.config import load
 from audiohookd.server.allow import read_networks
+from audiohookd.server.tls import read_identity
+from audiohookd.spool.shelf import Recording
 from audiohookd.text_encoding import decode_text, escape_unencodable
 from audiohookd_plugins.agentassist import read_script
 from audiohookd_plugins.notices.receiver import read_headers
 from audiohookd_plugins.notices.signature import read_secrets
+from tests.certificates import write_certificate
 
 KEY, SECRET = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh", "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU="
 KEYS = json.dumps({KEY: SECRET})
@@ -60,6 +64,17 @@ class TestAByteOrderMark:
             file.chmod(0o600)
             values.append(read(file))
         assert values[0] == values[1]
+
+    def test_at_the_start_of_pem_changes_nothing(self, tmp_path: Path) -> None:
+        for file in write_certificate(tmp_path):
+            file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+        assert read_identity(tmp_path / "tls.pem", tmp_path / "tls.key")
+        assert trusting(tmp_path / "tls.pem").get_ca_certs()
+
+    def test_at_the_start_of_a_sidecar_changes_nothing(self, tmp_path: Path) -> None:
+        recording = Recording(tmp_path, "a", frozenset({"json"}))
+        recording.sidecar.write_bytes(codecs.BOM_UTF8 + b'{"recording": {"samples": 1}}')
+        assert recording.read() == {"samples": 1}
 
     def test_at_the_start_of_a_variable_changes_nothing(self) -> None:
         assert KeyVariable("auth.keys_variable", "KEYS", "\ufeff" + KEYS).load().lookup(KEY) is not None

@@ -50,7 +50,7 @@ def describe(parser: argparse.ArgumentParser, key_is_needed: bool = True) -> Any
 def describe_ca(parser: argparse.ArgumentParser) -> None:
     """Adds ``--ca`` to a parser."""
     parser.add_argument(
-        "--ca", type=Path, metavar="FILE", help="authorities to trust besides those of the system (PEM)"
+        "--ca", type=Path, metavar="FILE", help="authorities to trust in addition to the system's (PEM)"
     )
 
 

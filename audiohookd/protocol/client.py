@@ -287,9 +287,10 @@ class ClientSession:
         self._ping_due = self._now() + self._timers.quick_ping
         languages = None if parameters.supported_languages is UNSET else parameters.supported_languages
         is_paused = parameters.start_paused is True
-        self._emit(Accepted(self.media, languages, is_paused))
-        if parameters.discard_to is not UNSET:
-            self._skip_to(duration_to_samples(parameters.discard_to, RATE))
+        discard_to = None if parameters.discard_to is UNSET else parameters.discard_to
+        self._emit(Accepted(self.media, languages, is_paused, discard_to))
+        if discard_to is not None:
+            self._skip_to(duration_to_samples(discard_to, RATE))
         if is_paused:
             self._on_pause(messages.Pause())
 

@@ -14,6 +14,8 @@ class Accepted(events.Opened, frozen=True):
     supported_languages: tuple[str, ...] | None
     #: The server wants no audio before it sends ``resume``.
     start_paused: bool = False
+    #: Up to which position the server wants no audio, a duration; None for all of it.
+    discard_to: str | None = None
 
 
 class Results(events.Event, frozen=True):

@@ -173,8 +173,9 @@ def test_notes_are_lines_too() -> None:
 def test_pauses_of_the_server_are_lines() -> None:
     screen = Screen()
     media = Media(Format.PCMU, ("external",))
-    screen.call(Accepted(media, None, start_paused=True), events.Paused(), events.Resumed(), events.Paused(), ENDED)
+    screen.call(Accepted(media, None, True, "PT3S"), events.Paused(), events.Resumed(), events.Paused(), ENDED)
     assert screen.lines == [
+        "call 1: the server wants no audio before PT3S (discardTo)",
         "call 1: the server opened the session paused (startPaused): it gets no audio until it sends resume",
         "call 1: the server resumed the audio",
         "call 1: the server paused the audio",

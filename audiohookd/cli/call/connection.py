@@ -25,7 +25,7 @@ ExplainTls = Callable[[Callable[[str | None], None]], None]
 def endpoint(reactor: Any, target: Target, ca: Path | None = None) -> tuple[Any, ExplainTls | None]:
     """An IStreamClientEndpoint for a target; and for TLS what explains its failures.
 
-    :param ca: authorities to trust besides those of the system.
+    :param ca: authorities to trust in addition to the system's.
     :raises ImportError: it takes TLS, and OpenSSL is not installed.
     :raises Mistake: there is no certificate in ``ca``.
     """

@@ -53,7 +53,7 @@ class Options:
     supported_languages: bool
     organization: str | None
     quiet: bool
-    ca: Path | None = None  # authorities to trust besides those of the system
+    ca: Path | None = None  # authorities to trust in addition to the system's
 
 
 def describe(parser: argparse.ArgumentParser) -> None:

@@ -183,6 +183,8 @@ class CallReport:
         self._is_opened, self._starts_paused = True, event.start_paused
         if event.media is None:
             self.note("the server wants no audio")
+        if event.discard_to is not None:
+            self.note(f"the server wants no audio before {event.discard_to} (discardTo)")
         if event.start_paused:
             self.note("the server opened the session paused (startPaused): it gets no audio until it sends resume")
         if event.supported_languages is not None:

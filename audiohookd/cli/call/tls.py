@@ -16,12 +16,12 @@ from audiohookd.cli.call.options import Target
 from audiohookd.cli.doctor.steps import Deadline, Trouble
 from audiohookd.cli.doctor.tls import secure, trusting
 
-#: Seconds for a second look at a server whose TLS has failed.
+#: Seconds for a second look at a server after a failure of TLS.
 _LOOK = 8.0
 
 
 class _Trust(OpenSSLDefaultPaths):
-    """The authorities of the system, and those of a file."""
+    """The authorities of the system and of a file."""
 
     def __init__(self, ca: Path) -> None:
         self._ca = ca
@@ -34,7 +34,7 @@ class _Trust(OpenSSLDefaultPaths):
 def secured(endpoint: Any, host: str, ca: Path | None) -> Any:
     """An IStreamClientEndpoint that speaks TLS to ``host`` over ``endpoint``.
 
-    :param ca: authorities to trust besides those of the system.
+    :param ca: authorities to trust in addition to the system's.
     """
     return wrapClientTLS(optionsForClientTLS(host, None if ca is None else _Trust(ca)), endpoint)
 

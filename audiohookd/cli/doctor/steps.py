@@ -51,7 +51,7 @@ class Done(Generic[T]):
     text: str
     state: State = State.OK
     complaint: Complaint | None = None
-    #: What has to be so besides, and cannot be seen from here.
+    #: A condition of the verdict that cannot be checked from here.
     condition: str = ""
 
 

@@ -60,8 +60,8 @@ def _read_lines(text: str) -> Read:
 def _unfolded(lines: Iterable[str]) -> Iterator[str]:
     """Each header on one line: a line that is indented more than the header before it continues that header.
 
-    What is pasted may be indented as a whole, and long headers are wrapped wherever there is room, inside the base64
-    of a signature, too.
+    A pasted request may be indented as a whole. Long headers are wrapped anywhere, even inside the base64 of a
+    signature.
     """
     header, indent = "", 0
     for line in lines:
