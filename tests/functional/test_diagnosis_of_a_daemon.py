@@ -53,7 +53,7 @@ def test_a_private_authority_is_none_of_genesys_cloud(
     code, said = doctor(served, front, authority, *credentials)
     assert code == 1
     assert said.splitlines()[-1] == (
-        "Genesys Cloud would not activate this integration: it would not connect: it trusts public certificate"
+        "Genesys Cloud would not activate this integration: it would not connect, for it trusts public certificate"
         " authorities only, not one of --ca. All else is right."
     )
 

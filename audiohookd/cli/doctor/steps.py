@@ -25,7 +25,7 @@ class State(StrEnum):
 class Complaint(StrEnum):
     """What Genesys Cloud would say when somebody activates the integration. Its own words are in quotes."""
 
-    PRIVATE_AUTHORITY = "it would not connect: it trusts public certificate authorities only, not one of --ca"
+    PRIVATE_AUTHORITY = "it would not connect, for it trusts public certificate authorities only, not one of --ca"
     ADDRESS = "it takes no such address: only wss://, and only port 443"
     CONNECTION = 'it would say something like "WebSocket connection failed"'
     UNAUTHORIZED = "the server lets nobody in with this key and secret"

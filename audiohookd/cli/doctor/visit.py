@@ -60,11 +60,12 @@ def visit(
 
 def _verdict(complaints: Sequence[Complaint], conditions: Sequence[str]) -> str:
     """What Genesys Cloud would do, for all that can be seen from here."""
-    private = [one for one in complaints if one is Complaint.PRIVATE_AUTHORITY]
-    others = [one for one in complaints if one is not Complaint.PRIVATE_AUTHORITY][:1]
     if complaints:
-        rest = "" if others else ". All else is right"
-        return f"Genesys Cloud would not activate this integration: {'; '.join(private + others)}{rest}."
+        is_private = Complaint.PRIVATE_AUTHORITY in complaints
+        first = next((one for one in complaints if one != Complaint.PRIVATE_AUTHORITY), None)
+        causes = [Complaint.PRIVATE_AUTHORITY.value] * is_private + ([] if first is None else [first.value])
+        rest = "" if first else ". All else is right"
+        return f"Genesys Cloud would not activate this integration: {'; '.join(causes)}{rest}."
     provided = f", provided that {' and that '.join(conditions)}" if conditions else ""
     return f"Genesys Cloud would activate this integration{provided}."
 
