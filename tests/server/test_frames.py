@@ -90,8 +90,9 @@ def test_where_there_is_a_compiler_it_was_used() -> None:
     assert frames.text_of is not text_of_in_python
 
 
+@needs_compiler
 @pytest.mark.parametrize("data", ["text", None, bytearray(b"\x82\x80" + bytes(4))], ids=str)
-def test_only_bytes_are_taken(data: object) -> None:
+def test_the_compiled_parser_takes_only_bytes(data: object) -> None:
     with pytest.raises(TypeError):
         cut(data)
 
