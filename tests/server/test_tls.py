@@ -1,6 +1,8 @@
 """TLS of our own: which files are taken, and that connections keep what they began with."""
 
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +23,21 @@ class Echo(Protocol):
 class Client:
     """Python's own TLS, over memory."""
 
-    def __init__(self, factory: Factory, clock: Clock, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> None:
+    def __init__(
+        self,
+        factory: Factory,
+        clock: Clock,
+        newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+        ciphers: str | None = None,
+        alpn: list[str] | None = None,
+    ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.minimum_version, context.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, newest
+        if ciphers is not None:
+            context.set_ciphers(ciphers)
+        if alpn is not None:
+            context.set_alpn_protocols(alpn)
         self.clock = clock
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing)
@@ -90,6 +103,41 @@ def test_and_nothing_older(tmp_path: Path, clock: Clock) -> None:
     factory = server(Identification(read_identity(*write_certificate(tmp_path))), clock)
     with pytest.raises(ssl.SSLError):
         Client(factory, clock, ssl.TLSVersion.TLSv1_1).shake_hands()
+
+
+@pytest.mark.parametrize("ciphers", ["AES128-GCM-SHA256", "ECDHE+AES:-ECDHE+AESGCM:-AESCCM"])
+def test_a_client_without_forward_secrecy_or_authenticated_encryption_is_rejected(
+    tmp_path: Path, clock: Clock, ciphers: str
+) -> None:
+    factory = server(Identification(read_identity(*write_certificate(tmp_path))), clock)
+    with pytest.raises(ssl.SSLError):
+        Client(factory, clock, ssl.TLSVersion.TLSv1_2, ciphers).shake_hands()
+
+
+def test_a_client_that_offers_alpn_is_served_without_it(tmp_path: Path, clock: Clock) -> None:
+    factory = server(Identification(read_identity(*write_certificate(tmp_path))), clock)
+    client = Client(factory, clock, alpn=["h2", "http/1.1"]).shake_hands()
+    assert client.tls.selected_alpn_protocol() is None
+    assert client.echo(b"hello") == b"hello"
+
+
+#: Runs this file with PR_SET_MDWE, which is what MemoryDenyWriteExecute=yes of a systemd unit sets.
+WITHOUT_WRITABLE_CODE = """
+import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(65, 1, 0, 0, 0):
+    sys.exit("Linux before 6.3" if ctypes.get_errno() == 22 else "prctl fails")
+import pytest
+sys.exit(pytest.main(["-q", "-p", "no:xdist", "-k", "not writable", sys.argv[1]]))
+"""
+
+
+def test_tls_works_where_no_memory_is_writable_and_executable() -> None:
+    command = [sys.executable, "-c", WITHOUT_WRITABLE_CODE, __file__]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Linux before 6.3" in ran.stderr:
+        pytest.skip("the kernel has no PR_SET_MDWE: Linux before 6.3")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_a_chain_goes_with_it(tmp_path: Path) -> None:
