@@ -48,8 +48,8 @@ def server_context() -> SSL.Context:
     """TLS 1.2 or newer with forward secrecy and authenticated encryption; no compression, no session resumption.
 
     Not Twisted's ``CertificateOptions``: it always registers a callback for ALPN. Each callback of pyOpenSSL needs
-    memory that is writable and executable, which ``MemoryDenyWriteExecute=yes`` of the systemd unit refuses: the daemon
-    ended with MemoryError at its start. So no callback of a context or a connection may be used here.
+    memory that is writable and executable, which ``MemoryDenyWriteExecute=yes`` of the systemd unit refuses: the
+    daemon ended with MemoryError at its start. So no callback of a context or a connection may be used here.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)

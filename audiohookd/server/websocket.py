@@ -7,7 +7,7 @@ import txaio
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import ConnectionClosed, ConnectionLost
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -18,7 +18,9 @@ from audiohookd.auth.refusal import Refusal
 from audiohookd.auth.refused import RefusedRequests
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.protocol.messages import DisconnectReason
+from audiohookd.server import connection_end
 from audiohookd.server.connection import Connection, Shared
+from audiohookd.server.connection_end import ConnectionEnd
 from audiohookd.server.door import Door, Paces
 from audiohookd.server.ears import Ears, Line
 from audiohookd.server.frames import cut, first_frame, framed, may_become_whole, text_of
@@ -30,8 +32,7 @@ from audiohookd.server.options import OPTIONS, with_options
 from audiohookd.server.origin import origin
 from audiohookd.server.outbox import Outbox, innermost
 from audiohookd.server.pacer import Pacer
-from audiohookd.server.refusals import Refusals
-from audiohookd.server.tls_failure import failure_of_tls
+from audiohookd.server.refusals import BEYOND, Refusals
 from audiohookd.server.told import Told
 from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
 
@@ -59,6 +60,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """A TCP connection."""
         self._guard: HeadGuard | None = HeadGuard()
         self._connection: Connection | None = None
+        self._end: ConnectionEnd | None = None  # what ended the connection first
         self._upgrade: Upgrade | None = None
         self._refusal: DisconnectReason | None = None  # that is told in the session
         self._visitor: Visitor | None = None  # None: where he comes from is not known yet
@@ -86,12 +88,11 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """No TCP connection any more."""
         self.factory.lobby.leave(self)
         self.factory.told.leave(self)
-        if not reason.check(ConnectionClosed):
-            # Mostly of TLS, below us; Autobahn would log each at full length.
-            is_tls = reason.type.__module__.startswith("OpenSSL")
-            why = failure_of_tls(reason.value) if is_tls else f"{reason.type.__name__} while it was read"
-            self.factory.refusals.dropped(self._peer_name(), why)
+        end = connection_end.by_transport(reason, self._line)
+        if end.cause in ("tls", "error"):  # Autobahn would log each at full length
+            self.factory.refusals.dropped(self._peer_name(), end.reason)
             reason = Failure(ConnectionLost())
+        self._end = self._end or end
         if self._line is not None:
             self.factory.ears.forget(self._line)
             self._line = None
@@ -238,6 +239,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
 
     def _drop(self, limit: str) -> None:
         """Too slow, or too quick."""
+        self._note_end(ConnectionEnd("aborted", "server", reason=BEYOND.get(limit, limit)))
         self.factory.refusals.exceeded(self._peer_name(), limit)
         self.transport.abortConnection()
 
@@ -260,6 +262,15 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._pacer = Pacer(self._connection, self.factory.paces, self.factory.shared, self._drop)
             self._line = self.factory.ears.attend(self.transport, self._pacer.audio, self._pacer.text)
 
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
+        """The peer's close frame, in answer to ours or not. Autobahn would tell a code that it rejects as 1000."""
+        if self.state == self.STATE_OPEN:
+            self._note_end(connection_end.by_close_frame(code, reasonRaw))
+        return bool(super().onCloseFrame(None if code in connection_end.REGISTERED_LATER else code, reasonRaw))
+
+    def _note_end(self, end: ConnectionEnd) -> None:
+        self._end = self._end or end
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """A whole message."""
         if self._pacer is not None:
@@ -277,12 +288,12 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             if timer is not None and timer.active():
                 timer.cancel()
         if connection is not None:
-            connection.lost()
+            connection.lost(self._end)
 
     # ---- Wire ------------------------------------------------------------------------------------
 
     def send(self, message: bytes) -> None:
-        """See :class:`audiohookd.server.connection.Wire`."""
+        """See :class:`audiohookd.server.wire.Wire`."""
         if self._has_room(len(message)):
             unsent = framed(message)
             if self._line is not None:
@@ -290,14 +301,15 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             if unsent:
                 self.transport.write(unsent)
 
-    def close(self) -> None:
-        """See :class:`audiohookd.server.connection.Wire`."""
+    def close(self, why: str) -> None:
+        """See :class:`audiohookd.server.wire.Wire`."""
         if self.state == self.STATE_OPEN:
+            self._note_end(ConnectionEnd("close-frame", "server", 1000, why))
             self._obstruct()
             self.sendClose(1000)
 
     def abort(self) -> None:
-        """See :class:`audiohookd.server.connection.Wire`."""
+        """See :class:`audiohookd.server.wire.Wire`."""
         self.dropConnection(abort=True)
 
     # ---- bounds ----------------------------------------------------------------------------------
@@ -311,13 +323,16 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """May ``size`` bytes more be sent? Drops a client that has left too many unread."""
         if self.state == self.STATE_OPEN and self._outbox.is_too_much(size):
             self.factory.shared.counters.count("clogged")
+            self._note_end(ConnectionEnd("aborted", "server", reason="the client does not read"))
             self.abort()
         return bool(self.state == self.STATE_OPEN)
 
     def _fail_connection(self, code: int = 1001, reason: str = "") -> None:
         # Too large, not UTF-8, not masked: the session never sees it.
-        if self._connection is not None and not self.failedByMe:
+        end = connection_end.by_unmasked_close_frame(self.data)
+        if end is None and self._connection is not None and not self.failedByMe:
             self._connection.blame(f"WebSocket closed with {code}: {reason}")
+        self._note_end(end or ConnectionEnd("close-frame", "server", code, reason))
         self._obstruct()
         super()._fail_connection(code, reason)
 

@@ -4,8 +4,10 @@ import base64
 import json
 import os
 import socket
+import ssl
 import struct
 import time
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -171,3 +173,15 @@ class Caller:
         """Says ``close`` and returns the answer."""
         self.say("close", reason="end")
         return self.hear()
+
+
+class SecureCaller(Caller):
+    """One that speaks TLS."""
+
+    def __init__(self, port: int, certificate: Path, preamble: bytes = b"", source: str = "127.0.0.1") -> None:
+        super().__init__(port)
+        context = ssl.create_default_context(cafile=str(certificate))
+        self.socket.close()
+        self.socket = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
+        self.socket.sendall(preamble)
+        self.socket = context.wrap_socket(self.socket, server_hostname="calls.example.com")

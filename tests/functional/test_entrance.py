@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from caller import API_KEY, Caller, signed_head
+from caller import API_KEY, Caller, SecureCaller, signed_head
 from conftest import Place
 from daemon import Daemon
 from entrance_rig import MakePlace, configured, counted, wait
@@ -219,18 +219,6 @@ def test_an_allow_file_that_changes_while_the_daemon_runs(place: MakePlace) -> N
         with Caller(there.port) as caller:
             assert caller.upgrade() == 101
         assert counted(there, 'bad_reloads_total{file="allow_file"}') == 1
-
-
-class SecureCaller(Caller):
-    """One that speaks TLS."""
-
-    def __init__(self, port: int, certificate: Path, preamble: bytes = b"", source: str = "127.0.0.1") -> None:
-        super().__init__(port)
-        context = ssl.create_default_context(cafile=str(certificate))
-        self.socket.close()
-        self.socket = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
-        self.socket.sendall(preamble)
-        self.socket = context.wrap_socket(self.socket, server_hostname="calls.example.com")
 
 
 class TestTLS:
