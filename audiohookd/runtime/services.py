@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReact
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from audiohookd.runtime.inherited_socket import as_inherited
+
 
 class StartError(Exception):
     """The daemon cannot start, for a reason that one line tells."""
@@ -82,7 +84,7 @@ class Listener(Service):
         self, name: str, endpoint: IStreamServerEndpoint, description: str, where: str, factory: IProtocolFactory
     ) -> None:
         self.name = name
-        self._endpoint = endpoint
+        self._endpoint = as_inherited(endpoint)
         self._description = description
         self._where = where
         self._factory = factory

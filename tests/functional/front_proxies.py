@@ -127,6 +127,10 @@ class Proxy:
     ) -> None:
         self._end()
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """To the process that was started."""
+        self._process.send_signal(number)
+
     def _wait(self) -> None:
         deadline = time.monotonic() + PATIENCE
         while True:

@@ -1,8 +1,6 @@
 """TLS of our own: which files are taken, and that connections keep what they began with."""
 
 import ssl
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,25 +117,6 @@ def test_a_client_that_offers_alpn_is_served_without_it(tmp_path: Path, clock: C
     client = Client(factory, clock, alpn=["h2", "http/1.1"]).shake_hands()
     assert client.tls.selected_alpn_protocol() is None
     assert client.echo(b"hello") == b"hello"
-
-
-#: Runs this file with PR_SET_MDWE, which is what MemoryDenyWriteExecute=yes of a systemd unit sets.
-WITHOUT_WRITABLE_CODE = """
-import ctypes, sys
-libc = ctypes.CDLL(None, use_errno=True)
-if libc.prctl(65, 1, 0, 0, 0):
-    sys.exit("Linux before 6.3" if ctypes.get_errno() == 22 else "prctl fails")
-import pytest
-sys.exit(pytest.main(["-q", "-p", "no:xdist", "-k", "not writable", sys.argv[1]]))
-"""
-
-
-def test_tls_works_where_no_memory_is_writable_and_executable() -> None:
-    command = [sys.executable, "-c", WITHOUT_WRITABLE_CODE, __file__]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "Linux before 6.3" in ran.stderr:
-        pytest.skip("the kernel has no PR_SET_MDWE: Linux before 6.3")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_a_chain_goes_with_it(tmp_path: Path) -> None:
