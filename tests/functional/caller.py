@@ -25,11 +25,11 @@ PATIENCE = 20.0
 
 
 def signed_head(
-    port: int, session: str, secret: bytes | None = SECRET, host: str | None = None, **changed: str
+    port: int, session: str, secret: bytes | None = SECRET, authority: str | None = None, **changed: str
 ) -> bytes:
     """An upgrade request as Genesys Cloud sends it; ``changed`` replaces headers after the signing."""
     headers = {
-        "host": host or f"127.0.0.1:{port}",
+        "host": authority or f"127.0.0.1:{port}",
         "audiohook-organization-id": str(uuid4()),
         "audiohook-session-id": session,
         "audiohook-correlation-id": str(uuid4()),
@@ -62,7 +62,7 @@ class Caller:
         self.seq = 0
         self.serverseq = 0
         self.samples = 0
-        self._head = head or signed_head(port, self.session, host=host)
+        self._head = head or signed_head(port, self.session, authority=host)
         self.organization = self._header("audiohook-organization-id")
         self._buffer = b""
         self.socket = connected or socket.create_connection(("127.0.0.1", port), PATIENCE)

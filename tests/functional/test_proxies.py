@@ -295,7 +295,7 @@ class TestAWS:
         head = signed_head(
             there.port,
             session := "30b0e395-84d3-4570-ac13-9a62d8f514c0",
-            host=HOST,
+            authority=HOST,
             x_forwarded_for="6.6.6.6, 203.0.113.9",
             x_forwarded_proto="https",
             x_forwarded_port="443",

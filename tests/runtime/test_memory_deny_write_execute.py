@@ -1,7 +1,7 @@
 """All that reaches out of the daemon works where no memory may be writable and executable: the systemd unit says so.
 
 Compiled libraries make callbacks out of such memory. The kernel's PR_SET_MDWE refuses it as
-MemoryDenyWriteExecute=yes does; tests/functional/test_systemd.py has the unit itself.
+MemoryDenyWriteExecute=yes does; tests/functional/test_systemd_unit.py has the unit itself.
 """
 
 import subprocess
