@@ -17,7 +17,7 @@ from audiohookd.protocol.messages import DisconnectReason
 from audiohookd.protocol.session import DEFAULT_RATE, Session
 from audiohookd.protocol.timers import Timers
 from audiohookd.server.admission import Opening, admissions, ask
-from audiohookd.server.connection_end import ConnectionEnd
+from audiohookd.server.connection_end import ConnectionEnd, by_abort
 from audiohookd.server.dispatch import Fanout, Watcher
 from audiohookd.server.live import LiveSession, SessionLogger
 from audiohookd.server.registry import Registry
@@ -151,7 +151,7 @@ class Connection:
     def abort(self) -> None:
         """The daemon ends now."""
         self._wire.abort()
-        self.lost(ConnectionEnd("aborted", "server", reason="the daemon stops"))
+        self.lost(by_abort("the daemon stops"))
         if self._fanout is not None:
             self._fanout.hurry()
 

@@ -56,6 +56,11 @@ class ConnectionEnd(Struct, frozen=True, omit_defaults=True):
                 return self.reason
 
 
+def by_abort(reason: str) -> ConnectionEnd:
+    """The daemon dropped the connection."""
+    return ConnectionEnd("aborted", "server", reason=reason)
+
+
 def by_close_frame(code: int | None, reason: bytes | None) -> ConnectionEnd:
     """A close frame came."""
     return ConnectionEnd("close-frame", "client", code, reason=(reason or b"").decode("utf-8", "backslashreplace"))

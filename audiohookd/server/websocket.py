@@ -20,7 +20,6 @@ from audiohookd.auth.request import UpgradeRequest
 from audiohookd.protocol.messages import DisconnectReason
 from audiohookd.server import connection_end
 from audiohookd.server.connection import Connection, Shared
-from audiohookd.server.connection_end import ConnectionEnd
 from audiohookd.server.door import Door, Paces
 from audiohookd.server.ears import Ears, Line
 from audiohookd.server.frames import cut, first_frame, framed, may_become_whole, text_of
@@ -40,8 +39,7 @@ from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
 REFUSAL_TIME = 0.5
 #: Seconds for a client to take what was sent before we close; then it is dropped.
 LINGER_TIME = 5.0
-#: TCP connections without a WebSocket that are kept, besides as many as there may be calls: all of these may come at
-#: once. Nothing is known of them yet, so they must not cost calls.
+#: TCP connections without a WebSocket, of which nothing is known yet, besides as many as there may be calls.
 PENDING_LIMIT = 1_024
 #: Strangers that are told so in a session at a time; the others learn it from a status, which takes no place.
 STRANGERS_LIMIT = 64
@@ -60,7 +58,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """A TCP connection."""
         self._guard: HeadGuard | None = HeadGuard()
         self._connection: Connection | None = None
-        self._end: ConnectionEnd | None = None  # what ended the connection first
+        self._end: connection_end.ConnectionEnd | None = None  # what ended the connection first
         self._upgrade: Upgrade | None = None
         self._refusal: DisconnectReason | None = None  # that is told in the session
         self._visitor: Visitor | None = None  # None: where he comes from is not known yet
@@ -239,7 +237,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
 
     def _drop(self, limit: str) -> None:
         """Too slow, or too quick."""
-        self._note_end(ConnectionEnd("aborted", "server", reason=BEYOND.get(limit, limit)))
+        self._end = self._end or connection_end.by_abort(BEYOND.get(limit, limit))
         self.factory.refusals.exceeded(self._peer_name(), limit)
         self.transport.abortConnection()
 
@@ -265,11 +263,8 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
         """The peer's close frame, in answer to ours or not. Autobahn would tell a code that it rejects as 1000."""
         if self.state == self.STATE_OPEN:
-            self._note_end(connection_end.by_close_frame(code, reasonRaw))
+            self._end = self._end or connection_end.by_close_frame(code, reasonRaw)
         return bool(super().onCloseFrame(None if code in connection_end.REGISTERED_LATER else code, reasonRaw))
-
-    def _note_end(self, end: ConnectionEnd) -> None:
-        self._end = self._end or end
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """A whole message."""
@@ -304,7 +299,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def close(self, why: str) -> None:
         """See :class:`audiohookd.server.wire.Wire`."""
         if self.state == self.STATE_OPEN:
-            self._note_end(ConnectionEnd("close-frame", "server", 1000, why))
+            self._end = self._end or connection_end.ConnectionEnd("close-frame", "server", 1000, why)
             self._obstruct()
             self.sendClose(1000)
 
@@ -323,16 +318,16 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """May ``size`` bytes more be sent? Drops a client that has left too many unread."""
         if self.state == self.STATE_OPEN and self._outbox.is_too_much(size):
             self.factory.shared.counters.count("clogged")
-            self._note_end(ConnectionEnd("aborted", "server", reason="the client does not read"))
+            self._end = self._end or connection_end.by_abort("the client does not read")
             self.abort()
         return bool(self.state == self.STATE_OPEN)
 
     def _fail_connection(self, code: int = 1001, reason: str = "") -> None:
         # Too large, not UTF-8, not masked: the session never sees it.
-        end = connection_end.by_unmasked_close_frame(self.data)
-        if end is None and self._connection is not None and not self.failedByMe:
+        closed = connection_end.by_unmasked_close_frame(self.data)
+        if closed is None and self._connection is not None and not self.failedByMe:
             self._connection.blame(f"WebSocket closed with {code}: {reason}")
-        self._note_end(end or ConnectionEnd("close-frame", "server", code, reason))
+        self._end = self._end or closed or connection_end.ConnectionEnd("close-frame", "server", code, reason)
         self._obstruct()
         super()._fail_connection(code, reason)
 
@@ -381,8 +376,7 @@ class AudioHookServerFactory(WebSocketServerFactory):
         #: For who asks why nobody gets in.
         self.refused = RefusedRequests()
         self.lobby: Lobby[Any] = Lobby(max_pending, self._crowd_out)
-        # An error: the replay store is down. That may be a call, or somebody who repeats one that he has seen. With
-        # calls in all places these are still no more than may have a WebSocket.
+        # An error: the replay store is down. That is a call, or a repeated request; fewer than may have a WebSocket.
         put_off = max(1, shared.registry.max_sessions // 2)
         self.told: Told[AudioHookServerProtocol] = Told(
             {"unauthorized": (STRANGERS_LIMIT, "strangers"), "error": (put_off, "put-off")},
