@@ -149,10 +149,14 @@ class Shutdown(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Route(Struct, frozen=True, forbid_unknown_fields=True):
-    """A path of the WebSocket, and which plugins see its sessions (all, when none are named)."""
+    """A path of the WebSocket, and which plugins see its sessions (all, when none are named).
+
+    ``record``: its calls must, or must not, be recorded. None: they should, and a warning says so where they are not.
+    """
 
     path: str = "/api/v1/audiohook/ws"
     plugins: tuple[str, ...] | None = None
+    record: bool | None = None
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
+from twisted.logger import Logger
 from twisted.python.usage import Options as UsageOptions
 
 from audiohookd import __version__
@@ -33,6 +34,7 @@ from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
+from audiohookd.routes import routes_of, unrecorded
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
 from audiohookd.runtime.limits import allow_open_files
@@ -41,7 +43,7 @@ from audiohookd.runtime.signals import Signals
 from audiohookd.runtime.systemd import Notifier, Readiness
 from audiohookd.runtime.workers import Workers
 from audiohookd.server.connection import Shared
-from audiohookd.server.dispatch import Watcher
+from audiohookd.server.dispatch import RoutePlugins, Watcher
 from audiohookd.server.door import Door
 from audiohookd.server.quotas import Quotas
 from audiohookd.server.registry import Registry
@@ -72,6 +74,9 @@ COMMIT_NICENESS = 5
 STOP_TIMEOUT = 60.0
 #: Shown to who wrote an endpoint that is none.
 EXAMPLE = "tcp:3000:interface=127.0.0.1"
+
+
+_log = Logger()
 
 
 class Options(UsageOptions):
@@ -168,7 +173,7 @@ def build(
     limits = config.limits
     quotas = Quotas(limits.sessions_per_organization, limits.sessions_per_key)
     registry = Registry(reactor, sessions, drain_timeout, goodbye, lambda: watch.obstacle, quotas, counters.count)
-    shared = Shared(reactor, now, config.session, registry, counters, _routes(config, watchers))
+    shared = Shared(reactor, now, config.session, registry, counters, _routes(config, path, watchers, readiness))
     key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters, readiness)
     replay_pools, replay = _replay(config, path, reactor, counters, readiness)
     door = Door(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)
@@ -197,6 +202,7 @@ def build(
             lambda: readiness.obstacle,
             lambda: exposition(counters) + gauged(figures),
             lambda hosts, paths: factory.refused.explained(reactor, keyring.keys, Hints(hosts, paths)),
+            lambda: readiness.warnings,
         )
         children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
     signals = Signals(reactor, registry.hurry, reread=[keyring.reload, *entrance.reread])
@@ -246,8 +252,15 @@ def _disk(
     return [looking, sweeping], retention, watch
 
 
-def _routes(config: Config, watchers: Mapping[str, Watcher]) -> dict[str, tuple[Watcher, ...]]:
-    return {route.path: tuple(watchers[name] for name in config.plugins_of(route)) for route in config.route}
+def _routes(
+    config: Config, path: Path, watchers: Mapping[str, Watcher], readiness: Readiness
+) -> dict[str, RoutePlugins]:
+    """The plugins of each route; the operator is warned of routes that nothing records."""
+    routes = routes_of(config, path, watchers)
+    for where, warning in unrecorded(config, routes).items():
+        _log.warn("{path}: {where}: {warning}", path=str(path), where=where, warning=warning)
+        readiness.warn(warning)
+    return routes
 
 
 def _services(watchers: Mapping[str, Watcher]) -> list[IService]:

@@ -62,7 +62,8 @@ class TestTheTree:
         assert isinstance(factory, AudioHookServerFactory)
         assert factory.shared.timers.idle_timeout == 7
         assert factory.shared.now is today
-        watched = {path: [watcher.name for watcher in watchers] for path, watchers in factory.shared.routes.items()}
+        routes = factory.shared.routes.items()
+        watched = {path: [watcher.name for watcher in route.watchers] for path, route in routes}
         assert watched == {"/a": ["uploader"], "/b": []}
         assert factory.door.authenticator.keys.lookup("an-api-key") == Key((b"MySuperSecretKey",))
 

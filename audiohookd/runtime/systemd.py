@@ -48,6 +48,8 @@ class Readiness(Service):
         self._extending = LoopingCall(self._extend)
         self._extending.clock = clock
         self._obstacles: dict[str, str] = {}
+        #: What the operator should know although new calls are accepted.
+        self.warnings: list[str] = []
 
     @property
     def ready(self) -> bool:
@@ -70,6 +72,10 @@ class Readiness(Service):
         if self.running:
             self._notifier.notify(f"STATUS={self._status}")
 
+    def warn(self, warning: str) -> None:
+        """Adds a line of text to ``warnings``, for as long as the process runs."""
+        self.warnings.append(warning)
+
     def startService(self) -> None:
         """The daemon has started. That is told to systemd whatever hinders: it would end a start that takes long."""
         super().startService()
@@ -83,7 +89,8 @@ class Readiness(Service):
 
     @property
     def _status(self) -> str:
-        return "taking calls" if not self._obstacles else f"not taking calls: {self.obstacle}"
+        state = "taking calls" if not self._obstacles else f"not taking calls: {self.obstacle}"
+        return "; warning: ".join([state, *self.warnings])
 
     def _extend(self) -> None:
         self._notifier.notify(f"EXTEND_TIMEOUT_USEC={int(EXTEND_BY * 1_000_000)}")
