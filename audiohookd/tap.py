@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.usage import Options as UsageOptions
 
@@ -29,6 +28,7 @@ from audiohookd.config import Config, ConfigError, ConfigUnavailable, address, l
 from audiohookd.daemon import Daemon
 from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
 from audiohookd.delivery.outlet import Outlet, outlets_of
+from audiohookd.endpoint import endpoint_of
 from audiohookd.entrance import Entrance, entrance_of, paces_of
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
@@ -72,8 +72,6 @@ SWITCH_INTERVAL = 0.0005
 COMMIT_NICENESS = 5
 #: Seconds that each service gets for its stop beyond what it allows itself.
 STOP_TIMEOUT = 60.0
-#: Shown to who wrote an endpoint that is none.
-EXAMPLE = "tcp:3000:interface=127.0.0.1"
 
 
 _log = Logger()
@@ -188,7 +186,8 @@ def build(
         paces=paces_of(limits),
     )
     where, front = f"{path}: listen.endpoint", entrance.front(factory)
-    calls = _listener("listener", where, config.listen.endpoint, front, reactor, entrance.endpoint)
+    listening = endpoint_of(reactor, entrance.endpoint, where, environment, config.listen.endpoint)
+    calls = Listener("listener", listening, config.listen.endpoint, where, front)
     _prepare(spool, config, path)
 
     root = Root(reactor, config.listen.endpoint, path, keyring)
@@ -204,7 +203,9 @@ def build(
             lambda hosts, paths: factory.refused.explained(reactor, keyring.keys, Hints(hosts, paths)),
             lambda: readiness.warnings,
         )
-        children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
+        where = f"{path}: admin.endpoint"
+        endpoint = endpoint_of(reactor, config.admin.endpoint, where, environment)
+        children.append(Listener("admin", endpoint, config.admin.endpoint, where, site))
     signals = Signals(reactor, registry.hurry, reread=[keyring.reload, *entrance.reread])
     children += [*entrance.services, calls, registry, readiness, signals]
     for child in children:
@@ -315,19 +316,6 @@ def _figures(keyring: Keyring, replay: object, entrance: Entrance) -> dict[str, 
     if (expiry := entrance.expiry) is not None:
         figures["tls_certificate_expiry_seconds"] = lambda: {"": int(expiry())}
     return figures
-
-
-def _listener(
-    name: str, where: str, description: str, factory: IProtocolFactory, reactor: Any, parsed: str | None = None
-) -> Listener:
-    """``parsed`` is what Twisted sees of ``description``; all of it, unless it is given."""
-    try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description if parsed is None else parsed)
-    except Exception as fault:
-        # Twisted's parsers raise whatever they stumble over: ValueError, TypeError, IndexError, KeyError.
-        reason = f"{type(fault).__name__}: {fault}"
-        raise ConfigError(f"{where}: {description!r} is no endpoint such as {EXAMPLE!r} ({reason})") from fault
-    return Listener(name, endpoint, description, where, factory)
 
 
 def _prepare(spool: Spool, config: Config, path: Path) -> None:

@@ -51,7 +51,7 @@ class TestAStartThatFails:
         endpoint = {"listen": Listen, "admin": Admin}[table]().endpoint
         refusal = Refusal(capsys, build(path, Reactor(port)).startService)
         assert refusal.status == 1
-        what = f"cannot listen on {endpoint}: Address already in use"
+        what = f"cannot listen on {endpoint}: Address already in use; ss -ltnp shows by which process"
         assert refusal.line == f"{what} ({path}: {table}.endpoint)"
         assert sys.excepthook is not sys.__excepthook__
 
@@ -66,18 +66,32 @@ class TestAStartThatFails:
         assert reactor.diary == []
 
     @pytest.mark.parametrize(
-        "endpoint", ["foo:3000", "tcp", "tcp:http", "tcp:1:interface=::1", "tcp:1:x=y", "systemd:domain=INET:index=9"]
+        ("endpoint", "words"),
+        [
+            ("foo:3000", "unknown type 'foo'; it must be like 'tcp:3000:interface=127.0.0.1', its type one of tcp,"),
+            ("tcp", "the port must be a number from 0 to 65535, not ''"),
+            ("tcp:http", "the port must be a number from 0 to 65535, not 'http'"),
+            ("tcp:99999", "the port must be a number from 0 to 65535, not '99999'"),
+            ("tcp6:-1", "the port must be a number from 0 to 65535, not '-1'"),
+            ("tcp:port=65536", "the port must be a number from 0 to 65535, not '65536'"),
+            ("haproxy:tcp:99999", "the port must be a number from 0 to 65535, not '99999'"),
+            ("tcp:1:interface=::1", "colons in an address need a backslash"),
+            ("tcp:1:x=y", "TypeError: "),
+            ("systemd:domain=INET:index=0", "systemd passed no socket: start it with a .socket unit, or listen on"),
+            ("systemd:domain=INET:name=calls", "systemd passed no socket: "),
+            ("systemd:domain=INETT:index=0", "domain must be INET, INET6 or UNIX"),
+            ("systemd:index=0", "domain must be INET, INET6 or UNIX"),
+            ("systemd:domain=INET", "needs either index or name of the socket"),
+        ],
     )
     @pytest.mark.parametrize("table", ["listen", "admin"])
     def test_endpoint_that_is_none(
-        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], table: str, endpoint: str
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], table: str, endpoint: str, words: str
     ) -> None:
         path = write(PLAIN + f"[{table}]\nendpoint = '{endpoint}'")
         refusal = self.refused(capsys, path)
         assert refusal.status == 78
-        assert refusal.line.startswith(
-            f"{path}: {table}.endpoint: {endpoint!r} is no endpoint such as 'tcp:3000:interface=127.0.0.1' ("
-        )
+        assert refusal.line.startswith(f"{path}: {table}.endpoint: {endpoint!r}: {words}")
 
     def test_no_key_file(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path

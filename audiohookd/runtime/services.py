@@ -3,6 +3,7 @@
 Twisted's own MultiService stops all its children in the same tick: uploads would end before the calls do.
 """
 
+import errno
 from typing import Any
 
 from twisted.application.service import IService, MultiService, Service
@@ -111,8 +112,17 @@ class Listener(Service):
         self._port = port
 
 
+#: What to do about it, by the error of the system.
+_REMEDIES = {
+    errno.EADDRINUSE: "; ss -ltnp shows by which process",
+    errno.EADDRNOTAVAIL: "; ip addr shows the addresses of this machine",
+    errno.EACCES: "; use a port above 1023 behind a proxy, or a systemd: endpoint",
+}
+
+
 def _reason(failure: Failure) -> str:
     fault = failure.value
     if isinstance(fault, CannotListenError) and isinstance(fault.socketError, OSError):
-        return fault.socketError.strerror or str(fault.socketError)
+        number = fault.socketError.errno
+        return f"{fault.socketError.strerror or fault.socketError}{_REMEDIES.get(number or 0, '')}"
     return str(fault) or type(fault).__name__

@@ -118,8 +118,28 @@ def test_a_taken_port_is_one_line(place: MakePlace) -> None:
         status, said = start_and_fail(there)
     assert status == 1
     endpoint = f"tcp:{there.port}:interface=127.0.0.1"
-    reason = f"cannot listen on {endpoint}: Address already in use"
+    reason = f"cannot listen on {endpoint}: Address already in use; ss -ltnp shows by which process"
     assert said == f"audiohookd: {reason} ({there.config}: listen.endpoint)"
+
+
+@pytest.mark.parametrize("table", ["listen", "admin"])
+@pytest.mark.parametrize(
+    ("endpoint", "status", "words"),
+    [
+        ("tcp:99999", 78, "the port must be a number from 0 to 65535, not '99999'"),
+        ("systemd:domain=INET:index=0", 78, "systemd passed no socket: "),
+        ("tcp:3000:interface=192.0.2.1", 1, "Cannot assign requested address; ip addr shows the addresses"),
+        ("tcp:3000:interface=not.an.address.invalid", 1, "cannot listen on tcp:3000:interface=not"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_had_is_one_line(
+    place: MakePlace, table: str, endpoint: str, status: int, words: str
+) -> None:
+    there = place(**{table: {"endpoint": endpoint}})
+    found, said = start_and_fail(there)
+    assert found == status
+    assert words in said
+    assert f"{there.config}: {table}.endpoint" in said
 
 
 def test_a_daemonized_start_fails_too(place: MakePlace) -> None:

@@ -1,5 +1,7 @@
 """Services that start and stop one after the other."""
 
+import errno
+import os
 from typing import Any
 
 from twisted.application.service import IService, Service
@@ -192,8 +194,17 @@ class TestListener(SynchronousTestCase):
     def test_port_in_use(self) -> None:
         taken = CannotListenError("127.0.0.1", 3001, OSError(98, "Address already in use"))
         listener = self.listener(fail(taken))
-        with self.assertRaisesRegex(StartError, r"\Acannot listen on tcp:3001: Address already in use \(here\)\Z"):
+        reason = "Address already in use; ss -ltnp shows by which process"
+        with self.assertRaisesRegex(StartError, rf"\Acannot listen on tcp:3001: {reason} \(here\)\Z"):
             listener.startService()
+
+    def test_what_the_system_refuses_comes_with_what_to_do(self) -> None:
+        remedies = {errno.EACCES: "use a port above 1023", errno.EADDRNOTAVAIL: "ip addr shows the addresses"}
+        for number, remedy in remedies.items():
+            reason = os.strerror(number)
+            listener = self.listener(fail(CannotListenError("", 80, OSError(number, reason))))
+            with self.assertRaisesRegex(StartError, rf"\Acannot listen on tcp:3001: {reason}; {remedy}"):
+                listener.startService()
 
     def test_port_in_use_when_the_system_says_it_without_a_number(self) -> None:
         listener = self.listener(fail(CannotListenError("", "/run/x", OSError("locked"))))
