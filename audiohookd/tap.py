@@ -38,9 +38,10 @@ from audiohookd.routes import routes_of, unrecorded
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
 from audiohookd.runtime.limits import allow_open_files
+from audiohookd.runtime.privileges import User, acting_as, become, owner_of, user_of
 from audiohookd.runtime.services import Listener, OrderedServices, StartError
 from audiohookd.runtime.signals import Signals
-from audiohookd.runtime.systemd import Notifier, Readiness
+from audiohookd.runtime.systemd import Notifier, Readiness, write_remedy
 from audiohookd.runtime.workers import Workers
 from audiohookd.server.connection import Shared
 from audiohookd.server.dispatch import RoutePlugins, Watcher
@@ -108,6 +109,14 @@ class Root(OrderedServices):
         self.keyring = keyring
         self.endpoint = endpoint
         self.path = path
+        #: To become when root starts it.
+        self.user = User(os.geteuid(), os.getegid())
+
+    def privilegedStartService(self) -> None:
+        """After twistd has made its log and its pid file. Everything else is made by the user."""
+        super().privilegedStartService()
+        if os.geteuid() == 0 and self.user.uid != 0:
+            become(self.user)
 
     def startService(self) -> None:
         """Starts the daemon."""
@@ -136,8 +145,12 @@ def makeService(options: Options) -> IService:
     reactor.callWhenRunning(settle_down)
     sys.setswitchinterval(SWITCH_INTERVAL)
     allow_open_files(FILES_PER_CALL * options["tree"].listen.max_sessions + SPARE_FILES)
+    user = _user(options)
     try:
-        return build(options["tree"], options["config"], reactor, time.time, os.environ)
+        with acting_as(user):
+            root = build(options["tree"], options["config"], reactor, time.time, os.environ)
+        root.user = user
+        return root
     except ConfigUnavailable as fault:
         _refuse(fault, EX_TEMPFAIL)
     except (ConfigError, StartError) as fault:
@@ -146,7 +159,7 @@ def makeService(options: Options) -> IService:
 
 def build(
     config: Config, path: Path, reactor: Any, now: Callable[[], float], environment: Mapping[str, str]
-) -> IService:
+) -> Root:
     """The daemon, not started yet. Checks all that can be checked without opening a port.
 
     Children are started from first to last and stopped from last to first. The listener is stopped after the
@@ -188,7 +201,7 @@ def build(
     where, front = f"{path}: listen.endpoint", entrance.front(factory)
     listening = endpoint_of(reactor, entrance.endpoint, where, environment, config.listen.endpoint)
     calls = Listener("listener", listening, config.listen.endpoint, where, front)
-    _prepare(spool, config, path)
+    _prepare(spool, config, path, environment)
 
     root = Root(reactor, config.listen.endpoint, path, keyring)
     children: list[IService] = [*pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
@@ -318,11 +331,33 @@ def _figures(keyring: Keyring, replay: object, entrance: Entrance) -> dict[str, 
     return figures
 
 
-def _prepare(spool: Spool, config: Config, path: Path) -> None:
+def _user(options: Options) -> User:
+    """The user to run as: root gives way to the user that twistd is to switch to, or to the owner of the spool."""
+    itself = User(os.geteuid(), os.getegid())
+    if itself.uid != 0:
+        return itself
+    if options.parent is not None and options.parent["uid"] is not None:
+        return user_of(options.parent["uid"], options.parent["gid"])
+    directory = options["tree"].spool.directory
+    remedy = "start it by the unit with User=, or by twistd --uid USER"
+    owner = owner_of(directory)
+    if owner is not None and owner.uid != 0:
+        text = "started as root: runs as user {user}, the owner of {directory}; {remedy}"
+        _log.warn(text, user=str(owner), directory=str(directory), remedy=remedy)
+        return owner
+    text = "started as root, and runs as root: a service of another user cannot use {directory} then; {remedy}"
+    _log.warn(text, directory=str(directory), remedy=remedy)
+    return itself
+
+
+def _prepare(spool: Spool, config: Config, path: Path, environment: Mapping[str, str]) -> None:
     try:
         spool.prepare()
     except OSError as fault:
-        reason = f"{config.spool.directory} cannot be used: {fault.strerror}"
+        directory = config.spool.directory
+        where = f" ({fault.filename})" if fault.filename and Path(fault.filename).parent == directory else ""
+        remedy = write_remedy(fault, directory, environment)
+        reason = f"{directory} cannot be used: {fault.strerror}{where}{remedy}"
         raise ConfigError(f"{path}: spool.directory: {reason}") from fault
 
 

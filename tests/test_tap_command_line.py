@@ -1,8 +1,11 @@
 """How ``twistd audiohookd`` is called, and how a start fails."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Reactor, build, names, options, writer
@@ -11,8 +14,9 @@ from twisted.plugin import IPlugin as ITwistedPlugin
 from twisted.plugin import getPlugins
 
 from audiohookd import tap
-from audiohookd.config import Admin, Listen
+from audiohookd.config import Admin, ConfigError, Listen
 from audiohookd.runtime.services import StartError
+from audiohookd.spool.spool import Spool
 from tests.stores.ports import free_ports
 
 
@@ -152,6 +156,40 @@ class TestAStartThatFails:
         refusal = self.refused(capsys, path)
         assert refusal.status == 78
         assert refusal.line.startswith(f"{path}: spool.directory: {path.parent / directory} cannot be used: ")
+
+    UNIT: ClassVar = ["systemctl edit audiohookd", "ReadWritePaths={spool}"]
+
+    @pytest.mark.parametrize(
+        ("number", "environment", "words"),
+        [
+            (errno.EROFS, {"INVOCATION_ID": "1"}, UNIT),
+            (errno.EACCES, {"INVOCATION_ID": "1"}, ["chown -R", *UNIT]),
+            (errno.EACCES, {}, ["chown -R"]),
+            (errno.EROFS, {}, []),
+            (errno.ENOTDIR, {"INVOCATION_ID": "1"}, []),
+        ],
+    )
+    def test_spool_that_systemd_keeps_from_being_written(
+        self,
+        write: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
+        number: int,
+        environment: dict[str, str],
+        words: list[str],
+    ) -> None:
+        path = write()
+        fault = OSError(number, os.strerror(number), str(path.parent / "spool" / "draft"))
+
+        def refuse(*_: object) -> None:
+            raise fault
+
+        monkeypatch.setattr(Spool, "prepare", refuse)
+        with pytest.raises(ConfigError) as caught:
+            build(path, **environment)
+        said = str(caught.value).removeprefix(f"{path}: spool.directory: ")
+        assert said.startswith(f"{path.parent}/spool cannot be used: {os.strerror(number)} ({fault.filename})")
+        for word in ("chown -R", *self.UNIT):
+            assert (word.format(spool=path.parent / "spool") in said) == (word in words)
 
     def test_plugin_that_is_not_installed(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]

@@ -116,6 +116,7 @@ class Listener(Service):
 _REMEDIES = {
     errno.EADDRINUSE: "; ss -ltnp shows by which process",
     errno.EADDRNOTAVAIL: "; ip addr shows the addresses of this machine",
+    errno.EROFS: "; under systemd, its directory needs ReadWritePaths= in the unit",
     errno.EACCES: "; use a port above 1023 behind a proxy, or a systemd: endpoint",
 }
 
