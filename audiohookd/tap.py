@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from twisted.application.service import IService
+from twisted.application.service import IService, IServiceCollection
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 from twisted.python.usage import Options as UsageOptions
 
 from audiohookd import __version__
@@ -34,6 +35,7 @@ from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
+from audiohookd.observe.journald import error_line, journal_observer
 from audiohookd.routes import routes_of, unrecorded
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
@@ -111,6 +113,14 @@ class Root(OrderedServices):
         self.path = path
         #: To become when root starts it.
         self.user = User(os.geteuid(), os.getegid())
+        #: Takes the log, unless the command line of twistd says where it goes.
+        self.log_observer: ILogObserver | None = None
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        """The parent is the application: twistd asks it for its log observer."""
+        super().setServiceParent(parent)
+        if self.log_observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.log_observer)
 
     def privilegedStartService(self) -> None:
         """After twistd has made its log and its pid file. Everything else is made by the user."""
@@ -150,6 +160,7 @@ def makeService(options: Options) -> IService:
         with acting_as(user):
             root = build(options["tree"], options["config"], reactor, time.time, os.environ)
         root.user = user
+        root.log_observer = _log_observer(options)
         return root
     except ConfigUnavailable as fault:
         _refuse(fault, EX_TEMPFAIL)
@@ -331,6 +342,13 @@ def _figures(keyring: Keyring, replay: object, entrance: Entrance) -> dict[str, 
     return figures
 
 
+def _log_observer(options: Options) -> ILogObserver | None:
+    """For the journal of systemd; None where the log does not go there."""
+    twistd = options.parent or {"logfile": None, "syslog": False}
+    is_elsewhere = twistd["syslog"] or twistd["logfile"] not in (None, "-")
+    return None if is_elsewhere else journal_observer(os.environ)
+
+
 def _user(options: Options) -> User:
     """The user to run as: root gives way to the user that twistd is to switch to, or to the owner of the spool."""
     itself = User(os.geteuid(), os.getegid())
@@ -362,7 +380,7 @@ def _prepare(spool: Spool, config: Config, path: Path, environment: Mapping[str,
 
 
 def _refuse(fault: Exception, status: int) -> NoReturn:
-    sys.stderr.write(f"audiohookd: {fault}\n")
+    sys.stderr.write(error_line(f"audiohookd: {fault}", os.environ))
     raise SystemExit(status)
 
 
