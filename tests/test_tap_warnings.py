@@ -135,7 +135,9 @@ class TestKeys:
         reactor = Reactor()
         build(path, reactor).startService()
         assert [ask(reactor.ports[0], page) for page in ("/live", "/ready", "/health/check")] == [200, 503, 503]
-        assert texts(logged, LogLevel.error) == ["there are no API keys: everybody is refused"]
+        (line,) = texts(logged, LogLevel.error)
+        assert line.startswith("there are no API keys in auth.keys_file, all requests are rejected: write {")
+        assert "not ready: no keys in auth.keys_file\n" in page(reactor.ports[0], "/ready")
 
     def test_with_a_short_secret_are_named_without_it(
         self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]
