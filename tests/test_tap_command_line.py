@@ -66,7 +66,7 @@ class TestAStartThatFails:
         root = build(write(PLAIN + UPLOADER.replace(":Uploader", ":Stillborn")), reactor)
         refusal = Refusal(capsys, root.startService)
         assert refusal.status == 1
-        assert refusal.line == "plugins.uploader: PermissionError: [Errno 13] Permission denied: '/var/lib/uploads'"
+        assert refusal.line == "plugins.uploader: Permission denied (/var/lib/uploads)"
         assert reactor.diary == []
 
     @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReact
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from audiohookd.runtime.faults import in_words, is_mistake
+
 
 class StartError(Exception):
     """The daemon cannot start, for a reason that one line tells."""
@@ -67,7 +69,9 @@ def _start(child: IService) -> None:
     except StartError:
         raise
     except Exception as fault:
-        raise StartError(f"{child.name}: {type(fault).__name__}: {fault}") from fault
+        if is_mistake(fault):
+            OrderedServices._log.failure("{service} cannot start", service=child.name)
+        raise StartError(f"{child.name}: {in_words(fault)}") from fault
 
 
 class Listener(Service):
