@@ -222,7 +222,7 @@ def build(
         site = admin_site(
             reactor,
             lambda: readiness.ready,
-            lambda: readiness.obstacle,
+            lambda: registry.drain_state or readiness.obstacle,
             lambda: exposition(counters) + gauged(figures),
             lambda hosts, paths: factory.refused.explained(reactor, keyring.keys, Hints(hosts, paths)),
             lambda: readiness.warnings,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Call, Reactor, ask, build, names, today, writer
+from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Call, Reactor, ask, build, names, page, today, writer
 from twisted.internet.defer import maybeDeferred
 
 from audiohookd.auth.keys import Key
@@ -144,6 +144,8 @@ class TestStop:
     ) -> None:
         self.stopping(root)
         assert [ask(reactor.ports[0], path) for path in ("/live", "/ready", "/health/check")] == [200, 503, 503]
+        said = "not ready: draining for 0 s, 1 session remains, which is closed in 100 s\n"
+        assert f"\r\n\r\n{said}" in page(reactor.ports[0], "/ready")
         call.finished.callback(None)
 
     def test_ends_the_calls_that_do_not(self, root: OrderedServices, reactor: Reactor, call: Call) -> None:
