@@ -340,7 +340,7 @@ def shipped() -> dict[str, str]:
 
 #: What those need to be told that cannot work without.
 NEEDED = {
-    "s3": {"bucket": "calls"},
+    "s3": {"bucket": "calls", "region": "eu-central-1"},
     "webhook": {"url": "https://127.0.0.1/recordings", "allow_unsigned": True},
     "publish": {"target": "arn:aws:sns:eu-central-1:123456789012:recordings"},
 }
