@@ -189,3 +189,17 @@ def test_the_systemd_unit_is_clean(bin: Path, tmp_path: Path) -> None:  # noqa: 
     command = [ANALYZE, "verify", "--man=no", unit]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_installation_writes_the_plugin_cache_that_a_start_needs(bin: Path, place: MakePlace) -> None:  # noqa: A002
+    """The service itself may not write it; each start would say so, and load all plugins of Twisted."""
+    (command,) = [line for line in (ROOT / "README.rst").read_text().splitlines() if "twistd --help" in line]
+    pattern = "lib/python*/site-packages/twisted/plugins/dropin.cache"
+    for cache in bin.parent.glob(pattern):
+        cache.unlink()
+    subprocess.run(command.replace("/opt/audiohookd/bin", str(bin)), shell=True, check=True)  # noqa: S602
+    (written,) = bin.parent.glob(pattern)
+    before = written.stat().st_mtime_ns
+    with place().daemon() as daemon:
+        assert "plugin cache" not in daemon.log()
+    assert written.stat().st_mtime_ns == before
