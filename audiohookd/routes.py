@@ -1,25 +1,37 @@
 """Which plugins watch the calls of each route, and whether those calls are recorded."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from twisted.logger import Logger
 
 from audiohookd.config import Config, ConfigError, Route
 from audiohookd.server.dispatch import RoutePlugins, Watcher
 
+_log = Logger()
 
-def routes_of(config: Config, path: Path, watchers: Mapping[str, Watcher]) -> dict[str, RoutePlugins]:
+
+def routes_of(
+    config: Config, path: Path, watchers: Mapping[str, Watcher], warn: Callable[[str], object]
+) -> dict[str, RoutePlugins]:
     """The plugins of each route, by its path. Plugins that record are left out of routes with ``record = false``.
 
     :param path: of the configuration file.
+    :param warn: called with a line for each route whose calls are not recorded without a word in the file. The line
+        is in the log, too.
     :raises ConfigError: ``record`` contradicts the plugins of its route.
     """
-    return {
+    routes = {
         route.path: _plugins(config, route, f"{path}: route[{number}].record", watchers)
         for number, route in enumerate(config.route)
     }
+    for where, warning in _unrecorded(config, routes).items():
+        _log.warn("{path}: {where}: {warning}", path=str(path), where=where, warning=warning)
+        warn(warning)
+    return routes
 
 
-def unrecorded(config: Config, routes: Mapping[str, RoutePlugins]) -> dict[str, str]:
+def _unrecorded(config: Config, routes: Mapping[str, RoutePlugins]) -> dict[str, str]:
     """A warning for each route whose calls are not recorded although the file does not say that this is meant.
 
     By the address of the route in the file. Calls there are accepted as everywhere, so nothing else would show it.

@@ -36,7 +36,7 @@ from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.observe.journald import error_line, journal_observer
-from audiohookd.routes import routes_of, unrecorded
+from audiohookd.routes import routes_of
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
 from audiohookd.runtime.limits import allow_open_files
@@ -46,7 +46,7 @@ from audiohookd.runtime.signals import Signals
 from audiohookd.runtime.systemd import Notifier, Readiness, write_remedy
 from audiohookd.runtime.workers import Workers
 from audiohookd.server.connection import Shared
-from audiohookd.server.dispatch import RoutePlugins, Watcher
+from audiohookd.server.dispatch import Watcher
 from audiohookd.server.door import Door
 from audiohookd.server.quotas import Quotas
 from audiohookd.server.registry import Registry
@@ -195,7 +195,8 @@ def build(
     limits = config.limits
     quotas = Quotas(limits.sessions_per_organization, limits.sessions_per_key)
     registry = Registry(reactor, sessions, drain_timeout, goodbye, lambda: watch.obstacle, quotas, counters.count)
-    shared = Shared(reactor, now, config.session, registry, counters, _routes(config, path, watchers, readiness))
+    routes = routes_of(config, path, watchers, readiness.warn)
+    shared = Shared(reactor, now, config.session, registry, counters, routes)
     key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters, readiness)
     replay_pools, replay = _replay(config, path, reactor, counters, readiness)
     door = Door(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)
@@ -275,17 +276,6 @@ def _disk(
     disk, min_free = SpoolDisk(spool.layout, spool.lock.keep), config.spool.min_free * MIB
     watch = DiskWatch(reactor, looking, counters.count, disk, min_free, complaints, hinder)
     return [looking, sweeping], retention, watch
-
-
-def _routes(
-    config: Config, path: Path, watchers: Mapping[str, Watcher], readiness: Readiness
-) -> dict[str, RoutePlugins]:
-    """The plugins of each route; the operator is warned of routes that nothing records."""
-    routes = routes_of(config, path, watchers)
-    for where, warning in unrecorded(config, routes).items():
-        _log.warn("{path}: {where}: {warning}", path=str(path), where=where, warning=warning)
-        readiness.warn(warning)
-    return routes
 
 
 def _services(watchers: Mapping[str, Watcher]) -> list[IService]:

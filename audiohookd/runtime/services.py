@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import TimeoutError as StopTimeout
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -52,15 +53,15 @@ class OrderedServices(MultiService):
 
     async def _stop(self) -> None:
         for child in reversed(list(self)):
+            limit = getattr(child, "stop_limit", 0.0) + self._stop_timeout
+            stopping: Deferred[Any] = maybeDeferred(child.stopService)
             try:
-                await self._stopped(child)
+                await stopping.addTimeout(limit, self._clock)
+            except StopTimeout:
+                text = "{service} did not stop within {limit:g} s, and is not waited for any longer"
+                self._log.error(text, service=child.name, limit=limit)
             except Exception:
                 self._log.failure("{service} did not stop well", service=child.name)
-
-    def _stopped(self, child: IService) -> "Deferred[Any]":
-        stopping: Deferred[Any] = maybeDeferred(child.stopService)
-        limit = getattr(child, "stop_limit", 0.0) + self._stop_timeout
-        return stopping.addTimeout(limit, self._clock)
 
 
 def _start(child: IService) -> None:
