@@ -1,5 +1,6 @@
 """Endpoints in Twisted's notation, checked before a port opens: a mistake becomes one line in words."""
 
+import itertools
 import re
 import socket
 from collections.abc import Mapping, Sequence
@@ -8,9 +9,9 @@ from typing import Any
 from msgspec import Struct
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.python.systemd import ListenFDs
 
 from audiohookd.config import ConfigError
+from audiohookd.runtime.faults import in_words
 
 #: Shown with every mistake.
 EXAMPLE = "tcp:3000:interface=127.0.0.1"
@@ -32,26 +33,23 @@ class _Parts(Struct, frozen=True):
     options: Mapping[str, str]
 
 
-def endpoint_of(
-    reactor: Any, description: str, where: str, environment: Mapping[str, str], shown: str | None = None
-) -> IStreamServerEndpoint:
+def endpoint_of(reactor: Any, description: str, where: str, shown: str | None = None) -> IStreamServerEndpoint:
     """The endpoint that ``description`` names.
 
-    :param shown: the description for the message, where it is longer.
     :param where: file and key, for the message.
-    :param environment: of the process; systemd passes sockets by it.
+    :param shown: the description for the message, where it is longer.
     :raises ConfigError: it names none, or a socket that systemd did not pass.
     """
     parts = _parts(re.sub("^haproxy:", "", description, flags=re.IGNORECASE))
     head = f"{where}: {(description if shown is None else shown)!r}"
-    mistake = _mistake(parts, environment)
+    mistake = _mistake(parts, reactor)
     if mistake is not None:
         raise ConfigError(f"{head}: {mistake}")
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
     except Exception as fault:
         # Twisted's parsers raise whatever they stumble over: ValueError, TypeError, IndexError, KeyError.
-        reason = f"unknown type {parts.kind!r}" if "Unknown endpoint type" in str(fault) else _said(fault)
+        reason = f"unknown type {parts.kind!r}" if "Unknown endpoint type" in str(fault) else in_words(fault)
         text = f"{reason}; it must be like {EXAMPLE!r}, its type one of {', '.join(TYPES)}"
         raise ConfigError(f"{head}: {text}") from fault
     return endpoint
@@ -63,11 +61,11 @@ def _parts(description: str) -> _Parts:
     return _Parts(kind, [part for part in rest if "=" not in part], options)
 
 
-def _mistake(parts: _Parts, environment: Mapping[str, str]) -> str | None:
+def _mistake(parts: _Parts, reactor: Any) -> str | None:
     if parts.kind in ("tcp", "tcp6"):
         return _tcp_mistake(parts)
     if parts.kind == "systemd":
-        return _systemd_mistake(parts.options, environment)
+        return _systemd_mistake(parts.options, reactor)
     return None
 
 
@@ -80,24 +78,31 @@ def _tcp_mistake(parts: _Parts) -> str | None:
     return None
 
 
-def _systemd_mistake(options: Mapping[str, str], environment: Mapping[str, str]) -> str | None:
+def _systemd_mistake(options: Mapping[str, str], reactor: Any) -> str | None:
     if options.get("domain") not in DOMAINS:
         return "domain must be INET, INET6 or UNIX; for example 'systemd:domain=INET:index=0'"
     if ("index" in options) == ("name" in options):
         return "needs either index or name of the socket; for example 'systemd:domain=INET:index=0'"
-    passed = ListenFDs.fromEnvironment(environment)
-    files, named = passed.inheritedDescriptors(), passed.inheritedNamedDescriptors()
-    if not files:
-        return f"systemd passed no socket: start it with a .socket unit, or listen on one like {EXAMPLE!r}"
-    names = ", ".join(named)
-    if (name := options.get("name")) is not None:
-        known = f"systemd passed no socket named {name!r}; there are: {names}"
-        return _family_mistake(named[name], options["domain"]) if name in named else known
-    index = options["index"]
-    if not re.fullmatch(r"[0-9]{1,9}", index) or int(index) >= len(files):
-        possible = f"a number from 0 to {len(files) - 1}, not {index!r}"
-        return f"index must be {possible}: systemd passed {len(files)} ({names})"
-    return _family_mistake(files[int(index)], options["domain"])
+    count = next(number for number in itertools.count() if _passed(reactor, f"index={number}") is None)
+    if not count:
+        # Twisted ignores sockets without names.
+        remedy = f"start it by a .socket unit (or systemd-socket-activate --fdname), or listen on {EXAMPLE!r}"
+        return f"systemd passed no socket: {remedy}"
+    file = _passed(reactor, ":".join(f"{key}={options[key]}" for key in ("index", "name") if key in options))
+    if file is not None and not options.get("index", "").startswith("-"):
+        return _family_mistake(file, options["domain"])
+    if "name" in options:
+        return f"systemd passed no socket named {options['name']!r}: see FileDescriptorName= of the .socket unit"
+    return f"index must be a number from 0 to {count - 1}, not {options['index']!r}: systemd passed {count}"
+
+
+def _passed(reactor: Any, which: str) -> int | None:
+    """The file of a socket that systemd passed. Only Twisted can tell: it removes the variables that say so."""
+    try:
+        endpoint = serverFromString(reactor, f"systemd:domain=INET:{which}")
+    except (LookupError, ValueError):
+        return None
+    return int(endpoint.fileno)
 
 
 def _family_mistake(file: int, domain: str) -> str | None:
@@ -113,7 +118,3 @@ def _family_mistake(file: int, domain: str) -> str | None:
         actual = next((name for name, number in DOMAINS.items() if number == family), f"family {family}")
         return f"the socket that systemd passed is {actual}: write domain={actual}"
     return None
-
-
-def _said(fault: Exception) -> str:
-    return f"{type(fault).__name__}: {fault}"

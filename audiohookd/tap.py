@@ -211,7 +211,7 @@ def build(
         paces=paces_of(limits),
     )
     where, front = f"{path}: listen.endpoint", entrance.front(factory)
-    listening = endpoint_of(reactor, entrance.endpoint, where, environment, config.listen.endpoint)
+    listening = endpoint_of(reactor, entrance.endpoint, where, config.listen.endpoint)
     calls = Listener("listener", listening, config.listen.endpoint, where, front)
     _prepare(spool, config, path, environment)
 
@@ -229,7 +229,7 @@ def build(
             lambda: readiness.warnings,
         )
         where = f"{path}: admin.endpoint"
-        endpoint = endpoint_of(reactor, config.admin.endpoint, where, environment)
+        endpoint = endpoint_of(reactor, config.admin.endpoint, where)
         children.append(Listener("admin", endpoint, config.admin.endpoint, where, site))
     signals = Signals(reactor, registry.hurry, reread=[keyring.reload, *entrance.reread])
     children += [*entrance.services, calls, registry, readiness, signals]

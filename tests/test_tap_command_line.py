@@ -81,7 +81,7 @@ class TestAStartThatFails:
             ("haproxy:tcp:99999", "the port must be a number from 0 to 65535, not '99999'"),
             ("tcp:1:interface=::1", "colons in an address need a backslash"),
             ("tcp:1:x=y", "TypeError: "),
-            ("systemd:domain=INET:index=0", "systemd passed no socket: start it with a .socket unit, or listen on"),
+            ("systemd:domain=INET:index=0", "systemd passed no socket: start it by a .socket unit"),
             ("systemd:domain=INET:name=calls", "systemd passed no socket: "),
             ("systemd:domain=INETT:index=0", "domain must be INET, INET6 or UNIX"),
             ("systemd:index=0", "domain must be INET, INET6 or UNIX"),
