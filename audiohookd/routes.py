@@ -32,7 +32,7 @@ def routes_of(
 
 
 def _unrecorded(config: Config, routes: Mapping[str, RoutePlugins]) -> dict[str, str]:
-    """A warning for each route whose calls are not recorded although the file does not say that this is meant.
+    """A warning for each route without recordings and without ``record = false``.
 
     By the address of the route in the file. Calls there are accepted as everywhere, so nothing else would show it.
     """

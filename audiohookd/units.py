@@ -1,4 +1,4 @@
-"""Numbers of the configuration that have a unit, for an operator who has written the unit into the file (pure).
+"""Units of the numbers in the configuration: what to write in place of "1GiB" or "7d" (pure).
 
 Every number with decimals is a duration in seconds. Of whole numbers, those below have a unit.
 """

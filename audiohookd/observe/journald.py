@@ -22,7 +22,7 @@ _STDOUT, _STDERR = 1, 2
 class JournalObserver:
     """Writes log events to ``stream``, which journald reads. In any thread.
 
-    All lines of an event have the priority of its level, those of a traceback included: journald makes an entry of
+    All lines of an event have the priority of its level, also the lines of a traceback: journald makes an entry of
     each. Characters that UTF-8 cannot encode are escaped, and so is NUL, which would end the line.
     """
 

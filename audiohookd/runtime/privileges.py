@@ -57,10 +57,12 @@ def acting_as(user: User) -> Iterator[None]:
 
 
 def become(user: User) -> None:
-    """Root becomes ``user``, and cannot become root again."""
+    """Root becomes ``user``, with its home, where boto3 looks for credentials, and cannot become root again."""
     os.setgroups(_groups(user))
     os.setgid(user.gid)
     os.setuid(user.uid)
+    if (entry := _entry(user.uid)) is not None:
+        os.environ.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
 
 
 def give_to_owner_of(directory: Path, file: int) -> None:
