@@ -8,7 +8,7 @@ RUNS ?= 200
 SECONDS ?= 600
 CONFIG := etc/audiohookd.minimal.toml
 
-.PHONY: help demo run test lint functional crash fuzz attack bench bench-full coverage lock clean always
+.PHONY: help demo run test lint functional bare crash fuzz attack bench bench-full coverage lock clean always
 
 help:
 	@echo "make demo    one recorded call, end to end (SPEED=1: in real time; S3=1: to a bucket)"
@@ -19,7 +19,9 @@ help:
 	@echo "make fuzz    bytes that break promises, looked for by coverage (SECONDS=600, of each of five targets)"
 	@echo "make attack  10,000 half-open connections beside calls, and smuggling through proxies"
 	@echo "make bench   what calls and uploads cost, a look of some minutes (make bench-full: the figures)"
-	@echo "make lock    renew requirements.lock"
+	@echo "make bare    demo and test in fresh Debian roots with only what README names (SUITES='bookworm trixie',"
+	@echo "             TARGETS='demo test'; as root, with debootstrap)"
+	@echo "make lock    requirements*.lock from setup.cfg (UPGRADE=1: with the newest versions)"
 
 # What the times of files do not tell: which Python it is, and that a file came or went. Such a note is looked after
 # always, and written only when it would say something else.
@@ -31,8 +33,11 @@ build/.python: always
 build/.files: always
 	@$(call note,find audiohookd plugins -name '*.py' -o -name '*.toml' -o -name py.typed | sort)
 
-# The environment: what the lock says, by hash. Made again when the lock changes, or the Python.
-$(VENV)/.dependencies: requirements.lock build/.python
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# The environment of the daemon and its test client: the versions of the lock, by hash. Made again when the lock or the
+# Python changes.
+$(VENV)/.dependencies: requirements-call.lock build/.python
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "audiohookd needs Python 3.11 or newer as $(PYTHON) (Debian: apt install python3)"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
@@ -40,8 +45,14 @@ $(VENV)/.dependencies: requirements.lock build/.python
 	@echo "making the environment in $(VENV)"
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
-	  -r requirements.lock
+	@$(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements-call.lock
+	@touch $@
+
+# What tests, linters and benchmarks need besides: four times as much.
+DEV := $(VENV)/.dev-dependencies
+$(DEV): requirements-dev.lock $(VENV)/.dependencies
+	@echo "installing what the tests need in $(VENV)"
+	@$(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements-dev.lock
 	@touch $@
 
 # The project itself, as a link farm to the checkout (twistd cannot see other editable installs' plugins). Links to
@@ -49,22 +60,25 @@ $(VENV)/.dependencies: requirements.lock build/.python
 $(VENV)/.project: $(VENV)/.dependencies build/.files setup.cfg setup.py pyproject.toml audiohookd/__init__.py \
   audiohookd/server/_frames.c
 	@rm -rf build/__editable__.* *.egg-info
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-	  --config-settings editable_mode=strict --editable .
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=strict --editable .
 	@touch $@
 
-# The benchmarks' own; without a compiler they go without it.
+# The benchmarks' own; without a compiler they use Python.
 SPEECH := bench/generator/_speech.abi3.so
 $(SPEECH): bench/generator/_speech.c $(VENV)/.dependencies
-	@$(CC) -O3 -shared -fPIC $$($(BIN)/python -c 'import sysconfig; print("-I" + sysconfig.get_path("include"))') \
-	  -o $@ $< || echo "not compiled: the calls of the benchmarks cost more"
+	@include=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
+	if command -v $(CC) >/dev/null && [ -e $$include/Python.h ]; then \
+	  $(CC) -O3 -shared -fPIC -I$$include -o $@ $<; \
+	else \
+	  echo "no C compiler, or no Python.h: the calls of the benchmarks cost more (Debian: apt install gcc python3-dev)"; \
+	fi
 
 # The daemon takes no keys that everybody can read, and in a clone everything can be.
 var/keys.json: etc/keys.sample.json
 	@mkdir -p $(@D)
 	@install -m 0600 $< $@
 
-demo: $(VENV)/.project var/keys.json
+demo: $(VENV)/.project $(if $(S3),$(DEV)) var/keys.json
 	@$(BIN)/python -m tests.demo --config $(CONFIG) --wav tests/audio/call.wav --speed $(SPEED) $(if $(S3),--s3)
 
 run: $(VENV)/.project var/keys.json
@@ -76,48 +90,59 @@ test: lint $(SPEECH)
 	@$(BIN)/python -m pytest -q -n auto -m "not functional"
 	@$(BIN)/python -m pytest -q -n 2 -m functional
 
-lint: $(VENV)/.project
+lint: $(VENV)/.project $(DEV)
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-functional: $(VENV)/.project $(SPEECH)
+functional: $(VENV)/.project $(DEV) $(SPEECH)
 	@$(BIN)/python -m pytest -q -n 2 -m functional
 
+# The two commands as a new user runs them.
+SUITES ?= bookworm trixie
+TARGETS ?= demo test
+bare:
+	@tests/bare.sh "$(SUITES)" "$(TARGETS)"
+
 # Whether anything gets lost, whatever dies: minutes of it. A short form is among the tests.
-crash: $(VENV)/.project
+crash: $(VENV)/.project $(DEV)
 	@$(BIN)/python -m tests.crash --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(POWER),--power) \
 	  $(if $(LEEWAY),--leeway $(LEEWAY)) $(if $(OUTAGE),--outage $(OUTAGE)) $(if $(SLOW),--slow $(SLOW))
 
 # What is found of interest stays in build/fuzz, and the next run goes on from there; so do bytes that break a promise.
-fuzz: $(VENV)/.project
+fuzz: $(VENV)/.project $(DEV)
 	@for target in signatures messages frames heads; do \
 	  echo "$$target, $(SECONDS) s"; \
 	  $(BIN)/python -m tests.fuzz.fuzzer $$target build/fuzz/$$target $(SECONDS) || exit; \
 	done
 
 # Of `make test` what can be had in a larger form, and says what it measured.
-attack: $(VENV)/.project
+attack: $(VENV)/.project $(DEV)
 	@HALF_OPEN=10000 $(BIN)/python -m pytest -q -s tests/functional/test_half_open.py tests/functional/test_smuggling.py \
 	  tests/functional/test_refusal_times.py
 
 # Results in build/bench. The full form wants a machine that does nothing else.
-bench: $(VENV)/.project $(SPEECH)
+bench: $(VENV)/.project $(DEV) $(SPEECH)
 	@$(BIN)/python -m bench; status=$$?; $(BIN)/python -m bench.upload --pairs 1 && exit $$status
 
-bench-full: $(VENV)/.project $(SPEECH)
+bench-full: $(VENV)/.project $(DEV) $(SPEECH)
 	@$(BIN)/python -m bench --full; status=$$?; $(BIN)/python -m bench.upload --pairs 7 && exit $$status
 
-coverage: $(VENV)/.project $(SPEECH)
+coverage: $(VENV)/.project $(DEV) $(SPEECH)
 	@$(BIN)/python -m coverage run -m pytest -q -m "not functional"
 	@$(BIN)/python -m coverage report --skip-covered
 
-# Every version and hash that the environment is made of, for all supported Pythons.
+# Every version and hash, for all supported Pythons: of the daemon, of `audiohookctl call` besides, of all that tests need.
+# The first two are taken from the third, so that a version is the same in all of them.
+UV_COMPILE = $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-header --no-annotate setup.cfg
 lock:
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/python -m pip install --quiet uv
-	@$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate --all-extras --output-file requirements.lock setup.cfg
+	@$(UV_COMPILE) $(if $(UPGRADE),--upgrade) --all-extras --output-file requirements-dev.lock
+	@$(UV_COMPILE) --constraint requirements-dev.lock --extra all --extra build --output-file requirements.lock
+	@$(UV_COMPILE) --constraint requirements-dev.lock --extra all --extra build --extra call \
+	  --output-file requirements-call.lock
 	@rm -rf $(VENV)-lock
 
 clean:

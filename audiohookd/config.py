@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct, field, inspect
 
 from audiohookd.protocol.timers import Timers
+from audiohookd.text_encoding import decode_text
 from audiohookd.units import number_wanted, unquoted
 
 T = TypeVar("T")
@@ -186,7 +187,7 @@ def load(path: Path) -> Config:
     :raises ConfigError: it cannot be read, or something in it is wrong.
     """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = tomllib.loads(decode_text(path.read_bytes()))
     except OSError as fault:
         reason = fault.strerror or str(fault)
         raise ConfigError(f"{path}: cannot be read ({reason}): correct path or permissions") from fault

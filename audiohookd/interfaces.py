@@ -206,6 +206,11 @@ class ISession(Interface):
     start_position = Attribute("The position at which the session was opened.")
     started_at = Attribute("Seconds since the epoch when ``open`` came.")
     request = Attribute("A mapping with ``uri``, ``peer`` and ``headers`` of the upgrade, without secrets.")
+    connection_end = Attribute(
+        "None while the connection is there. Else how it ended, an object with ``cause`` (close-frame, eof, reset,"
+        " timeout, tls, aborted, error), ``by`` (client, server), ``code`` of the WebSocket close frame or None, and"
+        " ``reason``, a text that may come from the peer. In ``closed`` it is there when the connection ended first."
+    )
     log = Attribute("A twisted.logger.Logger that names this session in every line.")
 
     def send_event(entities: Sequence[Entity]) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, IServiceCollection
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import ILogObserver, Logger
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.components import Componentized
 from twisted.python.usage import Options as UsageOptions
 
@@ -36,6 +36,7 @@ from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.observe.journald import error_line, journal_observer
+from audiohookd.observe.log_encoding import escape_log
 from audiohookd.routes import routes_of
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
@@ -56,6 +57,7 @@ from audiohookd.spool.room import DiskWatch, SpoolDisk
 from audiohookd.spool.spool import Spool
 from audiohookd.spool.sweep import Terms
 from audiohookd.spool.writer import Intervals, Pools
+from audiohookd.text_encoding import escape_unencodable
 
 #: sysexits.h, EX_CONFIG: systemd units can tell it from a crash.
 EX_CONFIG = 78
@@ -123,7 +125,8 @@ class Root(OrderedServices):
             parent.setComponent(ILogObserver, self.log_observer)
 
     def privilegedStartService(self) -> None:
-        """After twistd has made its log and its pid file. Everything else is made by the user."""
+        """What twistd calls first, once it has made its log and its pid file. Everything else is made by the user."""
+        escape_log(globalLogPublisher)
         super().privilegedStartService()
         if os.geteuid() == 0 and self.user.uid != 0:
             become(self.user)
@@ -151,6 +154,7 @@ def makeService(options: Options) -> IService:
     """What twistd calls."""
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it, and twistd may have a wish
 
+    escape_unencodable(sys.stdout)  # twistd logs to it; a line that cannot be encoded would be missing
     keep_time(reactor)
     reactor.callWhenRunning(settle_down)
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -191,8 +195,7 @@ def build(
     readiness = Readiness(reactor, Notifier(environment))
     disk_pools, retention, watch = _disk(config, spool, outlets, reactor, now, counters, readiness)
     goodbye = config.session.disconnect_timeout + 2.0  # who is polite shall not be aborted
-    sessions, drain_timeout = config.listen.max_sessions, config.shutdown.drain_timeout
-    limits = config.limits
+    sessions, drain_timeout, limits = config.listen.max_sessions, config.shutdown.drain_timeout, config.limits
     quotas = Quotas(limits.sessions_per_organization, limits.sessions_per_key)
     registry = Registry(reactor, sessions, drain_timeout, goodbye, lambda: watch.obstacle, quotas, counters.count)
     routes = routes_of(config, path, watchers, readiness.warn)
@@ -211,8 +214,7 @@ def build(
         paces=paces_of(limits),
     )
     where, front = f"{path}: listen.endpoint", entrance.front(factory)
-    listening = endpoint_of(reactor, entrance.endpoint, where, config.listen.endpoint)
-    calls = Listener("listener", listening, config.listen.endpoint, where, front)
+    calls = _listener("listener", where, config.listen.endpoint, front, reactor, entrance.endpoint)
     _prepare(spool, config, path, environment)
 
     root = Root(reactor, config.listen.endpoint, path, keyring)
@@ -228,9 +230,7 @@ def build(
             lambda hosts, paths: factory.refused.explained(reactor, keyring.keys, Hints(hosts, paths)),
             lambda: readiness.warnings,
         )
-        where = f"{path}: admin.endpoint"
-        endpoint = endpoint_of(reactor, config.admin.endpoint, where)
-        children.append(Listener("admin", endpoint, config.admin.endpoint, where, site))
+        children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
     signals = Signals(reactor, registry.hurry, reread=[keyring.reload, *entrance.reread])
     children += [*entrance.services, calls, registry, readiness, signals]
     for child in children:
@@ -330,6 +330,14 @@ def _figures(keyring: Keyring, replay: object, entrance: Entrance) -> dict[str, 
     if (expiry := entrance.expiry) is not None:
         figures["tls_certificate_expiry_seconds"] = lambda: {"": int(expiry())}
     return figures
+
+
+def _listener(
+    name: str, where: str, description: str, factory: IProtocolFactory, reactor: Any, parsed: str | None = None
+) -> Listener:
+    """``parsed`` is what Twisted sees of ``description``; all of it, unless it is given."""
+    endpoint = endpoint_of(reactor, description if parsed is None else parsed, where, description)
+    return Listener(name, endpoint, description, where, factory)
 
 
 def _log_observer(options: Options) -> ILogObserver | None:

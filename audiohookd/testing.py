@@ -137,6 +137,7 @@ class FakeSession:
         self.position = self.start_position = 0
         self.started_at = START
         self.request: Mapping[str, Any] = {"uri": PATH, "peer": "192.0.2.7", "headers": {}}
+        self.connection_end: Any = None
         self.logged: list[LogEvent] = []
         self.log = Logger(namespace="audiohookd.session", observer=self.logged.append)  # type: ignore[arg-type]
         self.calls: list[tuple[Any, ...]] = []
@@ -304,15 +305,15 @@ class RecordingWire:
         self.ends: list[str] = []
 
     def send(self, message: bytes) -> None:
-        """See :class:`audiohookd.server.connection.Wire`."""
+        """See :class:`audiohookd.server.wire.Wire`."""
         self.heard.append(json.loads(message))
 
-    def close(self) -> None:
-        """See :class:`audiohookd.server.connection.Wire`."""
+    def close(self, why: str) -> None:
+        """See :class:`audiohookd.server.wire.Wire`."""
         self.ends.append("close")
 
     def abort(self) -> None:
-        """See :class:`audiohookd.server.connection.Wire`."""
+        """See :class:`audiohookd.server.wire.Wire`."""
         self.ends.append("abort")
 
 

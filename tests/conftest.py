@@ -6,11 +6,38 @@ import pytest
 from hypothesis import settings
 from twisted.logger import LogEvent, globalLogPublisher
 
+from tests.programs import MISSING
 from tests.stores.seaweedfs import SeaweedFS
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fail-on-skip", action="store_true", help="a skipped test fails the run: for CI, where all is")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    forbidden = session.config.getoption("fail_on_skip")
+    if forbidden and session.exitstatus == pytest.ExitCode.OK and skipped(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line about all tests that were skipped because a program is not installed."""
+    reasons = [reason for reason in skipped(config) if reason.startswith(MISSING)]
+    packages = sorted({package for reason in reasons for package in reason.removeprefix(MISSING).split()})
+    if packages:
+        terminalreporter.write_line(f"{len(reasons)} tests were skipped; for them: apt install {' '.join(packages)}")
+
+
+def skipped(config: pytest.Config) -> list[str]:
+    """Why tests were skipped, a reason each."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    reports = reporter.stats.get("skipped", []) if reporter else []
+    return [report.longrepr[2].removeprefix("Skipped: ") for report in reports if isinstance(report.longrepr, tuple)]
 
 
 @pytest.fixture(scope="session")

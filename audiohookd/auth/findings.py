@@ -1,6 +1,7 @@
 """Causes of refusals in words: what is the matter, and what to do. Pure."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -42,6 +43,8 @@ _PLAIN: Final[Mapping[Refusal, str]] = {
     Refusal.REPLAY_STORE_DOWN: "the signature is good, but whether it came before could not be looked up: the replay"
     " store was down",
 }
+#: What word processors, forums and chats make of a quotation mark.
+_QUOTES = "\u201c\u201d\u201e\u201f\u2018\u2019\u00ab\u00bb\u2033\uff02"
 _REPLAY = frozenset({Refusal.REPLAYED, Refusal.REPLAY_STORE_DOWN})
 
 
@@ -58,7 +61,8 @@ def facts(
         return (Cause(Kind.NOTHING, f"nothing is wrong with it: it would be let in{once}", True),)
     if verdict in _PLAIN:
         kind = Kind.REPLAY if verdict in _REPLAY else Kind.SIGNER
-        return (Cause(kind, _PLAIN[verdict], True),)
+        text = _not_ascii(request) if verdict is Refusal.MALFORMED else ""
+        return (Cause(kind, text or _PLAIN[verdict], True),)
     if verdict is Refusal.SIGNATURE_WRONG:
         return (Cause(Kind.SECRET, _UNPROVEN, False),)
     if verdict is Refusal.API_KEY_UNKNOWN:
@@ -67,6 +71,19 @@ def facts(
     if signature is not None and verdict in (Refusal.TOO_OLD, Refusal.NOT_YET_VALID, Refusal.EXPIRED):
         return in_time(signature, now) or (_claim(request, verdict, signature, key),)
     return (_claim(request, verdict, signature, key),)
+
+
+def _not_ascii(request: UpgradeRequest) -> str:
+    """Which characters a structured field cannot have; empty where all of them are ASCII."""
+    for name in ("Signature-Input", "Signature"):
+        found = sorted({char for char in request.header(name.lower()) or "" if not char.isascii()})
+        quotes = " ".join(char for char in found if char in _QUOTES)
+        if quotes:
+            return f'{name} has typographic quotes ({quotes}) in place of ": write " wherever they stand'
+        if found:
+            named = ", ".join(f"U+{ord(char):04X} {unicodedata.name(char, '')}".strip() for char in found[:4])
+            return f"{name} has characters that are not ASCII: {named}; Genesys Cloud sends none"
+    return ""
 
 
 _UNPROVEN = (

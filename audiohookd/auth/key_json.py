@@ -18,6 +18,7 @@ from typing import Any
 
 from audiohookd.auth.keys import MAX_SECRETS, UNSIGNED, Key, Keys, fingerprint
 from audiohookd.protocol.messages import UUID_PATTERN
+from audiohookd.text_encoding import decode_text
 
 _API_KEY = re.compile(r"[a-zA-Z0-9+/_-]+={0,2}")
 # Base64 as Genesys Cloud accepts it: the padding may be missing (protocol section 2.1).
@@ -55,7 +56,7 @@ def _members(content: bytes | str) -> tuple[tuple[str, Any], ...]:
         raise BadKeys(f"is empty: write {EXAMPLE}")
     try:
         # Tuples: a dict would keep one of two equal keys, and a list is what an array becomes.
-        parsed = json.loads(content, object_pairs_hook=tuple)
+        parsed = json.loads(decode_text(content), object_pairs_hook=tuple)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         # Not chained: the original error holds the whole text, and with it every secret.

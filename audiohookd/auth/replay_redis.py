@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from audiohookd.auth.replay import StoreDown
+from audiohookd.text_encoding import decode_text
 
 #: Begins the name of each key.
 PREFIX = "audiohookd:nonce:"
@@ -75,11 +76,10 @@ def read_url(path: Path) -> str:
         raise ValueError(f"{path}: cannot be read: {fault.strerror}") from fault
     if mode & 0o007:
         raise ValueError(f"{path}: everybody may use it: chmod o= it")
-    try:
-        return content.decode("ascii").strip()
-    except UnicodeDecodeError:
-        # Not chained: the original error holds all of the file.
-        raise ValueError(f"{path}: is no URL: encode what is not ASCII (%C3%A4)") from None
+    url = decode_text(content, "replace").strip()
+    if not url.isascii():
+        raise ValueError(f"{path}: is no URL: encode what is not ASCII (%C3%A4)")
+    return url
 
 
 def _place(url: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from audiohookd.auth.keys import Keys
 from audiohookd.auth.sources.file import KeyFile
 from audiohookd.cli.mistake import Mistake
+from audiohookd.text_encoding import decode_text
 
 SECRET_VARIABLE = "AUDIOHOOK_CLIENT_SECRET"  # noqa: S105 - its name, not its value
 
@@ -46,14 +47,22 @@ def describe(parser: argparse.ArgumentParser, key_is_needed: bool = True) -> Any
     return source
 
 
+def describe_ca(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--ca`` to a parser."""
+    parser.add_argument(
+        "--ca", type=Path, metavar="FILE", help="authorities to trust in addition to the system's (PEM)"
+    )
+
+
 def api_key(text: str) -> str:
     """An API key as Genesys Cloud accepts it, for argparse.
 
     :raises ArgumentTypeError: it is none.
     """
-    if not _API_KEY.fullmatch(text):
+    key = decode_text(text)
+    if not _API_KEY.fullmatch(key):
         raise argparse.ArgumentTypeError("letters, digits, + / _ - and up to two = at the end")
-    return text
+    return key
 
 
 def secret_of(
@@ -100,6 +109,7 @@ def given_secret(arguments: argparse.Namespace, environment: Mapping[str, str] =
 
 def secret_in(text: str) -> Secret:
     """What a text stands for."""
+    text = decode_text(text)
     try:
         # Genesys Cloud lets people leave out the padding.
         return Secret(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
@@ -121,6 +131,6 @@ def keys_of(path: Path) -> Keys:
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return file.read(_MAX_FILE).decode("utf-8", "surrogateescape")
+            return decode_text(file.read(_MAX_FILE), "surrogateescape")
     except OSError as fault:
         raise Mistake(f"{path}: {fault.strerror}") from None

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Protocol
 import audiohookd
 from audiohookd.cli import call, doctor, explain, sign, spool, verify
 from audiohookd.cli.mistake import Mistake
+from audiohookd.text_encoding import escape_unencodable
 
 #: Exit codes, besides those of the commands themselves.
 MISTAKE = 2
@@ -41,6 +42,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code. ``--help`` and ``--version`` raise SystemExit."""
+    escape_unencodable(sys.stdout, as_json=True)  # stderr does so by itself
     try:
         arguments = _parser().parse_args(argv)
         code: int = arguments.run(arguments)

@@ -11,12 +11,13 @@ contents are wrong.
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec import UNSET, Struct
 
 from audiohookd.protocol import events, messages
 from audiohookd.protocol.client_checks import Complaint, check_entity, selected
+from audiohookd.protocol.client_events import Accepted, Disconnected, Results
 from audiohookd.protocol.client_states import CLOSED, CLOSING, GONE, LEGAL, NEW, OPEN, OPENING, ClientState
 from audiohookd.protocol.codec import (
     MAX_RECEIVED,
@@ -44,27 +45,6 @@ class ClientTimers(Struct, frozen=True):
     #: From ``opened`` to the first ping, and from there to the second: early, so that the round trip is known early.
     quick_ping: float = 1.0
     ping_interval: float = 5.0
-
-
-class Accepted(events.Opened, frozen=True):
-    """``opened`` came: what the server selected (None: no audio), and the languages that it listed."""
-
-    media: Media | None
-    #: None when the server did not send them.
-    supported_languages: tuple[str, ...] | None
-
-
-class Results(events.Event, frozen=True):
-    """An ``event`` of the server: its entities as decoded JSON."""
-
-    entities: tuple[dict[str, Any], ...]
-
-
-class Disconnected(events.Event, frozen=True):
-    """The server asked for the end; ``close`` has been sent."""
-
-    reason: str
-    info: str | None
 
 
 class _Ping(NamedTuple):
@@ -306,10 +286,12 @@ class ClientSession:
         self._enter(OPEN, None)
         self._ping_due = self._now() + self._timers.quick_ping
         languages = None if parameters.supported_languages is UNSET else parameters.supported_languages
-        self._emit(Accepted(self.media, languages))
-        if parameters.discard_to is not UNSET:
-            self._skip_to(duration_to_samples(parameters.discard_to, RATE))
-        if parameters.start_paused is True:
+        is_paused = parameters.start_paused is True
+        discard_to = None if parameters.discard_to is UNSET else parameters.discard_to
+        self._emit(Accepted(self.media, languages, is_paused, discard_to))
+        if discard_to is not None:
+            self._skip_to(duration_to_samples(discard_to, RATE))
+        if is_paused:
             self._on_pause(messages.Pause())
 
     def _on_pong(self, _: messages.Pong) -> None:
@@ -346,11 +328,11 @@ class ClientSession:
         self._emit(Results(parameters.entities))
 
     def _on_disconnect(self, parameters: messages.Disconnect) -> None:
-        self._emit(Disconnected(parameters.reason, parameters.info))
+        self._emit(Disconnected(parameters.reason, parameters.info, parameters.output_variables))
         self.close("disconnect")
 
-    def _on_reconnect(self, _: messages.Reconnect) -> None:
-        self._emit(events.Tolerated("reconnect"))
+    def _on_reconnect(self, parameters: messages.Reconnect) -> None:
+        self._emit(events.Tolerated("reconnect" if parameters.info is None else f"reconnect: {parameters.info}"))
 
     def _on_crossing(self, _: messages.Parameters) -> None:
         """The server could not know yet that it is over."""

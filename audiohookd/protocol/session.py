@@ -45,8 +45,8 @@ class Session:
         self.paused = False
         #: What we asked for.
         self.pause_wanted = False
-        #: The WebSocket is to be closed.
-        self.finished = False
+        #: The WebSocket is to be closed; and what our ``disconnect`` said, once it was sent.
+        self.finished, self.disconnect_info = False, ""
         self._organization_id = organization_id.lower()
         self._timers = timers
         self._numbering = Numbering()
@@ -207,6 +207,7 @@ class Session:
             raise LocalProtocolError(f"disconnect: no reason {reason!r}")
         if self.state in LENIENT:
             return False
+        self.disconnect_info = info or reason
         self._send(messages.Disconnect(reason, info, output_variables))
         self._enter(State.DISCONNECTING, self._timers.disconnect_timeout if grace is None else grace)
         return True

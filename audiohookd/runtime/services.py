@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.runtime.faults import in_words, is_mistake
+from audiohookd.runtime.inherited_socket import as_inherited
 
 
 class StartError(Exception):
@@ -88,7 +89,7 @@ class Listener(Service):
         self, name: str, endpoint: IStreamServerEndpoint, description: str, where: str, factory: IProtocolFactory
     ) -> None:
         self.name = name
-        self._endpoint = endpoint
+        self._endpoint = as_inherited(endpoint)
         self._description = description
         self._where = where
         self._factory = factory

@@ -5,6 +5,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from audiohookd.server.origin import Address, address_of
+from audiohookd.text_encoding import decode_text
 
 #: Bytes of a file of networks. Genesys Cloud publishes some hundreds of them for all of its regions.
 MAX_FILE = 1_048_576
@@ -53,7 +54,7 @@ def read_networks(path: Path) -> list[str]:
     if len(content) > MAX_FILE:
         raise ValueError(f"is larger than {MAX_FILE} bytes")
     found = []
-    for number, line in enumerate(content.decode("ascii", "replace").splitlines(), 1):
+    for number, line in enumerate(decode_text(content, "replace").splitlines(), 1):
         text = line.partition("#")[0].strip()
         if text:
             try:

@@ -6,7 +6,6 @@ After every call into the session, always in this order: 1 write what is to be s
 
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Protocol
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -18,10 +17,12 @@ from audiohookd.protocol.messages import DisconnectReason
 from audiohookd.protocol.session import DEFAULT_RATE, Session
 from audiohookd.protocol.timers import Timers
 from audiohookd.server.admission import Opening, admissions, ask
+from audiohookd.server.connection_end import ConnectionEnd, by_abort
 from audiohookd.server.dispatch import Fanout, RoutePlugins
 from audiohookd.server.live import LiveSession, SessionLogger
 from audiohookd.server.registry import Registry
 from audiohookd.server.upgrade import Upgrade
+from audiohookd.server.wire import Wire
 
 #: Seconds after the end of a session in which its plugins may finish what they have; then ``closed`` comes at once,
 #: and as much again for what they do in it.
@@ -33,19 +34,6 @@ CATCH_UP_TIME = 2.0
 EARLY_LIMIT = 32
 #: Reasons a client may give; any other is counted as ``other``, for labels must be few.
 _REASONS = frozenset({"end", "error", "disconnect", "reconnect", events.CONNECTION_LOST})
-
-
-class Wire(Protocol):
-    """The WebSocket below."""
-
-    def send(self, message: bytes) -> None:
-        """Sends a text message. Harmless when the connection is gone."""
-
-    def close(self) -> None:
-        """Ends the WebSocket with code 1000."""
-
-    def abort(self) -> None:
-        """Drops the connection."""
 
 
 class Shared(Struct, frozen=True):
@@ -91,6 +79,7 @@ class Connection:
         self._pumping = False
         self._is_open = False
         self._is_lost = False
+        self._end: ConnectionEnd | None = None
         self._is_watched = False
         #: Fires when the connection is gone and its plugins are done.
         self.finished: Deferred[None] = Deferred()
@@ -128,10 +117,13 @@ class Connection:
         if self._log.is_news("broke the protocol"):
             self._log.warn("disconnected, the client broke the protocol: {detail}", detail=detail)
 
-    def lost(self) -> None:
+    def lost(self, end: ConnectionEnd | None = None) -> None:
         """There is no connection any more. Harmless when called again."""
         if not self._is_lost:
             self._is_lost = True
+            self._end = end
+            if self._fanout is not None:
+                self._fanout.connection_lost(end)
             self._session.connection_lost()
             self._pump()
 
@@ -159,7 +151,7 @@ class Connection:
     def abort(self) -> None:
         """The daemon ends now."""
         self._wire.abort()
-        self.lost()
+        self.lost(by_abort("the daemon stops"))
         if self._fanout is not None:
             self._fanout.hurry()
 
@@ -176,7 +168,7 @@ class Connection:
         if self._is_lost:
             self._finish()
         elif self._session.finished:
-            self._wire.close()
+            self._wire.close(self._session.disconnect_info)
 
     def _step(self) -> None:
         while True:
@@ -358,7 +350,8 @@ class Connection:
         if self._fanout is None or not self._is_open:
             self._fanout = None
             return
-        self._log.info("ended after {seconds:.1f} s: {reason}", seconds=self._seconds, reason=reason)
+        how = f" ({self._end})" if self._end is not None else ""
+        self._log.info("ended after {seconds:.1f} s: {reason}{how}", seconds=self._seconds, reason=reason, how=how)
         self._fanout.end(reason).addCallback(self._watched_no_more)
         if self._is_watched:
             self._patience = self._shared.clock.callLater(FINISH_TIME, self._hurry, self._fanout)

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from audiohookd.interfaces import IPlugin, IRecorder, ISession, ISessionObserver, Lapse
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
+from audiohookd.server.connection_end import ConnectionEnd
 from audiohookd.server.mailbox import Mailbox
 
 
@@ -102,6 +103,10 @@ class Fanout:
                 self._call("dtmf", digit)
             case events.Playback(started):
                 self._call("playback", started)
+
+    def connection_lost(self, end: ConnectionEnd | None) -> None:
+        """The connection is gone, before the session was over or after."""
+        self._session.connection_end = end
 
     def closing(self, reason: str) -> "Deferred[Any]":
         """The client closes. Fires when all observers have said their last word."""

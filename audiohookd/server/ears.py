@@ -9,10 +9,12 @@ logging context around each read, and without a turn of the reactor.
 
 import math
 import select
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -49,7 +51,7 @@ class Line:
         may the line be clear.
     """
 
-    __slots__ = ("file", "is_clear", "is_plain", "take_audio", "take_text", "transport")
+    __slots__ = ("fault", "file", "is_at_end", "is_clear", "is_plain", "take_audio", "take_text", "transport")
 
     def __init__(self, transport: Connection, take_audio: Take, take_text: Take, is_plain: bool) -> None:
         self.transport = transport
@@ -59,6 +61,10 @@ class Line:
         self.is_plain = is_plain
         #: It is between two messages, and the next one is welcome. To be told by its protocol, at each change.
         self.is_clear = False
+        #: The errno of a connection that broke, and whether it ended. The reactor, which reads it once more, takes
+        #: both for the end of the stream.
+        self.fault = 0
+        self.is_at_end = False
 
 
 @implementer(IReadDescriptor)
@@ -156,9 +162,11 @@ class Ears:
     def _read_all(self) -> bool:
         """Each that has something, once. False when none had."""
         ready = self._epoll.poll(0)
-        for file, _ in ready:
+        for file, happened in ready:
             line = self._lines.get(file)
             if line is not None:  # one of those before may have had it dropped
+                if happened & select.EPOLLERR:
+                    line.fault = line.transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 self._read(line)
         self._heard = None
         if ready:
@@ -173,7 +181,7 @@ class Ears:
     def _read(self, line: Line) -> None:
         self._heard, self._is_answered = line, False
         try:
-            if not (line.is_clear and _take(line)) and not _is_going_on(line.transport):
+            if not (line.is_clear and _take(line)) and not _is_going_on(line):
                 self._hand_back(line)
             if self._is_answered:
                 self._answer(line)
@@ -218,6 +226,10 @@ def _is_busy(transport: Connection) -> bool:
     return bool(transport.dataBuffer or transport._tempDataLen or transport.disconnecting or not transport.connected)
 
 
-def _is_going_on(transport: Connection) -> bool:
+def _is_going_on(line: Line) -> bool:
     """Has the transport read, unless it is being closed. False when this was the end of it."""
-    return not transport.disconnecting and transport.doRead() is None
+    if line.transport.disconnecting:
+        return False
+    end = line.transport.doRead()
+    line.is_at_end = end is CONNECTION_DONE
+    return end is None

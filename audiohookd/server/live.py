@@ -11,6 +11,7 @@ from audiohookd.protocol.entities import Entity
 from audiohookd.protocol.media import Media
 from audiohookd.protocol.messages import DisconnectReason, Open, read_custom_config
 from audiohookd.protocol.session import Session
+from audiohookd.server.connection_end import ConnectionEnd
 from audiohookd.server.upgrade import Upgrade
 
 
@@ -38,6 +39,7 @@ class LiveSession:
         self.start_position = session.position
         self.started_at = started_at
         self.request = upgrade.shown()
+        self.connection_end: ConnectionEnd | None = None
         self.log = SessionLogger(upgrade)
 
     @property

@@ -7,7 +7,7 @@ import txaio
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import ConnectionClosed, ConnectionLost
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -18,6 +18,7 @@ from audiohookd.auth.refusal import Refusal
 from audiohookd.auth.refused import RefusedRequests
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.protocol.messages import DisconnectReason
+from audiohookd.server import connection_end
 from audiohookd.server.connection import Connection, Shared
 from audiohookd.server.door import Door, Paces
 from audiohookd.server.ears import Ears, Line
@@ -30,8 +31,7 @@ from audiohookd.server.options import OPTIONS, with_options
 from audiohookd.server.origin import origin
 from audiohookd.server.outbox import Outbox, innermost
 from audiohookd.server.pacer import Pacer
-from audiohookd.server.refusals import Refusals
-from audiohookd.server.tls_failure import failure_of_tls
+from audiohookd.server.refusals import BEYOND, Refusals
 from audiohookd.server.told import Told
 from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
 
@@ -39,8 +39,7 @@ from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
 REFUSAL_TIME = 0.5
 #: Seconds for a client to take what was sent before we close; then it is dropped.
 LINGER_TIME = 5.0
-#: TCP connections without a WebSocket that are kept, besides as many as there may be calls: all of these may come at
-#: once. Nothing is known of them yet, so they must not cost calls.
+#: TCP connections without a WebSocket, of which nothing is known yet, besides as many as there may be calls.
 PENDING_LIMIT = 1_024
 #: Strangers that are told so in a session at a time; the others learn it from a status, which takes no place.
 STRANGERS_LIMIT = 64
@@ -59,6 +58,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """A TCP connection."""
         self._guard: HeadGuard | None = HeadGuard()
         self._connection: Connection | None = None
+        self._end: connection_end.ConnectionEnd | None = None  # what ended the connection first
         self._upgrade: Upgrade | None = None
         self._refusal: DisconnectReason | None = None  # that is told in the session
         self._visitor: Visitor | None = None  # None: where he comes from is not known yet
@@ -86,12 +86,11 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """No TCP connection any more."""
         self.factory.lobby.leave(self)
         self.factory.told.leave(self)
-        if not reason.check(ConnectionClosed):
-            # Mostly of TLS, below us; Autobahn would log each at full length.
-            is_tls = reason.type.__module__.startswith("OpenSSL")
-            why = failure_of_tls(reason.value) if is_tls else f"{reason.type.__name__} while it was read"
-            self.factory.refusals.dropped(self._peer_name(), why)
+        end = connection_end.by_transport(reason, self._line)
+        if end.cause in ("tls", "error"):  # Autobahn would log each at full length
+            self.factory.refusals.dropped(self._peer_name(), end.reason)
             reason = Failure(ConnectionLost())
+        self._end = self._end or end
         if self._line is not None:
             self.factory.ears.forget(self._line)
             self._line = None
@@ -238,6 +237,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
 
     def _drop(self, limit: str) -> None:
         """Too slow, or too quick."""
+        self._end = self._end or connection_end.by_abort(BEYOND.get(limit, limit))
         self.factory.refusals.exceeded(self._peer_name(), limit)
         self.transport.abortConnection()
 
@@ -260,6 +260,12 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._pacer = Pacer(self._connection, self.factory.paces, self.factory.shared, self._drop)
             self._line = self.factory.ears.attend(self.transport, self._pacer.audio, self._pacer.text)
 
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
+        """The peer's close frame, in answer to ours or not. Autobahn would tell a code that it rejects as 1000."""
+        if self.state == self.STATE_OPEN:
+            self._end = self._end or connection_end.by_close_frame(code, reasonRaw)
+        return bool(super().onCloseFrame(None if code in connection_end.REGISTERED_LATER else code, reasonRaw))
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """A whole message."""
         if self._pacer is not None:
@@ -277,12 +283,12 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             if timer is not None and timer.active():
                 timer.cancel()
         if connection is not None:
-            connection.lost()
+            connection.lost(self._end)
 
     # ---- Wire ------------------------------------------------------------------------------------
 
     def send(self, message: bytes) -> None:
-        """See :class:`audiohookd.server.connection.Wire`."""
+        """See :class:`audiohookd.server.wire.Wire`."""
         if self._has_room(len(message)):
             unsent = framed(message)
             if self._line is not None:
@@ -290,14 +296,15 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             if unsent:
                 self.transport.write(unsent)
 
-    def close(self) -> None:
-        """See :class:`audiohookd.server.connection.Wire`."""
+    def close(self, why: str) -> None:
+        """See :class:`audiohookd.server.wire.Wire`."""
         if self.state == self.STATE_OPEN:
+            self._end = self._end or connection_end.ConnectionEnd("close-frame", "server", 1000, why)
             self._obstruct()
             self.sendClose(1000)
 
     def abort(self) -> None:
-        """See :class:`audiohookd.server.connection.Wire`."""
+        """See :class:`audiohookd.server.wire.Wire`."""
         self.dropConnection(abort=True)
 
     # ---- bounds ----------------------------------------------------------------------------------
@@ -311,13 +318,16 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """May ``size`` bytes more be sent? Drops a client that has left too many unread."""
         if self.state == self.STATE_OPEN and self._outbox.is_too_much(size):
             self.factory.shared.counters.count("clogged")
+            self._end = self._end or connection_end.by_abort("the client does not read")
             self.abort()
         return bool(self.state == self.STATE_OPEN)
 
     def _fail_connection(self, code: int = 1001, reason: str = "") -> None:
         # Too large, not UTF-8, not masked: the session never sees it.
-        if self._connection is not None and not self.failedByMe:
+        closed = connection_end.by_unmasked_close_frame(self.data)
+        if closed is None and self._connection is not None and not self.failedByMe:
             self._connection.blame(f"WebSocket closed with {code}: {reason}")
+        self._end = self._end or closed or connection_end.ConnectionEnd("close-frame", "server", code, reason)
         self._obstruct()
         super()._fail_connection(code, reason)
 
@@ -366,8 +376,7 @@ class AudioHookServerFactory(WebSocketServerFactory):
         #: For who asks why nobody gets in.
         self.refused = RefusedRequests()
         self.lobby: Lobby[Any] = Lobby(max_pending, self._crowd_out)
-        # An error: the replay store is down. That may be a call, or somebody who repeats one that he has seen. With
-        # calls in all places these are still no more than may have a WebSocket.
+        # An error: the replay store is down. That is a call, or a repeated request; fewer than may have a WebSocket.
         put_off = max(1, shared.registry.max_sessions // 2)
         self.told: Told[AudioHookServerProtocol] = Told(
             {"unauthorized": (STRANGERS_LIMIT, "strangers"), "error": (put_off, "put-off")},

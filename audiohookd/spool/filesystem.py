@@ -45,11 +45,11 @@ def kind_of(device: int, mounts: Path = _MOUNTS) -> str | None:
 
     :raises OSError: it is hidden.
     """
-    number = f"{os.major(device)}:{os.minor(device)}"
-    for line in mounts.read_text().splitlines():
-        mount, _, source = line.partition(" - ")
+    number = b"%d:%d" % (os.major(device), os.minor(device))
+    for line in mounts.read_bytes().splitlines():  # bytes: the names of others' mounts may be no text
+        mount, _, source = line.partition(b" - ")
         if mount.split()[2] == number:
-            return source.split()[0]
+            return source.split()[0].decode("ascii")
     return None
 
 

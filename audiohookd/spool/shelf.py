@@ -1,5 +1,6 @@
 """Whole recordings on disk, by day: in ``ready``, ``done`` or ``dead``. For worker threads: all of it blocks."""
 
+import codecs
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
@@ -68,7 +69,7 @@ class Recording:
 
     def read(self) -> Mapping[str, Any]:
         """See :class:`IRecording`."""
-        return _sidecar.decode(self.sidecar.read_bytes()).recording
+        return _sidecar.decode(self.sidecar.read_bytes().removeprefix(codecs.BOM_UTF8)).recording
 
     def receipts(self) -> Mapping[str, Mapping[str, Any]]:
         """See :class:`IRecording`. Of the carriers that had stored it when it was looked at."""

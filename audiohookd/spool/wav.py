@@ -1,25 +1,35 @@
-"""The header of a WAV file, of constant length for a format, so that it can be written first and corrected last.
+"""The header of a WAV file. Its length depends on the format only, so it is written first and replaced at the end.
 
-Right after the RIFF header stands a ``JUNK`` chunk. Past 4 GiB, where 32-bit sizes end, the file becomes an RF64 and
-that chunk its ``ds64`` with the sizes in 64 bits (EBU Tech 3306). Nothing has to move for it.
+All headers of a format have the same length, and so the audio never moves:
+
+=========== ====================================
+growing     ``fmt ``, ``JUNK``, ``data``
+finished    ``fmt ``, ``fact``, ``JUNK``, ``data``
+over 4 GiB  ``ds64``, ``fmt ``, ``fact``, ``data``
+=========== ====================================
+
+Only mu-law has a ``fact``. Readers that expect ``fmt `` right after ``WAVE`` are common (Genesys' reference client,
+Azure's Speech SDK). A growing file has no ``fact``: ffmpeg and Chromium believe any length that stands there, and an
+unknown one was shown as 149 hours. ``JUNK`` is the room for ``ds64``, which an RF64 must begin with (EBU Tech 3306):
+the 64-bit sizes of a file that 32 bits cannot describe.
 """
 
 import struct
 
-from audiohookd.protocol.media import Format, Media
+from audiohookd.protocol.media import Channel, Format, Media
 
 _MAX_32 = 0xFFFF_FFFF
-_DS64 = struct.Struct("<QQQL")  # sizes of the file, of the data, samples per channel, length of a table we lack
+_DS64 = struct.Struct("<QQQL")  # size of the file, of the data, samples per channel, length of a table we lack
+_DS64_AT = 20  # its content in the file
 _FMT = struct.Struct("<HHLLHH")
 _FORMAT_TAG = {Format.PCMU: 7, Format.L16: 1}
-#: Bytes in which all growing headers of a format are the same: up to the number of channels.
-_SAME = 58
+_JUNK = bytes(_DS64.size)
 #: More bytes than any header has.
 ENOUGH = 128
 
 
 def header(media: Media, data_bytes: int) -> bytes:
-    """All that stands before ``data_bytes`` of audio. Its length depends on the format alone.
+    """The header of a finished file with ``data_bytes`` of audio.
 
     The caller writes the audio, then :func:`padding`. L16 is little-endian in a WAV, whatever it was on the wire.
     """
@@ -27,38 +37,41 @@ def header(media: Media, data_bytes: int) -> bytes:
     size = header_bytes(media) + data_bytes + len(padding(data_bytes)) - 8
     if size > _MAX_32:
         sizes = _chunk(b"ds64", _DS64.pack(size, data_bytes, samples, 0))
-        return _head(b"RF64", _MAX_32, sizes, _format_chunks(media, _MAX_32), _MAX_32)
-    return _head(b"RIFF", size, _room_for_sizes(), _format_chunks(media, samples), data_bytes)
+        return _riff(b"RF64", _MAX_32, sizes, _fmt(media), _fact(media, _MAX_32), _data(_MAX_32))
+    return _riff(b"RIFF", size, _fmt(media), _fact(media, samples), _chunk(b"JUNK", _JUNK), _data(data_bytes))
 
 
 def growing_header(media: Media) -> bytes:
-    """What stands before audio that still grows, as long as :func:`header`.
+    """The header of a file whose audio still grows, as long as :func:`header`.
 
-    All sizes are the largest there are: players take that for "to the end of the file", as of a stream.
+    Its sizes are the largest possible: readers take them for "up to the end of the file", as in a stream.
     """
-    return _head(b"RIFF", _MAX_32, _room_for_sizes(), _format_chunks(media, _MAX_32), _MAX_32)
+    junk = _chunk(b"JUNK", _fact(media, 0) + _JUNK)  # as long as both, and no reader looks into it
+    return _riff(b"RIFF", _MAX_32, _fmt(media), junk, _data(_MAX_32))
 
 
 def header_bytes(media: Media) -> int:
-    """How long the header of this format is."""
-    return len(_head(b"RIFF", 0, _room_for_sizes(), _format_chunks(media, 0), 0))
+    """The length of this format's headers."""
+    return len(growing_header(media))
 
 
 def data_bytes_of(header: bytes) -> int | None:
-    """How many bytes of audio a header speaks of, that :func:`header` made; None for a :func:`growing_header`."""
+    """The size of the audio according to a header by :func:`header`; None for a growing one.
+
+    Headers of earlier versions (``JUNK`` first) have the same length, and these fields in the same place.
+    """
     if header.startswith(b"RF64"):
-        return int(_DS64.unpack_from(header, 20)[1])
+        return int(_DS64.unpack_from(header, _DS64_AT)[1])
     size = int.from_bytes(header[-4:], "little")
     return None if size == _MAX_32 else size
 
 
 def is_bare(start: bytes) -> bool:
-    """Whether a file that grows, and begins with ``start``, holds no audio: it ends with its header, or before that.
+    """Whether a growing file holds no audio: it ends with its header or inside it.
 
-    :param start: all of the file, or :data:`ENOUGH` bytes of it.
+    :param start: the whole file, or its first :data:`ENOUGH` bytes.
     """
-    headers = (growing_header(Media(format_, ("external",))) for format_ in Format)
-    return any(len(start) <= len(one) and one[:_SAME].startswith(start[:_SAME]) for one in headers)
+    return any(header.startswith(start) for header in _GROWING_HEADERS)
 
 
 def padding(data_bytes: int) -> bytes:
@@ -66,24 +79,41 @@ def padding(data_bytes: int) -> bytes:
     return b"\0" * (data_bytes % 2)
 
 
-def _head(name: bytes, size: int, sizes: bytes, format_chunks: bytes, data_size: int) -> bytes:
-    start = name + struct.pack("<L", size) + b"WAVE"
-    return start + sizes + format_chunks + b"data" + struct.pack("<L", data_size)
+def _riff(name: bytes, size: int, *chunks: bytes) -> bytes:
+    return name + struct.pack("<L", size) + b"WAVE" + b"".join(chunks)
 
 
-def _room_for_sizes() -> bytes:
-    return _chunk(b"JUNK", bytes(_DS64.size))
-
-
-def _format_chunks(media: Media, samples: int) -> bytes:
+def _fmt(media: Media) -> bytes:
     frame, bits = media.frame_bytes, 8 * media.format.sample_bytes
     tag = _FORMAT_TAG[media.format]
     fields = _FMT.pack(tag, len(media.channels), media.rate, media.rate * frame, frame, bits)
-    if media.format is Format.L16:
-        return _chunk(b"fmt ", fields)
-    # What is not PCM has a length of further fields (none), and says how many samples there are.
-    return _chunk(b"fmt ", fields + b"\0\0") + _chunk(b"fact", struct.pack("<L", samples))
+    # A format other than PCM has a length of further fields; there are none.
+    return _chunk(b"fmt ", fields if media.format is Format.L16 else fields + b"\0\0")
+
+
+def _fact(media: Media, samples: int) -> bytes:
+    """The samples per channel, which only a format other than PCM needs."""
+    return b"" if media.format is Format.L16 else _chunk(b"fact", struct.pack("<L", samples))
+
+
+def _data(size: int) -> bytes:
+    return b"data" + struct.pack("<L", size)
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
     return name + struct.pack("<L", len(content)) + content
+
+
+def _growing_header_junk_first(media: Media) -> bytes:
+    """The layout of earlier versions: their drafts may still have to be repaired."""
+    junk = _chunk(b"JUNK", _JUNK)
+    return _riff(b"RIFF", _MAX_32, junk, _fmt(media), _fact(media, _MAX_32), _data(_MAX_32))
+
+
+_CHANNELS: tuple[tuple[Channel, ...], ...] = (("external",), ("external", "internal"))
+_GROWING_HEADERS = tuple(
+    growing(Media(format_, channels))
+    for growing in (growing_header, _growing_header_junk_first)
+    for format_ in Format
+    for channels in _CHANNELS
+)

@@ -6,7 +6,8 @@ import struct
 from typing import Protocol
 
 from audiohookd.protocol import events
-from audiohookd.protocol.client import Accepted, ClientSession, Disconnected
+from audiohookd.protocol.client import ClientSession
+from audiohookd.protocol.client_events import Accepted, Disconnected
 from bench.generator.upgrade import Upgrade
 from bench.generator.wire import CLOSE, TEXT, ServerFrames, client_frame
 

@@ -20,6 +20,7 @@ from audiohookd.interfaces import IAdmission, IDaemon, IOpening, IPlugin, IPlugi
 from audiohookd.observer import SessionObserver
 from audiohookd.protocol.entities import AgentAssist, AgentAssistData, Article, Faq, Utterance
 from audiohookd.protocol.position import samples_to_duration
+from audiohookd.text_encoding import decode_text
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 #: Seconds that speech takes per character: 130 words a minute, of 7.5 characters with their space.
@@ -160,7 +161,7 @@ def read_script(path: Path) -> Script:
     :raises ValueError: it cannot be read, or is no script; one line that names the file.
     """
     try:
-        script = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Script)
+        script = msgspec.convert(tomllib.loads(decode_text(path.read_bytes())), Script)
     except OSError as fault:
         raise ValueError(f"{path}: cannot be read: {fault.strerror}") from fault
     except (ValueError, RecursionError) as fault:

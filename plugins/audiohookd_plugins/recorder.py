@@ -143,6 +143,8 @@ class Recorder(AudioSink):
         self._is_closed = True
         self._note("end", {}, self._now())
         about: dict[str, Any] = {"closeReason": reason, "language": self._session.language}
+        if self._session.connection_end is not None:
+            about["connectionEnd"] = self._session.connection_end
         missing = self._missing()
         if missing > 0:
             about["missingSamples"] = missing

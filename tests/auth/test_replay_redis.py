@@ -224,5 +224,5 @@ class TestTheUrl:
         file.chmod(0o600)
         with pytest.raises(ValueError, match="encode") as caught:
             read_url(file)
-        assert "127" not in str(caught.value)
+        assert "127" not in str(caught.value).removeprefix(str(file))  # pytest numbers its directories
         assert caught.value.__cause__ is None

@@ -3,7 +3,6 @@
 import errno
 import os
 import select
-import shutil
 import socket
 import time
 from array import array
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from bench.generator import speech
 from bench.generator.speech import CLOGGED, SILENT, Left, Speech, Voices, talk_in_python
+from tests.programs import needs_compiler
 
 FRAMES = (b"one", b"three", b"seventeen" * 400)
 TICK = 0.001
@@ -69,7 +69,7 @@ def _both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 both = pytest.mark.usefixtures("_both")
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="without a compiler it stays Python")
+@needs_compiler
 def test_where_there_is_a_compiler_it_was_used() -> None:
     assert speech.talk is not talk_in_python
 
@@ -200,7 +200,7 @@ def test_a_round_goes_on_where_it_was_left(pair: Pair, epoll: select.epoll) -> N
     assert [calls.frames(0), calls.frames(1)] == [1, 1]
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="without a compiler it stays Python")
+@needs_compiler
 def test_arrays_that_do_not_belong_together_are_a_mistake(epoll: select.epoll) -> None:
     one, none, late = array("i", [0]), array("i"), array("q", [0])
     for voices in (

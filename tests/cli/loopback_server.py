@@ -64,6 +64,9 @@ class LoopbackProtocol(WebSocketServerProtocol):
     def act(self, event: events.Event) -> None:
         server = self.factory.server
         if isinstance(event, events.OpenRequested):
+            if server.closes_with is not None:
+                self.sendClose(*server.closes_with)
+                return
             self.openings.append(event)
             self.session.accept(event.offers[0], supported_languages=server.languages)
         elif isinstance(event, events.Closing):
@@ -84,6 +87,7 @@ class LoopbackServer:
         self.calls: list[Any] = []
         self.refuse_with: tuple[Any, ...] | None = None
         self.checks_signatures = False
+        self.closes_with: tuple[int, str] | None = None
         self.answers_close = True
         self.languages: tuple[str, ...] | None = None
         self.hearing: Deferred[Any] = Deferred()

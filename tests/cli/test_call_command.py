@@ -11,8 +11,11 @@ from loopback_server import SECRET, LoopbackServer
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
+
+from audiohookd.cli.call.execution import SAME_SIGNAL
 
 ENVIRONMENT = {**os.environ, "AUDIOHOOK_CLIENT_SECRET": base64.b64encode(SECRET).decode()}
 
@@ -98,7 +101,7 @@ class CommandTest(TestCase):
         )
 
     async def test_an_interruption_closes_politely(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             command = self.call("--rate", "0.001", "--sessions", "3")
             call = await self.server.hearing
             command.interrupt(number)
@@ -107,14 +110,38 @@ class CommandTest(TestCase):
             self.assertIn("calls: 1, completed: 1, failed: 0", command.lines[-1])
             self.server.hearing = Deferred()
 
+    async def test_a_signal_that_comes_twice_at_once_closes_politely(self) -> None:
+        """As of timeout(1), which sends it to the process and to its group."""
+        command = self.call()
+        call = await self.server.hearing
+        command.interrupt(signal.SIGTERM)
+        command.interrupt(signal.SIGTERM)
+        self.assertEqual(await command.ended, 0)
+        self.assertTrue(call.was_clean)
+
+    async def test_a_hangup_that_nohup_ignores_is_ignored(self) -> None:
+        program = (
+            "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+            "from audiohookd.cli.main import main; sys.exit(main(sys.argv[1:]))"
+        )
+        arguments = ("--api-key", "key", "--max-duration", "1")
+        command = Command("call", self.server.url, *arguments, program=("-c", program))
+        await self.server.hearing
+        command.interrupt(signal.SIGHUP)
+        self.assertEqual(await command.ended, 0)
+        self.assertEqual(len(self.server.calls[0].audio), 16_000)
+
     async def test_a_second_interruption_does_not_wait(self) -> None:
         self.server.answers_close = False
         command = self.call()
         await self.server.hearing
         command.interrupt()
         await self.server.closing
+        await deferLater(reactor, 2 * SAME_SIGNAL)
+        began = reactor.seconds()  # type: ignore[attr-defined]
         command.interrupt()
         self.assertEqual(await command.ended, 1)
+        self.assertLess(reactor.seconds() - began, 5)  # type: ignore[attr-defined]
         self.assertIn("failed: 1", command.lines[-1])
 
     async def test_a_clock_that_is_set_changes_nothing(self) -> None:

@@ -14,7 +14,7 @@ from audiohookd.cli.call.execution import keep_informed
 from audiohookd.cli.call.failures import NOT_CLOSED, disconnect, no_connection, refusal
 from audiohookd.cli.call.report import CallReport, Report, RoundTrips
 from audiohookd.protocol import events
-from audiohookd.protocol.client import Accepted, Disconnected, Results
+from audiohookd.protocol.client_events import Accepted, Disconnected, Results
 from audiohookd.protocol.media import Format, Media
 
 
@@ -128,8 +128,11 @@ def test_a_call_that_was_refused_is_counted_once() -> None:
 
 def test_a_completed_call_is_no_failure() -> None:
     screen = Screen()
-    screen.call(Disconnected("completed", "longest session reached"), events.Ended("disconnect"))
+    screen.call(Disconnected("completed", "all said", {"Intent": "bye"}), events.Ended("disconnect"))
     assert screen.report.failures == 0
+    assert screen.lines == [
+        'call 1: the server disconnected, reason completed: all said; outputVariables {"Intent": "bye"}'
+    ]
 
 
 @pytest.mark.parametrize(
@@ -165,6 +168,52 @@ def test_notes_are_lines_too() -> None:
         "call 2: the server's languages: en-US, de",
         "call 3: the server's languages: none",
     ]
+
+
+def test_pauses_of_the_server_are_lines() -> None:
+    screen = Screen()
+    media = Media(Format.PCMU, ("external",))
+    screen.call(Accepted(media, None, True, "PT3S"), events.Paused(), events.Resumed(), events.Paused(), ENDED)
+    assert screen.lines == [
+        "call 1: the server wants no audio before PT3S (discardTo)",
+        "call 1: the server opened the session paused (startPaused): it gets no audio until it sends resume",
+        "call 1: the server resumed the audio",
+        "call 1: the server paused the audio",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("happened", "closing", "line"),
+    [
+        ([LOST], "code 1011, reason 'no'", "the server closed the WebSocket before opened: code 1011, reason 'no'"),
+        (
+            [Accepted(None, None), LOST],
+            "code 1001",
+            "the server closed the WebSocket before closed: code 1001",
+        ),
+    ],
+)
+def test_a_websocket_that_the_server_closed_is_a_failure_with_its_code(
+    happened: list[events.Event], closing: str, line: str
+) -> None:
+    screen = Screen()
+    call = screen.report.call()
+    for event in happened:
+        call.happened(event)
+    call.over(None, closing)
+    assert screen.lines[-1] == f"call 1: {line}"
+    assert screen.report.failures == 1
+
+
+def test_a_terminal_that_has_gone_does_not_end_the_calls() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    report = Report(None, Gone())
+    report.call().over("connection refused")
+    report.summary()
+    assert report.failures == 1
 
 
 def test_what_a_server_says_does_not_move_the_cursor() -> None:
@@ -233,4 +282,6 @@ def test_missing_connections_are_told_in_plain_words(fault: BaseException, says:
 
 def test_disconnect_without_info() -> None:
     assert disconnect("error", None) == "the server disconnected, reason error"
-    assert disconnect("completed", "x") is None
+    assert disconnect("completed", None, {"a": "b"}) == (
+        'the server disconnected, reason completed; outputVariables {"a": "b"}'
+    )

@@ -196,9 +196,24 @@ class CallTest(TestCase):
     async def test_the_server_closes_the_websocket_without_a_word(self) -> None:
         _, over = self.call(tone(), speed=10.0)
         call = await self.server.hearing
-        call.sendClose(1000)
+        call.sendClose(4001, "going away")
         await over
-        self.assert_failed(NOT_CLOSED)
+        self.assert_failed("the server closed the WebSocket before closed: code 4001, reason 'going away'")
+
+    async def test_the_server_closes_the_websocket_before_opened(self) -> None:
+        self.server.closes_with = (4008, "policy violation")
+        _, over = self.call(tone(), speed=10.0)
+        await over
+        self.assert_failed("the server closed the WebSocket before opened: code 4008, reason 'policy violation'")
+
+    async def test_the_server_completes_the_call(self) -> None:
+        _, over = self.call(tone(), speed=10.0)
+        call = await self.server.hearing
+        call.session.disconnect("completed", "all said", {"Intent": "bye"})
+        call.settle()
+        await over
+        self.assertEqual(self.report.failures, 0)
+        self.assertIn('reason completed: all said; outputVariables {"Intent": "bye"}', self.err.getvalue())
 
     async def test_a_server_that_sends_audio_is_told_so(self) -> None:
         _, over = self.call(tone(), speed=10.0)

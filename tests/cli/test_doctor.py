@@ -14,8 +14,10 @@ from tls_front import HOST, Pair, answering, fronting, pair
 from audiohookd.cli.doctor import _place, steps
 from audiohookd.cli.doctor.answer import Answer, meaning, upgrade
 from audiohookd.cli.doctor.certificate import Certificate, why_untrusted
+from audiohookd.cli.doctor.network import Address, _judged
 from audiohookd.cli.doctor.steps import Complaint, Deadline, Done, Examination, State, Trouble
 from audiohookd.cli.doctor.tls import secure
+from audiohookd.cli.doctor.visit import _verdict
 from audiohookd.cli.main import main
 
 KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
@@ -66,13 +68,14 @@ def test_nothing_listens(doctor: Callable[..., tuple[int, dict[str, str]]]) -> N
         (lambda file, _: pair(file), "the certificate signs itself"),
         (lambda file, ca: pair(file, issuer=ca, days=(-90, -3)), "the certificate expired on"),
         (lambda file, ca: pair(file, issuer=ca, days=(2, 90)), "the certificate is valid from"),
+        (lambda file, ca: pair(file, issuer=ca, san=False), f"the certificate is for no name, not for {HOST}"),
         (lambda file, ca: pair(file, "other.example.com", ca), f"is for other.example.com, not for {HOST}"),
         (
             lambda file, _: pair(file, issuer=pair(file.with_name("x"), "Somebody's CA", ca=True)),
             "the issuer, Somebody's CA, is not known",
         ),
     ],
-    ids=["self-signed", "expired", "not yet valid", "wrong name", "unknown issuer"],
+    ids=["self-signed", "expired", "not yet valid", "wrong name", "no subjectAltName", "unknown issuer"],
 )
 def test_a_certificate_that_genesys_would_not_take(
     make: Callable[[Path, Pair], Pair],
@@ -151,8 +154,8 @@ def test_a_port_without_tls(doctor: Callable[..., tuple[int, dict[str, str]]]) -
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        (f"ws://{HOST}/x", "has no TLS, and Genesys Cloud calls wss:// alone"),
-        (f"wss://{HOST}:8443/x", "port 8443, and Genesys Cloud calls port 443 alone"),
+        (f"ws://{HOST}/x", "has no TLS, and Genesys Cloud calls wss:// only"),
+        (f"wss://{HOST}:8443/x", "port 8443, and Genesys Cloud calls port 443 only"),
     ],
 )
 def test_an_address_that_genesys_does_not_take(
@@ -162,6 +165,30 @@ def test_an_address_that_genesys_does_not_take(
     assert code == 1
     assert told in said["URL"]
     assert said[""].endswith("only wss://, and only port 443.")
+
+
+@pytest.mark.parametrize(
+    ("addresses", "condition"),
+    [
+        (["93.184.215.14"], ""),
+        (["10.1.2.3"], "the public DNS has a public address for it"),
+        (["93.184.215.14", "10.1.2.3"], "the public DNS has a public address for it"),
+    ],
+)
+def test_a_private_address_is_a_condition(addresses: list[str], condition: str) -> None:
+    found = [Address(socket.AF_INET, address, 443) for address in addresses]
+    assert _judged(found, is_public=True).condition == condition
+    assert _judged(found, is_public=False).condition == ""
+
+
+def test_a_verdict_names_what_cannot_be_seen_from_here() -> None:
+    assert _verdict([], []) == "Genesys Cloud would activate this integration."
+    assert _verdict([], ["a", "b"]) == "Genesys Cloud would activate this integration, provided that a and that b."
+    private = _verdict([Complaint.PRIVATE_AUTHORITY], ["a"])
+    assert "would not activate" in private
+    assert private.endswith("it trusts public certificate authorities only, not one of --ca. All else is right.")
+    both = _verdict([Complaint.PRIVATE_AUTHORITY, Complaint.LATE, Complaint.MALFORMED], [])
+    assert both.endswith(f"not one of --ca; {Complaint.LATE}.")
 
 
 def test_a_name_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

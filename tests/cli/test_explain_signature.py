@@ -85,8 +85,9 @@ def write(tmp_path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize(("text", "at"), [(PLAIN, None), (CURL, CREATED + 1), (HAR, CREATED + 1)])
-def test_whatever_people_have_is_the_same_request(text: str, at: float | None) -> None:
-    found = read(text)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_whatever_people_have_is_the_same_request(text: str, at: float | None, mark: str) -> None:
+    found = read(mark + text)
     assert (found.target, found.at) == ("/ws?a=1", at)
     assert found.headers == {name.lower(): value for name, value in SIGNED.items()}
 
@@ -109,6 +110,56 @@ def test_a_date_of_the_request_tells_when_it_came() -> None:
 def test_what_is_no_request(text: str) -> None:
     with pytest.raises(Mistake, match="explain-signature"):
         read(text)
+
+
+SAMPLE_SECRET = "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU="
+#: The request of the protocol's documentation, which wraps long headers.
+SAMPLE = """GET /api/v1/voicebiometrics/ws HTTP/1.1
+Host: audiohook.example.com
+Audiohook-Organization-Id: d7934305-0972-4844-938e-9060eef73d05
+Audiohook-Correlation-Id: e160e428-53e2-487c-977d-96989bf5c99d
+Audiohook-Session-Id: 30b0e395-84d3-4570-ac13-9a62d8f514c0
+X-API-KEY: SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh
+Signature: sig1=:NZBwyBHRRyRoeLqy1IzO~~a9VYBuI8TgMFt2GRDkDuJh4=:
+Signature-Input: sig1=("@request-target" "@authority" "audiohook-organization-id"~"audiohook-session-id"\
+ "audiohook-correlation-id" "x-api-key")~~;keyid="SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"~~\
+;nonce="VGhpc0lzQVVuaXF1ZU5vbmNl";alg="hmac-sha256";created=1641013200;expires=3282026430
+"""
+
+
+@pytest.mark.parametrize("fold", ["\n    ", "\r\n\t", "\n "])
+@pytest.mark.parametrize("start", ["", "\ufeff", "    ", "> "])
+def test_a_wrapped_header_is_one_header(
+    start: str, fold: str, tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However it was pasted: with a byte order mark, indented as a whole, or from curl."""
+    each = start if start.strip(" ") == "" or start == "> " else ""
+    text = SAMPLE.replace("~~", fold).replace("~", fold)
+    text = start.removesuffix(each) + "".join(each + line for line in text.splitlines(keepends=True))
+    Path(secret_file).write_text(SAMPLE_SECRET)
+    assert explain(write(tmp_path, text), secret_file, at=1641013201) == 0, capsys.readouterr().out
+
+
+def test_a_line_after_the_head_belongs_to_no_header() -> None:
+    assert read("GET / HTTP/1.1\nHost: h\n\n  and a body").headers == {"host": "h"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (('"', "\u201d"), 'typographic quotes (\u201d) in place of "'),
+        (('="', "=\u201e"), 'typographic quotes (\u201e) in place of "'),
+        ((";alg", "\xa0;alg"), "characters that are not ASCII: U+00A0 NO-BREAK SPACE"),
+    ],
+)
+def test_characters_of_a_word_processor_are_named(
+    changed: tuple[str, str], told: str, tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = SAMPLE.replace("~~", "").replace("~", " ").replace(*changed)
+    assert explain(write(tmp_path, text), secret_file, at=1641013201) == 1
+    said = capsys.readouterr().out
+    assert "certain: Signature-Input has" in said
+    assert told in said
 
 
 def test_the_representation_has_no_headers() -> None:
@@ -232,14 +283,17 @@ def test_a_secret_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 class Admin(BaseHTTPRequestHandler):
     body = b""
+    metrics: bytes | None = b""
     query = ""
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
-        type(self).query = query
-        self.send_response(200 if path == "/refused" else 404)
+        if path == "/refused":
+            type(self).query = query
+        found = {"/refused": self.body, "/metrics": self.metrics}.get(path)
+        self.send_response(404 if found is None else 200)
         self.end_headers()
-        self.wfile.write(self.body)
+        self.wfile.write(found or b"")
 
     def log_message(self, *_: object) -> None:
         """Not to stderr."""
@@ -296,7 +350,38 @@ def test_nothing_was_refused(admin: tuple[str, type[Admin]], capsys: pytest.Capt
     url, kind = admin
     kind.body = b'{"refused": []}'
     assert main(["explain-signature", "--recent", "--admin", url]) == 0
-    assert "no request was refused" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no request was refused for its key or signature" in said
+    assert "nothing was refused for other reasons" in said
+
+
+def test_what_was_refused_for_other_reasons_is_counted(
+    admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, kind = admin
+    kind.body = b'{"refused": []}'
+    kind.metrics = b"""# TYPE audiohookd_refusals_total counter
+audiohookd_refusals_total{reason="api-key-missing"} 1
+audiohookd_refusals_total{reason="http-429"} 2
+audiohookd_refusals_total{reason="too-old"} 5
+audiohookd_limits_total{limit="handshakes-per-address"} 2
+audiohookd_limits_total{limit="sessions"} 0
+audiohookd_sessions_total 7
+"""
+    assert main(["explain-signature", "--recent", "--admin", url]) == 0
+    said = capsys.readouterr().out
+    assert "not shown here: api-key-missing 1, http-429 2, handshakes-per-address 2 (refusals_total" in said
+    assert f"{url}/metrics" in said
+
+
+def test_counters_that_cannot_be_read_are_named(
+    admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, kind = admin
+    kind.body, kind.metrics = json.dumps({"refused": [one()]}).encode(), None
+    assert main(["explain-signature", "--recent", "--admin", url]) == 1
+    said = capsys.readouterr().out
+    assert f"refused for other reasons are not shown: {url}/metrics cannot be read" in said
 
 
 @pytest.mark.parametrize("body", [b"", b"live\n", b"[]", b"{}"])

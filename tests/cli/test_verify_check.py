@@ -284,7 +284,14 @@ class TestTheTwoHalves:
 
 
 class TestMalformed:
-    @pytest.mark.parametrize("sidecar", [{}, {"recording": 1}, {"header": [], "body": {}, "recording": {}}], ids=str)
+    @pytest.mark.parametrize("sidecar", [{}, {"header": {"id": "1", "timestamp": DAY}, "body": []}], ids=str)
+    def test_a_sidecar_of_another_program_is_named_as_such(self, sidecar: dict[str, Any]) -> None:
+        """Genesys' reference server gives its sidecars the same name, header and body."""
+        (fault,) = check(sidecar, io.BytesIO(b"RIFF"))
+        assert "audiohookd did not write it" in fault
+        assert check_alone(sidecar) == glance(sidecar, Seen(4)) == [fault]
+
+    @pytest.mark.parametrize("sidecar", [{"recording": 1}, {"header": [], "body": {}, "recording": {}}], ids=str)
     def test_what_is_no_sidecar_says_what_it_lacks(self, sidecar: dict[str, Any]) -> None:
         faults = check(sidecar, None)
         assert all(any(member in fault for fault in faults) for member in ("header", "body", "recording"))

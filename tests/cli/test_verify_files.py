@@ -103,7 +103,8 @@ def test_halves_are_reported(shop: Path) -> None:
         (b'{"header":"\xff"}', "the sidecar is not JSON"),
         (b"[]", "the sidecar is no JSON object"),
         (b"[" * 100_000, "the sidecar is not JSON"),
-        (b"{}", "header is missing; body is missing; recording is missing"),
+        (b"{}", 'the sidecar has no "recording", which describes the audio: audiohookd did not write it'),
+        (b'{"recording": {}}', "header is missing; body is missing; recording.startedAt is missing"),
     ],
 )
 def test_a_sidecar_that_is_none(shop: Path, text: bytes, said: str) -> None:

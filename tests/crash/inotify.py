@@ -46,7 +46,9 @@ class Inotify:
 
     def wait(self, seconds: float) -> Iterator[Happened]:
         """What has happened since the last time; nothing, when that lasts for so many ``seconds``."""
-        if not select.select([self._file], [], [], seconds)[0]:
+        poll = select.poll()  # select() ends at the 1,024th descriptor, which a process of all tests has passed
+        poll.register(self._file, select.POLLIN)
+        if not poll.poll(1000 * seconds):
             return
         data = os.read(self._file, 65536)
         at = 0

@@ -4,8 +4,10 @@ import base64
 import json
 import os
 import socket
+import ssl
 import struct
 import time
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,10 +24,12 @@ TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 PATIENCE = 20.0
 
 
-def signed_head(port: int, session: str, secret: bytes | None = SECRET, **changed: str) -> bytes:
+def signed_head(
+    port: int, session: str, secret: bytes | None = SECRET, authority: str | None = None, **changed: str
+) -> bytes:
     """An upgrade request as Genesys Cloud sends it; ``changed`` replaces headers after the signing."""
     headers = {
-        "host": f"127.0.0.1:{port}",
+        "host": authority or f"127.0.0.1:{port}",
         "audiohook-organization-id": str(uuid4()),
         "audiohook-session-id": session,
         "audiohook-correlation-id": str(uuid4()),
@@ -50,16 +54,18 @@ def signed_head(port: int, session: str, secret: bytes | None = SECRET, **change
 class Caller:
     """One connection. Messages come back as dictionaries; a WebSocket close as ``{"type": "ws-close", ...}``."""
 
-    def __init__(self, port: int, head: bytes | None = None) -> None:
+    def __init__(
+        self, port: int, head: bytes | None = None, host: str | None = None, connected: socket.socket | None = None
+    ) -> None:
         self.session = str(uuid4())
         self.port = port
         self.seq = 0
         self.serverseq = 0
         self.samples = 0
-        self._head = head or signed_head(port, self.session)
+        self._head = head or signed_head(port, self.session, authority=host)
         self.organization = self._header("audiohook-organization-id")
         self._buffer = b""
-        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.socket = connected or socket.create_connection(("127.0.0.1", port), PATIENCE)
 
     def _header(self, name: str) -> str:
         lines = self._head.decode("latin-1").split("\r\n")
@@ -171,3 +177,22 @@ class Caller:
         """Says ``close`` and returns the answer."""
         self.say("close", reason="end")
         return self.hear()
+
+
+class SecureCaller(Caller):
+    """One that speaks TLS."""
+
+    def __init__(
+        self,
+        port: int,
+        certificate: Path,
+        preamble: bytes = b"",
+        source: str = "127.0.0.1",
+        host: str | None = None,
+    ) -> None:
+        super().__init__(port, host=host)
+        context = ssl.create_default_context(cafile=str(certificate))
+        self.socket.close()
+        self.socket = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
+        self.socket.sendall(preamble)
+        self.socket = context.wrap_socket(self.socket, server_hostname=host or "calls.example.com")

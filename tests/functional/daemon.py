@@ -64,9 +64,9 @@ class Daemon:
         if state not in self.states:
             raise DaemonDied(f"status {self.process.poll()}\n{self.log()}")
 
-    def log(self) -> str:
+    def log(self, encoding: str = "utf-8") -> str:
         """All that it has written so far."""
-        return Path(self._log.name).read_text("utf-8", "replace")
+        return Path(self._log.name).read_text(encoding, "replace")
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
         """Sends the signal and waits; returns the status (negative for a signal's own)."""

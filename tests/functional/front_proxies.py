@@ -4,17 +4,17 @@ Between proxy and daemon there is a :class:`Window`, which shows what the proxy 
 """
 
 import os
-import shutil
 import signal
 import socket
 import socketserver
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
+
+from tests.programs import program
 
 #: Seconds that a start may take before something is plainly wrong.
 PATIENCE = 20.0
@@ -108,7 +108,8 @@ class Proxy:
         given = {"place": self._place, "front": self._front, "back": self._back}
         self._place.mkdir(parents=True)
         (self._place / "config").write_text(self._program.config.format(**given))
-        command = [found(self._program), *(word.format(**given) for word in self._program.command)]
+        path = program(self._program.file, self._program.package)
+        command = [path, *(word.format(**given) for word in self._program.command)]
         home = {"PATH": os.environ.get("PATH", ""), "HOME": str(self._place), "XDG_DATA_HOME": str(self._place)}
         with (self._place / "log").open("wb") as log:
             self._process = subprocess.Popen(
@@ -125,6 +126,10 @@ class Proxy:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """To the process that was started."""
+        self._process.send_signal(number)
 
     def _wait(self) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -144,14 +149,6 @@ class Proxy:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def found(program: Program) -> str:
-    """The path of the program; what to do when there is none is an error, not a reason to test less."""
-    places = [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]
-    path = shutil.which(program.file, path=os.pathsep.join(places))
-    assert path is not None, f"{program.file} is not there: install {program.package}"
-    return path
 
 
 class Window(socketserver.ThreadingTCPServer):

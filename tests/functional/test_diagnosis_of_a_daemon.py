@@ -3,7 +3,7 @@
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from caller import API_KEY, PATH, Caller, signed_head
 from conftest import Place
+from entrance_rig import configured
 
 from tests.cli.tls_front import HOST, Pair, fronting, pair
 
@@ -46,13 +47,32 @@ def doctor(place: Place, port: int, authority: Pair, *options: str) -> tuple[int
     return ctl(place, "doctor", URL, "--ca", str(authority.file), "--connect", f"127.0.0.1:{port}", *options)
 
 
-def test_a_daemon_that_is_well(served: Place, front: int, authority: Pair, credentials: list[str]) -> None:
+def test_a_private_authority_is_none_of_genesys_cloud(
+    served: Place, front: int, authority: Pair, credentials: list[str]
+) -> None:
+    code, said = doctor(served, front, authority, *credentials)
+    assert code == 1
+    assert said.splitlines()[-1] == (
+        "Genesys Cloud would not activate this integration: it would not connect, for it trusts public certificate"
+        " authorities only, not one of --ca. All else is right."
+    )
+
+
+def test_a_daemon_that_is_well(
+    served: Place, front: int, authority: Pair, credentials: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an authority that this machine trusts by itself."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     code, said = doctor(served, front, authority, *credentials)
     assert code == 0, said
     steps = {line.split()[0]: line.split()[1] for line in said.splitlines()[:-1]}
     assert steps == dict.fromkeys(("URL", "DNS", "TCP", "TLS", "upgrade", "open", "close", "end"), "ok")
     assert "WebSocket closed: 1000" in said
-    assert said.endswith("Genesys Cloud would activate this integration.\n")
+    assert said.endswith(
+        f"Genesys Cloud would activate this integration, provided that port 443 of {HOST} leads to 127.0.0.1:{front}"
+        " and that its certificate is a public authority's ($SSL_CERT_FILE says what is trusted here).\n"
+    )
     assert list(served.spool.glob("ready/*/*")) == [], "a probe is no call"
 
 
@@ -76,6 +96,21 @@ def test_a_name_that_no_header_tells_is_proven_once_it_is_given(served: Place) -
     assert "a guess: Genesys Cloud called another name, path or query" in said
     _, said = ctl(served, *recent, "--host", f"127.0.0.1:{served.port}")
     assert "certain: Host was rewritten on the way to 'hook.example.org'" in said
+
+
+def test_what_a_limit_refused_is_counted_and_not_denied(place: Callable[..., Place]) -> None:
+    there = configured(place, {"trusted_hops": 1, "max_sessions": 10}, limits={"handshakes_per_second": 1})
+    head = signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.9")
+    with there.daemon():
+        statuses = []
+        for _ in range(30):
+            with Caller(there.port, head.replace(b"GET ", b"PUT ", 1)) as caller:
+                statuses.append(caller.upgrade())
+        code, said = ctl(there, "explain-signature", "--recent", "--admin", f"http://127.0.0.1:{there.admin_port}")
+    assert code == 0
+    assert "no request was refused for its key or signature" in said
+    assert f"http-429 {statuses.count(429)}" in said
+    assert statuses.count(429) > 0
 
 
 def test_the_wrong_path(served: Place, front: int, authority: Pair, credentials: list[str]) -> None:

@@ -1,6 +1,5 @@
 """Starting, stopping, and being asked how one is."""
 
-import os
 import socket
 import subprocess
 import urllib.error
@@ -13,8 +12,9 @@ import soundfile
 from caller import Caller
 from conftest import ROOT, Place
 
+from tests.programs import program
+
 MakePlace = Callable[..., Place]
-ANALYZE = Path("/usr/bin/systemd-analyze")
 
 
 def status_of(there: Place, path: str) -> int:
@@ -178,15 +178,12 @@ def test_a_bad_key_file_is_one_line(place: MakePlace, content: str | None) -> No
     assert "not base64!" not in said
 
 
-@pytest.mark.skipif(
-    not ANALYZE.exists() and "CI" not in os.environ, reason="no systemd here; where CI runs, there has to be one"
-)
 def test_the_systemd_unit_is_clean(bin: Path, tmp_path: Path) -> None:  # noqa: A002
     unit = tmp_path / "audiohookd.service"
     text = (ROOT / "systemd/audiohookd.service").read_text()
     unit.write_text(text.replace("/opt/audiohookd/bin", str(bin)))
     # Unknown keys and the like are only printed, and the status is 0 all the same.
-    command = [ANALYZE, "verify", "--man=no", unit]
+    command = [program("systemd-analyze", package="systemd"), "verify", "--man=no", unit]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -1,19 +1,17 @@
 """Wheels: with the compiled module for this machine, or without it for any."""
 
-import shutil
 import zipfile
 from pathlib import Path
 
-import pytest
-
 from tests.functional.wheel import build_wheel
+from tests.programs import needs_compiler
 
 
 def compiled_in(wheel: Path) -> list[str]:
     return [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so")]
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="without a compiler all wheels are pure")
+@needs_compiler
 def test_of_this_machine_has_the_compiled_module(tmp_path: Path) -> None:
     wheel = build_wheel(tmp_path)
     assert "-cp311-abi3-linux_" in wheel.name

@@ -17,6 +17,7 @@ from zope.interface.verify import verifyObject
 from audiohookd.interfaces import IAudioSink, IDaemon, IPlugin, IPluginFactory, ISession
 from audiohookd.protocol.events import GapCause
 from audiohookd.protocol.media import Media
+from audiohookd.server.connection_end import ConnectionEnd
 from audiohookd_plugins.recorder import SILENCE_BYTES, RecorderConfig, RecorderPlugin
 
 MakeCall = Callable[..., Call]
@@ -272,6 +273,18 @@ class TestEnd:
         assert made.audio() == b"\x01\x02" * 100
         assert made.sidecar()["recording"]["closeReason"] == "connection-lost"
         assert made.sidecar()["body"][-1]["type"] == "end"
+
+    def test_how_the_connection_ended_is_in_it_when_that_came_first(self, call: MakeCall) -> None:
+        made = call()
+        made.session.connection_end = ConnectionEnd("close-frame", "client", 1001, "bye\r\n")
+        made.close("connection-lost")
+        found = made.sidecar()["recording"]["connectionEnd"]
+        assert found == {"cause": "close-frame", "by": "client", "code": 1001, "reason": "bye\r\n"}
+
+    def test_a_session_that_ended_first_says_nothing_of_its_connection(self, call: MakeCall) -> None:
+        made = call()
+        made.close()
+        assert "connectionEnd" not in made.sidecar()["recording"]
 
     def test_one_line_tells_where_the_recording_is(self, call: MakeCall) -> None:
         made = call()

@@ -8,8 +8,9 @@ import pytest
 from client_rig import OFFERED, OPENING, OTHER_ID, Wire, assert_refused, open_wire, opened, types
 
 from audiohookd.protocol import events, messages
-from audiohookd.protocol.client import HISTORY, Accepted
+from audiohookd.protocol.client import HISTORY
 from audiohookd.protocol.client_checks import offers
+from audiohookd.protocol.client_events import Accepted
 from audiohookd.protocol.media import Media
 
 

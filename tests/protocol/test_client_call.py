@@ -6,7 +6,7 @@ import pytest
 from client_rig import Wire, assert_refused, open_wire, types
 
 from audiohookd.protocol import events, messages
-from audiohookd.protocol.client import Disconnected, Results
+from audiohookd.protocol.client_events import Disconnected, Results
 
 
 class TestPing:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiohookd.protocol import events, messages
-from audiohookd.protocol.client import ClientSession, ClientTimers, Results
+from audiohookd.protocol.client import ClientSession, ClientTimers
+from audiohookd.protocol.client_events import Results
 from audiohookd.protocol.entities import BargeIn
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.states import State

@@ -41,7 +41,7 @@ def test_what_the_client_complains_about_is_logged(logged: list[LogEvent]) -> No
     client = opened()
     client.say("error", {"code": 429, "message": "Rate limit exceeded", "retryAfter": "PT3S"})
     assert client.counters.value("peer_errors") == 1
-    assert any("429" in formatEvent(event) for event in logged)
+    assert any("the client says: error 429 " in formatEvent(event) for event in logged)
 
 
 def test_who_complains_without_end_does_not_fill_the_log(logged: list[LogEvent]) -> None:

@@ -1,6 +1,5 @@
 """Frames that are cut out of what was read: only whole ones of audio, and as Autobahn reads them."""
 
-import shutil
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +17,7 @@ from audiohookd.server.frames import (
     text_of,
     text_of_in_python,
 )
+from tests.programs import needs_compiler
 
 PAYLOADS = st.binary(max_size=300) | st.sampled_from([125, 126, 127, 3_200, 65_535]).map(lambda size: b"\xd5" * size)
 
@@ -84,14 +84,15 @@ def test_masks_are_taken_off_to_the_last_byte(size: int) -> None:
     assert cut(binary(payload)) == cut_in_python(binary(payload)) == ([payload], len(binary(payload)))
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="without a compiler it stays Python")
+@needs_compiler
 def test_where_there_is_a_compiler_it_was_used() -> None:
     assert frames.cut is not cut_in_python
     assert frames.text_of is not text_of_in_python
 
 
+@needs_compiler
 @pytest.mark.parametrize("data", ["text", None, bytearray(b"\x82\x80" + bytes(4))], ids=str)
-def test_only_bytes_are_taken(data: object) -> None:
+def test_the_compiled_parser_takes_only_bytes(data: object) -> None:
     with pytest.raises(TypeError):
         cut(data)
 

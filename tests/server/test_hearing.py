@@ -1,6 +1,5 @@
 """Reading from sockets, compiled and not."""
 
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 
@@ -12,6 +11,7 @@ from websocket_rig import binary
 from audiohookd.server import hearing
 from audiohookd.server.frames import cut_in_python
 from audiohookd.server.hearing import READ_SIZE, Heard, hear, hear_in_python
+from tests.programs import needs_compiler
 
 Hear = Callable[[int], Heard | None]
 
@@ -77,6 +77,6 @@ def test_compiled_or_not_is_the_same(stream: bytes) -> None:
     assert heard == ([(messages, stream[at:READ_SIZE])] * 2 if stream else [None, None])
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="without a compiler it stays Python")
+@needs_compiler
 def test_where_there_is_a_compiler_it_was_used() -> None:
     assert hearing.hear is not hear_in_python

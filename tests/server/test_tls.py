@@ -21,10 +21,21 @@ class Echo(Protocol):
 class Client:
     """Python's own TLS, over memory."""
 
-    def __init__(self, factory: Factory, clock: Clock, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> None:
+    def __init__(
+        self,
+        factory: Factory,
+        clock: Clock,
+        newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+        ciphers: str | None = None,
+        alpn: list[str] | None = None,
+    ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.minimum_version, context.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, newest
+        if ciphers is not None:
+            context.set_ciphers(ciphers)
+        if alpn is not None:
+            context.set_alpn_protocols(alpn)
         self.clock = clock
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing)
@@ -90,6 +101,22 @@ def test_and_nothing_older(tmp_path: Path, clock: Clock) -> None:
     factory = server(Identification(read_identity(*write_certificate(tmp_path))), clock)
     with pytest.raises(ssl.SSLError):
         Client(factory, clock, ssl.TLSVersion.TLSv1_1).shake_hands()
+
+
+@pytest.mark.parametrize("ciphers", ["AES128-GCM-SHA256", "ECDHE+AES:-ECDHE+AESGCM:-AESCCM"])
+def test_a_client_without_forward_secrecy_or_authenticated_encryption_is_rejected(
+    tmp_path: Path, clock: Clock, ciphers: str
+) -> None:
+    factory = server(Identification(read_identity(*write_certificate(tmp_path))), clock)
+    with pytest.raises(ssl.SSLError):
+        Client(factory, clock, ssl.TLSVersion.TLSv1_2, ciphers).shake_hands()
+
+
+def test_a_client_that_offers_alpn_is_served_without_it(tmp_path: Path, clock: Clock) -> None:
+    factory = server(Identification(read_identity(*write_certificate(tmp_path))), clock)
+    client = Client(factory, clock, alpn=["h2", "http/1.1"]).shake_hands()
+    assert client.tls.selected_alpn_protocol() is None
+    assert client.echo(b"hello") == b"hello"
 
 
 def test_a_chain_goes_with_it(tmp_path: Path) -> None:

@@ -4,14 +4,14 @@ import ssl
 
 import pytest
 from OpenSSL import SSL
-from twisted.internet.ssl import CertificateOptions
 
+from audiohookd.server.tls import server_context
 from audiohookd.server.tls_failure import failure_of_tls
 
 
 def failed(sent: bytes) -> BaseException:
     """What a server makes of it."""
-    connection = SSL.Connection(CertificateOptions().getContext(), None)
+    connection = SSL.Connection(server_context(), None)
     connection.set_accept_state()
     connection.bio_write(sent)
     with pytest.raises(SSL.Error) as caught:

@@ -131,7 +131,7 @@ def test_not_in_the_middle_of_a_message(call: SocketPeer) -> None:
 
 
 def test_not_when_we_have_closed(call: SocketPeer) -> None:
-    call.protocol.close()
+    call.protocol.close("over")
     assert not past_the_protocol(call, b"\x7f" * 320)
 
 

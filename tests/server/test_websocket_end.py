@@ -65,7 +65,7 @@ def test_the_protocol_lets_go_of_its_call() -> None:
     peer = server.connect().opened()
     peer.lose()
     peer.protocol.send(b"{}")
-    peer.protocol.close()
+    peer.protocol.close("over")
     assert peer.answer() == b""
     assert peer.protocol._connection is None
 

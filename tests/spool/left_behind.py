@@ -1,8 +1,10 @@
 """Drafts as they lie there after a crash."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+from riff_layout import junk_first_header
 from spool_rig import STARTED_AT, STEREO
 
 from audiohookd.protocol.media import Media
@@ -25,14 +27,24 @@ def empty_spool(directory: Path) -> Layout:
 
 
 def leave_behind(
-    spool: Layout, audio: bytes = b"", journal: bytes = NOTE, media: Media | None = STEREO, name: str = ID
+    spool: Layout,
+    audio: bytes = b"",
+    journal: bytes = NOTE,
+    media: Media | None = STEREO,
+    name: str = ID,
+    header: Callable[[Media], bytes] = wav.growing_header,
 ) -> DraftPaths:
     """A draft, as it lies there after a crash."""
     paths = DraftPaths(spool.draft, name)
     paths.journal.write_bytes(first_line(facts_of(name, STARTED_AT, media)) + journal)
     if media is not None:
-        paths.audio.write_bytes(wav.growing_header(media) + audio)
+        paths.audio.write_bytes(header(media) + audio)
     return paths
+
+
+def of_earlier_version(media: Media) -> bytes:
+    """The growing header that a draft of an earlier version begins with."""
+    return junk_first_header(media, None)
 
 
 def sidecar(spool: Layout, name: str = ID) -> dict:

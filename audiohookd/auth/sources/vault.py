@@ -12,6 +12,7 @@ from audiohookd.auth.key_json import BadKeys, read_keys
 from audiohookd.auth.keys import IKeySource, Keys, KeySourceError, SourceUnavailable
 from audiohookd.auth.rotation import Rotation, overlapping
 from audiohookd.config import VaultSecret
+from audiohookd.text_encoding import decode_text
 
 #: Seconds to connect, and for each piece of an answer.
 TIMEOUT = 5.0
@@ -101,26 +102,29 @@ class Vault:
         if ca_file is not None and not ca_file.is_file():
             raise KeySourceError(f"ca_file {str(ca_file)!r}: there is no such file")
         verify = True if ca_file is None else str(ca_file)
-        token = "" if self._settings.token_file is None else self._read(self._settings.token_file)
+        token = "" if self._settings.token_file is None else read_line(self._settings.token_file)
         client = hvac.Client(self._settings.url, token=token, verify=verify, timeout=TIMEOUT)
         if self._settings.secret_id_file is not None:
-            secret_id = self._read(self._settings.secret_id_file)
+            secret_id = read_line(self._settings.secret_id_file)
             client.auth.approle.login(self._settings.role_id, secret_id)
         return client
 
-    def _read(self, path: Path) -> str:
-        try:
-            text = path.read_text("ascii").strip()
-        except OSError as fault:
-            raise KeySourceError(f"{str(path)!r}: cannot be read ({fault.strerror})") from None
-        except ValueError:
-            text = ""
-        if not text.isprintable() or not text:
-            raise KeySourceError(f"{str(path)!r}: must hold one line of ASCII")
-        return text
-
     def _error(self, what: str, kind: type[KeySourceError] = KeySourceError) -> KeySourceError:
         return kind(f"{self._settings.mount}/{self._settings.path} of {self._settings.url}: {what}")
+
+
+def read_line(path: Path) -> str:
+    """The one line of a file with a token or a secret id.
+
+    :raises KeySourceError: it cannot be read, or holds something else.
+    """
+    try:
+        text = decode_text(path.read_bytes(), "replace").strip()
+    except OSError as fault:
+        raise KeySourceError(f"{str(path)!r}: cannot be read ({fault.strerror})") from None
+    if not (text.isascii() and text.isprintable() and text):
+        raise KeySourceError(f"{str(path)!r}: must hold one line of ASCII")
+    return text
 
 
 def _seconds(text: str) -> float:

@@ -22,7 +22,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="call an AudioHook server as Genesys Cloud does",
         description="Calls an AudioHook server as Genesys Cloud does, once or many times. Results of the server go"
         " to stdout, one JSON object a line; all else goes to stderr. The exit code is 0 when every session was"
-        " closed by the server and nothing went wrong, else 1. Ctrl-C closes politely, a second one at once.",
+        " closed by the server and nothing went wrong, else 1; 2 for a mistake in the command. Ctrl-C, SIGTERM and"
+        " SIGHUP begin no more calls, send close in each, and wait for closed, 10 s at most; the exit code is that of"
+        " the calls that had begun. A second one ends at once.",
     )
     describe(parser)
     return parser

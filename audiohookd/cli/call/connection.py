@@ -1,11 +1,12 @@
 """One attempt to call: from the TCP connection to the end of the WebSocket."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from autobahn.websocket.types import ConnectingRequest
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.python.failure import Failure
 
 from audiohookd.cli.call.conversation import Conversation
@@ -17,24 +18,33 @@ from audiohookd.cli.call.websocket import CallFactory, CallProtocol
 _CONNECT_TIMEOUT = 10.0
 
 
-def endpoint(reactor: Any, target: Target) -> Any:
-    """An IStreamClientEndpoint for a target.
+#: Finds out why there is no TLS; calls back with the reason, or with None.
+ExplainTls = Callable[[Callable[[str | None], None]], None]
 
+
+def endpoint(reactor: Any, target: Target, ca: Path | None = None) -> tuple[Any, ExplainTls | None]:
+    """An IStreamClientEndpoint for a target; and for TLS what explains its failures.
+
+    :param ca: authorities to trust in addition to the system's.
     :raises ImportError: it takes TLS, and OpenSSL is not installed.
+    :raises Mistake: there is no certificate in ``ca``.
     """
     plain = HostnameEndpoint(reactor, target.host, target.port, timeout=_CONNECT_TIMEOUT)
     if not target.is_secure:
-        return plain
+        return plain, None
     # Not at the top: it takes OpenSSL, and ws:// does not.
-    from twisted.internet.ssl import optionsForClientTLS  # noqa: PLC0415
+    from audiohookd.cli.call.tls import TlsFailure, secured  # noqa: PLC0415
 
-    return wrapClientTLS(optionsForClientTLS(target.host), plain)
+    failure = TlsFailure(reactor, target, ca)
+    return secured(plain, target.host, ca), failure.explain
 
 
 class Connection:
     """Connects at once.
 
-    :param done: called once, at the end, with the reason why there was no WebSocket, or None if there was one.
+    :param done: called once, at the end: with the reason why there was no WebSocket, or None if there was one; and
+        with how the server closed it, or None if it did not.
+    :param explain_tls: asked for the reason where a server of ``wss://`` was lost before it had answered.
     """
 
     def __init__(
@@ -43,10 +53,12 @@ class Connection:
         endpoint: Any,
         request: ConnectingRequest,
         conversation: Conversation,
-        done: Callable[[str | None], None],
+        done: Callable[[str | None, str | None], None],
+        explain_tls: ExplainTls | None = None,
     ) -> None:
         self._conversation = conversation
         self._done = done
+        self._explain_tls = explain_tls
         self._is_given_up = False
         self._protocol: CallProtocol | None = None
         factory = CallFactory(reactor, request, conversation, self)
@@ -68,13 +80,18 @@ class Connection:
         else:
             self._protocol.dropConnection(abort=True)
 
-    def gone(self, why: str | None) -> None:
+    def gone(self, why: str | None, closing: str | None) -> None:
         """See :class:`~audiohookd.cli.call.websocket.Owner`."""
-        self._done(GIVEN_UP if why and self._is_given_up else why)
+        if why and self._is_given_up:
+            self._done(GIVEN_UP, None)
+        elif why and self._explain_tls is not None and self._protocol is not None and not self._protocol.is_answered:
+            self._explain_tls(lambda explained: self._done(explained or why, None))
+        else:
+            self._done(why, closing)
 
     def _connected(self, protocol: CallProtocol) -> None:
         self._protocol = protocol
 
     def _failed(self, failure: Failure) -> None:
         # A cancelled attempt may fail with anything, such as `no such host`.
-        self._done(GIVEN_UP if self._is_given_up else no_connection(failure.value))
+        self._done(GIVEN_UP if self._is_given_up else no_connection(failure.value), None)

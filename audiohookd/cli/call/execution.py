@@ -32,6 +32,8 @@ from audiohookd.runtime.clock import keep_time
 
 _INTERIM = 30.0  # seconds between two reports of the round trips
 _BAR_AFTER = 3.0  # seconds: short calls need no progress bar
+#: Seconds in which a second signal is the first one again: timeout(1) sends it to the process, and to its group.
+SAME_SIGNAL = 0.2
 _PROGRESS = 0.5  # seconds between two steps of the bar
 
 
@@ -66,14 +68,19 @@ def _report(options: Options, source: Source | None) -> Report:
 
 def _run(reactor: Any, campaign: Campaign, report: Report) -> None:
     """Until all calls are over."""
+    signalled_at = -SAME_SIGNAL
 
     def interrupt(*_: object) -> None:
-        reactor.callFromThread(campaign.interrupt)  # wakes the reactor, too
+        nonlocal signalled_at
+        before, signalled_at = signalled_at, time.monotonic()
+        if signalled_at - before >= SAME_SIGNAL:
+            reactor.callFromThread(campaign.interrupt)  # wakes the reactor, too
 
     def begin() -> None:
         # Now, because the reactor has just put its own in place.
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has SIGHUP ignored
+                signal.signal(number, interrupt)
         keep_informed(reactor, report)
         campaign.begin()
 
@@ -117,7 +124,7 @@ class Caller:
         self._report = report
         self._reactor = reactor
         self._wall_clock = wall_clock
-        self._endpoint = endpoint(reactor, options.target)
+        self._endpoint, self._explain_tls = endpoint(reactor, options.target, options.ca)
         self._upgrade = Upgrade(options.target, options.api_key, options.secret)
         self._organization_id = options.organization or str(uuid.uuid4())
 
@@ -133,11 +140,11 @@ class Caller:
             self._organization_id, session.id, str(uuid.uuid4()), int(self._wall_clock())
         )
 
-        def done(why: str | None) -> None:
-            call.over(why)
+        def done(why: str | None, closing: str | None) -> None:
+            call.over(why, closing)
             over()
 
-        return Connection(self._reactor, self._endpoint, request, conversation, done)
+        return Connection(self._reactor, self._endpoint, request, conversation, done, self._explain_tls)
 
     def _opening(self) -> Open:
         options = self._options

@@ -1,5 +1,8 @@
 """Why a call failed, in plain words."""
 
+import json
+from collections.abc import Mapping
+
 from twisted.internet import error
 
 _HTTP = {
@@ -40,9 +43,20 @@ def no_connection(fault: BaseException | None) -> str:
     return " ".join(str(fault).split()) or type(fault).__name__
 
 
-def disconnect(reason: str, info: str | None) -> str | None:
-    """What the server's ``disconnect`` means; None when it is no failure."""
-    if reason == "completed":
-        return None
+def disconnect(reason: str, info: str | None, output_variables: Mapping[str, str] | None = None) -> str:
+    """What the server's ``disconnect`` says."""
     said = f": {info[:200]}" if info else ""
-    return f"the server disconnected, reason {reason}{said}"
+    variables = "" if output_variables is None else f"; outputVariables {json.dumps(output_variables)}"
+    return f"the server disconnected, reason {reason}{said}{variables}"
+
+
+def closing(code: int | None, reason: str | None) -> str:
+    """What the close frame of a WebSocket says."""
+    return f"code {code or 'missing'}{f', reason {reason!r}' if reason else ''}"
+
+
+def not_closed(is_opened: bool, closing: str | None) -> str:
+    """Why a call was over before the server had sent ``closed``."""
+    if closing is None:
+        return NOT_CLOSED
+    return f"the server closed the WebSocket before {'closed' if is_opened else 'opened'}: {closing}"

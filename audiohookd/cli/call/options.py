@@ -15,6 +15,7 @@ from audiohookd.cli.mistake import Mistake
 from audiohookd.protocol.client import RATE
 from audiohookd.protocol.messages import UUID_PATTERN
 from audiohookd.protocol.position import duration_to_samples
+from audiohookd.text_encoding import decode_text
 
 #: Bytes that Genesys Cloud lets an administrator type.
 _MAX_CUSTOM_CONFIG = 60_000
@@ -52,20 +53,22 @@ class Options:
     supported_languages: bool
     organization: str | None
     quiet: bool
+    ca: Path | None = None  # authorities to trust in addition to the system's
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Adds the options to a parser."""
     add = parser.add_argument
-    add("url", metavar="URL", type=target, help="ws:// or wss:// (trusts what the system does, or SSL_CERT_FILE)")
+    add("url", metavar="URL", type=target, help="ws:// or wss://")
     secret = credentials.describe(parser)
     secret.add_argument(
         "--client-secret",
         metavar="BASE64",
         help="the client secret itself: for public samples alone, since whoever is on this machine sees it (ps)",
     )
+    credentials.describe_ca(parser)
     audio = parser.add_mutually_exclusive_group()
-    audio.add_argument("--wav", type=Path, metavar="FILE", help="audio to send, of one or two channels")
+    audio.add_argument("--wav", type=Path, metavar="FILE", help="audio to send, of one or two channels: a WAV file")
     audio.add_argument("--tone", action="store_true", help="send a stereo tone (the default)")
     audio.add_argument("--probe", action="store_true", help="a connection probe: no call, no audio")
     add("--sessions", type=_sessions, default=1, metavar="N", help="how many calls (default 1)")
@@ -101,6 +104,7 @@ def read(arguments: argparse.Namespace, now: float, environment: Mapping[str, st
         supported_languages=arguments.supported_languages,
         organization=arguments.organization,
         quiet=arguments.quiet,
+        ca=arguments.ca,
     )
 
 
@@ -163,7 +167,7 @@ def _duration(text: str) -> int:
 
 def _custom_config(text: str) -> bytes:
     try:
-        value = json.loads(text)
+        value = json.loads(decode_text(text))
         encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise _wrong("not JSON") from None

@@ -6,9 +6,11 @@ from typing import Any, TextIO
 from hdrh.histogram import HdrHistogram
 from tqdm import tqdm
 
-from audiohookd.cli.call.failures import NOT_CLOSED, disconnect
+from audiohookd.cli.call.failures import disconnect, not_closed
+from audiohookd.cli.wording import printable
 from audiohookd.protocol import events
-from audiohookd.protocol.client import RATE, Accepted, Disconnected, Results
+from audiohookd.protocol.client import RATE
+from audiohookd.protocol.client_events import Accepted, Disconnected, Results
 
 _PERCENTILES = (50, 90, 95, 99, 99.9)
 
@@ -56,7 +58,7 @@ class Report:
     ) -> None:
         self.failures = 0
         self._results = results
-        self._messages = messages
+        self._messages: TextIO | None = messages
         self._round_trips = RoundTrips()
         self._calls = self._closed = self._sent = self._moved = 0
         self._bar = _Bar(
@@ -94,16 +96,22 @@ class Report:
 
     def say(self, text: str) -> None:
         """A line for the user."""
-        tqdm.write(_printable(text), file=self._messages)
+        if self._messages is None:
+            return
+        try:
+            tqdm.write(printable(text), file=self._messages)
+        except OSError:  # the terminal is gone; the calls end as they are meant to
+            self._messages = None
+            self._bar.disable = True
 
     def result(self, line: dict[str, Any]) -> None:
         """A line for a program."""
         if self._results is None:
             return
         try:
-            tqdm.write(_printable(json.dumps(line, ensure_ascii=False)), file=self._results)
+            tqdm.write(printable(json.dumps(line, ensure_ascii=False)), file=self._results)
             self._results.flush()
-        except BrokenPipeError:
+        except OSError:
             self._results = None  # `| head` has seen enough; the calls go on
 
     def round_trip(self, nanoseconds: int) -> None:
@@ -131,7 +139,7 @@ class CallReport:
         self.number = number
         self._report = report
         self._failure: str | None = None
-        self._is_closed = False
+        self._is_opened = self._is_closed = self._starts_paused = False
 
     def happened(self, event: events.Event) -> None:
         """See :class:`~audiohookd.cli.call.conversation.Audience`."""
@@ -147,8 +155,12 @@ class CallReport:
                 self.note(f"note: {what}, which this client ignores")
             case events.Fault(detail=detail):
                 self._fail(f"error {detail}")
-            case Disconnected(reason=reason, info=info):
-                self._fail(disconnect(reason, info))
+            case events.Paused():
+                self._paused()
+            case events.Resumed():
+                self.note("the server resumed the audio")
+            case Disconnected():
+                self._disconnected(event)
             case events.Ended(reason=reason):
                 self._is_closed = reason != events.CONNECTION_LOST
 
@@ -160,23 +172,35 @@ class CallReport:
         """A line for the user."""
         self._report.say(f"call {self.number}: {text}")
 
-    def over(self, why: str | None) -> None:
-        """There is no connection any more, or there was none, and ``why``."""
+    def over(self, why: str | None, closing: str | None = None) -> None:
+        """There is no connection any more, or there was none, and ``why``; ``closing``: how the server closed it."""
         self._fail(why)
         if not self._is_closed:
-            self._fail(NOT_CLOSED)
+            self._fail(not_closed(self._is_opened, closing))
         self._report.ended(self.number, self._failure, self._is_closed)
 
     def _accepted(self, event: Accepted) -> None:
+        self._is_opened, self._starts_paused = True, event.start_paused
         if event.media is None:
             self.note("the server wants no audio")
+        if event.discard_to is not None:
+            self.note(f"the server wants no audio before {event.discard_to} (discardTo)")
+        if event.start_paused:
+            self.note("the server opened the session paused (startPaused): it gets no audio until it sends resume")
         if event.supported_languages is not None:
             self.note(f"the server's languages: {', '.join(event.supported_languages) or 'none'}")
 
+    def _paused(self) -> None:
+        if not self._starts_paused:
+            self.note("the server paused the audio")
+        self._starts_paused = False
+
+    def _disconnected(self, event: Disconnected) -> None:
+        said = disconnect(event.reason, event.info, event.output_variables)
+        if event.reason == "completed":
+            self.note(said)
+        else:
+            self._fail(said)
+
     def _fail(self, why: str | None) -> None:
         self._failure = self._failure or why  # the first is the cause of the others
-
-
-def _printable(text: str) -> str:
-    """``text`` without the power to move a terminal's cursor. Leaves JSON the same JSON."""
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)

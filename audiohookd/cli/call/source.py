@@ -1,15 +1,15 @@
 """Where the audio of the calls comes from: a file or a tone, as µ-law at 8,000 Hz. Read once, shared by all calls."""
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from audiohookd.cli.call import wav_reader
 from audiohookd.cli.call.mulaw import encode
 from audiohookd.cli.mistake import Mistake
 from audiohookd.protocol.client import RATE
@@ -17,6 +17,8 @@ from audiohookd.protocol.media import Channel
 
 _TONES = (440, 660)  # Hz, external and internal
 _LEVEL = 0.25  # of full scale: -12 dB
+_CHANNELS = (1, 2)  # of a call
+_BLOCK = 1 << 20  # samples per channel that are decoded at a time
 
 
 class Source(Protocol):
@@ -83,47 +85,66 @@ def tone() -> Loop:
 
 
 def recording(path: Path) -> Recording:
-    """The audio of a file in any format that libsndfile reads.
+    """The audio of a file: a WAV, or any other format that libsndfile reads.
 
-    µ-law at 8,000 Hz in a WAV file is taken byte for byte. Blocks: for the start of a program.
+    Mu-law at 8,000 Hz in a WAV file is taken byte for byte. Blocks: for the start of a program.
 
     :raises Mistake: it cannot be read, or is no audio of one or two channels.
     """
     try:
-        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
-            if sound.channels > 2:
-                raise Mistake(f"call: {path}: {sound.channels} channels, and a call has one or two")
-            data = _mulaw(file, sound)
-            channels: int = sound.channels
+        with path.open("rb") as file:
+            taken = _recording(file)
     except OSError as fault:
         raise Mistake(f"call: {path}: {fault.strerror or fault}") from None
-    except soundfile.SoundFileError:
-        raise Mistake(f"call: {path}: not a sound file that libsndfile knows") from None
-    if not data:
+    except _Unplayable as fault:
+        raise Mistake(f"call: {path}: {fault}") from None
+    if not taken.data:
         raise Mistake(f"call: {path}: no audio in it")
-    return Recording(data, channels)
+    return taken
 
 
-def _mulaw(file: BinaryIO, sound: soundfile.SoundFile) -> bytes:
-    if sound.samplerate == RATE and sound.subtype == "ULAW" and sound.format in {"WAV", "WAVEX", "RF64"}:
-        return _wav_data(file, sound.frames * sound.channels)
-    if sound.samplerate == RATE and sound.subtype == "PCM_16":
-        return encode(sound.read(dtype="int16")).tobytes()
-    samples = sound.read(dtype="float32")
-    if sound.samplerate != RATE:
-        samples = soxr.resample(samples, sound.samplerate, RATE)
-    return encode(_linear(samples)).tobytes()
+class _Unplayable(ValueError):
+    """The text says why."""
 
 
-def _wav_data(file: BinaryIO, size: int) -> bytes:
-    """The first ``size`` bytes of the data chunk: libsndfile itself would decode them."""
-    file.seek(12)
-    while len(header := file.read(8)) == 8:
-        name, length = struct.unpack("<4sI", header)
-        if name == b"data":
-            return file.read(size)
-        file.seek(length + length % 2, 1)
-    return b""
+def _recording(file: BinaryIO) -> Recording:
+    try:
+        wav = wav_reader.find(file)
+    except wav_reader.MalformedWav as fault:
+        raise _Unplayable(str(fault)) from None
+    if wav is None:
+        file.seek(0)
+    elif wav.is_mulaw and wav.rate == RATE and wav.channels in _CHANNELS:
+        audio = wav.audio(file)
+        return Recording(audio[: len(audio) // wav.channels * wav.channels], wav.channels)
+    try:
+        return _decoded(file) if wav is None else _decoded(wav.rewritten(file), wav.most_samples)
+    except soundfile.SoundFileError as fault:
+        what = "not a sound file that libsndfile reads" if wav is None else f"libsndfile does not read {wav.codec}"
+        reason = str(getattr(fault, "error_string", fault)).rstrip(".")
+        raise _Unplayable(f"{what}: {reason}") from None
+
+
+def _decoded(file: BinaryIO, most_samples: int | None = None) -> Recording:
+    with soundfile.SoundFile(file) as sound:
+        if sound.channels not in _CHANNELS:
+            raise _Unplayable(f"{sound.channels} channels, and a call has one or two")
+        is_exact = (sound.samplerate, sound.subtype) == (RATE, "PCM_16")
+        samples = _samples(sound, "int16" if is_exact else "float32")[:most_samples]
+        if not is_exact:
+            samples = np.nan_to_num(samples, nan=0, posinf=1, neginf=-1)
+            if sound.samplerate != RATE:
+                samples = soxr.resample(samples, sound.samplerate, RATE)
+            samples = _linear(samples)
+        return Recording(encode(samples).tobytes(), sound.channels)
+
+
+def _samples(sound: soundfile.SoundFile, dtype: str) -> "NDArray[Any]":
+    """All there are. Block by block: libsndfile cannot seek in GSM, nor tell its end."""
+    blocks = [sound.read(0, dtype=dtype)]
+    while len(block := sound.read(_BLOCK, dtype=dtype)):
+        blocks.append(block)
+    return np.concatenate(blocks)
 
 
 def _linear(samples: "NDArray[np.floating]") -> "NDArray[np.int16]":

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.auth.signature import sign
 from audiohookd.cli.call.conversation import Conversation
-from audiohookd.cli.call.failures import refusal
+from audiohookd.cli.call.failures import closing, refusal
 from audiohookd.cli.call.options import Target
 
 USER_AGENT = "GenesysCloud-AudioHook-Client"
@@ -75,8 +75,8 @@ class Upgrade:
 class Owner(Protocol):
     """Who has to know that there is no connection any more."""
 
-    def gone(self, why: str | None) -> None:
-        """Once. ``why`` there was no WebSocket at all; None when there was one."""
+    def gone(self, why: str | None, closing: str | None) -> None:
+        """Once. ``why`` there was no WebSocket at all; None when there was one. ``closing``: how it was ended."""
 
 
 @implementer(IPushProducer)
@@ -113,7 +113,21 @@ class CallProtocol(WebSocketClientProtocol):
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Autobahn has no connection any more. Called once, whatever happened before."""
         self.factory.conversation.lost()
-        self.factory.owner.gone(None if self.is_upgraded else self._refusal())
+        if self.is_upgraded:
+            self.factory.owner.gone(None, self._closing())
+        else:
+            self.factory.owner.gone(self._refusal(), None)
+
+    @property
+    def is_answered(self) -> bool:
+        """The server has answered the request with something that begins like HTTP."""
+        return bool(self.http_status_line)
+
+    def _closing(self) -> str | None:
+        """How the server closed the WebSocket; None when it sent no close frame."""
+        if self.remoteCloseCode is None and not self.wasClean:
+            return f"its frames are wrong ({self.localCloseReason})" if self.failedByMe else None
+        return closing(self.remoteCloseCode, self.remoteCloseReason)
 
     def _refusal(self) -> str:
         """Why there was no upgrade."""

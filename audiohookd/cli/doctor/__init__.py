@@ -5,7 +5,6 @@ START READING in :mod:`~audiohookd.cli.doctor.visit`. With blocking sockets: the
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 from audiohookd.cli import credentials
@@ -22,12 +21,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="try what Genesys Cloud tries when an integration is activated",
         description="Plays Genesys Cloud's connection probe through the public address, step by step, in 20 s at"
         " most: DNS, TCP, TLS, the upgrade, opened, closed. Run it from outside your own network if you can. The exit"
-        " code is 0 when Genesys Cloud would activate the integration, else 1.",
+        " code is 0 when Genesys Cloud would activate the integration, else 1 (with --ca, too, unless the certificate"
+        " is trusted without it); 2 for a mistake in the command.",
     )
     add = parser.add_argument
     add("url", metavar="URL", type=target, help="wss://host/path, as it is entered in Genesys Cloud")
     credentials.describe(parser)
-    add("--ca", type=Path, metavar="FILE", help="authorities to trust besides those of the system (PEM)")
+    credentials.describe_ca(parser)
     add("--connect", type=_place, metavar="HOST:PORT", help="connect there, whatever the name leads to")
     add("--organization", type=uuid, metavar="UUID", help="organization id (default: a random one)")
     return parser

@@ -55,7 +55,8 @@ def _judged(found: list[Address], is_public: bool) -> Done[list[Address]]:
     private = [address.host for address in found if not _is_public(address.host)]
     if private and is_public:
         why = f"{', '.join(private)} is not public: Genesys Cloud has to see another address for this name"
-        return Done(found[:MAX_ADDRESSES], f"{text}; {why}", State.NOTE)
+        condition = "the public DNS has a public address for it"
+        return Done(found[:MAX_ADDRESSES], f"{text}; {why}", State.NOTE, condition=condition)
     return Done(found[:MAX_ADDRESSES], text)
 
 

@@ -3,8 +3,9 @@
 from audiohookd.cli.doctor.steps import Complaint, Deadline, Done, State, Trouble
 from audiohookd.cli.doctor.wire import Closed, Wire
 from audiohookd.protocol import events
-from audiohookd.protocol.client import Accepted, ClientSession, Disconnected
+from audiohookd.protocol.client import ClientSession
 from audiohookd.protocol.client_checks import offers
+from audiohookd.protocol.client_events import Accepted, Disconnected
 from audiohookd.protocol.messages import NULL_UUID, Open, Participant
 
 #: Codes of a WebSocket that ended as it should.

@@ -25,6 +25,7 @@ class State(StrEnum):
 class Complaint(StrEnum):
     """What Genesys Cloud would say when somebody activates the integration. Its own words are in quotes."""
 
+    PRIVATE_AUTHORITY = "it would not connect, for it trusts public certificate authorities only, not one of --ca"
     ADDRESS = "it takes no such address: only wss://, and only port 443"
     CONNECTION = 'it would say something like "WebSocket connection failed"'
     UNAUTHORIZED = "the server lets nobody in with this key and secret"
@@ -50,6 +51,8 @@ class Done(Generic[T]):
     text: str
     state: State = State.OK
     complaint: Complaint | None = None
+    #: A condition of the verdict that cannot be checked from here.
+    condition: str = ""
 
 
 class Deadline:
@@ -79,6 +82,7 @@ class Examination:
 
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float], total: float = TOTAL) -> None:
         self.complaints: list[Complaint] = []
+        self.conditions: list[str] = []
         self._say = say
         self._clock = clock
         self._end = Deadline(clock, total)
@@ -99,6 +103,8 @@ class Examination:
         self._tell(name, done.state, done.text, self._clock() - began)
         if done.complaint is not None:
             self.complaints.append(done.complaint)
+        if done.condition:
+            self.conditions.append(done.condition)
         return done.value
 
     def skip(self, name: str, why: str) -> None:

@@ -1,8 +1,9 @@
 """The examination itself, from the URL to the verdict. START READING HERE."""
 
+import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +13,7 @@ from audiohookd.cli.doctor.answer import upgrade
 from audiohookd.cli.doctor.network import Address, connect, open_socket, resolve
 from audiohookd.cli.doctor.probe import Probe, opening
 from audiohookd.cli.doctor.steps import Complaint, Deadline, Done, Examination, State, Trouble
-from audiohookd.cli.doctor.tls import secure
+from audiohookd.cli.doctor.tls import secure, trusting
 from audiohookd.cli.doctor.wire import Wire
 from audiohookd.cli.request import Identity, Signing, headers_of, upgrade_headers
 from audiohookd.protocol.client import ClientSession
@@ -53,12 +54,20 @@ def visit(
             _examine(patient, examination, clock, now, open_sockets)
         except Trouble:
             examination.skip("the rest", "it takes what failed")
-    complaint = next(iter(examination.complaints), None)
-    if complaint is None:
-        say("Genesys Cloud would activate this integration.")
-        return 0
-    say(f"Genesys Cloud would not activate this integration: {complaint}.")
-    return 1
+    say(_verdict(examination.complaints, examination.conditions))
+    return 1 if examination.complaints else 0
+
+
+def _verdict(complaints: Sequence[Complaint], conditions: Sequence[str]) -> str:
+    """What Genesys Cloud would do, for all that can be seen from here."""
+    if complaints:
+        is_private = Complaint.PRIVATE_AUTHORITY in complaints
+        first = next((one for one in complaints if one != Complaint.PRIVATE_AUTHORITY), None)
+        causes = [Complaint.PRIVATE_AUTHORITY.value] * is_private + ([] if first is None else [first.value])
+        rest = "" if first else ". All else is right"
+        return f"Genesys Cloud would not activate this integration: {'; '.join(causes)}{rest}."
+    provided = f", provided that {' and that '.join(conditions)}" if conditions else ""
+    return f"Genesys Cloud would activate this integration{provided}."
 
 
 def _examine(
@@ -89,9 +98,9 @@ def _examine(
 def _address(target: Target) -> Done[None]:
     wrong = []
     if not target.is_secure:
-        wrong.append("ws:// has no TLS, and Genesys Cloud calls wss:// alone")
+        wrong.append("ws:// has no TLS, and Genesys Cloud calls wss:// only")
     elif target.port != 443:
-        wrong.append(f"port {target.port}, and Genesys Cloud calls port 443 alone")
+        wrong.append(f"port {target.port}, and Genesys Cloud calls port 443 only")
     if wrong:
         return Done(None, "; ".join(wrong), State.FAILED, Complaint.ADDRESS)
     return Done(None, f"{target.host}, path {target.resource}")
@@ -101,6 +110,8 @@ def _reachable(patient: Patient, examination: Examination) -> Address:
     """The first address that takes a connection. All are tried: Genesys Cloud may take any."""
     host, port = patient.connect or (patient.target.host, patient.target.port)
     found = examination.step("DNS", _DNS, lambda end: resolve(host, port, patient.connect is None, end))
+    if patient.connect is not None:
+        examination.conditions.append(f"port 443 of {patient.target.host} leads to {host}:{port}")
     taken = []
     for address in found:
         try:
@@ -118,11 +129,25 @@ def _reachable(patient: Patient, examination: Examination) -> Address:
 def _secured(
     patient: Patient, dial: Callable[[Deadline], socket.socket], now: float, deadline: Deadline
 ) -> Done[ssl.SSLSocket]:
-    done = secure(dial, patient.context, patient.target.host, now, deadline)
-    if patient.is_private_trust:
-        text = f"{done.text}; trusted with --ca, and Genesys Cloud trusts public authorities alone"
-        return Done(done.value, text, done.state)
+    host = patient.target.host
+    done = secure(dial, patient.context, host, now, deadline)
+    if patient.is_private_trust and not _is_public(dial, host, now, deadline):
+        text = f"{done.text}; trusted with --ca, and Genesys Cloud trusts public authorities only"
+        return Done(done.value, text, done.state, Complaint.PRIVATE_AUTHORITY)
+    changed = [f"${name}" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
+    if changed:
+        condition = f"its certificate is a public authority's ({', '.join(changed)} says what is trusted here)"
+        return Done(done.value, done.text, done.state, condition=condition)
     return done
+
+
+def _is_public(dial: Callable[[Deadline], socket.socket], host: str, now: float, deadline: Deadline) -> bool:
+    """The certificate is trusted without --ca, too."""
+    try:
+        secure(dial, trusting(None), host, now, deadline).value.close()
+    except Trouble:
+        return False
+    return True
 
 
 def _upgrade(patient: Patient, connection: socket.socket, created: int, deadline: Deadline) -> Done[bytes]:

@@ -13,6 +13,7 @@ from audiohookd.cli import credentials
 from audiohookd.cli.explain.reading import Read, read
 from audiohookd.cli.mistake import Mistake
 from audiohookd.cli.wording import printable
+from audiohookd.text_encoding import decode_text
 
 _MAX_SIZE = 8 << 20
 
@@ -28,7 +29,7 @@ def explain(arguments: argparse.Namespace) -> int:
 
     :raises Mistake: there is no request in it, or no secret to verify it with.
     """
-    found = read(_text(arguments.file))
+    found = read(read_text(arguments.file))
     target = arguments.target or found.target
     if not target:
         raise Mistake("explain-signature: there is no request line: put GET /path HTTP/1.1 first, or give --target")
@@ -42,12 +43,16 @@ def explain(arguments: argparse.Namespace) -> int:
     return 0 if diagnosis.verdict is None else 1
 
 
-def _text(name: str) -> str:
+def read_text(name: str) -> str:
+    """The text of a file, or of standard input for ``-``.
+
+    :raises Mistake: it cannot be read.
+    """
     try:
         if name == "-":
-            return sys.stdin.buffer.read(_MAX_SIZE).decode("utf-8", "replace")
+            return decode_text(sys.stdin.buffer.read(_MAX_SIZE), "replace")
         with Path(name).open("rb") as file:
-            return file.read(_MAX_SIZE).decode("utf-8", "replace")
+            return decode_text(file.read(_MAX_SIZE), "replace")
     except OSError as fault:
         raise Mistake(f"{name}: {fault.strerror}") from None
 

@@ -2,15 +2,18 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from audiohookd.cli.mistake import Mistake
+from audiohookd.text_encoding import decode_text
 
 _REQUEST_LINE = re.compile(r"[A-Z]+ (\S+) HTTP/[\d.]+")
+#: Structured fields have a blank after a semicolon, and none before it.
+_NO_BLANK_BEFORE = ";"
 _HEADER = re.compile(r":?([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")
 
 
@@ -30,6 +33,7 @@ def read(text: str) -> Read:
 
     :raises Mistake: there is none in it.
     """
+    text = decode_text(text)
     found = _read_har(text) if text.lstrip().startswith(("{", "[")) else _read_lines(text)
     if not found.headers:
         raise Mistake("explain-signature: there is no header in it: give the request as lines such as Name: value")
@@ -42,7 +46,7 @@ def _read_lines(text: str) -> Read:
     received = [line[2:] for line in lines if line.startswith("< ")]
     target = ""
     headers: list[tuple[str, str]] = []
-    for line in sent or lines:
+    for line in _unfolded(sent or lines):
         if found := _REQUEST_LINE.fullmatch(line.strip()):
             target, headers = found[1], []  # the last request of several
         elif found := _HEADER.fullmatch(line.strip()):
@@ -51,6 +55,28 @@ def _read_lines(text: str) -> Read:
     # The daemon's answer has no Date, but a proxy's has, and so has the request of some clients.
     answer = _joined((found[1], found[2]) for line in received if (found := _HEADER.fullmatch(line.strip())))
     return Read(_target(target), joined, _date(joined.get("date") or answer.get("date")))
+
+
+def _unfolded(lines: Iterable[str]) -> Iterator[str]:
+    """Each header on one line: a line that is indented more than the header before it continues that header.
+
+    A pasted request may be indented as a whole. Long headers are wrapped anywhere, even inside the base64 of a
+    signature.
+    """
+    header, indent = "", 0
+    for line in lines:
+        text, depth = line.strip(), len(line) - len(line.lstrip())
+        if header and text and depth > indent:
+            is_base64 = header.lower().startswith("signature:")
+            header += text if is_base64 or text.startswith(_NO_BLANK_BEFORE) else f" {text}"
+            continue
+        if header:
+            yield header
+        header, indent = (text, depth) if _HEADER.fullmatch(text) else ("", 0)
+        if not header:
+            yield text
+    if header:
+        yield header
 
 
 def _read_har(text: str) -> Read:

@@ -1,18 +1,26 @@
-"""What the daemon itself says of the requests that it refused last: it has them, and the secrets."""
+"""What the daemon itself says of the requests that it refused last: it has them, and the secrets.
+
+It keeps requests with an API key only. How many others it refused is read from its counters.
+"""
 
 import argparse
 import json
+import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, build_opener
 
+from audiohookd.auth.refusal import Refusal
 from audiohookd.cli.mistake import Mistake
 from audiohookd.cli.wording import printable
 
 _TIMEOUT = 10.0  # seconds
 _MAX_SIZE = 8 << 20
+_COUNTER = re.compile(r'^audiohookd_(refusals|limits)_total\{\w+="([^"]*)"\} (\d+)$', re.MULTILINE)
+#: Reasons of requests that the daemon keeps: all of them have an API key.
+_EXPLAINED: Final = frozenset(Refusal) - {Refusal.API_KEY_MISSING}
 _WHERE = "give --admin URL, where [admin] endpoint of its configuration is"
 
 
@@ -23,12 +31,12 @@ def explain(arguments: argparse.Namespace) -> int:
     """
     refused = _ask(arguments.admin, [("host", name) for name in arguments.host]
                    + [("path", path) for path in arguments.path])
-    if not refused:
-        print("no request was refused since the daemon started")
-        return 0
     for one in refused[: arguments.recent]:
         print("\n".join(printable(line) for line in _lines(one)), end="\n\n")
-    return 1
+    if not refused:
+        print("no request was refused for its key or signature since the daemon started")
+    print(printable(_unexplained(arguments.admin)))
+    return 1 if refused else 0
 
 
 def _lines(one: dict[str, Any]) -> list[str]:
@@ -39,17 +47,42 @@ def _lines(one: dict[str, Any]) -> list[str]:
 
 
 def _ask(admin: str, called: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    url = f"{admin.rstrip('/')}/refused"
+    url = _url(admin, "refused")
     query = f"?{urlencode(called)}" if called else ""
     if not url.startswith(("http://", "https://")):
         raise Mistake(f"explain-signature: --admin {admin} is not as http://127.0.0.1:3001")
     try:
-        # Not through a proxy of the environment: the daemon is near.
-        with build_opener(ProxyHandler({})).open(url + query, timeout=_TIMEOUT) as answer:
-            refused: list[dict[str, Any]] = json.loads(answer.read(_MAX_SIZE))["refused"]
+        refused: list[dict[str, Any]] = json.loads(_get(url + query))["refused"]
     except (OSError, URLError) as fault:
         why = getattr(fault, "reason", fault)
         raise Mistake(f"explain-signature: {url}: {why}: {_WHERE}") from None
     except (ValueError, KeyError, TypeError):
         raise Mistake(f"explain-signature: {url}: that is no admin port of this daemon: {_WHERE}") from None
     return refused
+
+
+def _url(admin: str, page: str) -> str:
+    return f"{admin.rstrip('/')}/{page}"
+
+
+def _get(url: str) -> bytes:
+    # Not through a proxy of the environment: the daemon is near.
+    with build_opener(ProxyHandler({})).open(url, timeout=_TIMEOUT) as answer:
+        content: bytes = answer.read(_MAX_SIZE)
+        return content
+
+
+def _unexplained(admin: str) -> str:
+    """How many connections, requests and sessions the daemon refused for other reasons, by reason."""
+    url = _url(admin, "metrics")
+    try:
+        counted = _COUNTER.findall(_get(url).decode("utf-8", "replace"))
+    except OSError:
+        return f"requests that were refused for other reasons are not shown: {url} cannot be read"
+    found = [f"{label} {count}" for _, label, count in counted if label not in _EXPLAINED and int(count)]
+    if not found:
+        return "nothing was refused for other reasons"
+    return (
+        f"refused for other reasons, and not shown here: {', '.join(found)} (refusals_total and limits_total of"
+        f" {url}); the daemon's log has the lines, docs/refusals.rst explains them"
+    )

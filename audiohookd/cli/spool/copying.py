@@ -1,5 +1,6 @@
 """A copy of a recording elsewhere, whole or not at all."""
 
+import codecs
 import errno
 import hashlib
 import os
@@ -49,7 +50,7 @@ def copy_recording(
     """
     text = recording.sidecar.read_bytes()
     try:
-        promised = _sidecar.decode(text).recording.audio
+        promised = _sidecar.decode(text.removeprefix(codecs.BOM_UTF8)).recording.audio
     except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
         raise NotCopied(f"the sidecar cannot be read: {fault}") from None
     directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)

@@ -18,6 +18,13 @@ Count = Annotated[int, Meta(ge=0)]
 _DISK = "disk"
 
 
+#: Of a sidecar by another program, such as Genesys' reference server, which has the same name, header and body.
+_NOT_OURS = (
+    'the sidecar has no "recording", which describes the audio: audiohookd did not write it, and the audio cannot be'
+    " compared with anything"
+)
+
+
 class Malformed(Exception):
     """It is no sidecar. ``faults`` says why."""
 
@@ -98,8 +105,10 @@ def read(sidecar: Mapping[str, Any]) -> Claims:
 
     :raises Malformed: with all that is missing, or of the wrong type.
     """
+    if "recording" not in sidecar:
+        raise Malformed([_NOT_OURS])
     outer = list(_wrong(sidecar, _Sidecar, ""))
-    recording = sidecar.get("recording")
+    recording = sidecar["recording"]
     inner = list(_wrong(recording, Claims, "recording.")) if isinstance(recording, Mapping) else []
     if outer or inner:
         raise Malformed([*outer, *inner])

@@ -7,6 +7,7 @@ import msgspec
 
 from audiohookd.cli.progress import Progress
 from audiohookd.cli.verify.checking import Seen, Stream, check, check_alone, glance
+from audiohookd.text_encoding import decode_text
 
 #: What is said of a recording that is whole, though its audio is not here.
 STORED = "the audio is stored elsewhere"
@@ -59,7 +60,7 @@ def _verify(item: Item, is_quick: bool, progress: Progress) -> Verdict:
     if text is None:
         return Verdict(item.where, None, ["there is no sidecar"])
     try:
-        sidecar = msgspec.json.decode(text)
+        sidecar = msgspec.json.decode(decode_text(text))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
         return Verdict(item.where, None, [f"the sidecar is not JSON: {fault}"])
     if not isinstance(sidecar, dict):

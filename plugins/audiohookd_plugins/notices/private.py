@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from audiohookd.text_encoding import decode_text
+
 
 def read_private(path: Path) -> list[str]:
     """The lines of a file with secrets. Blocks: for start-up only.
@@ -18,7 +20,7 @@ def read_private(path: Path) -> list[str]:
     if mode & 0o007:
         raise ValueError(f"{path}: everybody may use it: chmod o= it")
     try:
-        return content.decode("utf-8-sig").splitlines()
+        return decode_text(content).splitlines()
     except UnicodeDecodeError:
         # Not chained: the original error holds all of the file.
         raise ValueError(f"{path}: is not text in UTF-8") from None

@@ -1,0 +1,67 @@
+"""``audiohookctl call`` over TLS: authorities of a file, and why a server is not trusted."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tls_front import Pair, answering, fronting, pair
+
+KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
+
+
+def call(port: int, *options: str) -> tuple[int, str]:
+    """Exit code and messages of some calls to a port of this machine."""
+    command = [sys.executable, "-m", "audiohookd.cli.main", "call", f"wss://localhost:{port}/x", "--key", KEY]
+    environment = os.environ | {"AUDIOHOOK_CLIENT_SECRET": base64.b64encode(b"0123456789abcdef").decode()}
+    done = subprocess.run(
+        [*command, "--probe", *options], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert json.dumps(done.stdout) == '""'
+    return done.returncode, done.stderr
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return pair(tmp_path_factory.mktemp("ca") / "ca.pem", "Throw-Away CA", ca=True)
+
+
+def test_an_authority_of_a_file_is_trusted(authority: Pair, tmp_path: Path) -> None:
+    certificate = pair(tmp_path / "server.pem", "localhost", authority)
+    with answering(b"HTTP/1.1 404 Not Found\r\n\r\n") as backend, fronting(backend, certificate) as port:
+        code, said = call(port, "--ca", str(authority.file))
+    assert "call 1: HTTP 404: no AudioHook at this path" in said
+    assert code == 1
+
+
+def test_a_server_that_is_not_trusted_is_explained(authority: Pair, tmp_path: Path) -> None:
+    cases = {
+        "the certificate signs itself": pair(tmp_path / "self.pem", "localhost"),
+        "the certificate expired on": pair(tmp_path / "old.pem", "localhost", authority, (-90, -3)),
+        "is for other.example.com, not for localhost": pair(tmp_path / "other.pem", "other.example.com", authority),
+        "the issuer, Other CA, is not known": pair(
+            tmp_path / "unknown.pem", "localhost", pair(tmp_path / "ca2.pem", "Other CA", ca=True)
+        ),
+    }
+    for told, certificate in cases.items():
+        with answering(b"HTTP/1.1 404 Not Found\r\n\r\n") as backend, fronting(backend, certificate) as port:
+            code, said = call(port, "--ca", str(authority.file), "--sessions", "2")
+        assert code == 1
+        assert said.count(told) == 2, said
+        assert "SSL error" not in said
+
+
+def test_a_port_without_tls_is_named() -> None:
+    with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        _, said = call(port)
+    assert "call 1: no TLS: the port speaks no TLS (plain HTTP?)" in said
+
+
+def test_a_file_without_certificates_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    code, said = call(9, "--ca", str(tmp_path / "empty"))
+    assert (code, said.count("\n")) == (2, 1)
+    assert "holds no certificates (PEM)" in said
