@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field, inspect
 
 from audiohookd.protocol.timers import Timers
 from audiohookd.text_encoding import decode_text
+from audiohookd.units import number_wanted, unquoted
 
 T = TypeVar("T")
 
@@ -150,10 +151,14 @@ class Shutdown(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Route(Struct, frozen=True, forbid_unknown_fields=True):
-    """A path of the WebSocket, and which plugins see its sessions (all, when none are named)."""
+    """A path of the WebSocket, and which plugins see its sessions (all, when none are named).
+
+    ``record``: its calls must, or must not, be recorded. None: they should, and a warning says so where they are not.
+    """
 
     path: str = "/api/v1/audiohook/ws"
     plugins: tuple[str, ...] | None = None
+    record: bool | None = None
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
@@ -189,7 +194,7 @@ def load(path: Path) -> Config:
     except RecursionError as fault:
         raise ConfigError(f"{path}: is not TOML: nested too deeply") from fault
     except ValueError as fault:  # also for bytes that are no UTF-8, and for integers of thousands of digits
-        raise ConfigError(f"{path}: is not TOML: {fault}") from fault
+        raise ConfigError(f"{path}: {_unit_written(path, str(fault)) or f'is not TOML: {fault}'}") from fault
     return check(tables, path)
 
 
@@ -230,7 +235,7 @@ def convert(table: dict[str, Any], kind: type[T], path: Path, where: str = "") -
     try:
         return msgspec.convert(table, kind, dec_hook=resolve)
     except msgspec.ValidationError as fault:
-        raise ConfigError(f"{path}: {_explain(str(fault), kind, where)}") from None
+        raise ConfigError(f"{path}: {_explain(str(fault), kind, where, table)}") from None
 
 
 def address(*keys: str) -> str:
@@ -245,12 +250,24 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else f"; there are: {', '.join(map(address, known)) or 'none'}"
 
 
-def _explain(fault: str, kind: Any, where: str) -> str:
+def _unit_written(path: Path, fault: str) -> str | None:
+    """What to write, where the line that is no TOML has a number with its unit."""
+    found = re.search(r"at line ([0-9]+), ", fault)
+    lines = path.read_text("utf-8").split("\n") if found else []
+    said = unquoted(lines[int(found[1]) - 1]) if found and int(found[1]) <= len(lines) else None
+    return f"line {found[1]}: {said}" if found and said else None
+
+
+def _explain(fault: str, kind: Any, where: str, table: dict[str, Any]) -> str:
     """Msgspec says ``Expected `int`, got `str` - at `$.listen.max_sessions```: the address goes first."""
     text, _, found = fault.partition(" - at `$")
     found = found.removesuffix("`").removeprefix(".")
     expected = _type_at(kind, found)
     key = ""
+    value = _value_at(table, found)
+    if isinstance(expected, inspect.IntType | inspect.FloatType) and isinstance(value, str):
+        name = found.rpartition(".")[2]
+        text = number_wanted(name, isinstance(expected, inspect.IntType), value[:40]) or text
     if text.startswith("Object contains unknown field"):
         key = text.partition("`")[2].removesuffix("`")
         text = f"unknown key{did_you_mean(key, _keys(expected))}"
@@ -271,6 +288,16 @@ def _type_at(kind: Any, found: str) -> inspect.Type:
         members = (_member(one, part) for one in _alternatives(expected))
         expected = next((member for member in members if member is not None), inspect.AnyType())
     return expected
+
+
+def _value_at(table: Any, found: str) -> Any:
+    """The value at the address ``found``; None where there is none."""
+    for part in re.findall(r"\[[0-9]+\]|[^.\[]+", found):
+        try:
+            table = table[int(part[1:-1]) if part.startswith("[") else part]
+        except (LookupError, TypeError, ValueError):
+            return None
+    return table
 
 
 def _member(outer: inspect.Type, part: str) -> inspect.Type | None:

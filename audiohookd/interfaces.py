@@ -104,6 +104,14 @@ class IAdmission(Interface):
         """
 
 
+class IRecorder(Interface):
+    """Marks a plugin that records the sessions it observes, so that a call without a recording does not go unnoticed.
+
+    A route needs such a plugin unless it has ``record = false``: otherwise the daemon warns at start, in ``/ready``
+    and at the end of each call.
+    """
+
+
 class IOpening(Interface):
     """A session that is about to be opened."""
 

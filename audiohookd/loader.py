@@ -1,7 +1,6 @@
 """Finds, checks and builds the plugins that the configuration names. Nothing broken is skipped: start-up fails."""
 
 import re
-import traceback
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -9,13 +8,18 @@ from typing import Any
 
 import msgspec
 from twisted.application.service import IService
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from audiohookd.config import Config, ConfigError, address, convert, did_you_mean
 from audiohookd.delivery.outlet import OUTLET_NAME, is_outlet
 from audiohookd.interfaces import IAdmission, ICarrier, IDaemon, INotifier, IPlugin, IPluginFactory
+from audiohookd.runtime.faults import in_words, is_mistake
 from audiohookd.server.dispatch import Watcher
+
+_log = Logger()
 
 GROUP = "audiohookd.plugins"
 #: The keys that each plugin's table may have besides the plugin's own.
@@ -121,12 +125,6 @@ def _describe(fault: Exception) -> str:
     # A ValueError is what a plugin says of its user's mistake; anything else is its author's.
     if type(fault) is ValueError and text:
         return text
-    said = f"{type(fault).__name__}: {text}" if text else type(fault).__name__
-    return said if isinstance(fault, ValueError) else said + _place(fault)
-
-
-def _place(fault: Exception) -> str:
-    """Where in a plugin's own file it happened; nothing when it was not in one."""
-    last = traceback.extract_tb(fault.__traceback__)[-1]
-    is_ours = last.filename.startswith((str(Path(__file__).parent), "<"))
-    return "" if is_ours else f" ({Path(last.filename).name}, line {last.lineno})"
+    if is_mistake(fault):
+        _log.failure("a plugin has a mistake", Failure(fault))
+    return in_words(fault)

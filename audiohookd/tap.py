@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
-from twisted.logger import globalLogPublisher
+from twisted.application.service import IService, IServiceCollection
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
+from twisted.python.components import Componentized
 from twisted.python.usage import Options as UsageOptions
 
 from audiohookd import __version__
@@ -29,18 +29,22 @@ from audiohookd.config import Config, ConfigError, ConfigUnavailable, address, l
 from audiohookd.daemon import Daemon
 from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
 from audiohookd.delivery.outlet import Outlet, outlets_of
+from audiohookd.endpoint import endpoint_of
 from audiohookd.entrance import Entrance, entrance_of, paces_of
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
+from audiohookd.observe.journald import error_line, journal_observer
 from audiohookd.observe.log_encoding import escape_log
+from audiohookd.routes import routes_of
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
 from audiohookd.runtime.limits import allow_open_files
+from audiohookd.runtime.privileges import User, acting_as, become, owner_of, user_of
 from audiohookd.runtime.services import Listener, OrderedServices, StartError
 from audiohookd.runtime.signals import Signals
-from audiohookd.runtime.systemd import Notifier, Readiness
+from audiohookd.runtime.systemd import Notifier, Readiness, write_remedy
 from audiohookd.runtime.workers import Workers
 from audiohookd.server.connection import Shared
 from audiohookd.server.dispatch import Watcher
@@ -73,8 +77,9 @@ SWITCH_INTERVAL = 0.0005
 COMMIT_NICENESS = 5
 #: Seconds that each service gets for its stop beyond what it allows itself.
 STOP_TIMEOUT = 60.0
-#: Shown to who wrote an endpoint that is none.
-EXAMPLE = "tcp:3000:interface=127.0.0.1"
+
+
+_log = Logger()
 
 
 class Options(UsageOptions):
@@ -108,11 +113,23 @@ class Root(OrderedServices):
         self.keyring = keyring
         self.endpoint = endpoint
         self.path = path
+        #: To become when root starts it.
+        self.user = User(os.geteuid(), os.getegid())
+        #: Takes the log, unless the command line of twistd says where it goes.
+        self.log_observer: ILogObserver | None = None
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        """The parent is the application: twistd asks it for its log observer."""
+        super().setServiceParent(parent)
+        if self.log_observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.log_observer)
 
     def privilegedStartService(self) -> None:
-        """What twistd calls first, once it writes its log."""
+        """What twistd calls first, once it has made its log and its pid file. Everything else is made by the user."""
         escape_log(globalLogPublisher)
         super().privilegedStartService()
+        if os.geteuid() == 0 and self.user.uid != 0:
+            become(self.user)
 
     def startService(self) -> None:
         """Starts the daemon."""
@@ -142,8 +159,13 @@ def makeService(options: Options) -> IService:
     reactor.callWhenRunning(settle_down)
     sys.setswitchinterval(SWITCH_INTERVAL)
     allow_open_files(FILES_PER_CALL * options["tree"].listen.max_sessions + SPARE_FILES)
+    user = _user(options)
     try:
-        return build(options["tree"], options["config"], reactor, time.time, os.environ)
+        with acting_as(user):
+            root = build(options["tree"], options["config"], reactor, time.time, os.environ)
+        root.user = user
+        root.log_observer = _log_observer(options)
+        return root
     except ConfigUnavailable as fault:
         _refuse(fault, EX_TEMPFAIL)
     except (ConfigError, StartError) as fault:
@@ -152,7 +174,7 @@ def makeService(options: Options) -> IService:
 
 def build(
     config: Config, path: Path, reactor: Any, now: Callable[[], float], environment: Mapping[str, str]
-) -> IService:
+) -> Root:
     """The daemon, not started yet. Checks all that can be checked without opening a port.
 
     Children are started from first to last and stopped from last to first. The listener is stopped after the
@@ -173,11 +195,11 @@ def build(
     readiness = Readiness(reactor, Notifier(environment))
     disk_pools, retention, watch = _disk(config, spool, outlets, reactor, now, counters, readiness)
     goodbye = config.session.disconnect_timeout + 2.0  # who is polite shall not be aborted
-    sessions, drain_timeout = config.listen.max_sessions, config.shutdown.drain_timeout
-    limits = config.limits
+    sessions, drain_timeout, limits = config.listen.max_sessions, config.shutdown.drain_timeout, config.limits
     quotas = Quotas(limits.sessions_per_organization, limits.sessions_per_key)
     registry = Registry(reactor, sessions, drain_timeout, goodbye, lambda: watch.obstacle, quotas, counters.count)
-    shared = Shared(reactor, now, config.session, registry, counters, _routes(config, watchers))
+    routes = routes_of(config, path, watchers, readiness.warn)
+    shared = Shared(reactor, now, config.session, registry, counters, routes)
     key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters, readiness)
     replay_pools, replay = _replay(config, path, reactor, counters, readiness)
     door = Door(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)
@@ -193,7 +215,7 @@ def build(
     )
     where, front = f"{path}: listen.endpoint", entrance.front(factory)
     calls = _listener("listener", where, config.listen.endpoint, front, reactor, entrance.endpoint)
-    _prepare(spool, config, path)
+    _prepare(spool, config, path, environment)
 
     root = Root(reactor, config.listen.endpoint, path, keyring)
     children: list[IService] = [*pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
@@ -203,9 +225,10 @@ def build(
         site = admin_site(
             reactor,
             lambda: readiness.ready,
-            lambda: readiness.obstacle,
+            lambda: registry.drain_state or readiness.obstacle,
             lambda: exposition(counters) + gauged(figures),
             lambda hosts, paths: factory.refused.explained(reactor, keyring.keys, Hints(hosts, paths)),
+            lambda: readiness.warnings,
         )
         children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
     signals = Signals(reactor, registry.hurry, reread=[keyring.reload, *entrance.reread])
@@ -253,10 +276,6 @@ def _disk(
     disk, min_free = SpoolDisk(spool.layout, spool.lock.keep), config.spool.min_free * MIB
     watch = DiskWatch(reactor, looking, counters.count, disk, min_free, complaints, hinder)
     return [looking, sweeping], retention, watch
-
-
-def _routes(config: Config, watchers: Mapping[str, Watcher]) -> dict[str, tuple[Watcher, ...]]:
-    return {route.path: tuple(watchers[name] for name in config.plugins_of(route)) for route in config.route}
 
 
 def _services(watchers: Mapping[str, Watcher]) -> list[IService]:
@@ -317,25 +336,49 @@ def _listener(
     name: str, where: str, description: str, factory: IProtocolFactory, reactor: Any, parsed: str | None = None
 ) -> Listener:
     """``parsed`` is what Twisted sees of ``description``; all of it, unless it is given."""
-    try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description if parsed is None else parsed)
-    except Exception as fault:
-        # Twisted's parsers raise whatever they stumble over: ValueError, TypeError, IndexError, KeyError.
-        reason = f"{type(fault).__name__}: {fault}"
-        raise ConfigError(f"{where}: {description!r} is no endpoint such as {EXAMPLE!r} ({reason})") from fault
+    endpoint = endpoint_of(reactor, description if parsed is None else parsed, where, description)
     return Listener(name, endpoint, description, where, factory)
 
 
-def _prepare(spool: Spool, config: Config, path: Path) -> None:
+def _log_observer(options: Options) -> ILogObserver | None:
+    """For the journal of systemd; None where the log does not go there."""
+    twistd = options.parent or {"logfile": None, "syslog": False}
+    is_elsewhere = twistd["syslog"] or twistd["logfile"] not in (None, "-")
+    return None if is_elsewhere else journal_observer(os.environ)
+
+
+def _user(options: Options) -> User:
+    """The user to run as: root gives way to the user that twistd is to switch to, or to the owner of the spool."""
+    itself = User(os.geteuid(), os.getegid())
+    if itself.uid != 0:
+        return itself
+    if options.parent is not None and options.parent["uid"] is not None:
+        return user_of(options.parent["uid"], options.parent["gid"])
+    directory = options["tree"].spool.directory
+    remedy = "start it by the unit with User=, or by twistd --uid USER"
+    owner = owner_of(directory)
+    if owner is not None and owner.uid != 0:
+        text = "started as root: runs as user {user}, the owner of {directory}; {remedy}"
+        _log.warn(text, user=str(owner), directory=str(directory), remedy=remedy)
+        return owner
+    text = "started as root, and runs as root: a service of another user cannot use {directory} then; {remedy}"
+    _log.warn(text, directory=str(directory), remedy=remedy)
+    return itself
+
+
+def _prepare(spool: Spool, config: Config, path: Path, environment: Mapping[str, str]) -> None:
     try:
         spool.prepare()
     except OSError as fault:
-        reason = f"{config.spool.directory} cannot be used: {fault.strerror}"
+        directory = config.spool.directory
+        where = f" ({fault.filename})" if fault.filename and Path(fault.filename).parent == directory else ""
+        remedy = write_remedy(fault, directory, environment)
+        reason = f"{directory} cannot be used: {fault.strerror}{where}{remedy}"
         raise ConfigError(f"{path}: spool.directory: {reason}") from fault
 
 
 def _refuse(fault: Exception, status: int) -> NoReturn:
-    sys.stderr.write(f"audiohookd: {fault}\n")
+    sys.stderr.write(error_line(f"audiohookd: {fault}", os.environ))
     raise SystemExit(status)
 
 

@@ -25,7 +25,7 @@ from audiohookd.protocol.messages import DisconnectReason, Participant
 from audiohookd.protocol.timers import Timers
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.server.connection import Connection, Shared
-from audiohookd.server.dispatch import Watcher
+from audiohookd.server.dispatch import RoutePlugins, Watcher
 from audiohookd.server.registry import Registry
 from audiohookd.server.upgrade import read_upgrade
 from audiohookd.spool import layout, wav
@@ -343,7 +343,8 @@ class ScriptedClient:
         self.wire = RecordingWire()
         self._said = 0
         now = now or (lambda: START + self.clock.seconds())
-        shared = Shared(self.clock, now, timers or Timers(), self.registry, self.counters, {PATH: watchers})
+        routes = {PATH: RoutePlugins(watchers)}
+        shared = Shared(self.clock, now, timers or Timers(), self.registry, self.counters, routes)
         upgrade = read_upgrade(PATH, _HEADERS, "192.0.2.7")
         self.connection = Connection(shared, upgrade, self.wire, None if authentic else "unauthorized")
 

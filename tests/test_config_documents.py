@@ -22,7 +22,8 @@ ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
 OPTIONAL = {f"plugins.{name}" for name in PLUGINS if name != "recorder"}
 COMMON_DEFAULTS = {"required": False}
 #: Left out, these have a meaning that no value has.
-WITHOUT_VALUE = {"route.plugins", "auth.replay.url_file", "plugins.agentassist.script", "plugins.publish.target"}
+WITHOUT_VALUE = {"route.plugins", "route.record", "auth.replay.url_file", "plugins.agentassist.script"}
+WITHOUT_VALUE |= {"plugins.publish.target"}
 WITHOUT_VALUE |= {f"auth.vault.{key}" for key in ("token_file", "secret_id_file", "ca_file")}
 FILES = {f"listen.{key}" for key in ("allow_file", "tls_certificate", "tls_key")}
 WITHOUT_VALUE |= FILES
@@ -77,7 +78,7 @@ class TestTheSampleFile:
         assert bare != lines
         (tmp_path / "all.toml").write_text("\n".join(bare))
         config = load(tmp_path / "all.toml")
-        assert config.route == (Route(plugins=("recorder",)),)
+        assert config.route == (Route(plugins=("recorder",), record=True),)
         assert list(config.plugins) == list(PLUGINS)
         for name, kind in PLUGINS.items():
             table = {key: value for key, value in config.plugins[name].items() if key not in COMMON_KEYS}

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from twisted.application.service import IService
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -257,16 +258,28 @@ class TestBuilding:
     @pytest.mark.parametrize(
         ("statement", "says"),
         [
-            ("raise OSError(28, 'No space left')", "OSError: [Errno 28] No space left (own_hook.py, line 15)"),
+            ("raise OSError(28, 'No space left')", "No space left"),
             ("raise ValueError('one\\n  two')", "one two"),
             ("raise ValueError", "ValueError"),
             ("__import__('json').loads('')", "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
-            ("raise KeyError", "KeyError (own_hook.py, line 15)"),
+            ("raise KeyError", "KeyError"),
         ],
     )
     def test_fails(self, site: Site, statement: str, says: str) -> None:
         site.module("own_hook", GOOD.replace("self.config, self.daemon = config, daemon", statement))
         assert refused(mine={"use": "own_hook:Plugin"}) == f"plugins.mine: own_hook:Plugin: {says}"
+
+    @pytest.mark.parametrize(
+        ("statement", "mistakes"), [("raise KeyError('bucket')", 1), ("raise OSError(28, 'No space left')", 0)]
+    )
+    def test_by_a_mistake_of_its_author_leaves_a_traceback(
+        self, site: Site, logged: list[LogEvent], statement: str, mistakes: int
+    ) -> None:
+        site.module("own_hook", GOOD.replace("self.config, self.daemon = config, daemon", statement))
+        assert ".py" not in refused(mine={"use": "own_hook:Plugin"})
+        tracebacks = [event["log_failure"].getTraceback() for event in logged if "log_failure" in event]
+        assert len(tracebacks) == mistakes
+        assert all("own_hook.py" in text for text in tracebacks)
 
     def test_method_missing(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace("observe", "watch"))
@@ -327,7 +340,7 @@ def shipped() -> dict[str, str]:
 
 #: What those need to be told that cannot work without.
 NEEDED = {
-    "s3": {"bucket": "calls"},
+    "s3": {"bucket": "calls", "region": "eu-central-1"},
     "webhook": {"url": "https://127.0.0.1/recordings", "allow_unsigned": True},
     "publish": {"target": "arn:aws:sns:eu-central-1:123456789012:recordings"},
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Call, Reactor, ask, build, names, today, writer
+from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Call, Reactor, ask, build, names, page, today, writer
 from twisted.internet.defer import maybeDeferred
 
 from audiohookd.auth.keys import Key
@@ -62,7 +62,8 @@ class TestTheTree:
         assert isinstance(factory, AudioHookServerFactory)
         assert factory.shared.timers.idle_timeout == 7
         assert factory.shared.now is today
-        watched = {path: [watcher.name for watcher in watchers] for path, watchers in factory.shared.routes.items()}
+        routes = factory.shared.routes.items()
+        watched = {path: [watcher.name for watcher in route.watchers] for path, route in routes}
         assert watched == {"/a": ["uploader"], "/b": []}
         assert factory.door.authenticator.keys.lookup("an-api-key") == Key((b"MySuperSecretKey",))
 
@@ -143,6 +144,8 @@ class TestStop:
     ) -> None:
         self.stopping(root)
         assert [ask(reactor.ports[0], path) for path in ("/live", "/ready", "/health/check")] == [200, 503, 503]
+        said = "not ready: draining for 0 s, 1 session remains, which is closed in 100 s\n"
+        assert f"\r\n\r\n{said}" in page(reactor.ports[0], "/ready")
         call.finished.callback(None)
 
     def test_ends_the_calls_that_do_not(self, root: OrderedServices, reactor: Reactor, call: Call) -> None:

@@ -1,8 +1,11 @@
 """How ``twistd audiohookd`` is called, and how a start fails."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Reactor, build, names, options, writer
@@ -11,8 +14,9 @@ from twisted.plugin import IPlugin as ITwistedPlugin
 from twisted.plugin import getPlugins
 
 from audiohookd import tap
-from audiohookd.config import Admin, Listen
+from audiohookd.config import Admin, ConfigError, Listen
 from audiohookd.runtime.services import StartError
+from audiohookd.spool.spool import Spool
 from tests.stores.ports import free_ports
 
 
@@ -51,7 +55,7 @@ class TestAStartThatFails:
         endpoint = {"listen": Listen, "admin": Admin}[table]().endpoint
         refusal = Refusal(capsys, build(path, Reactor(port)).startService)
         assert refusal.status == 1
-        what = f"cannot listen on {endpoint}: Address already in use"
+        what = f"cannot listen on {endpoint}: Address already in use; ss -ltnp shows by which process"
         assert refusal.line == f"{what} ({path}: {table}.endpoint)"
         assert sys.excepthook is not sys.__excepthook__
 
@@ -62,22 +66,36 @@ class TestAStartThatFails:
         root = build(write(PLAIN + UPLOADER.replace(":Uploader", ":Stillborn")), reactor)
         refusal = Refusal(capsys, root.startService)
         assert refusal.status == 1
-        assert refusal.line == "plugins.uploader: PermissionError: [Errno 13] Permission denied: '/var/lib/uploads'"
+        assert refusal.line == "plugins.uploader: Permission denied (/var/lib/uploads)"
         assert reactor.diary == []
 
     @pytest.mark.parametrize(
-        "endpoint", ["foo:3000", "tcp", "tcp:http", "tcp:1:interface=::1", "tcp:1:x=y", "systemd:domain=INET:index=9"]
+        ("endpoint", "words"),
+        [
+            ("foo:3000", "unknown type 'foo'; it must be like 'tcp:3000:interface=127.0.0.1', its type one of tcp,"),
+            ("tcp", "the port must be a number from 0 to 65535, not ''"),
+            ("tcp:http", "the port must be a number from 0 to 65535, not 'http'"),
+            ("tcp:99999", "the port must be a number from 0 to 65535, not '99999'"),
+            ("tcp6:-1", "the port must be a number from 0 to 65535, not '-1'"),
+            ("tcp:port=65536", "the port must be a number from 0 to 65535, not '65536'"),
+            ("haproxy:tcp:99999", "the port must be a number from 0 to 65535, not '99999'"),
+            ("tcp:1:interface=::1", "colons in an address need a backslash"),
+            ("tcp:1:x=y", "TypeError: "),
+            ("systemd:domain=INET:index=0", "systemd passed no socket: start it by a .socket unit"),
+            ("systemd:domain=INET:name=calls", "systemd passed no socket: "),
+            ("systemd:domain=INETT:index=0", "domain must be INET, INET6 or UNIX"),
+            ("systemd:index=0", "domain must be INET, INET6 or UNIX"),
+            ("systemd:domain=INET", "needs either index or name of the socket"),
+        ],
     )
     @pytest.mark.parametrize("table", ["listen", "admin"])
     def test_endpoint_that_is_none(
-        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], table: str, endpoint: str
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], table: str, endpoint: str, words: str
     ) -> None:
         path = write(PLAIN + f"[{table}]\nendpoint = '{endpoint}'")
         refusal = self.refused(capsys, path)
         assert refusal.status == 78
-        assert refusal.line.startswith(
-            f"{path}: {table}.endpoint: {endpoint!r} is no endpoint such as 'tcp:3000:interface=127.0.0.1' ("
-        )
+        assert refusal.line.startswith(f"{path}: {table}.endpoint: {endpoint!r}: {words}")
 
     def test_no_key_file(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -138,6 +156,40 @@ class TestAStartThatFails:
         refusal = self.refused(capsys, path)
         assert refusal.status == 78
         assert refusal.line.startswith(f"{path}: spool.directory: {path.parent / directory} cannot be used: ")
+
+    UNIT: ClassVar = ["systemctl edit audiohookd", "ReadWritePaths={spool}"]
+
+    @pytest.mark.parametrize(
+        ("number", "environment", "words"),
+        [
+            (errno.EROFS, {"INVOCATION_ID": "1"}, UNIT),
+            (errno.EACCES, {"INVOCATION_ID": "1"}, ["chown -R", *UNIT]),
+            (errno.EACCES, {}, ["chown -R"]),
+            (errno.EROFS, {}, []),
+            (errno.ENOTDIR, {"INVOCATION_ID": "1"}, []),
+        ],
+    )
+    def test_spool_that_systemd_keeps_from_being_written(
+        self,
+        write: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
+        number: int,
+        environment: dict[str, str],
+        words: list[str],
+    ) -> None:
+        path = write()
+        fault = OSError(number, os.strerror(number), str(path.parent / "spool" / "draft"))
+
+        def refuse(*_: object) -> None:
+            raise fault
+
+        monkeypatch.setattr(Spool, "prepare", refuse)
+        with pytest.raises(ConfigError) as caught:
+            build(path, **environment)
+        said = str(caught.value).removeprefix(f"{path}: spool.directory: ")
+        assert said.startswith(f"{path.parent}/spool cannot be used: {os.strerror(number)} ({fault.filename})")
+        for word in ("chown -R", *self.UNIT):
+            assert (word.format(spool=path.parent / "spool") in said) == (word in words)
 
     def test_plugin_that_is_not_installed(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]

@@ -111,8 +111,8 @@ def test_only_proxies_that_are_named_are_believed(write: Callable[..., Path]) ->
 
 
 MISTAKES = {
-    'endpoint = "haproxy:foo:3000"': "listen.endpoint: 'haproxy:foo:3000' is no endpoint such as 'tcp:3000:",
-    'endpoint = "haproxy:"': "listen.endpoint: 'haproxy:' is no endpoint such as 'tcp:3000:",
+    'endpoint = "haproxy:foo:3000"': "listen.endpoint: 'haproxy:foo:3000': unknown type 'foo'; it must be like",
+    'endpoint = "haproxy:"': "listen.endpoint: 'haproxy:': unknown type ''; it must be like 'tcp:3000:",
     'allow = ["192.0.2.1/24"]': (
         "listen.allow[0]: '192.0.2.1/24' is no network such as '192.0.2.0/24', did you mean '192.0.2.0/24'?"
     ),

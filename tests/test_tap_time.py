@@ -80,9 +80,9 @@ def test_dates_are_those_of_the_clock_and_durations_are_not(write: Callable[...,
     root = build(write(PLAIN + "keep_local = 3600\n[plugins.recorder]\n" + STORE), reactor, now=date)
     root.startService()
     shared = reactor.ports[-1].factory.shared
-    (watchers,) = shared.routes.values()
+    (route,) = shared.routes.values()
     date.seconds = START + 3_600.25
-    client = ScriptedClient(*watchers, clock=reactor, now=shared.now)
+    client = ScriptedClient(*route.watchers, clock=reactor, now=shared.now)
     client.open()
     date.seconds = START + 86_400
     reactor.advance(5)

@@ -4,18 +4,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tap_rig import PLAIN, Reactor, ask, build, writer
+from tap_rig import PLAIN as RECORDER_LESS
+from tap_rig import Reactor, ask, build, page, writer
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
 from audiohookd.auth.keys import fingerprint
+from audiohookd.config import ConfigError
 from audiohookd.runtime.watched import Watched
 from audiohookd.server.tls import read_identity
 from tests.certificates import write_certificate
 
+#: With a recorder, about which there is nothing to say.
+PLAIN = "[plugins.recorder]" + RECORDER_LESS
+
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    return writer(tmp_path)
+    def write(text: str = PLAIN) -> Path:
+        return writer(tmp_path)(text)
+
+    return write
 
 
 def texts(logged: list[LogEvent], level: LogLevel) -> list[str]:
@@ -127,7 +135,9 @@ class TestKeys:
         reactor = Reactor()
         build(path, reactor).startService()
         assert [ask(reactor.ports[0], page) for page in ("/live", "/ready", "/health/check")] == [200, 503, 503]
-        assert texts(logged, LogLevel.error) == ["there are no API keys: everybody is refused"]
+        (line,) = texts(logged, LogLevel.error)
+        assert line.startswith("there are no API keys in auth.keys_file, all requests are rejected: write {")
+        assert "not ready: no keys in auth.keys_file\n" in page(reactor.ports[0], "/ready")
 
     def test_with_a_short_secret_are_named_without_it(
         self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]
@@ -137,3 +147,77 @@ class TestKeys:
         build(path)
         (warning,) = warnings(logged)
         assert warning.startswith(f"the API key {fingerprint('the-key')} in auth.keys_file has a secret of less than")
+
+
+class TestARouteWithoutARecorder:
+    """A call there is accepted, and leaves nothing."""
+
+    ADMIN = '[admin]\nendpoint = "tcp:9000"\n'
+    TWO = '[[route]]\nplugins = ["recorder"]\n[[route]]\npath = "/b"\nplugins = []\n'
+
+    def test_is_named_at_the_start_and_what_to_write(
+        self, write: Callable[..., Path], logged: list[LogEvent]
+    ) -> None:
+        path = write(RECORDER_LESS)
+        build(path).startService()
+        (warning,) = warnings(logged)
+        assert warning.startswith(f"{path}: route[0]: calls on '/api/v1/audiohook/ws' are not recorded: ")
+        assert "add [plugins.recorder]" in warning
+        assert "record = false" in warning
+
+    def test_is_named_where_another_route_has_one(self, write: Callable[..., Path], logged: list[LogEvent]) -> None:
+        path = write(PLAIN + self.TWO)
+        build(path).startService()
+        (warning,) = warnings(logged)
+        assert warning.startswith(f"{path}: route[1]: calls on '/b' are not recorded: ")
+        assert "add 'recorder' to its plugins" in warning
+
+    def test_is_named_by_a_daemon_that_is_ready(self, write: Callable[..., Path]) -> None:
+        reactor = Reactor()
+        build(write(RECORDER_LESS + self.ADMIN), reactor).startService()
+        assert ask(reactor.ports[0], "/ready") == 200
+        body = page(reactor.ports[0], "/ready").partition("\r\n\r\n")[2].splitlines()
+        assert body[0] == "ready"
+        assert body[1].startswith("warning: calls on '/api/v1/audiohook/ws' are not recorded: ")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            PLAIN,
+            RECORDER_LESS + "[[route]]\nrecord = false\n",
+            PLAIN + TWO + "record = false\n",
+            PLAIN + "[[route]]\nrecord = true\n",
+        ],
+        ids=["recorder", "on purpose", "on purpose beside another", "recorder wanted"],
+    )
+    def test_is_no_news_where_it_is_meant(
+        self, write: Callable[..., Path], logged: list[LogEvent], text: str
+    ) -> None:
+        reactor = Reactor()
+        build(write(text + self.ADMIN), reactor).startService()
+        assert warnings(logged) == []
+        assert page(reactor.ports[0], "/ready").endswith("\r\n\r\nready\n")
+
+    @pytest.mark.parametrize(
+        "text",
+        [RECORDER_LESS + "[[route]]\nrecord = true\n", PLAIN + TWO + "record = true\n"],
+        ids=["no recorder", "not on this route"],
+    )
+    def test_is_a_mistake_where_recordings_are_wanted(self, write: Callable[..., Path], text: str) -> None:
+        with pytest.raises(ConfigError, match=r"route\[\d\]\.record: is true, but no plugin of this route records"):
+            build(write(text))
+
+
+class TestARouteThatIsNotToBeRecorded:
+    def test_is_not_watched_by_the_recorder(self, write: Callable[..., Path]) -> None:
+        reactor = Reactor()
+        text = PLAIN + "[plugins.agentassist]\n[[route]]\nrecord = false\n[[route]]\npath = '/b'\n"
+        build(write(text), reactor).startService()
+        routes = reactor.ports[-1].factory.shared.routes  # type: ignore[attr-defined]
+        watched = {path: [watcher.name for watcher in route.watchers] for path, route in routes.items()}
+        assert watched == {"/api/v1/audiohook/ws": ["agentassist"], "/b": ["recorder", "agentassist"]}
+
+    def test_does_not_name_a_recorder(self, write: Callable[..., Path]) -> None:
+        text = PLAIN + "[[route]]\nrecord = false\nplugins = ['recorder']\n"
+        with pytest.raises(ConfigError, match=r"route\[0\]\.record: is false, but plugin 'recorder' records"):
+            build(write(text))

@@ -26,6 +26,8 @@ _SECRET = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{3}=?|[A-Za-z0-9+/]{
 _ORGANIZATION = re.compile(UUID_PATTERN)
 _ROUTE = re.compile(r"/[!-~]*")
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.IGNORECASE | re.ASCII)
+#: What to write into a source that holds no keys.
+EXAMPLE = '{"API key": "secret in base64"}'
 _MEMBERS = ("secret", "organizations", "routes", "not_after")
 
 
@@ -50,6 +52,8 @@ def read_keys(content: bytes | str) -> Keys:
 
 
 def _members(content: bytes | str) -> tuple[tuple[str, Any], ...]:
+    if not content.strip():
+        raise BadKeys(f"is empty: write {EXAMPLE}")
     try:
         # Tuples: a dict would keep one of two equal keys, and a list is what an array becomes.
         parsed = json.loads(decode_text(content), object_pairs_hook=tuple)
@@ -60,7 +64,7 @@ def _members(content: bytes | str) -> tuple[tuple[str, Any], ...]:
     except (ValueError, RecursionError):
         raise BadKeys("is not JSON: write it anew, in UTF-8") from None
     if not isinstance(parsed, tuple):
-        raise BadKeys('is not a JSON object: write {"API key": "secret in base64"}')
+        raise BadKeys(f"is not a JSON object: write {EXAMPLE}")
     return parsed
 
 

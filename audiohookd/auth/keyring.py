@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from audiohookd.auth.key_json import EXAMPLE
 from audiohookd.auth.keys import IKeySource, Key, Keys, KeySourceError, merged
 from audiohookd.interfaces import IWorkers
 
@@ -225,9 +226,11 @@ class Keyring(Service):
         self._remarks = remarks
         if self._is_empty is not (not self._keys):
             self._is_empty = not self._keys
+            sources = ", ".join(held.source.name for held in self._held)
             if self._is_empty:
-                self._log.error("there are no API keys: everybody is refused")
-            self._tell("no keys" if self._is_empty else None)
+                text = "there are no API keys in {sources}, all requests are rejected: write {example} there"
+                self._log.error(text, sources=sources, example=EXAMPLE)
+            self._tell(f"no keys in {sources}" if self._is_empty else None)
 
 
 def _changed(source: IKeySource) -> Keys | None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from audiohookd.auth.replay import SWEEP, StoreDown
+from audiohookd.runtime.privileges import give_to_owner_of
 
 #: 16 MiB, in pages of 4 KiB: room for some 150,000 nonces. A directory like /run is memory.
 MAX_PAGES = 4_096
@@ -94,7 +95,9 @@ class SqliteNonces:
     def _open(self) -> sqlite3.Connection:
         # SQLite would let others read it. Only when it is new: to close a file drops all locks that we have on it.
         with suppress(FileExistsError):
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            give_to_owner_of(self._path.parent, file)
+            os.close(file)
         # Before it is opened: a file that is exchanged meanwhile is then found out with the next call.
         self._identity = _identity(self._path)
         connection = sqlite3.connect(

@@ -54,7 +54,9 @@ def replay_store(
 def _sqlite(config: Replay, where: str, window: float, clock: Callable[[], float]) -> Nonces:
     directory = config.path.parent
     if not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
-        raise ConfigError(f"{where}.path: {directory} must be a directory that the daemon may write to")
+        hint = f"; under systemd it needs ReadWritePaths={directory} below [Service]: systemctl edit audiohookd"
+        text = f"{directory} must be a directory that the daemon may write to"
+        raise ConfigError(f"{where}.path: {text}{hint if directory.is_dir() else ''}")
     return SqliteNonces(config.path, window, clock, config.timeout)
 
 

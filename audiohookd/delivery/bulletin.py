@@ -1,8 +1,6 @@
 """What is said of one outlet: in the log, in the counters, and to whoever asks."""
 
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -10,6 +8,7 @@ from twisted.python.failure import Failure
 from audiohookd.delivery.outlet import Outlet
 from audiohookd.delivery.queue import Key
 from audiohookd.observe.counters import Counters
+from audiohookd.runtime.faults import in_words, is_mistake
 
 #: Seconds between two lines about recordings that failed.
 QUIET = 60.0
@@ -17,6 +16,8 @@ QUIET = 60.0
 QUIET_SLOW = 3600.0
 #: Seconds between two lines about an outage that goes on.
 STILL = 1800.0
+#: Mistakes of a plugin that have a traceback in the log: their texts may be endless.
+MISTAKES = 20
 #: Characters of what a plugin said.
 TEXT_LIMIT = 300
 
@@ -44,6 +45,7 @@ class Bulletin:
         self._unsaid = 0
         self._said_slow_at: float | None = None
         self._unavailable_said = (0.0, "")  # when, and what
+        self._mistakes: set[str] = set()
 
     def delivered(self, key: Key, now: float) -> None:
         """A recording was. The last that is heard of it here, often."""
@@ -51,8 +53,8 @@ class Bulletin:
         self._counters.count("stored" if self._outlet.is_carrier else "told", self._outlet.name)
         self._log.info("recording {done} by {outlet}: {id}", done=done, outlet=self._outlet.name, id=key.id)
         if self.unavailable_since is not None:
-            seconds = round(now - self._outage_began, 1)
-            self._log.info("{outlet}: available again after {seconds} s", outlet=self._outlet.name, seconds=seconds)
+            after = duration(now - self._outage_began)
+            self._log.info("{outlet}: available again after {after}", outlet=self._outlet.name, after=after)
             self.unavailable_since = None
 
     def failed(self, key: Key, reason: str, now: float) -> None:
@@ -101,9 +103,9 @@ class Bulletin:
             return
         self._unavailable_said = (now, reason)
         self._log.warn(
-            "{outlet}: unavailable, everything waits, tried again in {seconds} s: {reason}",
+            "{outlet}: unavailable, everything waits, tried again in {seconds}: {reason}",
             outlet=self._outlet.name,
-            seconds=round(until - now, 1),
+            seconds=duration(until - now),
             reason=reason,
         )
 
@@ -132,17 +134,25 @@ class Bulletin:
         reason = self.last_error = describe(fault)
         self._log.error("{outlet}: the spool cannot be used: {reason}", outlet=self._outlet.name, reason=reason)
 
+    def mistaken(self, fault: Exception) -> None:
+        """A recording failed by a mistake in the plugin's program: its author needs the traceback, once."""
+        if is_mistake(fault) and describe(fault) not in self._mistakes and len(self._mistakes) < MISTAKES:
+            self._mistakes.add(describe(fault))
+            self._log.failure("{outlet}: the plugin has a mistake", Failure(fault), outlet=self._outlet.name)
+
     def went_wrong(self, key: Key, failure: Failure) -> None:
         """Our own mistake."""
         self._log.failure("{outlet}: recording {id}", failure, outlet=self._outlet.name, id=key.id)
 
 
 def describe(fault: BaseException) -> str:
-    """One line: what it is, and where in whose file."""
-    last = traceback.extract_tb(fault.__traceback__)[-1:]
-    place = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in last)
-    text = one_line(str(fault))
-    return f"{type(fault).__name__}: {text}{place}" if text else f"{type(fault).__name__}{place}"
+    """What it is, as one line."""
+    return one_line(in_words(fault))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as text."""
+    return f"{seconds:.0f} s" if seconds >= 1.0 else "less than a second"
 
 
 def one_line(text: str) -> str:

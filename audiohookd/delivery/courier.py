@@ -298,6 +298,7 @@ class Courier:
             self._breaker.release(trial)
             self._breaker.pause(self._now() + UNREADABLE_PAUSE)
         else:
+            self._bulletin.mistaken(fault)
             self._rest(key, describe(fault))
             self._count(key, trial, describe(fault))
 

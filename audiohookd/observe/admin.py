@@ -38,6 +38,7 @@ def admin_site(
     obstacle: Callable[[], str | None],
     metrics: Callable[[], str],
     refused: _Refused = lambda *_: succeed([]),
+    warnings: Callable[[], Sequence[str]] = lambda: (),
 ) -> IProtocolFactory:
     """The site; each connection may ask once. All parameters are asked at each request. ``is_ready``, ``obstacle``
     and ``metrics`` must answer at once.
@@ -45,10 +46,11 @@ def admin_site(
     :param obstacle: why no new call is taken, for the sysadmin, or None.
     :param refused: the last requests that were refused, as they may be shown to anybody; asked with the names and the
         paths that Genesys Cloud may have been told to call, as far as who asks says any.
+    :param warnings: what the operator should know although new calls are accepted; a line of ``/ready`` each.
     """
     pages: dict[bytes, _Page] = {
         b"/live": lambda _: _say("live", True),
-        b"/ready": lambda _: _say("ready", is_ready(), obstacle()),
+        b"/ready": lambda _: _say("ready", is_ready(), obstacle(), warnings()),
         b"/health/check": lambda _: _say_like_reference(is_ready()),
         b"/metrics": lambda _: _Answer(OK, metrics().encode(), b"text/plain; version=0.0.4; charset=utf-8"),
         b"/refused": lambda query: refused(_told(query, b"host"), _told(query, b"path")).addCallback(_list),
@@ -117,10 +119,11 @@ def _status(well: bool) -> int:
     return OK if well else SERVICE_UNAVAILABLE
 
 
-def _say(word: str, well: bool, reason: str | None = None) -> _Answer:
-    line = word if well else f"not {word}" + (f": {reason}" if reason else "")
+def _say(word: str, well: bool, reason: str | None = None, warnings: Sequence[str] = ()) -> _Answer:
+    first = word if well else f"not {word}" + (f": {reason}" if reason else "")
+    lines = [first, *(f"warning: {warning}" for warning in warnings)]
     # A path in it may be of bytes that are no text.
-    return _Answer(_status(well), f"{line}\n".encode("utf-8", "backslashreplace"))
+    return _Answer(_status(well), "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
 
 
 def _say_like_reference(well: bool) -> _Answer:

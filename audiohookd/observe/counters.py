@@ -14,6 +14,7 @@ CATALOGUE: Final = {
     "sessions": "sessions opened",
     "probes": "connection probes answered",
     "endings": "sessions ended, by reason",
+    "unrecorded": "sessions that no plugin recorded, on routes without record = false",
     "faults": "sessions in which the client broke the protocol",
     "tolerated": "oddities of clients that do no harm, by kind",
     "peer_errors": "error messages of clients",

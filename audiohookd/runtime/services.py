@@ -3,15 +3,18 @@
 Twisted's own MultiService stops all its children in the same tick: uploads would end before the calls do.
 """
 
+import errno
 from typing import Any
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import TimeoutError as StopTimeout
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from audiohookd.runtime.faults import in_words, is_mistake
 from audiohookd.runtime.inherited_socket import as_inherited
 
 
@@ -51,15 +54,15 @@ class OrderedServices(MultiService):
 
     async def _stop(self) -> None:
         for child in reversed(list(self)):
+            limit = getattr(child, "stop_limit", 0.0) + self._stop_timeout
+            stopping: Deferred[Any] = maybeDeferred(child.stopService)
             try:
-                await self._stopped(child)
+                await stopping.addTimeout(limit, self._clock)
+            except StopTimeout:
+                text = "{service} did not stop within {limit:g} s, and is not waited for any longer"
+                self._log.error(text, service=child.name, limit=limit)
             except Exception:
                 self._log.failure("{service} did not stop well", service=child.name)
-
-    def _stopped(self, child: IService) -> "Deferred[Any]":
-        stopping: Deferred[Any] = maybeDeferred(child.stopService)
-        limit = getattr(child, "stop_limit", 0.0) + self._stop_timeout
-        return stopping.addTimeout(limit, self._clock)
 
 
 def _start(child: IService) -> None:
@@ -68,7 +71,9 @@ def _start(child: IService) -> None:
     except StartError:
         raise
     except Exception as fault:
-        raise StartError(f"{child.name}: {type(fault).__name__}: {fault}") from fault
+        if is_mistake(fault):
+            OrderedServices._log.failure("{service} cannot start", service=child.name)
+        raise StartError(f"{child.name}: {in_words(fault)}") from fault
 
 
 class Listener(Service):
@@ -113,8 +118,18 @@ class Listener(Service):
         self._port = port
 
 
+#: What to do about it, by the error of the system.
+_REMEDIES = {
+    errno.EADDRINUSE: "; ss -ltnp shows by which process",
+    errno.EADDRNOTAVAIL: "; ip addr shows the addresses of this machine",
+    errno.EROFS: "; under systemd, its directory needs ReadWritePaths= in the unit",
+    errno.EACCES: "; use a port above 1023 behind a proxy, or a systemd: endpoint",
+}
+
+
 def _reason(failure: Failure) -> str:
     fault = failure.value
     if isinstance(fault, CannotListenError) and isinstance(fault.socketError, OSError):
-        return fault.socketError.strerror or str(fault.socketError)
+        number = fault.socketError.errno
+        return f"{fault.socketError.strerror or fault.socketError}{_REMEDIES.get(number or 0, '')}"
     return str(fault) or type(fault).__name__

@@ -1,7 +1,11 @@
 """Word to systemd, and the daemon's readiness (sd_notify(3))."""
 
+import errno
+import os
+import pwd
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
@@ -11,6 +15,29 @@ from twisted.logger import Logger
 #: Seconds between two requests for more time to stop, and what each asks for.
 EXTEND_EVERY = 10.0
 EXTEND_BY = 60.0
+
+
+def write_remedy(fault: OSError, directory: Path, environment: Mapping[str, str]) -> str:
+    """What to do where ``directory`` cannot be written to; empty where nothing is known.
+
+    :param environment: of the process. systemd sets INVOCATION_ID; its units can restrict where a service writes.
+    """
+    if fault.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ""
+    remedies = []
+    if fault.errno != errno.EROFS:
+        remedies.append(f"give it to the user of the daemon (chown -R {_user()}: {directory})")
+    if "INVOCATION_ID" in environment:
+        text = f"run systemctl edit audiohookd and add ReadWritePaths={directory} below [Service]"
+        remedies.append(f"{text}, for the unit lets the daemon write nowhere else")
+    return "".join(f"; {remedy}" for remedy in remedies)
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 class Notifier:
@@ -48,6 +75,8 @@ class Readiness(Service):
         self._extending = LoopingCall(self._extend)
         self._extending.clock = clock
         self._obstacles: dict[str, str] = {}
+        #: What the operator should know although new calls are accepted.
+        self.warnings: list[str] = []
 
     @property
     def ready(self) -> bool:
@@ -70,6 +99,10 @@ class Readiness(Service):
         if self.running:
             self._notifier.notify(f"STATUS={self._status}")
 
+    def warn(self, warning: str) -> None:
+        """Adds a line of text to ``warnings``, for as long as the process runs."""
+        self.warnings.append(warning)
+
     def startService(self) -> None:
         """The daemon has started. That is told to systemd whatever hinders: it would end a start that takes long."""
         super().startService()
@@ -83,7 +116,8 @@ class Readiness(Service):
 
     @property
     def _status(self) -> str:
-        return "taking calls" if not self._obstacles else f"not taking calls: {self.obstacle}"
+        state = "taking calls" if not self._obstacles else f"not taking calls: {self.obstacle}"
+        return "; warning: ".join([state, *self.warnings])
 
     def _extend(self) -> None:
         self._notifier.notify(f"EXTEND_TIMEOUT_USEC={int(EXTEND_BY * 1_000_000)}")

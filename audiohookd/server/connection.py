@@ -4,7 +4,7 @@ After every call into the session, always in this order: 1 write what is to be s
 3 re-arm the timer. Never re-entered: a plugin that acts while it is being told something only adds to the queue.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 
 from msgspec import Struct
@@ -18,7 +18,7 @@ from audiohookd.protocol.session import DEFAULT_RATE, Session
 from audiohookd.protocol.timers import Timers
 from audiohookd.server.admission import Opening, admissions, ask
 from audiohookd.server.connection_end import ConnectionEnd, by_abort
-from audiohookd.server.dispatch import Fanout, Watcher
+from audiohookd.server.dispatch import Fanout, RoutePlugins
 from audiohookd.server.live import LiveSession, SessionLogger
 from audiohookd.server.registry import Registry
 from audiohookd.server.upgrade import Upgrade
@@ -46,8 +46,8 @@ class Shared(Struct, frozen=True):
     timers: Timers
     registry: Registry
     counters: Counters
-    #: Path -> the plugins on it, in the order of delivery.
-    routes: Mapping[str, Sequence[Watcher]]
+    #: Path -> the plugins on it.
+    routes: Mapping[str, RoutePlugins]
 
 
 class Connection:
@@ -260,13 +260,13 @@ class Connection:
             return
         if is_probe:
             self._log.info("connection probe")
-        watchers = () if is_probe else self._shared.routes[self._upgrade.path]
+        route = RoutePlugins() if is_probe else self._shared.routes[self._upgrade.path]
         live = LiveSession(self._session, self._upgrade, asked.request, self._date(), self._pump)
-        self._fanout = Fanout(live, watchers, self._shared.counters, self._required_failed)
+        self._fanout = Fanout(live, route, self._shared.counters, self._required_failed)
         self._is_probe = is_probe
         self._start_position = live.start_position
         self._opening = Opening(live, asked)
-        self._ask(ask(self._opening, admissions(watchers), self._fanout.report))
+        self._ask(ask(self._opening, admissions(route.watchers), self._fanout.report))
 
     def _ask(self, asking: Coroutine[Deferred[object], object, None]) -> None:
         """Answers when the plugins have answered, or when their time is over."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from audiohookd.interfaces import IPlugin, ISession, ISessionObserver, Lapse
+from audiohookd.interfaces import IPlugin, IRecorder, ISession, ISessionObserver, Lapse
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
 from audiohookd.server.connection_end import ConnectionEnd
@@ -24,23 +24,43 @@ class Watcher(Struct, frozen=True):
     plugin: IPlugin
     required: bool = False
 
+    @property
+    def records(self) -> bool:
+        """The plugin records the sessions that it observes."""
+        return bool(IRecorder.providedBy(self.plugin))
+
+
+class RoutePlugins(Struct, frozen=True):
+    """The plugins of a route, in the order of delivery.
+
+    ``must_record``: a call that none of them records is worth a warning.
+    """
+
+    watchers: Sequence[Watcher] = ()
+    must_record: bool = False
+
+    @property
+    def recorders(self) -> list[str]:
+        """The names of the plugins that record."""
+        return [watcher.name for watcher in self.watchers if watcher.records]
+
 
 class Fanout:
     """Delivers one session's events and audio to its observers.
 
-    :param watchers: in the order of delivery.
     :param give_up: called with a plugin's name when a required one failed.
     """
 
     def __init__(
         self,
         session: ISession,
-        watchers: Sequence[Watcher],
+        route: RoutePlugins,
         counters: Counters,
         give_up: Callable[[str], None],
     ) -> None:
         self._session = session
-        self._watchers = watchers
+        self._route = route
+        self._is_recorded = False
         self._counters = counters
         self._give_up = give_up
         self._mailboxes: list[Mailbox] = []
@@ -49,7 +69,7 @@ class Fanout:
 
     def open(self) -> None:
         """The session is open: ask the plugins for their observers."""
-        for watcher in self._watchers:
+        for watcher in self._route.watchers:
             self._ask(watcher)
         self._sinks = [mailbox for mailbox in self._mailboxes if mailbox.takes_audio]
         self._call("opened")
@@ -97,6 +117,8 @@ class Fanout:
         """The session is over. Fires when all observers are done with ``closed``."""
         for mailbox in self._mailboxes:
             mailbox.end(reason)
+        if self._route.must_record and not self._is_recorded:
+            self._warn_of_no_recording()
         return DeferredList([mailbox.finished for mailbox in self._mailboxes]).addCallback(self._let_go)
 
     def hurry(self) -> None:
@@ -131,6 +153,7 @@ class Fanout:
             if not ISessionObserver.providedBy(observer):
                 raise TypeError(f"{observer!r} does not provide ISessionObserver")
             self._mailboxes.append(Mailbox(observer, self._session, failed, lost))
+            self._is_recorded = self._is_recorded or watcher.records
         except Exception:
             self.report(watcher)
 
@@ -149,6 +172,15 @@ class Fanout:
             self._session.log.failure("plugin {plugin} failed", failure, plugin=watcher.name)
         if watcher.required:
             self._give_up(watcher.name)
+
+    def _warn_of_no_recording(self) -> None:
+        self._counters.count("unrecorded")
+        if recorders := self._route.recorders:
+            text = "not recorded: plugin {plugin} did not record this call"
+            self._session.log.warn(text, plugin=", ".join(recorders))
+        else:
+            text = "not recorded: no plugin of the route records calls (record = false in [[route]] if this is meant)"
+            self._session.log.warn(text)
 
     def _lose(self, watcher: Watcher, samples: int) -> None:
         self._counters.count("overflow_samples", watcher.name, samples)

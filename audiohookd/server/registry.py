@@ -75,6 +75,7 @@ class Registry(Service):
         self._admitted: dict[Live, Owner] = {}
         self._emptied: Deferred[None] | None = None
         self._awaited: Collection[Live] = ()
+        self._drain_began = 0.0
         self.draining = False
 
     def __len__(self) -> int:
@@ -92,6 +93,19 @@ class Registry(Service):
     def crowded(self) -> bool:
         """So many are connected, with and without a session, that one more could not even be told that it is full."""
         return len(self._connections) >= 2 * self.max_sessions + SPARE_CONNECTIONS
+
+    @property
+    def drain_state(self) -> str | None:
+        """How far the drain has come, for the operator; None before it."""
+        if not self.draining:
+            return None
+        if self._awaited is not self._admitted:
+            count = len(self._connections)
+            return f"shutting down, {count} connections are being closed" if count else "shutting down"
+        seconds = self._clock.seconds() - self._drain_began
+        count, left = len(self._admitted), self._drain_timeout - seconds
+        remain = "1 session remains, which is" if count == 1 else f"{count} sessions remain, which are"
+        return f"draining for {seconds:.0f} s, {remain} closed in {left:.0f} s"
 
     def add(self, connection: Live) -> None:
         """A WebSocket was opened."""
@@ -131,6 +145,7 @@ class Registry(Service):
     def start_draining(self) -> None:
         """From now on new sessions are refused; those that live go on."""
         self.draining = True
+        self._drain_began = self._clock.seconds()
 
     async def _drain(self) -> None:
         self.start_draining()
@@ -141,6 +156,7 @@ class Registry(Service):
                 count=len(self._admitted),
             )
             await self._wait_until_empty(self._admitted, self._drain_timeout)
+            self._awaited = ()
         for connection in list(self._connections):
             connection.shut_down()
         await self._wait_until_empty(self._connections, self._grace)

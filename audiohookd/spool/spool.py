@@ -147,7 +147,7 @@ def _try(directory: Path) -> None:
         tempfile.TemporaryFile(dir=directory).close()
     except OSError as fault:
         if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+            raise OSError(fault.errno, fault.strerror, str(directory)) from fault
 
 
 def _nobody(_: Path) -> None:

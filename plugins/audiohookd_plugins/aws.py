@@ -36,6 +36,7 @@ class Access:
         boto3's chain asks for those has limits of its own, or none.
     :param loader: reads what the service is like, which is most of the work; to be shared, as it remembers.
     :param slow: seconds for the whole answers to some operations, where that is more than ``read_timeout``.
+    :raises ValueError: no region is known, and the endpoint is Amazon's. For S3 botocore would take us-east-1.
     """
 
     def __init__(
@@ -57,6 +58,9 @@ class Access:
         self._credentials = LateCredentials(self._look, config.read_timeout)
         self._lock = threading.Lock()
         self._client: Any = None
+        if endpoint_url is None and not self._knows_region():
+            named = "neither this table nor AWS_DEFAULT_REGION nor the profile of AWS's own configuration names one"
+            raise ValueError(f"region: is needed: {named}")
         with suppress(BotoCoreError, ValueError):  # the first request says so
             self._client = self._make()
 
@@ -86,6 +90,12 @@ class Access:
         client = session.create_client(self._name, endpoint_url=self._endpoint_url, config=self._config)
         _bound(client, self._config.read_timeout, self._slow)
         return client
+
+    def _knows_region(self) -> bool:
+        try:
+            return bool(self._session().get_config_variable("region"))
+        except BotoCoreError:  # that configuration is wrong: the first request says so
+            return True
 
     def _look(self) -> Any:
         """In a session of its own: it would remember its files."""

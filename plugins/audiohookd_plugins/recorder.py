@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer, provider
 
-from audiohookd.interfaces import IDaemon, ILine, IPlugin, IPluginFactory, ISession, Lapse
+from audiohookd.interfaces import IDaemon, ILine, IPlugin, IPluginFactory, IRecorder, ISession, Lapse
 from audiohookd.observer import AudioSink
 from audiohookd.protocol.events import Gap
 from audiohookd.protocol.media import Format
@@ -39,7 +39,7 @@ class RecorderConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @provider(IPluginFactory)
-@implementer(IPlugin)
+@implementer(IPlugin, IRecorder)
 class RecorderPlugin:
     """One recording for each session."""
 

@@ -67,6 +67,12 @@ class TestAFile:
         path.write_text(ONE[:-1])
         assert refusal(KeyFile("f", path)).startswith(f"'{path}': is not JSON: correct line 1")
 
+    @pytest.mark.parametrize("content", ["", " \n"])
+    def test_that_is_empty_says_what_to_write(self, path: Path, content: str) -> None:
+        path.write_text(content)
+        said = refusal(KeyFile("f", path))
+        assert said == f"'{path}': is empty: write {{\"API key\": \"secret in base64\"}}"
+
     def test_that_is_not_there(self, tmp_path: Path) -> None:
         said = refusal(KeyFile("f", tmp_path / "absent.json"))
         assert said.endswith("absent.json': cannot be read (No such file or directory): correct path or permissions")
@@ -76,7 +82,7 @@ class TestAFile:
 
     def test_that_is_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe", 0o600)
-        assert "is not JSON" in refusal(KeyFile("f", tmp_path / "pipe"))
+        assert "is empty" in refusal(KeyFile("f", tmp_path / "pipe"))
 
     @pytest.mark.parametrize("name", ["a\0b", "a\nb"])
     def test_of_a_strange_name(self, name: str) -> None:

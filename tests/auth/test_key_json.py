@@ -114,7 +114,8 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ("", "not JSON: correct line 1, column 1"),
+            ("", 'is empty: write {"API key": "secret in base64"}'),
+            (b" \n\t\r\n", 'is empty: write {"API key": "secret in base64"}'),
             (f'{{\n"a": "{SECRET}",}}', "not JSON: correct line 2"),
             (f'{{"a": "{SECRET}"', "not JSON"),
             (b"\xff\xfe\xfd", "not JSON"),

@@ -8,6 +8,8 @@ from audiohookd.auth.keyring import ASK_EVERY, JITTER, RETRY_AFTER
 from audiohookd.auth.keys import UNSIGNED, Key, Keys, KeySourceError, SourceUnavailable, fingerprint
 from audiohookd.runtime.workers import PoolFull
 
+NO_KEYS = 'there are no API keys in auth.aws, all requests are rejected: write {"API key": "secret in base64"} there'
+
 
 class TestAtTheStart:
     def test_all_sources_are_loaded(self) -> None:
@@ -243,16 +245,16 @@ class TestNoKeys:
         rig = Rig(source)
         for source.gives in (Keys({}), Keys({}), NEW):
             rig.wait()
-        assert rig.obstacles == ["no keys", None]
+        assert rig.obstacles == ["no keys in auth.aws", None]
         (line,) = [event for event in rig.logged if event["log_level"] is LogLevel.error]
-        assert formatEvent(line) == "there are no API keys: everybody is refused"
+        assert formatEvent(line) == NO_KEYS
 
     def test_at_the_start_are_told(self) -> None:
         source = Source()
         source.gives = Keys({})
         rig = Rig(source)
-        assert rig.obstacles == ["no keys"]
-        assert rig.lines == ["auth.aws: there are no keys in it", "there are no API keys: everybody is refused"]
+        assert rig.obstacles == ["no keys in auth.aws"]
+        assert rig.lines == ["auth.aws: there are no keys in it", NO_KEYS]
 
 
 class TestAReloadThatIsAskedFor:

@@ -169,7 +169,7 @@ class TestAFailure:
 
     def test_of_the_region(self, amazon: str) -> None:
         fault = failure(SecretsManager("auth.aws", AwsSecret("name", "", amazon), float))
-        assert str(fault) == "secret 'name': cannot be fetched (NoRegionError)"
+        assert str(fault) == "secret 'name': region is needed: neither the ARN nor AWS's own configuration names one"
 
     def test_of_the_endpoint_may_be_over_next_time(self) -> None:
         (port,) = free_ports(1)

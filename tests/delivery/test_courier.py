@@ -176,6 +176,24 @@ class TestARecordingThatFails:
 
 
 class TestTheLogOfFailures:
+    def test_has_the_traceback_of_a_mistake_in_the_plugin_once(self, tmp_path: Path) -> None:
+        carrier = Carrier(act=failing(lambda: KeyError("bucket"), 1, 2, 3))
+        rig = Rig(tmp_path, s3=carrier).start()
+        with logged() as lines:
+            rig.announce(1, 2, 3)
+            rig.pass_time(59)
+        assert rig.counted("delivery_failures") > 10
+        mistakes = [line for line in lines if "has a mistake" in line]
+        assert mistakes == ["critical: s3: the plugin has a mistake"]
+        assert [line for line in lines if ".py" in line] == []
+
+    def test_has_no_traceback_of_what_may_happen(self, tmp_path: Path) -> None:
+        carrier = Carrier(act=failing(lambda: OSError(113, "No route to host"), 1))
+        rig = Rig(tmp_path, s3=carrier).start()
+        with logged() as lines:
+            rig.announce(1)
+        assert [line.rpartition(": ")[2] for line in lines] == ["No route to host"]
+
     def test_is_no_flood(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: OSError("bad sector"), 1, 2, 3))
         rig = Rig(tmp_path, s3=carrier).start()
@@ -186,7 +204,7 @@ class TestTheLogOfFailures:
         assert failures > 10
         assert len(lines) == 1
         assert lines[0].startswith(f"warn: s3: recording {recording_id(1)} of {DAY} failed, and is tried again: ")
-        assert "OSError: bad sector (delivery_rig.py, line " in lines[0]
+        assert lines[0].endswith("is tried again: OSError: bad sector")
         with logged() as lines:
             rig.pass_time(600)
         assert 2 <= len(lines) <= 11

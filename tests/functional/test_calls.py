@@ -225,3 +225,15 @@ def test_a_checkout_serves_too(place: Any) -> None:
         caller.audio(noise(800))
         assert caller.close()["type"] == "closed"
     assert recorded(*there.sidecars(1)) == noise(800)
+
+
+def test_a_call_that_no_plugin_records_is_named_at_its_end_and_a_probe_is_not(place: Any) -> None:
+    there = place(**{"[route]": {"plugins": ["agentassist"]}})
+    with there.daemon() as daemon:
+        assert ctl(there, "--probe").returncode == 0
+        assert ctl(there, "--tone", "--max-duration", 1, "--speed", "max").returncode == 0
+        daemon.stop()
+        log = daemon.log()
+    assert log.count("calls on '/api/v1/audiohook/ws' are not recorded") == 1
+    assert log.count("not recorded: no plugin of the route records calls") == 1
+    assert not list(there.spool.glob("ready/*/*"))

@@ -118,8 +118,28 @@ def test_a_taken_port_is_one_line(place: MakePlace) -> None:
         status, said = start_and_fail(there)
     assert status == 1
     endpoint = f"tcp:{there.port}:interface=127.0.0.1"
-    reason = f"cannot listen on {endpoint}: Address already in use"
+    reason = f"cannot listen on {endpoint}: Address already in use; ss -ltnp shows by which process"
     assert said == f"audiohookd: {reason} ({there.config}: listen.endpoint)"
+
+
+@pytest.mark.parametrize("table", ["listen", "admin"])
+@pytest.mark.parametrize(
+    ("endpoint", "status", "words"),
+    [
+        ("tcp:99999", 78, "the port must be a number from 0 to 65535, not '99999'"),
+        ("systemd:domain=INET:index=0", 78, "systemd passed no socket: "),
+        ("tcp:3000:interface=192.0.2.1", 1, "Cannot assign requested address; ip addr shows the addresses"),
+        ("tcp:3000:interface=not.an.address.invalid", 1, "cannot listen on tcp:3000:interface=not"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_had_is_one_line(
+    place: MakePlace, table: str, endpoint: str, status: int, words: str
+) -> None:
+    there = place(**{table: {"endpoint": endpoint}})
+    found, said = start_and_fail(there)
+    assert found == status
+    assert words in said
+    assert f"{there.config}: {table}.endpoint" in said
 
 
 def test_a_daemonized_start_fails_too(place: MakePlace) -> None:
@@ -166,3 +186,17 @@ def test_the_systemd_unit_is_clean(bin: Path, tmp_path: Path) -> None:  # noqa: 
     command = [program("systemd-analyze", package="systemd"), "verify", "--man=no", unit]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_installation_writes_the_plugin_cache_that_a_start_needs(bin: Path, place: MakePlace) -> None:  # noqa: A002
+    """The service itself may not write it; each start would say so, and load all plugins of Twisted."""
+    (command,) = [line for line in (ROOT / "README.rst").read_text().splitlines() if "twistd --help" in line]
+    pattern = "lib/python*/site-packages/twisted/plugins/dropin.cache"
+    for cache in bin.parent.glob(pattern):
+        cache.unlink()
+    subprocess.run(command.replace("/opt/audiohookd/bin", str(bin)), shell=True, check=True)  # noqa: S602
+    (written,) = bin.parent.glob(pattern)
+    before = written.stat().st_mtime_ns
+    with place().daemon() as daemon:
+        assert "plugin cache" not in daemon.log()
+    assert written.stat().st_mtime_ns == before

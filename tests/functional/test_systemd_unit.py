@@ -158,6 +158,25 @@ def test_calls_that_come_during_a_restart_wait_at_the_socket(there: Installed, d
         assert there.machine.run(f"stat --format='%a %U:%G' {stream}").strip() == "660 root:www-data"
 
 
+def priorities(there: Installed, words: str) -> set[str]:
+    """Of the entries of the journal with these words."""
+    lines = there.machine.run("journalctl --no-pager --output=json --unit=audiohookd").splitlines()
+    entries = [json.loads(line) for line in lines]
+    return {entry["PRIORITY"] for entry in entries if words in entry["MESSAGE"]}
+
+
+def test_the_journal_has_the_priority_of_each_line(there: Installed) -> None:
+    there.append('[[route]]\npath = "/unrecorded"\nplugins = []\n')
+    there.start()
+    assert priorities(there, "takes calls on") == priorities(there, "starting up") == {"6"}
+    assert priorities(there, "are not recorded") == {"4"}
+    assert "calls on '/unrecorded' are not recorded" in there.machine.run("systemctl status audiohookd")
+    assert "plugin cache" not in there.machine.journal()
+    there.replace("drain_timeout = 900.0", 'drain_timeout = "15min"')
+    there.machine.run("systemctl stop audiohookd; systemctl start audiohookd", check=False)
+    assert priorities(there, 'drain_timeout: expected a number of seconds, got "15min"; write 900') == {"3"}
+
+
 def test_keys_come_from_a_credential(there: Installed) -> None:
     there.drop_in(snippet("docs/keys.rst", "LoadCredential=keys:"))
     there.machine.run("chown root:root /etc/audiohookd/keys.json; chmod 0600 /etc/audiohookd/keys.json")
@@ -171,7 +190,9 @@ def test_a_spool_elsewhere_needs_its_line_in_a_drop_in(there: Installed) -> None
     there.machine.run("install -d -m 0750 -o audiohookd -g audiohookd /srv/calls")
     there.replace('directory = "/var/spool/audiohookd"', 'directory = "/srv/calls"')
     there.machine.run("systemctl daemon-reload; systemctl start audiohookd", check=False)
-    assert "Read-only file system" in there.machine.journal()
+    said = there.machine.journal()
+    assert "/srv/calls cannot be used: Read-only file system" in said
+    assert "run systemctl edit audiohookd and add ReadWritePaths=/srv/calls below [Service]" in said
     there.drop_in("[Service]\nReadWritePaths=/srv/calls\n")
     there.machine.run("systemctl reset-failed audiohookd; journalctl --rotate; journalctl --vacuum-time=1s")
     there.start()

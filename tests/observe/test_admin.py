@@ -77,6 +77,14 @@ class TestAdmin(SynchronousTestCase):
         answer = self.ask("/ready")
         self.assertEqual((answer.status, answer.body), (200, b"ready\n"))
 
+    def test_ready_with_warnings(self) -> None:
+        self.site = admin_site(
+            self.clock, lambda: True, lambda: None, lambda: "", warnings=lambda: ["calls on '/' are not recorded"]
+        )
+        answer = self.ask("/ready")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(answer.body, b"ready\nwarning: calls on '/' are not recorded\n")
+
     def test_not_ready(self) -> None:
         self.is_ready = False
         answer = self.ask("/ready")

@@ -124,3 +124,28 @@ def test_those_who_assume_a_role_ask_in_its_region(
     with pytest.raises(ClientError):
         ask(access(server))
     assert "/eu-central-1/sts/" in signed_by(server)
+
+
+class TestARegionThatIsNotNamed:
+    @pytest.fixture(autouse=True)
+    def environment(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        for name in ("AWS_DEFAULT_REGION", "AWS_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+
+    @pytest.mark.parametrize("name", ["s3", "sqs"])
+    def test_is_a_mistake_at_the_start(self, name: str) -> None:
+        """For S3 botocore would take us-east-1, and an S3 of another region refuses that each time."""
+        with pytest.raises(ValueError, match=r"\Aregion: is needed: neither this table nor AWS_DEFAULT_REGION nor"):
+            Access(name, None, None, Config())
+
+    def test_may_be_in_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        assert Access("s3", None, None, Config()).client().meta.region_name == "eu-west-1"
+
+    def test_may_be_in_the_profile(self, tmp_path: Path) -> None:
+        (tmp_path / "config").write_text("[default]\nregion = eu-west-2\n")
+        assert Access("s3", None, None, Config()).client().meta.region_name == "eu-west-2"
+
+    def test_is_no_matter_of_another_store(self) -> None:
+        assert Access("s3", None, "https://store.example", Config()).client() is not None

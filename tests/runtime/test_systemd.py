@@ -122,6 +122,13 @@ class TestReadiness:
         assert not self.readiness.ready
         assert told(self.systemd) == ["READY=1\nSTATUS=not taking calls: less than 1024 MiB free"]
 
+    def test_is_ready_with_a_warning(self) -> None:
+        self.readiness.warn("calls on '/' are not recorded")
+        self.readiness.startService()
+        assert self.readiness.ready
+        assert self.readiness.warnings == ["calls on '/' are not recorded"]
+        assert told(self.systemd) == ["READY=1\nSTATUS=taking calls; warning: calls on '/' are not recorded"]
+
     def test_says_that_it_stops_whatever_hindered_it(self) -> None:
         self.readiness.startService()
         self.readiness.stopService()

@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 from server_rig import Plugin, assert_tiles, watched_by
 from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, formatEvent
 from zope.interface import implementer
 
-from audiohookd.interfaces import IAudioSink, ISessionObserver, Lapse
+from audiohookd.interfaces import IAudioSink, IRecorder, ISessionObserver, Lapse
 from audiohookd.observe.counters import Counters
 from audiohookd.observer import SessionObserver
 from audiohookd.protocol import events
 from audiohookd.protocol.events import Gap, GapCause
-from audiohookd.server.dispatch import Fanout, Watcher
+from audiohookd.server.dispatch import Fanout, RoutePlugins, Watcher
 from audiohookd.server.mailbox import AUDIO_LIMIT
 from audiohookd.testing import CapturingSink, FakeSession, RaisingSink
 
@@ -22,11 +23,12 @@ FRAME = b"\xff" * 64_000
 class Call:
     """A session with these watchers."""
 
-    def __init__(self, *watchers: Watcher) -> None:
+    def __init__(self, *watchers: Watcher, must_record: bool = False) -> None:
         self.session = FakeSession()
         self.counters = Counters()
         self.given_up: list[str] = []
-        self.fanout = Fanout(self.session, watchers, self.counters, self.given_up.append)
+        route = RoutePlugins(watchers, must_record)
+        self.fanout = Fanout(self.session, route, self.counters, self.given_up.append)
         self.fanout.open()
 
     def audio(self, frame: bytes = FRAME) -> None:
@@ -271,3 +273,36 @@ def test_what_a_slow_plugin_loses_at_the_end_is_counted_and_logged() -> None:
     assert call.counters.value("overflow_samples", "slow") == 32_000
     assert call.counters.value("overflow_samples", "fine") == 0
     assert call.logged() == ["slow"]
+
+
+@implementer(IRecorder)
+class RecordingPlugin(Plugin):
+    """Records what it observes."""
+
+
+class TestTheEndOfACall:
+    def ended(self, *watchers: Watcher, must_record: bool = True) -> Call:
+        call = Call(*watchers, must_record=must_record)
+        call.fanout.end("end")
+        return call
+
+    def warnings(self, call: Call) -> list[str]:
+        events = [event for event in call.session.logged if event["log_level"] is LogLevel.warn]
+        assert call.counters.value("unrecorded") == len(events)
+        return [formatEvent(event) for event in events]
+
+    def test_says_that_no_plugin_recorded_it(self) -> None:
+        (line,) = self.warnings(self.ended(watched_by(CapturingSink())))
+        assert line.startswith("not recorded: no plugin of the route records calls")
+
+    @pytest.mark.parametrize("observer", [None, RuntimeError("no")])
+    def test_says_which_plugin_did_not_record_it(self, observer: Any) -> None:
+        (line,) = self.warnings(self.ended(Watcher("recorder", RecordingPlugin(observer))))
+        assert line == "not recorded: plugin recorder did not record this call"
+
+    def test_says_nothing_of_a_call_that_was_recorded(self) -> None:
+        watchers = Watcher("recorder", RecordingPlugin(CapturingSink())), watched_by(CapturingSink())
+        assert self.warnings(self.ended(*watchers)) == []
+
+    def test_says_nothing_where_that_is_meant(self) -> None:
+        assert self.warnings(self.ended(watched_by(CapturingSink()), must_record=False)) == []

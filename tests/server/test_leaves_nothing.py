@@ -48,7 +48,7 @@ def test_a_call(end: Callable[[Peer], None]) -> None:
     protocol = weakref.ref(peer.protocol)
     end(peer)
     server.clock.pump([1.0] * 60)
-    (watcher,) = server.factory.shared.routes[PATH]
+    (watcher,) = server.factory.shared.routes[PATH].watchers
     (session,) = map(weakref.ref, watcher.plugin.sessions)
     # What a plugin keeps is its own affair.
     watcher.plugin.sessions.clear()

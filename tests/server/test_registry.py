@@ -224,6 +224,24 @@ def test_who_knocks_after_the_goodbye_is_aborted_with_the_others() -> None:
     assert stopped.called
 
 
+def test_the_state_of_the_drain_names_sessions_and_seconds() -> None:
+    clock = Clock()
+    sessions = registry(clock)
+    first, second = Caller(sessions), Caller(sessions)
+    probe = Caller(sessions, probe=True)
+    assert sessions.drain_state is None
+    sessions.stopService()
+    assert sessions.drain_state == "draining for 0 s, 2 sessions remain, which are closed in 900 s"
+    clock.advance(12.4)
+    first.end()
+    assert sessions.drain_state == "draining for 12 s, 1 session remains, which is closed in 888 s"
+    clock.advance(888)
+    assert sessions.drain_state == "shutting down, 2 connections are being closed"
+    second.end()
+    probe.end()
+    assert sessions.drain_state == "shutting down"
+
+
 def test_in_a_hurry_the_drain_goes_on_with_its_next_step() -> None:
     clock = Clock()
     sessions = registry(clock)

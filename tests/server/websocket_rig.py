@@ -17,7 +17,7 @@ from audiohookd.interfaces import IPlugin
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol.timers import Timers
 from audiohookd.server.connection import Shared
-from audiohookd.server.dispatch import Watcher
+from audiohookd.server.dispatch import RoutePlugins, Watcher
 from audiohookd.server.registry import Registry
 from audiohookd.server.websocket import AudioHookServerFactory, Door
 from audiohookd.testing import CORRELATION_ID, ORGANIZATION_ID, PATH, SESSION_ID, START, CapturingSink
@@ -118,7 +118,7 @@ class Server:
         self.sink = CapturingSink()
         self.counters = Counters()
         self.registry = Registry(self.clock, max_sessions, 60.0)
-        routes = {PATH: (watched_by(self.sink) if plugin is None else Watcher("plugin", plugin),)}
+        routes = {PATH: RoutePlugins([watched_by(self.sink) if plugin is None else Watcher("plugin", plugin)])}
         shared = Shared(self.clock, self.now, Timers(), self.registry, self.counters, routes)
         keys = Keys({API_KEY: Key((SECRET,)), OPEN_KEY: Key((b"",))})
         replay = MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW), self.clock.seconds)

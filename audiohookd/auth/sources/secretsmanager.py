@@ -50,10 +50,12 @@ class SecretsManager:
 
     def load(self) -> Keys:
         """See :class:`IKeySource`."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415 - 25 MB, for those who use it
+        from botocore.exceptions import ClientError, NoRegionError  # noqa: PLC0415 - 25 MB, for those who use it
 
         try:
             return self._load()
+        except NoRegionError:
+            raise self._error("region is needed: neither the ARN nor AWS's own configuration names one") from None
         except BadKeys as fault:
             raise self._error(f"{fault} (version AWSCURRENT)") from None
         except ClientError as fault:

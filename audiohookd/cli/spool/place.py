@@ -1,7 +1,6 @@
 """The spool that a command is about: from the configuration, or from the command line."""
 
 import argparse
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 from audiohookd.cli.mistake import Mistake
 from audiohookd.config import Config, ConfigError, load
+from audiohookd.runtime.privileges import User, acting_as, owner_of
 from audiohookd.spool.layout import Layout
 from audiohookd.spool.lock import is_locked
 
@@ -67,17 +67,5 @@ def as_owner(spool: Layout) -> Iterator[None]:
 
     Others act as themselves.
     """
-    owner = spool.directory.stat()
-    if os.geteuid() != 0 or owner.st_uid == 0:
+    with acting_as(owner_of(spool.directory) or User(0, 0)):
         yield
-        return
-    group, groups = os.getegid(), os.getgroups()
-    os.setgroups([])
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(groups)

@@ -22,7 +22,8 @@ KEY_ID = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd"
 
 
 def build(**table: Any) -> S3Plugin:
-    return S3Plugin(msgspec.convert({"bucket": "recordings"} | table, S3Config), FakeDaemon())
+    settings = {"bucket": "recordings", "region": "eu-central-1"} | table
+    return S3Plugin(msgspec.convert(settings, S3Config), FakeDaemon())
 
 
 def mistake(**table: Any) -> str:

@@ -1,0 +1,56 @@
+"""Which plugins watch the calls of each route, and whether those calls are recorded."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from audiohookd.config import Config, ConfigError, Route
+from audiohookd.server.dispatch import RoutePlugins, Watcher
+
+_log = Logger()
+
+
+def routes_of(
+    config: Config, path: Path, watchers: Mapping[str, Watcher], warn: Callable[[str], object]
+) -> dict[str, RoutePlugins]:
+    """The plugins of each route, by its path. Plugins that record are left out of routes with ``record = false``.
+
+    :param path: of the configuration file.
+    :param warn: called with a line for each route whose calls are not recorded without a word in the file. The line
+        is in the log, too.
+    :raises ConfigError: ``record`` contradicts the plugins of its route.
+    """
+    routes = {
+        route.path: _plugins(config, route, f"{path}: route[{number}].record", watchers)
+        for number, route in enumerate(config.route)
+    }
+    for where, warning in _unrecorded(config, routes).items():
+        _log.warn("{path}: {where}: {warning}", path=str(path), where=where, warning=warning)
+        warn(warning)
+    return routes
+
+
+def _unrecorded(config: Config, routes: Mapping[str, RoutePlugins]) -> dict[str, str]:
+    """A warning for each route without recordings and without ``record = false``.
+
+    By the address of the route in the file. Calls there are accepted as everywhere, so nothing else would show it.
+    """
+    recorders = sorted({one.name for route in routes.values() for one in route.watchers if one.records})
+    remedy = f"add {recorders[0]!r} to its plugins" if recorders else "add [plugins.recorder] (and to plugins)"
+    return {
+        f"route[{number}]": f"calls on {route.path!r} are not recorded: {remedy}, or say record = false in [[route]]"
+        for number, route in enumerate(config.route)
+        if routes[route.path].must_record and not routes[route.path].recorders
+    }
+
+
+def _plugins(config: Config, route: Route, where: str, watchers: Mapping[str, Watcher]) -> RoutePlugins:
+    plugins = RoutePlugins([watchers[name] for name in config.plugins_of(route)], route.record is not False)
+    if route.record and not plugins.recorders:
+        raise ConfigError(f"{where}: is true, but no plugin of this route records: add [plugins.recorder]")
+    if route.record is not False:
+        return plugins
+    if route.plugins is not None and plugins.recorders:
+        raise ConfigError(f"{where}: is false, but plugin {plugins.recorders[0]!r} records: remove one of the two")
+    return RoutePlugins([watcher for watcher in plugins.watchers if not watcher.records], False)

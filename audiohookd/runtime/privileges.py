@@ -1,0 +1,87 @@
+"""The user that the daemon runs as when root starts it.
+
+What root makes in the spool, the service's user could not read afterwards. So root gives way to the user that the
+spool belongs to.
+"""
+
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+
+class User(NamedTuple):
+    """A user, and the group that new files get."""
+
+    uid: int
+    gid: int
+
+    def __str__(self) -> str:
+        entry = _entry(self.uid)
+        return entry.pw_name if entry else str(self.uid)
+
+
+def owner_of(path: Path) -> User | None:
+    """The user that ``path`` belongs to, with the group of ``path``; None where there is nothing."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return User(about.st_uid, about.st_gid)
+
+
+def user_of(uid: int, gid: int | None) -> User:
+    """``uid`` with the group ``gid``, or with its own where that is None."""
+    entry = _entry(uid)
+    return User(uid, gid if gid is not None else entry.pw_gid if entry else uid)
+
+
+@contextmanager
+def acting_as(user: User) -> Iterator[None]:
+    """Inside the block root has the rights of ``user``, in all threads. Any other user acts as itself."""
+    if os.geteuid() != 0 or user.uid == 0:
+        yield
+        return
+    group, groups = os.getegid(), os.getgroups()
+    os.setgroups(_groups(user))
+    os.setegid(user.gid)
+    os.seteuid(user.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def become(user: User) -> None:
+    """Root becomes ``user``, with its home, where boto3 looks for credentials, and cannot become root again."""
+    os.setgroups(_groups(user))
+    os.setgid(user.gid)
+    os.setuid(user.uid)
+    if (entry := _entry(user.uid)) is not None:
+        os.environ.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
+
+
+def give_to_owner_of(directory: Path, file: int) -> None:
+    """Gives the open ``file`` that root has made in ``directory`` to the owner of that.
+
+    :raises OSError: it cannot be given away.
+    """
+    if os.geteuid() == 0:
+        about = directory.stat()
+        os.fchown(file, about.st_uid, about.st_gid)
+
+
+def _groups(user: User) -> list[int]:
+    entry = _entry(user.uid)
+    return os.getgrouplist(entry.pw_name, user.gid) if entry else [user.gid]
+
+
+def _entry(uid: int) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:
+        return None

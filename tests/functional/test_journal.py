@@ -1,0 +1,66 @@
+"""A daemon whose output journald reads, as systemd starts it."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Place
+from daemon import PATIENCE
+
+PRIORITY = re.compile(r"<([2-7])>")
+
+
+def run(there: Place, log: Path, *options: str, stop_at: str | None = None) -> list[str]:
+    """All lines of a daemon whose stdout and stderr are the journal; it is stopped at a line with these words."""
+    with log.open("w+b") as journal:
+        about = os.fstat(journal.fileno())
+        environment = os.environ | {"JOURNAL_STREAM": f"{about.st_dev}:{about.st_ino}"}
+        command = [there.bin / "twistd", "--nodaemon", "--pidfile=", *options, "audiohookd", "--config", there.config]
+        process = subprocess.Popen(command, env=environment, stdout=journal, stderr=journal)
+        try:
+            while stop_at is not None and process.poll() is None:
+                if stop_at in log.read_text():
+                    process.send_signal(signal.SIGTERM)
+                    break
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+            process.wait()
+    return log.read_text().splitlines()
+
+
+def priorities(lines: list[str], words: str) -> set[str]:
+    """Of the lines with these words."""
+    return {line[:3] for line in lines if words in line}
+
+
+def test_all_lines_have_a_priority_and_no_date(place: Callable[..., Place], tmp_path: Path) -> None:
+    there = place(**{"[route]": {"plugins": []}})
+    lines = run(there, tmp_path / "log", stop_at="takes calls on")
+    assert [line for line in lines if not PRIORITY.match(line)] == []
+    assert priorities(lines, "starting up") == priorities(lines, "takes calls on") == {"<6>"}
+    assert priorities(lines, "are not recorded") == {"<4>"}
+    assert [line for line in lines if re.match(r"<\d>\d{4}-", line)] == []
+
+
+def test_a_log_file_has_neither(place: Callable[..., Place], tmp_path: Path) -> None:
+    there = place(listen={"endpoint": "tcp:3000:interface=192.0.2.1"})
+    assert run(there, tmp_path / "log", f"--logfile={tmp_path}/twistd.log") == []
+    lines = (tmp_path / "twistd.log").read_text().splitlines()
+    assert [line for line in lines if not re.match(r"\d{4}-", line)] == []
+
+
+@pytest.mark.parametrize("mistake", ["[lsten]\n", "endpoint"])
+def test_what_keeps_it_from_starting_is_an_error(place: Callable[..., Place], tmp_path: Path, mistake: str) -> None:
+    there = place()
+    if mistake == "endpoint":
+        there.write(listen={"endpoint": "tcp:3000:interface=192.0.2.1"})
+    else:
+        there.config.write_text(there.config.read_text() + mistake)
+    lines = run(there, tmp_path / "log")
+    assert priorities(lines, f"{there.config}: ") | priorities(lines, "cannot listen") == {"<3>"}
+    assert [line for line in lines if not PRIORITY.match(line)] == []

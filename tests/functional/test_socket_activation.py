@@ -1,0 +1,47 @@
+"""A daemon whose socket systemd has opened."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+from caller import Caller
+from conftest import Place
+
+ACTIVATE = shutil.which("systemd-socket-activate")
+
+
+@pytest.mark.skipif(
+    ACTIVATE is None and "CI" not in os.environ, reason="no systemd here; where CI runs, there has to be one"
+)
+@pytest.mark.parametrize("which", ["index=0", "name=calls"])
+def test_a_call_comes_in_by_the_socket_of_systemd(place: Callable[..., Place], which: str) -> None:
+    there = place()
+    there.write(listen={"endpoint": f"systemd:domain=INET:{which}"})
+    command = [ACTIVATE, "--fdname=calls", f"--listen=127.0.0.1:{there.port}", f"--setenv=PATH={os.environ['PATH']}"]
+    command += [there.bin / "twistd", "--nodaemon", "--pidfile=", "audiohookd", "--config", there.config]
+    process = subprocess.Popen(command)
+    try:
+        call(there)
+        assert len(there.sidecars(1)) == 1
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def call(there: Place) -> None:
+    """The first connection starts the daemon; before that there is the socket of systemd-socket-activate."""
+    for _ in range(100):
+        try:
+            caller = Caller(there.port)
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+            continue
+        with caller:
+            caller.open()
+            caller.audio(bytes(1600))
+            caller.close()
+        return
+    raise AssertionError("nothing listens")
