@@ -1,6 +1,8 @@
 """What tests of all rooms share."""
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 from hypothesis import settings
@@ -26,11 +28,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One line about all tests that were skipped because a program is not installed."""
-    reasons = [reason for reason in skipped(config) if reason.startswith(MISSING)]
-    packages = sorted({package for reason in reasons for package in reason.removeprefix(MISSING).split()})
+    """One line about all tests that were skipped because a program is not installed, and one for each other reason."""
+    reasons = skipped(config)
+    packages = [reason.removeprefix(MISSING).split() for reason in reasons if reason.startswith(MISSING)]
     if packages:
-        terminalreporter.write_line(f"{len(reasons)} tests were skipped; for them: apt install {' '.join(packages)}")
+        names = " ".join(sorted(set(chain(*packages))))
+        terminalreporter.write_line(f"{len(packages)} tests were skipped; for them: apt install {names}")
+    for reason, count in Counter(reason for reason in reasons if not reason.startswith(MISSING)).items():
+        terminalreporter.write_line(f"{count} tests were skipped: {reason}")
 
 
 def skipped(config: pytest.Config) -> list[str]:

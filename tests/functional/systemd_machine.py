@@ -197,7 +197,7 @@ def needed() -> None:
     program("systemctl", "systemd")
     spaces = [program("unshare", "util-linux"), "--mount", "--pid", "--fork", "--cgroup", "true"]
     if os.getuid() != 0 or not SYSTEMD.exists() or subprocess.run(spaces, check=False).returncode != 0:
-        pytest.skip("systemd is started by root, in namespaces of its own")
+        pytest.skip("they need root, to start systemd in namespaces of its own")
 
 
 def _hierarchies() -> list[Path]:

@@ -1,7 +1,6 @@
 """A daemon whose socket systemd has opened."""
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,17 +9,15 @@ import pytest
 from caller import Caller
 from conftest import Place
 
-ACTIVATE = shutil.which("systemd-socket-activate")
+from tests.programs import program
 
 
-@pytest.mark.skipif(
-    ACTIVATE is None and "CI" not in os.environ, reason="no systemd here; where CI runs, there has to be one"
-)
 @pytest.mark.parametrize("which", ["index=0", "name=calls"])
 def test_a_call_comes_in_by_the_socket_of_systemd(place: Callable[..., Place], which: str) -> None:
     there = place()
     there.write(listen={"endpoint": f"systemd:domain=INET:{which}"})
-    command = [ACTIVATE, "--fdname=calls", f"--listen=127.0.0.1:{there.port}", f"--setenv=PATH={os.environ['PATH']}"]
+    activate = program("systemd-socket-activate", package="systemd")
+    command = [activate, "--fdname=calls", f"--listen=127.0.0.1:{there.port}", f"--setenv=PATH={os.environ['PATH']}"]
     command += [there.bin / "twistd", "--nodaemon", "--pidfile=", "audiohookd", "--config", there.config]
     process = subprocess.Popen(command)
     try:

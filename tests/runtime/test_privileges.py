@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="they need root")
 
 #: A user that is in no list of users, and the group of its files.
 UID, GID = 54_321, 54_322
