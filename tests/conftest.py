@@ -28,7 +28,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One line about all tests that were skipped because a program is not installed, and one for each other reason."""
+    """One line about the tests whose programs are not installed, and one for each other reason to skip."""
     reasons = skipped(config)
     packages = [reason.removeprefix(MISSING).split() for reason in reasons if reason.startswith(MISSING)]
     if packages:
