@@ -20,6 +20,15 @@ class BadAnswer(HTTPError):
     """It is beyond its bounds. The connection is of no use any more."""
 
 
+class Allowance(NamedTuple):
+    """What one kind of answer may take and have, where that is more than its :class:`Bounds` say."""
+
+    #: To the last byte of the answer.
+    seconds: float = 0.0
+    #: Bytes, headers and all.
+    size: int = 0
+
+
 class Bounds(NamedTuple):
     """Those of each answer. The time begins when the request has been sent.
 
@@ -32,13 +41,18 @@ class Bounds(NamedTuple):
     size: int
     #: Monotonic, in seconds.
     now: Callable[[], float]
-    #: What the answer that the calling thread waits for may take instead, where that is more than ``seconds``.
-    longest: Callable[[], float] | None = None
+    #: What the answer that the calling thread waits for may take and have instead, where that is more.
+    allowance: "Callable[[], Allowance] | None" = None
 
     @property
     def total(self) -> float:
         """Seconds to the last byte of the answer that the calling thread waits for."""
-        return self.seconds if self.longest is None else max(self.seconds, self.longest())
+        return self.seconds if self.allowance is None else max(self.seconds, self.allowance().seconds)
+
+    @property
+    def limit(self) -> int:
+        """Bytes of the answer that the calling thread waits for."""
+        return self.size if self.allowance is None else max(self.size, self.allowance().size)
 
 
 def bounded(pools: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
@@ -92,7 +106,7 @@ class _Line:
     def makefile(self, mode: str, buffering: int = -1) -> io.BufferedIOBase | io.RawIOBase:
         """The next answer; unbuffered, to the question whether the body of a request may come."""
         if buffering == 0:
-            return _Interim(self._sock, self._bounds._replace(size=INTERIM))
+            return _Interim(self._sock, self._bounds._replace(size=INTERIM, allowance=None))
         return io.BufferedReader(_Answer(self._sock, self._bounds))
 
 
@@ -104,7 +118,7 @@ class _Answer(io.RawIOBase):
         self._file = sock.makefile("rb", buffering=0)
         self._bounds = bounds
         self._until = bounds.now() + bounds.total
-        self._left = bounds.size
+        self._size = self._left = bounds.limit
 
     def readable(self) -> bool:
         return True
@@ -117,7 +131,7 @@ class _Answer(io.RawIOBase):
         count: int = self._file.readinto(buffer)
         self._left -= count
         if self._left < 0:
-            raise BadAnswer(f"the answer has more than {self._bounds.size} bytes")
+            raise BadAnswer(f"the answer has more than {self._size} bytes")
         return count
 
     def close(self) -> None:

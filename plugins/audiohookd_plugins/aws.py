@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader, create_loader
 
-from audiohookd_plugins.answers import Bounds, bounded
+from audiohookd_plugins.answers import Allowance, Bounds, bounded
 from audiohookd_plugins.credentials import LateCredentials
 
 #: Bytes that an answer may have.
@@ -35,7 +35,8 @@ class Access:
     :param config: its ``read_timeout`` is for a whole answer of the service, and for the wait for credentials. What
         boto3's chain asks for those has limits of its own, or none.
     :param loader: reads what the service is like, which is most of the work; to be shared, as it remembers.
-    :param slow: seconds for the whole answers to some operations, where that is more than ``read_timeout``.
+    :param allowances: for answers to some operations, where that is more than ``read_timeout`` and :data:`ANSWER`.
+    :param handlers: of botocore's events, by name.
     :raises ValueError: no region is known, and the endpoint is Amazon's. For S3 botocore would take us-east-1.
     """
 
@@ -46,7 +47,8 @@ class Access:
         endpoint_url: str | None,
         config: Config,
         loader: Loader | None = None,
-        slow: Mapping[str, float] | None = None,
+        allowances: Mapping[str, Allowance] | None = None,
+        handlers: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
         self._name = name
         self._region = region
@@ -54,7 +56,8 @@ class Access:
         # Any other mode might ask the machine's metadata service where it is.
         self._config = config.merge(Config(defaults_mode="legacy"))
         self._loader = loader or create_loader()
-        self._slow = slow or {}
+        self._allowances = allowances or {}
+        self._handlers = handlers or {}
         self._credentials = LateCredentials(self._look, config.read_timeout)
         self._lock = threading.Lock()
         self._client: Any = None
@@ -88,7 +91,9 @@ class Access:
         session = self._session()
         session.register_component("credential_provider", self._credentials)
         client = session.create_client(self._name, endpoint_url=self._endpoint_url, config=self._config)
-        _bound(client, self._config.read_timeout, self._slow)
+        for event, handler in self._handlers.items():
+            client.meta.events.register(event, handler)
+        _bound(client, self._config.read_timeout, self._allowances)
         return client
 
     def _knows_region(self) -> bool:
@@ -122,13 +127,14 @@ def check_endpoint(key: str, url: str) -> None:
         raise ValueError(f"{key}: must be like https://store.example or https://store.example/path: no user, %, ?, #")
 
 
-def _bound(client: Any, seconds: float, slow: Mapping[str, float]) -> None:
+def _bound(client: Any, seconds: float, allowances: Mapping[str, Allowance]) -> None:
     """There is no other way to choose botocore's connections; the tests see to it that this one works."""
     asked = threading.local()  # a request is sent, and answered, in one thread
 
     def note(event_name: str, **_: Any) -> None:
-        asked.seconds = slow.get(event_name.rpartition(".")[2], 0.0)
+        asked.allowance = allowances.get(event_name.rpartition(".")[2], Allowance())
 
     client.meta.events.register("before-send", note)
     classes = client._endpoint.http_session._pool_classes_by_scheme
-    classes.update(bounded(classes, Bounds(seconds, ANSWER, time.monotonic, lambda: asked.seconds)))
+    bounds = Bounds(seconds, ANSWER, time.monotonic, lambda: asked.allowance)
+    classes.update(bounded(classes, bounds))

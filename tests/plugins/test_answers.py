@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from urllib3 import HTTPConnectionPool
 from webhook_rig import certificate
 
-from audiohookd_plugins.answers import Bounds, bounded
+from audiohookd_plugins.answers import Allowance, BadAnswer, Bounds, bounded
 
 SIZE = 1 << 20
 #: Seconds.
@@ -44,24 +44,43 @@ class TestTheTimeOfAnAnswer:
                 theirs.send(b" ")
                 assert answer.read1(1) == b" "
 
-    @pytest.mark.parametrize("longest", [None, lambda: 0.0])
-    def test_is_for_all_of_it(self, pair: tuple[socket.socket, socket.socket], longest: Any) -> None:
+    @pytest.mark.parametrize("allowance", [None, Allowance])
+    def test_is_for_all_of_it(self, pair: tuple[socket.socket, socket.socket], allowance: Any) -> None:
         clock = Clock()
         with pytest.raises(TimeoutError):
-            self.read(pair, Bounds(USUAL, SIZE, clock.seconds, longest), clock, 0.0, 59.0, 61.0)
+            self.read(pair, Bounds(USUAL, SIZE, clock.seconds, allowance), clock, 0.0, 59.0, 61.0)
         assert clock.seconds() == 61.0
 
     def test_is_longer_for_what_takes_longer(self, pair: tuple[socket.socket, socket.socket]) -> None:
         clock = Clock()
+        bounds = Bounds(USUAL, SIZE, clock.seconds, lambda: Allowance(LONG))
         with pytest.raises(TimeoutError):
-            self.read(pair, Bounds(USUAL, SIZE, clock.seconds, lambda: LONG), clock, 0.0, 61.0, 1799.0, 1801.0)
+            self.read(pair, bounds, clock, 0.0, 61.0, 1799.0, 1801.0)
         assert clock.seconds() == 1801.0
 
     def test_is_no_longer_from_byte_to_byte(self, pair: tuple[socket.socket, socket.socket]) -> None:
         ours, _ = pair
-        bounds = Bounds(0.05, SIZE, Clock().seconds, lambda: LONG)
+        bounds = Bounds(0.05, SIZE, Clock().seconds, lambda: Allowance(LONG))
         with connected(ours, bounds).makefile("rb") as answer, pytest.raises(TimeoutError):
             answer.read1(1)
+
+
+class TestTheSizeOfAnAnswer:
+    @pytest.mark.parametrize(
+        ("usual", "allowance", "size"),
+        [(SIZE, None, SIZE), (SIZE, Allowance, SIZE), (5, lambda: Allowance(0.0, 10), 10)],
+    )
+    def test_is_bounded_and_larger_for_what_is_large(
+        self, usual: int, allowance: Any, size: int, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        ours, theirs = pair
+        bounds = Bounds(USUAL, usual, Clock().seconds, allowance)
+        with connected(ours, bounds).makefile("rb") as answer:
+            sender = Thread(target=theirs.sendall, args=(bytes(size + 1),))
+            sender.start()
+            with pytest.raises(BadAnswer, match=f"more than {size} bytes"):
+                answer.read(size + 1)
+            sender.join()
 
 
 class TestSendingWithTls:

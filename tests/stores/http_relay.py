@@ -82,6 +82,8 @@ class Relay:
             self._to_store.write(piece)
             await self._to_store.drain()
         answer = await _read_head(self._from_store)
+        while answer.status == 100:  # moto says it twice
+            answer = await _read_head(self._from_store)
         if isinstance(fault, Lose):
             raise ConnectionResetError
         if isinstance(fault, Dawdle):

@@ -127,7 +127,12 @@ class S3Plugin(Service):
 
     def _to(self, bucket: Bucket, recording: IRecording) -> "Deferred[dict[str, Any]]":
         done: Deferred[dict[str, Any]] = self._workers.do(partial(bucket.carry, recording))
-        return done
+        return done.addBoth(self._log_warnings, bucket)
+
+    def _log_warnings(self, outcome: Any, bucket: Bucket) -> Any:
+        for warning in bucket.take_warnings():
+            self.log.warn("{warning}", warning=warning)
+        return outcome
 
     def _says_neither(self, second: Unavailable) -> None:
         if not self._has_neither:

@@ -58,6 +58,10 @@ class Bucket:
             **_version("sidecar_version", told),
         }
 
+    def take_warnings(self) -> list[str]:
+        """What has been found out about the store, for the log: each thing once."""
+        return self._rules.store.take_warnings()
+
     def close(self) -> None:
         """Ends the connections that are idle."""
         self._connection.close()

@@ -19,6 +19,17 @@ class Sum(NamedTuple):
     is_composite: bool = False
 
 
+class Sent(NamedTuple):
+    """What an object was sent with.
+
+    :param own: the checksum of the algorithm that the store is sent.
+    :param has_md5_etag: the store answered with the MD5 of the bytes, as their ETag; of each part, if it has parts.
+    """
+
+    own: Sum
+    has_md5_etag: bool = False
+
+
 class Running(Protocol):
     """A checksum that is fed piece by piece."""
 
@@ -32,7 +43,7 @@ class Running(Protocol):
 class Algorithm(NamedTuple):
     """One of those that an object can be stored with."""
 
-    #: As in ``ChecksumAlgorithm``, and in the members ``Checksum...`` of requests and answers.
+    #: As in ``ChecksumAlgorithm``, and in the members ``Checksum...`` of requests and answers. Empty: none is sent.
     name: str
     #: A new one.
     start: Callable[[], Running]
@@ -51,7 +62,21 @@ class Algorithm(NamedTuple):
 
     def told(self, value: Sum) -> dict[str, str]:
         """Members of a request that has this checksum."""
-        return {"ChecksumAlgorithm": self.name, self.member: value.value}
+        return {"ChecksumAlgorithm": self.name, self.member: value.value} if self.name else {}
+
+    def announced(self) -> dict[str, str]:
+        """Members of the request that creates a multipart upload."""
+        return {"ChecksumAlgorithm": self.name, "ChecksumType": self.type} if self.name else {}
+
+    def of_part(self, value: Sum) -> dict[str, str]:
+        """Members of one part, in the list of parts that completes an upload."""
+        return {self.member: value.value} if self.name else {}
+
+    def of_whole(self, value: Sum) -> dict[str, str]:
+        """Members of the request that completes a multipart upload."""
+        if not self.name:
+            return {}
+        return {"ChecksumType": self.type} | ({} if value.is_composite else {self.member: value.value})
 
     def told_by(self, head: Mapping[str, Any]) -> Sum | None:
         """What a store says that an object has."""
@@ -81,6 +106,10 @@ class _Crc:
         return self._value.to_bytes(self._size, "big")
 
 
+#: For stores that reject ``x-amz-checksum-`` headers: Content-MD5 protects what is sent to them.
+NONE = Algorithm("", hashlib.sha256, is_composite=False)
+
+
 def algorithm(name: str) -> Algorithm:
     """The one that the configuration calls so.
 
@@ -88,15 +117,27 @@ def algorithm(name: str) -> Algorithm:
     """
     if name == "sha256":
         return Algorithm("SHA256", hashlib.sha256, is_composite=True)
+    if name == "none":
+        return NONE
     if name == "crc32":
         return Algorithm("CRC32", lambda: _Crc(zlib.crc32, 4), is_composite=False)
     crc64nvme = import_module("awscrt.checksums").crc64nvme  # an optional dependency
     return Algorithm("CRC64NVME", lambda: _Crc(crc64nvme, 8), is_composite=False)
 
 
+def md5() -> Running:
+    """For the header Content-MD5, which stores check that know no other checksum."""
+    return hashlib.md5(usedforsecurity=False)
+
+
 def encoded(digest: bytes) -> str:
     """As S3 writes it."""
     return base64.b64encode(digest).decode()
+
+
+def is_md5_etag(answer: Mapping[str, Any], content_md5: str) -> bool:
+    """Whether the ETag is the MD5 of what was sent. It need not be, with encryption by KMS, say."""
+    return str(answer.get("ETag", "")).strip('"').lower() == base64.b64decode(content_md5).hex()
 
 
 def of_hex(sha256: str) -> Sum:

@@ -40,9 +40,10 @@ class S3Config(Struct, frozen=True, forbid_unknown_fields=True):
     concurrency: Annotated[int, Meta(ge=1, le=256)] = 8
     #: For the answer to a request, or more of it.
     timeout: Annotated[float, Meta(gt=0, le=3600)] = 60.0
-    checksum: Literal["sha256", "crc32", "crc64nvme"] = "sha256"
-    #: Ask the store for checksum and size of what it has; some only tell the size.
-    confirm: Literal["checksum", "size"] = "checksum"
+    #: Sent besides Content-MD5.
+    checksum: Literal["sha256", "crc32", "crc64nvme", "none"] = "sha256"
+    #: By a HEAD, which has checksum and size (some stores tell only the size), or by reading the object back.
+    confirm: Literal["checksum", "size", "read"] = "checksum"
     #: By a condition of the request, or, where the store knows none, by a look before it.
     never_overwrite: Literal["condition", "head"] = "condition"
     #: MiB, as are the parts.

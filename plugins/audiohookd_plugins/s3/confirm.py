@@ -1,49 +1,93 @@
 """Whether an object is what it should be, by what the store says of it (pure)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from audiohookd_plugins.s3.checksum import Algorithm, Sum, of_hex
+from audiohookd_plugins.s3.checksum import Algorithm, Sent, Sum, of_hex
 
 #: Where the SHA-256 of an object's bytes stands in its metadata.
 NOTED = "audiohookd-sha256"
 
 
-def difference(head: Mapping[str, Any], size: int, sha256: str) -> str | None:
-    """What is not as it should be, as far as size and our own note in the metadata go; None when all is.
+class Finding(NamedTuple):
+    """What a HEAD says of an object. When both are None, the object is what it should be."""
+
+    #: What is not as it should be.
+    difference: str | None = None
+    #: What the answer would need to have to settle it.
+    missing: str | None = None
+
+
+class Expected(NamedTuple):
+    """What an object should be.
+
+    :param sha256: in hexadecimal.
+    :param sent: None when it was there already.
+    """
+
+    size: int
+    sha256: str
+    sent: Sent | None = None
+
+
+def by_size(head: Mapping[str, Any], expected: Expected) -> Finding:
+    """By the size. For an object that was there already, the metadata must say that it is ours.
 
     :param head: the answer to a HEAD.
-    :param sha256: in hexadecimal.
     """
-    if head["ContentLength"] != size:
-        return f"it has {head['ContentLength']} bytes instead of {size}"
-    noted = noted_sha256(head)
-    return None if noted in (None, sha256) else f"its SHA-256 is noted as {noted}"
+    difference = _difference(head, expected)
+    if difference is not None:
+        return Finding(difference)
+    if head.get("ContentLength") is None:
+        return Finding(missing="Content-Length")
+    if expected.sent is None and noted_sha256(head) is None:
+        return Finding(missing=f"x-amz-meta-{NOTED}")
+    return Finding()
 
 
-def other_checksum(head: Mapping[str, Any], algorithm: Algorithm, own: Sum | None, sha256: str) -> str | None:
-    """How the checksum that the store tells differs; None when it does not.
+def by_checksum(head: Mapping[str, Any], expected: Expected, algorithm: Algorithm) -> Finding:
+    """By the checksum.
 
-    An object that was stored with another algorithm, or in other parts, cannot be compared so. Then it is the same
-    when its metadata say so: the store had checked it when it was sent.
+    An object that was stored with another algorithm, or in other parts, has none to compare. Then the metadata count:
+    the store had verified the object when it was sent.
 
-    :param own: the checksum as it was sent, if it was.
+    :param head: the answer to a HEAD.
     """
+    difference = _difference(head, expected)
+    if difference is not None:
+        return Finding(difference)
     theirs = algorithm.told_by(head)
-    wanted = [] if own is None else [own]
+    wanted = [] if expected.sent is None else [expected.sent.own]
     if algorithm.name == "SHA256":
-        wanted.append(of_hex(sha256))
+        wanted.append(of_hex(expected.sha256))
     if theirs is not None and theirs.is_composite in [one.is_composite for one in wanted]:
-        return None if theirs in wanted else f"its {algorithm.name} is {theirs.value}"
-    noted = noted_sha256(head)
-    return None if noted == sha256 else f"its SHA-256 is noted as {noted}"
-
-
-def tells_checksum(head: Mapping[str, Any]) -> bool:
-    """Whether the store tells any."""
-    return any(name.startswith("Checksum") and name != "ChecksumType" for name in head)
+        return Finding() if theirs in wanted else _other_checksum(head, theirs, algorithm)
+    if not _has_checksum(head):
+        return Finding(missing="x-amz-checksum-...")
+    if noted_sha256(head) is None:
+        return Finding(missing=f"x-amz-meta-{NOTED}")
+    return by_size(head, expected)
 
 
 def noted_sha256(head: Mapping[str, Any]) -> str | None:
     """What our own metadata say. Some stores change the case of the names."""
     return {name.lower(): value for name, value in head.get("Metadata", {}).items()}.get(NOTED)
+
+
+def _difference(head: Mapping[str, Any], expected: Expected) -> str | None:
+    size = head.get("ContentLength")
+    if size is not None and size != expected.size:
+        return f"it has {size} bytes instead of {expected.size}"
+    noted = noted_sha256(head)
+    return None if noted in (None, expected.sha256) else f"its SHA-256 is noted as {noted}"
+
+
+def _other_checksum(head: Mapping[str, Any], theirs: Sum, algorithm: Algorithm) -> Finding:
+    """Some stores do not mark a checksum that was made of those of parts."""
+    if "ChecksumType" not in head and not theirs.is_composite:
+        return Finding(missing="x-amz-checksum-type")
+    return Finding(f"its {algorithm.name} is {theirs.value}")
+
+
+def _has_checksum(head: Mapping[str, Any]) -> bool:
+    return any(name.startswith("Checksum") and name != "ChecksumType" for name in head)

@@ -6,12 +6,14 @@ from typing import Any
 
 import botocore
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader
 
-from audiohookd_plugins.aws import Access
+from audiohookd_plugins.answers import Allowance
+from audiohookd_plugins.aws import ANSWER, Access
+from audiohookd_plugins.s3 import probe
 from audiohookd_plugins.s3.config import Fallback, S3Config
-from audiohookd_plugins.s3.faults import STALE, code_of, meaning
+from audiohookd_plugins.s3.faults import FAILURES, STALE, code_of, meaning
+from audiohookd_plugins.s3.read_back import RANGE, READING
 
 #: Seconds.
 CONNECT_TIMEOUT = 5.0
@@ -45,8 +47,15 @@ class Connection:
                 "payload_signing_enabled": _signs_payload(place, config),
             },
         )
-        slow = {"CompleteMultipartUpload": JOINING}
-        self._access = Access("s3", place.region, place.endpoint_url, options, loader, slow)
+        self._access = Access(
+            "s3",
+            place.region,
+            place.endpoint_url,
+            options,
+            loader,
+            {"CompleteMultipartUpload": Allowance(JOINING), "GetObject": Allowance(READING, RANGE + ANSWER)},
+            {"before-send.s3.UploadPart": probe.alter},
+        )
 
     @contextmanager
     def requests(self) -> Iterator[Any]:
@@ -60,7 +69,7 @@ class Connection:
         """
         try:
             yield self._access.client()
-        except (ClientError, BotoCoreError) as fault:
+        except FAILURES as fault:
             if code_of(fault) in STALE:
                 self._access.forget()
             raise meaning(fault, self._bucket) from fault
@@ -76,4 +85,4 @@ def _signs_payload(place: S3Config | Fallback, config: S3Config) -> bool:
     That is not enough without TLS when anyone can forge the checksum, nor for a store that does not look at it.
     """
     is_open = place.endpoint_url is not None and place.endpoint_url.startswith("http://")
-    return config.confirm == "size" or (is_open and config.checksum != "sha256")
+    return config.confirm == "size" or config.checksum == "none" or (is_open and config.checksum != "sha256")

@@ -1,12 +1,17 @@
 """What the failures of requests mean: wait, give up, or nothing in particular."""
 
 import re
-from typing import Any
+from http import HTTPStatus
+from typing import Any, TypeAlias
 
 from botocore.exceptions import BotoCoreError, ClientError, MissingDependencyException, ParamValidationError
+from botocore.parsers import ResponseParserError
 
 from audiohookd.interfaces import Unavailable, Undeliverable
 
+#: What botocore raises for a request. An answer that is not S3's XML has a class of its own.
+Failure: TypeAlias = ClientError | BotoCoreError | ResponseParserError
+FAILURES = (ClientError, BotoCoreError, ResponseParserError)
 #: There is another object of this name.
 EXISTS = frozenset({"PreconditionFailed", "412"})
 #: What arrived is not what was announced.
@@ -30,6 +35,8 @@ _ELSEWHERE = frozenset(
         *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
     }
 )
+#: What S3 itself would not say of these requests.
+_UNKNOWN = frozenset({"NotImplemented", "501", "MissingContentLength", "411"})
 _CLOCK = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
 #: What a sysadmin can do; the first that fits.
 _ADVICE = (
@@ -39,16 +46,19 @@ _ADVICE = (
     (frozenset({"400"}), "of HEAD, S3 tells no reason: mostly a token that has expired"),
     (_SETTINGS, "look after [plugins.s3]: no recording can be stored so"),
     (_ELSEWHERE, "look after name and region of the bucket"),
+    (_UNKNOWN, "the store, or a proxy before it, does not take a header: see the table of stores in docs/s3.rst"),
 )
-_BUSY = frozenset(
+#: Later it may be taken.
+BUSY = frozenset(
     {
         *("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "RequestLimitExceeded", "429"),
         *("Throttling", "ThrottlingException", "TooManyRequests", "TooManyRequestsException"),
     }
 )
 _NEVER = frozenset({"EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidObjectState"})
+#: In the words of a store that does not take the headers: some have no code of their own for it.
+_CHECKSUM_HEADER = re.compile(r"x-amz-(?:sdk-)?checksum|checksum.{0,40}(?:not supported|unsupported)", re.I)
 _SECONDS = re.compile(r"\d{1,6}", re.ASCII)
-_NOT_IMPLEMENTED = 501
 #: Characters of a store's own words that are told.
 _WORDS = 200
 
@@ -57,33 +67,53 @@ class Refusal(Exception):
     """A request failed for a reason that tells nothing about other recordings. To be tried again."""
 
 
-def code_of(fault: ClientError | BotoCoreError) -> str:
+def code_of(fault: Exception) -> str:
     """The code that the store gave, or the name of the class."""
     if isinstance(fault, ClientError):
         return str(fault.response.get("Error", {}).get("Code", ""))
     return type(fault).__name__
 
 
-def meaning(fault: ClientError | BotoCoreError, bucket: str) -> Unavailable | Undeliverable | Refusal:
+def status_of(fault: Exception) -> int:
+    """The HTTP status; 0 when there was no answer."""
+    status = _metadata(fault).get("HTTPStatusCode", 0) if isinstance(fault, ClientError) else 0
+    return int(status)
+
+
+def describe(fault: Failure) -> str:
+    """One line: what was asked, and what the store says of it."""
+    if isinstance(fault, ClientError):
+        return f"{fault.operation_name}: {code_of(fault)}: {_words(_message(fault))}"
+    if isinstance(fault, ResponseParserError):
+        return f"the answer is not that of an S3 store; look after endpoint_url: {_words(str(fault))}"
+    return _words(str(fault))
+
+
+def rejects_checksums(fault: ClientError) -> bool:
+    """Whether the store does not take the headers, whatever is in them."""
+    is_rejected = status_of(fault) in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_IMPLEMENTED)
+    return is_rejected and code_of(fault) not in CORRUPT and _CHECKSUM_HEADER.search(_message(fault)) is not None
+
+
+def meaning(fault: Failure, bucket: str) -> Unavailable | Undeliverable | Refusal:
     """What to raise for the failure of a request. It names the bucket: there may be two."""
     if isinstance(fault, ClientError):
         return _of_answer(fault, bucket)
-    text = f"bucket {bucket}: {_words(str(fault))}"
+    text = f"bucket {bucket}: {describe(fault)}"
     if isinstance(fault, (ParamValidationError, MissingDependencyException)):
         return Refusal(text)
     return Unavailable(text + _advice(code_of(fault)))
 
 
 def _of_answer(fault: ClientError, bucket: str) -> Unavailable | Undeliverable | Refusal:
-    code = code_of(fault)
-    text = f"bucket {bucket}: {fault.operation_name}: {code}: {_words(fault.response['Error'].get('Message', ''))}"
+    code, status = code_of(fault), status_of(fault)
+    text = f"bucket {bucket}: {describe(fault)}"
     if code in _NEVER:
         return Undeliverable(text)
-    status = _metadata(fault).get("HTTPStatusCode", 0)
-    is_down = status >= 500 and status != _NOT_IMPLEMENTED
-    if is_down or code in _BUSY or _advice(code):
-        return Unavailable(text + _advice(code), _retry_after(fault))
-    return Refusal(text)
+    is_down = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
+    is_for_all = is_down or code in BUSY or (_advice(code) and code not in _UNKNOWN)
+    text += _advice(code)
+    return Unavailable(text, _retry_after(fault)) if is_for_all else Refusal(text)
 
 
 def _advice(code: str) -> str:
@@ -102,6 +132,10 @@ def _words(text: str) -> str:
 def _retry_after(fault: ClientError) -> float | None:
     value = _metadata(fault).get("HTTPHeaders", {}).get("retry-after", "")
     return float(value) if _SECONDS.fullmatch(value) else None
+
+
+def _message(fault: ClientError) -> str:
+    return str(fault.response.get("Error", {}).get("Message", ""))
 
 
 def _metadata(fault: ClientError) -> Any:

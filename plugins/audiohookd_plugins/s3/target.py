@@ -6,15 +6,18 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from audiohookd.interfaces import Undeliverable
+from audiohookd.interfaces import Unavailable, Undeliverable
 from audiohookd_plugins.s3.body import Window
-from audiohookd_plugins.s3.checksum import Algorithm, algorithm
+from audiohookd_plugins.s3.capabilities import Capabilities
+from audiohookd_plugins.s3.checksum import algorithm
 from audiohookd_plugins.s3.config import MIB, Fallback, S3Config
 from audiohookd_plugins.s3.confirm import NOTED
 from audiohookd_plugins.s3.faults import ABSENT, code_of
 
 #: Bodies up to so many bytes are read before they are sent.
 SMALL = 256 << 10
+#: The name of the probe, after the text before the first field of ``key``: see :mod:`audiohookd_plugins.s3.probe`.
+PROBE = "audiohookd-probe"
 #: So many uploads are asked for at a time: what a store says of them has room in an answer.
 MOST_UPLOADS = 100
 
@@ -48,8 +51,9 @@ class Rules:
     def __init__(self, place: S3Config | Fallback, config: S3Config, check: Callable[[], None]) -> None:
         self.bucket = place.bucket
         self.check = check
-        self.algorithm: Algorithm = algorithm(config.checksum)
-        self.asks_for_checksum = config.confirm == "checksum"
+        self.store = Capabilities(place.bucket, algorithm(config.checksum))
+        self.confirm = config.confirm
+        self.probe_key = config.key.partition("{")[0] + PROBE
         self.looks_first = config.never_overwrite == "head"
         self.condition = {} if self.looks_first else {"IfNoneMatch": "*"}
         self.threshold = config.multipart_threshold * MIB
@@ -63,12 +67,29 @@ class Rules:
 
 
 class Target:
-    """An item at its bucket. For a worker thread; failures of requests come as botocore raises them."""
+    """An item at its bucket. For a worker thread; failures of requests come as botocore raises them.
 
-    def __init__(self, client: Any, rules: Rules, item: Item) -> None:
+    :param replaces: what is at its name is a damaged copy of the same file, and is to be replaced.
+    """
+
+    def __init__(self, client: Any, rules: Rules, item: Item, replaces: bool = False) -> None:
         self._client = client
         self.rules = rules
         self.item = item
+        self.replaces = replaces
+
+    @property
+    def condition(self) -> dict[str, str]:
+        """Members of the request that makes the object."""
+        return {} if self.replaces else self.rules.condition
+
+    def replacing(self) -> "Target":
+        """The same, to be sent in place of what is there."""
+        return Target(self._client, self.rules, self.item, replaces=True)
+
+    def probe(self) -> "Target":
+        """Another name in the same bucket, for an object that is made like this one."""
+        return Target(self._client, self.rules, self.item._replace(key=self.rules.probe_key))
 
     def __str__(self) -> str:
         return f"s3://{self.rules.bucket}/{self.item.key}"
@@ -91,9 +112,27 @@ class Target:
                     raise body.fault from None
                 raise
 
-    def look(self) -> Mapping[str, Any] | None:
+    def need(self, operation: str, member: str, **arguments: Any) -> Any:
+        """What a request about the object is answered with.
+
+        :raises Unavailable: the answer does not have it.
+        """
+        return self.member(operation, member, self.ask(operation, **arguments))
+
+    def member(self, operation: str, name: str, answer: Mapping[str, Any]) -> Any:
+        """A part of the answer.
+
+        :raises Unavailable: it is not there.
+        """
+        if answer.get(name) is None:
+            said = f"bucket {self.rules.bucket}: the answer to {operation} has no {name}"
+            raise Unavailable(f"{said}: is it an S3 store that answers at endpoint_url?")
+        return answer[name]
+
+    def look(self, asks_for_checksum: bool = True) -> Mapping[str, Any] | None:
         """What the store says of the object; None when there is none."""
-        mode = {"ChecksumMode": "ENABLED"} if self.rules.asks_for_checksum else {}
+        has_checksum = self.rules.confirm == "checksum" and self.rules.store.algorithm.name
+        mode = {"ChecksumMode": "ENABLED"} if asks_for_checksum and has_checksum else {}
         try:
             head: Mapping[str, Any] = self.ask("head_object", **mode)
         except ClientError as fault:
@@ -107,7 +146,8 @@ class Target:
         answer = self._client.list_multipart_uploads(
             Bucket=self.rules.bucket, Prefix=self.item.key, MaxUploads=MOST_UPLOADS
         )
-        return [one["UploadId"] for one in answer.get("Uploads", ()) if one["Key"] == self.item.key]
+        listed = answer.get("Uploads", ())
+        return [one["UploadId"] for one in listed if one.get("Key") == self.item.key and "UploadId" in one]
 
     def window(self, start: int, size: int) -> Window:
         """A part of the file."""

@@ -1,20 +1,35 @@
 """One file to one object: sent, or found to be there already, and in either case confirmed by the store."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from audiohookd.interfaces import Unavailable, Undeliverable
-from audiohookd_plugins.s3 import multipart
-from audiohookd_plugins.s3.checksum import Sum, algorithm, encoded, of_hex
-from audiohookd_plugins.s3.confirm import difference, noted_sha256, other_checksum, tells_checksum
-from audiohookd_plugins.s3.faults import CORRUPT, EXISTS, code_of
+from audiohookd.interfaces import Undeliverable
+from audiohookd_plugins.s3 import multipart, probe, read_back
+from audiohookd_plugins.s3.checksum import Algorithm, Sent, Sum, algorithm, encoded, is_md5_etag, md5
+from audiohookd_plugins.s3.confirm import Expected, by_checksum, by_size, noted_sha256
+from audiohookd_plugins.s3.faults import CORRUPT, EXISTS, code_of, describe, rejects_checksums, status_of
 from audiohookd_plugins.s3.target import Item, Target
+
+#: The store gives no objects back. Then the ETag has to do: where the store computes it, it tells what arrived.
+_NO_GET = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 
 
 class Unconfirmed(Exception):
     """The store took the object, and does not have it as it was sent. To be tried again."""
+
+
+class Sums(NamedTuple):
+    """Checksums of a file, in base64.
+
+    :param own: that of the algorithm that the store is told.
+    """
+
+    own: Sum
+    md5: str
 
 
 def store(target: Target) -> Mapping[str, Any]:
@@ -25,12 +40,12 @@ def store(target: Target) -> Mapping[str, Any]:
     :raises OSError: the file cannot be read.
     """
     _check_size(target.item)
-    own = _send(target)
-    head = target.look()
-    if head is None:
-        raise Unconfirmed(f"{target} was stored, but is not there")
-    different = _compare(target, head, own)
-    if different and own is not None:
+    sent = _send(target)
+    head, different = _confirm(target, sent)
+    if different and sent is None and _is_damaged_copy(target, head):
+        sent = _send(target.replacing())
+        head, different = _confirm(target, sent)
+    if different and sent is not None:
         raise Unconfirmed(f"{target} was stored, but {different}")
     if different:
         raise Undeliverable(f"another object is at {target}: {different}")
@@ -43,30 +58,38 @@ def find(target: Target) -> Mapping[str, Any] | None:
     :raises Undeliverable: another object has its name.
     """
     head = target.look()
-    different = _compare(target, head, None) if head is not None else None
+    different = _difference(target, head, None) if head is not None else None
     if different:
         raise Undeliverable(f"another object is at {target}: {different}")
     return head
 
 
-def _send(target: Target) -> Sum | None:
-    """The checksum that it was sent with; None when something is there already."""
+# ---- sending -------------------------------------------------------------------------------------
+
+
+def _send(target: Target) -> Sent | None:
+    """What it was sent with; None when an object is there already."""
     is_large = target.item.size >= target.rules.threshold
-    if (is_large or target.rules.looks_first) and _is_there(target):
+    looks = (is_large or target.rules.looks_first) and not target.replaces
+    if looks and _is_there(target):
         return None
+    sums = target.rules.store.algorithm
     try:
-        return multipart.send(target) if is_large else _send_whole(target)
+        return multipart.send(target, sums) if is_large else _send_whole(target, sums)
     except ClientError as fault:
         if code_of(fault) in EXISTS:
             return None
         if code_of(fault) in CORRUPT:
-            _read(target)  # it is the file, or it happened on the way
-        raise
+            _read(target, sums)  # it is the file, or it happened on the way
+        if not sums.name or not rejects_checksums(fault):
+            raise
+        target.rules.store.rejected_checksums(describe(fault))
+    return _send(target)
 
 
 def _is_there(target: Target) -> bool:
     try:
-        return target.look() is not None
+        return target.look(asks_for_checksum=False) is not None
     except ClientError as fault:
         # Without s3:ListBucket, S3 does not tell that there is nothing. Then the condition has to.
         if code_of(fault) == "403" and not target.rules.looks_first:
@@ -74,26 +97,25 @@ def _is_there(target: Target) -> bool:
         raise
 
 
-def _send_whole(target: Target) -> Sum:
-    sums = target.rules.algorithm
-    own = of_hex(target.item.sha256) if sums.name == "SHA256" else _read(target)
-    arguments = target.arguments() | target.rules.condition | sums.told(own)
-    target.send("put_object", 0, target.item.size, **arguments)
-    return own
+def _send_whole(target: Target, sums: Algorithm) -> Sent:
+    file = _read(target, sums)
+    arguments = target.arguments() | target.condition | sums.told(file.own)
+    answer = target.send("put_object", 0, target.item.size, ContentMD5=file.md5, **arguments)
+    return Sent(file.own, is_md5_etag(answer, file.md5))
 
 
-def _read(target: Target) -> Sum:
-    """The checksum of the file.
+def _read(target: Target, sums: Algorithm) -> Sums:
+    """The checksums of the file.
 
     :raises Undeliverable: the file is not what its sidecar says.
     """
-    whole, own = algorithm("sha256").start(), target.rules.algorithm.start()
+    sha256, own, md5_sum = algorithm("sha256").start(), sums.start(), md5()
     with target.window(0, target.item.size) as window:
         for block in window.blocks():
-            whole.update(block)
-            own.update(block)
-    target.item.check_sha256(whole.digest())
-    return Sum(encoded(own.digest()))
+            for running in (sha256, own, md5_sum):
+                running.update(block)
+    target.item.check_sha256(sha256.digest())
+    return Sums(Sum(encoded(own.digest())), encoded(md5_sum.digest()))
 
 
 def _check_size(item: Item) -> None:
@@ -102,16 +124,45 @@ def _check_size(item: Item) -> None:
         raise Undeliverable(f"{item.path.name} has {size} bytes; its sidecar says {item.size}")
 
 
-def _compare(target: Target, head: Mapping[str, Any], own: Sum | None) -> str | None:
-    """What is not as it should be; None when all is."""
+# ---- confirming ----------------------------------------------------------------------------------
+
+
+def _confirm(target: Target, sent: Sent | None) -> tuple[Mapping[str, Any], str | None]:
+    """What the store says of the object, and what is not as it should be; None when all is."""
+    head = target.look()
+    if head is None:
+        raise Unconfirmed(f"{target} was stored, but is not there")
+    return head, _difference(target, head, sent)
+
+
+def _difference(target: Target, head: Mapping[str, Any], sent: Sent | None) -> str | None:
     rules, item = target.rules, target.item
-    found = difference(head, item.size, item.sha256)
-    if found or not rules.asks_for_checksum:
-        return found
-    if tells_checksum(head):
-        return other_checksum(head, rules.algorithm, own, item.sha256)
-    if own is None and noted_sha256(head) is None:
-        return "it has no checksum"  # nor is it ours, and it says nothing of the store
-    raise Unavailable(
-        f"bucket {rules.bucket}: the store tells no checksum of what it has; if it cannot, set confirm = \"size\""
-    )
+    expected = Expected(item.size, item.sha256, sent)
+    if rules.confirm == "checksum":
+        finding = by_checksum(head, expected, rules.store.algorithm)
+    else:
+        finding = by_size(head, expected)
+    if finding.difference is not None:
+        return finding.difference
+    if rules.confirm != "read":
+        if finding.missing is None and _store_verifies(target):
+            return None
+        if finding.missing is not None and sent is not None:  # else it may be the object that is to blame
+            rules.store.lacks(finding.missing)
+    try:
+        return read_back.difference(target)
+    except ClientError as fault:
+        is_own = sent is not None or noted_sha256(head) == item.sha256
+        if status_of(fault) not in _NO_GET or not is_own:
+            raise
+        arrived = sent is not None and sent.has_md5_etag and rules.store.computes_etags
+        return None if arrived else f"it cannot be read back ({describe(fault)})"
+
+
+def _store_verifies(target: Target) -> bool:
+    return target.rules.store.verifies(partial(probe.run, target))
+
+
+def _is_damaged_copy(target: Target, head: Mapping[str, Any]) -> bool:
+    """Whether it is the work of an earlier attempt, damaged on the way to a store that does not notice."""
+    return noted_sha256(head) == target.item.sha256 and not _store_verifies(target)

@@ -1,6 +1,7 @@
 """A recording counts as stored when the store says that it has it as it should be; and what else stores say."""
 
 import hashlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +9,20 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 
-from audiohookd.interfaces import Unavailable, Undeliverable
+from audiohookd.interfaces import Undeliverable
 from audiohookd_plugins.s3 import upload
-from audiohookd_plugins.s3.checksum import Sum, algorithm, encoded
+from audiohookd_plugins.s3.checksum import Sent, Sum, algorithm, encoded
 from audiohookd_plugins.s3.config import MIB, S3Config
-from audiohookd_plugins.s3.confirm import difference, other_checksum
+from audiohookd_plugins.s3.confirm import Expected, Finding, by_checksum, by_size
 from audiohookd_plugins.s3.connection import Connection
-from audiohookd_plugins.s3.target import Item, Rules, Target
+from audiohookd_plugins.s3.target import PROBE, Item, Rules, Target
 from audiohookd_plugins.s3.upload import Unconfirmed
 
 AUDIO = b"some audio"
 SHA256 = hashlib.sha256(AUDIO).hexdigest()
 OURS = encoded(hashlib.sha256(AUDIO).digest())
 OTHERS = encoded(hashlib.sha256(b"other").digest())
+FULL = {"ChecksumType": "FULL_OBJECT"}
 NOTED = {"Metadata": {"audiohookd-sha256": SHA256}}
 
 
@@ -30,15 +32,31 @@ def refused(status: int, code: str) -> ClientError:
 
 
 class ScriptedStore:
-    """Takes everything but what ``refuses`` names, and tells the answers of ``heads`` one after the other."""
+    """Takes everything but what ``refuses`` names, and tells the answers of ``heads`` one after the other.
 
-    def __init__(self, *heads: dict[str, Any] | ClientError, **refuses: ClientError) -> None:
+    It verifies checksums. What is read from it is ``content``.
+    """
+
+    def __init__(
+        self, *heads: dict[str, Any] | ClientError, content: bytes = AUDIO, **refuses: ClientError
+    ) -> None:
         self.heads = list(heads)
+        self.content = content
         self.refuses = refuses
         self.asked: list[str] = []
 
+    def get_object(self, Range: str, **_: Any) -> dict[str, Any]:
+        self.asked.append("get_object")
+        first, last = (int(number) for number in Range.removeprefix("bytes=").split("-"))
+        size = len(self.content)
+        return {"Body": BytesIO(self.content[first : last + 1]), "ContentRange": f"bytes {first}-{last}/{size}"}
+
     def __getattr__(self, operation: str) -> Any:
         def ask(**arguments: Any) -> dict[str, Any]:
+            if arguments.get("Key") == PROBE:
+                if operation == "upload_part":
+                    raise refused(400, "BadDigest")
+                return {"UploadId": "u"}
             self.asked.append(operation)
             answer = self.heads.pop(0) if operation == "head_object" else self.refuses.get(operation, {})
             if isinstance(answer, ClientError):
@@ -65,34 +83,59 @@ class TestAStoreThatSaysStrangeThings:
         ("head", "text"),
         [
             ({"ContentLength": 9, "ChecksumSHA256": OURS}, "it has 9 bytes instead of 10"),
-            ({"ContentLength": 10, "ChecksumSHA256": OTHERS}, f"its SHA256 is {OTHERS}"),
-            ({"ContentLength": 10, "ChecksumCRC32": "AAAAAA=="}, "its SHA-256 is noted as None"),
+            ({"ContentLength": 10, "ChecksumSHA256": OTHERS, **FULL}, f"its SHA256 is {OTHERS}"),
         ],
     )
     def test_it_has_something_else_than_it_took(self, head: dict[str, Any], text: str, tmp_path: Path) -> None:
         with pytest.raises(Unconfirmed, match=text):
             store(ScriptedStore(head), tmp_path)
 
-    def test_it_knows_no_checksums(self, tmp_path: Path) -> None:
-        with pytest.raises(Unavailable, match='tells no checksum of what it has; if it cannot, set confirm = "size"'):
-            store(ScriptedStore({"ContentLength": 10, **NOTED}), tmp_path)
+    @pytest.mark.parametrize(
+        "head",
+        [
+            {"ContentLength": 10, **NOTED},
+            {"ContentLength": 10, "ChecksumCRC32": "AAAAAA=="},
+            {"ChecksumCRC32": "AAAAAA==", **NOTED},
+            {},
+        ],
+    )
+    def test_what_a_head_does_not_say_is_read_back(self, head: dict[str, Any], tmp_path: Path) -> None:
+        client = ScriptedStore(head)
+        store(client, tmp_path)
+        assert client.asked == ["put_object", "head_object", "get_object"]
+        with pytest.raises(Unconfirmed, match="read back, it has the SHA-256"):
+            store(ScriptedStore(head, content=b"same size!"), tmp_path)
+        with pytest.raises(Unconfirmed, match="a GET says that it has 11 bytes instead of 10"):
+            store(ScriptedStore(head, content=AUDIO + b"+"), tmp_path)
 
-    def test_nor_is_a_second_look_any_better(self, tmp_path: Path) -> None:
-        there = ScriptedStore({"ContentLength": 10, **NOTED}, put_object=refused(412, "PreconditionFailed"))
-        with pytest.raises(Unavailable, match="tells no checksum"):
-            store(there, tmp_path)
+    def test_a_checksum_of_the_whole_needs_no_length_beside_it(self, tmp_path: Path) -> None:
+        client = ScriptedStore({"ChecksumSHA256": OURS})
+        store(client, tmp_path)
+        assert "get_object" not in client.asked
 
-    def test_an_object_of_somebody_else_says_nothing_of_the_store(self, tmp_path: Path) -> None:
-        there = ScriptedStore({"ContentLength": 10}, put_object=refused(412, "PreconditionFailed"))
-        with pytest.raises(Undeliverable, match=r"another object is at .*: it has no checksum"):
-            store(there, tmp_path)
+    @pytest.mark.parametrize("head", [{"ContentLength": 10, **NOTED}, {"ContentLength": 10}, {}])
+    @pytest.mark.parametrize("confirm", ["checksum", "read"])
+    def test_an_object_that_was_there_is_recognised_by_its_bytes(
+        self, head: dict[str, Any], confirm: str, tmp_path: Path
+    ) -> None:
+        exists = {"put_object": refused(412, "PreconditionFailed")}
+        store(ScriptedStore(head, **exists), tmp_path, confirm=confirm)
+        with pytest.raises(Undeliverable, match=r"another object is at .*: read back, it has the SHA-256"):
+            store(ScriptedStore(head, content=b"same size!", **exists), tmp_path, confirm=confirm)
 
-    def test_then_its_size_has_to_do(self, tmp_path: Path) -> None:
-        assert store(ScriptedStore({"ContentLength": 10}), tmp_path, confirm="size")["ContentLength"] == 10
+    def test_size_suffices_if_the_operator_says_so(self, tmp_path: Path) -> None:
+        client = ScriptedStore({"ContentLength": 10})
+        assert store(client, tmp_path, confirm="size")["ContentLength"] == 10
+        assert "get_object" not in client.asked
         with pytest.raises(Unconfirmed, match="it has 9 bytes"):
             store(ScriptedStore({"ContentLength": 9}), tmp_path, confirm="size")
 
-    def test_and_what_stands_in_its_metadata(self, tmp_path: Path) -> None:
+    def test_size_does_not_suffice_for_an_object_that_was_there(self, tmp_path: Path) -> None:
+        exists = {"put_object": refused(412, "PreconditionFailed")}
+        with pytest.raises(Undeliverable, match="another object"):
+            store(ScriptedStore({"ContentLength": 10}, content=b"same size!", **exists), tmp_path, confirm="size")
+
+    def test_metadata_of_another_object_are_not_ours(self, tmp_path: Path) -> None:
         other = {"ContentLength": 10, "Metadata": {"AudioHookd-SHA256": "ab"}}
         exists = ScriptedStore(other, put_object=refused(412, "PreconditionFailed"))
         with pytest.raises(Undeliverable, match="its SHA-256 is noted as ab"):
@@ -100,9 +143,9 @@ class TestAStoreThatSaysStrangeThings:
 
     def test_who_may_not_list_is_not_told_that_there_is_nothing(self, tmp_path: Path) -> None:
         """A look before many parts may fail; where the look is what protects the object, it may not."""
-        there = {"ContentLength": 5 * MIB, "ChecksumSHA256": "x", "Metadata": {}}
+        there = {"ContentLength": 5 * MIB, "ChecksumSHA256": "x-1", "Metadata": {}}
         denied = refused(403, "403")
-        client = ScriptedStore(denied, there, list_multipart_uploads=refused(403, "AccessDenied"))
+        client = ScriptedStore(denied, denied, there, list_multipart_uploads=refused(403, "AccessDenied"))
         with pytest.raises(Unconfirmed):
             store(client, tmp_path, 5 * MIB)
         assert client.asked[-2:] == ["complete_multipart_upload", "head_object"]
@@ -117,43 +160,55 @@ class TestAStoreThatSaysStrangeThings:
         assert client.asked[-1] == "abort_multipart_upload"
 
 
+def sent(value: str, is_composite: bool = False) -> Expected:
+    return Expected(10, SHA256, Sent(Sum(value, is_composite)))
+
+
+FOUND = Expected(10, SHA256)
+
+
 class TestComparing:
-    def test_size_and_note(self) -> None:
-        assert difference({"ContentLength": 10}, 10, SHA256) is None
-        assert difference({"ContentLength": 10, **NOTED}, 10, SHA256) is None
-        assert difference({"ContentLength": 10, **NOTED}, 11, SHA256) == "it has 10 bytes instead of 11"
-        assert difference({"ContentLength": 10, **NOTED}, 10, "ab") == f"its SHA-256 is noted as {SHA256}"
+    def test_by_size(self) -> None:
+        assert by_size({"ContentLength": 10}, sent(OURS)) == Finding()
+        assert by_size({"ContentLength": 10, **NOTED}, FOUND) == Finding()
+        assert by_size({"ContentLength": 11, **NOTED}, FOUND) == Finding("it has 11 bytes instead of 10")
+        other = {"Metadata": {"audiohookd-sha256": "ab"}}
+        assert by_size({"ContentLength": 10, **other}, FOUND) == Finding("its SHA-256 is noted as ab")
+        assert by_size({"ContentLength": 10}, FOUND) == Finding(missing="x-amz-meta-audiohookd-sha256")
+        assert by_size({}, sent(OURS)) == Finding(missing="Content-Length")
 
     @pytest.mark.parametrize(
-        ("head", "same"),
+        ("head", "finding"),
         [
-            ({"ChecksumSHA256": OURS}, True),
-            ({"ChecksumSHA256": OURS, "ChecksumType": "FULL_OBJECT"}, True),
-            ({"ChecksumSHA256": OTHERS, **NOTED}, False),
+            ({"ChecksumSHA256": OURS}, Finding()),
+            ({"ChecksumSHA256": OURS, "ChecksumType": "FULL_OBJECT"}, Finding()),
+            ({"ChecksumSHA256": OTHERS, **FULL, **NOTED}, Finding(f"its SHA256 is {OTHERS}")),
+            ({"ChecksumSHA256": OTHERS, **NOTED}, Finding(missing="x-amz-checksum-type")),
             # of parts: only the note tells
-            ({"ChecksumSHA256": f"{OTHERS}-3", **NOTED}, True),
-            ({"ChecksumSHA256": OTHERS, "ChecksumType": "COMPOSITE", **NOTED}, True),
-            ({"ChecksumSHA256": f"{OURS}-1"}, False),
-            ({"ChecksumCRC32": "AAAAAA==", **NOTED}, True),
-            ({"ChecksumCRC32": "AAAAAA=="}, False),
+            ({"ChecksumSHA256": f"{OTHERS}-3", **NOTED}, Finding()),
+            ({"ChecksumSHA256": OTHERS, "ChecksumType": "COMPOSITE", **NOTED}, Finding()),
+            ({"ChecksumSHA256": f"{OURS}-1"}, Finding(missing="x-amz-meta-audiohookd-sha256")),
+            ({"ChecksumCRC32": "AAAAAA==", **NOTED}, Finding()),
+            ({"ChecksumCRC32": "AAAAAA=="}, Finding(missing="x-amz-meta-audiohookd-sha256")),
+            ({"ChecksumType": "COMPOSITE", **NOTED}, Finding(missing="x-amz-checksum-...")),
         ],
     )
-    def test_what_is_there_already(self, head: dict[str, Any], same: bool) -> None:
-        assert (other_checksum(head, algorithm("sha256"), None, SHA256) is None) == same
+    def test_what_is_there_already(self, head: dict[str, Any], finding: Finding) -> None:
+        assert by_checksum({"ContentLength": 10, **head}, FOUND, algorithm("sha256")) == finding
 
     @pytest.mark.parametrize(
-        ("head", "same"),
+        ("head", "finding"),
         [
-            ({"ChecksumSHA256": f"{OTHERS}-3"}, True),
-            ({"ChecksumSHA256": OTHERS, "ChecksumType": "COMPOSITE"}, True),
-            ({"ChecksumSHA256": f"{OURS}-3", **NOTED}, False),
-            ({"ChecksumSHA256": OURS}, True),
-            ({"ChecksumSHA256": OTHERS}, False),
+            ({"ChecksumSHA256": f"{OTHERS}-3"}, Finding()),
+            ({"ChecksumSHA256": OTHERS, "ChecksumType": "COMPOSITE"}, Finding()),
+            ({"ChecksumSHA256": f"{OURS}-3", **NOTED}, Finding(f"its SHA256 is {OURS}")),
+            ({"ChecksumSHA256": OURS}, Finding()),
+            ({"ChecksumSHA256": OTHERS, **FULL}, Finding(f"its SHA256 is {OTHERS}")),
+            ({"ChecksumSHA256": OTHERS}, Finding(missing="x-amz-checksum-type")),
         ],
     )
-    def test_what_was_sent_in_parts(self, head: dict[str, Any], same: bool) -> None:
-        own = Sum(OTHERS, is_composite=True)
-        assert (other_checksum(head, algorithm("sha256"), own, SHA256) is None) == same
+    def test_what_was_sent_in_parts(self, head: dict[str, Any], finding: Finding) -> None:
+        assert by_checksum({"ContentLength": 10, **head}, sent(OTHERS, True), algorithm("sha256")) == finding
 
 
 @pytest.mark.parametrize(("name", "check"), [("crc32", "y/Q5Jg=="), ("crc64nvme", "rosUhgp5mIg=")])

@@ -1,0 +1,351 @@
+"""Stores that are not Amazon's: a recording arrives there whole, or waits with a line that says why."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import boto3
+import pytest
+from botocore.loaders import Loader
+from moto.server import ThreadedMotoServer
+from s3_rig import DAY, MIB, Carrier, spooled
+from twisted.logger import capturedLogs, formatEvent
+
+from audiohookd.interfaces import Unavailable, Undeliverable
+from audiohookd_plugins.s3.target import PROBE
+from audiohookd_plugins.s3.upload import Unconfirmed
+from tests.stores.fault_proxy import FaultProxy
+from tests.stores.faults import Corrupt, Lose
+from tests.stores.memory_store import MemoryStore, Trait, memory_store
+
+Stores = Callable[..., MemoryStore]
+AUDIO = b"0123456789abcdef" * 100
+LARGE = b"0123456789abcdef" * (5 * MIB // 16 + 99)
+#: Some stores compute the checksum of parts, and keep that of a whole.
+DAMAGED = r"was stored, but (read back, it has the SHA-256|its SHA256 is)"
+#: Times that the daemon may have to send a recording again.
+ATTEMPTS = 3
+
+
+@pytest.fixture
+def stores() -> Iterator[Stores]:
+    """Makes a store with these traits."""
+    contexts = []
+
+    def make(*traits: Trait) -> MemoryStore:
+        contexts.append(memory_store(*traits))
+        return contexts[-1].__enter__()
+
+    yield make
+    for context in contexts:
+        context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def to(loader: Loader) -> Iterator[Callable[..., Carrier]]:
+    """Makes a plugin for the store at a URL."""
+    made: list[Carrier] = []
+
+    def make(url: str, **config: Any) -> Carrier:
+        common = {"path_style": True, "multipart_threshold": 5, "part_size": 5, "timeout": 5.0}
+        made.append(Carrier(loader, bucket="recordings", endpoint_url=url, **common | config))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.plugin.stopService()
+
+
+class Moto(NamedTuple):
+    """A server that verifies nothing, with the bucket ``recordings``."""
+
+    port: int
+    client: Any
+
+
+@pytest.fixture
+def moto() -> Iterator[Moto]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    port = server.get_host_and_port()[1]
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
+    client.create_bucket(Bucket="recordings")
+    yield Moto(port, client)
+    client.close()
+    server.stop()
+
+
+def carry(carrier: Carrier, recording: Any) -> list[str]:
+    """The lines that were logged until it was stored."""
+    with capturedLogs() as events:
+        for attempt in range(ATTEMPTS):
+            try:
+                carrier.carry(recording)
+                break
+            except Undeliverable:
+                raise
+            except Exception:
+                if attempt == ATTEMPTS - 1:
+                    raise
+    return [str(formatEvent(event)) for event in events]
+
+
+ONCE = [
+    (),
+    (Trait.METADATA_IN_TITLE_CASE,),
+    (Trait.NO_PARTS_SUFFIX,),
+    (Trait.HEAD_IN_CHUNKS,),
+    (Trait.HEAD_WITHOUT_LENGTH,),
+    (Trait.UPLOADS_ARE_A_PAGE,),
+    (Trait.IGNORES_CONDITION,),
+    (Trait.IGNORES_CONDITION_OF_PARTS,),
+    (Trait.PUT_FAILS_IN_200_ONCE,),
+    (Trait.COMPLETE_FAILS_IN_200_ONCE,),
+    (Trait.CONFLICT_ONCE,),
+    (Trait.PUT_LOSES_ITS_ANSWER_ONCE,),
+    (Trait.REJECTS_CHECKSUMS,),
+    (Trait.REJECTS_CHECKSUMS, Trait.PUT_LOSES_ITS_ANSWER_ONCE, Trait.NO_METADATA),
+    (Trait.NO_CHECKSUMS,),
+    (Trait.NO_CHECKSUMS, Trait.NO_METADATA),
+    (Trait.NO_CHECKSUMS, Trait.NO_METADATA, Trait.PUT_LOSES_ITS_ANSWER_ONCE),
+    (Trait.NO_CHECKSUMS, Trait.NO_METADATA, Trait.HEAD_WITHOUT_LENGTH, Trait.PUT_LOSES_ITS_ANSWER_ONCE),
+    (Trait.VERIFIES_MD5_ONLY,),
+    (Trait.VERIFIES_NOTHING, Trait.PUT_LOSES_ITS_ANSWER_ONCE),
+    (Trait.VERIFIES_NOTHING,),
+    (Trait.REJECTS_PROBE,),
+    (Trait.VERIFIES_NOTHING, Trait.NO_GET),
+    (Trait.VERIFIES_NOTHING, Trait.NO_GET, Trait.PUT_LOSES_ITS_ANSWER_ONCE),
+]
+
+
+def name_of(traits: Any) -> str:
+    return "+".join(trait.name.lower() for trait in traits) or "none"
+
+
+@pytest.mark.parametrize("audio", [AUDIO, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("traits", ONCE, ids=name_of)
+def test_a_recording_arrives(
+    traits: tuple[Trait, ...], audio: bytes, stores: Stores, to: Any, tmp_path: Path
+) -> None:
+    store, recording = stores(*traits), spooled(tmp_path, audio)
+    carry(to(store.url), recording)
+    assert store.only(".wav").data == audio
+    assert store.only(".json").data == recording.sidecar.read_bytes()
+    assert store.uploads == {}
+
+
+@pytest.mark.parametrize("audio", [AUDIO, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"checksum": "none"},
+        {"checksum": "none", "confirm": "read"},
+        {"checksum": "none", "confirm": "size"},
+        {"checksum": "none", "confirm": "size", "never_overwrite": "head"},
+        {"checksum": "sha256", "confirm": "size"},
+        {"checksum": "sha256", "never_overwrite": "head"},
+    ],
+    ids=str,
+)
+def test_a_store_that_rejects_checksum_headers_is_sent_none(
+    config: dict[str, Any], audio: bytes, stores: Stores, to: Any, tmp_path: Path
+) -> None:
+    store, one = stores(Trait.REJECTS_CHECKSUMS), to
+    lines = carry(one(store.url, **config), spooled(tmp_path, audio))
+    assert store.only(".wav").data == audio
+    advised = [line for line in lines if 'set checksum = "none"' in line]
+    assert len(advised) == (config["checksum"] != "none")
+    assert all("Unsupported header 'x-amz-" in line for line in advised)
+
+
+class TestAByteThatChangesOnTheWay:
+    """The store has to notice; or the daemon does, before it deletes the only good copy."""
+
+    @pytest.mark.parametrize("confirm", ["checksum", "size", "read"])
+    @pytest.mark.parametrize("audio", [AUDIO, LARGE], ids=["small", "large"])
+    @pytest.mark.parametrize("traits", [(), (Trait.VERIFIES_MD5_ONLY,), (Trait.NO_CHECKSUMS,)], ids=name_of)
+    def test_is_rejected_by_a_store_that_verifies(
+        self, traits: tuple[Trait, ...], confirm: str, audio: bytes, stores: Stores, to: Any, tmp_path: Path
+    ) -> None:
+        store, recording = stores(*traits), spooled(tmp_path, audio)
+        with FaultProxy(store.port) as proxy:
+            proxy.fault(Corrupt(1000), method="PUT")
+            one = to(proxy.endpoint, confirm=confirm)
+            with pytest.raises(Exception, match="BadDigest"):
+                one.carry(recording)
+            assert store.objects == {}
+            one.carry(recording)
+        assert store.only(".wav").data == audio
+
+    @pytest.mark.parametrize("confirm", ["checksum", "size", "read"])
+    @pytest.mark.parametrize("audio", [AUDIO, LARGE], ids=["small", "large"])
+    @pytest.mark.parametrize("extra", [(), (Trait.NO_METADATA,)], ids=name_of)
+    def test_is_found_where_the_store_verifies_nothing(
+        self, extra: tuple[Trait, ...], confirm: str, audio: bytes, stores: Stores, to: Any, tmp_path: Path
+    ) -> None:
+        store, recording = stores(Trait.VERIFIES_NOTHING, *extra), spooled(tmp_path, audio)
+        with FaultProxy(store.port) as proxy:
+            proxy.fault(Corrupt(1000), method="PUT")
+            one = to(proxy.endpoint, confirm=confirm)
+            with pytest.raises(Unconfirmed, match=DAMAGED):
+                one.carry(recording)
+            assert store.count("PUT", r"\.json") == 0
+            if Trait.NO_METADATA in extra:
+                with pytest.raises(Undeliverable, match=r"another object is at .*: read back"):
+                    one.carry(recording)
+                return
+            one.carry(recording)  # what is there says that it is ours, and is not
+        assert store.only(".wav").data == audio
+
+    @pytest.mark.parametrize("confirm", ["checksum", "size"])
+    @pytest.mark.parametrize("audio", [AUDIO, LARGE], ids=["small", "large"])
+    def test_is_found_by_the_etag_where_nothing_can_be_read_back(
+        self, confirm: str, audio: bytes, stores: Stores, to: Any, tmp_path: Path
+    ) -> None:
+        store, recording = stores(Trait.VERIFIES_NOTHING, Trait.NO_GET), spooled(tmp_path, audio)
+        with FaultProxy(store.port) as proxy:
+            proxy.fault(Corrupt(1000), method="PUT")
+            one = to(proxy.endpoint, confirm=confirm)
+            with pytest.raises(Unconfirmed, match=r"was stored, but (it cannot be read back|its SHA256 is)"):
+                one.carry(recording)
+            one.carry(recording)
+        assert store.only(".wav").data == audio
+
+    @pytest.mark.parametrize("confirm", ["checksum", "size"])
+    @pytest.mark.parametrize("audio", [AUDIO, LARGE], ids=["small", "large"])
+    def test_is_found_in_moto(self, confirm: str, audio: bytes, moto: Any, to: Any, tmp_path: Path) -> None:
+        recording = spooled(tmp_path, audio)
+        with FaultProxy(moto.port) as proxy:
+            one = to(proxy.endpoint, confirm=confirm)
+            proxy.fault(Corrupt(1000), method="PUT", path=r"\.wav")
+            with pytest.raises(Unconfirmed, match=DAMAGED):
+                one.carry(recording)
+            receipt = one.carry(recording)
+        assert moto.client.get_object(Bucket="recordings", Key=receipt["key"])["Body"].read() == audio
+        assert PROBE not in [one["Key"] for one in moto.client.list_objects_v2(Bucket="recordings")["Contents"]]
+        assert "Uploads" not in moto.client.list_multipart_uploads(Bucket="recordings")
+
+    def test_is_found_in_an_object_whose_upload_nobody_confirmed(
+        self, stores: Stores, to: Any, tmp_path: Path
+    ) -> None:
+        """The daemon died in between."""
+        store, recording = stores(Trait.VERIFIES_NOTHING), spooled(tmp_path, AUDIO)
+        to(store.url).carry(recording)
+        key = f"/recordings/{DAY}/{recording.id}.wav"
+        store.objects[key] = store.objects[key]._replace(data=b"?" + AUDIO[1:])
+        to(store.url).carry(recording)
+        assert store.only(".wav").data == AUDIO
+
+
+class TestTheProbe:
+    @pytest.mark.parametrize("trait", [None, Trait.VERIFIES_NOTHING])
+    def test_is_sent_once_and_leaves_nothing(
+        self, trait: Trait | None, stores: Stores, to: Any, tmp_path: Path
+    ) -> None:
+        store, recordings = stores(*filter(None, [trait])), [spooled(tmp_path / str(number)) for number in range(3)]
+        one = to(store.url, key="calls/{date}/{recording}", tags={"a": "b"})
+        for recording in recordings:
+            carry(one, recording)
+        assert store.count("PUT", f"/recordings/calls/{PROBE}") == 1
+        assert len(store.objects) == 6
+        assert store.uploads == {}
+
+    def test_of_a_store_that_verifies_is_no_news(self, stores: Stores, to: Any, tmp_path: Path) -> None:
+        store = stores()
+        assert carry(to(store.url), spooled(tmp_path, AUDIO)) == []
+        assert store.count("GET") == 0
+
+    def test_of_a_store_that_verifies_nothing_is_logged_once(self, stores: Stores, to: Any, tmp_path: Path) -> None:
+        store = stores(Trait.VERIFIES_NOTHING)
+        one = to(store.url)
+        (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
+        assert "bucket recordings: the store does not verify checksums" in line
+        assert "read back" in line
+        assert carry(one, spooled(tmp_path / "2", AUDIO)) == []
+        assert store.count("GET", r"\.wav$") == 2
+
+    @pytest.mark.parametrize("trait", [Trait.REJECTS_PROBE, Trait.NO_MULTIPART])
+    def test_that_is_denied_says_nothing_of_the_store(
+        self, trait: Trait, stores: Stores, to: Any, tmp_path: Path
+    ) -> None:
+        """Then it is read back, and the policy can be mended."""
+        store = stores(trait)
+        one = to(store.url)
+        (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
+        assert f"unknown whether the store verifies checksums (a multipart upload of s3://recordings/{PROBE}" in line
+        assert ("AccessDenied" if trait is Trait.REJECTS_PROBE else "NotImplemented") in line
+        carry(one, spooled(tmp_path / "2", AUDIO))
+        assert (store.count("POST", PROBE), store.count("GET", r"\.wav$")) == (1, 2)
+
+    def test_that_cannot_be_aborted_does_no_harm(self, stores: Stores, to: Any, tmp_path: Path) -> None:
+        store = stores(Trait.REJECTS_ABORT)
+        assert carry(to(store.url), spooled(tmp_path, AUDIO)) == []
+        assert store.count("GET") == 0
+
+    def test_whose_answer_is_lost_is_sent_again_with_the_next_object(
+        self, stores: Stores, to: Any, tmp_path: Path
+    ) -> None:
+        store = stores()
+        with FaultProxy(store.port) as proxy:
+            proxy.fault(Lose(), times=2, method="PUT", path=PROBE)
+            carry(to(proxy.endpoint), spooled(tmp_path / "1", AUDIO))
+        # the audio by reading it; of the sidecar it was known
+        assert (store.count("PUT", PROBE), store.count("GET")) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("trait", "words"),
+    [
+        (Trait.HEAD_WITHOUT_LENGTH, "the answer to a HEAD has no Content-Length"),
+        (Trait.NO_CHECKSUMS, "the answer to a HEAD has no x-amz-checksum-..."),
+    ],
+)
+def test_what_a_head_lacks_is_logged_once_with_what_to_do(
+    trait: Trait, words: str, stores: Stores, to: Any, tmp_path: Path
+) -> None:
+    store = stores(trait)
+    one = to(store.url, confirm="size" if trait is Trait.HEAD_WITHOUT_LENGTH else "checksum")
+    (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
+    assert words in line
+    assert 'confirm = "read"' in line
+    assert carry(one, spooled(tmp_path / "2", AUDIO)) == []
+
+
+@pytest.mark.parametrize(
+    ("trait", "words"),
+    [
+        (Trait.NO_UPLOAD_ID, "bucket recordings: the answer to create_multipart_upload has no UploadId"),
+        (Trait.NO_ETAG, "bucket recordings: the answer to upload_part has no ETag"),
+    ],
+)
+def test_what_an_upload_lacks_is_named(trait: Trait, words: str, stores: Stores, to: Any, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=words):
+        to(stores(trait).url).carry(spooled(tmp_path, LARGE))
+
+
+def test_confirm_read_reads_all_of_each_object(stores: Stores, to: Any, tmp_path: Path) -> None:
+    store, audio = stores(), LARGE * 4
+    lines = carry(to(store.url, confirm="read"), spooled(tmp_path, audio))
+    assert lines == []
+    assert (store.count("GET", r"\.wav$"), store.count("GET", r"\.json$")) == (-(-len(audio) // (8 * MIB)), 1)
+    assert store.count("PUT", PROBE) == 0
+
+
+def test_parts_do_not_replace_what_came_first(stores: Stores, to: Any, tmp_path: Path) -> None:
+    """Ceph RGW 16 would join them all the same. Another one came while they were sent."""
+    store, recording = stores(Trait.IGNORES_CONDITION_OF_PARTS), spooled(tmp_path, LARGE)
+    key = f"/recordings/{DAY}/{recording.id}.wav"
+    other = spooled(tmp_path / "other", LARGE)
+    to(store.url).carry(other)
+    theirs = store.only(f"{other.id}.wav")._replace(data=b"theirs")
+
+    class Late(dict[str, Any]):
+        def __setitem__(self, name: str, upload: Any) -> None:
+            super().__setitem__(name, upload)
+            store.objects[key] = theirs
+
+    store.uploads = Late()
+    with pytest.raises(Undeliverable, match="another object"):
+        to(store.url).carry(recording)
+    assert store.objects[key] is theirs
+    assert store.uploads == {}
