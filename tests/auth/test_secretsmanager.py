@@ -183,7 +183,8 @@ class TestAFailure:
         [
             (b"500 Oops", b"{}", "Secrets Manager says"),
             (b"200 OK", b'{"SecretString": "c2VjcmV0c2VjcmV0"}', "is not JSON"),
-            (b"200 OK", b'{"SecretString": "{}"}', "cannot be fetched (KeyError)"),
+            (b"200 OK", b'{"SecretString": "{}"}', "the answer has no VersionId"),
+            (b"200 OK", b"{}", "the answer has no SecretBinary"),
             (b"200 OK", b"<c2VjcmV0c2VjcmV0>", "cannot be fetched"),
         ],
     )

@@ -1,6 +1,7 @@
 """``audiohookctl verify s3://...``, against a real store."""
 
 import hashlib
+import base64
 import io
 import tracemalloc
 from pathlib import Path
@@ -193,6 +194,39 @@ def test_a_connection_that_breaks_while_reading_is_an_os_error() -> None:
         stream.read(10)
     with pytest.raises(OSError, match="cut"):
         objects.sidecar()
+
+
+class Teller:
+    """A store that says ``head`` of each object."""
+
+    def __init__(self, **head: Any) -> None:
+        self.head = head
+
+    def head_object(self, **_: Any) -> Any:
+        return self.head
+
+
+SHA256 = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"Metadata": {"Audiohookd-Sha256": SHA256}},
+        {"Metadata": {"audiohookd-sha256": SHA256}, "ChecksumSHA256": "AAAA-2"},
+        {"Metadata": {"audiohookd-sha256": SHA256}, "ChecksumSHA256": "no base64", "ETag": '"x"'},
+        {"Metadata": {"audiohookd-sha256": SHA256}, "ChecksumSHA256": "AAAA", "ChecksumType": "COMPOSITE"},
+        {"ChecksumSHA256": base64.b64encode(bytes.fromhex(SHA256)).decode()},
+    ],
+)
+def test_quick_takes_what_a_head_has(head: dict[str, Any]) -> None:
+    objects = Objects(Teller(ContentLength=9, **head), "calls", "key", is_listed_alone=False)
+    assert objects.seen() == Seen(9, sha256=SHA256)
+
+
+def test_quick_names_what_a_head_lacks() -> None:
+    with pytest.raises(OSError, match="no Content-Length: verify without --quick"):
+        Objects(Teller(ETag='"x"'), "calls", "key", is_listed_alone=False).seen()
 
 
 stems = st.text("ab./-", min_size=1, max_size=4)

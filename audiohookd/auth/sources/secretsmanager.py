@@ -26,6 +26,10 @@ _OUR_FAULT = frozenset(
 )
 
 
+class _Incomplete(Exception):
+    """An answer lacks the member that the text names."""
+
+
 @implementer(IKeySource)
 class SecretsManager:
     """A secret, by name or ARN: its current version, and the one before for some time after a rotation.
@@ -62,6 +66,8 @@ class SecretsManager:
             code = fault.response.get("Error", {}).get("Code", "unknown")
             kind = KeySourceError if code in _OUR_FAULT else SourceUnavailable
             raise self._error(f"Secrets Manager says {code}", kind) from None
+        except _Incomplete as fault:
+            raise self._error(f"the answer has no {fault}", SourceUnavailable) from None
         except Exception as fault:  # of boto3, or because the answer is not what it should be
             raise self._error(f"cannot be fetched ({type(fault).__name__})", SourceUnavailable) from None
 
@@ -71,7 +77,7 @@ class SecretsManager:
         answer = self._fetch("AWSCURRENT")
         current = read_keys(_text(answer))
         now = self._now()
-        since = self._rotation.since(answer["VersionId"], answer["CreatedDate"].timestamp(), now)
+        since = self._rotation.since(_member(answer, "VersionId"), _member(answer, "CreatedDate").timestamp(), now)
         until = since + self._settings.overlap
         return overlapping(current, self._previous(), until) if now < until else current
 
@@ -115,5 +121,11 @@ def _region_of(secret: str) -> str:
 
 
 def _text(answer: Any) -> bytes | str:
-    text: bytes | str = answer["SecretString"] if "SecretString" in answer else answer["SecretBinary"]
+    text: bytes | str = answer["SecretString"] if "SecretString" in answer else _member(answer, "SecretBinary")
     return text
+
+
+def _member(answer: Any, name: str) -> Any:
+    if name not in answer:
+        raise _Incomplete(name)
+    return answer[name]

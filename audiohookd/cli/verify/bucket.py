@@ -77,7 +77,9 @@ class Objects:
             )
         if head is None:
             return None
-        return Seen(head["ContentLength"], sha256=_computed(head) or head.get("Metadata", {}).get(_NOTED))
+        if head.get("ContentLength") is None:
+            raise OSError(errno.EIO, "the answer to a HEAD has no Content-Length: verify without --quick")
+        return Seen(head["ContentLength"], sha256=_computed(head) or _noted(head))
 
     def is_stored(self) -> bool:
         """See Item. The audio has to be here."""
@@ -162,9 +164,18 @@ def _keys(client: Any, bucket: str, prefix: str) -> Iterator[str]:
 
 def _computed(head: Mapping[str, Any]) -> str | None:
     """The SHA-256 by the store, in hexadecimal; None where it has none, or one that was made of those of parts."""
-    if "ChecksumSHA256" not in head or "-" in head["ETag"]:
+    value = head.get("ChecksumSHA256", "")
+    if not value or "-" in value or "-" in head.get("ETag", "") or head.get("ChecksumType") == "COMPOSITE":
         return None
-    return base64.b64decode(head["ChecksumSHA256"]).hex()
+    try:
+        return base64.b64decode(value, validate=True).hex()
+    except ValueError:
+        return None
+
+
+def _noted(head: Mapping[str, Any]) -> str | None:
+    """The SHA-256 in the metadata. Some stores change the case of the names."""
+    return {name.lower(): value for name, value in head.get("Metadata", {}).items()}.get(_NOTED)
 
 
 class _Body:

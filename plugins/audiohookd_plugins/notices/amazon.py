@@ -87,10 +87,10 @@ def _meaning(fault: ClientError | BotoCoreError, now: float) -> Exception:
     about = fault.response.get("ResponseMetadata", {})
     retry_after = about.get("HTTPHeaders", {}).get("retry-after")
     status = about.get("HTTPStatusCode", 0)
-    return failure(_code(fault), fault.response["Error"].get("Message", ""), status, delay(retry_after, now))
+    return failure(_code(fault), fault.response.get("Error", {}).get("Message", ""), status, delay(retry_after, now))
 
 
 def _code(fault: ClientError | BotoCoreError) -> str:
     if isinstance(fault, ClientError):
-        return str(fault.response["Error"].get("Code", "Unknown"))
+        return str(fault.response.get("Error", {}).get("Code", "Unknown"))
     return type(fault).__name__

@@ -155,8 +155,10 @@ def _difference(target: Target, head: Mapping[str, Any], sent: Sent | None) -> s
         is_own = sent is not None or noted_sha256(head) == item.sha256
         if status_of(fault) not in _NO_GET or not is_own:
             raise
-        arrived = sent is not None and sent.has_md5_etag and rules.store.computes_etags
-        return None if arrived else f"it cannot be read back ({describe(fault)})"
+        has_arrived = sent is not None and (
+            _store_verifies(target) or (sent.has_md5_etag and rules.store.computes_etags)
+        )
+        return None if has_arrived else f"it cannot be read back ({describe(fault)})"
 
 
 def _store_verifies(target: Target) -> bool:
