@@ -185,7 +185,7 @@ class TestAFailure:
             (b"200 OK", b'{"SecretString": "c2VjcmV0c2VjcmV0"}', "is not JSON"),
             (b"200 OK", b'{"SecretString": "{}"}', "the answer has no VersionId"),
             (b"200 OK", b"{}", "the answer has no SecretBinary"),
-            (b"200 OK", b"<c2VjcmV0c2VjcmV0>", "cannot be fetched"),
+            (b"200 OK", b"<c2VjcmV0c2VjcmV0>", "the answer has no SecretBinary"),
         ],
     )
     def test_of_the_answer_repeats_none_of_it(self, status: bytes, body: bytes, says: str) -> None:

@@ -1,7 +1,7 @@
 """``audiohookctl verify s3://...``, against a real store."""
 
-import hashlib
 import base64
+import hashlib
 import io
 import tracemalloc
 from pathlib import Path

@@ -54,7 +54,7 @@ class Connection:
             options,
             loader,
             {"CompleteMultipartUpload": Allowance(JOINING), "GetObject": Allowance(READING, RANGE + ANSWER)},
-            {"before-send.s3.UploadPart": probe.alter},
+            {"before-send.s3.UploadPart": probe.alter, "before-call.s3.HeadBucket": _redirect_once},
         )
 
     @contextmanager
@@ -77,6 +77,15 @@ class Connection:
     def close(self) -> None:
         """Ends the connections that are idle."""
         self._access.close()
+
+
+def _redirect_once(params: Any, **_: Any) -> None:
+    """For botocore's search for the region of a bucket, which begins with a redirect.
+
+    It sends a HEAD of the bucket; when that is redirected, too, and names no region, it sends the next, and so on
+    until Python's stack is full.
+    """
+    params["context"].get("s3_redirect", {})["redirected"] = True
 
 
 def _signs_payload(place: S3Config | Fallback, config: S3Config) -> bool:

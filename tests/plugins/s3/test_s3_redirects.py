@@ -1,0 +1,97 @@
+"""A bucket that is elsewhere, and proxies that want requests otherwise: the line says what to look after."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from botocore.loaders import Loader
+from s3_rig import MIB, Carrier, spooled
+from webhook_rig import certificate
+
+from audiohookd.interfaces import Unavailable
+from audiohookd_plugins.s3.faults import Refusal
+from tests.stores.rude_server import Answer, RudeServer, Visit, rude_server
+
+
+def says(status: str, code: str, *headers: str) -> Answer:
+    """An error of S3; to a HEAD without its words."""
+    body = f"<Error><Code>{code}</Code><Message>words</Message></Error>".encode()
+
+    def answer(visit: Visit) -> None:
+        is_head = visit.server.heads[-1].startswith("HEAD")
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers, "", ""]
+        visit.say("\r\n".join(lines).encode() + (b"" if is_head else body))
+        visit.leave()
+
+    return answer
+
+
+@pytest.fixture
+def server() -> Iterator[RudeServer]:
+    with rude_server() as one:
+        yield one
+
+
+@pytest.fixture
+def to(loader: Loader, server: RudeServer) -> Iterator[Carrier]:
+    one = Carrier(loader, bucket="recordings", endpoint_url=server.url, path_style=True, multipart_threshold=5)
+    yield one
+    one.plugin.stopService()
+
+
+@pytest.mark.parametrize("size", [10, 6 * MIB], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("status", "code", "headers"),
+    [
+        ("301 Moved Permanently", "PermanentRedirect", ["x-amz-bucket-region: eu-west-1"]),
+        ("301 Moved Permanently", "PermanentRedirect", []),
+        ("307 Temporary Redirect", "TemporaryRedirect", ["Location: http://127.0.0.1:9/recordings"]),
+        ("400 Bad Request", "AuthorizationHeaderMalformed", ["x-amz-bucket-region: eu-west-1"]),
+        ("400 Bad Request", "IllegalLocationConstraintException", []),
+    ],
+)
+def test_a_bucket_in_another_region_is_named(
+    status: str, code: str, headers: list[str], size: int, to: Carrier, server: RudeServer, tmp_path: Path
+) -> None:
+    server.answer = says(status, code, *headers)
+    with pytest.raises(Unavailable) as caught:
+        to.carry(spooled(tmp_path, bytes(size)))
+    assert str(caught.value).startswith("bucket recordings: ")
+    is_without_words = size > MIB and status.startswith("400")  # the first request is a HEAD
+    assert ("look after name and region of the bucket" in str(caught.value)) != is_without_words
+    assert len(server.heads) < 10
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("411 Length Required", "MissingContentLength"), ("501 Not Implemented", "NotImplemented")]
+)
+def test_a_header_that_is_not_taken_is_named(
+    status: str, code: str, to: Carrier, server: RudeServer, tmp_path: Path
+) -> None:
+    server.answer = says(status, code)
+    with pytest.raises(Refusal, match="see the table of stores in"):
+        to.carry(spooled(tmp_path))
+
+
+@pytest.mark.parametrize("checksum", ["sha256", "crc32", "none"])
+@pytest.mark.parametrize("size", [10, MIB])
+def test_over_tls_no_body_is_in_chunks(
+    checksum: str, size: int, loader: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """botocore's default is a trailer with a checksum, which Ceph RGW 16 answers with 411."""
+    files = certificate(tmp_path)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "chain.pem"))
+    with rude_server(*files) as server:
+        server.answer = says("503 Slow Down", "SlowDown")
+        one = Carrier(loader, bucket="recordings", endpoint_url=server.url, path_style=True, checksum=checksum)
+        with pytest.raises(Unavailable, match="SlowDown"):
+            one.carry(spooled(tmp_path, bytes(size)))
+        one.plugin.stopService()
+    heads = [head.lower() for head in server.heads if head.startswith("PUT")]
+    assert heads
+    for head in heads:
+        assert f"content-length: {size}\r\n" in head
+        assert "content-md5: " in head
+        assert "chunked" not in head
+        assert "trailer" not in head
+        assert ("x-amz-checksum" in head) == (checksum != "none")
