@@ -94,4 +94,5 @@ def test_over_tls_no_body_is_in_chunks(
         assert "content-md5: " in head
         assert "chunked" not in head
         assert "trailer" not in head
+        assert ("expect: 100-continue" in head) == (size > 256 << 10), "small bodies wait for nothing"
         assert ("x-amz-checksum" in head) == (checksum != "none")
