@@ -25,9 +25,9 @@ class Trait(Enum):
     REJECTS_CHECKSUMS = auto()
     """Backblaze B2, until 2025: 400 to all x-amz-checksum headers, with words in PUT, without in HEAD."""
     NO_CHECKSUMS = auto()
-    """Ceph RGW 16, and many others: takes the headers, and forgets them."""
+    """Ceph RGW 16, rclone for parts: takes the headers, and forgets them."""
     NO_METADATA = auto()
-    """rclone serve s3, for what came in parts."""
+    """Gateways to storage that has none."""
     METADATA_IN_TITLE_CASE = auto()
     """Proxies in Go; rclone serve s3."""
     NO_PARTS_SUFFIX = auto()
