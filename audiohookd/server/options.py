@@ -28,8 +28,6 @@ OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
         "closeHandshakeTimeout": 2.0,
         "autoPingInterval": 0,
         "maxConnections": 0,  # it counts who has said nothing yet, and turns calls away for them: see the lobby
-        "allowedOrigins": [],  # browsers are no clients here
-        "allowNullOrigin": False,
         "trustXForwardedFor": 0,
     }
 )

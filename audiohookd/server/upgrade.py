@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from msgspec import Struct
 
 from audiohookd.protocol.messages import UUID_PATTERN
+from audiohookd.server.handshake import HandshakeRejected
 from audiohookd.server.quotas import Owner
 
 _uuid = re.compile(UUID_PATTERN)
@@ -23,10 +25,6 @@ _SHOWN = frozenset(
         "x-forwarded-proto",
     }
 )
-
-
-class BadUpgrade(Exception):
-    """The request is not one of AudioHook. The peer learns no more than that."""
 
 
 class Upgrade(Struct, frozen=True):
@@ -53,23 +51,31 @@ class Upgrade(Struct, frozen=True):
     @property
     def owner(self) -> Owner:
         """Who has to answer for the session, if the request is authentic."""
-        return Owner(self.organization_id.lower(), self.headers.get("x-api-key", "").strip())
+        return Owner(self.organization_id.lower(), self.headers.get("x-api-key", "").strip(" \t"))
 
     def shown(self) -> dict[str, object]:
         """What plugins and sidecars may see: ``uri``, ``peer``, and ``headers`` without secrets."""
-        headers = {name: value for name, value in self.headers.items() if name in _SHOWN}
+        headers = {name: _text(value) for name, value in self.headers.items() if name in _SHOWN}
         return {"uri": self.target, "peer": self.peer, "headers": headers}
 
 
 def read_upgrade(target: str, headers: Mapping[str, str], peer: str) -> Upgrade:
     """The request as a session's identity.
 
-    :raises BadUpgrade: an identifier is missing, or is no UUID.
+    :raises HandshakeRejected: an identifier is missing, or is no UUID: this is no request of AudioHook.
     """
     ids = []
-    for what in ("session", "organization", "correlation"):
-        value = headers.get(f"audiohook-{what}-id", "").strip()
+    for name in ("Audiohook-Session-Id", "Audiohook-Organization-Id", "Audiohook-Correlation-Id"):
+        value = headers.get(name.lower(), "").strip(" \t")
         if not _uuid.match(value):
-            raise BadUpgrade(f"audiohook-{what}-id")
+            raise HandshakeRejected(HTTPStatus.BAD_REQUEST, f"header {name!r}: missing, repeated, or no UUID")
         ids.append(value)
     return Upgrade(target, headers, peer, *ids)
+
+
+def _text(value: str) -> str:
+    """A header value, one character for each octet, as text: UTF-8, or ISO 8859-1 where it is not that."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return value

@@ -24,7 +24,8 @@ from audiohookd.server.door import Door, Paces
 from audiohookd.server.ears import Ears, Line
 from audiohookd.server.frames import cut, first_frame, framed, may_become_whole, text_of
 from audiohookd.server.gate import Gate, Visitor
-from audiohookd.server.head import Head, HeadGuard
+from audiohookd.server.handshake import HandshakeRejected, check_handshake, minimal_request
+from audiohookd.server.head import Head, HeadGuard, RequestHead
 from audiohookd.server.hearing import READ_SIZE
 from audiohookd.server.lobby import Lobby
 from audiohookd.server.options import OPTIONS, with_options
@@ -33,7 +34,7 @@ from audiohookd.server.outbox import Outbox, innermost
 from audiohookd.server.pacer import Pacer
 from audiohookd.server.refusals import BEYOND, Refusals
 from audiohookd.server.told import Told
-from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
+from audiohookd.server.upgrade import Upgrade, read_upgrade
 
 #: Seconds that each refusal takes in total, so that its time tells nothing about its reason.
 REFUSAL_TIME = 0.5
@@ -167,14 +168,23 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._visitor = self.factory.gate.at_request(self._peer(), guard.data)
         if self._visitor.refusal is not None:
             self.failHandshake(self._visitor.why, self._visitor.refusal)
-        elif head is Head.GOOD:
-            self._dataReceived(guard.data)
+        elif guard.request is None:
+            self.failHandshake(guard.fault, head.value)
         else:
-            self.failHandshake("request head", head.value)
+            self._shake_hands(guard.request, guard.rest)
+
+    def _shake_hands(self, head: RequestHead, rest: bytes) -> None:
+        try:
+            request = check_handshake(head)
+            self._upgrade = read_upgrade(request.target, request.headers, self._peer_name())
+        except HandshakeRejected as rejected:
+            self.failHandshake(str(rejected), rejected.status, rejected.headers)
+        else:
+            self._dataReceived(minimal_request(head) + rest)
 
     def onConnect(self, request: Any) -> "Deferred[None]":
         """A whole upgrade request. Its outcome must not carry an exception's text to the peer."""
-        return maybeDeferred(self._judge, request).addErrback(self._explain)
+        return maybeDeferred(self._judge, self._upgrade).addErrback(self._explain)
 
     def _explain(self, failure: Failure) -> Failure:
         if failure.check(ConnectionDeny):
@@ -182,18 +192,14 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._log.failure("upgrade failed", failure)
         return Failure(ConnectionDeny(500, "Internal Error"))
 
-    def _judge(self, request: Any) -> "Deferred[None]":
+    def _judge(self, upgrade: Upgrade | None) -> "Deferred[None]":
         since = self.factory.shared.clock.seconds()
-        try:
-            upgrade = read_upgrade(self.http_request_uri, request.headers, self._peer_name())
-        except BadUpgrade as fault:
-            raise ConnectionDeny(400, str(fault)) from None
+        if upgrade is None:
+            raise RuntimeError("a request that was not checked")
         if upgrade.path not in self.factory.shared.routes:
             raise ConnectionDeny(404, f"no route for {upgrade.path}")
         if self.factory.shared.registry.crowded:
             raise ConnectionDeny(503, "too many connections")
-        self._upgrade = upgrade
-        self.http_request_data = b""  # of no use any more, and as large as the head
         now = self.factory.shared.now()
         door = self.factory.door
         asked = door.authenticator.authenticate(UpgradeRequest(upgrade.target, upgrade.headers, door.authority), now)

@@ -1,28 +1,39 @@
-"""What comes before the upgrade: what the guard lets through, Autobahn reads as exactly those lines; nobody gets in.
+"""What comes before the upgrade: a head that is accepted is read as exactly its lines, and opens no door.
 
-The bytes are what is sent after TCP connect. One request was signed, and it alone may be upgraded.
+The bytes are sent after TCP connect. One request was signed, and only that one may be upgraded. Autobahn sees a request
+of ours, whatever the head has.
 """
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from autobahn.websocket.protocol import parseHttpHeader
 
 from audiohookd.auth.signature import REQUIRED_COMPONENTS
-from audiohookd.server.head import MAX_HEAD, MAX_HEADERS, Head, HeadGuard
+from audiohookd.server.handshake import HandshakeRejected, check_handshake, minimal_request
+from audiohookd.server.head import MAX_HEAD, MAX_HEADERS, Head, HeadGuard, RequestHead
 from audiohookd.testing import PATH
+from tests.server.handshake_clauses import ACCEPTED, REJECTED
 from tests.server.websocket_rig import Server, request_head
 
 _SIGNED = request_head()
-_refusal = re.compile(rb"HTTP/1\.1 (4[0-9][0-9]|50[35]) [A-Z][A-Za-z -]+\r\n(Sec-WebSocket-Version: 13\r\n)?\r\n")
+_refusal = re.compile(
+    rb"HTTP/1\.1 (?:(?:4[0-9][0-9]|50[35]) [A-Z][A-Za-z -]+\r\n|405 [A-Za-z ]+\r\nAllow: GET\r\n"
+    rb"|426 [A-Za-z ]+\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n)\r\n"
+)
 
 
 def check(data: bytes) -> None:
     """Raises an AssertionError when the guard was too kind, or Autobahn."""
-    verdict = HeadGuard().feed(data)
+    guard = HeadGuard()
+    verdict = guard.feed(data)
     assert _in_pieces(data) is verdict
-    if verdict is Head.GOOD:
-        _check_lines(data)
+    assert (guard.request is not None) is (verdict is Head.GOOD)
+    if guard.request is not None:
+        _check_lines(data, guard.request)
+        _check_handshake(guard.request)
+    assert bool(guard.fault) is (verdict in (Head.BAD, Head.TOO_LARGE))
     _check_answer(data, verdict)
 
 
@@ -33,8 +44,14 @@ def seeds() -> Iterator[bytes]:
     yield _SIGNED.replace(b"\r\nHost", b"\r\nHOST") + b"\x82\x80\0\0\0\0"
     lines = [b"X-A: b\x85Host: c", b"X-A: b\x0bHost: c", b" folded: c", b"X-A : b", b"Host: other"]
     lines += [b"X-API-Key: other", b"Content-Length: 5", b"Transfer-Encoding: chunked", b"X_API_KEY: other", b":"]
+    lines += [b"X-A: \xc3\xa3\xff", b'Sec-WebSocket-Extensions: permessage-deflate; a="b,c", d']
     for line in lines:
         yield _SIGNED[:-2] + line + b"\r\n\r\n"
+    yield b"\r\n\r\n" + _SIGNED.replace(b"GET ", b"GET wss://elsewhere.example.com")
+    for change in ACCEPTED.values():
+        yield change(_SIGNED)
+    for change, _, _ in REJECTED.values():
+        yield change(_SIGNED)
     yield b"GET /?redirect=http%3A%2F%2Felsewhere HTTP/1.1\r\nHost: a\r\n\r\n"
     yield b"GET //a/../b?x#y HTTP/1.0\nHost: [::1]:x\r\n\r\n"
 
@@ -48,22 +65,41 @@ def _in_pieces(data: bytes) -> Head:
     return verdict
 
 
-def _check_lines(data: bytes) -> None:
+def _check_lines(data: bytes, request: RequestHead) -> None:
     """The same lines, by a parser that knows no line break but CR LF and no white space but space and tab."""
+    while data.startswith(b"\r\n"):
+        data = data[2:]
     end = data.index(b"\r\n\r\n")
-    first, *lines = data[:end].decode("ascii").split("\r\n")
-    assert len(lines) <= MAX_HEADERS
     assert end <= MAX_HEAD
-    headers: dict[str, list[str]] = {}
+    first, *lines = data[:end].split(b"\r\n")
+    assert len(lines) <= MAX_HEADERS
+    headers: dict[bytes, list[bytes]] = {}
     for line in lines:
-        name, _, value = line.partition(":")
-        headers.setdefault(name.lower(), []).append(value.strip(" \t"))
-    status, read, counts = parseHttpHeader(data[: end + 4])
-    assert status == first
-    assert read == {name: ", ".join(values) for name, values in headers.items()}
-    assert counts == {name: len(values) for name, values in headers.items()}
-    assert "transfer-encoding" not in read
-    assert set(headers.get("content-length", ())) <= {"0"}
+        name, colon, value = line.partition(b":")
+        assert colon
+        assert name.isascii()
+        assert not re.search(rb"[\x00-\x20\x7f]", name)
+        assert not re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value)
+        headers.setdefault(name.lower(), []).append(value.strip(b" \t"))
+    assert f"{request.method} {request.target} HTTP/{request.version}".encode("ascii") == first
+    read = {name.encode("ascii"): value.encode("latin-1") for name, value in request.headers.items()}
+    assert read == {name: b", ".join(values) for name, values in headers.items()}
+
+
+def _check_handshake(head: RequestHead) -> None:
+    """What Autobahn gets is complete, and has nothing of the client's but a well-formed key."""
+    try:
+        request = check_handshake(head)
+    except HandshakeRejected:
+        return
+    assert "transfer-encoding" not in request.headers
+    assert set(request.headers.get("content-length", "0")) == {"0"}
+    assert request.target.startswith("/")
+    status, read, counts = parseHttpHeader(minimal_request(request))
+    assert status == "GET / HTTP/1.1"
+    assert set(read) == {"host", "upgrade", "connection", "sec-websocket-version", "sec-websocket-key"}
+    assert set(counts.values()) == {1}
+    assert re.fullmatch(r"[0-9A-Za-z+/]{22}==", read["sec-websocket-key"], re.ASCII)
 
 
 def _check_answer(data: bytes, verdict: Head) -> None:
@@ -83,11 +119,11 @@ def _check_answer(data: bytes, verdict: Head) -> None:
     peer.lose()
 
 
-def _signed_part(protocol: object) -> tuple[str, ...]:
+def _signed_part(protocol: Any) -> tuple[str, ...]:
     names = (name for name in REQUIRED_COMPONENTS if not name.startswith("@"))
-    headers = protocol.http_headers  # type: ignore[attr-defined]
-    target = protocol.http_request_uri  # type: ignore[attr-defined]
-    return (target, headers["host"].lower(), *(headers[name] for name in names))
+    upgrade = protocol._upgrade
+    host = re.sub(r":(?:80|443)?\Z", "", upgrade.headers["host"].lower())  # either is signed without its default port
+    return (upgrade.target, host, *(upgrade.headers[name] for name in names))
 
 
 def _expected() -> tuple[str, ...]:

@@ -53,15 +53,38 @@ def test_what_http_allows_is_good(line: bytes) -> None:
     assert verdict(with_line(line)) is Head.GOOD
 
 
-FORBIDDEN = [*range(9), 0x0A, 0x0B, 0x0C, 0x0D, *range(0x0E, 0x20), *range(0x7F, 0x100)]
+CONTROL = [*range(9), *range(0x0A, 0x20), 0x7F]
+OBS_TEXT = range(0x80, 0x100)
 
 
-@pytest.mark.parametrize("octet", FORBIDDEN, ids=hex)
-def test_no_octet_but_printable_ascii_and_tab_in_a_value(octet: int) -> None:
+@pytest.mark.parametrize("octet", CONTROL, ids=hex)
+def test_a_control_character_in_a_value_is_bad(octet: int) -> None:
     assert verdict(with_line(b"X-A: foo" + bytes([octet]) + b"X-Forwarded-For: 192.0.2.1")) is Head.BAD
 
 
-@pytest.mark.parametrize("octet", [*FORBIDDEN, 0x09, 0x20], ids=hex)
+@pytest.mark.parametrize("octet", OBS_TEXT, ids=hex)
+def test_obs_text_in_a_value_is_good_and_opaque(octet: int) -> None:
+    value = b"foo" + bytes([octet]) + b"X-Forwarded-For: 192.0.2.1"
+    guard = HeadGuard()
+    assert guard.feed(with_line(b"X-A:" + value + bytes([octet, 0x20]))) is Head.GOOD
+    assert guard.request is not None
+    assert guard.request.headers["x-a"].encode("latin-1") == value + bytes([octet])
+    assert "x-forwarded-for" not in guard.request.headers
+
+
+def test_a_good_head_is_read() -> None:
+    guard = HeadGuard()
+    guard.feed(with_line(b"X-A: b\r\nx-a:\t c \r\nX-Empty:") + b"\x81")
+    assert guard.request is not None
+    assert (guard.request.method, guard.request.version) == ("GET", "1.1")
+    assert guard.request.target == "/api/v1/audiohook/ws?bot=7"
+    assert guard.request.headers["x-a"] == "b, c"
+    assert guard.request.headers["x-empty"] == ""
+    assert guard.request.headers["host"] == "audiohook.example.com"
+    assert guard.rest == b"\x81"
+
+
+@pytest.mark.parametrize("octet", [*CONTROL, *OBS_TEXT, 0x09, 0x20], ids=hex)
 def test_nor_in_a_name(octet: int) -> None:
     assert verdict(with_line(b"X" + bytes([octet]) + b"A: foo")) is Head.BAD
 
@@ -86,11 +109,13 @@ def test_lines_that_smuggle_are_bad(line: bytes) -> None:
 @pytest.mark.parametrize(
     "first",
     [
-        b"",
-        b"GET / HTTP/2.0",
+        b"GET / http/1.1",
+        b"GET / HTTP/1",
+        b"GET / HTTP/1.10",
         b"GET  / HTTP/1.1",
+        b"GET\t/ HTTP/1.1",
         b"GET /",
-        b"get / HTTP/1.1",
+        b"G(T / HTTP/1.1",
         b"GET /\x0b HTTP/1.1",
         b"GET /\xe4 HTTP/1.1",
         b"GET / HTTP/1.1 ",
@@ -100,6 +125,23 @@ def test_lines_that_smuggle_are_bad(line: bytes) -> None:
 )
 def test_request_lines_that_are_none(first: bytes) -> None:
     assert verdict(first + b"\r\nHost: a\r\n\r\n") is Head.BAD
+
+
+@pytest.mark.parametrize("lines", [b"\r\n", b"\r\n" * 5])
+def test_empty_lines_before_the_request_line_are_skipped(lines: bytes) -> None:
+    guard = HeadGuard()
+    assert guard.feed(lines + GENESYS) is Head.GOOD
+    assert guard.data == GENESYS
+
+
+@pytest.mark.parametrize("lines", [b"\n", b"\r", b"\n\r\n", b"\r\r\n", b" \r\n"])
+def test_but_no_other_lines(lines: bytes) -> None:
+    assert verdict(lines + GENESYS) is Head.BAD
+
+
+def test_empty_lines_count_as_part_of_the_head() -> None:
+    assert verdict(b"\r\n" + of_size(MAX_HEAD - 2)) is Head.GOOD
+    assert verdict(b"\r\n" + of_size(MAX_HEAD - 1)) is Head.TOO_LARGE
 
 
 def of_size(size: int) -> bytes:
@@ -128,6 +170,9 @@ SAMPLES = st.one_of(
     st.binary(max_size=200).map(lambda data: data + b"\r\n\r\n"),
     st.integers(MAX_HEAD - 5, MAX_HEAD + 5).map(of_size),
     st.binary(max_size=50).map(lambda rest: GENESYS + rest),
+    st.tuples(st.integers(0, 9), st.sampled_from([GENESYS, of_size(MAX_HEAD - 8)])).map(
+        lambda two: b"\r\n" * two[0] + two[1]
+    ),
 )
 
 

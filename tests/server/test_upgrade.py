@@ -2,7 +2,8 @@
 
 import pytest
 
-from audiohookd.server.upgrade import BadUpgrade, Upgrade, read_upgrade
+from audiohookd.server.handshake import HandshakeRejected
+from audiohookd.server.upgrade import Upgrade, read_upgrade
 
 SESSION = "30b0e395-84d3-4570-ac13-9a62d8f514c0"
 ORGANIZATION = "d7934305-0972-4844-938e-9060eef73d05"
@@ -41,7 +42,7 @@ def test_identity() -> None:
     [None, "", "x", SESSION[:-1], SESSION + "0", f"{{{SESSION}}}", f"{SESSION}, {SESSION}", SESSION.replace("-", "")],
 )
 def test_each_identifier_must_be_there_and_a_uuid(header: str, value: str | None) -> None:
-    with pytest.raises(BadUpgrade, match=f"audiohook-{header}-id"):
+    with pytest.raises(HandshakeRejected, match=f"'Audiohook-{header.capitalize()}-Id'"):
         read(**{f"audiohook_{header}_id": value})
 
 

@@ -10,7 +10,7 @@ from websocket_rig import API_KEY, OPEN, OPEN_KEY, SECRET, Server, binary, reque
 
 from audiohookd.server.registry import SPARE_CONNECTIONS
 from audiohookd.server.websocket import Door
-from audiohookd.testing import PATH, SESSION_ID
+from audiohookd.testing import SESSION_ID
 
 
 def test_an_authentic_request_is_upgraded_and_becomes_a_session() -> None:
@@ -151,21 +151,17 @@ def test_what_comes_after_the_end_is_not_kept() -> None:
 
 REFUSED = {
     "no route": (request_head("/nowhere"), b"404 Not Found"),
-    "the whole URL": (request_head(f"http://audiohook.example.com{PATH}"), b"404 Not Found"),
+    "the whole URL, no route": (request_head("http://audiohook.example.com/nowhere"), b"404 Not Found"),
     "no session": (request_head(Audiohook_Session_Id=None), b"400 Bad Request"),
     "session twice": (request_head(Audiohook_Session_Id=f"{SESSION_ID}, {SESSION_ID}"), b"400 Bad Request"),
     "organization": (request_head(Audiohook_Organization_Id="acme"), b"400 Bad Request"),
-    "no upgrade": (request_head(Upgrade=None), b"426 Upgrade Required"),
-    "browser": (request_head(Origin="https://audiohook.example.com"), b"400 Bad Request"),
-    "null origin": (request_head(Origin="null"), b"400 Bad Request"),
-    "strange origin": (request_head(Origin="nonsense"), b"400 Bad Request"),
+    "browser": (request_head(Origin="https://audiohook.example.com"), b"403 Forbidden"),
+    "null origin": (request_head(Origin="null"), b"403 Forbidden"),
+    "strange origin": (request_head(Origin="nonsense"), b"403 Forbidden"),
     "key": (request_head(Sec_WebSocket_Key="<script>"), b"400 Bad Request"),
-    "method": (request_head().replace(b"GET", b"POST", 1), b"405 Method Not Allowed"),
     "old HTTP": (request_head().replace(b"HTTP/1.1", b"HTTP/1.0", 1), b"505 HTTP Version Not Supported"),
-    "deflate": (request_head(Sec_WebSocket_Extensions="permessage-deflate; what=7"), b"400 Bad Request"),
     "smuggled": (request_head(X_A="foo\x0bX-API-KEY: bar"), b"400 Bad Request"),
     "too large": (request_head(X_A="a" * 16_384), b"431 Request Header Fields Too Large"),
-    "redirect": (request_head("/?redirect=https%3A%2F%2Fevil.example", Upgrade=None), b"426 Upgrade Required"),
 }
 
 
@@ -180,10 +176,12 @@ def test_a_request_that_is_none_gets_its_status_and_no_explanation(head: bytes, 
     assert server.counters.value("internal_errors") == 0
 
 
-def test_a_version_that_is_not_spoken_is_told_which_one_is() -> None:
+def test_nothing_redirects() -> None:
     peer = Server().connect()
-    peer.send(request_head(Sec_WebSocket_Version="8"))
-    assert peer.answer() == b"HTTP/1.1 400 Bad Request\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    peer.send(request_head("/?redirect=https%3A%2F%2Fevil.example", Upgrade=None))
+    answer = peer.answer()
+    assert answer.startswith(b"HTTP/1.1 426 Upgrade Required\r\n")
+    assert b"evil" not in answer
 
 
 def nonce(number: int) -> str:
