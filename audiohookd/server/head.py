@@ -1,8 +1,8 @@
 """The head of a request, read strictly: RFC 9112 as it is written, and no more than a bounded number of octets.
 
 Autobahn's own parser reads a head without an end for ever (20 MiB in 4 s), and splits lines as Python does: octets
-such as 0x85 or 0x0B in a value began a "new header" of the sender's choice, through nginx, HAProxy and Caddy alike. So
-it does not get the head of a request, see :mod:`audiohookd.server.handshake`.
+such as 0x85 or 0x0B in a value began a "new header" of the sender's choice, through nginx, HAProxy and Caddy alike.
+So it does not get the head of a request, see :mod:`audiohookd.server.handshake`.
 """
 
 import re

@@ -1,7 +1,7 @@
 """What comes before the upgrade: a head that is accepted is read as exactly its lines, and opens no door.
 
-The bytes are sent after TCP connect. One request was signed, and only that one may be upgraded. Autobahn sees a request
-of ours, whatever the head has.
+The bytes are sent after TCP connect. One request was signed, and only that one may be upgraded. Autobahn sees a
+request of ours, whatever the head has.
 """
 
 import re
