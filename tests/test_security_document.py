@@ -22,6 +22,7 @@ ROWS = {
     "request line and headers": [head.MAX_HEAD],
     "headers in a request": [head.MAX_HEADERS],
     "``Signature-Input``": [fields.MAX_INPUT, fields.MAX_SIGNATURE],
+    "signatures of a request that are verified": [fields.MAX_VERIFIED],
     "time to a complete request head": [Limits().handshake_timeout],
     "time to a complete PROXY header": [Limits().handshake_timeout],
     "PROXY header of version 1, of version 2": [proxy_header.MAX_V1, proxy_header.MAX_V2],

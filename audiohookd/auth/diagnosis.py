@@ -13,19 +13,21 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from audiohookd.auth import suspects
-from audiohookd.auth.fields import Signature, parse
-from audiohookd.auth.findings import Cause, advice, facts, guesses, in_time
+from audiohookd.auth.fields import Candidate, Signature, parse
+from audiohookd.auth.findings import Cause, advice, facts, guesses, in_time, signed_by_others
 from audiohookd.auth.keys import UNSIGNED, Key
 from audiohookd.auth.redaction import hint, redacted
 from audiohookd.auth.refusal import Refusal, SignatureRefused, demand
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.auth.scope import check_scope
-from audiohookd.auth.signature import mac, verify_any
+from audiohookd.auth.signature import mac, verify_any, weigh
 from audiohookd.auth.suspects import Hints, Kind, Suspect
 
 #: Suppositions that are tried at most; each costs one or two HMACs.
 MAX_TRIES = 600
 MAC_SIZE = 32
+#: Labels of other signatures that are named at most.
+MAX_LABELS = 8
 #: Of headers that a signature covers, those whose values may be shown.
 _SHOWN = frozenset(
     {
@@ -46,11 +48,14 @@ _STRING_PARAMETER = re.compile(r'(;\s*(?!alg\s*=)[a-z*][a-z0-9_.*-]*\s*=\s*)"((?
 class Diagnosis:
     """What became of a request, and why.
 
-    `verdict` is why it is refused, None if it is not. `base` is what was verified, line by line. `sent` and
+    `verdict` is why it is refused, None if it is not. `label` is that of the signature that counts, empty where there
+    is none, and `others` are the labels of the others. `base` is what was verified, line by line. `sent` and
     `expected` are the beginnings of the MACs, empty where there is none. `causes`: one at least, the likeliest first.
     """
 
     verdict: Refusal | None
+    label: str
+    others: tuple[str, ...]
     base: tuple[str, ...]
     sent: str
     expected: str
@@ -59,8 +64,11 @@ class Diagnosis:
     def lines(self) -> list[str]:
         """The whole of it, for people."""
         lines = [f"verdict: {self.verdict or 'accepted'}"]
+        if self.others:
+            which = f"the signature {self.label} counts, not" if self.label else "does not count:"
+            lines += [f"{which} {', '.join(self.others)}"]
         if self.base:
-            lines += ["what the signature covers, as it came in (secrets replaced):"]
+            lines += [f"what the signature {self.label} covers, as it came in (secrets replaced):"]
             lines += [f"    {line}" for line in self.base]
         if self.sent:
             lines += [f"signature sent:     {self.sent}", f"signature expected: {self.expected}"]
@@ -87,7 +95,7 @@ def diagnose(
         verdict = case.verdict()
         diagnosis = case.diagnosis(verdict, seen)
     except SignatureRefused as refused:  # the fields cannot be read
-        diagnosis = Diagnosis(refused.reason, (), "", "", facts(request, refused.reason, None, now, key))
+        diagnosis = Diagnosis(refused.reason, "", (), (), "", "", facts(request, refused.reason, None, now, key))
     return _without_secrets(diagnosis, request)
 
 
@@ -103,9 +111,8 @@ class _Case:
         key: Key | None,
     ) -> None:
         self.request = request
-        self.is_known = secrets is not None
+        self.given = None if secrets is None else tuple(secrets)
         self.secrets = tuple(secret for secret in secrets or () if secret)
-        self.may_be_unsigned = secrets is not None and UNSIGNED in secrets
         self.now = now
         self.hints = hints
         self.key = key
@@ -124,10 +131,10 @@ class _Case:
     def _judge(self) -> None:
         demand(bool(self.api_key), Refusal.API_KEY_MISSING)
         if self.is_signed:
-            verify_any(self.request, (self.secrets or (UNSIGNED,)) if self.is_known else None, self.now)
+            verify_any(self.request, self.given, self.now)
         else:
-            demand(self.is_known, Refusal.API_KEY_UNKNOWN)
-            demand(self.may_be_unsigned, Refusal.SIGNATURE_REQUIRED)
+            demand(self.given is not None, Refusal.API_KEY_UNKNOWN)
+            demand(self.given is not None and UNSIGNED in self.given, Refusal.SIGNATURE_REQUIRED)
         if self.key is not None:
             check_scope(self.key, self.request, self.now)
 
@@ -135,17 +142,26 @@ class _Case:
         is_over = seen in _CHANGES_WITH_THE_KEYS or (self.key is not None and seen in _OF_THE_SCOPE)
         if verdict is None and not is_over:
             verdict = seen
-        signature = self._signature() if self.is_signed else None
-        causes = facts(self.request, verdict, signature, self.now, self.key)
+        signature = weigh(self.request, self.given, self.now).signature if self.is_signed else None
+        label = "" if signature is None else signature.label
+        candidates = self._candidates() if self.is_signed else ()
+        others = tuple(one.label for one in candidates if one.label != label)
+        causes = self._causes(verdict, signature)
+        if candidates and verdict is not None and not any(one.names_key for one in candidates):
+            causes = (*causes, *signed_by_others(causes))
         if signature is None:
-            return Diagnosis(verdict, (), "", "", causes)
-        if verdict is Refusal.SIGNATURE_WRONG:
+            return Diagnosis(verdict, "", others, (), "", "", causes)
+        expected, sent = self._expected(signature), _beginning(signature.value)
+        return Diagnosis(verdict, label, others, self._base(signature), sent, expected, causes)
+
+    def _causes(self, verdict: Refusal | None, signature: Signature | None) -> tuple[Cause, ...]:
+        if signature is not None and verdict is Refusal.SIGNATURE_WRONG:
             found = self._found(signature)
-            causes = (*found, *in_time(signature, self.now)) if found else guesses(self.request, self.hints)
-        elif verdict is Refusal.API_KEY_UNKNOWN:
-            causes = (*self._found(signature), *causes)
-        expected = self._expected(signature)
-        return Diagnosis(verdict, self._base(signature), _beginning(signature.value), expected, causes)
+            return (*found, *in_time(signature, self.now)) if found else guesses(self.request, self.hints)
+        causes = facts(self.request, verdict, signature, self.now, self.key)
+        if signature is not None and verdict is Refusal.API_KEY_UNKNOWN:
+            return (*self._found(signature), *causes)
+        return causes
 
     def _expected(self, signature: Signature) -> str:
         lines = self._lines(signature, {})
@@ -153,9 +169,9 @@ class _Case:
             return "none can be computed"
         return " or ".join(_beginning(mac(secret, lines, signature.renderings[0])) for secret in self.secrets[:2])
 
-    def _signature(self) -> Signature:
+    def _candidates(self) -> tuple[Candidate, ...]:
         header = self.request.header
-        return parse(header("signature-input") or "", header("signature") or "")
+        return parse(header("signature-input") or "", header("signature") or "", self.api_key)
 
     # ---- suppositions ----------------------------------------------------------------------------
 
@@ -233,6 +249,8 @@ def _without_secrets(diagnosis: Diagnosis, request: UpgradeRequest) -> Diagnosis
     """Once more over everything: a key may stand in a query, or where nobody thought of."""
     return Diagnosis(
         diagnosis.verdict,
+        redacted(diagnosis.label, request),
+        tuple(redacted(label, request) for label in diagnosis.others[:MAX_LABELS]),
         tuple(redacted(line, request) for line in diagnosis.base),
         diagnosis.sent,
         diagnosis.expected,

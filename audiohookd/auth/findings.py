@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -194,6 +194,18 @@ def guesses(request: UpgradeRequest, hints: Hints) -> tuple[Cause, ...]:
     if hints.hosts or hints.paths:
         return (secret, Cause(Kind.HOST, _NOT_THAT_EITHER, False))
     return (*_host_of_nobody(request), Cause(Kind.HOST, _OTHER_REQUEST, False), secret)
+
+
+def signed_by_others(causes: Iterable[Cause]) -> tuple[Cause, ...]:
+    """Where no signature has the API key as its keyid: a further cause, unless `causes` have been proven of one."""
+    if any(cause.is_certain and cause.kind in (Kind.HOST, Kind.PATH, Kind.SECRET, Kind.KEY) for cause in causes):
+        return ()
+    text = (
+        "no signature has X-API-KEY as its keyid: if an intermediary signs requests, the client's own signature is"
+        " missing; give the integration in Genesys Cloud its client secret, and let the proxy pass on Signature and"
+        " Signature-Input"
+    )
+    return (Cause(Kind.SIGNER, text, False),)
 
 
 def _host_of_nobody(request: UpgradeRequest) -> tuple[Cause, ...]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import http_sf
 
 from audiohookd.auth.fields import Signature, parse
-from audiohookd.auth.refusal import Refusal, demand
+from audiohookd.auth.refusal import Refusal, SignatureRefused, demand
 from audiohookd.auth.request import UpgradeRequest
 
 REQUIRED_COMPONENTS = (
@@ -36,6 +36,17 @@ _TRIES = 4
 _DUMMY_SECRET = bytes(32)
 
 
+class Weighed(NamedTuple):
+    """What the signatures of a request are worth.
+
+    `signature` is the one that counts, None where that cannot be read or the request counts as unsigned. `reason` is
+    why it is refused, None if it is not.
+    """
+
+    signature: Signature | None
+    reason: Refusal | None
+
+
 def verify(
     request: UpgradeRequest,
     secret: bytes | None,
@@ -43,7 +54,7 @@ def verify(
     *,
     max_age: float = MAX_AGE,
     skew: float = CLOCK_SKEW,
-) -> Signature:
+) -> Signature | None:
     """`verify_any`, of a key with one secret."""
     return verify_any(request, None if secret is None else (secret,), now, max_age=max_age, skew=skew)
 
@@ -55,12 +66,32 @@ def verify_any(
     *,
     max_age: float = MAX_AGE,
     skew: float = CLOCK_SKEW,
-) -> Signature:
-    """Return the signature of a request if it is genuine, complete and fresh.
+) -> Signature | None:
+    """Return the first signature of a request that is genuine, complete and fresh.
 
-    `secrets` is what belongs to the API key of the request, and any of them will do: None for an unknown key. An
-    empty one stands for requests without a signature. Neither can succeed, and both take as long as a wrong
-    signature does.
+    See `weigh`. None for a request that counts as unsigned, and may be that.
+
+    :raises SignatureRefused: no signature counts. Nothing else is raised, for any request.
+    """
+    weighed = weigh(request, secrets, now, max_age=max_age, skew=skew)
+    if weighed.reason is not None:
+        raise SignatureRefused(weighed.reason)
+    return weighed.signature
+
+
+def weigh(
+    request: UpgradeRequest,
+    secrets: tuple[bytes, ...] | None,
+    now: float,
+    *,
+    max_age: float = MAX_AGE,
+    skew: float = CLOCK_SKEW,
+) -> Weighed:
+    """Find the signature that counts: the first that verifies, else the one that comes closest to it.
+
+    `secrets` is what belongs to the API key of the request, and any of them will do: None for an unknown key.
+    An empty one stands for requests without a signature. Neither can succeed, and both take as long as a wrong
+    signature does. With an empty one, signatures of other keys do not count: intermediaries add them.
 
     `now` is UNIX time in seconds. `created` may be `max_age` seconds ago, and the two clocks `skew` seconds
     apart in either direction, always in the signer's favour. How long after `created` the signature expires
@@ -68,18 +99,58 @@ def verify_any(
 
     Whether the nonce was used before is not looked at.
 
-    :raises SignatureRefused: the signature does not count. Nothing else is raised, for any request.
+    :raises SignatureRefused: the fields of the signature cannot be read.
     """
-    signature = parse(request.header("signature-input") or "", request.header("signature") or "")
+    api_key = request.header("x-api-key")
+    candidates = parse(request.header("signature-input") or "", request.header("signature") or "", api_key)
+    weighed = []
+    for candidate in candidates:
+        reason = candidate.fault
+        if candidate.signature is not None:
+            reason = _refusal(candidate.signature, request, secrets, now, max_age, skew)
+        if reason is None:
+            return Weighed(candidate.signature, None)
+        weighed.append(Weighed(candidate.signature, reason))
+    may_be_unsigned = secrets is not None and b"" in secrets
+    if may_be_unsigned and not any(candidate.names_key for candidate in candidates):
+        return Weighed(None, None)
+    return next((one for one in weighed if one.reason in _OF_GENUINE), weighed[0])
+
+
+#: What may be wrong with a signature whose MAC is right.
+_OF_GENUINE = frozenset(
+    {
+        Refusal.COMPONENT_NOT_COVERED,
+        Refusal.ALGORITHM_UNSUPPORTED,
+        Refusal.KEYID_MISMATCH,
+        Refusal.NONCE_TOO_SHORT,
+        Refusal.TOO_OLD,
+        Refusal.NOT_YET_VALID,
+        Refusal.EXPIRED,
+    }
+)
+
+
+def _refusal(
+    signature: Signature,
+    request: UpgradeRequest,
+    secrets: tuple[bytes, ...] | None,
+    now: float,
+    max_age: float,
+    skew: float,
+) -> Refusal | None:
     real = [secret for secret in secrets or () if secret]
-    genuine = _is_genuine(signature, request, real)
-    demand(secrets is not None, Refusal.API_KEY_UNKNOWN)
-    demand(bool(real), Refusal.SIGNATURE_UNEXPECTED)
-    demand(genuine, Refusal.SIGNATURE_WRONG)
-    # The rest only after the MAC: of a forgery there is nothing more to say, nor any time to save on it.
-    _check_claims(signature, request.header("x-api-key"))
-    _check_time(signature, now, max_age, skew)
-    return signature
+    try:
+        genuine = _is_genuine(signature, request, real)
+        demand(secrets is not None, Refusal.API_KEY_UNKNOWN)
+        demand(bool(real), Refusal.SIGNATURE_UNEXPECTED)
+        demand(genuine, Refusal.SIGNATURE_WRONG)
+        # The rest only after the MAC: of a forgery there is nothing more to say, nor any time to save on it.
+        _check_claims(signature, request.header("x-api-key"))
+        _check_time(signature, now, max_age, skew)
+    except SignatureRefused as refused:
+        return refused.reason
+    return None
 
 
 class SignatureFields(NamedTuple):

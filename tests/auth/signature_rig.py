@@ -3,7 +3,7 @@
 import pytest
 from foreign_signer import API_KEY, CREATED, NONCE, SECRET
 
-from audiohookd.auth.fields import Signature
+from audiohookd.auth.fields import Signature, parse
 from audiohookd.auth.refusal import Refusal, SignatureRefused
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.auth.signature import verify
@@ -16,8 +16,19 @@ ODD = (
 )
 
 
+def parsed(signature_input: str, signature: str) -> Signature:
+    """The first signature, or the refusal of the first label."""
+    candidate = parse(signature_input, signature)[0]
+    if candidate.fault is not None:
+        raise SignatureRefused(candidate.fault)
+    assert candidate.signature is not None
+    return candidate.signature
+
+
 def verified(request: UpgradeRequest, secret: bytes | None = SECRET, now: float = CREATED) -> Signature:
-    return verify(request, secret, now)
+    signature = verify(request, secret, now)
+    assert signature is not None
+    return signature
 
 
 def refusal(request: UpgradeRequest, secret: bytes | None = SECRET, now: float = CREATED) -> Refusal:

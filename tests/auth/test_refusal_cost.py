@@ -61,7 +61,15 @@ def incomplete(api_key: str) -> UpgradeRequest:
     return replaced(wrong(api_key), signature="other=:AA==:")
 
 
-@pytest.mark.parametrize("kind", [wrong, malformed, incomplete])
+def several(api_key: str) -> UpgradeRequest:
+    """As many forgeries as are verified, and more."""
+    one = wrong(api_key).headers
+    members = {name: one[name].removeprefix("sig1=") for name in ("signature", "signature-input")}
+    values = {name: ", ".join(f"s{n}={text}" for n in range(6)) for name, text in members.items()}
+    return replaced(wrong(api_key), **{name.replace("-", "_"): value for name, value in values.items()})
+
+
+@pytest.mark.parametrize("kind", [wrong, malformed, incomplete, several])
 def test_a_known_key_takes_as_long_as_an_unknown_one(kind: object) -> None:
     assert callable(kind)
     found = medians({api_key: kind(api_key) for api_key in (UNKNOWN, *KNOWN)})
@@ -86,6 +94,17 @@ def test_whatever_is_sent_costs_a_small_part_of_the_time_that_its_refusal_takes(
         "many members": replaced(wrong(API_KEY), signature_input=",".join(f"a{n}" for n in range(400))),
         "brackets": replaced(wrong(API_KEY), signature_input="sig1=" + "(" * (MAX_INPUT - 5)),
         "a long signature": replaced(wrong(API_KEY), signature="sig1=:" + "A" * (MAX_SIGNATURE - 7) + ":"),
+        "many signatures": replaced(
+            wrong(API_KEY),
+            signature_input=",".join(f'a{n}=();created=1;keyid="k";nonce="n"' for n in range(40)),
+            signature=",".join(f"a{n}=:AA==:" for n in range(80)),
+        ),
+        "many signatures of no use": replaced(
+            wrong(API_KEY),
+            signature_input=",".join(f"a{n}" for n in range(80)),
+            signature=",".join(f"a{n}=:AA==:" for n in range(80)),
+        ),
+        "signatures of our kind": several(API_KEY),
         "too long": replaced(wrong(API_KEY), signature_input="sig1=()" + ";a" * 8_000),
     }
     found = medians(requests)

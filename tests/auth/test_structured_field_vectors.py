@@ -4,8 +4,9 @@ import base64
 from typing import Any
 
 import pytest
+from signature_rig import parsed
 
-from audiohookd.auth.fields import Signature, parse
+from audiohookd.auth.fields import Signature
 from audiohookd.auth.refusal import Refusal, SignatureRefused
 
 #: A list and parameters with which nothing is wrong.
@@ -15,12 +16,12 @@ VALUE = "sig1=:AA==:"
 
 def refusal(signature_input: str = GOOD, signature: str = VALUE) -> Refusal:
     with pytest.raises(SignatureRefused) as caught:
-        parse(signature_input, signature)
+        parsed(signature_input, signature)
     return caught.value.reason
 
 
 def with_parameters(text: str, components: str = '"a"') -> Signature:
-    return parse(f"sig1=({components});{text}", VALUE)
+    return parsed(f"sig1=({components});{text}", VALUE)
 
 
 class TestMembersOfADictionary:
@@ -59,9 +60,9 @@ class TestMembersOfADictionary:
     )
     @pytest.mark.parametrize("comma", [",", ", ", " ,\t", "\t,  "])
     def test_well_formed(self, member: str, comma: str) -> None:
-        assert parse(f"{GOOD}{comma}{member}", VALUE) == parse(GOOD, VALUE)
-        assert parse(f"{member}{comma}{GOOD}", VALUE) == parse(GOOD, VALUE)
-        assert parse(GOOD, f"{VALUE}{comma}{member}") == parse(GOOD, VALUE)
+        assert parsed(f"{GOOD}{comma}{member}", VALUE) == parsed(GOOD, VALUE)
+        assert parsed(f"{member}{comma}{GOOD}", VALUE) == parsed(GOOD, VALUE)
+        assert parsed(GOOD, f"{VALUE}{comma}{member}") == parsed(GOOD, VALUE)
 
     @pytest.mark.parametrize(
         "member",
@@ -191,15 +192,15 @@ class TestByteSequences:
     @pytest.mark.parametrize("octets", [b"", b"\0", b"ab", b"abc", b"\xfb\xff\xfe", bytes(32), bytes(range(64))])
     def test_meaning(self, octets: bytes) -> None:
         text = base64.b64encode(octets).decode()
-        assert parse(GOOD, f"sig1=:{text}:").value == octets
-        assert parse(GOOD, f"sig1=:{text.rstrip('=')}:").value == octets  # may be taken, and is (RFC 8941, 4.2.7)
+        assert parsed(GOOD, f"sig1=:{text}:").value == octets
+        assert parsed(GOOD, f"sig1=:{text.rstrip('=')}:").value == octets  # may be taken, and is (RFC 8941, 4.2.7)
 
     @pytest.mark.parametrize("other", ["sig1", "sig1=?0", 'sig1="AA=="', "sig1=AA", "sig1=1", "sig1=(:AA==:)"])
     def test_nothing_else_is_one(self, other: str) -> None:
         assert refusal(GOOD, other) is Refusal.MALFORMED
 
     def test_its_parameters_mean_nothing(self) -> None:
-        assert parse(GOOD, f'{VALUE};alg="none";created=2') == parse(GOOD, VALUE)
+        assert parsed(GOOD, f'{VALUE};alg="none";created=2') == parsed(GOOD, VALUE)
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "   "])

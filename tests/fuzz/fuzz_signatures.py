@@ -5,10 +5,11 @@ thing that may verify is that signature, however it is spelled.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import http_sf
 
-from audiohookd.auth.fields import Signature, parse
+from audiohookd.auth.fields import MAX_VERIFIED, Signature, parse
 from audiohookd.auth.refusal import SignatureRefused
 from audiohookd.auth.signature import verify
 from tests.auth.foreign_signer import API_KEY, CREATED, EXPIRES, NONCE, SECRET, SIX, replaced, signed
@@ -19,12 +20,16 @@ _TYPES = {"keyid": str, "nonce": str, "created": int, "value": bytes}
 def check(data: bytes) -> None:
     """Raises what the parser promises not to, or an AssertionError."""
     signature_input, _, signature = data.decode("latin-1").partition("\n")
-    try:
-        found = parse(signature_input, signature)
-    except SignatureRefused:
-        found = None
-    else:
-        _check_meaning(found)
+    found = []
+    with suppress(SignatureRefused):
+        candidates = parse(signature_input, signature, API_KEY)
+        found = [candidate.signature for candidate in candidates if candidate.signature is not None]
+        assert candidates
+        assert len(found) <= MAX_VERIFIED
+        assert all((one.signature is None) is (one.fault is not None) for one in candidates)
+        assert sorted((one.names_key for one in candidates), reverse=True) == [one.names_key for one in candidates]
+    for signature_found in found:
+        _check_meaning(signature_found)
     _check_verdict(signature_input, signature, found)
 
 
@@ -35,6 +40,10 @@ def seeds() -> Iterator[bytes]:
     odd = 'a=( "x"  "y" );created=1; nonce="n"; keyid="k"'
     for label, text in (("sig1", headers["signature-input"]), ("a", odd)):
         yield f'other=%"s\\", {text} ,b="x,{label}=("\n{headers["signature"]},{label}=:AA==:;p=?1'.encode()
+    edge = 'edge=("@authority");created=1;keyid="e";alg="ed25519"'
+    yield f"{edge}, {headers['signature-input']}\nedge=:AA==:, {headers['signature']}".encode()
+    second = headers["signature-input"].replace("sig1=", "sig2=")
+    yield f"{second},{headers['signature-input']}\nsig2=:AA==:,{headers['signature']}".encode()
     yield b'sig1=("a";sf);keyid="k";nonce="n";created=1.5;expires=-1;alg=token;z=@12\nsig1=1'
 
 
@@ -52,13 +61,13 @@ def _check_meaning(found: Signature) -> None:
     assert found.keyid not in repr(found) or len(found.keyid) < 8
 
 
-def _check_verdict(signature_input: str, signature: str, found: Signature | None) -> None:
+def _check_verdict(signature_input: str, signature: str, found: list[Signature]) -> None:
     request = replaced(signed(), signature_input=signature_input, signature=signature)
     try:
         accepted = verify(request, SECRET, CREATED)
     except SignatureRefused:
         return
-    assert found is not None
+    assert accepted in found
     assert accepted.components == SIX
     assert (accepted.keyid, accepted.nonce) == (API_KEY, NONCE)
     assert (accepted.created, accepted.expires, accepted.alg) == (CREATED, EXPIRES, "hmac-sha256")

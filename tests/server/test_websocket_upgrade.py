@@ -48,6 +48,19 @@ def test_an_unsigned_request_is_upgraded_when_its_key_has_no_secret() -> None:
     Server().connect().upgrade(signed=False, X_API_KEY=OPEN_KEY)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_an_intermediary_may_sign_the_request_too(first: bool) -> None:
+    edge = b'edge=("@authority");created=1;keyid="e";alg="ed25519"'
+    other = {b"Signature-Input: ": edge, b"Signature: ": b"edge=:AA==:"}
+    head = request_head()
+    for name, value in other.items():
+        line = name + value + b"\r\n"
+        head = head.replace(name, line + name) if first else head.replace(b"\r\n\r\n", b"\r\n" + line + b"\r\n")
+    peer = Server().connect()
+    peer.send(head)
+    assert peer.answer().startswith(b"HTTP/1.1 101 ")
+
+
 def test_a_head_in_single_bytes_with_the_first_message_at_its_heels() -> None:
     peer = Server().connect()
     for octet in request_head()[:-1]:
