@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from audiohookd.protocol import json_text
 from audiohookd.protocol.errors import LocalProtocolError, RemoteProtocolError
 from audiohookd.protocol.messages import (
     CLIENT_MESSAGES,
@@ -149,18 +150,21 @@ def _sendable(envelope: _Outgoing) -> bytes:
 
 
 def _checked_text(data: bytes) -> bytes:
-    """``data``, once it is short enough and UTF-8; msgspec does not look into what it skips or keeps raw."""
+    """``data``, once it is short enough and UTF-8; msgspec does not look into what it skips or keeps raw.
+
+    Without the byte order mark that some writers begin with (RFC 8259, section 8.1).
+    """
     if len(data) > MAX_RECEIVED:
         raise RemoteProtocolError("message too large", f"{len(data)} bytes")
     try:
         data.decode()
     except UnicodeDecodeError as fault:
         raise RemoteProtocolError("message malformed", str(fault)) from fault
-    return data
+    return data.removeprefix(json_text.BYTE_ORDER_MARK)
 
 
 def _decode(decoder: "msgspec.json.Decoder[_T]", data: bytes | Raw) -> _T:
     try:
-        return decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
+        return json_text.decode(decoder, data)
+    except ValueError as fault:
         raise RemoteProtocolError("message malformed", str(fault)) from fault

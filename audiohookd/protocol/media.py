@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from audiohookd.protocol import json_text
+
 
 class Format(StrEnum):
     """Encodings we understand."""
@@ -71,6 +73,9 @@ class _Offer(msgspec.Struct, frozen=True):
     rate: Literal[8000]
 
 
+_offer = msgspec.json.Decoder(_Offer)
+
+
 def understood(offers: tuple[msgspec.Raw, ...]) -> tuple[Media, ...]:
     """Those of the client's ``offers`` that we understand, in its order; the others are skipped.
 
@@ -79,8 +84,8 @@ def understood(offers: tuple[msgspec.Raw, ...]) -> tuple[Media, ...]:
     found = []
     for raw in offers:
         try:
-            offer = msgspec.json.decode(raw, type=_Offer)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            offer = json_text.decode(_offer, raw)
+        except ValueError:
             continue
         if 1 <= len(offer.channels) <= 2 and len(set(offer.channels)) == len(offer.channels):
             found.append(Media(offer.format, offer.channels, offer.rate, raw.copy()))

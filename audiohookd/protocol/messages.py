@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from audiohookd.protocol import json_text
 from audiohookd.protocol.position import DURATION_PATTERN
 
 #: Any 8-4-4-4-12 hexadecimal digits: checking the RFC's version bits would refuse UUIDs of versions 6 to 8.
@@ -222,13 +223,16 @@ def read_custom_config(raw: Raw | UnsetType) -> dict[str, object]:
 
     Some versions of Genesys Cloud send it as a string that holds JSON, so both are read.
     """
-    text: bytes | str = b"" if raw is UNSET else bytes(raw)
+    text = b"" if raw is UNSET else bytes(raw)
     for _ in range(2):
         try:
-            value = msgspec.json.decode(text)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            value = json_text.decode(_anything, text)
+        except ValueError:
             return {}
         if not isinstance(value, str):
             return value if isinstance(value, dict) else {}
-        text = value
+        text = value.encode()
     return {}
+
+
+_anything = msgspec.json.Decoder()

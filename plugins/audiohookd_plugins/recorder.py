@@ -13,6 +13,7 @@ from zope.interface import implementer, provider
 
 from audiohookd.interfaces import IDaemon, ILine, IPlugin, IPluginFactory, IRecorder, ISession, Lapse
 from audiohookd.observer import AudioSink
+from audiohookd.protocol import json_text
 from audiohookd.protocol.events import Gap
 from audiohookd.protocol.media import Format
 from audiohookd.protocol.position import NANOSECONDS, format_duration
@@ -231,8 +232,9 @@ class Said(Struct, frozen=True, gc=False):
         return len(self.data) + 64
 
     def __call__(self) -> bytes:
-        message = Raw(self.data) if self.outgoing else _as_json(self.data)
-        return _entry(self.seconds, "audiohook", {"dir": "out" if self.outgoing else "in", "message": message})
+        # Ours, too: what it repeats of the client's is as the client wrote it, line breaks included.
+        direction = "out" if self.outgoing else "in"
+        return _entry(self.seconds, "audiohook", {"dir": direction, "message": _as_json(self.data)})
 
 
 @implementer(ILine)
@@ -262,10 +264,10 @@ def _entry(seconds: float, kind: str, data: Mapping[str, Any]) -> bytes:
 
 
 def _as_json(data: bytes) -> Raw | str:
-    """A message to stand in JSON, on one line; as text when it is no JSON itself."""
+    """A message to stand in JSON, on one line; as text when it is no JSON itself, or nested too deep for one."""
     try:
-        return Raw(msgspec.json.encode(msgspec.json.decode(data)))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Raw(json_text.one_line(data))
+    except ValueError:
         return data.decode("utf-8", "backslashreplace")
 
 

@@ -3,10 +3,15 @@
 The bytes are messages with line breaks between them; the line ``audio`` is a frame of audio, and ``tick`` is time.
 """
 
+import json
+import re
 from collections.abc import Iterator
+
+import msgspec
 
 from audiohookd.protocol import codec
 from audiohookd.protocol.errors import LocalProtocolError, RemoteProtocolError
+from audiohookd.protocol.json_text import one_line
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.timers import Timers
 from audiohookd.testing import ORGANIZATION_ID, SESSION_ID
@@ -18,6 +23,7 @@ def check(data: bytes) -> None:
     """Raises what decoder and session promise not to, or an AssertionError."""
     lines = data.split(b"\n")
     for line in lines:
+        _check_line(line)
         _check_client(line)
         _check_server(line)
     _check_session(lines)
@@ -33,6 +39,8 @@ def seeds() -> Iterator[bytes]:
     yield message("x", 1).replace(b'"type":', b'"type":"close","type":')
     yield message("close", 1).replace(b'"type":', b'"type":"x","type":')
     yield b'{"version":"2","type":"close","seq":"' + b"[" * 100
+    odd = b'{"x":"\\ud800\\\\ud83d\\ude00","y":[1e999,-1.0],"inputVariables":{"a":1e999,"":"\\udfff"},' + _OPEN[1:]
+    yield b"\xef\xbb\xbf" + message("open", 1, odd).replace(b'"seq":1', b'"seq":1.0')
 
 
 _OPEN = (
@@ -46,6 +54,18 @@ def message(name: str, seq: int, parameters: bytes = b"{}") -> bytes:
     """One of the client's."""
     head = f'{{"version":"2","id":"{SESSION_ID}","type":"{name}","seq":{seq},"serverseq":0,"position":"PT0S"'
     return head.encode() + b',"parameters":' + parameters + b"}"
+
+
+def _check_line(line: bytes) -> None:
+    """What is one line is JSON, also for another parser, and stays as it is."""
+    try:
+        found = one_line(line)
+    except ValueError:
+        return
+    assert not re.search(rb"[\r\n]", found)
+    assert one_line(found) == found
+    json.loads(found)
+    msgspec.json.decode(found)
 
 
 def _check_client(line: bytes) -> None:

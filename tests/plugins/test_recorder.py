@@ -218,11 +218,11 @@ class TestSidecar:
 
     def test_holds_what_is_no_json_as_text(self, call: MakeCall) -> None:
         made = call()
-        for odd in (b"{", b'{"a":"\xff"}', b"", b"[" * 5000, b"[1e999]"):
+        for odd in (b"{", b'{"a":"\xff"}', b"", b"[" * 5000, b"[NaN]"):
             made.sink.message(False, odd, STARTED_AT)
         made.close()
         messages = [entry["data"]["message"] for entry in made.entries("audiohook")]
-        assert messages == ["{", '{"a":"\\xff"}', "", "[" * 5000, "[1e999]"]
+        assert messages == ["{", '{"a":"\\xff"}', "", "[" * 5000, "[NaN]"]
 
     @pytest.mark.parametrize("change", [-3600.0, 3600.0])
     def test_times_go_on_though_somebody_sets_the_clock(self, tmp_path: Path, change: float) -> None:

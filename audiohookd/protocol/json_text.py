@@ -1,0 +1,131 @@
+"""JSON text as RFC 8259 allows it, where that is more than msgspec reads or one line of a file holds.
+
+What cannot be kept as it came is replaced: half of a surrogate pair by U+FFFD, a number beyond the range of a double
+by its text. A byte order mark is ignored (section 8.1). Nesting may be limited (section 9): msgspec ends at some
+hundreds of levels, and a line of a file has :data:`MAX_DEPTH`.
+
+All of this looks at tokens, in few steps of :mod:`re`: a client may send 64 KiB of them fifty times a second.
+"""
+
+import re
+from itertools import accumulate
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+_T = TypeVar("_T")
+
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+#: Levels of arrays and objects in a line. The sidecar adds three, and jq 1.6 reads 256.
+MAX_DEPTH: Final = 200
+
+#: Bytes of a line in which numbers are looked at. A longer one takes milliseconds, which the reactor waits for.
+MAX_NUMBERS: Final = 16_384
+
+#: What msgspec raises for text that it cannot read.
+_FAULTS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_surrogate = re.compile(rb"\\u[dD][89a-fA-F]")
+#: All up to half of a pair, and that half, if there is one.
+_before_half = re.compile(
+    rb"((?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+)"
+    rb"(\\u[dD][89a-fA-F][0-9a-fA-F]{2})?",
+    re.DOTALL,
+)
+_LARGE = rb"-?[0-9]++(?:\.[0-9]++)?[eE]\+?[0-9]++|-?[0-9]{309,}+(?:\.[0-9]++)?(?:[eE]-[0-9]++)?"
+#: All up to a number that may be too large, and that number, if there is one.
+_before_large = re.compile(
+    rb"((?:" + _STRING + rb'|[^"0-9.eE+-]++|(?!' + _LARGE + rb")[0-9.eE+-]++)*+)(" + _LARGE + rb")?", re.DOTALL
+)
+#: The integers of the protocol, as some writers of JSON spell them.
+_integer = re.compile(
+    rb'("(?:seq|serverseq|clientseq|code|rate)"[ \t\r\n]*+:[ \t\r\n]*+[0-9]{1,16}+)\.0++(?![0-9eE])'
+)
+_no_bracket = re.compile(_STRING + rb'|[^][{}"]++', re.DOTALL)
+#: A bracket as what it adds to the depth, in one octet with a sign.
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+
+
+def decode(decoder: "msgspec.json.Decoder[_T]", data: bytes | Raw) -> _T:
+    """JSON as what ``decoder`` makes of it.
+
+    :raises ValueError: no JSON, or not what the decoder wants.
+    """
+    try:
+        return decoder.decode(data)
+    except _FAULTS:
+        text = _integer.sub(rb"\1", _without_halves(bytes(data)))
+    try:
+        return decoder.decode(text)
+    except _FAULTS as fault:
+        if not isinstance(fault, msgspec.ValidationError):
+            raise ValueError(str(fault)) from fault
+        text = _without_large_numbers(text)
+    try:
+        return decoder.decode(text)
+    except _FAULTS as fault:
+        raise ValueError(str(fault)) from fault
+
+
+def one_line(data: bytes) -> bytes:
+    """JSON on one line, that can be part of another JSON text.
+
+    :raises ValueError: no JSON in UTF-8, or more than can be re-encoded: nested deeper than :data:`MAX_DEPTH`, or a
+        number out of range in more than :data:`MAX_NUMBERS`.
+    """
+    try:
+        line = _formatted(data)
+    except _FAULTS:
+        try:
+            text = _without_halves(data)
+            line = _formatted(_without_large_numbers(text) if len(text) <= MAX_NUMBERS else text)
+        except _FAULTS as fault:
+            raise ValueError(str(fault)) from fault
+    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    return line
+
+
+_anything = msgspec.json.Decoder()
+
+
+def _formatted(data: bytes) -> bytes:
+    data.decode()
+    _anything.decode(data)  # format() takes numbers of any size
+    return msgspec.json.format(data, indent=-1)
+
+
+def _without_halves(data: bytes) -> bytes:
+    """Without byte order mark and halves of surrogate pairs."""
+    data = data.removeprefix(BYTE_ORDER_MARK)
+    if not _surrogate.search(data):
+        return data
+    pieces = _pieces(_before_half, data)
+    return b"".join(text + (b"\\ufffd" if half else b"") for text, half in pieces)
+
+
+def _without_large_numbers(data: bytes) -> bytes:
+    """With the text of numbers that no double holds in place of them."""
+    pieces = _pieces(_before_large, data)
+    return b"".join(text + (b'"%b"' % number if _is_out_of_range(number) else number) for text, number in pieces)
+
+
+def _is_out_of_range(number: bytes) -> bool:
+    return bool(number) and abs(float(number)) == float("inf")
+
+
+def _pieces(pattern: re.Pattern[bytes], data: bytes) -> list[tuple[bytes, bytes]]:
+    """The two groups of ``pattern``, again and again; all in one piece where it does not match: that is no JSON."""
+    pieces, end = [], 0
+    for match in pattern.finditer(data):
+        if match.end() == end < len(data):
+            return [(data, b"")]
+        pieces.append((match[1], match[2] or b""))
+        end = match.end()
+    return pieces
+
+
+def _depth(data: bytes) -> int:
+    steps = memoryview(_no_bracket.sub(b"", data).translate(_STEPS)).cast("b")
+    return max(accumulate(steps))
