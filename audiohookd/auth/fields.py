@@ -61,7 +61,7 @@ class Candidate(NamedTuple):
 def parse(signature_input: str, signature: str, api_key: str | None = None) -> tuple[Candidate, ...]:
     """Read the signatures that are in both fields, whatever their labels. One at least.
 
-    Intermediaries may add signatures of their own (RFC 9421, section 3.2). Those whose `keyid` is `api_key` come
+    Intermediaries may add signatures of their own (RFC 9421, section 3.2). Signatures with `api_key` as `keyid` come
     first, then all others, in their order; beyond `MAX_VERIFIED` signatures the rest is left out.
 
     :raises SignatureRefused: the fields cannot be read as a whole, or have no label in common. Nothing else is

@@ -23,7 +23,7 @@ TARGETS = {
     "messages": Target(
         fuzz_messages.check,
         fuzz_messages.seeds,
-        (b'"version":"2"', b'"parameters":', b'"position":"PT', b"\naudio\n", b"\ntick\n", b"\xff", b"1e999", b"\\ud800"),
+        (b'"version":"2"', b'"parameters":', b'"position":"PT', b"\naudio\n", b"\ntick\n", b"1e999", b"\\ud800"),
     ),
     "frames": Target(
         fuzz_frames.check,

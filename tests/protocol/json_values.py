@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 allows it: every spelling of strings, numbers and white space, duplicate and empty names included."""
+"""JSON as RFC 8259 allows it: any spelling of strings, numbers and white space, duplicate and empty names."""
 
 from hypothesis import strategies as st
 

@@ -22,9 +22,9 @@ from audiohookd.testing import ORGANIZATION_ID, SESSION_ID
 ANYTHING = msgspec.json.Decoder()
 MEDIUM = '"type":"audio","format":"PCMU","channels":["external"],"rate":8000'
 OPEN = (
-    '"organizationId":"%s","conversationId":"090eaa2f-72fa-480a-83e0-8667ff89c0ec",'
+    f'"organizationId":"{ORGANIZATION_ID}","conversationId":"090eaa2f-72fa-480a-83e0-8667ff89c0ec",'
     '"participant":{"id":"883efee8-3d6c-4537-b500-6d7ca4b92fa0","ani":"","aniName":"","dnis":""}'
-) % ORGANIZATION_ID
+)
 
 
 def message(name: str, seq: int | str = 1, parameters: str = "", more: str = "") -> bytes:
