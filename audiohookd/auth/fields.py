@@ -84,7 +84,7 @@ def _candidates(signature_input: str, signature: str, api_key: str | None) -> It
     sent, left = _sent(signature_input), MAX_VERIFIED
     for label in sorted(labels, key=names_key.__getitem__, reverse=True):
         try:
-            read = _read(label, inputs[label], values[label], sent[label])
+            read = _read(label, inputs[label], values[label], sent.get(label, ""))
         except SignatureRefused as refused:
             yield Candidate(label, names_key[label], None, refused.reason)
         else:
@@ -149,7 +149,7 @@ def _renderings(member: Any, sent: str) -> tuple[str, ...]:
 
 
 def _sent(text: str) -> dict[str, str]:
-    """Each member as it was sent, from its opening parenthesis on, by its label; http_sf does not keep it."""
+    """Each list as it was sent, from its opening parenthesis on, by its label; http_sf does not keep it."""
     members: list[str] = _MEMBER.findall(text)
     named = (member.strip(" \t").partition("=") for member in members)
     return {name: value for name, _, value in named}

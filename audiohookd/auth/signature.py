@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import http_sf
 
-from audiohookd.auth.fields import Signature, parse
+from audiohookd.auth.fields import Candidate, Signature, parse
 from audiohookd.auth.refusal import Refusal, SignatureRefused, demand
 from audiohookd.auth.request import UpgradeRequest
 
@@ -91,7 +91,7 @@ def weigh(
 
     `secrets` is what belongs to the API key of the request, and any of them will do: None for an unknown key.
     An empty one stands for requests without a signature. Neither can succeed, and both take as long as a wrong
-    signature does. With an empty one, signatures of other keys do not count: intermediaries add them.
+    signature does. With an empty one, signatures of intermediaries do not count: the request is unsigned.
 
     `now` is UNIX time in seconds. `created` may be `max_age` seconds ago, and the two clocks `skew` seconds
     apart in either direction, always in the signer's favour. How long after `created` the signature expires
@@ -112,9 +112,15 @@ def weigh(
             return Weighed(candidate.signature, None)
         weighed.append(Weighed(candidate.signature, reason))
     may_be_unsigned = secrets is not None and b"" in secrets
-    if may_be_unsigned and not any(candidate.names_key for candidate in candidates):
+    if may_be_unsigned and not any(_is_of_client(candidate) for candidate in candidates):
         return Weighed(None, None)
     return next((one for one in weighed if one.reason in _OF_GENUINE), weighed[0])
+
+
+def _is_of_client(candidate: Candidate) -> bool:
+    """Whether it is AudioHook's: the API key is its keyid, or it covers all that AudioHook asks for."""
+    covered = candidate.signature.components if candidate.signature is not None else ()
+    return candidate.names_key or set(covered).issuperset(REQUIRED_COMPONENTS)
 
 
 #: What may be wrong with a signature whose MAC is right.

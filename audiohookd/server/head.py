@@ -24,8 +24,9 @@ _request_line = re.compile(rf"({TCHARS}) ([!-~]+) HTTP/([0-9]\.[0-9])")
 #: No space before the colon, and no folded lines: both have been used to smuggle headers past proxies. RFC 9110,
 #: section 5.5: octets from 0x80 on are legal and opaque, control characters are neither.
 _header_line = re.compile(rf"({TCHARS}):([\t\x20-\x7e\x80-\xff]*)")
-#: RFC 9112, section 2.2: some clients send empty lines before the request line.
-_empty_lines = re.compile(rb"(?:\r\n)+")
+#: RFC 9112, section 2.2: some clients send one before the request line.
+_EMPTY_LINE = b"\r\n"
+_MALFORMED = "malformed request line"
 _control = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 #: Characters of a header name that go into the log.
 _MAX_NAME = 64
@@ -68,7 +69,7 @@ class HeadGuard:
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._skipped = 0
+        self._has_skipped = False
         self.request: RequestHead | None = None
         self.rest = b""
         self.fault = ""
@@ -82,11 +83,12 @@ class HeadGuard:
         """The next piece. After anything but INCOMPLETE the guard is of no more use."""
         scan_from = max(0, len(self._data) - len(_END) + 1)
         self._data += data
-        if scan_from == 0:
-            self._skip_empty_lines()
-        limit = MAX_HEAD - self._skipped
+        self._skip_empty_line()
+        if self._data.startswith(_EMPTY_LINE):
+            self.fault = _MALFORMED
+            return Head.BAD
         end = self._data.find(_END, scan_from)
-        if end > limit - len(_END) or (end < 0 and len(self._data) > limit):
+        if end > MAX_HEAD - len(_END) or (end < 0 and len(self._data) > MAX_HEAD):
             self.fault = f"more than {MAX_HEAD} bytes of request line and headers"
             return Head.TOO_LARGE
         if end < 0:
@@ -99,10 +101,10 @@ class HeadGuard:
         self.rest = bytes(self._data[end + len(_END) :])
         return Head.GOOD
 
-    def _skip_empty_lines(self) -> None:
-        if found := _empty_lines.match(self._data):
-            self._skipped += found.end()
-            del self._data[: found.end()]
+    def _skip_empty_line(self) -> None:
+        if not self._has_skipped and self._data.startswith(_EMPTY_LINE):
+            self._has_skipped = True
+            del self._data[: len(_EMPTY_LINE)]
 
 
 def _read(head: bytes) -> RequestHead:
@@ -113,7 +115,7 @@ def _read(head: bytes) -> RequestHead:
     first, *lines = head.decode("latin-1").split("\r\n")
     line = _request_line.fullmatch(first)
     if line is None:
-        raise BadHead("malformed request line")
+        raise BadHead(_MALFORMED)
     if len(lines) > MAX_HEADERS:
         raise BadHead(f"{len(lines)} headers, {MAX_HEADERS} are allowed")
     return RequestHead(line[1], line[2], line[3], _headers(lines))

@@ -60,6 +60,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._guard: HeadGuard | None = HeadGuard()
         self._connection: Connection | None = None
         self._end: connection_end.ConnectionEnd | None = None  # what ended the connection first
+        self._request: RequestHead | None = None
         self._upgrade: Upgrade | None = None
         self._refusal: DisconnectReason | None = None  # that is told in the session
         self._visitor: Visitor | None = None  # None: where he comes from is not known yet
@@ -175,8 +176,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
 
     def _shake_hands(self, head: RequestHead, rest: bytes) -> None:
         try:
-            request = check_handshake(head)
-            self._upgrade = read_upgrade(request.target, request.headers, self._peer_name())
+            self._request = check_handshake(head)
         except HandshakeRejected as rejected:
             self.failHandshake(str(rejected), rejected.status, rejected.headers)
         else:
@@ -184,7 +184,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
 
     def onConnect(self, request: Any) -> "Deferred[None]":
         """A whole upgrade request. Its outcome must not carry an exception's text to the peer."""
-        return maybeDeferred(self._judge, self._upgrade).addErrback(self._explain)
+        return maybeDeferred(self._judge, self._request).addErrback(self._explain)
 
     def _explain(self, failure: Failure) -> Failure:
         if failure.check(ConnectionDeny):
@@ -192,14 +192,19 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._log.failure("upgrade failed", failure)
         return Failure(ConnectionDeny(500, "Internal Error"))
 
-    def _judge(self, upgrade: Upgrade | None) -> "Deferred[None]":
+    def _judge(self, request: RequestHead | None) -> "Deferred[None]":
         since = self.factory.shared.clock.seconds()
-        if upgrade is None:
+        if request is None:
             raise RuntimeError("a request that was not checked")
+        try:
+            upgrade = read_upgrade(request.target, request.headers, self._peer_name())
+        except HandshakeRejected as rejected:
+            raise ConnectionDeny(int(rejected.status), str(rejected)) from None
         if upgrade.path not in self.factory.shared.routes:
             raise ConnectionDeny(404, f"no route for {upgrade.path}")
         if self.factory.shared.registry.crowded:
             raise ConnectionDeny(503, "too many connections")
+        self._upgrade = upgrade
         now = self.factory.shared.now()
         door = self.factory.door
         asked = door.authenticator.authenticate(UpgradeRequest(upgrade.target, upgrade.headers, door.authority), now)
@@ -283,7 +288,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection is gone. Autobahn leaves reference cycles behind: what is large goes now."""
         connection, self._connection, self._pacer = self._connection, None, None
-        self._upgrade = self._guard = None
+        self._upgrade = self._guard = self._request = None
         self.data = b""
         for timer in (self._head_timer, self._pending_refusal, self._lingering):
             if timer is not None and timer.active():

@@ -44,6 +44,14 @@ OTHERS = {
 Member = tuple[str, str, str]
 
 
+@pytest.mark.parametrize("text", ["edge", "edge;created=1", "edge;a", 'edge;keyid="a=b"'])
+def test_a_label_without_a_value_is_no_signature(text: str) -> None:
+    request = signed()
+    fields = {"signature_input": f"{text}, {request.headers['signature-input']}"}
+    verified(replaced(request, signature=f"edge=:AA==:, {request.headers['signature']}", **fields))
+    assert refusal(replaced(request, signature_input=text, signature="edge=:AA==:")) is Refusal.MALFORMED
+
+
 def with_others(request: UpgradeRequest, *others: Member, last: bool = False) -> UpgradeRequest:
     """The request with more signatures before its own, or after it."""
     fields = []
@@ -155,6 +163,8 @@ def test_a_key_without_a_secret_is_not_signed_for() -> None:
     request = signed(headers={"x-api-key": OPEN_KEY}, keyid=f'"{OPEN_KEY}"')
     assert verdict(request).reason is Refusal.SIGNATURE_UNEXPECTED
     assert verdict(with_others(request, OTHERS["ecdsa"])).reason is Refusal.SIGNATURE_UNEXPECTED
+    of_another_key = signed(headers={"x-api-key": OPEN_KEY}, keyid=f'"{API_KEY}"')
+    assert verdict(of_another_key).reason is Refusal.SIGNATURE_UNEXPECTED
 
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)

@@ -66,7 +66,8 @@ def test_refusal_in_the_session(place: Any) -> None:
     ("request_", "status"),
     [
         (b"GET /?redirect=https%3A%2F%2Fevil.example HTTP/1.1\r\nHost: a\r\n\r\n", 426),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\x85X-Forwarded-For: 1.2.3.4\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\x0bX-Forwarded-For: 1.2.3.4\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\x85X-Forwarded-For: 1.2.3.4\r\n\r\n", 426),
         (b"GET / HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
@@ -74,7 +75,7 @@ def test_refusal_in_the_session(place: Any) -> None:
         (b"\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 4000, 431),
     ],
-    ids=["redirect", "smuggled", "folded", "a body", "chunks", "many headers", "nothing", "endless head"],
+    ids=["redirect", "smuggled", "obs-text", "folded", "a body", "chunks", "many headers", "nothing", "endless head"],
 )
 def test_strange_requests_are_refused(served: Place, request_: bytes, status: int) -> None:
     with Caller(served.port, request_ + b"\r\naudiohook-organization-id: \r\n") as caller:

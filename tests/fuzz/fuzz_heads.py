@@ -47,7 +47,7 @@ def seeds() -> Iterator[bytes]:
     lines += [b"X-A: \xc3\xa3\xff", b'Sec-WebSocket-Extensions: permessage-deflate; a="b,c", d']
     for line in lines:
         yield _SIGNED[:-2] + line + b"\r\n\r\n"
-    yield b"\r\n\r\n" + _SIGNED.replace(b"GET ", b"GET wss://elsewhere.example.com")
+    yield b"\r\n" + _SIGNED.replace(b"GET ", b"GET wss://elsewhere.example.com")
     for change in ACCEPTED.values():
         yield change(_SIGNED)
     for change, _, _ in REJECTED.values():
@@ -67,8 +67,7 @@ def _in_pieces(data: bytes) -> Head:
 
 def _check_lines(data: bytes, request: RequestHead) -> None:
     """The same lines, by a parser that knows no line break but CR LF and no white space but space and tab."""
-    while data.startswith(b"\r\n"):
-        data = data[2:]
+    data = data.removeprefix(b"\r\n")
     end = data.index(b"\r\n\r\n")
     assert end <= MAX_HEAD
     first, *lines = data[:end].split(b"\r\n")

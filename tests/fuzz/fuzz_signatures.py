@@ -44,6 +44,7 @@ def seeds() -> Iterator[bytes]:
     yield f"{edge}, {headers['signature-input']}\nedge=:AA==:, {headers['signature']}".encode()
     second = headers["signature-input"].replace("sig1=", "sig2=")
     yield f"{second},{headers['signature-input']}\nsig2=:AA==:,{headers['signature']}".encode()
+    yield b"sig1;created=1;a=(\nsig1=:AA==:"
     yield b'sig1=("a";sf);keyid="k";nonce="n";created=1.5;expires=-1;alg=token;z=@12\nsig1=1'
 
 

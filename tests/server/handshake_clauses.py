@@ -85,7 +85,6 @@ def filled(size: int) -> Change:
 ACCEPTED: dict[str, Change] = {
     # ---- RFC 9112: HTTP/1.1 ----
     "9112-2.2 an empty line before the request line": lambda head: b"\r\n" + head,
-    "9112-2.2 several empty lines before it": lambda head: b"\r\n\r\n\r\n" + head,
     "9112-2.3 a later minor version": with_request_line(lambda line: line.replace(b"HTTP/1.1", b"HTTP/1.2")),
     "9112-3.2 a Host with an empty port": with_host(lambda host: host + b":" if b":" not in host else host),
     "9112-3.2 a Host in upper case": with_host(bytes.upper),
@@ -190,6 +189,9 @@ REJECTED: dict[str, Rejected] = {
     # ---- RFC 9112 ----
     "9112-2.2 a bare CR": _bad(b"X-A: b\rX-B: c", "header 'X-A': octet 0x0d"),
     "9112-2.2 a bare LF": _bad(b"X-A: b\nX-B: c", "header 'X-A': octet 0x0a"),
+    "9112-2.2 several empty lines before the request line": Rejected(
+        lambda head: b"\r\n\r\n" + head, 400, "request line"
+    ),
     "9112-2.2 white space before the first header": _bad(b" X-A: b", "folded line after the request line"),
     "9112-2.3 HTTP/1.0": Rejected(lambda head: head.replace(b"HTTP/1.1", b"HTTP/1.0", 1), 505, "HTTP/1.0"),
     "9112-2.3 HTTP/2.0": Rejected(lambda head: head.replace(b"HTTP/1.1", b"HTTP/2.0", 1), 505, "HTTP/2.0"),

@@ -127,21 +127,20 @@ def test_request_lines_that_are_none(first: bytes) -> None:
     assert verdict(first + b"\r\nHost: a\r\n\r\n") is Head.BAD
 
 
-@pytest.mark.parametrize("lines", [b"\r\n", b"\r\n" * 5])
-def test_empty_lines_before_the_request_line_are_skipped(lines: bytes) -> None:
+def test_an_empty_line_before_the_request_line_is_skipped() -> None:
     guard = HeadGuard()
-    assert guard.feed(lines + GENESYS) is Head.GOOD
+    assert guard.feed(b"\r\n" + GENESYS) is Head.GOOD
     assert guard.data == GENESYS
 
 
-@pytest.mark.parametrize("lines", [b"\n", b"\r", b"\n\r\n", b"\r\r\n", b" \r\n"])
+@pytest.mark.parametrize("lines", [b"\r\n\r\n", b"\n", b"\r", b"\n\r\n", b"\r\r\n", b" \r\n"])
 def test_but_no_other_lines(lines: bytes) -> None:
     assert verdict(lines + GENESYS) is Head.BAD
 
 
-def test_empty_lines_count_as_part_of_the_head() -> None:
-    assert verdict(b"\r\n" + of_size(MAX_HEAD - 2)) is Head.GOOD
-    assert verdict(b"\r\n" + of_size(MAX_HEAD - 1)) is Head.TOO_LARGE
+def test_two_empty_lines_are_bad_as_soon_as_they_came() -> None:
+    assert verdict(b"\r\n") is Head.INCOMPLETE
+    assert verdict(b"\r\n\r\n") is Head.BAD
 
 
 def of_size(size: int) -> bytes:
@@ -170,7 +169,7 @@ SAMPLES = st.one_of(
     st.binary(max_size=200).map(lambda data: data + b"\r\n\r\n"),
     st.integers(MAX_HEAD - 5, MAX_HEAD + 5).map(of_size),
     st.binary(max_size=50).map(lambda rest: GENESYS + rest),
-    st.tuples(st.integers(0, 9), st.sampled_from([GENESYS, of_size(MAX_HEAD - 8)])).map(
+    st.tuples(st.integers(0, 3), st.sampled_from([GENESYS, of_size(MAX_HEAD)])).map(
         lambda two: b"\r\n" * two[0] + two[1]
     ),
 )
