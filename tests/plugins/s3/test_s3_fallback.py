@@ -123,8 +123,8 @@ def test_each_of_them_is_named_with_its_own_reason(proxy: FaultProxy, carrier: M
     """Also while the first one rests, and in no more than the log shows of a reason."""
     fallback = Fallback(bucket="b" * 63, endpoint_url=proxy.endpoint, path_style=True)
     one = carrier(bucket="a" * 63, endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
-    proxy.fault(Answer(403, "InvalidAccessKeyId", message="it is old " * 20), times=None, path="aaa")
-    proxy.fault(Answer(404, "NoSuchBucket", message="it is gone " * 20), times=None, path="bbb")
+    proxy.fault(Answer(403, "InvalidAccessKeyId", message="it is old " * 20), times=None, path="a" * 63)
+    proxy.fault(Answer(404, "NoSuchBucket", message="it is gone " * 20), times=None, path="b" * 63)
     for _ in range(2):
         with pytest.raises(Unavailable) as caught:
             one.carry(spooled(tmp_path))
