@@ -187,7 +187,7 @@ def build(
     """
     counters = Counters()
     pools, spool = _spool(config, reactor, counters)
-    daemon = Daemon(reactor, now, spool)
+    daemon = Daemon(reactor, now, spool, counters.count)
     watchers = load_plugins(config, path, daemon)
     outlets = outlets_of({name: watcher.plugin for name, watcher in watchers.items()})
     delivering, deliveries = _deliveries(config, outlets, reactor, now, counters)
@@ -240,9 +240,10 @@ def build(
 
 def _spool(config: Config, reactor: Any, counters: Counters) -> tuple[list[IService], Spool]:
     """The spool, and before it the pools that it needs."""
-    writing = Workers(reactor, "spool-writer", threads=1, waiting=8, niceness=COMMIT_NICENESS)
-    finishing = Workers(reactor, "spool-finisher", threads=2, waiting=config.listen.max_sessions + 64)
-    syncing = Workers(reactor, "spool-syncer", threads=1, waiting=8)
+    workers = partial(Workers, reactor, count=counters.count)
+    writing = workers("spool-writer", threads=1, waiting=8, niceness=COMMIT_NICENESS)
+    finishing = workers("spool-finisher", threads=2, waiting=config.listen.max_sessions + 64)
+    syncing = workers("spool-syncer", threads=1, waiting=8)
     intervals = Intervals(config.spool.flush_interval, config.spool.sync_interval)
     spool = Spool(reactor, config.spool.directory, Pools(writing, finishing, syncing), intervals, counters.count)
     return [writing, finishing, syncing], spool

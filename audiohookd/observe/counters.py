@@ -37,6 +37,9 @@ CATALOGUE: Final = {
     "unmade_lines": "commits of a recording with entries that a plugin could not make",
     "slow_commits": "writes of recordings that took longer than promised",
     "slow_syncs": "rounds of syncing recordings that took longer than promised",
+    "threads_refused": "times that the system refused a thread to a pool, by pool",
+    "loop_failures": "turns of periodic work that failed, by loop",
+    "loop_stalls": "times that periodic work had stopped and was started again, by loop",
     "internal_errors": "errors of our own, in sessions and upgrades",
 }
 
@@ -61,6 +64,9 @@ LABELS: Final = {
     "dead_letters": "plugin",
     "disk_faults": "error",
     "key_refresh_failures": "source",
+    "threads_refused": "pool",
+    "loop_failures": "loop",
+    "loop_stalls": "loop",
 }
 
 
