@@ -55,6 +55,7 @@ class _Thread(Thread):
         while (work := self._work.get()) is not None:
             work()
             del work  # or its result would live until the next work
+        self._work.put(None)  # for the next thread
 
 
 @implementer(IWorkers)
@@ -139,10 +140,8 @@ class Workers(Service):
         return not self._unfinished
 
     def _end_threads(self) -> None:
-        threads, self._threads = self._threads, []
-        for _ in threads:
-            self._queue.put(None)
-        for thread in threads:
+        self._queue.put(None)
+        for thread in self._threads:
             thread.join()
 
     def do(self, work: Callable[[], T]) -> "Deferred[T]":
