@@ -71,7 +71,8 @@ class SupervisedLoop:
         self._begun = 0.0  # when it was
         self._moved = 0.0  # when it was, or made progress
         self._timer: IDelayedCall | None = None
-        self._next: float | None = None  # when the turn after this one was asked for
+        self._next: float | None = None  # when the turn after this one is to be begun
+        self._is_next_at_once = False
 
     def start(self, delay: float | None = None) -> None:
         """The first turn is begun after ``delay`` seconds, by default after one period."""
@@ -88,7 +89,7 @@ class SupervisedLoop:
     @property
     def is_waiting(self) -> bool:
         """The next turn has its time."""
-        return self._next is not None or self._timer is not None
+        return self._next is not None or self._is_next_at_once or self._timer is not None
 
     def next_in(self, seconds: float) -> None:
         """Sets when the next turn is begun, instead of what was set before."""
@@ -105,7 +106,7 @@ class SupervisedLoop:
 
     def rest(self) -> None:
         """What was asked for is not begun."""
-        self._next = None
+        self._next, self._is_next_at_once = None, False
         self._cancel_timer()
 
     def run(self) -> None:
@@ -113,7 +114,7 @@ class SupervisedLoop:
         if not self.is_running:
             return
         if self._is_turning:
-            self._next = self._clock.seconds()
+            self._is_next_at_once = True
             return
         if not self.is_waiting and not self._is_repeated:
             self.turned_at = self._clock.seconds()
@@ -147,6 +148,7 @@ class SupervisedLoop:
         self._is_turning = False
         now = self._clock.seconds()
         asked, self._next = self._next, None
+        is_next_at_once, self._is_next_at_once = self._is_next_at_once, False
         regular = self._begun + self.period
         if isinstance(outcome, Failure):
             self.failed(outcome)
@@ -154,7 +156,7 @@ class SupervisedLoop:
             return
         self.turned_at = now
         self.failure = None
-        if asked is not None and asked <= now and not self._is_repeated:
+        if is_next_at_once:
             self.run()
         elif asked is not None:
             self.next_in(max(0.0, asked - now))

@@ -64,8 +64,15 @@ class Fanout:
         self._counters = counters
         self._give_up = give_up
         self._mailboxes: list[Mailbox] = []
+        self._names: list[str] = []  # of the plugins that have these
         self._sinks: list[Mailbox] = []
         self._slow: set[str] = set()
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The names of the plugins that are not done with the session."""
+        mailboxes = zip(self._names, self._mailboxes, strict=False)  # no mailboxes are left after the end
+        return [name for name, mailbox in mailboxes if not mailbox.finished.called]
 
     def open(self) -> None:
         """The session is open: ask the plugins for their observers."""
@@ -153,6 +160,7 @@ class Fanout:
             if not ISessionObserver.providedBy(observer):
                 raise TypeError(f"{observer!r} does not provide ISessionObserver")
             self._mailboxes.append(Mailbox(observer, self._session, failed, lost))
+            self._names.append(watcher.name)
             self._is_recorded = self._is_recorded or watcher.records
         except Exception:
             self.report(watcher)
