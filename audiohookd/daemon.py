@@ -43,8 +43,8 @@ class Daemon:
         :raises ValueError: there is a pool of this name.
         """
         # The prefix keeps it apart from the daemon's own services and threads.
-        name_of_service = f"plugin-{name}"
-        pool = Workers(self.reactor, name_of_service, threads, waiting, PATIENCE, minimum=1, count=self._count)
+        pool = Workers(self.reactor, f"plugin-{name}", threads, waiting, PATIENCE, count=self._count)
+        pool.minimum = 1
         if pool.name in [other.name for other in self.pools]:
             raise ValueError(f"there is a worker pool {name!r} already")
         self.pools.append(pool)

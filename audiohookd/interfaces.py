@@ -367,8 +367,9 @@ class IWorkers(Interface):
     def do(work: Callable[[], Any]) -> Any:
         """Runs ``work`` in a thread of the pool; a Deferred with its result.
 
-        ``work`` must be safe to run outside the reactor thread. Pieces of work start in the order in which they
-        came. Fails with :class:`audiohookd.runtime.workers.PoolFull` when too many wait, or the pool has stopped.
+        Raises nothing. ``work`` must be safe to run outside the reactor thread. Pieces of work start in the order in
+        which they came. Fails with :class:`audiohookd.runtime.workers.PoolFull` when too many wait, or the pool has
+        stopped.
         """
 
 

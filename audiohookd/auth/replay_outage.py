@@ -52,7 +52,7 @@ class WatchedReplayStore:
         self._tell = tell
         self._failures = 0
         self._failed_at = 0.0
-        self.loop = SupervisedLoop(clock, "replay-store-probe", self._look, CALM, count, is_repeated=False)
+        self.loop = SupervisedLoop(clock, "replay-store-probe", self._look, CALM, count, on_demand=True)
         self.loop.start()
         #: What to add to the seconds of the clock to get those by which nonces are dated.
         self._epoch = 0.0

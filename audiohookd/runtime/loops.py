@@ -1,8 +1,8 @@
 """Periodic work that goes on whatever it raises, and a supervisor that sees when it does not.
 
 A LoopingCall of Twisted's ends with the first exception, and a chain of ``callLater`` with the first that is raised
-before the next link. Both end in silence: a daemon whose commits had ended in two seconds without threads recorded
-nothing for hours, and said that it was ready.
+before the next link. Both end in silence: after two seconds without threads the commits of a daemon had ended, and
+it recorded nothing for hours while it was ready.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ Count = Callable[[str, str], object]
 
 
 class SupervisedLoop:
-    """Begins a turn every ``period`` seconds from its start to its stop, whatever a turn raises. For the reactor thread.
+    """Begins a turn every ``period`` seconds while it runs, whatever a turn raises. For the reactor thread.
 
     A turn that fails is logged, once for each reason in a row, and counted; the next one is begun as if it had not.
 
@@ -35,9 +35,9 @@ class SupervisedLoop:
     :param period: seconds from the begin of one turn to the next.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     :param limit: seconds that a turn may take before the loop has stalled, where three periods are less.
-    :param is_repeated: False: a turn is begun only when :meth:`next_in` or :meth:`run` asks for it, and after one
-        that failed.
-    :param is_cancelled: a stalled turn is cancelled for a new one. False: the work must not be done twice at a time.
+    :param on_demand: a turn is begun only when :meth:`next_in` or :meth:`run` asks for it, and after one that failed.
+        One that hangs is waited for: its work must not be done twice at a time. Without it, it is cancelled for a new
+        one.
     """
 
     _log = Logger()
@@ -50,8 +50,7 @@ class SupervisedLoop:
         period: float,
         count: Count = lambda *_: None,
         limit: float = 0.0,
-        is_repeated: bool = True,
-        is_cancelled: bool = True,
+        on_demand: bool = False,
     ) -> None:
         self.name = name
         self.period = period
@@ -64,8 +63,7 @@ class SupervisedLoop:
         self._turn = turn
         self._count = count
         self._limit = limit
-        self._is_repeated = is_repeated
-        self._is_cancelled = is_cancelled
+        self._on_demand = on_demand
         self._pending: Deferred[Any] | None = None  # the turn that is under way
         self._is_turning = False  # also while ``turn`` itself is called
         self._begun = 0.0  # when it was
@@ -78,7 +76,7 @@ class SupervisedLoop:
         """The first turn is begun after ``delay`` seconds, by default after one period."""
         self.is_running = True
         self.turned_at = self._clock.seconds()
-        if self._is_repeated:
+        if not self._on_demand:
             self.next_in(self.period if delay is None else delay)
 
     def stop(self) -> None:
@@ -99,13 +97,13 @@ class SupervisedLoop:
         if self._is_turning:
             self._next = at
             return
-        if not self.is_waiting and not self._is_repeated:
+        if not self.is_waiting and self._on_demand:
             self.turned_at = at  # nothing was due before
         self._cancel_timer()
         self._timer = self._clock.callLater(seconds, self.run)
 
     def rest(self) -> None:
-        """What was asked for is not begun."""
+        """Cancels the next turn."""
         self._next, self._is_next_at_once = None, False
         self._cancel_timer()
 
@@ -116,7 +114,7 @@ class SupervisedLoop:
         if self._is_turning:
             self._is_next_at_once = True
             return
-        if not self.is_waiting and not self._is_repeated:
+        if not self.is_waiting and self._on_demand:
             self.turned_at = self._clock.seconds()
         self._cancel_timer()
         self._is_turning = True
@@ -131,12 +129,13 @@ class SupervisedLoop:
     def failed(self, failure: Failure) -> None:
         """Logs and counts what failed. An errback for what a turn has begun and does not wait for."""
         self._count("loop_failures", self.name)
-        reason = in_words(failure.value)
+        fault = failure.value or RuntimeError("no reason")
+        reason = in_words(fault)
         if reason == self.failure:
             return
         self.failure = reason
         text = "{loop} failed, and is tried again: {reason}"
-        if is_mistake(failure.value):
+        if is_mistake(fault):
             self._log.failure(text, failure, loop=self.name, reason=reason)
         else:
             self._log.error(text, loop=self.name, reason=reason)
@@ -160,7 +159,7 @@ class SupervisedLoop:
             self.run()
         elif asked is not None:
             self.next_in(max(0.0, asked - now))
-        elif self._is_repeated:
+        elif not self._on_demand:
             self.next_in(regular - now if regular > now else self.period)
 
     def _cancel_timer(self) -> None:
@@ -178,7 +177,7 @@ class SupervisedLoop:
 
     def is_stalled(self) -> bool:
         """A turn should have succeeded, and has not."""
-        is_due = self._is_turning or self.is_waiting or self._is_repeated
+        is_due = self._is_turning or self.is_waiting or not self._on_demand
         since = self._moved if self._is_turning and self.failure is None else self.turned_at
         return self.is_running and is_due and self._clock.seconds() - since >= self.patience
 
@@ -188,9 +187,9 @@ class SupervisedLoop:
         self._moved += seconds
 
     def restart(self) -> bool:
-        """Begins a turn, in place of the one that is under way. False when that one has to be waited for."""
+        """Begins a turn instead of the current one. False when the current one has to be waited for."""
         if self._is_turning:
-            if not self._is_cancelled:
+            if self._on_demand:
                 return False
             pending, self._pending = self._pending, None
             self._is_turning = False

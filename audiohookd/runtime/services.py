@@ -22,7 +22,6 @@ from twisted.python.failure import Failure
 from audiohookd.runtime.faults import in_words, is_mistake
 from audiohookd.runtime.inherited_socket import as_inherited
 
-
 #: Seconds for the stop of each child after a second signal; a child may ask for others in ``hurried_limit``.
 HURRIED_LIMIT = 0.25
 

@@ -2,14 +2,13 @@
 
 A second SIGTERM or Ctrl-C: do not wait any longer (Twisted ignores it, and logs a traceback for it). A process that
 runs on all the same, because a plugin blocks the reactor or Twisted waits for a thread, is ended after some seconds.
-SIGHUP: keys, and files that may change while the daemon runs, are read again; by default it kills, and a closed terminal
-or a log rotation sends it, too.
+SIGHUP: keys, and files that may change while the daemon runs, are read again; by default it kills, and a closed
+terminal or a log rotation sends it, too.
 """
 
 import os
 import signal
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -20,6 +19,10 @@ from twisted.logger import Logger
 EXIT_AFTER = 5.0
 
 Install = Callable[[int, Callable[[int, Any], None]], Any]
+
+
+def _alarm(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 class Signals(Service):
@@ -39,7 +42,7 @@ class Signals(Service):
         hurry: Callable[[], None],
         install: Install = signal.signal,
         reread: Sequence[Callable[[], object]] = (),
-        alarm: Callable[[float], object] = partial(signal.setitimer, signal.ITIMER_REAL),
+        alarm: Callable[[float], object] = _alarm,
     ) -> None:
         self._reactor = reactor
         self._hurry = hurry
@@ -78,13 +81,13 @@ class Signals(Service):
             read()
 
     def _go_on(self) -> None:
-        text = "a second signal: nothing is waited for any longer; unfinished recordings are repaired at the next start"
-        self._log.info(text)
+        text = "a second signal: nothing is waited for any longer; {what} are repaired at the next start"
+        self._log.info(text, what="unfinished recordings")
         self._hurry()
 
 
 def _exit(number: int, frame: Any) -> None:
     """Without Python's own end of a process, which waits for threads."""
-    text = f"audiohookd: still running {EXIT_AFTER:g} s after a second signal, blocked by a plugin or a thread: ended\n"
-    os.write(2, text.encode())
+    why = "blocked by a plugin or a thread"
+    os.write(2, f"audiohookd: still running {EXIT_AFTER:g} s after a second signal, {why}: ended\n".encode())
     os._exit(1)

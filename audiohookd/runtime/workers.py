@@ -5,8 +5,9 @@ uploaded on the one processor that 500 calls had, the longest that a call waited
 43 to 72 ms with it. Not much nicer: a thread that holds the interpreter while another program has the processor keeps
 the reactor waiting, too.
 
-Not Twisted's ThreadPool: it makes its first thread for the first work, and loses that work when the system refuses the
-thread. Two seconds of a full pids cgroup ended all recording, syncing and delivering of a daemon that said it was ready.
+Not Twisted's ThreadPool: it makes its first thread for the first work, and loses that work when the system refuses
+the thread. Two seconds of a full pids cgroup ended all recording, syncing and delivering of a daemon that was ready
+according to ``/ready``.
 """
 
 import os
@@ -41,7 +42,7 @@ class PoolFull(Exception):
 
 
 class _Thread(Thread):
-    """Does work from a queue until there is None. A daemon thread: work that hangs does not keep the process alive."""
+    """Does work from a queue until there is None. Work that hangs does not keep the process alive."""
 
     def __init__(self, name: str, work: "SimpleQueue[Callable[[], object] | None]", niceness: int) -> None:
         super().__init__(name=name, daemon=True)
@@ -62,14 +63,13 @@ class _Thread(Thread):
 class Workers(Service):
     """A pool that runs while the service does.
 
-    It starts with ``minimum`` threads, and makes the others when there is work for them. What the system refuses then
-    is asked for again, while the threads that there are do the work.
+    It starts with :attr:`minimum` threads, and makes the others when there is work for them. When the system refuses
+    one, the pool asks again, and works with the threads that it has.
 
     :param threads: how many run at once.
     :param waiting: how many pieces of work may wait for a thread; one more fails with :class:`PoolFull`.
     :param patience: seconds that its stop waits for work whose result nobody waits for any more; None: for ever.
     :param niceness: how much nicer its threads, and processes that they start, are than the reactor's, 0 to 19.
-    :param minimum: threads that are made at the start, at least 1; None: all of them.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
 
@@ -83,14 +83,14 @@ class Workers(Service):
         waiting: int,
         patience: float | None = None,
         niceness: int = NICENESS,
-        minimum: int | None = None,
         count: Callable[..., object] = lambda *_: None,
     ) -> None:
         self.name = name
         self.patience = patience
         self._reactor = reactor
         self._maximum = threads
-        self._minimum = threads if minimum is None else minimum
+        #: Threads that are made at the start, at least 1 and by default all of them. To be changed before it.
+        self.minimum = threads
         self._limit = threads + waiting
         self._niceness = niceness
         self._count = count
@@ -107,7 +107,7 @@ class Workers(Service):
         :raises StartError: the system refuses one of them.
         """
         try:
-            while len(self._threads) < self._minimum:
+            while len(self._threads) < self.minimum:
                 self._make_thread()
         except (RuntimeError, MemoryError) as fault:
             raise StartError(f"{self.name}: the system refuses a thread ({fault}): {REMEDY}") from fault

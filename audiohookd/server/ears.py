@@ -165,9 +165,7 @@ class Ears:
         for file, happened in ready:
             line = self._lines.get(file)
             if line is not None:  # one of those before may have had it dropped
-                if happened & select.EPOLLERR:
-                    line.fault = line.transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                self._read(line)
+                self._read(line, happened)
         self._heard = None
         if ready:
             enough = ENOUGH * math.sqrt(self._rest / LONGEST)
@@ -178,9 +176,11 @@ class Ears:
             self._is_behind = 2 * len(more) >= len(ready) and 2 * len({*more} & {*ready}) >= len(ready)
         return bool(ready)
 
-    def _read(self, line: Line) -> None:
+    def _read(self, line: Line, happened: int) -> None:
         self._heard, self._is_answered = line, False
         try:
+            if happened & select.EPOLLERR:
+                line.fault = line.transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if not (line.is_clear and _take(line)) and not _is_going_on(line):
                 self._hand_back(line)
             if self._is_answered:

@@ -33,8 +33,9 @@ class Live(Protocol):
 
     #: Fires when the connection is gone and its plugins are done.
     finished: "Deferred[None]"
-    #: The names of the plugins that are not done with it.
-    unfinished: Sequence[str]
+    @property
+    def unfinished(self) -> Sequence[str]:
+        """The names of the plugins that are not done with it."""
 
     def shut_down(self) -> None:
         """Ask the client to end the session."""

@@ -48,7 +48,7 @@ class Mender:
         self._live = live
         self._mended = mended
         self.loop = SupervisedLoop(
-            reactor, "spool-repair", self._begin, AGAIN, count, DRAFT_LIMIT, is_repeated=False, is_cancelled=False
+            reactor, "spool-repair", self._begin, AGAIN, count, DRAFT_LIMIT, on_demand=True
         )
         self.loop.start()
         self._round: Deferred[None] | None = None

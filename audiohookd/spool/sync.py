@@ -52,16 +52,8 @@ class Syncer:
         self._disk = disk
         self._dirty: dict[Path, bool] = {}  # True for a directory
         self._due = 0.0  # when the next round is to begin, if anything is dirty
-        self.loop = SupervisedLoop(
-            reactor,
-            "spool-syncer",
-            self._sync,
-            self._period,
-            count,
-            ROUND_LIMIT,
-            is_repeated=False,
-            is_cancelled=False,
-        )
+        loop = partial(SupervisedLoop, reactor, "spool-syncer", self._sync, self._period, count)
+        self.loop = loop(ROUND_LIMIT, on_demand=True)
         self.loop.start()
         self._lateness: IDelayedCall | None = None  # there while a round is under way
         self._is_slow = False

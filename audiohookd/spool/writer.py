@@ -130,16 +130,8 @@ class GroupWriter:
         self._committing = 0  # drafts in the commit that is under way, or was last
         self._unmade: set[str] = set()  # what is in the log of lines that could not be made
         self._left = 0  # drafts of this round that are not in a commit yet; the first so many that are dirty
-        self.loop = SupervisedLoop(
-            reactor,
-            "spool-writer",
-            self._commit,
-            intervals.flush,
-            count,
-            STALL_TIMEOUT,
-            is_repeated=False,
-            is_cancelled=False,
-        )
+        loop = partial(SupervisedLoop, reactor, "spool-writer", self._commit, intervals.flush, count)
+        self.loop = loop(STALL_TIMEOUT, on_demand=True)
         self.loop.start()
         self._held: list[tuple[Source, Deferred[None]]] = []
         self._flushed: list[Deferred[None]] = []

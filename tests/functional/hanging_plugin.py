@@ -1,4 +1,4 @@
-"""A plugin that never comes to an end, where its table says: ``closed``, ``stop``, ``pool``, ``block``, ``thread``."""
+"""A plugin that hangs where its table says: ``closed``, ``stop``, ``pool``, ``block`` or ``thread``."""
 
 import time
 from threading import Event

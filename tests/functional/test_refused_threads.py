@@ -1,4 +1,4 @@
-"""The system makes no threads for a while: a full pids cgroup, TasksMax=, ulimit -u. Calls are recorded all the same."""
+"""The system makes no threads for a while, as at a full pids cgroup: calls are recorded all the same."""
 
 import subprocess
 import time
@@ -33,7 +33,7 @@ def no_threads(tmp_path: Path) -> dict[str, str]:
 def test_two_seconds_without_threads_cost_no_audio(
     place: Callable[..., Place], no_threads: dict[str, str], tmp_path: Path
 ) -> None:
-    there = place(**{"shutdown": {"drain_timeout": 1.0}})
+    there = place(shutdown={"drain_timeout": 1.0})
     switch = tmp_path / "no-threads"
     with Daemon(there.bin, there.config, no_threads) as daemon, Caller(there.port) as caller:
         switch.touch()

@@ -12,7 +12,7 @@ from daemon import Daemon
 
 from audiohookd.runtime.signals import EXIT_AFTER
 
-#: What the log says is given up, by where a plugin hangs, and the seconds that the stop may take (on a loaded machine).
+#: By where a plugin hangs: what the log says, and the seconds that the stop may take on a loaded machine.
 GIVEN_UP = {
     "closed": ("are given up: hanging", 3.0),
     "stop": ("plugins.hanging did not stop at once after a second signal, and is given up", 3.0),

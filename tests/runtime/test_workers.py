@@ -206,7 +206,8 @@ class TestRefusedThreads(TestCase):
         self.patch(threading, "_start_new_thread", no_thread if is_refused else self.make)
 
     def pool(self, threads: int, minimum: int | None = None) -> Workers:
-        pool = Workers(reactor, "test", threads, 10, minimum=minimum, count=self.counters.count)
+        pool = Workers(reactor, "test", threads, 10, count=self.counters.count)
+        pool.minimum = minimum or threads
         pool.startService()
 
         def stop() -> Any:
@@ -245,7 +246,8 @@ class TestRefusedThreads(TestCase):
         self.assertFalse(hanging.called)
 
     async def test_a_pool_that_stops_asks_for_no_more_threads(self) -> None:
-        pool = Workers(reactor, "test", 2, 10, patience=0.01, minimum=1)
+        pool = Workers(reactor, "test", 2, 10, patience=0.01)
+        pool.minimum = 1
         pool.startService()
         self.refuse()
         for _ in range(2):
