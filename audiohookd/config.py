@@ -187,14 +187,18 @@ def load(path: Path) -> Config:
     :raises ConfigError: it cannot be read, or something in it is wrong.
     """
     try:
-        tables = tomllib.loads(decode_text(path.read_bytes()))
+        text = decode_text(path.read_bytes())
     except OSError as fault:
         reason = fault.strerror or str(fault)
         raise ConfigError(f"{path}: cannot be read ({reason}): correct path or permissions") from fault
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{path}: is not TOML: {fault}") from fault
+    try:
+        tables = tomllib.loads(text)
     except RecursionError as fault:
         raise ConfigError(f"{path}: is not TOML: nested too deeply") from fault
-    except ValueError as fault:  # also for bytes that are no UTF-8, and for integers of thousands of digits
-        raise ConfigError(f"{path}: {_unit_written(path, str(fault)) or f'is not TOML: {fault}'}") from fault
+    except ValueError as fault:  # also for integers of thousands of digits
+        raise ConfigError(f"{path}: {_unit_written(text, str(fault)) or f'is not TOML: {fault}'}") from fault
     return check(tables, path)
 
 
@@ -250,10 +254,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else f"; there are: {', '.join(map(address, known)) or 'none'}"
 
 
-def _unit_written(path: Path, fault: str) -> str | None:
-    """What to write, where the line that is no TOML has a number with its unit."""
+def _unit_written(text: str, fault: str) -> str | None:
+    """What to write, where the line of ``text`` that is no TOML has a number with its unit."""
     found = re.search(r"at line ([0-9]+), ", fault)
-    lines = path.read_text("utf-8").split("\n") if found else []
+    lines = text.split("\n") if found else []
     said = unquoted(lines[int(found[1]) - 1]) if found and int(found[1]) <= len(lines) else None
     return f"line {found[1]}: {said}" if found and said else None
 

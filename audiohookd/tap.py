@@ -41,7 +41,7 @@ from audiohookd.routes import routes_of
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
 from audiohookd.runtime.limits import allow_open_files
-from audiohookd.runtime.privileges import User, acting_as, become, owner_of, user_of
+from audiohookd.runtime.privileges import User, acting_as, become, can_become, owner_of, user_of
 from audiohookd.runtime.services import Listener, OrderedServices, StartError
 from audiohookd.runtime.signals import Signals
 from audiohookd.runtime.systemd import Notifier, Readiness, write_remedy
@@ -163,7 +163,8 @@ def makeService(options: Options) -> IService:
     try:
         with acting_as(user):
             root = build(options["tree"], options["config"], reactor, time.time, os.environ)
-        root.user = user
+        if options.parent is None or options.parent["uid"] is None:  # else twistd switches
+            root.user = user
         root.log_observer = _log_observer(options)
         return root
     except ConfigUnavailable as fault:
@@ -341,28 +342,31 @@ def _listener(
 
 
 def _log_observer(options: Options) -> ILogObserver | None:
-    """For the journal of systemd; None where the log does not go there."""
-    twistd = options.parent or {"logfile": None, "syslog": False}
-    is_elsewhere = twistd["syslog"] or twistd["logfile"] not in (None, "-")
+    """For the journal of systemd; None where the log does not go there: to a file, and so when twistd daemonizes."""
+    twistd = options.parent or {"logfile": None, "syslog": False, "nodaemon": True}
+    is_elsewhere = twistd["syslog"] or not twistd["nodaemon"] or twistd["logfile"] not in (None, "-")
     return None if is_elsewhere else journal_observer(os.environ)
 
 
 def _user(options: Options) -> User:
-    """The user to run as: root gives way to the user that twistd is to switch to, or to the owner of the spool."""
+    """The user to run as: root switches to the user that twistd is to switch to, or to the owner of the spool."""
     itself = User(os.geteuid(), os.getegid())
     if itself.uid != 0:
         return itself
     if options.parent is not None and options.parent["uid"] is not None:
         return user_of(options.parent["uid"], options.parent["gid"])
     directory = options["tree"].spool.directory
-    remedy = "start it by the unit with User=, or by twistd --uid USER"
     owner = owner_of(directory)
-    if owner is not None and owner.uid != 0:
+    remedy = "start it by the unit with User=, or by twistd --uid USER"
+    if owner is None or owner.uid == 0:
+        text = "started as root, and runs as root: a service of another user cannot use {directory} then; {remedy}"
+    elif can_become(owner):
+        itself = owner
         text = "started as root: runs as user {user}, the owner of {directory}; {remedy}"
-        _log.warn(text, user=str(owner), directory=str(directory), remedy=remedy)
-        return owner
-    text = "started as root, and runs as root: a service of another user cannot use {directory} then; {remedy}"
-    _log.warn(text, directory=str(directory), remedy=remedy)
+    else:
+        text = "started as root, and runs as root: it lacks CAP_SETUID or CAP_SETGID to become {user}, the owner of"
+        text += " {directory}; {remedy}"
+    _log.warn(text, user=str(owner), directory=str(directory), remedy=remedy)
     return itself
 
 

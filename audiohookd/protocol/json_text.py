@@ -4,10 +4,11 @@ What cannot be kept as it came is replaced: half of a surrogate pair by U+FFFD, 
 by its text. A byte order mark is ignored (section 8.1). Nesting may be limited (section 9): msgspec ends at some
 hundreds of levels, and a line of a file has :data:`MAX_DEPTH`.
 
-All of this looks at tokens, in few steps of :mod:`re`: a client may send 64 KiB of them fifty times a second.
+All of this works on tokens, in few steps of :mod:`re`: a client may send 64 KiB of them fifty times a second.
 """
 
 import re
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final, TypeVar
 
@@ -25,18 +26,20 @@ MAX_NUMBERS: Final = 16_384
 
 #: What msgspec raises for text that it cannot read.
 _FAULTS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+# No group is repeated possessively: Python 3.11.2 of Debian 12 then goes on inside an alternative that has failed.
+_STRING = rb'"(?:[^"\\]++|\\.)*"'
 _surrogate = re.compile(rb"\\u[dD][89a-fA-F]")
 #: All up to half of a pair, and that half, if there is one.
 _before_half = re.compile(
-    rb"((?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+)"
+    rb"((?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*)"
     rb"(\\u[dD][89a-fA-F][0-9a-fA-F]{2})?",
     re.DOTALL,
 )
 _LARGE = rb"-?[0-9]++(?:\.[0-9]++)?[eE]\+?[0-9]++|-?[0-9]{309,}+(?:\.[0-9]++)?(?:[eE]-[0-9]++)?"
+_large = re.compile(rb"(?<![0-9.])(?:" + _LARGE + rb")")
 #: All up to a number that may be too large, and that number, if there is one.
 _before_large = re.compile(
-    rb"((?:" + _STRING + rb'|[^"0-9.eE+-]++|(?!' + _LARGE + rb")[0-9.eE+-]++)*+)(" + _LARGE + rb")?", re.DOTALL
+    rb"((?:" + _STRING + rb'|[^"0-9.eE+-]++|(?!' + _LARGE + rb")[0-9.eE+-]++)*)(" + _LARGE + rb")?", re.DOTALL
 )
 #: The integers of the protocol, as some writers of JSON spell them.
 _integer = re.compile(
@@ -54,18 +57,23 @@ def decode(decoder: "msgspec.json.Decoder[_T]", data: bytes | Raw) -> _T:
     """
     try:
         return decoder.decode(data)
-    except _FAULTS:
-        text = _integer.sub(rb"\1", _without_halves(bytes(data)))
-    try:
-        return decoder.decode(text)
-    except _FAULTS as fault:
-        if not isinstance(fault, msgspec.ValidationError):
-            raise ValueError(str(fault)) from fault
-        text = _without_large_numbers(text)
-    try:
-        return decoder.decode(text)
-    except _FAULTS as fault:
-        raise ValueError(str(fault)) from fault
+    except _FAULTS as first:
+        fault = first
+    for text in _repaired(bytes(data)):
+        try:
+            return decoder.decode(text)
+        except _FAULTS as later:
+            fault = later
+    raise ValueError(str(fault)) from fault
+
+
+def _repaired(data: bytes) -> Iterator[bytes]:
+    """``data`` with its halves of surrogate pairs replaced, then its large numbers, too; only where it has any."""
+    text = _integer.sub(rb"\1", _without_halves(data))
+    if text != data:
+        yield text
+    if _large.search(text):
+        yield _without_large_numbers(text)
 
 
 def one_line(data: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """The user that the daemon runs as when root starts it.
 
-What root makes in the spool, the service's user could not read afterwards. So root gives way to the user that the
+What root makes in the spool, the service's user could not read afterwards. So root switches to the user that the
 spool belongs to.
 """
 
@@ -45,15 +45,25 @@ def acting_as(user: User) -> Iterator[None]:
         yield
         return
     group, groups = os.getegid(), os.getgroups()
-    os.setgroups(_groups(user))
-    os.setegid(user.gid)
-    os.seteuid(user.uid)
     try:
+        os.setgroups(_groups(user))
+        os.setegid(user.gid)
+        os.seteuid(user.uid)
         yield
     finally:
         os.seteuid(0)
         os.setegid(group)
-        os.setgroups(groups)
+        if os.getgroups() != groups:
+            os.setgroups(groups)
+
+
+def can_become(user: User) -> bool:
+    """Whether root may switch to ``user``: in a container without CAP_SETUID or CAP_SETGID it may not."""
+    try:
+        with acting_as(user):
+            return True
+    except OSError:
+        return False
 
 
 def become(user: User) -> None:

@@ -123,7 +123,7 @@ _REMEDIES = {
     errno.EADDRINUSE: "; ss -ltnp shows by which process",
     errno.EADDRNOTAVAIL: "; ip addr shows the addresses of this machine",
     errno.EROFS: "; under systemd, its directory needs ReadWritePaths= in the unit",
-    errno.EACCES: "; use a port above 1023 behind a proxy, or a systemd: endpoint",
+    errno.EACCES: "; the daemon's user may not open it: use a port above 1023 behind a proxy, or a systemd: endpoint",
 }
 
 

@@ -335,7 +335,8 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
 
     def _fail_connection(self, code: int = 1001, reason: str = "") -> None:
         # Too large, not UTF-8, not masked: the session never sees it.
-        closed = connection_end.by_unmasked_close_frame(self.data)
+        is_protocol_error = code == self.CLOSE_STATUS_CODE_PROTOCOL_ERROR
+        closed = connection_end.by_unmasked_close_frame(self.data) if is_protocol_error else None
         if closed is None and self._connection is not None and not self.failedByMe:
             self._connection.blame(f"WebSocket closed with {code}: {reason}")
         self._end = self._end or closed or connection_end.ConnectionEnd("close-frame", "server", code, reason)
