@@ -213,7 +213,8 @@ def check(tables: dict[str, Any], path: Path) -> Config:
     if config.admin.endpoint == config.listen.endpoint:
         raise ConfigError(f"{path}: admin.endpoint: must not be the same as listen.endpoint")
     if (config.listen.tls_certificate is None) != (config.listen.tls_key is None):
-        raise ConfigError(f"{path}: listen.tls_certificate: and listen.tls_key: give both, or none")
+        missing = "tls_key" if config.listen.tls_key is None else "tls_certificate"
+        raise ConfigError(f"{path}: listen.{missing}: is missing: tls_certificate and tls_key go together")
     if config.delivery.retry_first > config.delivery.retry_limit:
         raise ConfigError(f"{path}: delivery.retry_first: must not be longer than delivery.retry_limit")
     if config.session.admission_timeout > config.session.opening_timeout:

@@ -24,12 +24,13 @@ class User(NamedTuple):
 
 
 def owner_of(path: Path) -> User | None:
-    """The user that ``path`` belongs to, with the group of ``path``; None where there is nothing."""
+    """The user that ``path`` belongs to, with its group unless that is root's; None where there is nothing."""
     try:
         about = path.stat()
     except OSError:
         return None
-    return User(about.st_uid, about.st_gid)
+    # Of a directory that only its user was given to (chown USER DIR) the group is still root's.
+    return User(about.st_uid, about.st_gid) if about.st_gid else user_of(about.st_uid, None)
 
 
 def user_of(uid: int, gid: int | None) -> User:

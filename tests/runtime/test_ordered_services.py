@@ -208,7 +208,7 @@ class TestListener(SynchronousTestCase):
             listener.startService()
 
     def test_what_the_system_refuses_comes_with_what_to_do(self) -> None:
-        remedies = {errno.EACCES: "use a port above 1023", errno.EADDRNOTAVAIL: "ip addr shows the addresses"}
+        remedies = {errno.EACCES: "the daemon's user may not open it: use a port above 1023", errno.EADDRNOTAVAIL: "ip addr shows the addresses"}
         for number, remedy in remedies.items():
             reason = os.strerror(number)
             listener = self.listener(fail(CannotListenError("", 80, OSError(number, reason))))

@@ -150,3 +150,10 @@ def test_a_replay_store_in_a_directory_that_the_user_cannot_write_to_is_named(di
     done = site.start()
     assert done.returncode == 78
     assert f"{directory}/replay must be a directory that the daemon may write to" in done.stderr
+
+
+def test_the_daemon_does_not_keep_the_group_of_root(directory: Path) -> None:
+    site = Site(directory, UID)
+    os.chown(site.spool, UID, 0)
+    done = site.start()
+    assert done.stdout.splitlines()[-1] == f"started {UID} {UID} [{UID}]", done.stderr

@@ -122,7 +122,8 @@ def _md5(data: bytes) -> bytes:
 def _is_rejection(fault: Failure) -> bool:
     """Stores have many codes for it; a part that was not altered has just been accepted."""
     code = code_of(fault)
-    return code == "SignatureDoesNotMatch" or (status_of(fault) == HTTPStatus.BAD_REQUEST and code not in STALE)
+    is_bad_request = status_of(fault) == HTTPStatus.BAD_REQUEST
+    return code == "SignatureDoesNotMatch" or (is_bad_request and code not in STALE | BUSY)
 
 
 def _is_permanent(fault: Failure | Unavailable) -> bool:
