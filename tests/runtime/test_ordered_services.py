@@ -208,7 +208,8 @@ class TestListener(SynchronousTestCase):
             listener.startService()
 
     def test_what_the_system_refuses_comes_with_what_to_do(self) -> None:
-        remedies = {errno.EACCES: "the daemon's user may not open it: use a port above 1023", errno.EADDRNOTAVAIL: "ip addr shows the addresses"}
+        port = "the daemon's user may not open it: use a port above 1023"
+        remedies = {errno.EACCES: port, errno.EADDRNOTAVAIL: "ip addr shows the addresses"}
         for number, remedy in remedies.items():
             reason = os.strerror(number)
             listener = self.listener(fail(CannotListenError("", 80, OSError(number, reason))))
