@@ -308,7 +308,9 @@ class IRecording(Interface):
     sidecar = Attribute("Path of the sidecar.")
 
     def read() -> Mapping[str, Any]:
-        """The ``recording`` object of the sidecar.
+        """The ``recording`` object of the sidecar, read in bounded memory however large the sidecar is.
+
+        Of its ``gaps`` the first 10,000; ``omittedGaps`` counts those that are left out.
 
         :raises OSError: it cannot be read. ValueError: it is no sidecar.
         """

@@ -13,6 +13,7 @@ WHOLE_NUMBERS: Mapping[str, str] = {
     "max_spool": "MiB",
     "multipart_threshold": "MiB",
     "part_size": "MiB",
+    "max_messages": "MiB",
     "handshakes_per_second": "per second",
     "handshakes_per_second_total": "per second",
     "messages_per_second": "per second",

@@ -19,6 +19,10 @@ from msgspec import Meta
 from audiohookd.protocol.media import Channel, Format, Media
 from audiohookd.spool.own import open_own
 
+#: Bytes of a line that are held at a time: far more than any entry has. A file that a crash filled with zeros has no line
+#: break at all.
+MAX_LINE = 1 << 20
+
 #: The year 2286: nothing can be computed with what lies far beyond.
 LATEST = 1e10
 
@@ -91,9 +95,14 @@ def finished_line(recording: Mapping[str, Any]) -> bytes:
 
 
 def read_lines(journal: Path) -> Iterator[bytes]:
-    """The lines on disk, the facts first, one held at a time. A line that a crash cut off is passed over. Blocks."""
+    """The lines on disk, the facts first, one held at a time. A line that a crash cut off is passed over. Blocks.
+
+    A line above :data:`MAX_LINE` comes in pieces of that size.
+    """
     with open(open_own(journal, os.O_RDONLY), "rb") as lines:
-        yield from (line for line in lines if line.endswith(b"\n"))
+        while line := lines.readline(MAX_LINE):
+            if line.endswith(b"\n") or len(line) == MAX_LINE:
+                yield line
 
 
 def is_torn(journal: Path) -> bool:

@@ -20,6 +20,7 @@ BLOCK: Final = 65_536
 #: Bytes of the name of a member.
 MAX_NAME: Final = 65_536
 
+_TRUNCATED: Final = "the JSON text is truncated"
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 #: What no number, ``true``, ``false`` or ``null`` holds.
 _scalar = re.compile(rb"[^][{},:\" \t\r\n]*+")
@@ -116,6 +117,11 @@ class JsonStream:
             if not self._fill():
                 return b""
 
+    def leave(self) -> None:
+        """The object whose last member was read ends here, and with it the text."""
+        self._expect(b"}")
+        self.end()
+
     def end(self) -> None:
         """Nothing but white space follows."""
         if self.peek():
@@ -135,8 +141,10 @@ class JsonStream:
 
     def _expect(self, wanted: bytes) -> None:
         found = self.peek()
+        if not found:
+            raise NotJson(_TRUNCATED)
         if found != wanted:
-            raise NotJson(f"expected {wanted.decode()!r}, found {found.decode('ascii', 'replace') or 'the end'!r}")
+            raise NotJson(f"expected {wanted.decode()!r}, found {found.decode('ascii', 'replace')!r}")
         self._at += 1
 
     def _name(self) -> str:
@@ -215,7 +223,7 @@ class JsonStream:
     def _more(self, rest: bytes) -> None:
         """The next block, after ``rest``."""
         if not self._fill():
-            raise NotJson("the text ends in the middle of a value")
+            raise NotJson(_TRUNCATED)
         self._block = rest + self._block
 
     def _fill(self) -> bool:

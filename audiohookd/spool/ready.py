@@ -12,25 +12,13 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-import msgspec
-
 from audiohookd.protocol.media import Media
 from audiohookd.spool import layout, wav
 from audiohookd.spool.files import DIRECTORY_MODE, DraftPaths
 from audiohookd.spool.journal import Facts, is_torn, read_facts, read_lines
 from audiohookd.spool.own import is_own, open_own, write_anew
 from audiohookd.spool.sidecar import AudioFile, compose
-
-
-class _Header(msgspec.Struct, frozen=True):
-    timestamp: str
-
-
-class _Sidecar(msgspec.Struct, frozen=True):
-    header: _Header
-
-
-_sidecar = msgspec.json.Decoder(_Sidecar)
+from audiohookd.spool.sidecar_reader import read_timestamp
 
 
 def make_ready(draft: DraftPaths, ready: Path) -> Path:
@@ -43,7 +31,7 @@ def make_ready(draft: DraftPaths, ready: Path) -> Path:
     if os.path.lexists(draft.journal):
         return _move(draft, _complete(draft, ready))
     with open(open_own(draft.sidecar, os.O_RDONLY), "rb") as sidecar:
-        day = _sidecar.decode(sidecar.read()).header.timestamp[:10]
+        day = read_timestamp(sidecar)[:10]
     if not layout.DAY.fullmatch(day):
         raise ValueError(f"the sidecar has no time: {day!r}")
     return _move(draft, _day_directory(ready, day))
