@@ -70,6 +70,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     handshake_timeout: Annotated[float, Meta(gt=0, le=60)] = 5.0
     messages_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 50
     frames_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 1000
+    audio_bytes_per_second: Annotated[int, Meta(ge=0, le=100_000_000)] = 320_000
 
 
 class Admin(Struct, frozen=True, forbid_unknown_fields=True):

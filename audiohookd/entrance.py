@@ -71,7 +71,8 @@ def entrance_of(
 
 def paces_of(limits: Limits) -> Paces:
     """How much one client may send."""
-    return Paces(_rate(limits.frames_per_second), _rate(limits.messages_per_second))
+    rates = (limits.frames_per_second, limits.messages_per_second, limits.audio_bytes_per_second)
+    return Paces(*map(_rate, rates))
 
 
 def _rate(per_second: int) -> Rate | None:

@@ -18,6 +18,7 @@ WHOLE_NUMBERS: Mapping[str, str] = {
     "handshakes_per_second_total": "per second",
     "messages_per_second": "per second",
     "frames_per_second": "per second",
+    "audio_bytes_per_second": "per second",
 }
 #: What one of these is, in the unit of the key.
 _SECONDS: Mapping[str, float] = {

@@ -13,6 +13,8 @@ from audiohookd.observe import visits
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.protocol.timers import Timers
 from audiohookd.server import gate, head, mailbox, outbox, proxy_header, websocket
+from audiohookd_plugins import recorder
+from audiohookd_plugins.recorder import RecorderConfig
 
 TEXT = (Path(__file__).parents[1] / "SECURITY.rst").read_text("utf-8")
 NONCES = inspect.signature(MemoryReplayStore).parameters["limit"].default
@@ -39,6 +41,9 @@ ROWS = {
     "octets read of one connection in one turn": [websocket.READ_SIZE],
     "frames of audio in a second": [Limits().frames_per_second],
     "messages in a second": [Limits().messages_per_second],
+    "bytes of audio in a second": [Limits().audio_bytes_per_second],
+    "messages in one sidecar": [RecorderConfig().max_messages],
+    "gaps in one sidecar": [recorder.MAX_GAPS],
     "octets that wait for a client": [outbox.UNREAD_LIMIT],
     "audio that waits for a slow plugin": [mailbox.AUDIO_LIMIT],
     "time without a message": [Timers().idle_timeout],

@@ -23,3 +23,4 @@ class Paces(Struct, frozen=True):
 
     frames: Rate | None = None
     messages: Rate | None = None
+    audio_bytes: Rate | None = None

@@ -15,7 +15,7 @@ class Pacer:
     :param drop: called with the name of the limit.
     """
 
-    __slots__ = ("_connection", "_drop", "_frames", "_is_dropped", "_is_restrained", "_messages", "_shared")
+    __slots__ = ("_audio_bytes", "_connection", "_drop", "_frames", "_is_dropped", "_is_restrained", "_messages", "_shared")
 
     def __init__(self, connection: Connection, paces: Paces, shared: Shared, drop: Callable[[str], object]) -> None:
         since = shared.clock.seconds()
@@ -24,13 +24,18 @@ class Pacer:
         self._drop = drop
         self._frames = Allowance(paces.frames, since)
         self._messages = Allowance(paces.messages, since)
+        self._audio_bytes = Allowance(paces.audio_bytes, since)
         self._is_restrained = False
         self._is_dropped = False
 
     def audio(self, data: bytes) -> None:
         """A binary message."""
-        self._frames.left -= 1
-        if self._frames.left >= 0 or self._has_more(self._frames, "frames"):
+        frames, audio_bytes = self._frames, self._audio_bytes
+        frames.left -= 1
+        audio_bytes.left -= len(data)
+        if (frames.left >= 0 or self._has_more(frames, "frames")) and (
+            audio_bytes.left >= 0 or self._has_more(audio_bytes, "audio-bytes")
+        ):
             self._connection.audio(data)
 
     def text(self, data: bytes) -> None:

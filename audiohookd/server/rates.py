@@ -90,9 +90,9 @@ class Allowance:
         self.left: float = inf if rate is None else 0
 
     def renew(self, now: float) -> bool:
-        """The next portion, of which one is used already; False when there is nothing left in the bucket."""
-        taken = 0 if self._bucket is None else self._bucket.take(now, self._portion)
-        self.left = taken - 1
+        """The next portion, from which what was used beyond the last one is taken; False when the bucket is empty."""
+        taken = 0 if self._bucket is None else self._bucket.take(now, max(self._portion, int(-self.left)))
+        self.left += taken
         return taken > 0
 
     def indulge(self) -> None:

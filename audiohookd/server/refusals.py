@@ -26,6 +26,7 @@ BEYOND: Final[Mapping[str, str]] = {
     "handshake-timeout": "limits.handshake_timeout is over",
     "frames": "above limits.frames_per_second",
     "messages": "above limits.messages_per_second",
+    "audio-bytes": "above limits.audio_bytes_per_second",
 }
 
 

@@ -55,7 +55,8 @@ def read_recording(file: BinaryIO) -> dict[str, Any]:
     members, gaps, samples = _at_the_end(file) or _from_the_start(file)
     if gaps:
         known = msgspec.convert(members.get("omittedGaps", {}), _Omitted)
-        members["omittedGaps"] = {"count": known.count + gaps, "samples": known.samples + samples}
+        count, more = known.count + gaps, known.samples + samples
+        members["omittedGaps"] = {**members.get("omittedGaps", {}), "count": count, "samples": more}
     return members
 
 

@@ -294,6 +294,22 @@ class TestPaces:
         peer.send(binary(b"\xff" * 320) * 100)
         assert disconnects(peer) == []
 
+    def test_bytes_of_audio_above_the_rate_end_the_session(self) -> None:
+        """Frames of the largest size make hours of a call in seconds, and stay below the rate of frames."""
+        peer = talking(frames=Rate(1000, 60_000), audio_bytes=Rate(16_000, 160_000))
+        peer.send(binary(b"\xff" * 64_000) * 3)
+        assert disconnects(peer) == []
+        peer.send(binary(b"\xff" * 64_000))
+        (message,) = disconnects(peer)
+        assert b'"info":"too many audio-bytes"' in message
+
+    def test_audio_at_the_rate_goes_on(self) -> None:
+        peer = talking(audio_bytes=Rate(16_000, 16_000))
+        for _ in range(90):  # 18 s: no message has to come until then
+            peer.send(binary(b"\xff" * 3_200))
+            peer.clock.advance(0.2)
+        assert disconnects(peer) == []
+
     @settings(deadline=None, max_examples=20)
     @given(st.integers(1, 60))
     def test_frames_beyond_the_pace_are_given_to_nobody(self, depth: int) -> None:
