@@ -5,7 +5,6 @@ import msgspec
 from audiohookd.spool import layout
 from audiohookd.spool.shelf import Recording
 
-
 #: Characters of a reason that are kept: the text of a plugin may be of any length.
 MAX_REASON = 4_096
 

@@ -15,7 +15,16 @@ class Pacer:
     :param drop: called with the name of the limit.
     """
 
-    __slots__ = ("_audio_bytes", "_connection", "_drop", "_frames", "_is_dropped", "_is_restrained", "_messages", "_shared")
+    __slots__ = (
+        "_audio_bytes",
+        "_connection",
+        "_drop",
+        "_frames",
+        "_is_dropped",
+        "_is_restrained",
+        "_messages",
+        "_shared",
+    )
 
     def __init__(self, connection: Connection, paces: Paces, shared: Shared, drop: Callable[[str], object]) -> None:
         since = shared.clock.seconds()

@@ -19,8 +19,8 @@ from msgspec import Meta
 from audiohookd.protocol.media import Channel, Format, Media
 from audiohookd.spool.own import open_own
 
-#: Bytes of a line that are held at a time: far more than any entry has. A file that a crash filled with zeros has no line
-#: break at all.
+#: Bytes of a line that are held at a time: far more than any entry has. A file that a crash filled with zeros has no
+#: line break at all.
 MAX_LINE = 1 << 20
 
 #: The year 2286: nothing can be computed with what lies far beyond.

@@ -1,7 +1,7 @@
 """Reads one JSON text from a stream, block by block: what is skipped takes no memory, however large it is.
 
-A pull parser. What comes next is taken as a whole (:meth:`JsonStream.value`), passed over (:meth:`JsonStream.skip`), or
-entered (:meth:`JsonStream.members`, :meth:`JsonStream.elements`). msgspec and json read a text only as a whole.
+A pull parser. What comes next is taken as a whole (:meth:`JsonStream.value`), passed over (:meth:`JsonStream.skip`),
+or entered (:meth:`JsonStream.members`, :meth:`JsonStream.elements`). msgspec and json read a text only as a whole.
 
 The text may be UTF-8, or UTF-16 with a byte order mark. Inside a value that is skipped only strings and brackets are
 looked at, so a mistake in it may stay unnoticed.
@@ -150,7 +150,8 @@ class JsonStream:
     def _name(self) -> str:
         if self.peek() != b'"':
             self._expect(b'"')
-        return decode(self.value(MAX_NAME), str)
+        name: str = decode(self.value(MAX_NAME), str)
+        return name
 
     # ---- values ----------------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ from audiohookd.spool import layout
 from audiohookd.spool.own import is_own
 from audiohookd.spool.sidecar_reader import read_recording
 
-
 #: Bytes of a receipt. The daemon writes no larger one.
 MAX_RECEIPT = 1 << 20
 

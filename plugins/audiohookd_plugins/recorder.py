@@ -233,7 +233,7 @@ class Recorder(AudioSink):
         self._omitted_gaps.samples += samples
 
     def _note_omissions(self, at: float) -> None:
-        """In the journal as soon as it begins: after a crash nothing else tells of it. How many is known at the end."""
+        """In the journal as soon as it begins: after a crash nothing else tells of it. The end says how many."""
         self._note("recording", self._omitted(), at)
 
     def _omitted(self) -> dict[str, Any]:

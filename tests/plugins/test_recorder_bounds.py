@@ -9,8 +9,8 @@ from recorded_call import L16, STARTED_AT, STEREO, Call
 
 from audiohookd.cli.verify.checking import check
 from audiohookd.protocol.events import GapCause
-from audiohookd.spool.repair import mend
 from audiohookd.spool.layout import Layout
+from audiohookd.spool.repair import mend
 from audiohookd_plugins import recorder
 
 MESSAGE = json.dumps({"type": "zzz", "parameters": {"x": "y" * 60_000}}).encode()

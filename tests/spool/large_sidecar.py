@@ -1,4 +1,4 @@
-"""Repairs, reads, describes and verifies a recording with a large sidecar; prints the MiB of memory that each step took.
+"""Repairs, reads and verifies a recording with a large sidecar; prints the MiB of memory that each step took.
 
 Usage: large_sidecar.py DIRECTORY MIB
 """

@@ -64,7 +64,8 @@ def test_a_member_is_taken_as_it_is_written_and_the_others_are_skipped(
 def test_elements_that_are_not_taken_are_skipped(value: list[Any], size: int, data: st.DataObject) -> None:
     wanted = data.draw(st.lists(st.booleans(), min_size=len(value), max_size=len(value)))
     stream = JsonStream(reader(json.dumps(value).encode(), size))
-    taken = [json.loads(stream.value(LIMIT)) for is_wanted, _ in zip(wanted, stream.elements()) if is_wanted]
+    steps = zip(wanted, stream.elements(), strict=True)
+    taken = [json.loads(stream.value(LIMIT)) for is_wanted, _ in steps if is_wanted]
     assert taken == [element for element, is_wanted in zip(value, wanted, strict=True) if is_wanted]
 
 
@@ -77,7 +78,8 @@ def test_a_text_that_is_cut_off_is_no_json(value: Any, size: int, data: st.DataO
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"5", b'{"a"', b'{"a" 5}', b"{a:5}", b'{"a":5,}', b'{"a":5 "b":6}', b'{"a":}', b'{"a":5]', b"{5:5}"]
+    "text",
+    [b"", b"{", b"5", b'{"a"', b'{"a" 5}', b"{a:5}", b'{"a":5,}', b'{"a":5 "b":6}', b'{"a":}', b'{"a":5]', b"{5:5}"],
 )
 def test_a_text_that_is_no_object_is_rejected(text: bytes) -> None:
     with pytest.raises(NotJson):

@@ -12,7 +12,6 @@ from audiohookd.delivery import refusal
 from audiohookd.protocol.position import NANOSECONDS, parse_duration
 from audiohookd.spool import layout
 
-
 #: Bytes of a reason that are shown.
 _REASON = 65_536
 
