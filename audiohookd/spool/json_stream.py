@@ -1,7 +1,8 @@
-"""Reads one JSON text from a stream, block by block: what is skipped takes no memory, however large it is.
+"""Reads one JSON text from a stream, block by block: a skipped value takes no memory, however large it is.
 
-A pull parser. What comes next is taken as a whole (:meth:`JsonStream.value`), passed over (:meth:`JsonStream.skip`),
-or entered (:meth:`JsonStream.members`, :meth:`JsonStream.elements`). msgspec and json read a text only as a whole.
+A pull parser. The caller takes the next value as a whole (:meth:`JsonStream.value`), skips it
+(:meth:`JsonStream.skip`), or enters it (:meth:`JsonStream.members`, :meth:`JsonStream.elements`). msgspec and json read
+a text only as a whole.
 
 The text may be UTF-8, or UTF-16 with a byte order mark. Inside a value that is skipped only strings and brackets are
 looked at, so a mistake in it may stay unnoticed.
@@ -89,7 +90,7 @@ class JsonStream:
             self._expect(b",")
 
     def value(self, limit: int) -> bytes:
-        """The next value, as it is written; what is in it is not checked.
+        """The next value, as it is written. Its content is not checked.
 
         :raises TooLarge: it has more than ``limit`` bytes.
         """
@@ -118,7 +119,7 @@ class JsonStream:
                 return b""
 
     def leave(self) -> None:
-        """The object whose last member was read ends here, and with it the text."""
+        """Leaves an object after its last member; the text ends with the object."""
         self._expect(b"}")
         self.end()
 

@@ -26,7 +26,7 @@ _BEFORE_RECORDING: Final = b'\n],\n"recording":'
 class Recording(NamedTuple):
     """``recording`` of a sidecar: its ``members``, with the first :data:`MAX_GAPS` gaps.
 
-    ``gaps`` and ``gap_samples`` count those that stand in the sidecar beyond that.
+    ``gaps`` and ``gap_samples`` count the further gaps of the sidecar.
     """
 
     members: dict[str, Any]

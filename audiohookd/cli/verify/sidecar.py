@@ -7,14 +7,14 @@ from audiohookd.cli.verify.claims import Malformed
 from audiohookd.spool.json_stream import JsonStream, NotJson, TooLarge, decode
 from audiohookd.spool.sidecar_reader import MAX_GAPS, MAX_RECORDING, recording_of
 
-#: Bytes of an entry of the body: a line of a journal whose bytes all had to be escaped.
+#: Bytes of an entry of the body: a journal line of 1 MiB, every byte of it escaped.
 MAX_ENTRY = 8 << 20
 
 
 def read_sidecar(text: Stream) -> dict[str, Any]:
     """The sidecar, with an empty body if the body is as it should be.
 
-    :raises Malformed: it is no sidecar, or one that is too large to be checked.
+    :raises Malformed: the text is no sidecar, or a sidecar too large to check.
     :raises OSError: it cannot be read.
     """
     try:
