@@ -1,8 +1,8 @@
 """Reads one JSON text from a stream, block by block: a skipped value takes no memory, however large it is.
 
 A pull parser. The caller takes the next value as a whole (:meth:`JsonStream.value`), skips it
-(:meth:`JsonStream.skip`), or enters it (:meth:`JsonStream.members`, :meth:`JsonStream.elements`). msgspec and json read
-a text only as a whole.
+(:meth:`JsonStream.skip`), or enters it (:meth:`JsonStream.members`, :meth:`JsonStream.elements`). msgspec and json
+read a text only as a whole.
 
 The text may be UTF-8, or UTF-16 with a byte order mark. Inside a value that is skipped only strings and brackets are
 looked at, so a mistake in it may stay unnoticed.
