@@ -12,7 +12,7 @@ from audiohookd.config import Limits, Listen
 from audiohookd.observe import visits
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.protocol.timers import Timers
-from audiohookd.server import gate, head, mailbox, outbox, proxy_header, websocket
+from audiohookd.server import gate, head, mailbox, outbox, pacer, proxy_header, websocket
 
 TEXT = (Path(__file__).parents[1] / "SECURITY.rst").read_text("utf-8")
 NONCES = inspect.signature(MemoryReplayStore).parameters["limit"].default
@@ -39,6 +39,10 @@ ROWS = {
     "octets read of one connection in one turn": [websocket.READ_SIZE],
     "frames of audio in a second": [Limits().frames_per_second],
     "messages in a second": [Limits().messages_per_second],
+    "octets of messages in a second": [Limits().message_bytes_per_second],
+    "WebSocket control frames in a second": [Limits().control_frames_per_second],
+    "fragments of messages in a second": [Limits().fragments_per_second],
+    "fragments of one message": [pacer.MAX_FRAGMENTS],
     "octets that wait for a client": [outbox.UNREAD_LIMIT],
     "audio that waits for a slow plugin": [mailbox.AUDIO_LIMIT],
     "time without a message": [Timers().idle_timeout],

@@ -22,7 +22,7 @@ from audiohookd.server import connection_end
 from audiohookd.server.connection import Connection, Shared
 from audiohookd.server.door import Door, Paces
 from audiohookd.server.ears import Ears, Line
-from audiohookd.server.frames import cut, first_frame, framed, may_become_whole, text_of
+from audiohookd.server.frames import cut, first_frame, framed, head_size, is_control, is_fragment, may_become_whole, text_of
 from audiohookd.server.gate import Gate, Visitor
 from audiohookd.server.handshake import HandshakeRejected, check_handshake, minimal_request
 from audiohookd.server.head import Head, HeadGuard, RequestHead
@@ -117,14 +117,22 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
                 data, self.data = self.data + data, b""
                 if self.state == self.STATE_OPEN and not self.inside_message:
                     data = self._take_messages(data)
-                size = first_frame(data)
-                if data and self._pacer is not None and not self._pacer.part():
+                if data and not self._is_allowed(data):
                     break
+                size = first_frame(data)
             else:
                 size = self.current_frame.length - self.current_frame_masker.pointer()
             if data:
                 self._dataReceived(data[:size])
                 data = data[size:]
+
+    def _is_allowed(self, data: bytes) -> bool:
+        """Counts the frame for Autobahn that ``data`` begins with, once, when its head is whole. False: dropped."""
+        if self._pacer is None or len(data) < head_size(data):
+            return True
+        if is_control(data[0]):
+            return self._pacer.control_frame()
+        return not is_fragment(data[0]) or self._pacer.fragment(is_first=not self.inside_message)
 
     def _obstruct(self) -> None:
         """From here on, all that comes in is for :meth:`dataReceived`."""

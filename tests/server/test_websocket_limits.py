@@ -16,6 +16,7 @@ from audiohookd.auth.keys import fingerprint
 from audiohookd.server.allow import Networks
 from audiohookd.server.door import Paces
 from audiohookd.server.gate import Gate, Limits
+from audiohookd.server.pacer import MAX_FRAGMENTS
 from audiohookd.server.rates import Rate
 from audiohookd.server.websocket import STRANGERS_LIMIT
 from audiohookd.testing import SESSION_ID
@@ -268,17 +269,55 @@ class TestPaces:
         peer.send(binary(b"\xff" * 320))
         assert peer.is_aborted
 
-    @pytest.mark.parametrize("part", [frame(9), frame(10), frame(0, fin=False)], ids=["ping", "pong", "fragment"])
-    def test_control_frames_and_fragments_count_as_well(self, part: bytes) -> None:
-        peer = talking(frames=Rate(10, 20))
-        peer.send(frame(2, fin=False))
-        peer.send(part * 19)
+    @pytest.mark.parametrize("control", [frame(9), frame(10), frame(9, b"x" * 125)], ids=["ping", "pong", "large"])
+    def test_control_frames_have_an_allowance_of_their_own(self, control: bytes) -> None:
+        peer = talking(control_frames=Rate(10, 20), frames=Rate(1000, 1000), fragments=Rate(1000, 1000))
+        peer.send(control * 20)
+        peer.send(binary(b"\xff" * 320) * 100)
         assert disconnects(peer) == []
-        peer.send(part)
+        peer.send(control)
         (message,) = disconnects(peer)
-        assert b'"reason":"error","info":"too many frames"' in message
-        peer.send(part * 60)
+        assert b'"reason":"error","info":"too many control frames"' in message
+        peer.send(control * 60)
         assert peer.is_aborted
+
+    def test_fragments_have_an_allowance_of_their_own(self) -> None:
+        peer = talking(fragments=Rate(10, 20), frames=Rate(1000, 1000), control_frames=Rate(1000, 1000))
+        peer.send(frame(2, fin=False) + frame(9) * 30)
+        peer.send(frame(0, fin=False) * 19)
+        assert disconnects(peer) == []
+        peer.send(frame(0, fin=False))
+        (message,) = disconnects(peer)
+        assert b'"reason":"error","info":"too many fragments"' in message
+        peer.send(frame(0, fin=False) * 60)
+        assert peer.is_aborted
+
+    def test_a_fragmented_message_counts_as_a_message_too(self) -> None:
+        peer = talking(frames=Rate(1, 2))
+        peer.send((frame(2, b"\xff" * 160, fin=False) + frame(0, b"\xff" * 160)) * 2)
+        assert disconnects(peer) == []
+        peer.send(frame(2, b"\xff" * 160, fin=False) + frame(0, b"\xff" * 160))
+        assert b"too many frames" in disconnects(peer)[0]
+
+    def test_a_message_in_too_many_fragments_ends_the_session(self) -> None:
+        """One that never ends grew by an object for each empty fragment."""
+        peer = talking()
+        peer.send(frame(2, fin=False) + frame(0, fin=False) * (MAX_FRAGMENTS - 2) + frame(0, b"\xff" * 320))
+        peer.send(frame(2, fin=False) + frame(0, fin=False) * (MAX_FRAGMENTS - 1))
+        assert disconnects(peer) == []
+        peer.send(frame(0, fin=False))
+        assert b"too many fragments" in disconnects(peer)[0]
+        peer.send(frame(0, fin=False))
+        assert peer.is_aborted
+
+    @pytest.mark.parametrize("size", [100, 1000])
+    def test_octets_of_messages_have_an_allowance(self, size: int) -> None:
+        """60 KB of hostile JSON take 11 ms of all calls' time: 50 a second took half of it."""
+        peer = talking(message_bytes=Rate(1000, 3000))
+        message = PING.replace(b"{}", b'{"x":"%s"}' % (b"y" * size))
+        peer.send(b"".join(text(message % (SESSION_ID.encode(), number, 1)) for number in range(2, 2 + 3000 // size)))
+        (last,) = disconnects(peer)
+        assert b'"info":"too many message bytes"' in last
 
     def test_who_is_disconnected_for_it_may_say_goodbye(self) -> None:
         peer = talking(messages=Rate(1, 2))
