@@ -1,6 +1,7 @@
 """The only place that knows Autobahn's server classes."""
 
 from http import HTTPStatus
+from math import inf
 from typing import Any
 
 import txaio
@@ -40,6 +41,9 @@ from audiohookd.server.upgrade import Upgrade, read_upgrade
 REFUSAL_TIME = 0.5
 #: Seconds for a client to take what was sent before we close; then it is dropped.
 LINGER_TIME = 5.0
+#: Control frames, fragments and texts of one connection in one turn, 20 to 100 µs each; the rest of what was read waits
+#: for the next one. One read may hold 680 of them.
+FRAMES_PER_TURN = 16
 #: TCP connections without a WebSocket, of which nothing is known yet, besides as many as there may be calls.
 PENDING_LIMIT = 1_024
 #: Strangers that are told so in a session at a time; the others learn it from a status, which takes no place.
@@ -68,6 +72,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._pending_refusal: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
         self._line: Line | None = None
+        self._backlog = b""  # that was read, and left for the next turn
         self._outbox = Outbox()
         super().connectionMade()
         if ITCPTransport.providedBy(self.transport):
@@ -112,19 +117,31 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._clear()
 
     def _take_in(self, data: bytes) -> None:
-        while data and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
-            if self.current_frame is None:
-                data, self.data = self.data + data, b""
-                if self.state == self.STATE_OPEN and not self.inside_message:
-                    data = self._take_messages(data)
-                if data and not self._is_allowed(data):
-                    break
-                size = first_frame(data)
-            else:
-                size = self.current_frame.length - self.current_frame_masker.pointer()
-            if data:
-                self._dataReceived(data[:size])
-                data = data[size:]
+        """Handles what was left and what was read, at most :data:`FRAMES_PER_TURN` costly frames of it."""
+        data, self._backlog = self._backlog + data, b""
+        left = FRAMES_PER_TURN if self._line is not None else inf
+        while data and left and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
+            data = self._take_frame(data)
+            left -= 1
+        if self._line is not None:
+            self._backlog = data if self.state in (self.STATE_OPEN, self.STATE_CLOSING) else b""
+            self._line.has_backlog = bool(self._backlog)
+
+    def _take_frame(self, data: bytes) -> bytes:
+        """Handles what ``data`` begins with: whole messages of audio and a text, or a frame for Autobahn. The rest."""
+        if self.current_frame is not None:
+            size = self.current_frame.length - self.current_frame_masker.pointer()
+        else:
+            data, self.data = self.data + data, b""
+            if self.state == self.STATE_OPEN and not self.inside_message:
+                data, is_text = self._take_messages(data)
+                if is_text or not data:
+                    return data
+            if self.state == self.STATE_CLOSED or not self._is_allowed(data):
+                return b""
+            size = first_frame(data)
+        self._dataReceived(data[:size])
+        return data[size:]
 
     def _is_allowed(self, data: bytes) -> bool:
         """Counts the frame for Autobahn that ``data`` begins with, once, when its head is whole. False: dropped."""
@@ -142,30 +159,26 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def _clear(self) -> None:
         """Between two messages of an open call, audio need not come this way."""
         if self._line is not None and self._line.is_plain:
-            whole = not self.data and self.current_frame is None and not self.inside_message
+            whole = not self.data and not self._backlog and self.current_frame is None and not self.inside_message
             self._line.is_clear = whole and self.state == self.STATE_OPEN and self._connection is not None
 
-    def _take_messages(self, data: bytes) -> bytes:
-        """Passes on the messages that ``data`` begins with; returns what is for Autobahn."""
-        while data and self.state != self.STATE_CLOSED:
-            messages, at = cut(data)
-            for message in messages:
-                if self.state != self.STATE_CLOSED:
-                    self.onMessage(message, True)
-            if at == len(data):
-                break
-            data = data[at:]
-            if may_become_whole(data):
-                self.data = data
-                break
-            size = first_frame(data)
-            text = text_of(data[:size])
-            if text is None:
-                return data
+    def _take_messages(self, data: bytes) -> tuple[bytes, bool]:
+        """Passes on the audio that ``data`` begins with, and a text behind it; returns the rest, and if there was one."""
+        messages, at = cut(data)
+        for message in messages:
             if self.state != self.STATE_CLOSED:
-                self.onMessage(text, False)
-            data = data[size:]
-        return b""
+                self.onMessage(message, True)
+        data = data[at:]
+        if may_become_whole(data):
+            self.data = data
+            return b"", False
+        size = first_frame(data)
+        text = text_of(data[:size])
+        if text is None:
+            return data, False
+        if self.state != self.STATE_CLOSED:
+            self.onMessage(text, False)
+        return data[size:], True
 
     def _look_at_head(self, guard: HeadGuard, data: bytes) -> None:
         head = guard.feed(data)
@@ -188,7 +201,10 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         except HandshakeRejected as rejected:
             self.failHandshake(str(rejected), rejected.status, rejected.headers)
         else:
-            self._dataReceived(minimal_request(head) + rest)
+            self._backlog = rest
+            self._dataReceived(minimal_request(head))
+            if self.state == self.STATE_OPEN:
+                self._resume()
 
     def onConnect(self, request: Any) -> "Deferred[None]":
         """A whole upgrade request. Its outcome must not carry an exception's text to the peer."""
@@ -277,7 +293,14 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         if self._upgrade is not None:
             self._connection = Connection(self.factory.shared, self._upgrade, self, self._refusal)
             self._pacer = Pacer(self._connection, self.factory.paces, self.factory.shared, self._drop)
-            self._line = self.factory.ears.attend(self.transport, self._pacer.audio, self._pacer.text)
+            audio, text = self._pacer.audio, self._pacer.text
+            self._line = self.factory.ears.attend(self.transport, audio, text, self._resume)
+            if self._backlog:  # came with the request head, and Autobahn is still busy with that
+                self.factory.shared.clock.callLater(0, self._resume)
+
+    def _resume(self) -> None:
+        """Goes on with the backlog."""
+        self.dataReceived(b"")
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
         """The peer's close frame, in answer to ours or not. Autobahn would tell a code that it rejects as 1000."""
@@ -297,7 +320,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """The connection is gone. Autobahn leaves reference cycles behind: what is large goes now."""
         connection, self._connection, self._pacer = self._connection, None, None
         self._upgrade = self._guard = self._request = None
-        self.data = b""
+        self.data = self._backlog = b""
         for timer in (self._head_timer, self._pending_refusal, self._lingering):
             if timer is not None and timer.active():
                 timer.cancel()
