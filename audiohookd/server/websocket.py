@@ -33,7 +33,9 @@ from audiohookd.server.options import OPTIONS, with_options
 from audiohookd.server.origin import origin
 from audiohookd.server.outbox import Outbox, innermost
 from audiohookd.server.pacer import Pacer
+from audiohookd.server.quotas import Owner
 from audiohookd.server.refusals import BEYOND, Refusals
+from audiohookd.server.registry import NOBODY
 from audiohookd.server.told import Told
 from audiohookd.server.upgrade import Upgrade, read_upgrade
 
@@ -226,8 +228,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             raise ConnectionDeny(int(rejected.status), str(rejected)) from None
         if upgrade.path not in self.factory.shared.routes:
             raise ConnectionDeny(404, f"no route for {upgrade.path}")
-        if self.factory.shared.registry.crowded:
-            raise ConnectionDeny(503, "too many connections")
+        self._deny_beyond_limit()
         self._upgrade = upgrade
         now = self.factory.shared.now()
         door = self.factory.door
@@ -237,8 +238,8 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def _answer(self, verdict: Verdict, upgrade: Upgrade, since: float) -> "Deferred[None] | None":
         if self.state != self.STATE_CONNECTING:  # hung up while the replay store was asked: nobody is told
             raise ConnectionDeny(400, "gone")
-        if self.factory.shared.registry.crowded:  # while it was asked
-            raise ConnectionDeny(503, "too many connections")
+        is_authentic = verdict.reason in (None, Refusal.REPLAY_STORE_DOWN)
+        self._deny_beyond_limit(upgrade.owner if is_authentic else NOBODY)
         if verdict.reason is None:
             return None
         self.factory.refusals.unauthentic(upgrade, verdict.reason)
@@ -251,6 +252,11 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._refusal = "error"
             return None
         return self._refuse(since)
+
+    def _deny_beyond_limit(self, owner: Owner = NOBODY) -> None:
+        reason = self.factory.shared.registry.reject_upgrade(owner)
+        if reason is not None:
+            raise ConnectionDeny(503, reason)
 
     def _refuse(self, since: float) -> "Deferred[None]":
         refused: Deferred[None] = Deferred()
