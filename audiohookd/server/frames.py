@@ -14,6 +14,7 @@ except ImportError:  # there was no compiler
 #: The first byte of a frame with all of a message, without extensions.
 TEXT = 0x81
 BINARY = 0x82
+PONG = 0x8A
 #: In the second byte: there is a mask. The rest of it is the length, or says how many bytes have it.
 MASKED = 0x80
 SHORT = 126
@@ -70,6 +71,11 @@ def text_of_in_python(frame: bytes) -> bytes | None:
 
 #: The same, compiled if it can be.
 text_of: Callable[[bytes], bytes | None] = getattr(_frames, "text_of", text_of_in_python)
+
+
+def pong(payload: bytes) -> bytes:
+    """A frame of the server's that answers a ping with this payload, of 125 bytes at most."""
+    return bytes((PONG, len(payload))) + payload
 
 
 def framed(text: bytes) -> bytes:

@@ -23,7 +23,7 @@ from audiohookd.server import connection_end
 from audiohookd.server.connection import Connection, Shared
 from audiohookd.server.door import Door, Paces
 from audiohookd.server.ears import Ears, Line
-from audiohookd.server.frames import cut, first_frame, framed, head_size, is_control, is_fragment, may_become_whole, text_of
+from audiohookd.server.frames import cut, first_frame, framed, head_size, is_control, is_fragment, may_become_whole, pong, text_of
 from audiohookd.server.gate import Gate, Visitor
 from audiohookd.server.handshake import HandshakeRejected, check_handshake, minimal_request
 from audiohookd.server.head import Head, HeadGuard, RequestHead
@@ -44,8 +44,8 @@ REFUSAL_TIME = 0.5
 #: Seconds for a client to take what was sent before we close; then it is dropped.
 LINGER_TIME = 5.0
 #: Control frames, fragments and texts of one connection in one turn, 20 to 100 µs each; the rest of what was read waits
-#: for the next one. One read may hold 680 of them.
-FRAMES_PER_TURN = 16
+#: for the next one. One read may hold 680 of them, and 150 connections may have them at once.
+FRAMES_PER_TURN = 4
 #: TCP connections without a WebSocket, of which nothing is known yet, besides as many as there may be calls.
 PENDING_LIMIT = 1_024
 #: Strangers that are told so in a session at a time; the others learn it from a status, which takes no place.
@@ -338,11 +338,13 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def send(self, message: bytes) -> None:
         """See :class:`audiohookd.server.wire.Wire`."""
         if self._has_room(len(message)):
-            unsent = framed(message)
-            if self._line is not None:
-                unsent = self.factory.ears.answer(self._line, unsent)
-            if unsent:
-                self.transport.write(unsent)
+            self._write(framed(message))
+
+    def _write(self, unsent: bytes) -> None:
+        if self._line is not None:
+            unsent = self.factory.ears.answer(self._line, unsent)
+        if unsent:
+            self.transport.write(unsent)
 
     def close(self, why: str) -> None:
         """See :class:`audiohookd.server.wire.Wire`."""
@@ -358,9 +360,9 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     # ---- bounds ----------------------------------------------------------------------------------
 
     def onPing(self, payload: bytes) -> None:
-        """A ping of the WebSocket, not of AudioHook."""
+        """A ping of the WebSocket, not of AudioHook. Autobahn takes longer to send the pong than to read the ping."""
         if self._has_room(len(payload)):
-            super().onPing(payload)
+            self._write(pong(payload))
 
     def _has_room(self, size: int) -> bool:
         """May ``size`` bytes more be sent? Drops a client that has left too many unread."""
