@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: session opens or the network stalls, and sends them as fast as it can; the kernel keeps some more for us.
 PACE_DEPTH = 60.0
 #: The same for what costs ten times as much as audio, and never comes in such amounts: control frames, fragments, and
-#: octets of messages (four messages of the longest size).
+#: octets of messages (two messages of the longest size).
 COSTLY_DEPTH = 16.0
 
 #: Seconds before its end at which a certificate should have been renewed: 14 days.

@@ -12,7 +12,7 @@ from audiohookd.config import Limits, Listen
 from audiohookd.observe import visits
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.protocol.timers import Timers
-from audiohookd.server import gate, head, mailbox, outbox, pacer, proxy_header, websocket
+from audiohookd.server import gate, head, mailbox, outbox, pacer, proxy_header, registry, websocket
 
 TEXT = (Path(__file__).parents[1] / "SECURITY.rst").read_text("utf-8")
 NONCES = inspect.signature(MemoryReplayStore).parameters["limit"].default
@@ -48,6 +48,8 @@ ROWS = {
     "time without a message": [Timers().idle_timeout],
     "time that a session may last": [Timers().max_duration],
     "time to take what was sent": [websocket.LINGER_TIME],
+    "WebSocket connections": [2 * Listen().max_sessions + registry.SPARE_CONNECTIONS],
+    "the same, of an owner with a quota": [2, registry.SPARE_CONNECTIONS_OF_OWNER],
     "sessions  ": [Listen().max_sessions],
 }
 #: Those in its sentences.
