@@ -43,8 +43,8 @@ from audiohookd.server.upgrade import Upgrade, read_upgrade
 REFUSAL_TIME = 0.5
 #: Seconds for a client to take what was sent before we close; then it is dropped.
 LINGER_TIME = 5.0
-#: Control frames, fragments and texts of one connection in one turn, 20 to 100 µs each; the rest of what was read waits
-#: for the next one. One read may hold 680 of them, and 150 connections may have them at once.
+#: Control frames, fragments and texts of one connection in one turn, 20 to 100 µs each; the rest of what was read
+#: waits for the next one. One read may hold 680 of them, and 150 connections may have them at once.
 FRAMES_PER_TURN = 4
 #: TCP connections without a WebSocket, of which nothing is known yet, besides as many as there may be calls.
 PENDING_LIMIT = 1_024
@@ -130,7 +130,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._line.has_backlog = bool(self._backlog)
 
     def _take_frame(self, data: bytes) -> bytes:
-        """Handles what ``data`` begins with: whole messages of audio and a text, or a frame for Autobahn. The rest."""
+        """Handles the audio and the text that ``data`` begins with, or a frame for Autobahn; returns the rest."""
         if self.current_frame is not None:
             size = self.current_frame.length - self.current_frame_masker.pointer()
         else:
@@ -165,7 +165,10 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._line.is_clear = whole and self.state == self.STATE_OPEN and self._connection is not None
 
     def _take_messages(self, data: bytes) -> tuple[bytes, bool]:
-        """Passes on the audio that ``data`` begins with, and a text behind it; returns the rest, and if there was one."""
+        """Passes on the audio that ``data`` begins with, and a text behind it.
+
+        :returns: the rest, and whether there was a text.
+        """
         messages, at = cut(data)
         for message in messages:
             if self.state != self.STATE_CLOSED:

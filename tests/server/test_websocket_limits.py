@@ -17,10 +17,12 @@ from audiohookd.server.allow import Networks
 from audiohookd.server.door import Paces
 from audiohookd.server.gate import Gate, Limits
 from audiohookd.server.pacer import MAX_FRAGMENTS
+from audiohookd.server.quotas import Quotas
 from audiohookd.server.rates import Rate
+from audiohookd.server.registry import SPARE_CONNECTIONS_OF_OWNER
 from audiohookd.server.websocket import STRANGERS_LIMIT
 from audiohookd.testing import SESSION_ID
-from tests.server.websocket_rig import PATH, Peer, Server, binary, frame, request_head, text, unframed
+from tests.server.websocket_rig import OPEN_KEY, PATH, Peer, Server, binary, frame, request_head, text, unframed
 
 CALLER = IPv4Address("TCP", "192.0.2.1", 40_000)
 STRANGER = IPv4Address("TCP", "198.51.100.1", 40_000)
@@ -236,6 +238,36 @@ class TestStrangersInSessions:
         another.send(request_head(signed=False))
         server.clock.advance(0.5)
         assert another.answer().startswith(b"HTTP/1.1 101 ")
+
+
+class TestConnectionsOfAKey:
+    """Above its quota a key gets ``disconnect error`` in a session for a while, and then status 503."""
+
+    def held(self, server: Server) -> list[Peer]:
+        peers = []
+        for number in range(2 + SPARE_CONNECTIONS_OF_OWNER):
+            peers.append(server.connect())
+            peers[-1].upgrade(nonce=nonce(number))
+        return peers
+
+    def test_silent_sessions_of_one_key_leave_the_connections_of_others(self) -> None:
+        server = Server(max_sessions=20, quotas=Quotas(per_key=1))
+        peers = self.held(server)
+        beyond = server.connect()
+        beyond.send(request_head(nonce=nonce(99)))
+        assert beyond.status() == b"HTTP/1.1 503 Service Unavailable"
+        assert server.counters.value("limits", "connections-per-key") == 1
+        server.connect().upgrade(signed=False, X_API_KEY=OPEN_KEY)
+        peers[0].lose()
+        server.connect().upgrade(nonce=nonce(100))
+
+    def test_a_stranger_does_not_use_up_the_connections_of_a_key_that_it_names(self) -> None:
+        server = Server("disconnect", max_sessions=20, quotas=Quotas(per_key=1))
+        for _ in range(2 + SPARE_CONNECTIONS_OF_OWNER):
+            server.connect().send(request_head(signed=False))
+        server.clock.advance(0.5)
+        assert len(list(server.registry)) == 2 + SPARE_CONNECTIONS_OF_OWNER
+        server.connect().opened()
 
 
 def talking(**paces: Rate) -> Peer:
