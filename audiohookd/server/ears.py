@@ -38,8 +38,8 @@ ENOUGH: Final = 48
 #: How much of what a look finds counts for the next rest. With all of it, five by chance made that four times as
 #: long, and one pong in ten took 7 ms and not 5, one in a hundred 12 and not 9.
 DAMPING: Final = 0.125
-#: Seconds of one turn above which a connection is costly: it is read after all others in its next turn. A frame of audio
-#: takes 10 to 20 µs, a dozen that were held back 0.1 ms.
+#: Seconds of one turn above which a connection is costly: it is read after all others in its next turn. A frame of
+#: audio takes 10 to 20 µs, a dozen that were held back 0.1 ms.
 COSTLY: Final = 0.001
 #: Seconds of a turn for all costly connections together.
 COSTLY_SHARE: Final = 0.005

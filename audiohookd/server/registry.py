@@ -14,8 +14,8 @@ from audiohookd.server.quotas import Owner, Quotas
 #: Connections beyond twice the sessions: of those who are told that there is no place, of probes, and of calls that
 #: are over while their plugins still work.
 SPARE_CONNECTIONS = 64
-#: The same for an owner with a quota, beyond twice the quota: a few more upgrades are accepted, for ``disconnect error``
-#: in a session, which Genesys Cloud retries.
+#: The same for an owner with a quota, beyond twice the quota: a few more upgrades are accepted, for ``disconnect
+#: error`` in a session, which Genesys Cloud retries.
 SPARE_CONNECTIONS_OF_OWNER = 16
 #: The part of all connections from which on ``/ready`` warns.
 NEARLY_ALL: Final = 0.9
@@ -136,7 +136,8 @@ class Registry(Service):
             limit, reason = "connections", f"listen.max_sessions is {self.max_sessions}"
         elif owner != NOBODY and exhausted is not None:
             limit = exhausted.replace("sessions", "connections")
-            reason = f"{self._connection_quotas.count(exhausted, owner)} for {self._quotas.described(exhausted, owner)}"
+            count = self._connection_quotas.count(exhausted, owner)
+            reason = f"{count} for {self._quotas.described(exhausted, owner)}"
         else:
             return None
         self._count("limits", limit)

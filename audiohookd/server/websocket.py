@@ -23,7 +23,17 @@ from audiohookd.server import connection_end
 from audiohookd.server.connection import Connection, Shared
 from audiohookd.server.door import Door, Paces
 from audiohookd.server.ears import Ears, Line
-from audiohookd.server.frames import cut, first_frame, framed, head_size, is_control, is_fragment, may_become_whole, pong, text_of
+from audiohookd.server.frames import (
+    cut,
+    first_frame,
+    framed,
+    head_size,
+    is_control,
+    is_fragment,
+    may_become_whole,
+    pong,
+    text_of,
+)
 from audiohookd.server.gate import Gate, Visitor
 from audiohookd.server.handshake import HandshakeRejected, check_handshake, minimal_request
 from audiohookd.server.head import Head, HeadGuard, RequestHead
