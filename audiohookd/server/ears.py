@@ -144,6 +144,14 @@ class Ears:
         if not self._lines:
             self._reactor.removeReader(self)
 
+    def go_on(self, line: Line) -> None:
+        """Resumes a line whose backlog was not read from here."""
+        self._costly[line] = None
+        if not self._is_resting:
+            self._is_resting = True
+            self._reactor.removeReader(self)
+            self._reactor.callLater(SHORTEST, self._listen)
+
     def answer(self, line: Line, data: bytes) -> bytes:
         """Sends ``data`` at once if it answers what the connection said just now; the rest is to be written to it.
 

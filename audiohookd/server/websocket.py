@@ -219,7 +219,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._backlog = rest
             self._dataReceived(minimal_request(head))
             if self.state == self.STATE_OPEN:
-                self._resume()
+                self._begin()
 
     def onConnect(self, request: Any) -> "Deferred[None]":
         """A whole upgrade request. Its outcome must not carry an exception's text to the peer."""
@@ -315,7 +315,13 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             audio, text = self._pacer.audio, self._pacer.text
             self._line = self.factory.ears.attend(self.transport, audio, text, self._resume)
             if self._backlog:  # came with the request head, and Autobahn is still busy with that
-                self.factory.shared.clock.callLater(0, self._resume)
+                self.factory.shared.clock.callLater(0, self._begin)
+
+    def _begin(self) -> None:
+        """Handles what came with the request head."""
+        self._resume()
+        if self._backlog and self._line is not None:
+            self.factory.ears.go_on(self._line)
 
     def _resume(self) -> None:
         """Goes on with the backlog."""

@@ -208,3 +208,12 @@ def test_what_was_left_for_the_next_turn_of_a_connection_that_is_lost_is_dropped
     call.protocol.abort()
     call.turn()
     assert call.reactor.getReaders() == []
+
+
+def test_what_comes_with_the_request_is_handled_to_its_end_although_nothing_more_comes() -> None:
+    with closing(SocketPeer(Server())) as call:
+        call.peer.send(request_head() + text(OPEN) + frame(9, b"x") * (3 * FRAMES_PER_TURN))
+        call.turn()
+        answer = call.peer.recv(65_536).partition(b"\r\n\r\n")[2]
+        assert [opcode for opcode, _ in unframed(answer)] == [1] + [10] * (3 * FRAMES_PER_TURN)
+        assert call.server.factory.ears in call.reactor.getReaders()
