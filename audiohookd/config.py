@@ -69,8 +69,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     handshakes_per_second_total: Annotated[int, Meta(ge=0, le=100_000)] = 200
     handshake_timeout: Annotated[float, Meta(gt=0, le=60)] = 5.0
     messages_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 50
+    message_bytes_per_second: Annotated[int, Meta(ge=0, le=100_000_000)] = 8_192
     frames_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 1000
     audio_bytes_per_second: Annotated[int, Meta(ge=0, le=100_000_000)] = 320_000
+    control_frames_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 5
+    fragments_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 50
 
 
 class Admin(Struct, frozen=True, forbid_unknown_fields=True):

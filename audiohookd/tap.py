@@ -229,7 +229,7 @@ def build(
             lambda: registry.drain_state or readiness.obstacle,
             lambda: exposition(counters) + gauged(figures),
             lambda hosts, paths: factory.refused.explained(reactor, keyring.keys, Hints(hosts, paths)),
-            lambda: readiness.warnings,
+            lambda: [*readiness.warnings, *registry.connection_warnings],
         )
         children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
     signals = Signals(reactor, registry.hurry, reread=[keyring.reload, *entrance.reread])

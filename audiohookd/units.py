@@ -17,8 +17,11 @@ WHOLE_NUMBERS: Mapping[str, str] = {
     "handshakes_per_second": "per second",
     "handshakes_per_second_total": "per second",
     "messages_per_second": "per second",
+    "message_bytes_per_second": "per second",
     "frames_per_second": "per second",
     "audio_bytes_per_second": "per second",
+    "control_frames_per_second": "per second",
+    "fragments_per_second": "per second",
 }
 #: What one of these is, in the unit of the key.
 _SECONDS: Mapping[str, float] = {

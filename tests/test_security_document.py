@@ -12,7 +12,7 @@ from audiohookd.config import Limits, Listen
 from audiohookd.observe import visits
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.protocol.timers import Timers
-from audiohookd.server import gate, head, mailbox, outbox, proxy_header, websocket
+from audiohookd.server import gate, head, mailbox, outbox, pacer, proxy_header, registry, websocket
 from audiohookd_plugins import recorder
 from audiohookd_plugins.recorder import RecorderConfig
 
@@ -44,11 +44,17 @@ ROWS = {
     "bytes of audio in a second": [Limits().audio_bytes_per_second],
     "messages in one sidecar": [RecorderConfig().max_messages],
     "gaps in one sidecar": [recorder.MAX_GAPS],
+    "octets of messages in a second": [Limits().message_bytes_per_second],
+    "WebSocket control frames in a second": [Limits().control_frames_per_second],
+    "fragments of messages in a second": [Limits().fragments_per_second],
+    "fragments of one message": [pacer.MAX_FRAGMENTS],
     "octets that wait for a client": [outbox.UNREAD_LIMIT],
     "audio that waits for a slow plugin": [mailbox.AUDIO_LIMIT],
     "time without a message": [Timers().idle_timeout],
     "time that a session may last": [Timers().max_duration],
     "time to take what was sent": [websocket.LINGER_TIME],
+    "WebSocket connections": [2 * Listen().max_sessions + registry.SPARE_CONNECTIONS],
+    "the same, of an owner with a quota": [2, registry.SPARE_CONNECTIONS_OF_OWNER],
     "sessions  ": [Listen().max_sessions],
 }
 #: Those in its sentences.

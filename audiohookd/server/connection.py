@@ -20,7 +20,7 @@ from audiohookd.server.admission import Opening, admissions, ask
 from audiohookd.server.connection_end import ConnectionEnd, by_abort
 from audiohookd.server.dispatch import Fanout, RoutePlugins
 from audiohookd.server.live import LiveSession, SessionLogger
-from audiohookd.server.registry import Registry
+from audiohookd.server.registry import NOBODY, Registry
 from audiohookd.server.upgrade import Upgrade
 from audiohookd.server.wire import Wire
 
@@ -83,7 +83,7 @@ class Connection:
         self._is_watched = False
         #: Fires when the connection is gone and its plugins are done.
         self.finished: Deferred[None] = Deferred()
-        shared.registry.add(self)
+        shared.registry.add(self, NOBODY if refusal == "unauthorized" else upgrade.owner)
         shared.counters.count("connections")
         if refusal is not None:
             self._session.disconnect(refusal)

@@ -90,10 +90,16 @@ class Allowance:
         self.left: float = inf if rate is None else 0
 
     def renew(self, now: float) -> bool:
-        """The next portion, from which what was used beyond the last one is taken; False when the bucket is empty."""
-        taken = 0 if self._bucket is None else self._bucket.take(now, max(self._portion, int(-self.left)))
-        self.left += taken
-        return taken > 0
+        """Adds the next portion; False when the bucket holds less than what was counted beyond the last one.
+
+        What did not pass is not counted.
+        """
+        if self._bucket is not None:
+            self.left += self._bucket.take(now, max(self._portion, int(-self.left)))
+        if self.left >= 0:
+            return True
+        self.left = 0
+        return False
 
     def indulge(self) -> None:
         """Some seconds' worth more, that was not earned: for a goodbye, and what was under way before it."""

@@ -27,6 +27,9 @@ BEYOND: Final[Mapping[str, str]] = {
     "frames": "above limits.frames_per_second",
     "messages": "above limits.messages_per_second",
     "audio-bytes": "above limits.audio_bytes_per_second",
+    "message-bytes": "above limits.message_bytes_per_second",
+    "control-frames": "above limits.control_frames_per_second",
+    "fragments": "above limits.fragments_per_second",
 }
 
 

@@ -14,6 +14,13 @@ from audiohookd.server.quotas import Owner, Quotas
 #: Connections beyond twice the sessions: of those who are told that there is no place, of probes, and of calls that
 #: are over while their plugins still work.
 SPARE_CONNECTIONS = 64
+#: The same for an owner with a quota, beyond twice the quota: a few more upgrades are accepted, for ``disconnect
+#: error`` in a session, which Genesys Cloud retries.
+SPARE_CONNECTIONS_OF_OWNER = 16
+#: The part of all connections from which on ``/ready`` warns.
+NEARLY_ALL: Final = 0.9
+#: Seconds for which ``/ready`` warns after an upgrade was rejected.
+REJECTION_SHOWN: Final = 60.0
 #: Of whom no quota is known.
 NOBODY: Final = Owner("", "")
 
@@ -72,6 +79,9 @@ class Registry(Service):
         #: Seconds that the stop may take, for whoever waits for it.
         self.stop_limit = drain_timeout + 2 * grace
         self._connections: set[Live] = set()
+        self._connection_quotas = self._quotas.multiplied(2, SPARE_CONNECTIONS_OF_OWNER)
+        self._owners: dict[Live, Owner] = {}
+        self._rejected: tuple[float, str] | None = None
         self._admitted: dict[Live, Owner] = {}
         self._emptied: Deferred[None] | None = None
         self._awaited: Collection[Live] = ()
@@ -92,7 +102,47 @@ class Registry(Service):
     @property
     def crowded(self) -> bool:
         """So many are connected, with and without a session, that one more could not even be told that it is full."""
-        return len(self._connections) >= 2 * self.max_sessions + SPARE_CONNECTIONS
+        return len(self._connections) >= self.max_connections
+
+    @property
+    def max_connections(self) -> int:
+        """The most WebSockets at a time, with and without a session."""
+        return 2 * self.max_sessions + SPARE_CONNECTIONS
+
+    @property
+    def connection_warnings(self) -> list[str]:
+        """Lines for ``/ready``: connections are nearly all in use, or an upgrade was rejected for want of one."""
+        warnings = []
+        if len(self._connections) >= NEARLY_ALL * self.max_connections:
+            used = f"{len(self._connections)} of {self.max_connections} WebSocket connections are in use"
+            warnings.append(f"{used}; beyond that upgrades are rejected with status 503 (listen.max_sessions)")
+        if self._rejected is not None and self._clock.seconds() - self._rejected[0] <= REJECTION_SHOWN:
+            warnings.append(
+                "an upgrade was rejected with status 503 within the last minute, "
+                f"and Genesys Cloud does not retry it: {self._rejected[1]}"
+            )
+        return warnings
+
+    def reject_upgrade(self, owner: Owner = NOBODY) -> str | None:
+        """Why an upgrade gets status 503 now, for the log; None: it is accepted.
+
+        The last resort, for Genesys Cloud does not retry it: an owner with a quota may have twice as many connections
+        as sessions, and a few more, and is refused in a session until then.
+
+        :param owner: of an authentic request.
+        """
+        exhausted = self._connection_quotas.exhausted(owner)
+        if self.crowded:
+            limit, reason = "connections", f"listen.max_sessions is {self.max_sessions}"
+        elif owner != NOBODY and exhausted is not None:
+            limit = exhausted.replace("sessions", "connections")
+            count = self._connection_quotas.count(exhausted, owner)
+            reason = f"{count} for {self._quotas.described(exhausted, owner)}"
+        else:
+            return None
+        self._count("limits", limit)
+        self._rejected = (self._clock.seconds(), f"too many connections: {reason}")
+        return self._rejected[1]
 
     @property
     def drain_state(self) -> str | None:
@@ -107,9 +157,11 @@ class Registry(Service):
         remain = "1 session remains, which is" if count == 1 else f"{count} sessions remain, which are"
         return f"draining for {seconds:.0f} s, {remain} closed in {left:.0f} s"
 
-    def add(self, connection: Live) -> None:
-        """A WebSocket was opened."""
+    def add(self, connection: Live, owner: Owner = NOBODY) -> None:
+        """A WebSocket was opened, by a request of ``owner`` if that is authentic."""
         self._connections.add(connection)
+        self._owners[connection] = owner
+        self._connection_quotas.take(owner)
         connection.finished.addCallback(self._remove, connection)
 
     def admit(self, connection: Live, is_probe: bool = False, owner: Owner = NOBODY) -> NoPlace | None:
@@ -185,6 +237,7 @@ class Registry(Service):
 
     def _remove(self, _: Any, connection: Live) -> None:
         self._connections.discard(connection)
+        self._connection_quotas.give_back(self._owners.pop(connection))
         owner = self._admitted.pop(connection, None)
         if owner is not None:
             self._quotas.give_back(owner)
