@@ -37,6 +37,7 @@ from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.observe.journald import error_line, journal_observer
 from audiohookd.observe.log_encoding import escape_log
+from audiohookd.observe.unhandled import UnhandledErrors
 from audiohookd.routes import routes_of
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
@@ -189,7 +190,8 @@ def build(
     pools, spool = _spool(config, reactor, counters)
     daemon = Daemon(reactor, now, spool)
     watchers = load_plugins(config, path, daemon)
-    outlets = outlets_of({name: watcher.plugin for name, watcher in watchers.items()})
+    plugins = {name: watcher.plugin for name, watcher in watchers.items()}
+    outlets = outlets_of(plugins)
     delivering, deliveries = _deliveries(config, outlets, reactor, now, counters)
     spool.on_ready = deliveries.announce
     readiness = Readiness(reactor, Notifier(environment))
@@ -218,7 +220,8 @@ def build(
     _prepare(spool, config, path, environment)
 
     root = Root(reactor, config.listen.endpoint, path, keyring)
-    children: list[IService] = [*pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
+    unhandled = UnhandledErrors(reactor, globalLogPublisher, plugins, counters.count)
+    children: list[IService] = [unhandled, *pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
     children += [*daemon.pools, *_services(watchers), deliveries, retention, watch, keyring]
     if config.admin.endpoint:
         figures = _figures(keyring, replay, entrance)

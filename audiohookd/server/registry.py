@@ -31,6 +31,9 @@ class Live(Protocol):
     #: Fires when the connection is gone and its plugins are done.
     finished: "Deferred[None]"
 
+    def abandon(self) -> None:
+        """Its session is over and the connection gone: do not wait for its plugins any longer."""
+
     def shut_down(self) -> None:
         """Ask the client to end the session."""
 
@@ -73,6 +76,7 @@ class Registry(Service):
         self.stop_limit = drain_timeout + 2 * grace
         self._connections: set[Live] = set()
         self._admitted: dict[Live, Owner] = {}
+        self._unfinished: dict[Live, None] = {}  # gone, but for what their plugins still do; the oldest first
         self._emptied: Deferred[None] | None = None
         self._awaited: Collection[Live] = ()
         self._drain_began = 0.0
@@ -92,7 +96,7 @@ class Registry(Service):
     @property
     def crowded(self) -> bool:
         """So many are connected, with and without a session, that one more could not even be told that it is full."""
-        return len(self._connections) >= 2 * self.max_sessions + SPARE_CONNECTIONS
+        return len(self._connections) - len(self._unfinished) >= 2 * self.max_sessions + SPARE_CONNECTIONS
 
     @property
     def drain_state(self) -> str | None:
@@ -136,6 +140,23 @@ class Registry(Service):
         self._quotas.take(owner)
         self._admitted[connection] = owner
         return None
+
+    def release(self, connection: Live) -> None:
+        """The session of ``connection`` is over: its place is free, whatever its plugins still do. Harmless later."""
+        owner = self._admitted.pop(connection, None)
+        if owner is not None:
+            self._quotas.give_back(owner)
+        if self._emptied is not None and not self._awaited:
+            self.hurry()
+
+    def leave(self, connection: Live) -> None:
+        """``connection`` is gone, and only its plugins still work. The oldest is abandoned when there are too many."""
+        self._unfinished[connection] = None
+        if len(self._unfinished) > self.max_sessions + SPARE_CONNECTIONS:
+            oldest = next(iter(self._unfinished))
+            del self._unfinished[oldest]
+            self._count("limits", "unfinished-sessions")
+            oldest.abandon()
 
     def stopService(self) -> "Deferred[None]":
         """Fires when all connections are gone."""
@@ -185,8 +206,5 @@ class Registry(Service):
 
     def _remove(self, _: Any, connection: Live) -> None:
         self._connections.discard(connection)
-        owner = self._admitted.pop(connection, None)
-        if owner is not None:
-            self._quotas.give_back(owner)
-        if self._emptied is not None and not self._awaited:
-            self.hurry()
+        self._unfinished.pop(connection, None)
+        self.release(connection)

@@ -41,6 +41,10 @@ class Caller:
         if not self.finished.called:
             self.finished.callback(None)
 
+    def abandon(self) -> None:
+        self.asked.append("abandon")
+        self.end()
+
     def shut_down(self) -> None:
         self.asked.append("shut_down")
         if self._polite:
@@ -310,3 +314,27 @@ class TestQuotas:
         sessions, counters = self.sessions(max_sessions=1)
         assert [Caller(sessions).answer for _ in range(2)] == [None, "too many sessions"]
         assert counters.value("limits", "sessions") == 1
+
+
+def test_the_place_of_a_session_that_is_over_is_free_while_its_plugins_work() -> None:
+    owner = Owner("organization", "key")
+    sessions = Registry(Clock(), 1, drain_timeout=900.0, quotas=Quotas(per_key=1))
+    over = Caller(sessions, owner=owner)
+    assert Caller(sessions, owner=owner).answer == "too many sessions"
+    sessions.release(over)
+    assert Caller(sessions, owner=owner).answer is None
+    over.end()  # which frees nothing a second time
+    assert Caller(sessions, owner=owner).answer == "too many sessions"
+
+
+def test_sessions_whose_plugins_still_work_do_not_crowd_it_and_are_bounded() -> None:
+    counters = Counters()
+    sessions = Registry(Clock(), 2, drain_timeout=900.0, count=counters.count)
+    over = [Caller(sessions, admitted=False) for _ in range(2 + SPARE_CONNECTIONS + 1)]
+    for caller in over[:-1]:
+        sessions.leave(caller)
+    assert not sessions.crowded
+    assert not any(caller.asked for caller in over)
+    sessions.leave(over[-1])
+    assert [caller.asked for caller in over] == [["abandon"], *[[]] * (len(over) - 1)]
+    assert counters.value("limits", "unfinished-sessions") == 1
