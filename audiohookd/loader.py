@@ -132,7 +132,7 @@ def _origin(entry: EntryPoint) -> str:
 
 def _describe(failure: Failure) -> str:
     """For the user; zope names the object by its address in memory."""
-    fault = failure.value
+    fault = failure.value or Exception()
     text = text_of(fault)
     if isinstance(fault, Invalid):
         return text[max(0, text.find("has failed to implement")) :]

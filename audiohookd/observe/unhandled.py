@@ -1,4 +1,4 @@
-"""Counts errors in timers, ``callFromThread`` and Deferreds of plugins: Twisted logs them, for no caller handles them."""
+"""Counts errors in timers, ``callFromThread`` and Deferreds of plugins, which no caller handles and Twisted logs."""
 
 import sys
 from collections.abc import Callable, Mapping

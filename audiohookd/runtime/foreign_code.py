@@ -1,8 +1,8 @@
 """The border to the code of plugins: calls it, and lets nothing through that it raises.
 
-``except Exception`` is not enough there. ``sys.exit()`` in a library, the CancelledError of asyncio, KeyboardInterrupt and
-GeneratorExit are no Exceptions: one of them, raised in one ``closed``, left the recording of the call a draft and held
-up the stop for 44 s. While the reactor runs, none of them comes from the operator: Twisted handles SIGINT and SIGTERM
+``except Exception`` is not enough. ``sys.exit()`` in a library, the CancelledError of asyncio, KeyboardInterrupt and
+GeneratorExit are no Exceptions: one of them, raised in ``closed``, left the recording of the call a draft and held up
+the stop for 44 s. While the reactor runs, none of them comes from the operator: Twisted handles SIGINT and SIGTERM
 itself, outside of any plugin.
 """
 
@@ -52,7 +52,7 @@ def raised() -> Failure:
 
 
 def contained(failure: Failure) -> Failure:
-    """``failure`` if its value is an Exception, or one whose value is: :class:`PluginRaised`."""
+    """``failure`` if its value is an Exception. Else another one with :class:`PluginRaised`."""
     return failure if isinstance(failure.value, Exception) else _stand_in(failure)
 
 

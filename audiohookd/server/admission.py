@@ -86,7 +86,7 @@ def admissions(watchers: Iterable[Watcher]) -> list[tuple[Watcher, IAdmission]]:
 
 
 class Asking:
-    """Asks the plugins of one session about its opening, one after the other, until one refuses or their time is over.
+    """Asks the plugins of one session about its opening, in order, until one refuses or their time is over.
 
     What they say later changes nothing. One that hangs keeps nothing of the session.
 

@@ -216,7 +216,7 @@ class Mailbox:
                 self._finish()
 
     def _give_up(self) -> None:
-        """What the observer is busy with, if it is: it is cancelled, and whatever it still comes to changes nothing."""
+        """Cancels what the observer is busy with, if it is. Its result, if one still comes, changes nothing."""
         pending, self._pending = self._pending, None
         if pending is not None:
             self._failed(self._busy_with, Failure(NeverDone(self._busy_with)))

@@ -150,7 +150,7 @@ class Registry(Service):
             self.hurry()
 
     def leave(self, connection: Live) -> None:
-        """``connection`` is gone, and only its plugins still work. The oldest is abandoned when there are too many."""
+        """``connection`` is gone, and only its plugins still work. Of too many, the oldest is abandoned."""
         self._unfinished[connection] = None
         if len(self._unfinished) > self.max_sessions + SPARE_CONNECTIONS:
             oldest = next(iter(self._unfinished))
