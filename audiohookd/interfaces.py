@@ -222,7 +222,10 @@ class ISession(Interface):
         """
 
     def pause() -> bool:
-        """Asks the client to send no audio. False when the session is not open, or beyond one per second (20 at once)."""
+        """Asks the client to send no audio. False when the session is not open.
+
+        False, too, beyond one per second of one plugin (20 at once).
+        """
 
     def resume() -> bool:
         """Asks the client to send audio again. False as for :meth:`pause`; after a ``pause`` it is not limited."""
