@@ -190,8 +190,7 @@ def build(
     pools, spool = _spool(config, reactor, counters)
     daemon = Daemon(reactor, now, spool)
     watchers = load_plugins(config, path, daemon)
-    plugins = {name: watcher.plugin for name, watcher in watchers.items()}
-    outlets = outlets_of(plugins)
+    outlets = outlets_of({name: watcher.plugin for name, watcher in watchers.items()})
     delivering, deliveries = _deliveries(config, outlets, reactor, now, counters)
     spool.on_ready = deliveries.announce
     readiness = Readiness(reactor, Notifier(environment))
@@ -220,9 +219,8 @@ def build(
     _prepare(spool, config, path, environment)
 
     root = Root(reactor, config.listen.endpoint, path, keyring)
-    unhandled = UnhandledErrors(reactor, globalLogPublisher, plugins, counters.count)
-    children: list[IService] = [unhandled, *pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
-    children += [*daemon.pools, *_services(watchers), deliveries, retention, watch, keyring]
+    children: list[IService] = [*pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
+    children += [*_services(daemon, watchers, counters), deliveries, retention, watch, keyring]
     if config.admin.endpoint:
         figures = _figures(keyring, replay, entrance)
         site = admin_site(
@@ -281,12 +279,17 @@ def _disk(
     return [looking, sweeping], retention, watch
 
 
-def _services(watchers: Mapping[str, Watcher]) -> list[IService]:
-    """The plugins that are to be started and stopped; named after their tables, for names must be unique."""
+def _services(daemon: Daemon, watchers: Mapping[str, Watcher], counters: Counters) -> list[IService]:
+    """The plugins that are to be started and stopped, their pools, and the count of the errors that they leave.
+
+    Plugins are named after their tables, for names must be unique.
+    """
+    plugins = {name: watcher.plugin for name, watcher in watchers.items()}
+    unhandled = UnhandledErrors(daemon.reactor, globalLogPublisher, plugins, counters.count)
     services = [(name, watcher.plugin) for name, watcher in watchers.items() if IService.providedBy(watcher.plugin)]
     for name, service in services:
         service.setName(address("plugins", name))
-    return [service for _, service in services]
+    return [unhandled, *daemon.pools, *(service for _, service in services)]
 
 
 def _keyring(

@@ -12,7 +12,7 @@ from audiohookd.config import Limits, Listen
 from audiohookd.observe import visits
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.protocol.timers import Timers
-from audiohookd.server import gate, head, mailbox, outbox, proxy_header, websocket
+from audiohookd.server import connection, gate, head, mailbox, outbox, proxy_header, registry, session_view, websocket
 
 TEXT = (Path(__file__).parents[1] / "SECURITY.rst").read_text("utf-8")
 NONCES = inspect.signature(MemoryReplayStore).parameters["limit"].default
@@ -41,6 +41,10 @@ ROWS = {
     "messages in a second": [Limits().messages_per_second],
     "octets that wait for a client": [outbox.UNREAD_LIMIT],
     "audio that waits for a slow plugin": [mailbox.AUDIO_LIMIT],
+    "events of a plugin in a second": [session_view.EVENTS.per_second],
+    "octets of these events in a second": [session_view.EVENT_BYTES.per_second],
+    "time for a callback of a plugin": [connection.FINISH_TIME],
+    "ended sessions whose plugins still work": [Listen().max_sessions + registry.SPARE_CONNECTIONS],
     "time without a message": [Timers().idle_timeout],
     "time that a session may last": [Timers().max_duration],
     "time to take what was sent": [websocket.LINGER_TIME],
