@@ -37,6 +37,7 @@ from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.observe.journald import error_line, journal_observer
 from audiohookd.observe.log_encoding import escape_log
+from audiohookd.observe.unhandled import UnhandledErrors
 from audiohookd.routes import routes_of
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
@@ -220,7 +221,7 @@ def build(
 
     root = Root(reactor, config.listen.endpoint, path, keyring)
     children: list[IService] = [*pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
-    children += [*daemon.pools, *_services(watchers), deliveries, retention, watch, keyring]
+    children += [*_services(daemon, watchers, counters), deliveries, retention, watch, keyring]
     if config.admin.endpoint:
         figures = _figures(keyring, replay, entrance)
         site = admin_site(
@@ -279,12 +280,17 @@ def _disk(
     return [looking, sweeping], retention, watch
 
 
-def _services(watchers: Mapping[str, Watcher]) -> list[IService]:
-    """The plugins that are to be started and stopped; named after their tables, for names must be unique."""
+def _services(daemon: Daemon, watchers: Mapping[str, Watcher], counters: Counters) -> list[IService]:
+    """The plugins that are to be started and stopped, their pools, and the count of the errors that they leave.
+
+    Plugins are named after their tables, for names must be unique.
+    """
+    plugins = {name: watcher.plugin for name, watcher in watchers.items()}
+    unhandled = UnhandledErrors(daemon.reactor, globalLogPublisher, plugins, counters.count)
     services = [(name, watcher.plugin) for name, watcher in watchers.items() if IService.providedBy(watcher.plugin)]
     for name, service in services:
         service.setName(address("plugins", name))
-    return [service for _, service in services]
+    return [unhandled, *daemon.pools, *(service for _, service in services)]
 
 
 def _keyring(

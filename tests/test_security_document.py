@@ -12,7 +12,18 @@ from audiohookd.config import Limits, Listen
 from audiohookd.observe import visits
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.protocol.timers import Timers
-from audiohookd.server import gate, head, mailbox, outbox, pacer, proxy_header, registry, websocket
+from audiohookd.server import (
+    connection,
+    gate,
+    head,
+    mailbox,
+    outbox,
+    pacer,
+    proxy_header,
+    registry,
+    session_view,
+    websocket,
+)
 from audiohookd_plugins import recorder
 from audiohookd_plugins.recorder import RecorderConfig
 
@@ -50,6 +61,10 @@ ROWS = {
     "fragments of one message": [pacer.MAX_FRAGMENTS],
     "octets that wait for a client": [outbox.UNREAD_LIMIT],
     "audio that waits for a slow plugin": [mailbox.AUDIO_LIMIT],
+    "events of a plugin in a second": [session_view.EVENTS.per_second],
+    "octets of these events in a second": [session_view.EVENT_BYTES.per_second],
+    "time for a callback of a plugin": [connection.FINISH_TIME],
+    "ended sessions whose plugins still work": [Listen().max_sessions + registry.SPARE_CONNECTIONS],
     "time without a message": [Timers().idle_timeout],
     "time that a session may last": [Timers().max_duration],
     "time to take what was sent": [websocket.LINGER_TIME],

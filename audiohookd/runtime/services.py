@@ -8,13 +8,14 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.defer import TimeoutError as StopTimeout
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from audiohookd.runtime import foreign_code
 from audiohookd.runtime.faults import in_words, is_mistake
+from audiohookd.runtime.foreign_code import Outcome
 from audiohookd.runtime.inherited_socket import as_inherited
 
 
@@ -55,25 +56,37 @@ class OrderedServices(MultiService):
     async def _stop(self) -> None:
         for child in reversed(list(self)):
             limit = getattr(child, "stop_limit", 0.0) + self._stop_timeout
-            stopping: Deferred[Any] = maybeDeferred(child.stopService)
-            try:
-                await stopping.addTimeout(limit, self._clock)
-            except StopTimeout:
+            stopping = foreign_code.outcome_of(child.stopService)
+            outcome: Outcome | None = await stopping.addTimeout(limit, self._clock, lambda *_: None)
+            if outcome is None:
                 text = "{service} did not stop within {limit:g} s, and is not waited for any longer"
                 self._log.error(text, service=child.name, limit=limit)
-            except Exception:
-                self._log.failure("{service} did not stop well", service=child.name)
+            elif outcome.failure is not None:
+                failure = foreign_code.loggable(outcome.failure)
+                self._log.failure("{service} did not stop well", failure, service=child.name)
 
 
 def _start(child: IService) -> None:
-    try:
-        child.startService()
-    except StartError:
-        raise
-    except Exception as fault:
-        if is_mistake(fault):
-            OrderedServices._log.failure("{service} cannot start", service=child.name)
-        raise StartError(f"{child.name}: {in_words(fault)}") from fault
+    failure = foreign_code.call(child.startService)
+    if not isinstance(failure, Failure) or failure.value is None:
+        _attend(child, failure)
+        return
+    if failure.check(StartError):
+        raise failure.value
+    if is_mistake(failure.value):
+        OrderedServices._log.failure("{service} cannot start", foreign_code.loggable(failure), service=child.name)
+    raise StartError(f"{child.name}: {in_words(failure.value)}") from failure.value
+
+
+def _attend(child: IService, result: Any) -> None:
+    """A start that goes on, as that of a plugin may: it is not waited for, but what it comes to is logged."""
+    starting = foreign_code.call(foreign_code.deferred_of, result)
+    if isinstance(starting, Deferred):
+        starting.addErrback(
+            lambda failure: OrderedServices._log.failure(
+                "{service} did not start well", foreign_code.loggable(failure), service=child.name
+            )
+        )
 
 
 class Listener(Service):

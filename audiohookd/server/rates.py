@@ -39,6 +39,13 @@ class Bucket:
         self._tokens -= taken
         return taken
 
+    def take_all(self, now: float, amount: int) -> bool:
+        """Takes out ``amount`` tokens, or none when there are fewer."""
+        taken = self.take(now, amount)
+        if taken < amount:
+            self._tokens += taken
+        return taken == amount
+
     def give_back(self) -> None:
         """One token that was taken did not count after all."""
         self._tokens = min(self._rate.depth, self._tokens + 1)

@@ -38,6 +38,9 @@ class Live(Protocol):
     #: Fires when the connection is gone and its plugins are done.
     finished: "Deferred[None]"
 
+    def abandon(self) -> None:
+        """Its session is over and the connection gone: do not wait for its plugins any longer."""
+
     def shut_down(self) -> None:
         """Ask the client to end the session."""
 
@@ -83,6 +86,7 @@ class Registry(Service):
         self._owners: dict[Live, Owner] = {}
         self._rejected: tuple[float, str] | None = None
         self._admitted: dict[Live, Owner] = {}
+        self._unfinished: dict[Live, None] = {}  # gone, but for what their plugins still do; the oldest first
         self._emptied: Deferred[None] | None = None
         self._awaited: Collection[Live] = ()
         self._drain_began = 0.0
@@ -102,7 +106,11 @@ class Registry(Service):
     @property
     def crowded(self) -> bool:
         """So many are connected, with and without a session, that one more could not even be told that it is full."""
-        return len(self._connections) >= self.max_connections
+        return self._in_use >= self.max_connections
+
+    @property
+    def _in_use(self) -> int:
+        return len(self._connections) - len(self._unfinished)
 
     @property
     def max_connections(self) -> int:
@@ -113,8 +121,8 @@ class Registry(Service):
     def connection_warnings(self) -> list[str]:
         """Lines for ``/ready``: connections are nearly all in use, or an upgrade was rejected for want of one."""
         warnings = []
-        if len(self._connections) >= NEARLY_ALL * self.max_connections:
-            used = f"{len(self._connections)} of {self.max_connections} WebSocket connections are in use"
+        if self._in_use >= NEARLY_ALL * self.max_connections:
+            used = f"{self._in_use} of {self.max_connections} WebSocket connections are in use"
             warnings.append(f"{used}; beyond that upgrades are rejected with status 503 (listen.max_sessions)")
         if self._rejected is not None and self._clock.seconds() - self._rejected[0] <= REJECTION_SHOWN:
             warnings.append(
@@ -189,6 +197,24 @@ class Registry(Service):
         self._admitted[connection] = owner
         return None
 
+    def release(self, connection: Live) -> None:
+        """The session of ``connection`` is over: its place is free, whatever its plugins still do. Harmless later."""
+        owner = self._admitted.pop(connection, None)
+        if owner is not None:
+            self._quotas.give_back(owner)
+        if self._emptied is not None and not self._awaited:
+            self.hurry()
+
+    def leave(self, connection: Live) -> None:
+        """``connection`` is gone, and only its plugins still work. Of too many, the oldest is abandoned."""
+        self._unfinished[connection] = None
+        self._return_connection(connection)
+        if len(self._unfinished) > self.max_sessions + SPARE_CONNECTIONS:
+            oldest = next(iter(self._unfinished))
+            del self._unfinished[oldest]
+            self._count("limits", "unfinished-sessions")
+            oldest.abandon()
+
     def stopService(self) -> "Deferred[None]":
         """Fires when all connections are gone."""
         super().stopService()
@@ -237,9 +263,11 @@ class Registry(Service):
 
     def _remove(self, _: Any, connection: Live) -> None:
         self._connections.discard(connection)
-        self._connection_quotas.give_back(self._owners.pop(connection))
-        owner = self._admitted.pop(connection, None)
+        self._return_connection(connection)
+        self._unfinished.pop(connection, None)
+        self.release(connection)
+
+    def _return_connection(self, connection: Live) -> None:
+        owner = self._owners.pop(connection, None)
         if owner is not None:
-            self._quotas.give_back(owner)
-        if self._emptied is not None and not self._awaited:
-            self.hurry()
+            self._connection_quotas.give_back(owner)

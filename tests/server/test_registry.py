@@ -43,6 +43,10 @@ class Caller:
         if not self.finished.called:
             self.finished.callback(None)
 
+    def abandon(self) -> None:
+        self.asked.append("abandon")
+        self.end()
+
     def shut_down(self) -> None:
         self.asked.append("shut_down")
         if self._polite:
@@ -54,9 +58,7 @@ class Caller:
             self.end()
 
 
-def registry(
-    clock: Clock, max_sessions: int = 10, obstacle: Callable[[], str | None] = lambda: None
-) -> Registry:
+def registry(clock: Clock, max_sessions: int = 10, obstacle: Callable[[], str | None] = lambda: None) -> Registry:
     service = Registry(clock, max_sessions, drain_timeout=900.0, grace=10.0, obstacle=obstacle)
     service.startService()
     return service
@@ -388,3 +390,27 @@ class TestConnectionsOfAnOwner:
         )
         clock.advance(61)
         assert sessions.connection_warnings == []
+
+
+def test_the_place_of_a_session_that_is_over_is_free_while_its_plugins_work() -> None:
+    owner = Owner("organization", "key")
+    sessions = Registry(Clock(), 1, drain_timeout=900.0, quotas=Quotas(per_key=1))
+    over = Caller(sessions, owner=owner)
+    assert Caller(sessions, owner=owner).answer == "too many sessions"
+    sessions.release(over)
+    assert Caller(sessions, owner=owner).answer is None
+    over.end()  # which frees nothing a second time
+    assert Caller(sessions, owner=owner).answer == "too many sessions"
+
+
+def test_sessions_whose_plugins_still_work_do_not_crowd_it_and_are_bounded() -> None:
+    counters = Counters()
+    sessions = Registry(Clock(), 2, drain_timeout=900.0, count=counters.count)
+    over = [Caller(sessions, admitted=False) for _ in range(2 + SPARE_CONNECTIONS + 1)]
+    for caller in over[:-1]:
+        sessions.leave(caller)
+    assert not sessions.crowded
+    assert not any(caller.asked for caller in over)
+    sessions.leave(over[-1])
+    assert [caller.asked for caller in over] == [["abandon"], *[[]] * (len(over) - 1)]
+    assert counters.value("limits", "unfinished-sessions") == 1
