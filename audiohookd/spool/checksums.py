@@ -1,9 +1,10 @@
 """Checksums of the audio of a draft, one for each commit, as lines of its journal.
 
-A file system may write the size of a file to the disk before its data: ext4 does so with delayed allocation, whenever
-another file's ``fsync`` commits its journal. After a loss of power up to a block of zero bytes then lies behind the audio
-that was synced, and 0x00 is full scale in mu-law. A checksum is written after the audio that it is of. So what matches
-was received, and what does not match, or is shorter than a checksum tells, went through a loss of power.
+A file system may write the size of a file to the disk before its data: ext4 does so with delayed allocation,
+whenever another file's ``fsync`` commits its journal. After a loss of power up to a block of zero bytes then lies
+behind the audio that was synced, and 0x00 is full scale in mu-law. A checksum is written after the audio that it is
+of. So what matches was received, and what does not match, or is shorter than a checksum tells, went through a loss
+of power.
 """
 
 import re
@@ -86,9 +87,9 @@ def crc32_of(portions: Iterable[bytes]) -> int:
 def verify(file: BinaryIO, size: int, checksums: Iterable[Checksum]) -> Verified:
     """Compares audio with its checksums. Blocks.
 
-    Audio behind the last checksum is there after ``kill -9`` between the two writes of a commit, or while the disk refuses
-    the journal. It counts as received up to the first zero bytes that a block, or the file, ends with: a file system
-    that lost power leaves those. Where a checksum does not match, nothing that follows counts.
+    Audio behind the last checksum is there after ``kill -9`` between the two writes of a commit, or while the disk
+    refuses the journal. It counts as received up to the first zero bytes that a block, or the file, ends with: a file
+    system that lost power leaves those. Where a checksum does not match, nothing that follows counts.
 
     :param file: at the first byte of audio.
     :param size: bytes of audio in ``file``.

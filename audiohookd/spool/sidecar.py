@@ -12,8 +12,8 @@ each with its time since the start. ``recording`` is ours: what the audio file h
   one at the end is not filled the next ``offset`` is as if it were;
 - ``audio`` is name, size in bytes and SHA-256 of the audio file, all of it; null without audio;
 - ``recovered`` is there when a crash ended the recording, or a loss of power took the end of its audio:
-  ``missingFrom`` is the position in the call from where on there may be no audio, ``journalCut`` says whether the last
-  line of the journal was cut off.
+  ``missingFrom`` is the position in the call from where on there may be no audio, ``journalCut`` says whether the
+  last line of the journal was cut off.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -49,7 +49,7 @@ def compose(
     :param samples: in the audio file, per channel.
     :param is_torn: a crash cut off the last line of the journal.
     :param read_lines: reads the journal after its first line, from there on each time it is called.
-    :param written: samples that were written, as far as the journal tells; a loss of power took those beyond ``samples``.
+    :param written: samples that were written, as far as the journal tells; those beyond ``samples`` were lost.
     """
 
     def read(*types: str) -> Iterator[Entry]:
