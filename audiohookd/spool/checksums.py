@@ -20,6 +20,9 @@ BLOCK = 4096
 _START = b'{"timestamp":"PT0S","type":"checksum","data":{"end":'
 _LINE = re.compile(_START + rb'(\d{1,18}),"crc32":(\d{1,10})\}\}\n')
 _PORTION = 1 << 20
+#: Frames of 20 ms that are joined: for 25 one by one zlib took 8 µs. Above 5 KiB, 16 of 320 bytes, it releases
+#: the interpreter, and a busy reactor gives that back up to 5 ms later.
+_JOINED = 16
 
 
 class Checksum(NamedTuple):
@@ -49,9 +52,9 @@ class RunningChecksum:
         """``pieces`` were appended."""
         value = self.crc32
         if value is not None:
-            for piece in pieces:  # joined it would cost a copy, and above 5 KiB zlib lets go of the interpreter
-                value = crc32(piece, value)
-            self.crc32 = value
+            if len(pieces) > _JOINED:
+                pieces = [b"".join(pieces[start : start + _JOINED]) for start in range(0, len(pieces), _JOINED)]
+            self.crc32 = crc32_of(pieces, value)
 
     def restart(self, start: int) -> None:
         """The next checksum begins at ``start``."""
@@ -76,9 +79,8 @@ def read_checksums(lines: Iterable[bytes]) -> Iterator[Checksum]:
             yield Checksum(int(found[1]), int(found[2]))
 
 
-def crc32_of(portions: Iterable[bytes]) -> int:
-    """The CRC-32 of all ``portions``."""
-    value = 0
+def crc32_of(portions: Iterable[bytes], value: int = 0) -> int:
+    """The CRC-32 of all ``portions``, after what ``value`` is of."""
     for portion in portions:
         value = crc32(portion, value)
     return value

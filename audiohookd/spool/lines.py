@@ -42,6 +42,12 @@ class Lines:
 
         :raises OSError: not all was written; the rest is kept, but for ``last``.
         """
+        if lines or self.is_owed:
+            self._append(lines)
+        if last:
+            self._write((last,))
+
+    def _append(self, lines: Sequence[bytes]) -> None:
         waiting, start = [*self._kept, *lines], self.file.size
         try:
             self._write(waiting)
@@ -52,8 +58,6 @@ class Lines:
         if self._dropped:
             self._write((_entry_of_dropped(self._dropped),))
             self._dropped = 0
-        if last:
-            self._write((last,))
 
     def _write(self, lines: Sequence[bytes]) -> None:
         if not lines:
