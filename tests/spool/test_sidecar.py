@@ -242,5 +242,4 @@ def test_a_journal_without_line_breaks_is_read_in_pieces(tmp_path: Path) -> None
     journal.write_bytes(first_line(facts_of("id", STARTED_AT, MONO)) + bytes(5 * MAX_LINE // 2) + b"\n")
     lines = list(read_lines(journal))
     assert [len(line) for line in lines[1:]] == [MAX_LINE, MAX_LINE, MAX_LINE // 2 + 1]
-    made = sidecar(lines[1:])
-    assert [entry["type"] for entry in made["body"]] == ["logger"] * 3
+    assert sidecar(lines[1:])["body"] == []
