@@ -26,12 +26,13 @@ _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 #: What no number, ``true``, ``false`` or ``null`` holds.
 _scalar = re.compile(rb"[^][{},:\" \t\r\n]*+")
 _space = re.compile(rb"[ \t\r\n]*+")
+# No group is repeated possessively: Python 3.11.2 of Debian 12 does that wrongly, and read such a file for ever.
 #: From within a string up to its end, as far as it is there.
-_in_string = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_in_string = re.compile(rb'(?:[^"\\]++|\\.)*', re.DOTALL)
 #: Whole strings, and what stands between them.
-_whole_strings = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
-_string_or_bracket = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[][{}]', re.DOTALL)
-_no_bracket = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[^][{}"]++', re.DOTALL)
+_whole_strings = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*")*', re.DOTALL)
+_string_or_bracket = re.compile(rb'"(?:[^"\\]++|\\.)*"|[][{}]', re.DOTALL)
+_no_bracket = re.compile(rb'"(?:[^"\\]++|\\.)*"|[^][{}"]++', re.DOTALL)
 #: A bracket as what it adds to the depth, in one octet with a sign.
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
