@@ -14,7 +14,7 @@ help:
 	@echo "make demo    one recorded call, end to end (SPEED=1: in real time; S3=1: to a bucket)"
 	@echo "make run     serve calls until Ctrl-C"
 	@echo "make test    linters and all tests"
-	@echo "make crash   kill the daemon under live calls (RUNS=200; POWER=1: with the power of the machine;"
+	@echo "make crash   kill the daemon under live calls (RUNS=200; POWER=1: with the power of an ext4, as root;"
 	@echo "             OUTAGE=600 or SLOW=600: the store is away, or slow, for so many seconds)"
 	@echo "make fuzz    bytes that break promises, looked for by coverage (SECONDS=600, of each of five targets)"
 	@echo "make attack  10,000 half-open connections beside calls, and smuggling through proxies"
@@ -106,7 +106,7 @@ bare:
 
 # Whether anything gets lost, whatever dies: minutes of it. A short form is among the tests.
 crash: $(VENV)/.project $(DEV)
-	@$(BIN)/python -m tests.crash --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(POWER),--power) \
+	@$(BIN)/python -m tests.crash --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(POWER),--power $(POWER:1=ext4)) \
 	  $(if $(LEEWAY),--leeway $(LEEWAY)) $(if $(OUTAGE),--outage $(OUTAGE)) $(if $(SLOW),--slow $(SLOW))
 
 # What is found of interest stays in build/fuzz, and the next run goes on from there; so do bytes that break a promise.

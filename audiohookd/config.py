@@ -69,7 +69,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     handshakes_per_second_total: Annotated[int, Meta(ge=0, le=100_000)] = 200
     handshake_timeout: Annotated[float, Meta(gt=0, le=60)] = 5.0
     messages_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 50
+    message_bytes_per_second: Annotated[int, Meta(ge=0, le=100_000_000)] = 8_192
     frames_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 1000
+    audio_bytes_per_second: Annotated[int, Meta(ge=0, le=100_000_000)] = 320_000
+    control_frames_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 5
+    fragments_per_second: Annotated[int, Meta(ge=0, le=100_000)] = 50
 
 
 class Admin(Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,14 +191,18 @@ def load(path: Path) -> Config:
     :raises ConfigError: it cannot be read, or something in it is wrong.
     """
     try:
-        tables = tomllib.loads(decode_text(path.read_bytes()))
+        text = decode_text(path.read_bytes())
     except OSError as fault:
         reason = fault.strerror or str(fault)
         raise ConfigError(f"{path}: cannot be read ({reason}): correct path or permissions") from fault
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{path}: is not TOML: {fault}") from fault
+    try:
+        tables = tomllib.loads(text)
     except RecursionError as fault:
         raise ConfigError(f"{path}: is not TOML: nested too deeply") from fault
-    except ValueError as fault:  # also for bytes that are no UTF-8, and for integers of thousands of digits
-        raise ConfigError(f"{path}: {_unit_written(path, str(fault)) or f'is not TOML: {fault}'}") from fault
+    except ValueError as fault:  # also for integers of thousands of digits
+        raise ConfigError(f"{path}: {_unit_written(text, str(fault)) or f'is not TOML: {fault}'}") from fault
     return check(tables, path)
 
 
@@ -209,7 +217,8 @@ def check(tables: dict[str, Any], path: Path) -> Config:
     if config.admin.endpoint == config.listen.endpoint:
         raise ConfigError(f"{path}: admin.endpoint: must not be the same as listen.endpoint")
     if (config.listen.tls_certificate is None) != (config.listen.tls_key is None):
-        raise ConfigError(f"{path}: listen.tls_certificate: and listen.tls_key: give both, or none")
+        missing = "tls_key" if config.listen.tls_key is None else "tls_certificate"
+        raise ConfigError(f"{path}: listen.{missing}: is missing: tls_certificate and tls_key go together")
     if config.delivery.retry_first > config.delivery.retry_limit:
         raise ConfigError(f"{path}: delivery.retry_first: must not be longer than delivery.retry_limit")
     if config.session.admission_timeout > config.session.opening_timeout:
@@ -250,10 +259,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else f"; there are: {', '.join(map(address, known)) or 'none'}"
 
 
-def _unit_written(path: Path, fault: str) -> str | None:
-    """What to write, where the line that is no TOML has a number with its unit."""
+def _unit_written(text: str, fault: str) -> str | None:
+    """What to write, where the line of ``text`` that is no TOML has a number with its unit."""
     found = re.search(r"at line ([0-9]+), ", fault)
-    lines = path.read_text("utf-8").split("\n") if found else []
+    lines = text.split("\n") if found else []
     said = unquoted(lines[int(found[1]) - 1]) if found and int(found[1]) <= len(lines) else None
     return f"line {found[1]}: {said}" if found and said else None
 

@@ -86,7 +86,8 @@ def _systemd_mistake(options: Mapping[str, str], reactor: Any) -> str | None:
     count = next(number for number in itertools.count() if _passed(reactor, f"index={number}") is None)
     if not count:
         # Twisted ignores sockets without names.
-        remedy = f"start it by a .socket unit (or systemd-socket-activate --fdname), or listen on {EXAMPLE!r}"
+        command = "systemd-socket-activate -l ADDRESS --fdname=NAME"
+        remedy = f"start it by a .socket unit (or {command}), or listen on {EXAMPLE!r}"
         return f"systemd passed no socket: {remedy}"
     file = _passed(reactor, ":".join(f"{key}={options[key]}" for key in ("index", "name") if key in options))
     if file is not None and not options.get("index", "").startswith("-"):

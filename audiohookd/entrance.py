@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: Seconds' worth of frames and messages that may come at once. Genesys Cloud keeps up to 30 s of audio back while a
 #: session opens or the network stalls, and sends them as fast as it can; the kernel keeps some more for us.
 PACE_DEPTH = 60.0
+#: The same for what costs ten times as much as audio, and never comes in such amounts: control frames, fragments, and
+#: octets of messages (two messages of the longest size).
+COSTLY_DEPTH = 16.0
 
 #: Seconds before its end at which a certificate should have been renewed: 14 days.
 EXPIRES_SOON = 14 * 86_400.0
@@ -74,11 +77,18 @@ def entrance_of(
 
 def paces_of(limits: Limits) -> Paces:
     """How much one client may send."""
-    return Paces(_rate(limits.frames_per_second), _rate(limits.messages_per_second))
+    return Paces(
+        frames=_rate(limits.frames_per_second),
+        audio_bytes=_rate(limits.audio_bytes_per_second),
+        messages=_rate(limits.messages_per_second),
+        message_bytes=_rate(limits.message_bytes_per_second, COSTLY_DEPTH),
+        control_frames=_rate(limits.control_frames_per_second, COSTLY_DEPTH),
+        fragments=_rate(limits.fragments_per_second, COSTLY_DEPTH),
+    )
 
 
-def _rate(per_second: int) -> Rate | None:
-    return Rate(per_second, per_second * PACE_DEPTH) if per_second else None
+def _rate(per_second: int, depth: float = PACE_DEPTH) -> Rate | None:
+    return Rate(per_second, per_second * depth) if per_second else None
 
 
 def _gate(

@@ -94,7 +94,7 @@ class IAdmission(Interface):
 
     All admissions of a route are asked, in the order of the configuration file, each seeing what the one before
     decided. Together they have the time that ``[session] admission_timeout`` grants; when they are late,
-    ``opened`` goes out without them.
+    ``opened`` goes out without them, or the session ends if one of them is ``required``.
     """
 
     def admit(opening: "IOpening") -> Any:
@@ -191,7 +191,7 @@ class IAudioSink(ISessionObserver):
 
 
 class ISession(Interface):
-    """One session, as its plugins see it."""
+    """One session, as one plugin sees it. What a plugin assigns to it is not seen by others."""
 
     id = Attribute("UUID of the session.")
     organization_id = Attribute("UUID of the organization, authenticated where requests are signed.")
@@ -205,7 +205,7 @@ class ISession(Interface):
     position = Attribute("Samples (per channel) since the start of the call, pauses included.")
     start_position = Attribute("The position at which the session was opened.")
     started_at = Attribute("Seconds since the epoch when ``open`` came.")
-    request = Attribute("A mapping with ``uri``, ``peer`` and ``headers`` of the upgrade, without secrets.")
+    request = Attribute("A read-only mapping with ``uri``, ``peer`` and ``headers`` of the upgrade, without secrets.")
     connection_end = Attribute(
         "None while the connection is there. Else how it ended, an object with ``cause`` (close-frame, eof, reset,"
         " timeout, tls, aborted, error), ``by`` (client, server), ``code`` of the WebSocket close frame or None, and"
@@ -216,14 +216,19 @@ class ISession(Interface):
     def send_event(entities: Sequence[Entity]) -> bool:
         """Sends results to Genesys Cloud. False when it is too late for that, or the client asked us to hold back.
 
+        False, too, beyond 20 events or 64 KiB per second of one plugin (100 and 256 KiB at once).
+
         :raises audiohookd.protocol.errors.LocalProtocolError: empty, malformed, or larger than 64,000 bytes.
         """
 
     def pause() -> bool:
-        """Asks the client to send no audio. False when the session is not open."""
+        """Asks the client to send no audio. False when the session is not open.
+
+        False, too, beyond one per second of one plugin (20 at once).
+        """
 
     def resume() -> bool:
-        """Asks the client to send audio again. False when the session is not open."""
+        """Asks the client to send audio again. False as for :meth:`pause`; after a ``pause`` it is not limited."""
 
     def disconnect(
         reason: DisconnectReason = "completed",
@@ -308,7 +313,9 @@ class IRecording(Interface):
     sidecar = Attribute("Path of the sidecar.")
 
     def read() -> Mapping[str, Any]:
-        """The ``recording`` object of the sidecar.
+        """The ``recording`` object of the sidecar, read in bounded memory however large the sidecar is.
+
+        Of its ``gaps`` the first 10,000; ``omittedGaps`` counts those that are left out.
 
         :raises OSError: it cannot be read. ValueError: it is no sidecar.
         """

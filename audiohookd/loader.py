@@ -1,7 +1,7 @@
 """Finds, checks and builds the plugins that the configuration names. Nothing broken is skipped: start-up fails."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from zope.interface.verify import verifyObject
 from audiohookd.config import Config, ConfigError, address, convert, did_you_mean
 from audiohookd.delivery.outlet import OUTLET_NAME, is_outlet
 from audiohookd.interfaces import IAdmission, ICarrier, IDaemon, INotifier, IPlugin, IPluginFactory
-from audiohookd.runtime.faults import in_words, is_mistake
+from audiohookd.runtime import foreign_code
+from audiohookd.runtime.faults import in_words, is_mistake, text_of
 from audiohookd.server.dispatch import Watcher
 
 _log = Logger()
@@ -47,15 +48,30 @@ def _load(name: str, table: dict[str, Any], path: Path, daemon: IDaemon) -> Watc
     culprit = f"{path}: {where}: {_origin(entry)}"
     factory = _import(entry, culprit)
     _check_keys(table, factory.config_type, f"{path}: {where}")
-    options = convert(table, factory.config_type, path, where)
-    try:
-        plugin = factory(options, daemon)
-        _verify(plugin)
-    except Exception as fault:
-        raise ConfigError(f"{culprit}: {_describe(fault)}") from fault
+    options = _checked(culprit, "", convert, table, factory.config_type, path, where)
+    plugin = _checked(culprit, "", _build, factory, options, daemon)
     if is_outlet(plugin):
         _check_outlet(name, plugin, f"{path}: {where}", culprit)
     return Watcher(name, plugin, required)
+
+
+def _build(factory: Any, options: Any, daemon: IDaemon) -> Any:
+    plugin = factory(options, daemon)
+    _verify(plugin)
+    return plugin
+
+
+def _checked(culprit: str, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of the call of a plugin's code.
+
+    :raises ConfigError: with one line about what it raised, a ``sys.exit()`` in a library included.
+    """
+    result = foreign_code.call(function, *arguments)
+    if not isinstance(result, Failure):
+        return result
+    if isinstance(result.value, ConfigError):
+        raise result.value
+    raise ConfigError(f"{culprit}: {what}{_describe(result)}") from result.value
 
 
 def _installed(name: str, where: str) -> EntryPoint:
@@ -76,10 +92,7 @@ def _one_file(name: str, use: object, where: str) -> EntryPoint:
 
 
 def _import(entry: EntryPoint, culprit: str) -> Any:
-    try:
-        factory = entry.load()
-    except Exception as fault:
-        raise ConfigError(f"{culprit}: cannot be imported: {_describe(fault)}") from fault
+    factory = _checked(culprit, "cannot be imported: ", entry.load)
     if not IPluginFactory.providedBy(factory):
         raise ConfigError(f"{culprit}: does not provide IPluginFactory (decorate it with @provider(IPluginFactory))")
     config_type = getattr(factory, "config_type", None)
@@ -117,14 +130,15 @@ def _origin(entry: EntryPoint) -> str:
     return f"{entry.value} of {entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
 
 
-def _describe(fault: Exception) -> str:
+def _describe(failure: Failure) -> str:
     """For the user; zope names the object by its address in memory."""
-    text = str(fault)
+    fault = failure.value or Exception()
+    text = text_of(fault)
     if isinstance(fault, Invalid):
         return text[max(0, text.find("has failed to implement")) :]
     # A ValueError is what a plugin says of its user's mistake; anything else is its author's.
     if type(fault) is ValueError and text:
         return text
     if is_mistake(fault):
-        _log.failure("a plugin has a mistake", Failure(fault))
+        _log.failure("a plugin has a mistake", foreign_code.loggable(failure))
     return in_words(fault)

@@ -37,7 +37,9 @@ def _unrecorded(config: Config, routes: Mapping[str, RoutePlugins]) -> dict[str,
     By the address of the route in the file. Calls there are accepted as everywhere, so nothing else would show it.
     """
     recorders = sorted({one.name for route in routes.values() for one in route.watchers if one.records})
-    remedy = f"add {recorders[0]!r} to its plugins" if recorders else "add [plugins.recorder] (and to plugins)"
+    remedy = 'add a table [plugins.recorder], and "recorder" to plugins of the route if it has that list'
+    if recorders:
+        remedy = f"add {recorders[0]!r} to its plugins"
     return {
         f"route[{number}]": f"calls on {route.path!r} are not recorded: {remedy}, or say record = false in [[route]]"
         for number, route in enumerate(config.route)

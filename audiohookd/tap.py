@@ -37,12 +37,13 @@ from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.observe.journald import error_line, journal_observer
 from audiohookd.observe.log_encoding import escape_log
+from audiohookd.observe.unhandled import UnhandledErrors
 from audiohookd.routes import routes_of
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
 from audiohookd.runtime.limits import allow_open_files
 from audiohookd.runtime.loops import SupervisedLoop, Supervisor
-from audiohookd.runtime.privileges import User, acting_as, become, owner_of, user_of
+from audiohookd.runtime.privileges import User, acting_as, become, can_become, owner_of, user_of
 from audiohookd.runtime.services import Listener, OrderedServices, StartError
 from audiohookd.runtime.signals import Signals
 from audiohookd.runtime.systemd import Notifier, Readiness, write_remedy
@@ -164,7 +165,8 @@ def makeService(options: Options) -> IService:
     try:
         with acting_as(user):
             root = build(options["tree"], options["config"], reactor, time.time, os.environ)
-        root.user = user
+        if options.parent is None or options.parent["uid"] is None:  # else twistd switches
+            root.user = user
         root.log_observer = _log_observer(options)
         return root
     except ConfigUnavailable as fault:
@@ -219,7 +221,7 @@ def build(
     loops = [*spool.loops, *deliveries.loops, retention.loop, watch.loop, *keyring.loops, *entrance.loops]
     supervisor = _supervisor(loops, replay, reactor, counters, readiness)
     children: list[IService] = [supervisor, *pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
-    children += [*daemon.pools, *_services(watchers), deliveries, retention, watch, keyring]
+    children += [*_services(daemon, watchers, counters), deliveries, retention, watch, keyring]
     if config.admin.endpoint:
         figures = _figures(keyring, replay, entrance)
         site = admin_site(
@@ -228,7 +230,7 @@ def build(
             lambda: registry.drain_state or readiness.obstacle,
             lambda: exposition(counters) + gauged(figures),
             lambda hosts, paths: factory.refused.explained(reactor, keyring.keys, Hints(hosts, paths)),
-            lambda: readiness.warnings,
+            lambda: [*readiness.warnings, *registry.connection_warnings],
         )
         children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
     children += [*entrance.services, calls, registry, readiness]
@@ -279,12 +281,17 @@ def _disk(
     return [looking, sweeping], retention, watch
 
 
-def _services(watchers: Mapping[str, Watcher]) -> list[IService]:
-    """The plugins that are to be started and stopped; named after their tables, for names must be unique."""
+def _services(daemon: Daemon, watchers: Mapping[str, Watcher], counters: Counters) -> list[IService]:
+    """The plugins that are to be started and stopped, their pools, and the count of the errors that they leave.
+
+    Plugins are named after their tables, for names must be unique.
+    """
+    plugins = {name: watcher.plugin for name, watcher in watchers.items()}
+    unhandled = UnhandledErrors(daemon.reactor, globalLogPublisher, plugins, counters.count)
     services = [(name, watcher.plugin) for name, watcher in watchers.items() if IService.providedBy(watcher.plugin)]
     for name, service in services:
         service.setName(address("plugins", name))
-    return [service for _, service in services]
+    return [unhandled, *daemon.pools, *(service for _, service in services)]
 
 
 def _keyring(
@@ -365,28 +372,31 @@ def _listener(
 
 
 def _log_observer(options: Options) -> ILogObserver | None:
-    """For the journal of systemd; None where the log does not go there."""
-    twistd = options.parent or {"logfile": None, "syslog": False}
-    is_elsewhere = twistd["syslog"] or twistd["logfile"] not in (None, "-")
+    """For the journal of systemd; None where the log does not go there: to a file, and so when twistd daemonizes."""
+    twistd = options.parent or {"logfile": None, "syslog": False, "nodaemon": True}
+    is_elsewhere = twistd["syslog"] or not twistd["nodaemon"] or twistd["logfile"] not in (None, "-")
     return None if is_elsewhere else journal_observer(os.environ)
 
 
 def _user(options: Options) -> User:
-    """The user to run as: root gives way to the user that twistd is to switch to, or to the owner of the spool."""
+    """The user to run as: root switches to the user that twistd is to switch to, or to the owner of the spool."""
     itself = User(os.geteuid(), os.getegid())
     if itself.uid != 0:
         return itself
     if options.parent is not None and options.parent["uid"] is not None:
         return user_of(options.parent["uid"], options.parent["gid"])
     directory = options["tree"].spool.directory
-    remedy = "start it by the unit with User=, or by twistd --uid USER"
     owner = owner_of(directory)
-    if owner is not None and owner.uid != 0:
+    remedy = "start it by the unit with User=, or by twistd --uid USER"
+    if owner is None or owner.uid == 0:
+        text = "started as root, and runs as root: a service of another user cannot use {directory} then; {remedy}"
+    elif can_become(owner):
+        itself = owner
         text = "started as root: runs as user {user}, the owner of {directory}; {remedy}"
-        _log.warn(text, user=str(owner), directory=str(directory), remedy=remedy)
-        return owner
-    text = "started as root, and runs as root: a service of another user cannot use {directory} then; {remedy}"
-    _log.warn(text, directory=str(directory), remedy=remedy)
+    else:
+        text = "started as root, and runs as root: it lacks CAP_SETUID or CAP_SETGID to become {user}, the owner of"
+        text += " {directory}; {remedy}"
+    _log.warn(text, user=str(owner), directory=str(directory), remedy=remedy)
     return itself
 
 

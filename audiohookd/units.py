@@ -3,6 +3,7 @@
 Every number with decimals is a duration in seconds. Of whole numbers, those below have a unit.
 """
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -12,10 +13,15 @@ WHOLE_NUMBERS: Mapping[str, str] = {
     "max_spool": "MiB",
     "multipart_threshold": "MiB",
     "part_size": "MiB",
+    "max_messages": "MiB",
     "handshakes_per_second": "per second",
     "handshakes_per_second_total": "per second",
     "messages_per_second": "per second",
+    "message_bytes_per_second": "per second",
     "frames_per_second": "per second",
+    "audio_bytes_per_second": "per second",
+    "control_frames_per_second": "per second",
+    "fragments_per_second": "per second",
 }
 #: What one of these is, in the unit of the key.
 _SECONDS: Mapping[str, float] = {
@@ -52,9 +58,9 @@ def number_wanted(key: str, is_whole: bool, written: str) -> str | None:
         return None
     expected = {"MiB": "a whole number of MiB", "s": "a number of seconds"}.get(unit, f"a whole number {unit}")
     found = amount(written, unit)
-    if found is None:
+    if found is None or not math.isfinite(found):
         return f"expected {expected}, without quotes"
-    number = f"{found:.0f}" if is_whole else f"{found:.12g}"
+    number = f"{max(1, math.ceil(found))}" if is_whole else f"{found:.12g}"
     return f'expected {expected}, got "{written}"; write {number}'
 
 
@@ -82,5 +88,5 @@ def unquoted(line: str) -> str | None:
     found = _assignment.fullmatch(line)
     if found is None:
         return None
-    said = number_wanted(found[1], found[1] in WHOLE_NUMBERS, found[2])
+    said = number_wanted(found[1], found[1] in WHOLE_NUMBERS, found[2][:40])
     return f"{found[1]}: {said}" if said and "got" in said else None

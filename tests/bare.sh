@@ -45,6 +45,8 @@ for suite in $suites; do
     before=$(date +%s)
     chroot "$root" env -i HOME=/home/user PATH=/usr/local/bin:/usr/bin:/bin \
       setpriv --reuid user --regid user --init-groups sh -c "cd ~/audiohookd && make $target"
-    echo "== make $target: $(($(date +%s) - before)) s"
+    seconds=$(($(date +%s) - before))
+    echo "== make $target: $seconds s"
+    [ "$target" != demo ] || [ "$seconds" -lt 60 ] || { echo "make demo has to take less than 60 s"; exit 1; }
   done
 done

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 #: What a pure module may use: nothing here knows a clock, a file, a socket, a thread, or chance.
 PURE = {"base64", "binascii", "collections", "dataclasses", "enum", "functools", "hashlib", "hmac", "itertools"}
-PURE |= {"json", "re", "types", "typing", "http_sf", "msgspec"}
+PURE |= {"json", "math", "re", "types", "typing", "http_sf", "msgspec"}
 PURE_AUTH = [f"audiohookd.auth.{name}" for name in ("fields", "refusal", "request", "signature")]
 #: What plugins may use of the daemon.
 PUBLIC = ("audiohookd.interfaces", "audiohookd.observer", "audiohookd.protocol", "audiohookd.testing")

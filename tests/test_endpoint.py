@@ -79,4 +79,4 @@ class TestASocketOfSystemd:
     def test_without_a_name_is_ignored_by_twisted(self) -> None:
         """systemd names all of them, but systemd-socket-activate only with --fdname."""
         said = self.said("systemd:domain=INET:index=0", "INET STREAM", names="")
-        assert said.startswith("systemd passed no socket: start it by a .socket unit (or systemd-socket-activate --f")
+        assert said.startswith("systemd passed no socket: start it by a .socket unit (or systemd-socket-activate -l")

@@ -190,6 +190,8 @@ class TestImport:
             ("def (", "SyntaxError: invalid syntax"),
             ("raise RuntimeError('first\\nsecond')", "RuntimeError: first second"),
             ("raise RuntimeError", "RuntimeError"),
+            ("raise SystemExit(3)", "SystemExit: 3"),
+            ("import asyncio; raise asyncio.CancelledError", "CancelledError"),
             ("Other = 1", "AttributeError: module 'own_hook' has no attribute 'Plugin'"),
         ],
     )
@@ -263,6 +265,9 @@ class TestBuilding:
             ("raise ValueError", "ValueError"),
             ("__import__('json').loads('')", "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
             ("raise KeyError", "KeyError"),
+            ("raise SystemExit(3)", "SystemExit: 3"),
+            ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+            ("raise GeneratorExit", "GeneratorExit"),
         ],
     )
     def test_fails(self, site: Site, statement: str, says: str) -> None:

@@ -12,7 +12,20 @@ from audiohookd.config import Limits, Listen
 from audiohookd.observe import visits
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.protocol.timers import Timers
-from audiohookd.server import gate, head, mailbox, outbox, proxy_header, websocket
+from audiohookd.server import (
+    connection,
+    gate,
+    head,
+    mailbox,
+    outbox,
+    pacer,
+    proxy_header,
+    registry,
+    session_view,
+    websocket,
+)
+from audiohookd_plugins import recorder
+from audiohookd_plugins.recorder import RecorderConfig
 
 TEXT = (Path(__file__).parents[1] / "SECURITY.rst").read_text("utf-8")
 NONCES = inspect.signature(MemoryReplayStore).parameters["limit"].default
@@ -39,11 +52,24 @@ ROWS = {
     "octets read of one connection in one turn": [websocket.READ_SIZE],
     "frames of audio in a second": [Limits().frames_per_second],
     "messages in a second": [Limits().messages_per_second],
+    "bytes of audio in a second": [Limits().audio_bytes_per_second],
+    "messages in one sidecar": [RecorderConfig().max_messages],
+    "gaps in one sidecar": [recorder.MAX_GAPS],
+    "octets of messages in a second": [Limits().message_bytes_per_second],
+    "WebSocket control frames in a second": [Limits().control_frames_per_second],
+    "fragments of messages in a second": [Limits().fragments_per_second],
+    "fragments of one message": [pacer.MAX_FRAGMENTS],
     "octets that wait for a client": [outbox.UNREAD_LIMIT],
     "audio that waits for a slow plugin": [mailbox.AUDIO_LIMIT],
+    "events of a plugin in a second": [session_view.EVENTS.per_second],
+    "octets of these events in a second": [session_view.EVENT_BYTES.per_second],
+    "time for a callback of a plugin": [connection.FINISH_TIME],
+    "ended sessions whose plugins still work": [Listen().max_sessions + registry.SPARE_CONNECTIONS],
     "time without a message": [Timers().idle_timeout],
     "time that a session may last": [Timers().max_duration],
     "time to take what was sent": [websocket.LINGER_TIME],
+    "WebSocket connections": [2 * Listen().max_sessions + registry.SPARE_CONNECTIONS],
+    "the same, of an owner with a quota": [2, registry.SPARE_CONNECTIONS_OF_OWNER],
     "sessions  ": [Listen().max_sessions],
 }
 #: Those in its sentences.

@@ -178,6 +178,7 @@ class TestAStartThatFails:
         words: list[str],
     ) -> None:
         path = write()
+        (path.parent / "spool").mkdir()
         fault = OSError(number, os.strerror(number), str(path.parent / "spool" / "draft"))
 
         def refuse(*_: object) -> None:

@@ -163,7 +163,7 @@ class TestARouteWithoutARecorder:
         build(path).startService()
         (warning,) = warnings(logged)
         assert warning.startswith(f"{path}: route[0]: calls on '/api/v1/audiohook/ws' are not recorded: ")
-        assert "add [plugins.recorder]" in warning
+        assert "add a table [plugins.recorder]" in warning
         assert "record = false" in warning
 
     def test_is_named_where_another_route_has_one(self, write: Callable[..., Path], logged: list[LogEvent]) -> None:

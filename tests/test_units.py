@@ -70,6 +70,19 @@ def test_a_unit_without_quotes_is_named_too(tmp_path: Path, text: str, line: str
     assert str(caught.value).startswith(f"{tmp_path}/x.toml: {line}")
 
 
+def test_a_unit_is_named_in_a_file_of_utf_16_too(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_bytes("\ufeff[spool]\nmin_free = 1GiB\n".encode("utf-16-le"))
+    with pytest.raises(ConfigError, match="line 2: min_free: expected a whole number of MiB"):
+        load(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize(("written", "advised"), [("1KB", "; write 1"), ("1" * 400, ", without quotes")])
+def test_an_amount_beyond_what_the_unit_can_say_has_useful_advice(written: str, advised: str) -> None:
+    said = number_wanted("min_free", True, written)
+    assert said is not None
+    assert said.endswith(advised)
+
+
 def test_the_table_holds_every_whole_number_with_a_unit() -> None:
     """By what docs/configuration.rst says of them; and all that has decimals is a time."""
     numbers = {

@@ -53,7 +53,7 @@ def replay_store(
 
 def _sqlite(config: Replay, where: str, window: float, clock: Callable[[], float]) -> Nonces:
     directory = config.path.parent
-    if not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
+    if not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK, effective_ids=True)):
         hint = f"; under systemd it needs ReadWritePaths={directory} below [Service]: systemctl edit audiohookd"
         text = f"{directory} must be a directory that the daemon may write to"
         raise ConfigError(f"{where}.path: {text}{hint if directory.is_dir() else ''}")

@@ -134,3 +134,5 @@ def _read(path: Path) -> str:
             return decode_text(file.read(_MAX_FILE), "surrogateescape")
     except OSError as fault:
         raise Mistake(f"{path}: {fault.strerror}") from None
+    except UnicodeDecodeError as fault:
+        raise Mistake(f"{path}: {fault}") from None

@@ -8,6 +8,7 @@ from twisted.python.failure import Failure
 from audiohookd.delivery.outlet import Outlet
 from audiohookd.delivery.queue import Key
 from audiohookd.observe.counters import Counters
+from audiohookd.runtime import foreign_code
 from audiohookd.runtime.faults import in_words, is_mistake
 
 #: Seconds between two lines about recordings that failed.
@@ -136,9 +137,11 @@ class Bulletin:
 
     def mistaken(self, fault: Exception) -> None:
         """A recording failed by a mistake in the plugin's program: its author needs the traceback, once."""
-        if is_mistake(fault) and describe(fault) not in self._mistakes and len(self._mistakes) < MISTAKES:
+        is_telling = is_mistake(fault) or isinstance(fault, foreign_code.PluginRaised)
+        if is_telling and describe(fault) not in self._mistakes and len(self._mistakes) < MISTAKES:
             self._mistakes.add(describe(fault))
-            self._log.failure("{outlet}: the plugin has a mistake", Failure(fault), outlet=self._outlet.name)
+            shown = foreign_code.loggable(Failure(fault))
+            self._log.failure("{outlet}: the plugin has a mistake", shown, outlet=self._outlet.name)
 
     def search_failed(self, failure: Failure) -> None:
         """Our own mistake. The next search, each minute, goes on."""

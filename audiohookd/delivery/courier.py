@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
@@ -25,6 +25,8 @@ from audiohookd.delivery.queue import Key, Queue
 from audiohookd.delivery.search import Found
 from audiohookd.interfaces import IWorkers, Unavailable, Undeliverable
 from audiohookd.observe.counters import Counters
+from audiohookd.runtime import foreign_code
+from audiohookd.runtime.faults import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.workers import PoolFull
 
@@ -243,16 +245,16 @@ class Courier:
         recording = await self._do(self._means.ledger.due, key, self.outlet)
         if recording is None:
             return False
-        try:
-            result = await maybeDeferred(self.outlet.deliver, recording)
-        except Undeliverable as fault:
-            await self._refuse(key, one_line(str(fault)))
+        outcome = await foreign_code.outcome_of(self.outlet.deliver, recording)
+        fault = outcome.failure.value if outcome.failure is not None else None
+        if isinstance(fault, Undeliverable):
+            await self._refuse(key, one_line(text_of(fault)))
             return False
-        except OSError as fault:
-            if is_of_file(fault, recording):
-                raise Unreadable(describe(fault)) from fault
-            raise
-        receipt = result if self.outlet.is_carrier else {}
+        if isinstance(fault, OSError) and is_of_file(fault, recording):
+            raise Unreadable(describe(fault)) from fault
+        if fault is not None:
+            raise fault
+        receipt = outcome.result if self.outlet.is_carrier else {}
         is_stored = await self._keep(key, receipt)
         if is_stored and self.outlet.is_carrier:
             self._stored(key)
@@ -292,7 +294,7 @@ class Courier:
             self._breaker.release(trial)
             self._breaker.pause(self._now() + PAUSE)
         elif isinstance(fault, Unavailable):
-            self._unavailable(trial, one_line(str(fault)), fault.retry_after)
+            self._unavailable(trial, one_line(text_of(fault)), fault.retry_after)
             self._queue.put_back(key)
         elif isinstance(fault, Unreadable):
             self._rest(key, str(fault))

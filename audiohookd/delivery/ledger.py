@@ -75,7 +75,7 @@ class Ledger:
         :returns: whether it is the notifiers' turn.
         :raises TypeError: ``receipt`` is nothing that can be written as JSON.
         """
-        content = msgspec.json.format(msgspec.json.encode({**receipt, "at": timestamp(now)})) + b"\n"
+        content = _encode(receipt, timestamp(now))
         recording = self._look(key)
         if layout.SIDECAR not in recording.suffixes:  # somebody removed it
             return False
@@ -216,6 +216,14 @@ class Ledger:
         grave = shelving.make_directory(self._disk, self._spool.dead / recording.day)
         reason = "".join(f"{line}\n" for line in (*refusal_lines(recording), *lines))
         shelving.bury(self._disk, recording, grave, reason)
+
+
+def _encode(receipt: Mapping[str, Any], at: str) -> bytes:
+    """A receipt as its file holds it. One that is too large to be read again says only that, and when it was."""
+    content = msgspec.json.format(msgspec.json.encode({**receipt, "at": at})) + b"\n"
+    if len(content) <= shelf.MAX_RECEIPT:
+        return content
+    return msgspec.json.format(msgspec.json.encode({"truncated": True, "at": at})) + b"\n"
 
 
 def timestamp(seconds: float) -> str:

@@ -5,6 +5,9 @@ import msgspec
 from audiohookd.spool import layout
 from audiohookd.spool.shelf import Recording
 
+#: Characters of a reason that are kept: the text of a plugin may be of any length.
+MAX_REASON = 4_096
+
 
 class Refusal(msgspec.Struct, frozen=True):
     """What one outlet said.
@@ -25,8 +28,8 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 def refusal_of(reason: str, at: str) -> Refusal:
-    """Whatever is in ``reason``, it can be written."""
-    return Refusal(reason.encode("utf-8", "backslashreplace").decode("utf-8"), at)
+    """Whatever is in ``reason``, it can be written; what is beyond :data:`MAX_REASON` is cut."""
+    return Refusal(reason[:MAX_REASON].encode("utf-8", "backslashreplace").decode("utf-8"), at)
 
 
 def lines(recording: Recording) -> list[str]:
@@ -38,8 +41,7 @@ def lines(recording: Recording) -> list[str]:
 
 
 def _line(recording: Recording, name: str) -> str:
-    content = recording.path(layout.refused(name)).read_bytes()
     try:
-        return msgspec.json.decode(content, type=Refusal).line(name)
+        return msgspec.json.decode(recording.read_receipt(layout.refused(name)), type=Refusal).line(name)
     except ValueError:
         return f"{name}: refused it"

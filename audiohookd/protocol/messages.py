@@ -6,7 +6,6 @@ Fields that the structures do not name are ignored: Genesys adds fields, and ser
 
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from audiohookd.protocol import json_text
@@ -226,7 +225,7 @@ def read_custom_config(raw: Raw | UnsetType) -> dict[str, object]:
     text = b"" if raw is UNSET else bytes(raw)
     for _ in range(2):
         try:
-            value = json_text.decode(_anything, text)
+            value = json_text.decode(json_text.ANYTHING, text)
         except ValueError:
             return {}
         if not isinstance(value, str):
@@ -235,4 +234,3 @@ def read_custom_config(raw: Raw | UnsetType) -> dict[str, object]:
     return {}
 
 
-_anything = msgspec.json.Decoder()

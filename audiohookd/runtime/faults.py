@@ -1,5 +1,10 @@
 """Exceptions in words for the operator (pure). Where in the source they were raised belongs into a traceback."""
 
+from collections.abc import Callable
+
+#: Characters of an exception's own text that are shown: it may hold the answer of a server.
+TEXT_LIMIT = 1_000
+
 #: What only a mistake in a program raises; a traceback is needed to mend it.
 _MISTAKES = (
     ArithmeticError,
@@ -15,14 +20,33 @@ _MISTAKES = (
 )
 
 
+class InWords(Exception):
+    """Its text is in words for the operator: no name of an exception goes before it."""
+
+
 def is_mistake(fault: BaseException) -> bool:
     """Whether ``fault`` is a mistake of a program, and not what may happen to a right one."""
     return isinstance(fault, _MISTAKES) and type(fault).__module__ == "builtins"
 
 
 def in_words(fault: BaseException) -> str:
-    """``fault`` in words: what the system says and of which file, or else its name and its text."""
+    """``fault`` in words: what the system says and of which file, or else its name and its text. Raises nothing."""
     if isinstance(fault, OSError) and fault.strerror:
-        return f"{fault.strerror} ({fault.filename})" if fault.filename else fault.strerror
-    text = str(fault)
+        return _shown(lambda: f"{fault.strerror} ({fault.filename})" if fault.filename else str(fault.strerror))
+    text = text_of(fault)
+    if isinstance(fault, InWords):
+        return text
     return f"{type(fault).__name__}: {text}" if text else type(fault).__name__
+
+
+def text_of(fault: BaseException | None) -> str:
+    """What ``fault`` says of itself, up to :data:`TEXT_LIMIT`. Raises nothing, whatever its ``__str__`` does."""
+    return _shown(lambda: str(fault))
+
+
+def _shown(make: Callable[[], str]) -> str:
+    try:
+        text = make()
+    except BaseException as mistake:  # it may be a plugin's SystemExit as well
+        return f"(its text cannot be shown: {type(mistake).__name__})"
+    return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}..."

@@ -1,6 +1,6 @@
 """The user that the daemon runs as when root starts it.
 
-What root makes in the spool, the service's user could not read afterwards. So root gives way to the user that the
+What root makes in the spool, the service's user could not read afterwards. So root switches to the user that the
 spool belongs to.
 """
 
@@ -24,12 +24,13 @@ class User(NamedTuple):
 
 
 def owner_of(path: Path) -> User | None:
-    """The user that ``path`` belongs to, with the group of ``path``; None where there is nothing."""
+    """The user that ``path`` belongs to, with its group unless that is root's; None where there is nothing."""
     try:
         about = path.stat()
     except OSError:
         return None
-    return User(about.st_uid, about.st_gid)
+    # Of a directory that only its user was given to (chown USER DIR) the group is still root's.
+    return User(about.st_uid, about.st_gid) if about.st_gid else user_of(about.st_uid, None)
 
 
 def user_of(uid: int, gid: int | None) -> User:
@@ -45,15 +46,25 @@ def acting_as(user: User) -> Iterator[None]:
         yield
         return
     group, groups = os.getegid(), os.getgroups()
-    os.setgroups(_groups(user))
-    os.setegid(user.gid)
-    os.seteuid(user.uid)
     try:
+        os.setgroups(_groups(user))
+        os.setegid(user.gid)
+        os.seteuid(user.uid)
         yield
     finally:
         os.seteuid(0)
         os.setegid(group)
-        os.setgroups(groups)
+        if os.getgroups() != groups:
+            os.setgroups(groups)
+
+
+def can_become(user: User) -> bool:
+    """Whether root may switch to ``user``: in a container without CAP_SETUID or CAP_SETGID it may not."""
+    try:
+        with acting_as(user):
+            return True
+    except OSError:
+        return False
 
 
 def become(user: User) -> None:

@@ -7,7 +7,7 @@ import errno
 from typing import Any
 
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -19,7 +19,9 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from audiohookd.runtime import foreign_code
 from audiohookd.runtime.faults import in_words, is_mistake
+from audiohookd.runtime.foreign_code import Outcome
 from audiohookd.runtime.inherited_socket import as_inherited
 
 #: Seconds for the stop of each child after a second signal; a child may ask for others in ``hurried_limit``.
@@ -71,27 +73,30 @@ class OrderedServices(MultiService):
         """Fires when it has stopped, or is given up."""
         limit = getattr(child, "stop_limit", 0.0) + self._stop_timeout
         over: Deferred[None] = Deferred()
-        stopping: Deferred[Any] = maybeDeferred(child.stopService)
+        stopping = foreign_code.outcome_of(child.stopService)
 
-        def failed(failure: Failure) -> None:
-            if not (over.called and failure.check(CancelledError)):
+        def stopped(outcome: Outcome) -> None:
+            if over.called:
+                return  # given up, and logged as such
+            end.cancel()
+            self._stopping = None
+            if outcome.failure is not None:
+                failure = foreign_code.loggable(outcome.failure)
                 self._log.failure("{service} did not stop well", failure, service=child.name)
-
-        def stopped(_: object) -> None:
-            if not over.called:
-                end.cancel()
-                self._stopping = None
-                over.callback(None)
+            over.callback(None)
 
         def give_up() -> None:
             self._stopping = None
             self._log_given_up(child, limit)
             over.callback(None)
-            stopping.cancel()  # after which it may go on all the same
+            stopping.cancel()
+
+        def goes_on(_: Failure) -> None:
+            """It was cancelled, and ignores that."""
 
         end = self._clock.callLater(limit, give_up)
         self._stopping = child, end
-        stopping.addErrback(failed).addCallback(stopped)
+        stopping.addCallbacks(stopped, goes_on)
         if self._is_hurried and self._stopping is not None:
             self._hurry_child(child, end)
         return over
@@ -118,14 +123,26 @@ class OrderedServices(MultiService):
 
 
 def _start(child: IService) -> None:
-    try:
-        child.startService()
-    except StartError:
-        raise
-    except Exception as fault:
-        if is_mistake(fault):
-            OrderedServices._log.failure("{service} cannot start", service=child.name)
-        raise StartError(f"{child.name}: {in_words(fault)}") from fault
+    failure = foreign_code.call(child.startService)
+    if not isinstance(failure, Failure) or failure.value is None:
+        _attend(child, failure)
+        return
+    if failure.check(StartError):
+        raise failure.value
+    if is_mistake(failure.value):
+        OrderedServices._log.failure("{service} cannot start", foreign_code.loggable(failure), service=child.name)
+    raise StartError(f"{child.name}: {in_words(failure.value)}") from failure.value
+
+
+def _attend(child: IService, result: Any) -> None:
+    """A start that goes on, as that of a plugin may: it is not waited for, but what it comes to is logged."""
+    starting = foreign_code.call(foreign_code.deferred_of, result)
+    if isinstance(starting, Deferred):
+        starting.addErrback(
+            lambda failure: OrderedServices._log.failure(
+                "{service} did not start well", foreign_code.loggable(failure), service=child.name
+            )
+        )
 
 
 class Listener(Service):
@@ -175,7 +192,7 @@ _REMEDIES = {
     errno.EADDRINUSE: "; ss -ltnp shows by which process",
     errno.EADDRNOTAVAIL: "; ip addr shows the addresses of this machine",
     errno.EROFS: "; under systemd, its directory needs ReadWritePaths= in the unit",
-    errno.EACCES: "; use a port above 1023 behind a proxy, or a systemd: endpoint",
+    errno.EACCES: "; the daemon's user may not open it: use a port above 1023 behind a proxy, or a systemd: endpoint",
 }
 
 

@@ -27,7 +27,10 @@ def write_remedy(fault: OSError, directory: Path, environment: Mapping[str, str]
         return ""
     remedies = []
     if fault.errno != errno.EROFS:
-        remedies.append(f"give it to the user of the daemon (chown -R {_user()}: {directory})")
+        is_there = directory.exists()
+        command = f"chown -R {_user()}:" if is_there else f"install -d -m 0750 -o {_user()}"
+        verb = "give it to" if is_there else "make it for"
+        remedies.append(f"{verb} the user of the daemon ({command} {directory})")
     if "INVOCATION_ID" in environment:
         text = f"run systemctl edit audiohookd and add ReadWritePaths={directory} below [Service]"
         remedies.append(f"{text}, for the unit lets the daemon write nowhere else")

@@ -4,14 +4,17 @@ from collections.abc import Callable, Iterable
 from typing import get_args
 
 from msgspec import Struct
-from twisted.internet.defer import CancelledError, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from audiohookd.interfaces import IAdmission, IOpening, ISession
 from audiohookd.protocol.events import OpenRequested
 from audiohookd.protocol.media import Media, preferred
 from audiohookd.protocol.messages import DisconnectReason
-from audiohookd.server.dispatch import Watcher
+from audiohookd.runtime import foreign_code
+from audiohookd.server.dispatch import Fanout, Watcher
 
 
 class Terms(Struct, frozen=True):
@@ -82,21 +85,72 @@ def admissions(watchers: Iterable[Watcher]) -> list[tuple[Watcher, IAdmission]]:
     return [(watcher, IAdmission(watcher.plugin)) for watcher in watchers if IAdmission.providedBy(watcher.plugin)]
 
 
-async def ask(
-    opening: Opening, asked: list[tuple[Watcher, IAdmission]], failed: Callable[[Watcher], None]
-) -> None:
-    """Asks one after the other, until one refuses or it is over. To be cancelled then: a plugin may hang for ever.
+class Asking:
+    """Asks the plugins of one session about its opening, in order, until one refuses or their time is over.
 
-    :param failed: called with whose plugin failed, while the exception is handled.
+    What they say later changes nothing. One that hangs keeps nothing of the session.
+
+    :param done: called once, with the opening, unless :meth:`stop` was called before.
     """
-    for watcher, admission in asked:
-        try:
-            await maybeDeferred(admission.admit, opening)
-            if not opening.over:
-                opening.settle()
-        except Exception as fault:
-            opening.reset()
-            if not (opening.over and isinstance(fault, CancelledError)):
-                failed(watcher)
-        if opening.over or opening.terms.refusal is not None:
-            return
+
+    def __init__(self, opening: Opening, fanout: Fanout, done: Callable[[Opening], None]) -> None:
+        self._opening = opening
+        self._fanout: Fanout | None = fanout
+        self._done = done
+        self._unanswered = admissions(fanout.watchers)
+        self._timer: IDelayedCall | None = None
+        self._asking: Deferred[None] | None = None
+
+    def start(self, clock: IReactorTime, timeout: float, late: Callable[[list[Watcher]], None]) -> None:
+        """Asks.
+
+        :param late: called after ``timeout`` seconds, before ``done``, with the plugins that did not answer.
+        """
+        self._asking = asking = Deferred.fromCoroutine(self._ask())
+        asking.addCallback(self._finish)
+        if not self._opening.over:
+            self._timer = clock.callLater(timeout, self._expire, late)
+
+    def stop(self) -> None:
+        """Waits for no answer any more."""
+        self._opening.over = True
+        self._fanout = None
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()  # harmless when all have answered
+
+    async def _ask(self) -> None:
+        fanout = self._fanout
+        while self._unanswered and fanout is not None:
+            watcher, admission = self._unanswered[0]
+            self._opening.session = fanout.view(watcher)
+            outcome = await foreign_code.outcome_of(admission.admit, self._opening)
+            failure = outcome.failure
+            if failure is None and not self._opening.over:
+                failure = _failure_of(self._opening.settle)
+            if failure is not None:
+                self._opening.reset()
+                if not (self._opening.over and failure.check(CancelledError)):
+                    fanout.report(watcher, "admit", failure)
+            if self._opening.over:
+                return
+            self._unanswered.pop(0)
+            if self._opening.terms.refusal is not None:
+                return
+
+    def _expire(self, late: Callable[[list[Watcher]], None]) -> None:
+        late([watcher for watcher, _ in self._unanswered])
+        self._finish()
+
+    def _finish(self, _: object = None) -> None:
+        if not self._opening.over:
+            self.stop()
+            self._done(self._opening)
+
+
+def _failure_of(settle: Callable[[], None]) -> Failure | None:
+    """What plugins assigned may be anything."""
+    failure = foreign_code.call(settle)
+    return failure if isinstance(failure, Failure) else None

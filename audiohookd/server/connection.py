@@ -4,7 +4,7 @@ After every call into the session, always in this order: 1 write what is to be s
 3 re-arm the timer. Never re-entered: a plugin that acts while it is being told something only adds to the queue.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from msgspec import Struct
@@ -16,11 +16,11 @@ from audiohookd.protocol import events
 from audiohookd.protocol.messages import DisconnectReason
 from audiohookd.protocol.session import DEFAULT_RATE, Session
 from audiohookd.protocol.timers import Timers
-from audiohookd.server.admission import Opening, admissions, ask
+from audiohookd.server.admission import Asking, Opening
 from audiohookd.server.connection_end import ConnectionEnd, by_abort
-from audiohookd.server.dispatch import Fanout, RoutePlugins
+from audiohookd.server.dispatch import Fanout, RoutePlugins, Watcher
 from audiohookd.server.live import LiveSession, SessionLogger
-from audiohookd.server.registry import Registry
+from audiohookd.server.registry import NOBODY, Registry
 from audiohookd.server.upgrade import Upgrade
 from audiohookd.server.wire import Wire
 
@@ -65,15 +65,15 @@ class Connection:
         # Within a session dates go on as time does: in its recording they stand as durations from its start.
         self._epoch = shared.now() - shared.clock.seconds()
         self._fanout: Fanout | None = None
-        self._opening: Opening | None = None
-        self._asking: Deferred[None] | None = None
+        self._asking: Asking | None = None
+        self._conversation_id = ""
         self._start_position = 0
         self._early: list[tuple[bool, bytes, float]] = []
         self._early_limit = EARLY_LIMIT if refusal is None else 0  # strangers get none of our memory
         self._timer: IDelayedCall | None = None
         self._armed_for = 0.0
         self._is_catching_up = False
-        self._admission_timer: IDelayedCall | None = None
+        self._opened_timer: IDelayedCall | None = None
         self._patience: IDelayedCall | None = None
         self._is_probe = False
         self._pumping = False
@@ -83,7 +83,7 @@ class Connection:
         self._is_watched = False
         #: Fires when the connection is gone and its plugins are done.
         self.finished: Deferred[None] = Deferred()
-        shared.registry.add(self)
+        shared.registry.add(self, NOBODY if refusal == "unauthorized" else upgrade.owner)
         shared.counters.count("connections")
         if refusal is not None:
             self._session.disconnect(refusal)
@@ -267,43 +267,32 @@ class Connection:
             self._log.info("connection probe")
         route = RoutePlugins() if is_probe else self._shared.routes[self._upgrade.path]
         live = LiveSession(self._session, self._upgrade, asked.request, self._date(), self._pump)
-        self._fanout = Fanout(live, route, self._shared.counters, self._required_failed)
+        seconds = self._shared.clock.seconds
+        self._fanout = Fanout(live, route, self._shared.counters, self._required_failed, seconds)
         self._is_probe = is_probe
+        self._conversation_id = live.conversation_id
         self._start_position = live.start_position
-        self._opening = Opening(live, asked)
-        self._ask(ask(self._opening, admissions(route.watchers), self._fanout.report))
+        self._asking = Asking(Opening(live, asked), self._fanout, self._answer)
+        self._asking.start(self._shared.clock, self._shared.timers.admission_timeout, self._answer_late)
 
-    def _ask(self, asking: Coroutine[Deferred[object], object, None]) -> None:
-        """Answers when the plugins have answered, or when their time is over."""
-        self._asking = Deferred.fromCoroutine(asking)
-        self._asking.addCallback(self._answer)
-        if self._opening is not None:
-            timeout = self._shared.timers.admission_timeout
-            self._admission_timer = self._shared.clock.callLater(timeout, self._answer_late)
+    def _answer_late(self, unanswered: list[Watcher]) -> None:
+        if self._fanout is not None:
+            self._fanout.report_late_admission(unanswered[0])
+        required = [watcher.name for watcher in unanswered if watcher.required]
+        if required:
+            self._required_failed(required[0])
         else:
-            self._stop_asking()
+            self._shared.counters.count("late_admissions")
 
-    def _answer_late(self) -> None:
-        self._shared.counters.count("late_admissions")
-        self._log.warn("opened without waiting any longer for plugins")
-        self._answer()
+    def _answer(self, opening: Opening) -> None:
+        self._asking = None
+        self._attempt(partial(self._accept, opening))
+        self._pump()
 
-    def _answer(self, _: object = None) -> None:
-        opening = self._stop_asking()
-        if opening is not None:
-            self._attempt(partial(self._accept, opening))
-            self._pump()
-
-    def _stop_asking(self) -> Opening | None:
-        """Whatever plugins still have to say about the opening comes too late. One that hangs shall not keep us."""
-        opening, self._opening = self._opening, None
+    def _stop_asking(self) -> None:
         asking, self._asking = self._asking, None
-        if opening is not None:
-            opening.over = True
-            _cancel(self._admission_timer)
         if asking is not None:
-            asking.cancel()
-        return opening
+            asking.stop()
 
     def _accept(self, opening: Opening) -> None:
         media = opening.decide()
@@ -322,7 +311,7 @@ class Connection:
                 "opened: {medium} on {path}, conversation {conversation}",
                 medium=f"{media.format} {'+'.join(media.channels)}" if media else "no audio",
                 path=self._upgrade.path,
-                conversation=opening.session.conversation_id,
+                conversation=self._conversation_id,
             )
 
     def _refuse(self, reason: DisconnectReason, info: str, detail: str = "") -> None:
@@ -339,6 +328,9 @@ class Connection:
             for message in self._early:
                 self._fanout.message(*message)
             self._early.clear()
+            if self._fanout.awaits_opened:
+                timeout = self._shared.timers.admission_timeout
+                self._opened_timer = self._shared.clock.callLater(timeout, self._fanout.expire_opened)
 
     def _closing(self, reason: str) -> None:
         if self._fanout is not None:
@@ -350,7 +342,9 @@ class Connection:
 
     def _ended(self, reason: str) -> None:
         self._shared.counters.count("endings", reason if reason in _REASONS else "other")
+        self._shared.registry.release(self)
         self._stop_asking()
+        _cancel(self._opened_timer)
         self._early.clear()
         if self._fanout is None or not self._is_open:
             self._fanout = None
@@ -383,12 +377,22 @@ class Connection:
         self._pump()
 
     def _finish(self) -> None:
-        if not self._is_watched and not self.finished.called:
-            self._fanout = self._opening = None  # what plugins keep of the session leads back to here
+        if self._is_watched:
+            self._shared.registry.leave(self)
+        elif not self.finished.called:
+            self._fanout = self._asking = None  # what plugins keep of the session leads back to here
             self.finished.callback(None)
+
+    def abandon(self) -> None:
+        """The session is over and its connection gone: its plugins have no more time for it."""
+        if self._fanout is not None:
+            self._fanout.hurry()
+        if self._fanout is not None:
+            self._fanout.abandon()
 
     def _required_failed(self, plugin: str) -> None:
         if self._session.disconnect("error", "a required service failed"):
+            self._shared.counters.count("required_failures", plugin)
             self._log.error("the session cannot go on without plugin {plugin}", plugin=plugin)
             self._pump()
 

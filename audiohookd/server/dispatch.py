@@ -4,6 +4,7 @@ Each observer has a mailbox of its own: one that is slow, or fails, harms nobody
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -13,8 +14,11 @@ from twisted.python.failure import Failure
 from audiohookd.interfaces import IPlugin, IRecorder, ISession, ISessionObserver, Lapse
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
+from audiohookd.runtime import foreign_code
+from audiohookd.runtime.faults import text_of
 from audiohookd.server.connection_end import ConnectionEnd
-from audiohookd.server.mailbox import Mailbox
+from audiohookd.server.mailbox import Mailbox, NeverDone
+from audiohookd.server.session_view import SessionView
 
 
 class Watcher(Struct, frozen=True):
@@ -49,6 +53,7 @@ class Fanout:
     """Delivers one session's events and audio to its observers.
 
     :param give_up: called with a plugin's name when a required one failed.
+    :param seconds: from any origin, never going back.
     """
 
     def __init__(
@@ -57,12 +62,16 @@ class Fanout:
         route: RoutePlugins,
         counters: Counters,
         give_up: Callable[[str], None],
+        seconds: Callable[[], float],
     ) -> None:
         self._session = session
         self._route = route
         self._is_recorded = False
         self._counters = counters
         self._give_up = give_up
+        self._seconds = seconds
+        self._views: dict[str, SessionView] = {}
+        self._required: list[Mailbox] = []
         self._mailboxes: list[Mailbox] = []
         self._names: list[str] = []  # of the plugins that have these
         self._sinks: list[Mailbox] = []
@@ -80,6 +89,29 @@ class Fanout:
             self._ask(watcher)
         self._sinks = [mailbox for mailbox in self._mailboxes if mailbox.takes_audio]
         self._call("opened")
+
+    @property
+    def watchers(self) -> Sequence[Watcher]:
+        """The plugins on the route."""
+        return self._route.watchers
+
+    def view(self, watcher: Watcher) -> SessionView:
+        """The session as this plugin sees it."""
+        if watcher.name not in self._views:
+            # Not a method: the view would keep us alive, and a refused session leaves that to the garbage collector.
+            limited = partial(_limit, self._counters, self._session.log, watcher.name)
+            self._views[watcher.name] = SessionView(self._session, self._seconds, limited)
+        return self._views[watcher.name]
+
+    @property
+    def awaits_opened(self) -> bool:
+        """A required plugin is not done with ``opened``, if that is all that was called."""
+        return any(mailbox.is_busy for mailbox in self._required)
+
+    def expire_opened(self) -> None:
+        """A required plugin that is still busy with ``opened`` has failed."""
+        for mailbox in self._required:
+            mailbox.expire("opened")
 
     def audio(self, frame: bytes) -> None:
         """Audio for the sinks, the same bytes for all of them."""
@@ -129,57 +161,75 @@ class Fanout:
         return DeferredList([mailbox.finished for mailbox in self._mailboxes]).addCallback(self._let_go)
 
     def hurry(self) -> None:
-        """Wait for nobody any more: whoever has not got its ``closed`` gets it now. After ``end``."""
+        """Cancels what observers are busy with; each that did not get its ``closed`` gets it now. After ``end``."""
         for mailbox in self._mailboxes:
             mailbox.hurry()
 
     def abandon(self) -> None:
-        """Do not even wait for who has got its ``closed``: it counts as failed. After ``hurry``."""
+        """Cancels each ``closed`` that is not done: it counts as failed. After ``hurry``."""
         for mailbox in self._mailboxes:
             mailbox.abandon()
 
     def _let_go(self, _: object) -> None:
         """Observers hold the session, and the session may hold us: what a call used shall not wait for the gc."""
-        self._mailboxes, self._sinks = [], []
+        self._mailboxes, self._sinks, self._required = [], [], []
+        self._views.clear()
 
     def _call(self, method: str, *arguments: Any) -> None:
         for mailbox in self._mailboxes:
             mailbox.call(method, *arguments)
 
     def _ask(self, watcher: Watcher) -> None:
-        def failed(failure: Failure) -> None:
-            self.report(watcher, failure)
-
-        def lost(samples: int) -> None:
-            self._lose(watcher, samples)
-
-        try:
-            observer = watcher.plugin.observe(self._session)
-            if observer is None:
-                return
-            if not ISessionObserver.providedBy(observer):
-                raise TypeError(f"{observer!r} does not provide ISessionObserver")
-            self._mailboxes.append(Mailbox(observer, self._session, failed, lost))
+        mailbox = foreign_code.call(self._observe, watcher)
+        if isinstance(mailbox, Failure):
+            self.report(watcher, "observe", mailbox)
+        elif mailbox is not None:
+            self._mailboxes.append(mailbox)
             self._names.append(watcher.name)
             self._is_recorded = self._is_recorded or watcher.records
-        except Exception:
-            self.report(watcher)
+            if watcher.required:
+                self._required.append(mailbox)
 
-    def report(self, watcher: Watcher, failure: Failure | None = None) -> None:
-        """A plugin failed: count it, say so, and end the session if it must not run without that plugin.
+    def _observe(self, watcher: Watcher) -> Mailbox | None:
+        observer = watcher.plugin.observe(self.view(watcher))
+        if observer is None:
+            return None
+        if not ISessionObserver.providedBy(observer):
+            raise TypeError(f"{type(observer).__qualname__} does not provide ISessionObserver")
+        return Mailbox(
+            observer,
+            self._session,
+            partial(self.report, watcher),
+            partial(self._lose, watcher),
+            partial(self._leave_out, watcher),
+        )
 
-        Who says itself that it goes on has told the sysadmin, if that is called for: no traceback.
+    def report(self, watcher: Watcher, callback: str, failure: Failure) -> None:
+        """A plugin failed in ``callback``: count it, log it, and end the session if it requires the plugin.
 
-        :param failure: without it, the exception that is being handled.
+        A :class:`Lapse` has no traceback: where it matters, the plugin itself has logged it.
         """
-        self._counters.count("plugin_failures", watcher.name)
-        if failure is not None and failure.check(Lapse):
-            reason = failure.getErrorMessage()
-            self._session.log.debug("plugin {plugin} lost a part: {reason}", plugin=watcher.name, reason=reason)
+        log, plugin = self._session.log, watcher.name
+        self._counters.count("plugin_failures", plugin)
+        consequence = _consequence(watcher, callback)
+        if failure.check(Lapse):
+            log.debug("plugin {plugin} lost a part: {reason}", plugin=plugin, reason=text_of(failure.value))
+        elif failure.check(NeverDone):
+            self._counters.count("late_callbacks", plugin)
+            text = "plugin {plugin} failed: {callback} took too long and is cancelled; {consequence}"
+            log.error(text, plugin=plugin, callback=callback, consequence=consequence)
         else:
-            self._session.log.failure("plugin {plugin} failed", failure, plugin=watcher.name)
+            text = "plugin {plugin} failed in {callback}; {consequence}"
+            shown = foreign_code.loggable(failure)
+            log.failure(text, shown, plugin=plugin, callback=callback, consequence=consequence)
         if watcher.required:
-            self._give_up(watcher.name)
+            self._give_up(plugin)
+
+    def report_late_admission(self, watcher: Watcher) -> None:
+        """``admit`` of a plugin is cancelled because the client cannot wait for it any longer."""
+        self._counters.count("late_callbacks", watcher.name)
+        text = "plugin {plugin}: admit took too long and is cancelled; {consequence}"
+        self._session.log.warn(text, plugin=watcher.name, consequence=_consequence(watcher, "admit"))
 
     def _warn_of_no_recording(self) -> None:
         self._counters.count("unrecorded")
@@ -192,6 +242,35 @@ class Fanout:
 
     def _lose(self, watcher: Watcher, samples: int) -> None:
         self._counters.count("overflow_samples", watcher.name, samples)
+        if watcher.required:
+            self._give_up(watcher.name)
         if watcher.name not in self._slow:
             self._slow.add(watcher.name)
             self._session.log.warn("plugin {plugin} is too slow: it does not get all audio", plugin=watcher.name)
+
+    def _leave_out(self, watcher: Watcher) -> None:
+        self._counters.count("overflow_messages", watcher.name)
+        if f"messages of {watcher.name}" not in self._slow:
+            self._slow.add(f"messages of {watcher.name}")
+            text = "plugin {plugin} is too slow: it does not get all messages that are sent to the client"
+            self._session.log.warn(text, plugin=watcher.name)
+
+
+def _limit(counters: Counters, log: Any, plugin: str, is_first: bool) -> None:
+    counters.count("limited_sends", plugin)
+    if is_first:
+        text = "plugin {plugin} sends more than it may: messages beyond the limit are not sent"
+        log.warn(text, plugin=plugin)
+
+
+def _consequence(watcher: Watcher, callback: str) -> str:
+    if watcher.required:
+        return "the plugin is required, so the session ends"
+    match callback:
+        case "observe":
+            return "it does not watch this session"
+        case "admit":
+            return "its answer does not count for this session"
+        case "closed":
+            return "the session had ended before"
+    return "of this session it gets only closed"

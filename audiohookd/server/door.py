@@ -23,3 +23,8 @@ class Paces(Struct, frozen=True):
 
     frames: Rate | None = None
     messages: Rate | None = None
+    audio_bytes: Rate | None = None
+    #: Octets of text messages.
+    message_bytes: Rate | None = None
+    control_frames: Rate | None = None
+    fragments: Rate | None = None

@@ -14,6 +14,7 @@ except ImportError:  # there was no compiler
 #: The first byte of a frame with all of a message, without extensions.
 TEXT = 0x81
 BINARY = 0x82
+PONG = 0x8A
 #: In the second byte: there is a mask. The rest of it is the length, or says how many bytes have it.
 MASKED = 0x80
 SHORT = 126
@@ -72,6 +73,11 @@ def text_of_in_python(frame: bytes) -> bytes | None:
 text_of: Callable[[bytes], bytes | None] = getattr(_frames, "text_of", text_of_in_python)
 
 
+def pong(payload: bytes) -> bytes:
+    """A frame of the server's that answers a ping with this payload, of 125 bytes at most."""
+    return bytes((PONG, len(payload))) + payload
+
+
 def framed(text: bytes) -> bytes:
     """A frame of the server's with all of a text."""
     size = len(text)
@@ -86,11 +92,32 @@ def first_frame(data: bytes) -> int:
     """The bytes of the frame that ``data`` begins with, whatever it is; all of them when it is not whole."""
     if len(data) < 2:
         return len(data)
-    size, start = data[1] & ~MASKED, 2
-    if size >= SHORT:
-        start = 4 if size == SHORT else 10
-        size = int.from_bytes(data[2:start])
-    return min(len(data), start + (MASK if data[1] & MASKED else 0) + size)
+    size, length = data[1] & ~MASKED, _length_bytes(data)
+    if length:
+        size = int.from_bytes(data[2 : 2 + length])
+    return min(len(data), head_size(data) + size)
+
+
+def head_size(data: bytes) -> int:
+    """The bytes of the head of the frame that ``data`` begins with; 2 when ``data`` is shorter than that."""
+    if len(data) < 2:
+        return 2
+    return 2 + _length_bytes(data) + (MASK if data[1] & MASKED else 0)
+
+
+def _length_bytes(data: bytes) -> int:
+    """Bytes of the extended payload length."""
+    return {SHORT: 2, LONG: 8}.get(data[1] & ~MASKED, 0)
+
+
+def is_control(first: int) -> bool:
+    """Whether a frame with this first byte is a control frame: close, ping, pong."""
+    return bool(first & 0x08)
+
+
+def is_fragment(first: int) -> bool:
+    """Whether a data frame with this first byte is a part of a message: a continuation, or not final."""
+    return first & 0x8F not in (TEXT, BINARY)
 
 
 def _is_utf8(message: bytes) -> bool:

@@ -5,7 +5,7 @@ through would be the daemon's main work. Once a method returned a Deferred, late
 """
 
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from audiohookd.interfaces import IAudioSink, ISession, Lapse
 from audiohookd.protocol.events import Gap, GapCause
+from audiohookd.runtime import foreign_code
 
 #: Bytes of audio that may wait: 16 s of two channels in PCMU. Beyond, the newest audio becomes a gap.
 AUDIO_LIMIT = 262_144
@@ -20,6 +21,9 @@ AUDIO_LIMIT = 262_144
 CALL_LIMIT = 1_000
 #: Bytes of messages that may wait. A thousand of the largest would be 64 MB.
 MESSAGE_LIMIT = 1_048_576
+#: The share of both that messages to the client may take: other plugins cause them. What finds no room is left out,
+#: and the observer goes on.
+OUTGOING_SHARE = 0.5
 
 
 class MailboxFull(Exception):
@@ -27,7 +31,7 @@ class MailboxFull(Exception):
 
 
 class NeverDone(Exception):
-    """An observer did not come to an end with its ``closed``."""
+    """An observer did not come to an end with one of its methods in time."""
 
 
 class Mailbox:
@@ -35,23 +39,26 @@ class Mailbox:
 
     Not to be called from within ``audio``: its caller sees to that, at less cost.
 
-    :param failed: called with each failure of the observer. After the first one that is no :class:`Lapse` it is cut
-        off: it gets nothing more but its ``closed``.
+    :param failed: called with the method and each failure of the observer. After the first one that is no
+        :class:`Lapse` it is cut off: it gets nothing more but its ``closed``.
     :param lost: called with the samples of each frame that had to become part of a gap, and of all that waited when
         it was too late for that.
+    :param left_out: called for each message to the client that found no room.
     """
 
     def __init__(
         self,
         observer: Any,
         session: ISession,
-        failed: Callable[[Failure], None],
+        failed: Callable[[str, Failure], None],
         lost: Callable[[int], None],
+        left_out: Callable[[], None] = lambda: None,
     ) -> None:
         self._observer = observer
         self._session = session
         self._failed = failed
         self._lost = lost
+        self._left_out = left_out
         self.takes_audio = IAudioSink.providedBy(observer)
         self._sink = observer.audio if self.takes_audio else None
         self._waiting: deque[tuple[str, tuple[Any, ...]]] = deque()
@@ -59,6 +66,7 @@ class Mailbox:
         self._waiting_frames = 0
         self._waiting_messages = 0  # bytes
         self._pending: Deferred[Any] | None = None  # what the observer is busy with
+        self._busy_with = ""  # the method that it is the result of
         self._working = False
         self._alive = True
         self._reason: str | None = None  # once the session has ended
@@ -68,6 +76,11 @@ class Mailbox:
         #: Fires when ``closed`` was delivered and the observer is done with it.
         self.finished: Deferred[None] = Deferred()
 
+    @property
+    def is_busy(self) -> bool:
+        """The observer is not done with the last call."""
+        return self._pending is not None
+
     def audio(self, frame: bytes) -> None:
         """A frame of audio; only for observers that take it."""
         if not self._straight:
@@ -75,11 +88,11 @@ class Mailbox:
             return
         try:
             result = self._sink(frame)  # type: ignore[misc]  # only called when takes_audio
-        except Exception:
-            self._fail(Failure())
+        except BaseException:  # the one call that comes too often for foreign_code.call
+            self._fail("audio", foreign_code.raised())
             return
         if result is not None:
-            self._await(result)
+            self._await("audio", result)
 
     def call(self, method: str, *arguments: Any) -> None:
         """Any other call."""
@@ -93,8 +106,12 @@ class Mailbox:
                 self._work()
             return
         calls = len(self._waiting) - self._waiting_frames
-        if calls >= CALL_LIMIT or self._waiting_messages > MESSAGE_LIMIT:
-            self._cut_off(Failure(MailboxFull(f"{calls} calls wait, {self._waiting_messages} bytes of messages")))
+        if method == "message" and arguments[0] and self._is_too_full(calls, OUTGOING_SHARE):
+            self._left_out()
+            return
+        if self._is_too_full(calls, 1.0):
+            full = MailboxFull(f"{calls} calls wait, {self._waiting_messages} bytes of messages")
+            self._cut_off(self._busy_with, Failure(full))
             return
         self._waiting_messages += _message_bytes(method, arguments)
         self._waiting.append((method, arguments))
@@ -124,14 +141,24 @@ class Mailbox:
             self._forget()
             if samples:
                 self._lost(samples)
-            self._pending = None
+            if not self._closed:
+                self._give_up()
             self._work()
 
     def abandon(self) -> None:
         """Do not even wait for ``closed``. After ``hurry``."""
         if self._closed and not self.finished.called:
-            self._failed(Failure(NeverDone("closed")))
+            self._give_up()
             self._finish()
+
+    def expire(self, method: str) -> None:
+        """If the observer is busy with ``method``, it had its time: it is cut off."""
+        if self._busy_with == method and self._pending is not None:
+            self._alive = self._straight = False
+            self._forget()
+            self._give_up()
+            self._tell_drained()
+            self._work()
 
     # ---- delivery --------------------------------------------------------------------------------
 
@@ -163,46 +190,52 @@ class Mailbox:
             drained.callback(None)
 
     def _deliver(self, method: str, arguments: tuple[Any, ...]) -> None:
-        try:
-            result = getattr(self._observer, method)(*arguments)
-        except Exception:
-            self._fail(Failure())
-            return
+        result = foreign_code.call_method(self._observer, method, *arguments)
         if result is not None:
-            self._await(result)
+            self._await(method, result)
 
-    def _await(self, result: Any) -> None:
-        pending = _deferred(result)
-        if pending is not None:
+    def _await(self, method: str, result: Any) -> None:
+        pending = foreign_code.call(foreign_code.deferred_of, result)
+        failure = pending or result
+        if isinstance(failure, Failure):
+            self._fail(method, failure)
+        elif pending is not None:
             self._straight = False
-            self._pending = pending
-            pending.addErrback(self._fail)
-            pending.addCallback(self._done)
+            self._pending, self._busy_with = pending, method
+            pending.addBoth(self._done, pending)
 
-    def _done(self, _: object) -> None:
-        self._pending = None
-        self._work()
+    def _done(self, outcome: Any, pending: "Deferred[Any]") -> None:
+        if self._pending is not pending:  # given up
+            return
+        if isinstance(outcome, Failure):
+            self._fail(self._busy_with, foreign_code.contained(outcome))
+        if self._pending is pending:
+            self._pending = None
+            self._work()
+            if self._closed:
+                self._finish()
 
-    def _fail(self, failure: Failure) -> None:
-        if failure.check(Lapse):
-            self._failed(failure)
+    def _give_up(self) -> None:
+        """Cancels what the observer is busy with, if it is. Its result, if one still comes, changes nothing."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._failed(self._busy_with, Failure(NeverDone(self._busy_with)))
+            if (failure := foreign_code.cancel(pending)) is not None:
+                self._failed(self._busy_with, failure)
+
+    def _fail(self, method: str, failure: Failure) -> None:
+        if failure.check(Lapse) or self._closed:
+            self._failed(method, failure)
         else:
-            self._cut_off(failure)
+            self._cut_off(method, failure)
 
     def _close(self, reason: str) -> None:
         self._closed = True
-        try:
-            last = _deferred(self._observer.closed(reason))
-        except Exception:
-            self._failed(Failure())
-            last = None
-        if last is None:
+        self._deliver("closed", (reason,))
+        if self._pending is None:
             self._finish()
-        else:
-            last.addErrback(self._failed)
-            last.addCallback(self._finish)
 
-    def _finish(self, _: object = None) -> None:
+    def _finish(self) -> None:
         if not self.finished.called:  # else abandoned meanwhile
             self.finished.callback(None)
 
@@ -230,11 +263,14 @@ class Mailbox:
                 start, samples = before.start, before.samples + samples
         self._waiting.append(("gap", (Gap(start, samples, GapCause.OVERFLOW),)))
 
-    def _cut_off(self, failure: Failure) -> None:
+    def _is_too_full(self, calls: int, share: float) -> bool:
+        return calls >= CALL_LIMIT * share or self._waiting_messages > MESSAGE_LIMIT * share
+
+    def _cut_off(self, method: str, failure: Failure) -> None:
         """Nothing more but ``closed``, and that not before the observer is done with what it is busy with."""
         self._alive = self._straight = False
         self._forget()
-        self._failed(failure)
+        self._failed(method, failure)
         self._tell_drained()
         self._work()
 
@@ -253,10 +289,3 @@ class Mailbox:
 
 def _message_bytes(method: str, arguments: tuple[Any, ...]) -> int:
     return len(arguments[1]) if method == "message" else 0
-
-
-def _deferred(result: Any) -> Deferred[Any] | None:
-    """What to wait for, if there is anything to wait for."""
-    if isinstance(result, Coroutine):
-        return Deferred.fromCoroutine(result)
-    return result if isinstance(result, Deferred) else None

@@ -1,10 +1,14 @@
-"""How much one client may send, counted on its way to its connection."""
+"""Limits how much a client may send per second, by what it costs, before its connection handles it."""
 
 from collections.abc import Callable
+from typing import Final
 
 from audiohookd.server.connection import Connection, Shared
 from audiohookd.server.door import Paces
 from audiohookd.server.rates import Allowance
+
+#: Fragments of one message. Each is an object in memory until the message is whole, also an empty one.
+MAX_FRAGMENTS: Final = 256
 
 
 class Pacer:
@@ -15,7 +19,20 @@ class Pacer:
     :param drop: called with the name of the limit.
     """
 
-    __slots__ = ("_connection", "_drop", "_frames", "_is_dropped", "_is_restrained", "_messages", "_shared")
+    __slots__ = (
+        "_audio_bytes",
+        "_connection",
+        "_control_frames",
+        "_drop",
+        "_fragments",
+        "_fragments_of_message",
+        "_frames",
+        "_is_dropped",
+        "_is_restrained",
+        "_message_bytes",
+        "_messages",
+        "_shared",
+    )
 
     def __init__(self, connection: Connection, paces: Paces, shared: Shared, drop: Callable[[str], object]) -> None:
         since = shared.clock.seconds()
@@ -24,31 +41,57 @@ class Pacer:
         self._drop = drop
         self._frames = Allowance(paces.frames, since)
         self._messages = Allowance(paces.messages, since)
+        self._audio_bytes = Allowance(paces.audio_bytes, since)
+        self._message_bytes = Allowance(paces.message_bytes, since)
+        self._control_frames = Allowance(paces.control_frames, since)
+        self._fragments = Allowance(paces.fragments, since)
+        self._fragments_of_message = 0
         self._is_restrained = False
         self._is_dropped = False
 
     def audio(self, data: bytes) -> None:
         """A binary message."""
-        self._frames.left -= 1
-        if self._frames.left >= 0 or self._has_more(self._frames, "frames"):
+        frames, audio_bytes = self._frames, self._audio_bytes
+        frames.left -= 1
+        audio_bytes.left -= len(data)
+        if (frames.left >= 0 or self._has_more(frames, "frames")) and (
+            audio_bytes.left >= 0 or self._has_more(audio_bytes, "audio-bytes")
+        ):
             self._connection.audio(data)
 
     def text(self, data: bytes) -> None:
-        """A text message."""
+        """A text message. Its length counts as well: 64 KiB of hostile JSON take 10 ms or more to read."""
         self._messages.left -= 1
-        if self._messages.left >= 0 or self._has_more(self._messages, "messages"):
+        self._message_bytes.left -= len(data)
+        if (self._messages.left >= 0 or self._has_more(self._messages, "messages")) and (
+            self._message_bytes.left >= 0 or self._has_more(self._message_bytes, "message-bytes")
+        ):
             self._connection.text(data)
 
-    def part(self) -> bool:
-        """A control frame, or a part of a message: counted like audio. False when the client has been dropped."""
-        self._frames.left -= 1
-        return self._frames.left >= 0 or self._has_more(self._frames, "frames") or not self._is_dropped
+    def control_frame(self) -> bool:
+        """A ping, pong or close frame. False when the client has been dropped."""
+        self._control_frames.left -= 1
+        has_more = self._control_frames.left >= 0 or self._has_more(self._control_frames, "control-frames")
+        return has_more or not self._is_dropped
+
+    def fragment(self, is_first: bool) -> bool:
+        """A fragment of a message. False when the client has been dropped."""
+        self._fragments_of_message = 1 if is_first else self._fragments_of_message + 1
+        if self._fragments_of_message > MAX_FRAGMENTS:
+            self._exceed(self._fragments, "fragments")
+            return not self._is_dropped
+        self._fragments.left -= 1
+        return self._fragments.left >= 0 or self._has_more(self._fragments, "fragments") or not self._is_dropped
 
     def _has_more(self, allowance: Allowance, what: str) -> bool:
         if allowance.renew(self._shared.clock.seconds()):
             return True
+        self._exceed(allowance, what)
+        return False
+
+    def _exceed(self, allowance: Allowance, what: str) -> None:
         if self._is_dropped:
-            return False
+            return
         if self._is_restrained:
             self._is_dropped = True
             self._drop(what)
@@ -56,5 +99,4 @@ class Pacer:
             self._is_restrained = True
             self._shared.counters.count("limits", what)
             allowance.indulge()
-            self._connection.restrain(f"too many {what}")
-        return False
+            self._connection.restrain(f"too many {what.replace('-', ' ')}")

@@ -33,6 +33,11 @@ class Quotas:
         self._organizations: Counter[str] = Counter()
         self._keys: Counter[str] = Counter()
 
+    def multiplied(self, factor: int, spare: int) -> "Quotas":
+        """Empty quotas that are ``factor`` times as large, and ``spare``; those of 0 stay 0."""
+        quotas = (self._per_organization, self._per_key)
+        return Quotas(*(factor * quota + spare if quota else 0 for quota in quotas))
+
     def exhausted(self, owner: Owner) -> Exhausted | None:
         """Which quota one more session of ``owner`` would exceed, if any."""
         if 0 < self._per_organization <= self._organizations[owner.organization]:
@@ -46,6 +51,12 @@ class Quotas:
         if exhausted == "sessions-per-organization":
             return f"limits.sessions_per_organization is {self._per_organization}, organization {owner.organization}"
         return f"limits.sessions_per_key is {self._per_key}, API key {fingerprint(owner.key)}"
+
+    def count(self, exhausted: Exhausted, owner: Owner) -> int:
+        """How many ``owner`` has of what the quota is for."""
+        if exhausted == "sessions-per-organization":
+            return self._organizations[owner.organization]
+        return self._keys[owner.key]
 
     def take(self, owner: Owner) -> None:
         """One more."""

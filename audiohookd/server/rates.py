@@ -39,6 +39,13 @@ class Bucket:
         self._tokens -= taken
         return taken
 
+    def take_all(self, now: float, amount: int) -> bool:
+        """Takes out ``amount`` tokens, or none when there are fewer."""
+        taken = self.take(now, amount)
+        if taken < amount:
+            self._tokens += taken
+        return taken == amount
+
     def give_back(self) -> None:
         """One token that was taken did not count after all."""
         self._tokens = min(self._rate.depth, self._tokens + 1)
@@ -90,10 +97,16 @@ class Allowance:
         self.left: float = inf if rate is None else 0
 
     def renew(self, now: float) -> bool:
-        """The next portion, of which one is used already; False when there is nothing left in the bucket."""
-        taken = 0 if self._bucket is None else self._bucket.take(now, self._portion)
-        self.left = taken - 1
-        return taken > 0
+        """Adds the next portion; False when the bucket holds less than what was counted beyond the last one.
+
+        What did not pass is not counted.
+        """
+        if self._bucket is not None:
+            self.left += self._bucket.take(now, max(self._portion, int(-self.left)))
+        if self.left >= 0:
+            return True
+        self.left = 0
+        return False
 
     def indulge(self) -> None:
         """Some seconds' worth more, that was not earned: for a goodbye, and what was under way before it."""

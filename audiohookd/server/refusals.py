@@ -26,6 +26,10 @@ BEYOND: Final[Mapping[str, str]] = {
     "handshake-timeout": "limits.handshake_timeout is over",
     "frames": "above limits.frames_per_second",
     "messages": "above limits.messages_per_second",
+    "audio-bytes": "above limits.audio_bytes_per_second",
+    "message-bytes": "above limits.message_bytes_per_second",
+    "control-frames": "above limits.control_frames_per_second",
+    "fragments": "above limits.fragments_per_second",
 }
 
 

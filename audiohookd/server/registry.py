@@ -17,6 +17,13 @@ from audiohookd.server.quotas import Owner, Quotas
 SPARE_CONNECTIONS = 64
 #: Seconds for each of the two steps of a drain after a second signal, instead of ``grace``.
 HURRIED_GRACE = 0.4
+#: The same for an owner with a quota, beyond twice the quota: a few more upgrades are accepted, for ``disconnect
+#: error`` in a session, which Genesys Cloud retries.
+SPARE_CONNECTIONS_OF_OWNER = 16
+#: The part of all connections from which on ``/ready`` warns.
+NEARLY_ALL: Final = 0.9
+#: Seconds for which ``/ready`` warns after an upgrade was rejected.
+REJECTION_SHOWN: Final = 60.0
 #: Of whom no quota is known.
 NOBODY: Final = Owner("", "")
 
@@ -33,9 +40,13 @@ class Live(Protocol):
 
     #: Fires when the connection is gone and its plugins are done.
     finished: "Deferred[None]"
+
     @property
     def unfinished(self) -> Sequence[str]:
         """The names of the plugins that are not done with it."""
+
+    def abandon(self) -> None:
+        """Its session is over and the connection gone: do not wait for its plugins any longer."""
 
     def shut_down(self) -> None:
         """Ask the client to end the session."""
@@ -79,7 +90,11 @@ class Registry(Service):
         #: Seconds that the stop may take, for whoever waits for it.
         self.stop_limit = drain_timeout + 2 * grace
         self._connections: set[Live] = set()
+        self._connection_quotas = self._quotas.multiplied(2, SPARE_CONNECTIONS_OF_OWNER)
+        self._owners: dict[Live, Owner] = {}
+        self._rejected: tuple[float, str] | None = None
         self._admitted: dict[Live, Owner] = {}
+        self._unfinished: dict[Live, None] = {}  # gone, but for what their plugins still do; the oldest first
         self._emptied: Deferred[None] | None = None
         self._awaited: Collection[Live] = ()
         self._drain_began = 0.0
@@ -100,7 +115,51 @@ class Registry(Service):
     @property
     def crowded(self) -> bool:
         """So many are connected, with and without a session, that one more could not even be told that it is full."""
-        return len(self._connections) >= 2 * self.max_sessions + SPARE_CONNECTIONS
+        return self._in_use >= self.max_connections
+
+    @property
+    def _in_use(self) -> int:
+        return len(self._connections) - len(self._unfinished)
+
+    @property
+    def max_connections(self) -> int:
+        """The most WebSockets at a time, with and without a session."""
+        return 2 * self.max_sessions + SPARE_CONNECTIONS
+
+    @property
+    def connection_warnings(self) -> list[str]:
+        """Lines for ``/ready``: connections are nearly all in use, or an upgrade was rejected for want of one."""
+        warnings = []
+        if self._in_use >= NEARLY_ALL * self.max_connections:
+            used = f"{self._in_use} of {self.max_connections} WebSocket connections are in use"
+            warnings.append(f"{used}; beyond that upgrades are rejected with status 503 (listen.max_sessions)")
+        if self._rejected is not None and self._clock.seconds() - self._rejected[0] <= REJECTION_SHOWN:
+            warnings.append(
+                "an upgrade was rejected with status 503 within the last minute, "
+                f"and Genesys Cloud does not retry it: {self._rejected[1]}"
+            )
+        return warnings
+
+    def reject_upgrade(self, owner: Owner = NOBODY) -> str | None:
+        """Why an upgrade gets status 503 now, for the log; None: it is accepted.
+
+        The last resort, for Genesys Cloud does not retry it: an owner with a quota may have twice as many connections
+        as sessions, and a few more, and is refused in a session until then.
+
+        :param owner: of an authentic request.
+        """
+        exhausted = self._connection_quotas.exhausted(owner)
+        if self.crowded:
+            limit, reason = "connections", f"listen.max_sessions is {self.max_sessions}"
+        elif owner != NOBODY and exhausted is not None:
+            limit = exhausted.replace("sessions", "connections")
+            count = self._connection_quotas.count(exhausted, owner)
+            reason = f"{count} for {self._quotas.described(exhausted, owner)}"
+        else:
+            return None
+        self._count("limits", limit)
+        self._rejected = (self._clock.seconds(), f"too many connections: {reason}")
+        return self._rejected[1]
 
     @property
     def drain_state(self) -> str | None:
@@ -115,9 +174,11 @@ class Registry(Service):
         remain = "1 session remains, which is" if count == 1 else f"{count} sessions remain, which are"
         return f"draining for {seconds:.0f} s, {remain} closed in {left:.0f} s"
 
-    def add(self, connection: Live) -> None:
-        """A WebSocket was opened."""
+    def add(self, connection: Live, owner: Owner = NOBODY) -> None:
+        """A WebSocket was opened, by a request of ``owner`` if that is authentic."""
         self._connections.add(connection)
+        self._owners[connection] = owner
+        self._connection_quotas.take(owner)
         connection.finished.addCallback(self._remove, connection)
 
     def admit(self, connection: Live, is_probe: bool = False, owner: Owner = NOBODY) -> NoPlace | None:
@@ -144,6 +205,24 @@ class Registry(Service):
         self._quotas.take(owner)
         self._admitted[connection] = owner
         return None
+
+    def release(self, connection: Live) -> None:
+        """The session of ``connection`` is over: its place is free, whatever its plugins still do. Harmless later."""
+        owner = self._admitted.pop(connection, None)
+        if owner is not None:
+            self._quotas.give_back(owner)
+        if self._emptied is not None and not self._awaited:
+            self._go_on()
+
+    def leave(self, connection: Live) -> None:
+        """``connection`` is gone, and only its plugins still work. Of too many, the oldest is abandoned."""
+        self._unfinished[connection] = None
+        self._return_connection(connection)
+        if len(self._unfinished) > self.max_sessions + SPARE_CONNECTIONS:
+            oldest = next(iter(self._unfinished))
+            del self._unfinished[oldest]
+            self._count("limits", "unfinished-sessions")
+            oldest.abandon()
 
     def stopService(self) -> "Deferred[None]":
         """Fires when all connections are gone."""
@@ -200,8 +279,11 @@ class Registry(Service):
 
     def _remove(self, _: Any, connection: Live) -> None:
         self._connections.discard(connection)
-        owner = self._admitted.pop(connection, None)
+        self._return_connection(connection)
+        self._unfinished.pop(connection, None)
+        self.release(connection)
+
+    def _return_connection(self, connection: Live) -> None:
+        owner = self._owners.pop(connection, None)
         if owner is not None:
-            self._quotas.give_back(owner)
-        if self._emptied is not None and not self._awaited:
-            self._go_on()
+            self._connection_quotas.give_back(owner)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -53,10 +54,10 @@ class Upgrade(Struct, frozen=True):
         """Who has to answer for the session, if the request is authentic."""
         return Owner(self.organization_id.lower(), self.headers.get("x-api-key", "").strip(" \t"))
 
-    def shown(self) -> dict[str, object]:
-        """What plugins and sidecars may see: ``uri``, ``peer``, and ``headers`` without secrets."""
+    def shown(self) -> Mapping[str, object]:
+        """What plugins and sidecars may see, read-only: ``uri``, ``peer``, and ``headers`` without secrets."""
         headers = {name: _text(value) for name, value in self.headers.items() if name in _SHOWN}
-        return {"uri": self.target, "peer": self.peer, "headers": headers}
+        return MappingProxyType({"uri": self.target, "peer": self.peer, "headers": MappingProxyType(headers)})
 
 
 def read_upgrade(target: str, headers: Mapping[str, str], peer: str) -> Upgrade:

@@ -1,6 +1,7 @@
 """The only place that knows Autobahn's server classes."""
 
 from http import HTTPStatus
+from math import inf
 from typing import Any
 
 import txaio
@@ -22,7 +23,17 @@ from audiohookd.server import connection_end
 from audiohookd.server.connection import Connection, Shared
 from audiohookd.server.door import Door, Paces
 from audiohookd.server.ears import Ears, Line
-from audiohookd.server.frames import cut, first_frame, framed, may_become_whole, text_of
+from audiohookd.server.frames import (
+    cut,
+    first_frame,
+    framed,
+    head_size,
+    is_control,
+    is_fragment,
+    may_become_whole,
+    pong,
+    text_of,
+)
 from audiohookd.server.gate import Gate, Visitor
 from audiohookd.server.handshake import HandshakeRejected, check_handshake, minimal_request
 from audiohookd.server.head import Head, HeadGuard, RequestHead
@@ -32,7 +43,9 @@ from audiohookd.server.options import OPTIONS, with_options
 from audiohookd.server.origin import origin
 from audiohookd.server.outbox import Outbox, innermost
 from audiohookd.server.pacer import Pacer
+from audiohookd.server.quotas import Owner
 from audiohookd.server.refusals import BEYOND, Refusals
+from audiohookd.server.registry import NOBODY
 from audiohookd.server.told import Told
 from audiohookd.server.upgrade import Upgrade, read_upgrade
 
@@ -40,6 +53,9 @@ from audiohookd.server.upgrade import Upgrade, read_upgrade
 REFUSAL_TIME = 0.5
 #: Seconds for a client to take what was sent before we close; then it is dropped.
 LINGER_TIME = 5.0
+#: Control frames, fragments and texts of one connection in one turn, 20 to 100 µs each; the rest of what was read
+#: waits for the next one. One read may hold 680 of them, and 150 connections may have them at once.
+FRAMES_PER_TURN = 4
 #: TCP connections without a WebSocket, of which nothing is known yet, besides as many as there may be calls.
 PENDING_LIMIT = 1_024
 #: Strangers that are told so in a session at a time; the others learn it from a status, which takes no place.
@@ -68,6 +84,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._pending_refusal: IDelayedCall | None = None
         self._lingering: IDelayedCall | None = None
         self._line: Line | None = None
+        self._backlog = b""  # that was read, and left for the next turn
         self._outbox = Outbox()
         super().connectionMade()
         if ITCPTransport.providedBy(self.transport):
@@ -112,19 +129,39 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._clear()
 
     def _take_in(self, data: bytes) -> None:
-        while data and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
-            if self.current_frame is None:
-                data, self.data = self.data + data, b""
-                if self.state == self.STATE_OPEN and not self.inside_message:
-                    data = self._take_messages(data)
-                size = first_frame(data)
-                if data and self._pacer is not None and not self._pacer.part():
-                    break
-            else:
-                size = self.current_frame.length - self.current_frame_masker.pointer()
-            if data:
-                self._dataReceived(data[:size])
-                data = data[size:]
+        """Handles what was left and what was read, at most :data:`FRAMES_PER_TURN` costly frames of it."""
+        data, self._backlog = self._backlog + data, b""
+        left = FRAMES_PER_TURN if self._line is not None else inf
+        while data and left and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
+            data = self._take_frame(data)
+            left -= 1
+        if self._line is not None:
+            self._backlog = data if self.state in (self.STATE_OPEN, self.STATE_CLOSING) else b""
+            self._line.has_backlog = bool(self._backlog)
+
+    def _take_frame(self, data: bytes) -> bytes:
+        """Handles the audio and the text that ``data`` begins with, or a frame for Autobahn; returns the rest."""
+        if self.current_frame is not None:
+            size = self.current_frame.length - self.current_frame_masker.pointer()
+        else:
+            data, self.data = self.data + data, b""
+            if self.state == self.STATE_OPEN and not self.inside_message:
+                data, is_text = self._take_messages(data)
+                if is_text or not data:
+                    return data
+            if self.state == self.STATE_CLOSED or not self._is_allowed(data):
+                return b""
+            size = first_frame(data)
+        self._dataReceived(data[:size])
+        return data[size:]
+
+    def _is_allowed(self, data: bytes) -> bool:
+        """Counts the frame for Autobahn that ``data`` begins with, once, when its head is whole. False: dropped."""
+        if self._pacer is None or len(data) < head_size(data):
+            return True
+        if is_control(data[0]):
+            return self._pacer.control_frame()
+        return not is_fragment(data[0]) or self._pacer.fragment(is_first=not self.inside_message)
 
     def _obstruct(self) -> None:
         """From here on, all that comes in is for :meth:`dataReceived`."""
@@ -134,30 +171,29 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def _clear(self) -> None:
         """Between two messages of an open call, audio need not come this way."""
         if self._line is not None and self._line.is_plain:
-            whole = not self.data and self.current_frame is None and not self.inside_message
+            whole = not self.data and not self._backlog and self.current_frame is None and not self.inside_message
             self._line.is_clear = whole and self.state == self.STATE_OPEN and self._connection is not None
 
-    def _take_messages(self, data: bytes) -> bytes:
-        """Passes on the messages that ``data`` begins with; returns what is for Autobahn."""
-        while data and self.state != self.STATE_CLOSED:
-            messages, at = cut(data)
-            for message in messages:
-                if self.state != self.STATE_CLOSED:
-                    self.onMessage(message, True)
-            if at == len(data):
-                break
-            data = data[at:]
-            if may_become_whole(data):
-                self.data = data
-                break
-            size = first_frame(data)
-            text = text_of(data[:size])
-            if text is None:
-                return data
+    def _take_messages(self, data: bytes) -> tuple[bytes, bool]:
+        """Passes on the audio that ``data`` begins with, and a text behind it.
+
+        :returns: the rest, and whether there was a text.
+        """
+        messages, at = cut(data)
+        for message in messages:
             if self.state != self.STATE_CLOSED:
-                self.onMessage(text, False)
-            data = data[size:]
-        return b""
+                self.onMessage(message, True)
+        data = data[at:]
+        if may_become_whole(data):
+            self.data = data
+            return b"", False
+        size = first_frame(data)
+        text = text_of(data[:size])
+        if text is None:
+            return data, False
+        if self.state != self.STATE_CLOSED:
+            self.onMessage(text, False)
+        return data[size:], True
 
     def _look_at_head(self, guard: HeadGuard, data: bytes) -> None:
         head = guard.feed(data)
@@ -180,7 +216,10 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         except HandshakeRejected as rejected:
             self.failHandshake(str(rejected), rejected.status, rejected.headers)
         else:
-            self._dataReceived(minimal_request(head) + rest)
+            self._backlog = rest
+            self._dataReceived(minimal_request(head))
+            if self.state == self.STATE_OPEN:
+                self._begin()
 
     def onConnect(self, request: Any) -> "Deferred[None]":
         """A whole upgrade request. Its outcome must not carry an exception's text to the peer."""
@@ -202,8 +241,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             raise ConnectionDeny(int(rejected.status), str(rejected)) from None
         if upgrade.path not in self.factory.shared.routes:
             raise ConnectionDeny(404, f"no route for {upgrade.path}")
-        if self.factory.shared.registry.crowded:
-            raise ConnectionDeny(503, "too many connections")
+        self._deny_beyond_limit()
         self._upgrade = upgrade
         now = self.factory.shared.now()
         door = self.factory.door
@@ -213,8 +251,8 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def _answer(self, verdict: Verdict, upgrade: Upgrade, since: float) -> "Deferred[None] | None":
         if self.state != self.STATE_CONNECTING:  # hung up while the replay store was asked: nobody is told
             raise ConnectionDeny(400, "gone")
-        if self.factory.shared.registry.crowded:  # while it was asked
-            raise ConnectionDeny(503, "too many connections")
+        is_authentic = verdict.reason in (None, Refusal.REPLAY_STORE_DOWN)
+        self._deny_beyond_limit(upgrade.owner if is_authentic else NOBODY)
         if verdict.reason is None:
             return None
         self.factory.refusals.unauthentic(upgrade, verdict.reason)
@@ -227,6 +265,11 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._refusal = "error"
             return None
         return self._refuse(since)
+
+    def _deny_beyond_limit(self, owner: Owner = NOBODY) -> None:
+        reason = self.factory.shared.registry.reject_upgrade(owner)
+        if reason is not None:
+            raise ConnectionDeny(503, reason)
 
     def _refuse(self, since: float) -> "Deferred[None]":
         refused: Deferred[None] = Deferred()
@@ -269,7 +312,20 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         if self._upgrade is not None:
             self._connection = Connection(self.factory.shared, self._upgrade, self, self._refusal)
             self._pacer = Pacer(self._connection, self.factory.paces, self.factory.shared, self._drop)
-            self._line = self.factory.ears.attend(self.transport, self._pacer.audio, self._pacer.text)
+            audio, text = self._pacer.audio, self._pacer.text
+            self._line = self.factory.ears.attend(self.transport, audio, text, self._resume)
+            if self._backlog:  # came with the request head, and Autobahn is still busy with that
+                self.factory.shared.clock.callLater(0, self._begin)
+
+    def _begin(self) -> None:
+        """Handles what came with the request head."""
+        self._resume()
+        if self._backlog and self._line is not None:
+            self.factory.ears.go_on(self._line)
+
+    def _resume(self) -> None:
+        """Goes on with the backlog."""
+        self.dataReceived(b"")
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
         """The peer's close frame, in answer to ours or not. Autobahn would tell a code that it rejects as 1000."""
@@ -289,7 +345,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         """The connection is gone. Autobahn leaves reference cycles behind: what is large goes now."""
         connection, self._connection, self._pacer = self._connection, None, None
         self._upgrade = self._guard = self._request = None
-        self.data = b""
+        self.data = self._backlog = b""
         for timer in (self._head_timer, self._pending_refusal, self._lingering):
             if timer is not None and timer.active():
                 timer.cancel()
@@ -301,11 +357,13 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def send(self, message: bytes) -> None:
         """See :class:`audiohookd.server.wire.Wire`."""
         if self._has_room(len(message)):
-            unsent = framed(message)
-            if self._line is not None:
-                unsent = self.factory.ears.answer(self._line, unsent)
-            if unsent:
-                self.transport.write(unsent)
+            self._write(framed(message))
+
+    def _write(self, unsent: bytes) -> None:
+        if self._line is not None:
+            unsent = self.factory.ears.answer(self._line, unsent)
+        if unsent:
+            self.transport.write(unsent)
 
     def close(self, why: str) -> None:
         """See :class:`audiohookd.server.wire.Wire`."""
@@ -321,9 +379,9 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     # ---- bounds ----------------------------------------------------------------------------------
 
     def onPing(self, payload: bytes) -> None:
-        """A ping of the WebSocket, not of AudioHook."""
+        """A ping of the WebSocket, not of AudioHook. Autobahn takes longer to send the pong than to read the ping."""
         if self._has_room(len(payload)):
-            super().onPing(payload)
+            self._write(pong(payload))
 
     def _has_room(self, size: int) -> bool:
         """May ``size`` bytes more be sent? Drops a client that has left too many unread."""
@@ -335,7 +393,8 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
 
     def _fail_connection(self, code: int = 1001, reason: str = "") -> None:
         # Too large, not UTF-8, not masked: the session never sees it.
-        closed = connection_end.by_unmasked_close_frame(self.data)
+        is_protocol_error = code == self.CLOSE_STATUS_CODE_PROTOCOL_ERROR
+        closed = connection_end.by_unmasked_close_frame(self.data) if is_protocol_error else None
         if closed is None and self._connection is not None and not self.failedByMe:
             self._connection.blame(f"WebSocket closed with {code}: {reason}")
         self._end = self._end or closed or connection_end.ConnectionEnd("close-frame", "server", code, reason)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from audiohookd.protocol.position import samples_to_duration
 from audiohookd.spool import growing
+from audiohookd.spool.checksums import checksum_line
 from audiohookd.spool.growing import DISK, Disk, GrowingFile
 from audiohookd.spool.journal import Facts, first_line
 from audiohookd.spool.lines import Lines
@@ -76,6 +77,7 @@ class DraftFiles:
     What the disk refuses, be it to make a file, costs only the audio that could not be written: it becomes silence as
     soon as it takes something again (see :class:`Track`), and an entry of type ``gap`` tells where and why; when the
     same gap has grown, another one with the same offset. Other entries wait for the disk (see :class:`Lines`).
+    After the audio comes its checksum, by which a repair tells it from what a loss of power left in its place.
     """
 
     def __init__(self, paths: DraftPaths, facts: Facts, disk: Disk = DISK) -> None:
@@ -87,7 +89,7 @@ class DraftFiles:
             self._files.append(self._track.file)
         self._rate = 0 if media is None else media.rate
         self._foreign: FileExistsError | None = None
-        self._grown = Outcome(grown=() if self._track is None else (self._track.file.path,))
+        self._grown = Outcome(grown=tuple([file.path for file in self._files]))
 
     def append(
         self,
@@ -117,13 +119,13 @@ class DraftFiles:
         fault = self._append_audio(audio, fault if self._lines.is_begun else refused) or refused
         given_up = self._give_up() if is_final else []
         last = None if self._owes_audio() else end
-        refused = self._append_lines(given_up, last)
+        refused = self._append_last_lines(given_up, last)
         fault = fault or refused
         if isinstance(fault, FileExistsError):
             self._foreign = fault  # for good: later it could eat what the other one left behind
         if is_final or self._foreign is not None or (last is not None and refused is None):
             return self._outcome(sizes, self._close() or fault)
-        is_pending = end is not None or self._owes_audio() or self._lines.is_owed
+        is_pending = end is not None or refused is not None or self._owes_audio() or self._lines.is_owed
         return replace(self._outcome(sizes, fault), is_pending=is_pending)
 
     def _is_even(self) -> bool:
@@ -134,10 +136,12 @@ class DraftFiles:
     def _append_alone(self, audio: list[bytes]) -> Outcome:
         """Some more audio, and nothing else: most of the work of a call."""
         fault = self._append_audio(audio, None)
-        if fault is None:
+        refused = self._append_last_lines()
+        if fault is None and refused is None:
             return self._grown if audio else _IDLE
         lost = 0 if self._track is None else self._track.lost()
-        return Outcome(fault, is_pending=self._owes_audio(), lost=lost, grown=self._grown.grown)
+        is_pending = refused is not None or self._owes_audio()
+        return Outcome(fault or refused, is_pending=is_pending, lost=lost, grown=self._grown.grown)
 
     def _make_up(self, silence: int) -> OSError | None:
         if self._track is None or not self._track.is_owed:
@@ -169,11 +173,23 @@ class DraftFiles:
             return NotAudio(errno.EINVAL, f"not written: {mistake}")
         return None
 
-    def _append_lines(self, journal: Sequence[bytes], end: bytes | None = None) -> OSError | None:
+    def _append_lines(self, journal: Sequence[bytes]) -> OSError | None:
         try:
-            self._lines.append(journal, end)
+            self._lines.append(journal)
         except OSError as fault:
             return fault
+        return None
+
+    def _append_last_lines(self, journal: Sequence[bytes] = (), end: bytes | None = None) -> OSError | None:
+        """``journal``, the checksum of the audio that has none yet, and ``end``."""
+        checksum = None if self._track is None else self._track.checksum()
+        line = b"" if checksum is None else checksum_line(checksum)
+        try:
+            self._lines.append(journal, line + (end or b""))
+        except OSError as fault:
+            return fault
+        if self._track is not None and checksum is not None:
+            self._track.checksum_written(checksum)
         return None
 
     def _give_up(self) -> list[bytes]:

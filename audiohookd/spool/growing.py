@@ -1,7 +1,8 @@
 """A file that grows, as far as the disk allows. For the writer's thread alone."""
 
+import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +11,9 @@ from audiohookd.spool.filesystem import sync_file_system
 FILE_MODE = 0o640
 
 #: Never over an old one: so a recording cannot eat another. Nor through a link (open(2) follows none with O_EXCL).
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _IOV_MAX = os.sysconf("SC_IOV_MAX")
+_PORTION = 1 << 20
 
 
 class Disk(NamedTuple):
@@ -24,6 +26,7 @@ class Disk(NamedTuple):
     sync_data: Callable[[int], None] = os.fdatasync
     sync: Callable[[int], None] = os.fsync
     sync_all: Callable[[int], None] = sync_file_system  # of the file system of an open file
+    read: Callable[[int, int, int], bytes] = os.pread
 
 
 #: The system's own.
@@ -63,6 +66,19 @@ class GrowingFile:
                 self._mend(self._file)
             except OSError:
                 return  # a disk that refuses this refuses to write as well, and until then nothing else is done
+
+    def read(self, start: int) -> Iterator[bytes]:
+        """What was written from the byte ``start`` on, in portions."""
+        try:
+            file = self._ready()
+            while start < self.size:
+                portion = self._disk.read(file, min(self.size - start, _PORTION), start)
+                if not portion:
+                    raise OSError(errno.EIO, "the file is shorter than what was written")
+                start += len(portion)
+                yield portion
+        except OSError as fault:
+            raise self._at_path(fault) from fault
 
     def close(self) -> None:
         """Closes it, if it is open."""

@@ -6,6 +6,7 @@ An entry is ``{"timestamp": "PT1.5S", "type": ..., "data": ...}``, its time coun
 Entries become the ``body`` of the sidecar, in their order, but for three types that are about the recording itself:
 the data of ``recording`` and ``finished`` (objects) become members of the sidecar's ``recording``, and those of
 ``gap`` one element of its ``gaps``. ``finished`` comes last; a journal without it was left behind by a crash.
+Lines of the type ``checksum`` are about the audio on disk (:mod:`audiohookd.spool.checksums`), and no entries.
 """
 
 import os
@@ -17,7 +18,12 @@ import msgspec
 from msgspec import Meta
 
 from audiohookd.protocol.media import Channel, Format, Media
+from audiohookd.spool.checksums import ALGORITHM, is_checksum
 from audiohookd.spool.own import open_own
+
+#: Bytes of a line that are held at a time: far more than any entry has. A file that a crash filled with zeros has no
+#: line break at all.
+MAX_LINE = 1 << 20
 
 #: The year 2286: nothing can be computed with what lies far beyond.
 LATEST = 1e10
@@ -32,11 +38,15 @@ class MediaFacts(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True, rename="camel"):
-    """What is known of a recording when it begins; ``started_at`` in seconds since the epoch."""
+    """What is known of a recording when it begins; ``started_at`` in seconds since the epoch.
+
+    ``checksum`` is the algorithm of the checksums in the journal; None when there are none, as in earlier versions.
+    """
 
     id: str
     started_at: Annotated[float, Meta(ge=0, le=LATEST)]
     media: MediaFacts | None
+    checksum: str | None = None
 
     def wire_media(self) -> Media | None:
         """The medium as the rest of the program knows it."""
@@ -61,6 +71,9 @@ class _Entry(msgspec.Struct, frozen=True):
 #: The types of entries whose data become members of the sidecar's ``recording``.
 ABOUT = ("recording", "finished")
 
+#: What may stand around an entry: a loss of power leaves zero bytes in place of what was not on the disk.
+_BLANK = b" \t\r\n\0"
+
 _facts = msgspec.json.Decoder(Facts)
 _entry = msgspec.json.Decoder(_Entry)
 _members = msgspec.json.Decoder(dict[str, Any])
@@ -69,7 +82,7 @@ _members = msgspec.json.Decoder(dict[str, Any])
 def facts_of(recording_id: str, started_at: float, media: Media | None) -> Facts:
     """The facts of a recording that begins."""
     recorded = MediaFacts(media.format, media.channels, media.rate) if media else None
-    return Facts(recording_id, started_at, recorded)
+    return Facts(recording_id, started_at, recorded, ALGORITHM)
 
 
 def first_line(facts: Facts) -> bytes:
@@ -91,9 +104,14 @@ def finished_line(recording: Mapping[str, Any]) -> bytes:
 
 
 def read_lines(journal: Path) -> Iterator[bytes]:
-    """The lines on disk, the facts first, one held at a time. A line that a crash cut off is passed over. Blocks."""
+    """The lines on disk, the facts first, one held at a time. A line that a crash cut off is passed over. Blocks.
+
+    A line above :data:`MAX_LINE` comes in pieces of that size.
+    """
     with open(open_own(journal, os.O_RDONLY), "rb") as lines:
-        yield from (line for line in lines if line.endswith(b"\n"))
+        while line := lines.readline(MAX_LINE):
+            if line.endswith(b"\n") or len(line) == MAX_LINE:
+                yield line
 
 
 def is_torn(journal: Path) -> bool:
@@ -113,8 +131,8 @@ def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
     cannot spoil the sidecar.
     """
     for line in lines:
-        text = line.strip()
-        if text:
+        text = line.strip(_BLANK)
+        if text and not is_checksum(text):
             yield _read(text)
 
 

@@ -37,11 +37,17 @@ class Lines:
         """Something is kept, or remains to be said."""
         return bool(self._kept or self._dropped)
 
-    def append(self, lines: Sequence[bytes], end: bytes | None = None) -> None:
-        """Writes all that is kept, ``lines`` and, when it is given, the line that nothing follows.
+    def append(self, lines: Sequence[bytes], last: bytes = b"") -> None:
+        """Writes all that is kept, ``lines``, and ``last``, which is true only when it is written now.
 
-        :raises OSError: not all was written; the rest is kept, but for ``end``.
+        :raises OSError: not all was written; the rest is kept, but for ``last``.
         """
+        if lines or self.is_owed:
+            self._append(lines)
+        if last:
+            self._write((last,))
+
+    def _append(self, lines: Sequence[bytes]) -> None:
         waiting, start = [*self._kept, *lines], self.file.size
         try:
             self._write(waiting)
@@ -52,8 +58,6 @@ class Lines:
         if self._dropped:
             self._write((_entry_of_dropped(self._dropped),))
             self._dropped = 0
-        if end is not None:
-            self._write((end,))
 
     def _write(self, lines: Sequence[bytes]) -> None:
         if not lines:

@@ -6,61 +6,57 @@ audio is there and nothing is left in ``draft``, for whoever carries it away may
 """
 
 import hashlib
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-import msgspec
-
 from audiohookd.protocol.media import Media
 from audiohookd.spool import layout, wav
+from audiohookd.spool.checksums import ALGORITHM, Checksum, Verified, read_checksums, verify
 from audiohookd.spool.files import DIRECTORY_MODE, DraftPaths
 from audiohookd.spool.journal import Facts, is_torn, read_facts, read_lines
 from audiohookd.spool.own import is_own, open_own, write_anew
 from audiohookd.spool.sidecar import AudioFile, compose
+from audiohookd.spool.sidecar_reader import read_timestamp
 
 
-class _Header(msgspec.Struct, frozen=True):
-    timestamp: str
-
-
-class _Sidecar(msgspec.Struct, frozen=True):
-    header: _Header
-
-
-_sidecar = msgspec.json.Decoder(_Sidecar)
-
-
-def make_ready(draft: DraftPaths, ready: Path) -> Path:
+def make_ready(draft: DraftPaths, ready: Path, is_left_behind: bool = False) -> Path:
     """Completes the files of ``draft`` and moves them below ``ready``, into a directory named by the day (UTC).
 
+    :param is_left_behind: the draft may have gone through a loss of power: audio that does not match the checksums in
+        the journal is cut off.
     :returns: the path of the audio, or of the sidecar when there is no audio.
     :raises OSError: whatever the disk refused; what is there stays.
     :raises ValueError: the journal has no facts in it, or the sidecar of an earlier attempt is no sidecar.
     """
     if os.path.lexists(draft.journal):
-        return _move(draft, _complete(draft, ready))
+        return _move(draft, _complete(draft, ready, is_left_behind))
     with open(open_own(draft.sidecar, os.O_RDONLY), "rb") as sidecar:
-        day = _sidecar.decode(sidecar.read()).header.timestamp[:10]
+        day = read_timestamp(sidecar)[:10]
     if not layout.DAY.fullmatch(day):
         raise ValueError(f"the sidecar has no time: {day!r}")
     return _move(draft, _day_directory(ready, day))
 
 
-def _complete(draft: DraftPaths, ready: Path) -> Path:
+def _complete(draft: DraftPaths, ready: Path, is_left_behind: bool) -> Path:
     """Header and sidecar; returns the directory that it goes to, in which the audio may be already."""
     facts = _facts(draft.journal)
     media = facts.wire_media()
     directory = _day_directory(ready, datetime.fromtimestamp(facts.started_at, UTC).strftime("%Y-%m-%d"))
     if media is None:
-        _write_sidecar(draft, facts, 0, None)
+        _write_sidecar(draft, facts, Verified(0, 0), None)
         return directory
     moved = directory / draft.audio.name
     path = moved if is_own(moved) else draft.audio
-    samples = _data_bytes(path, media) // media.frame_bytes  # whole ones, of all channels
-    _complete_audio(path, media, samples * media.frame_bytes)
+    size = _data_bytes(path, media)
+    found = Verified(size, size)
+    if is_left_behind and facts.checksum == ALGORITHM:
+        found = _verify(path, media, size, read_checksums(read_lines(draft.journal)))
+    samples = Verified(*(size // media.frame_bytes for size in found))  # whole ones, of all channels
+    _complete_audio(path, media, samples.size * media.frame_bytes)
     _write_sidecar(draft, facts, samples, _describe(path))
     return directory
 
@@ -87,6 +83,14 @@ def _data_bytes(path: Path, media: Media) -> int:
     return size - start if known is None else min(known, size - start)
 
 
+def _verify(path: Path, media: Media, size: int, checksums: Iterable[Checksum]) -> Verified:
+    if not size:
+        return verify(io.BytesIO(), size, checksums)
+    with open(open_own(path, os.O_RDONLY), "rb") as file:
+        file.seek(wav.header_bytes(media))
+        return verify(file, size, checksums)
+
+
 def _complete_audio(path: Path, media: Media, data_bytes: int) -> None:
     """Sizes into the header, and after the audio nothing but a pad byte."""
     file = open_own(path, os.O_RDWR | os.O_CREAT)
@@ -106,11 +110,12 @@ def _describe(path: Path) -> AudioFile:
         return AudioFile(path.name, file.tell(), digest.hexdigest())
 
 
-def _write_sidecar(draft: DraftPaths, facts: Facts, samples: int, audio: AudioFile | None) -> None:
+def _write_sidecar(draft: DraftPaths, facts: Facts, samples: Verified, audio: AudioFile | None) -> None:
     def lines() -> Iterator[bytes]:
         return islice(read_lines(draft.journal), 1, None)
 
-    write_anew(draft.partial_sidecar, compose(facts, samples, audio, is_torn(draft.journal), lines))
+    pieces = compose(facts, samples.size, audio, is_torn(draft.journal), lines, samples.written)
+    write_anew(draft.partial_sidecar, pieces)
     draft.partial_sidecar.rename(draft.sidecar)
 
 

@@ -1,4 +1,4 @@
-"""What can be told of a recording whose end nobody wrote: a crash ended it (pure)."""
+"""What can be told of a recording whose end was not written, or was lost: a crash ended it (pure)."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from audiohookd.protocol.position import duration_to_samples
-from audiohookd.spool.gaps import Extent, left_out
 from audiohookd.spool.journal import Entry
 
 #: The reason of its end.
@@ -25,18 +24,19 @@ class _Crossed(msgspec.Struct, frozen=True):
 _crossed = msgspec.json.Decoder(_Crossed)
 
 
-def recovered(
-    entries: Iterable[Entry], gaps: Iterable[Entry], start_position: int, extent: Extent, rate: int
-) -> dict[str, Any]:
+def recovered(entries: Iterable[Entry], end: int, reached: int, rate: int) -> dict[str, Any]:
     """Members for the sidecar's ``recording``.
 
     ``missingFrom`` is the position in the call from where on audio may be missing; ``missingSamples`` how much is, as
-    far as the client's messages tell: it sent them while it had sent more audio than there is.
+    far as checksums and the client's messages tell: it sent them while it had sent more audio than there is.
+
+    :param end: the position in the call where the audio ends.
+    :param reached: the position up to which audio was written.
     """
-    end = start_position + extent.samples + left_out(gaps, extent)
     last = max((_position(entry, rate) for entry in entries), default=0)
-    about = {"closeReason": CRASH, "recovered": {"missingFrom": end}}
-    return about | {"missingSamples": last - end} if last > end else about
+    about: dict[str, Any] = {"recovered": {"missingFrom": end}}
+    missing = max(last, reached) - end
+    return about | {"missingSamples": missing} if missing > 0 else about
 
 
 def _position(entry: Entry, rate: int) -> int:

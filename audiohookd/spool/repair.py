@@ -66,7 +66,7 @@ def _mend(spool: Layout, recording_id: str) -> Mended | None:
         if _is_empty(draft):
             return _remove(recording_id, files)
         if draft.journal in files or draft.sidecar in files:
-            return Mended(recording_id, "ready", make_ready(draft, spool.ready))
+            return Mended(recording_id, "ready", make_ready(draft, spool.ready, is_left_behind=True))
         return _put_aside(spool, recording_id, "there is no journal")
     except (ValueError, ArithmeticError, RecursionError) as fault:
         return _give_up(spool, recording_id, f"the journal or the sidecar cannot be read: {fault}")

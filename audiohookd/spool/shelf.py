@@ -1,6 +1,5 @@
 """Whole recordings on disk, by day: in ``ready``, ``done`` or ``dead``. For worker threads: all of it blocks."""
 
-import codecs
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
@@ -13,13 +12,11 @@ from zope.interface import implementer
 from audiohookd.interfaces import IRecording
 from audiohookd.spool import layout
 from audiohookd.spool.own import is_own
+from audiohookd.spool.sidecar_reader import read_recording
 
+#: Bytes of a receipt. The daemon writes no larger one.
+MAX_RECEIPT = 1 << 20
 
-class _Sidecar(msgspec.Struct, frozen=True):
-    recording: dict[str, Any]
-
-
-_sidecar = msgspec.json.Decoder(_Sidecar)
 _receipt = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -69,11 +66,23 @@ class Recording:
 
     def read(self) -> Mapping[str, Any]:
         """See :class:`IRecording`."""
-        return _sidecar.decode(self.sidecar.read_bytes().removeprefix(codecs.BOM_UTF8)).recording
+        with self.sidecar.open("rb") as file:
+            return read_recording(file)
 
     def receipts(self) -> Mapping[str, Mapping[str, Any]]:
         """See :class:`IRecording`. Of the carriers that had stored it when it was looked at."""
-        return {name: _receipt.decode(self.path(layout.stored(name)).read_bytes()) for name in sorted(self.carriers)}
+        return {name: _receipt.decode(self.read_receipt(layout.stored(name))) for name in sorted(self.carriers)}
+
+    def read_receipt(self, suffix: str) -> bytes:
+        """One of the small files beside it.
+
+        :raises OSError: it cannot be read. ValueError: it has more than :data:`MAX_RECEIPT` bytes.
+        """
+        with self.path(suffix).open("rb") as file:
+            content = file.read(MAX_RECEIPT + 1)
+        if len(content) > MAX_RECEIPT:
+            raise ValueError(f"{self.id}.{suffix} has more than {MAX_RECEIPT:,} bytes")
+        return content
 
 
 def days(shelf: Path) -> list[Path]:

@@ -11,8 +11,9 @@ each with its time since the start. ``recording`` is ours: what the audio file h
   with the cause ``disk`` are what was heard but could not be written, so they may lie across others, and where such a
   one at the end is not filled the next ``offset`` is as if it were;
 - ``audio`` is name, size in bytes and SHA-256 of the audio file, all of it; null without audio;
-- ``recovered`` is there when a crash ended the recording: ``missingFrom`` is the position in the call from where on
-  there may be no audio, ``journalCut`` says whether the last line of the journal was cut off.
+- ``recovered`` is there when a crash ended the recording, or a loss of power took the end of its audio:
+  ``missingFrom`` is the position in the call from where on there may be no audio, ``journalCut`` says whether the
+  last line of the journal was cut off.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,9 +23,9 @@ from typing import Any
 import msgspec
 
 from audiohookd.protocol.position import samples_to_duration
-from audiohookd.spool.gaps import extent, has_start, located
+from audiohookd.spool.gaps import extent, has_start, left_out, located
 from audiohookd.spool.journal import ABOUT, Entry, Facts, entries, members
-from audiohookd.spool.recovery import recovered
+from audiohookd.spool.recovery import CRASH, recovered
 
 
 class AudioFile(msgspec.Struct, frozen=True):
@@ -41,12 +42,14 @@ def compose(
     audio: AudioFile | None,
     is_torn: bool,
     read_lines: Callable[[], Iterable[bytes]],
+    written: int = 0,
 ) -> Iterator[bytes]:
     """The sidecar in pieces of at most a line.
 
     :param samples: in the audio file, per channel.
     :param is_torn: a crash cut off the last line of the journal.
     :param read_lines: reads the journal after its first line, from there on each time it is called.
+    :param written: samples that were written, as far as the journal tells; those beyond ``samples`` were lost.
     """
 
     def read(*types: str) -> Iterator[Entry]:
@@ -57,8 +60,13 @@ def compose(
     yield from _joined(entry.line for entry in entries(read_lines()) if entry.type not in ("gap", *ABOUT))
     about = _noted(read(*ABOUT))
     start, known = _start_position(about), extent(read("gap"), samples)
-    if not any(read("finished")):
-        about |= recovered(read("audiohook"), read("gap"), start, known, _rate(facts))
+    is_finished = any(read("finished"))
+    if not is_finished:
+        about["closeReason"] = CRASH
+    if not is_finished or written > samples:
+        end = start + samples + left_out(read("gap"), known)
+        reached = start + written + left_out(read("gap"), extent(read("gap"), written))
+        about |= recovered(read("audiohook"), end, reached, _rate(facts))
         about["recovered"]["journalCut"] = is_torn
     about |= _on_disk(facts, samples, audio)
     yield b'\n],\n"recording":' + msgspec.json.encode(about)[:-1] + b',"gaps":['

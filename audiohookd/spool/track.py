@@ -12,6 +12,7 @@ from typing import Any
 
 from audiohookd.protocol.media import Format, Media
 from audiohookd.spool import wav
+from audiohookd.spool.checksums import Checksum, RunningChecksum, crc32_of
 from audiohookd.spool.growing import Disk, GrowingFile
 
 #: Silence is written as references to one block of so many bytes, whole samples of any media.
@@ -34,6 +35,7 @@ class Track:
         self._gap_fault = ""
         self._told = 0  # up to where the journal knows of it
         self._lost = 0  # bytes since this was asked
+        self._running = RunningChecksum()
 
     @property
     def is_begun(self) -> bool:
@@ -77,9 +79,11 @@ class Track:
             self.lose(pieces, fault)
             raise
         self._due = self.file.size
+        self._running.add(pieces)
 
     def lose(self, pieces: Sequence[bytes], fault: Exception) -> None:
         """What of ``pieces`` was not written because of ``fault`` is owed from now on."""
+        self._running.crc32 = None  # some of them may be in the file
         end = self._due
         self._due += sum(map(len, pieces))
         there = self._end - (self._end - self._start) % self._frame
@@ -97,6 +101,25 @@ class Track:
         self._due, self._gap = self._end, None
         return filled + missing
 
+    def checksum(self) -> Checksum | None:
+        """Of what is in the file and has none yet; None when there is nothing of that, or it cannot be read now.
+
+        A sample that is not whole may be cut off again, and gets none.
+        """
+        running, end = self._running, self._end - self._start
+        if end == running.start or end % self._frame:
+            return None
+        if running.crc32 is None:
+            try:
+                running.crc32 = crc32_of(self.file.read(self._start + running.start))
+            except OSError:
+                return None
+        return Checksum(end, running.crc32)
+
+    def checksum_written(self, checksum: Checksum) -> None:
+        """``checksum`` is in the journal."""
+        self._running.restart(checksum.end)
+
     def lost(self) -> int:
         """The samples (per channel) that were lost since this was asked."""
         samples, self._lost = divmod(self._lost, self._frame)
@@ -110,6 +133,7 @@ class Track:
     def _write_silence(self, size: int) -> None:
         blocks, rest = divmod(size, BLOCK)
         silence = _SILENCE[self.media.format]
+        self._running.crc32 = None
         self.file.append([silence] * blocks + [silence[:rest]])
 
     def _gaps(self, start: int, end: int, is_filled: bool) -> list[Mapping[str, Any]]:

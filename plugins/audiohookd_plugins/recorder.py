@@ -2,11 +2,11 @@
 
 from array import array
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import uuid4
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer, provider
@@ -25,6 +25,10 @@ SILENCE_BYTES = 65_536
 #: refuses the end of it may take hours, and shall not keep a call's place for that.
 PATIENCE = 5.0
 
+#: Gaps that a sidecar lists. A client may report fifty a second.
+MAX_GAPS = 10_000
+MIB = 1 << 20
+
 #: The headers of the upgrade that stand in the sidecar. Not the rest: keys, signatures and cookies are among it.
 _SHOWN_HEADERS = frozenset({"host", "user-agent"})
 _SHOWN_PREFIX = "audiohook-"
@@ -37,6 +41,8 @@ class RecorderConfig(Struct, frozen=True, forbid_unknown_fields=True):
     timeline: Literal["fill", "compact"] = "fill"
     #: Of L16 as it comes over the wire. In the file it is little-endian always.
     l16_byte_order: Literal["little", "big"] = "little"
+    #: MiB of messages and round trips in one sidecar. What comes after that is counted, and not kept.
+    max_messages: Annotated[int, Meta(ge=1, le=4096)] = 16
 
 
 @provider(IPluginFactory)
@@ -57,8 +63,8 @@ class RecorderPlugin:
         """See :class:`IPlugin`."""
         silence = self._silence[session.media.format] if session.media else b""
         if session.media and session.media.format is Format.L16 and self.config.l16_byte_order == "big":
-            return SwappingRecorder(self.daemon, session, self.config.timeline, silence)
-        return Recorder(self.daemon, session, self.config.timeline, silence)
+            return SwappingRecorder(self.daemon, session, self.config, silence)
+        return Recorder(self.daemon, session, self.config, silence)
 
 
 class Recorder(AudioSink):
@@ -70,16 +76,20 @@ class Recorder(AudioSink):
     :param silence: a block of it, in the format of the session.
     """
 
-    def __init__(self, daemon: IDaemon, session: ISession, timeline: str, silence: bytes) -> None:
+    def __init__(self, daemon: IDaemon, session: ISession, config: RecorderConfig, silence: bytes) -> None:
         self._session = session
         self._reactor = daemon.reactor
         self._seconds: Callable[[], float] = daemon.reactor.seconds
         # As the session's own dates, these go on as time does: they stand in the sidecar as durations.
         self._epoch: float = daemon.now() - self._seconds()
-        self._fills = session.media is not None and timeline == "fill"
+        self._fills = session.media is not None and config.timeline == "fill"
         self._silence = silence
         self._bytes = 0
         self._left_out = 0  # samples of gaps that are in the sidecar alone
+        self._room = config.max_messages * MIB  # bytes of entries that may still come into the body
+        self._gaps = 0  # listed ones
+        self._omitted_entries: OmittedEntries | None = None
+        self._omitted_gaps: OmittedGaps | None = None
         self._is_closed = False
         self._fault: OSError | None = None  # that is not told yet
         self._draft = daemon.spool.begin(str(uuid4()), session.started_at, session.media)
@@ -113,15 +123,22 @@ class Recorder(AudioSink):
     async def gap(self, gap: Gap) -> None:
         """See :class:`IAudioSink`. A long silence waits for the disk like a long frame would."""
         media = self._session.media
-        about = {
-            "start": gap.start,
-            "samples": gap.samples,
-            "cause": gap.cause,
-            "filled": self._fills,
-            "offset": self._bytes // media.frame_bytes if media else 0,
-        }
-        await _ready(self._note("gap", about, self._now()))
-        if self._fills:
+        is_listed = self._gaps < MAX_GAPS
+        # Left out of the file as well as of the list, a gap would move all that follows to another time.
+        fills = self._fills or (media is not None and not is_listed)
+        if is_listed:
+            self._gaps += 1
+            about = {
+                "start": gap.start,
+                "samples": gap.samples,
+                "cause": gap.cause,
+                "filled": fills,
+                "offset": self._bytes // media.frame_bytes if media else 0,
+            }
+            await _ready(self._note("gap", about, self._now()))
+        else:
+            self._omit_gap(gap.samples)
+        if fills:
             await self._fill(gap.samples * media.frame_bytes)
         else:
             self._left_out += gap.samples
@@ -149,7 +166,7 @@ class Recorder(AudioSink):
         missing = self._missing()
         if missing > 0:
             about["missingSamples"] = missing
-        finished: Deferred[Any] = self._draft.finish(about)
+        finished: Deferred[Any] = self._draft.finish(about | self._omitted())
         done: Deferred[None] = Deferred()
         finished.addCallbacks(self._finished, self._failed).addCallback(done.callback)
         return done.addTimeout(PATIENCE, self._reactor, lambda *_: None)
@@ -174,10 +191,15 @@ class Recorder(AudioSink):
     # ---- entries ---------------------------------------------------------------------------------
 
     def _note_later(self, line: ILine) -> Any:
-        """As :meth:`_note`, for what comes often.
+        """As :meth:`_note`, for what comes often: the body has room for so much of it.
 
         :raises Lapse: the draft tells of a fault; it has taken ``line``.
         """
+        size = len(line)
+        if size > self._room:
+            self._omit_entry(size)
+            return None
+        self._room -= size
         try:
             return self._draft.note(line)
         except OSError as fault:
@@ -186,6 +208,38 @@ class Recorder(AudioSink):
     def _note(self, kind: str, data: Mapping[str, Any], at: float) -> Any:
         """None, or a Deferred when so much waits for the disk that no more should come."""
         return self._give(self._draft.note, _entry(at - self._session.started_at, kind, data))
+
+    def _omit_entry(self, size: int) -> None:
+        """Counts an entry that is not kept. After the first none is kept: the body is whole up to there."""
+        if self._omitted_entries is None:
+            now = self._now()
+            self._room = -1
+            self._omitted_entries = OmittedEntries(_since(now - self._session.started_at))
+            self._note_omissions(now)
+            self._session.log.warn(
+                "recording {recording}: messages are above max_messages; from now on they are counted and not kept",
+                recording=self._draft.id,
+            )
+        self._omitted_entries.count += 1
+        self._omitted_entries.bytes += size
+
+    def _omit_gap(self, samples: int) -> None:
+        """Counts a gap that is not listed."""
+        if self._omitted_gaps is None:
+            now = self._now()
+            self._omitted_gaps = OmittedGaps(_since(now - self._session.started_at))
+            self._note_omissions(now)
+        self._omitted_gaps.count += 1
+        self._omitted_gaps.samples += samples
+
+    def _note_omissions(self, at: float) -> None:
+        """In the journal as soon as it begins: after a crash nothing else tells of it. The end says how many."""
+        self._note("recording", self._omitted(), at)
+
+    def _omitted(self) -> dict[str, Any]:
+        """Members of ``recording``."""
+        members = {"omittedEntries": self._omitted_entries, "omittedGaps": self._omitted_gaps}
+        return {name: member for name, member in members.items() if member is not None}
 
     def _give(self, take: Callable[[bytes], Any], data: bytes) -> Any:
         """The draft takes ``data`` even when it tells of a fault: that can wait until all is given."""
@@ -218,6 +272,22 @@ class SwappingRecorder(Recorder):
         samples = array("H", frame)
         samples.byteswap()
         return super().audio(samples.tobytes())
+
+
+class OmittedEntries(Struct):
+    """Messages and round trips that are not in the body: ``since`` when after the start, and how much that was."""
+
+    since: str
+    count: int = 0
+    bytes: int = 0
+
+
+class OmittedGaps(Struct):
+    """Gaps that are not in the list of gaps, all of them filled."""
+
+    since: str
+    count: int = 0
+    samples: int = 0
 
 
 @implementer(ILine)
@@ -258,9 +328,13 @@ async def _ready(backpressure: Any) -> None:
 
 def _entry(seconds: float, kind: str, data: Mapping[str, Any]) -> bytes:
     """A line of the journal, so many ``seconds`` after the start of the recording."""
+    return msgspec.json.encode({"timestamp": _since(seconds), "type": kind, "data": data})
+
+
+def _since(seconds: float) -> str:
+    """The time since the start of the recording, as the protocol writes it."""
     milliseconds = max(0, round(seconds * 1000))
-    since_start = format_duration(milliseconds * (NANOSECONDS // 1000))
-    return msgspec.json.encode({"timestamp": since_start, "type": kind, "data": data})
+    return format_duration(milliseconds * (NANOSECONDS // 1000))
 
 
 def _as_json(data: bytes) -> Raw | str:

@@ -162,4 +162,4 @@ class CommandTest(TestCase):
         command = Command("call", self.server.url, "--api-key", "key", program=("-c", program))
         self.assertEqual(await command.ended, 2)
         (line,) = command.lines
-        self.assertIn('pip install "audiohookd[call]"', line)
+        self.assertIn("pip install -r requirements-call.lock", line)

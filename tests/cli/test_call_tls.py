@@ -15,7 +15,7 @@ KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
 
 def call(port: int, *options: str) -> tuple[int, str]:
     """Exit code and messages of some calls to a port of this machine."""
-    command = [sys.executable, "-m", "audiohookd.cli.main", "call", f"wss://localhost:{port}/x", "--key", KEY]
+    command = [sys.executable, "-m", "audiohookd.cli.main", "call", f"wss://127.0.0.1:{port}/x", "--key", KEY]
     environment = os.environ | {"AUDIOHOOK_CLIENT_SECRET": base64.b64encode(b"0123456789abcdef").decode()}
     done = subprocess.run(
         [*command, "--probe", *options], env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -30,7 +30,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 
 def test_an_authority_of_a_file_is_trusted(authority: Pair, tmp_path: Path) -> None:
-    certificate = pair(tmp_path / "server.pem", "localhost", authority)
+    certificate = pair(tmp_path / "server.pem", "127.0.0.1", authority)
     with answering(b"HTTP/1.1 404 Not Found\r\n\r\n") as backend, fronting(backend, certificate) as port:
         code, said = call(port, "--ca", str(authority.file))
     assert "call 1: HTTP 404: no AudioHook at this path" in said
@@ -39,11 +39,11 @@ def test_an_authority_of_a_file_is_trusted(authority: Pair, tmp_path: Path) -> N
 
 def test_a_server_that_is_not_trusted_is_explained(authority: Pair, tmp_path: Path) -> None:
     cases = {
-        "the certificate signs itself": pair(tmp_path / "self.pem", "localhost"),
-        "the certificate expired on": pair(tmp_path / "old.pem", "localhost", authority, (-90, -3)),
-        "is for other.example.com, not for localhost": pair(tmp_path / "other.pem", "other.example.com", authority),
+        "the certificate signs itself": pair(tmp_path / "self.pem", "127.0.0.1"),
+        "the certificate expired on": pair(tmp_path / "old.pem", "127.0.0.1", authority, (-90, -3)),
+        "is for other.example.com, not for 127.0.0.1": pair(tmp_path / "other.pem", "other.example.com", authority),
         "the issuer, Other CA, is not known": pair(
-            tmp_path / "unknown.pem", "localhost", pair(tmp_path / "ca2.pem", "Other CA", ca=True)
+            tmp_path / "unknown.pem", "127.0.0.1", pair(tmp_path / "ca2.pem", "Other CA", ca=True)
         ),
     }
     for told, certificate in cases.items():

@@ -128,7 +128,7 @@ class TestList:
         (spool.layout.ready / DAY / f"{id_of(2)}.json").write_text("{")
         said = spool.ctl("list")
         (line,) = [line for line in said.lines if id_of(2) in line]
-        assert "cannot be read: Input data was truncated" in line
+        assert "cannot be read: the JSON text is truncated" in line
         assert len(said.lines) == 8
 
     def test_reasons_do_not_move_the_cursor(self, spool: KeptSpool) -> None:

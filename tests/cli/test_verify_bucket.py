@@ -192,8 +192,10 @@ def test_a_connection_that_breaks_while_reading_is_an_os_error() -> None:
     assert audio is not None
     with pytest.raises(OSError, match="cut"), audio as stream:
         stream.read(10)
-    with pytest.raises(OSError, match="cut"):
-        objects.sidecar()
+    sidecar = objects.sidecar()
+    assert sidecar is not None
+    with pytest.raises(OSError, match="cut"), sidecar as stream:
+        stream.read(10)
 
 
 class Teller:

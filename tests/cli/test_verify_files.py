@@ -104,6 +104,10 @@ def test_halves_are_reported(shop: Path) -> None:
         (b"[]", "the sidecar is no JSON object"),
         (b"[" * 100_000, "the sidecar is not JSON"),
         (b"{}", 'the sidecar has no "recording", which describes the audio: audiohookd did not write it'),
+        (b'{"header":{},"body":[{},5],"recording":{}}', "body: entry 1 is no object"),
+        (b'{"body":[{}', "the sidecar is not JSON: the JSON text is truncated"),
+        (b'{"recording":{"gaps":[' + b"{}," * 10_000 + b"{}]}}", "recording.gaps has 10,001 elements, and 10,000"),
+        (b'{"recording":{"session":"' + b"y" * (4 << 20) + b'"}}', "the sidecar cannot be checked: a value has more"),
         (b'{"recording": {}}', "header is missing; body is missing; recording.startedAt is missing"),
     ],
 )

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
@@ -46,7 +47,7 @@ def pair(
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     )
     if san:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName([_subject(name)]), critical=False)
     if ca:
         usage = dict.fromkeys((*_UNUSED, "encipher_only", "decipher_only"), False)
         signs = x509.KeyUsage(**usage, key_cert_sign=True, crl_sign=True)
@@ -57,6 +58,13 @@ def pair(
     )
     file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + private)
     return Pair(file, certificate, key)
+
+
+def _subject(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.crash import campaign, outage, slow_store
+from tests.crash import campaign, ext4, outage, slow_store
 from tests.crash.campaign import Campaign
 from tests.crash.outage import Outage
 from tests.crash.slow_store import MIB, Trickle
@@ -21,12 +21,14 @@ def main() -> int:
     add("--runs", type=int, default=200, help="how often the daemon is killed (default 200)")
     add("--calls", type=int, default=12, help="calls at a time (default 12)")
     add("--seed", type=int, default=1, help="chooses the instants (default 1)")
-    add("--power", action="store_true", help="each time the power fails: what was not synced is lost, too")
+    add("--power", choices=("ext4", "synced"), help="each time the power fails: of an ext4, as root; or in a model")
     add("--leeway", type=float, default=0, help="seconds beyond the bound, for a busy machine (default 0)")
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--outage", type=float, metavar="SECONDS", help="no kills: the store is away, under 200 calls")
     other.add_argument("--slow", type=float, metavar="SECONDS", help="no kills: a line of 100 kB/s")
     arguments = parser.parse_args()
+    if arguments.power == "ext4" and (why := ext4.missing()):
+        parser.error(f"no ext4 can lose its power here: {why}; POWER=synced is a model of it")
     with tempfile.TemporaryDirectory(prefix="audiohookd-crash-") as name:
         return 0 if _is_good(arguments, Path(name)) else 1
 

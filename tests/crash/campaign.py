@@ -3,12 +3,14 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tqdm import tqdm
 
 from tests.crash.calls import Lines
+from tests.crash.ext4 import Ext4
 from tests.crash.instants import Chance, Tripwire
 from tests.crash.power_loss import PowerLoss
 from tests.crash.recording_site import Site
@@ -24,15 +26,17 @@ DURATION = (0.3, 6.0)
 
 
 class Campaign(NamedTuple):
-    """How often, under how many calls at a time, at which instants; and whether the power fails each time.
+    """How often, under how many calls at a time, at which instants.
 
-    ``leeway``: seconds for a machine that is too busy to keep any promise.
+    ``power``: each time the power fails as well. ``ext4``: the spool is on an ext4 of its own, which is shut down;
+    ``synced``: files end where they were synced last, the least that a file system keeps. ``leeway``: seconds for a
+    machine that is too busy to keep any promise.
     """
 
     kills: int
     calls: int
     seed: int
-    power: bool = False
+    power: Literal["ext4", "synced"] | None = None
     leeway: float = 0.0
 
     @property
@@ -45,11 +49,16 @@ def run(campaign: Campaign, directory: Path) -> Verdict:
     """All of it, in ``directory``; prints the figures."""
     intervals = {"flush_interval": FLUSH_INTERVAL, "sync_interval": SYNC_INTERVAL if campaign.power else 0}
     begun = time.monotonic()
-    with SeaweedFS(directory / "store") as store, Tripwire(store.port) as proxy:
+    with ExitStack() as stack:
+        store = stack.enter_context(SeaweedFS(directory / "store"))
+        proxy = stack.enter_context(Tripwire(store.port))
         store.create_bucket(BUCKET)
+        disk = Ext4(directory / "ext4", directory / "spool") if campaign.power == "ext4" else None
+        if disk is not None:
+            stack.enter_context(disk)
         with Site(directory, store, BUCKET, proxy.endpoint, spool=intervals) as site:
             lines = Lines(site.port, campaign.calls, DURATION, campaign.seed)
-            kills, instants, ends = _kill_again_and_again(campaign, site, proxy, lines)
+            kills, instants, ends = _kill_again_and_again(campaign, site, proxy, lines, disk)
             is_empty = _finish(site, lines)
             verdict = judge(site, lines.calls, kills, campaign.bound)
             for text in ends:
@@ -61,11 +70,11 @@ def run(campaign: Campaign, directory: Path) -> Verdict:
 
 
 def _kill_again_and_again(
-    campaign: Campaign, site: Site, proxy: Tripwire, lines: Lines
+    campaign: Campaign, site: Site, proxy: Tripwire, lines: Lines, disk: Ext4 | None
 ) -> tuple[dict[int, float], Counter[str], list[str]]:
     """The instants of the kills by the daemon's lives, how many there were of each kind, and what ended before."""
     power = PowerLoss(site.directory / "synced")
-    site.environment = power.environment if campaign.power else {}
+    site.environment = power.environment if campaign.power == "synced" else {}
     chance = Chance(campaign.seed, site.spool, proxy, lines.opened)
     kills: dict[int, float] = {}
     instants: Counter[str] = Counter()
@@ -79,12 +88,21 @@ def _kill_again_and_again(
         if not site.is_running:
             ends.append(_last_words(site))
             break
-        kills[life] = site.kill()
+        kills[life] = site.kill() if disk is None else _lose_power(site, disk)
         instants[instant.name] += 1
         lines.life += 1
-        if campaign.power:
+        if campaign.power == "synced":
             power.strike(site.spool)
     return kills, instants, ends
+
+
+def _lose_power(site: Site, disk: Ext4) -> float:
+    """The daemon stops first: it must not see a disk that refuses everything."""
+    instant = site.freeze()
+    disk.cut_power()
+    site.kill()
+    disk.restart()
+    return instant
 
 
 def _finish(site: Site, lines: Lines) -> bool:
@@ -104,7 +122,7 @@ def _last_words(site: Site) -> str:
 
 
 def _print(campaign: Campaign, verdict: Verdict, instants: Counter[str], proxy: Tripwire, seconds: float) -> None:
-    what = "power losses" if campaign.power else "kills"
+    what = f"power losses ({campaign.power})" if campaign.power else "kills"
     at = ", ".join(f"{count} {name}" for name, count in instants.most_common())
     rows: list[tuple[str, Any]] = [
         ("calls", f"{verdict.calls}, {campaign.calls} at a time"),

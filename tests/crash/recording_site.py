@@ -77,6 +77,14 @@ class Site:
         self.process = None
         return instant
 
+    def freeze(self) -> float:
+        """The daemon does nothing any more; returns the instant, of ``time.monotonic``, right before."""
+        assert self.process is not None
+        instant = time.monotonic()
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+        return instant
+
     def stop(self) -> None:
         """As a sysadmin does."""
         assert self.process is not None

@@ -98,7 +98,7 @@ class Carrier(Recipient):
         return {"bucket": "calls", "key": recording.id}
 
 
-def failing(fault: Callable[[], Exception], *numbers: int) -> Callable[[IRecording], Any]:
+def failing(fault: Callable[[], BaseException], *numbers: int) -> Callable[[IRecording], Any]:
     """Of those recordings, or of all; the others are delivered."""
 
     def act(recording: IRecording) -> Any:

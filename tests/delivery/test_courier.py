@@ -1,5 +1,6 @@
 """One outlet: what it gets, when, how many at a time, and what becomes of a recording that fails."""
 
+import asyncio
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -186,6 +187,17 @@ class TestTheLogOfFailures:
         mistakes = [line for line in lines if "has a mistake" in line]
         assert mistakes == ["critical: s3: the plugin has a mistake"]
         assert [line for line in lines if ".py" in line] == []
+
+    @pytest.mark.parametrize("fault", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError])
+    def test_is_tried_again_whatever_the_plugin_raised(self, tmp_path: Path, fault: type[BaseException]) -> None:
+        carrier = Carrier(act=failing(fault, 1))
+        rig = Rig(tmp_path, s3=carrier).start()
+        with logged() as lines:
+            rig.announce(1)
+            rig.pass_time(59)
+        assert rig.counted("delivery_failures") > 1
+        assert lines[0] == "critical: s3: the plugin has a mistake"
+        assert lines[1].endswith(f"is tried again: {fault.__name__}")
 
     def test_has_no_traceback_of_what_may_happen(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: OSError(113, "No route to host"), 1))

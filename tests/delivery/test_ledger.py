@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from delivery_rig import DAY, YESTERDAY, Both, Carrier, Notifier, files, make_ready, recording_id
 
+from audiohookd.delivery import refusal
 from audiohookd.delivery.dues import Step
 from audiohookd.delivery.ledger import Ledger, timestamp
 from audiohookd.delivery.outlet import Outlet, outlets_of
 from audiohookd.delivery.queue import Key
 from audiohookd.delivery.shelving import Disk
 from audiohookd.spool.layout import Layout
+from audiohookd.spool.shelf import MAX_RECEIPT
 from audiohookd.testing import START
 
 ONE = Key(DAY, recording_id(1))
@@ -43,6 +45,18 @@ class Books:
 
 def s3_and_webhook(spool: Path, **options: Any) -> Books:
     return Books(spool, s3=Carrier(), webhook=Notifier(), **options)
+
+
+def test_a_receipt_and_a_reason_that_a_plugin_makes_too_large_are_cut(tmp_path: Path) -> None:
+    make_ready(tmp_path, 1)
+    books = Books(tmp_path, s3=Carrier(), tape=Carrier(), disc=Carrier())
+    books.ledger.keep(ONE, books.carriers["s3"], {"key": "y" * MAX_RECEIPT}, START)
+    books.ledger.refuse(ONE, books.carriers["tape"], "y" * MAX_RECEIPT, START)
+    recording = books.ledger.due(ONE, books.carriers["disc"])
+    assert recording is not None
+    assert recording.receipts()["s3"]["truncated"] is True
+    (line,) = refusal.lines(recording)
+    assert len(line) < refusal.MAX_REASON + 100
 
 
 class TestDue:

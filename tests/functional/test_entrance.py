@@ -209,7 +209,7 @@ def test_an_allow_file_that_changes_while_the_daemon_runs(place: MakePlace) -> N
             wait(lambda: "allow_file read again: 1 networks" in daemon.log())
             caller.say("ping")
             assert caller.hear()["type"] == "pong"
-            with Caller(there.port) as stranger, contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError), Caller(there.port) as stranger:
                 assert stranger.hears_nothing_more()
             allow.write_text("nonsense\n")
             wait(lambda: "allow_file stays as it is: line 1: 'nonsense' is no network" in daemon.log())

@@ -15,11 +15,14 @@ from daemon import Daemon
 
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Answer, Corrupt, Cut, Fault, Hang, Lose, Reset
+from tests.stores.memory_store import Trait, memory_store
 from tests.stores.seaweedfs import SeaweedFS
 
 #: Seconds that an upload may take, its retries included.
 PATIENCE = 30.0
 AUDIO = bytes(range(256)) * 100
+#: For a store that checks no signatures.
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAULT_REGION": "eu-central-1"}
 
 
 class Bucket:
@@ -167,3 +170,28 @@ def test_what_was_ready_before_the_start_goes_too(place: Callable[..., Place], b
     with Daemon(there.bin, there.config, bucket.store.credentials()):
         assert len(bucket.keys(2)) == 2
         wait_until_empty(there)
+
+
+class TestTheStart:
+    """Without a call."""
+
+    def test_the_log_warns_of_a_store_that_does_not_verify_checksums(self, place: Callable[..., Place]) -> None:
+        with memory_store(Trait.VERIFIES_NOTHING) as store:
+            s3 = {"bucket": "recordings", "endpoint_url": store.url, "path_style": True}
+            there = place(**{"plugins.s3": s3})
+            with Daemon(there.bin, there.config, CREDENTIALS) as daemon:
+                wait_for(lambda: "the store does not verify checksums" in daemon.log())
+            assert (store.count("POST"), store.objects, store.uploads) == (1, {}, {})
+
+    def test_neither_start_nor_stop_wait_for_a_store_that_does_not_answer(
+        self, place: Callable[..., Place]
+    ) -> None:
+        with memory_store(Trait.HANGS_PROBE) as store:
+            s3 = {"bucket": "recordings", "endpoint_url": store.url, "path_style": True}
+            there = place(**{"plugins.s3": s3})
+            with Daemon(there.bin, there.config, CREDENTIALS) as daemon:
+                wait_for(store.probed.is_set)
+                before = time.monotonic()
+                daemon.stop()
+                assert time.monotonic() - before < 20.0, "a request may take 60 s"
+            store.release.set()

@@ -23,7 +23,7 @@ from tests.stores.seaweedfs import SeaweedFS
 SPOOL = "/var/spool/audiohookd"
 CONFIG = "/etc/audiohookd/audiohookd.toml"
 #: Commands of the documents that need the network: what they do is done by ``Machine.install``.
-FROM_THE_NETWORK = re.compile(r"^(?:python3 -m venv|/opt/audiohookd/bin/pip) .*\n", re.MULTILINE)
+FROM_THE_NETWORK = re.compile(r"^(?:/usr/bin/python3 -m venv|/opt/audiohookd/bin/pip) .*\n", re.MULTILINE)
 
 
 class Installed:

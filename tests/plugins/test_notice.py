@@ -119,6 +119,14 @@ class TestWhatItNeverSays:
         assert value.encode() not in compose(recording).body
 
 
+def test_gaps_that_the_sidecar_does_not_list_are_counted(tmp_path: Path) -> None:
+    about = {**ABOUT, "omittedGaps": {"since": "PT1S", "count": 5, "samples": 100}}
+    listed = said(compose(a_recording(tmp_path / "a", ABOUT)))["data"]["gaps"]
+    data = said(compose(a_recording(tmp_path / "b", about)))["data"]
+    assert data["gaps"] == {"count": listed["count"] + 5, "samples": listed["samples"] + 100}
+    assert "omittedGaps" not in data
+
+
 class TestWhatIsMissing:
     @pytest.mark.parametrize("key", ["conversation", "route", "media", "audio", "closeReason", "recovered"])
     def test_is_null(self, tmp_path: Path, key: str) -> None:

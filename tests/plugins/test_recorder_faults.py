@@ -168,16 +168,16 @@ class TestCall:
         (audio,) = (tmp_path / "ready").rglob("*.wav")
         assert audio.read_bytes().endswith(SPEECH * 3)
 
-    def test_keeps_its_place_until_the_recording_is_ready(self, tmp_path: Path) -> None:
+    def test_frees_its_place_and_the_stop_waits_until_the_recording_is_ready(self, tmp_path: Path) -> None:
         """So what is the last one before a stop is delivered, too."""
         call = RecordedClient(tmp_path, required=False)
         call.speak(SPEECH)
         call.close()
         call.leave()
         call.commit()
-        assert len(call.registry) == 1
+        assert (len(call.registry), len(list(call.registry))) == (0, 1)
         call.daemon.finishing.run()
-        assert len(call.registry) == 0
+        assert list(call.registry) == []
         assert call.clock.getDelayedCalls() == []
 
     def test_takes_no_place_while_its_end_waits_for_the_disk(self, tmp_path: Path) -> None:

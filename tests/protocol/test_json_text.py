@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,13 +14,12 @@ from json_values import OBJECTS, VALUES
 from audiohookd.protocol import events
 from audiohookd.protocol.codec import decode_client_envelope, decode_parameters, is_close
 from audiohookd.protocol.errors import RemoteProtocolError
-from audiohookd.protocol.json_text import MAX_DEPTH, MAX_NUMBERS, decode, one_line
+from audiohookd.protocol.json_text import ANYTHING, MAX_DEPTH, MAX_NUMBERS, decode, one_line
 from audiohookd.protocol.messages import Open, read_custom_config
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.timers import Timers
 from audiohookd.testing import ORGANIZATION_ID, SESSION_ID
 
-ANYTHING = msgspec.json.Decoder()
 MEDIUM = '"type":"audio","format":"PCMU","channels":["external"],"rate":8000'
 OPEN = (
     f'"organizationId":"{ORGANIZATION_ID}","conversationId":"090eaa2f-72fa-480a-83e0-8667ff89c0ec",'
@@ -203,9 +203,25 @@ def test_whatever_is_no_json_for_python_is_none_here(data: bytes) -> None:
 
 def test_a_long_text_with_a_number_out_of_range_is_no_line() -> None:
     text = b'["' + b"a" * MAX_NUMBERS + b'",1e999]'
-    with pytest.raises(ValueError, match="out of range"):
-        one_line(text)
-    assert decode(ANYTHING, text)[1] == "1e999"
+    for reader in (one_line, partial(decode, ANYTHING)):
+        with pytest.raises(ValueError, match="out of range"):
+            reader(text)
+
+
+@pytest.mark.parametrize("unit", [b"1", b"9e1", b"1e999", b"7.1e300", b'"\\ud800"', b'{"a":1}'])
+def test_text_that_is_no_message_is_rejected_without_another_look(unit: bytes) -> None:
+    """64 KiB of it held the reactor for 30 ms, and a client may send it fifty times a second."""
+    text = b"[" + b",".join([unit] * (64_000 // (len(unit) + 1))) + b"]"
+    calls: list[int] = []
+
+    class Counting:
+        def decode(self, data: bytes) -> object:
+            calls.append(len(data))
+            return msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+
+    with pytest.raises(ValueError, match="Expected `object`"):
+        decode(Counting(), text)
+    assert calls == [len(text)]
 
 
 @pytest.mark.parametrize("seq", ["1.0", "1.00", " \n1.0 "])

@@ -112,3 +112,10 @@ def test_without_mu_law_the_first_is_preferred():
 
 def test_of_nothing_nothing_is_preferred():
     assert preferred(()) is None
+
+
+def test_only_the_first_offers_count():
+    """An `open` of 30,000 offers held the reactor for 0.4 s."""
+    last = msgspec.Raw(msgspec.json.encode(offer()))
+    assert understood((msgspec.Raw(b"1"),) * 63 + (last,)) == (Media(Format.PCMU, ("external",)),)
+    assert understood((msgspec.Raw(b"1"),) * 64 + (last,)) == ()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import OLD_KERNEL
+
 TESTS = Path(__file__).parents[1]
 #: TLS of our own, and each client of something else.
 REACHING_OUT = (
@@ -32,12 +34,13 @@ sys.exit(pytest.main(["-q", "-p", "no:xdist", sys.argv[1]]))
 """
 
 
+
 @pytest.mark.parametrize("name", REACHING_OUT)
 def test_nothing_needs_memory_that_is_writable_and_executable(name: str) -> None:
     command = [sys.executable, "-c", RESTRICTED, str(TESTS / name)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if "Linux before 6.3" in ran.stderr:
-        pytest.skip("the kernel has no PR_SET_MDWE: Linux before 6.3")
+        pytest.skip(OLD_KERNEL + "PR_SET_MDWE came with Linux 6.3")
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
@@ -46,5 +49,5 @@ def test_a_callback_of_cffi_is_refused() -> None:
     source = RESTRICTED.partition("import pytest")[0] + "import cffi; cffi.FFI().callback('int(int)', abs)"
     ran = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
     if "Linux before 6.3" in ran.stderr:
-        pytest.skip("the kernel has no PR_SET_MDWE: Linux before 6.3")
+        pytest.skip(OLD_KERNEL + "PR_SET_MDWE came with Linux 6.3")
     assert "MemoryError" in ran.stderr

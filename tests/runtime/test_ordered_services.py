@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from typing import Any
 
 from twisted.application.service import IService, Service
@@ -17,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from audiohookd.runtime.foreign_code import PluginRaised
 from audiohookd.runtime.services import HURRIED_LIMIT, Listener, OrderedServices, StartError
 
 STOP_TIMEOUT = 60.0
@@ -25,7 +27,7 @@ STOP_TIMEOUT = 60.0
 class Child(Service):
     """Writes its life into ``diary``, and stops when the test says so."""
 
-    def __init__(self, name: str, diary: list[str], start: Exception | None = None) -> None:
+    def __init__(self, name: str, diary: list[str], start: BaseException | None = None) -> None:
         self.name = name
         self.stopped: Deferred[None] = Deferred()
         self._diary = diary
@@ -50,9 +52,13 @@ class Patient(Child):
 
 
 class Rude(Child):
+    def __init__(self, name: str, diary: list[str], fault: BaseException | None = None) -> None:
+        super().__init__(name, diary)
+        self._fault = fault or RuntimeError("no")
+
     def stopService(self) -> "Deferred[None]":
         super().stopService()
-        raise RuntimeError("no")
+        raise self._fault
 
 
 def late(name: str, seconds: float) -> str:
@@ -130,6 +136,31 @@ class TestOrder(SynchronousTestCase):
         self.assertEqual(self.diary, ["stop c", "stop b", "stop a"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_a_child_that_exits_does_not_keep_the_others_running(self) -> None:
+        (a,) = self.children("a")
+        a.stopped.callback(None)
+        for fault in (SystemExit(3), KeyboardInterrupt(), GeneratorExit()):
+            stopped = self.started(a, Rude("c", self.diary, fault)).stopService()
+            self.successResultOf(stopped)
+            self.assertEqual(self.diary[-2:], ["stop c", "stop a"])
+        self.assertEqual(len(self.flushLoggedErrors(PluginRaised)), 3)
+
+    def test_a_child_that_hangs_and_cannot_be_cancelled_is_not_waited_for_either(self) -> None:
+        a, b = self.children("ab")
+        a.stopped.callback(None)
+        b.stopped = Deferred(lambda _: sys.exit(1))
+        stopped = self.started(a, b).stopService()
+        self.clock.advance(STOP_TIMEOUT)
+        self.successResultOf(stopped)
+        self.assertEqual(self.said(), [late("b", STOP_TIMEOUT)])
+
+    def test_a_child_that_exits_at_its_start_is_one_line(self) -> None:
+        for fault in (SystemExit(3), KeyboardInterrupt(), GeneratorExit()):
+            root = OrderedServices(self.clock, STOP_TIMEOUT)
+            Child("plugins.c", self.diary, fault).setServiceParent(root)
+            with self.assertRaisesRegex(StartError, rf"^plugins\.c: {type(fault).__name__}"):
+                root.startService()
 
     def test_a_child_that_hangs_is_waited_for_until_its_time_is_over(self) -> None:
         a, b = self.children("ab")
@@ -260,7 +291,8 @@ class TestListener(SynchronousTestCase):
             listener.startService()
 
     def test_what_the_system_refuses_comes_with_what_to_do(self) -> None:
-        remedies = {errno.EACCES: "use a port above 1023", errno.EADDRNOTAVAIL: "ip addr shows the addresses"}
+        port = "the daemon's user may not open it: use a port above 1023"
+        remedies = {errno.EACCES: port, errno.EADDRNOTAVAIL: "ip addr shows the addresses"}
         for number, remedy in remedies.items():
             reason = os.strerror(number)
             listener = self.listener(fail(CannotListenError("", 80, OSError(number, reason))))

@@ -130,3 +130,30 @@ assert SqliteNonces(Path(sys.argv[1]), 60.0, lambda: 1.0, 1.0).add(b"nonce", 1.0
     owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in directory.iterdir()}
     assert owners
     assert set(owners.values()) == {(UID, GID)}
+
+
+def test_root_without_the_right_to_switch_stays_root_and_says_so(directory: Path) -> None:
+    site = Site(directory, UID)
+    setpriv = ["setpriv", "--bounding-set", "-setuid,-setgid", "--inh-caps", "-setuid,-setgid"]
+    command = [*setpriv, sys.executable, "-c", PROGRAM, str(site.config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    warning, *lines = done.stdout.splitlines()
+    assert lines[0] == "built 0", done.stderr
+    assert "it lacks CAP_SETUID or CAP_SETGID" in warning
+
+
+def test_a_replay_store_in_a_directory_that_the_user_cannot_write_to_is_named(directory: Path) -> None:
+    site = Site(directory, UID)
+    (directory / "replay").mkdir(0o755)
+    with site.config.open("a") as file:
+        file.write('[auth.replay]\nstore = "sqlite"\npath = "replay/nonces"\n')
+    done = site.start()
+    assert done.returncode == 78
+    assert f"{directory}/replay must be a directory that the daemon may write to" in done.stderr
+
+
+def test_the_daemon_does_not_keep_the_group_of_root(directory: Path) -> None:
+    site = Site(directory, UID)
+    os.chown(site.spool, UID, 0)
+    done = site.start()
+    assert done.stdout.splitlines()[-1] == f"started {UID} {UID} [{UID}]", done.stderr

@@ -27,6 +27,7 @@ class Call:
         self.taken: list[bytes] = []
         self.texts: list[bytes] = []
         self.line: Line | None = None
+        self.backlog = self.resumed = 0
         self.peer, ours = socket.socketpair()
         ours.setblocking(False)
         self.protocol = protocol or Listener()
@@ -35,13 +36,19 @@ class Call:
         self.protocol.makeConnection(self.transport)
         self.transport.startReading()
 
+    def resume(self) -> None:
+        """Handles one octet of what was put off."""
+        assert self.line is not None
+        self.resumed += 1
+        self.line.has_backlog = self.resumed < self.backlog
+
     @property
     def heard(self) -> bytes:
         return self.protocol.heard
 
     def join(self, ears: Ears) -> "Call":
         """Is read by ``ears`` from now on."""
-        self.line = ears.attend(self.transport, self.taken.append, self.texts.append)
+        self.line = ears.attend(self.transport, self.taken.append, self.texts.append, self.resume)
         assert self.line is not None
         return self
 

@@ -33,6 +33,7 @@ class Call:
         self.session.position = START_POSITION
         self.sink = CapturingSink(self._act)
         self.failures: list[BaseException] = []
+        self.failed_in: list[str] = []
         self.told_until_failure = 0
         self.when_failed: Callable[[], None] = lambda: None
         self.disturbed = False
@@ -66,7 +67,8 @@ class Call:
         assert not self.disturbed, "called while it was busy"
         return assert_tiles(self.sink, START_POSITION, 2)
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, method: str, failure: Failure) -> None:
+        self.failed_in.append(method)
         if all(isinstance(before, Lapse) for before in self.failures):
             self.told_until_failure = len(self.sink.calls)
         self.failures.append(failure.value)

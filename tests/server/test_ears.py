@@ -1,5 +1,7 @@
 """Connections with sockets of their own, read together."""
 
+import errno
+
 import pytest
 from ears_rig import Call, Connect, Listener
 from twisted.internet.protocol import Factory
@@ -206,11 +208,134 @@ def test_below_a_wrapper_there_is_a_socket(ears: Ears, connect: Connect) -> None
     wrapper = ProtocolWrapper(WrappingFactory(Factory()), Listener())
     line = connect()
     wrapper.makeConnection(line.transport)
-    below = ears.attend(wrapper, line.taken.append, line.texts.append)
+    below = ears.attend(wrapper, line.taken.append, line.texts.append, line.resume)
     assert below is not None
     assert below.transport is line.transport
 
 
 def test_what_has_no_socket_is_left_to_the_reactor(reactor: MemoryReactorClock, ears: Ears) -> None:
-    assert ears.attend(StringTransport(), [].append, [].append) is None
+    assert ears.attend(StringTransport(), [].append, [].append, [].clear) is None
     assert reactor.getReaders() == []
+
+
+class Costly(Listener):
+    """Takes 2 ms to handle what it is given, or puts it off."""
+
+    def __init__(self, reactor: MemoryReactorClock, order: list["Costly"]) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._order = order
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        self._order.append(self)
+        self._reactor.rightNow += 0.002
+
+
+class TestTurns:
+    """150 sessions with one-octet fragments held up all other calls for 2.9 s."""
+
+    def next_turn(self, reactor: MemoryReactorClock) -> None:
+        (call,) = reactor.getDelayedCalls()
+        reactor.advance(max(0.0, call.getTime() - reactor.seconds()))
+
+    def test_a_connection_that_was_costly_is_read_after_the_others(
+        self, reactor: MemoryReactorClock, ears: Ears, connect: Connect
+    ) -> None:
+        order: list[Costly] = []
+        costly = connect(Costly(reactor, order)).join(ears)
+        costly.peer.send(b"x")
+        ears.doRead()
+        other = connect(Costly(reactor, order)).join(ears)
+        costly.peer.send(b"x")
+        other.peer.send(b"x")
+        self.next_turn(reactor)
+        assert order == [costly.protocol, other.protocol, costly.protocol]
+
+    def test_a_costly_connection_that_is_reset_has_its_error_kept(
+        self, reactor: MemoryReactorClock, ears: Ears, connect: Connect
+    ) -> None:
+        costly = connect(Costly(reactor, [])).join(ears)
+        costly.peer.send(b"x")
+        ears.doRead()
+        costly.transport.socket.send(b"never read")
+        costly.peer.close()
+        self.next_turn(reactor)
+        assert costly.line is not None
+        assert costly.line.fault == errno.ECONNRESET
+
+    def test_a_connection_whose_error_cannot_be_read_costs_no_other_one(
+        self, reactor: MemoryReactorClock, ears: Ears, lines: list[Call], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = lines
+        first.transport.socket.send(b"never read")
+        first.peer.close()
+        second.peer.send(b"y")
+        monkeypatch.delattr(first.transport, "socket")
+        monkeypatch.setattr(first.transport, "abortConnection", lambda: None)
+        with capturedLogs() as events:
+            ears.doRead()
+        assert [event["log_format"] for event in events] == ["a connection could not be read"]
+        assert second.heard == b"y"
+
+    def test_costly_connections_share_a_part_of_each_turn_and_take_turns(
+        self, reactor: MemoryReactorClock, ears: Ears, connect: Connect
+    ) -> None:
+        order: list[Costly] = []
+        flood = [connect(Costly(reactor, order)).join(ears) for _ in range(8)]
+        cheap = connect().join(ears)
+        for call in flood:
+            call.peer.send(b"x")
+        ears.doRead()
+        assert len(order) == 8, "none was costly before"
+        for number in range(1, 9):
+            for call in flood:
+                call.peer.send(b"x")
+            cheap.peer.send(b"y")
+            self.next_turn(reactor)
+            assert len(order) == 8 + 3 * number
+            assert cheap.heard == b"y" * number
+        assert all(2 <= order[8:].count(call.protocol) <= 4 for call in flood)
+
+    def test_what_a_connection_put_off_is_resumed_before_more_is_read(
+        self, reactor: MemoryReactorClock, ears: Ears, lines: list[Call]
+    ) -> None:
+        first, second = lines
+        assert first.line is not None
+        first.backlog = 3
+        first.line.has_backlog = True
+        first.peer.send(b"x")
+        second.peer.send(b"y")
+        ears.doRead()
+        assert (first.resumed, first.heard, second.heard) == (1, b"", b"y")
+        self.next_turn(reactor)
+        self.next_turn(reactor)
+        assert (first.resumed, first.heard) == (3, b"")
+        self.next_turn(reactor)
+        assert (first.resumed, first.heard) == (3, b"x")
+
+    def test_what_was_put_off_is_resumed_although_nothing_comes_in(
+        self, reactor: MemoryReactorClock, ears: Ears, lines: list[Call]
+    ) -> None:
+        first, _ = lines
+        assert first.line is not None
+        first.peer.send(b"x")
+        first.protocol.dataReceived = lambda _: setattr(first.line, "has_backlog", True)  # type: ignore[method-assign]
+        first.backlog = 2
+        ears.doRead()
+        self.next_turn(reactor)
+        assert first.resumed == 2
+        assert waits(reactor, ears)
+
+    def test_one_that_is_lost_is_not_resumed(
+        self, reactor: MemoryReactorClock, ears: Ears, lines: list[Call]
+    ) -> None:
+        first, _ = lines
+        assert first.line is not None
+        first.backlog = 9
+        first.line.has_backlog = True
+        first.peer.send(b"x")
+        ears.doRead()
+        ears.forget(first.line)
+        self.next_turn(reactor)
+        assert first.resumed == 1

@@ -144,7 +144,7 @@ def test_audio_that_obstructs_the_line_is_the_last(ears: Ears, connect: Connect)
         taken.append(message)
         attended.is_clear = False
 
-    attended = ears.attend(line.transport, take, line.texts.append)
+    attended = ears.attend(line.transport, take, line.texts.append, line.resume)
     assert attended is not None
     attended.is_clear = True
     line.peer.send(binary(b"one") + binary(b"two"))

@@ -109,3 +109,17 @@ class TestAllowance:
         assert [spend(allowance, 0.0) for _ in range(3)] == [True, True, False]
         allowance.indulge()
         assert [spend(allowance, 0.0) for _ in range(11)] == [True] * 10 + [False]
+
+    def test_counts_by_cost_as_well(self) -> None:
+        allowance = Allowance(Rate(100, 1000), 0.0)
+
+        def passes(cost: int, now: float) -> bool:
+            allowance.left -= cost
+            return allowance.left >= 0 or allowance.renew(now)
+
+        assert passes(900, 0.0)
+        assert passes(100, 0.0)
+        assert not passes(1, 0.0)
+        assert not passes(150, 1.0), "it cost what had come in"
+        assert not passes(1, 1.0)
+        assert passes(100, 2.0)

@@ -1,7 +1,9 @@
 """How many sessions there may be, and how they end when the daemon does."""
 
 from collections.abc import Callable
+from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent
@@ -9,7 +11,7 @@ from twisted.logger import LogEvent, formatEvent
 from audiohookd.auth.keys import fingerprint
 from audiohookd.observe.counters import Counters
 from audiohookd.server.quotas import Owner, Quotas
-from audiohookd.server.registry import NOBODY, SPARE_CONNECTIONS, NoPlace, Registry
+from audiohookd.server.registry import NOBODY, SPARE_CONNECTIONS, SPARE_CONNECTIONS_OF_OWNER, NoPlace, Registry
 
 
 class Caller:
@@ -35,13 +37,17 @@ class Caller:
         self.unfinished = ["hanging"]
         self._polite = polite
         self._quick = quick
-        registry.add(self)
+        registry.add(self, owner)
         self.no_place = registry.admit(self, probe, owner) if admitted else NoPlace("not asked")
         self.answer = None if self.no_place is None else self.no_place.info
 
     def end(self) -> None:
         if not self.finished.called:
             self.finished.callback(None)
+
+    def abandon(self) -> None:
+        self.asked.append("abandon")
+        self.end()
 
     def shut_down(self) -> None:
         self.asked.append("shut_down")
@@ -54,9 +60,7 @@ class Caller:
             self.end()
 
 
-def registry(
-    clock: Clock, max_sessions: int = 10, obstacle: Callable[[], str | None] = lambda: None
-) -> Registry:
+def registry(clock: Clock, max_sessions: int = 10, obstacle: Callable[[], str | None] = lambda: None) -> Registry:
     service = Registry(clock, max_sessions, drain_timeout=900.0, grace=10.0, obstacle=obstacle)
     service.startService()
     return service
@@ -326,3 +330,103 @@ class TestQuotas:
         sessions, counters = self.sessions(max_sessions=1)
         assert [Caller(sessions).answer for _ in range(2)] == [None, "too many sessions"]
         assert counters.value("limits", "sessions") == 1
+
+
+class TestConnectionsOfAnOwner:
+    """A key with a quota of 5 held all 104 WebSockets with refused, silent and probing sessions."""
+
+    ACME, GLOBEX = Owner("acme", "one"), Owner("globex", "two")
+
+    def sessions(self, **quotas: int) -> tuple[Registry, Counters, Clock]:
+        counters, clock = Counters(), Clock()
+        return Registry(clock, 20, 900.0, quotas=Quotas(**quotas), count=counters.count), counters, clock
+
+    def held(self, sessions: Registry, owner: Owner, **how: Any) -> list[Caller]:
+        """As many as the owner may have."""
+        callers: list[Caller] = []
+        while len(callers) < 1000 and sessions.reject_upgrade(owner) is None:
+            callers.append(Caller(sessions, owner=owner, **how))
+        return callers
+
+    @pytest.mark.parametrize("how", [{}, {"admitted": False}, {"probe": True}], ids=["open", "silent", "probe"])
+    @pytest.mark.parametrize("quota", ["per_key", "per_organization"])
+    def test_one_owner_does_not_take_the_connections_of_others(self, quota: str, how: dict[str, bool]) -> None:
+        sessions, counters, _ = self.sessions(**{quota: 5})
+        callers = self.held(sessions, self.ACME, **how)
+        assert len(callers) == 2 * 5 + SPARE_CONNECTIONS_OF_OWNER
+        assert sessions.reject_upgrade(self.GLOBEX) is None
+        assert Caller(sessions, owner=self.GLOBEX).answer is None
+        label = f"connections-{quota.replace('_', '-')}"
+        assert counters.value("limits", label) == 1
+        callers[0].end()
+        assert sessions.reject_upgrade(self.ACME) is None
+
+    def test_at_its_quota_an_owner_still_gets_its_disconnect_in_a_session(self) -> None:
+        sessions, _, _ = self.sessions(per_key=5)
+        callers = self.held(sessions, self.ACME)
+        assert [caller.answer for caller in callers] == [None] * 5 + ["too many sessions"] * (len(callers) - 5)
+
+    def test_without_a_quota_there_is_no_limit_but_that_of_all(self) -> None:
+        sessions, counters, _ = self.sessions()
+        assert len(self.held(sessions, self.ACME, admitted=False)) == 2 * 20 + SPARE_CONNECTIONS
+        assert sessions.reject_upgrade(self.GLOBEX) == "too many connections: listen.max_sessions is 20"
+        assert counters.value("limits", "connections") == 2
+
+    def test_the_reason_names_the_quota_and_no_key(self) -> None:
+        sessions, _, _ = self.sessions(per_key=5)
+        self.held(sessions, self.ACME, admitted=False)
+        reason = sessions.reject_upgrade(self.ACME)
+        key = fingerprint("one")
+        assert reason == f"too many connections: 26 for limits.sessions_per_key is 5, API key {key}"
+
+    def test_strangers_that_are_told_in_a_session_are_nobodys(self) -> None:
+        sessions, _, _ = self.sessions(per_key=1)
+        for _ in range(60):
+            Caller(sessions, admitted=False)
+        assert sessions.reject_upgrade() is None
+
+    def test_warns_when_connections_are_nearly_all_taken(self) -> None:
+        sessions, _, _ = self.sessions()
+        callers = [Caller(sessions, admitted=False) for _ in range(93)]
+        assert sessions.connection_warnings == []
+        callers.append(Caller(sessions, admitted=False))
+        (warning,) = sessions.connection_warnings
+        assert warning.startswith("94 of 104 WebSocket connections are in use")
+        callers[0].end()
+        assert sessions.connection_warnings == []
+
+    def test_warns_for_a_minute_after_an_upgrade_was_rejected(self) -> None:
+        sessions, _, clock = self.sessions(per_organization=1)
+        self.held(sessions, self.ACME, admitted=False)
+        (warning,) = sessions.connection_warnings
+        reason = "too many connections: 18 for limits.sessions_per_organization is 1, organization acme"
+        assert warning == (
+            f"an upgrade was rejected with status 503 within the last minute, "
+            f"and Genesys Cloud does not retry it: {reason}"
+        )
+        clock.advance(61)
+        assert sessions.connection_warnings == []
+
+
+def test_the_place_of_a_session_that_is_over_is_free_while_its_plugins_work() -> None:
+    owner = Owner("organization", "key")
+    sessions = Registry(Clock(), 1, drain_timeout=900.0, quotas=Quotas(per_key=1))
+    over = Caller(sessions, owner=owner)
+    assert Caller(sessions, owner=owner).answer == "too many sessions"
+    sessions.release(over)
+    assert Caller(sessions, owner=owner).answer is None
+    over.end()  # which frees nothing a second time
+    assert Caller(sessions, owner=owner).answer == "too many sessions"
+
+
+def test_sessions_whose_plugins_still_work_do_not_crowd_it_and_are_bounded() -> None:
+    counters = Counters()
+    sessions = Registry(Clock(), 2, drain_timeout=900.0, count=counters.count)
+    over = [Caller(sessions, admitted=False) for _ in range(2 + SPARE_CONNECTIONS + 1)]
+    for caller in over[:-1]:
+        sessions.leave(caller)
+    assert not sessions.crowded
+    assert not any(caller.asked for caller in over)
+    sessions.leave(over[-1])
+    assert [caller.asked for caller in over] == [["abandon"], *[[]] * (len(over) - 1)]
+    assert counters.value("limits", "unfinished-sessions") == 1

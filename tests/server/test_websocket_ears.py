@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from websocket_rig import OPEN, Server, binary, frame, request_head, text, unframed
 
 from audiohookd.server.ears import LONGEST, Ears
+from audiohookd.server.websocket import FRAMES_PER_TURN
 from audiohookd.testing import SESSION_ID
 from tests.proxy_headers import v1
 from tests.server.fronted_rig import FrontedServer
@@ -182,3 +183,37 @@ def test_any_stream_leads_to_the_same(pieces: list[bytes | str], sizes: list[int
     assert heard.arguments("audio") == expected.arguments("audio")
     assert answers == wanted or is_aborted  # which costs a socket what was not sent yet
     over_socket.close()
+
+
+def test_of_many_control_frames_some_are_handled_in_one_turn_and_the_rest_in_the_next(call: SocketPeer) -> None:
+    call.peer.send(frame(9, b"x") * (4 * FRAMES_PER_TURN) + ping(2))
+    pongs = []
+    for _ in range(4):
+        for reader in list(call.reactor.getReaders()):
+            reader.doRead()
+        for writer in list(call.reactor.getWriters()):
+            writer.doWrite()
+        pongs.append([opcode for opcode, _ in call.answers()])
+        call.reactor.advance(LONGEST)
+    counts = [opcodes.count(10) for opcodes in pongs]
+    assert FRAMES_PER_TURN <= counts[0] <= 2 * FRAMES_PER_TURN, "once with all others, once with the costly ones"
+    assert sum(counts) == 4 * FRAMES_PER_TURN
+    assert [opcode for opcodes in pongs for opcode in opcodes][-1] == 1
+
+
+def test_what_was_left_for_the_next_turn_of_a_connection_that_is_lost_is_dropped(call: SocketPeer) -> None:
+    call.peer.send(frame(9, b"x") * (3 * FRAMES_PER_TURN))
+    for reader in list(call.reactor.getReaders()):
+        reader.doRead()
+    call.protocol.abort()
+    call.turn()
+    assert call.reactor.getReaders() == []
+
+
+def test_what_comes_with_the_request_is_handled_to_its_end_although_nothing_more_comes() -> None:
+    with closing(SocketPeer(Server())) as call:
+        call.peer.send(request_head() + text(OPEN) + frame(9, b"x") * (3 * FRAMES_PER_TURN))
+        call.turn()
+        answer = call.peer.recv(65_536).partition(b"\r\n\r\n")[2]
+        assert [opcode for opcode, _ in unframed(answer)] == [1] + [10] * (3 * FRAMES_PER_TURN)
+        assert call.server.factory.ears in call.reactor.getReaders()

@@ -16,10 +16,13 @@ from audiohookd.auth.keys import fingerprint
 from audiohookd.server.allow import Networks
 from audiohookd.server.door import Paces
 from audiohookd.server.gate import Gate, Limits
+from audiohookd.server.pacer import MAX_FRAGMENTS
+from audiohookd.server.quotas import Quotas
 from audiohookd.server.rates import Rate
+from audiohookd.server.registry import SPARE_CONNECTIONS_OF_OWNER
 from audiohookd.server.websocket import STRANGERS_LIMIT
 from audiohookd.testing import SESSION_ID
-from tests.server.websocket_rig import PATH, Peer, Server, binary, frame, request_head, text, unframed
+from tests.server.websocket_rig import OPEN_KEY, PATH, Peer, Server, binary, frame, request_head, text, unframed
 
 CALLER = IPv4Address("TCP", "192.0.2.1", 40_000)
 STRANGER = IPv4Address("TCP", "198.51.100.1", 40_000)
@@ -237,6 +240,36 @@ class TestStrangersInSessions:
         assert another.answer().startswith(b"HTTP/1.1 101 ")
 
 
+class TestConnectionsOfAKey:
+    """Above its quota a key gets ``disconnect error`` in a session for a while, and then status 503."""
+
+    def held(self, server: Server) -> list[Peer]:
+        peers = []
+        for number in range(2 + SPARE_CONNECTIONS_OF_OWNER):
+            peers.append(server.connect())
+            peers[-1].upgrade(nonce=nonce(number))
+        return peers
+
+    def test_silent_sessions_of_one_key_leave_the_connections_of_others(self) -> None:
+        server = Server(max_sessions=20, quotas=Quotas(per_key=1))
+        peers = self.held(server)
+        beyond = server.connect()
+        beyond.send(request_head(nonce=nonce(99)))
+        assert beyond.status() == b"HTTP/1.1 503 Service Unavailable"
+        assert server.counters.value("limits", "connections-per-key") == 1
+        server.connect().upgrade(signed=False, X_API_KEY=OPEN_KEY)
+        peers[0].lose()
+        server.connect().upgrade(nonce=nonce(100))
+
+    def test_a_stranger_does_not_use_up_the_connections_of_a_key_that_it_names(self) -> None:
+        server = Server("disconnect", max_sessions=20, quotas=Quotas(per_key=1))
+        for _ in range(2 + SPARE_CONNECTIONS_OF_OWNER):
+            server.connect().send(request_head(signed=False))
+        server.clock.advance(0.5)
+        assert len(list(server.registry)) == 2 + SPARE_CONNECTIONS_OF_OWNER
+        server.connect().opened()
+
+
 def talking(**paces: Rate) -> Peer:
     server = Server()
     server.factory.paces = Paces(**paces)
@@ -268,17 +301,55 @@ class TestPaces:
         peer.send(binary(b"\xff" * 320))
         assert peer.is_aborted
 
-    @pytest.mark.parametrize("part", [frame(9), frame(10), frame(0, fin=False)], ids=["ping", "pong", "fragment"])
-    def test_control_frames_and_fragments_count_as_well(self, part: bytes) -> None:
-        peer = talking(frames=Rate(10, 20))
-        peer.send(frame(2, fin=False))
-        peer.send(part * 19)
+    @pytest.mark.parametrize("control", [frame(9), frame(10), frame(9, b"x" * 125)], ids=["ping", "pong", "large"])
+    def test_control_frames_have_an_allowance_of_their_own(self, control: bytes) -> None:
+        peer = talking(control_frames=Rate(10, 20), frames=Rate(1000, 1000), fragments=Rate(1000, 1000))
+        peer.send(control * 20)
+        peer.send(binary(b"\xff" * 320) * 100)
         assert disconnects(peer) == []
-        peer.send(part)
+        peer.send(control)
         (message,) = disconnects(peer)
-        assert b'"reason":"error","info":"too many frames"' in message
-        peer.send(part * 60)
+        assert b'"reason":"error","info":"too many control frames"' in message
+        peer.send(control * 60)
         assert peer.is_aborted
+
+    def test_fragments_have_an_allowance_of_their_own(self) -> None:
+        peer = talking(fragments=Rate(10, 20), frames=Rate(1000, 1000), control_frames=Rate(1000, 1000))
+        peer.send(frame(2, fin=False) + frame(9) * 30)
+        peer.send(frame(0, fin=False) * 19)
+        assert disconnects(peer) == []
+        peer.send(frame(0, fin=False))
+        (message,) = disconnects(peer)
+        assert b'"reason":"error","info":"too many fragments"' in message
+        peer.send(frame(0, fin=False) * 60)
+        assert peer.is_aborted
+
+    def test_a_fragmented_message_counts_as_a_message_too(self) -> None:
+        peer = talking(frames=Rate(1, 2))
+        peer.send((frame(2, b"\xff" * 160, fin=False) + frame(0, b"\xff" * 160)) * 2)
+        assert disconnects(peer) == []
+        peer.send(frame(2, b"\xff" * 160, fin=False) + frame(0, b"\xff" * 160))
+        assert b"too many frames" in disconnects(peer)[0]
+
+    def test_a_message_in_too_many_fragments_ends_the_session(self) -> None:
+        """One that never ends grew by an object for each empty fragment."""
+        peer = talking()
+        peer.send(frame(2, fin=False) + frame(0, fin=False) * (MAX_FRAGMENTS - 2) + frame(0, b"\xff" * 320))
+        peer.send(frame(2, fin=False) + frame(0, fin=False) * (MAX_FRAGMENTS - 1))
+        assert disconnects(peer) == []
+        peer.send(frame(0, fin=False))
+        assert b"too many fragments" in disconnects(peer)[0]
+        peer.send(frame(0, fin=False))
+        assert peer.is_aborted
+
+    @pytest.mark.parametrize("size", [100, 1000])
+    def test_octets_of_messages_have_an_allowance(self, size: int) -> None:
+        """60 KB of hostile JSON take 11 ms of all calls' time: 50 a second took half of it."""
+        peer = talking(message_bytes=Rate(1000, 3000))
+        message = PING.replace(b"{}", b'{"x":"%s"}' % (b"y" * size))
+        peer.send(b"".join(text(message % (SESSION_ID.encode(), number, 1)) for number in range(2, 2 + 3000 // size)))
+        (last,) = disconnects(peer)
+        assert b'"info":"too many message bytes"' in last
 
     def test_who_is_disconnected_for_it_may_say_goodbye(self) -> None:
         peer = talking(messages=Rate(1, 2))
@@ -292,6 +363,22 @@ class TestPaces:
     def test_audio_does_not_use_up_the_messages(self) -> None:
         peer = talking(messages=Rate(1, 2))
         peer.send(binary(b"\xff" * 320) * 100)
+        assert disconnects(peer) == []
+
+    def test_bytes_of_audio_above_the_rate_end_the_session(self) -> None:
+        """Frames of the largest size make hours of a call in seconds, and stay below the rate of frames."""
+        peer = talking(frames=Rate(1000, 60_000), audio_bytes=Rate(16_000, 160_000))
+        peer.send(binary(b"\xff" * 64_000) * 2)
+        assert disconnects(peer) == []
+        peer.send(binary(b"\xff" * 64_000))
+        (message,) = disconnects(peer)
+        assert b'"info":"too many audio bytes"' in message
+
+    def test_audio_at_the_rate_goes_on(self) -> None:
+        peer = talking(audio_bytes=Rate(16_000, 16_000))
+        for _ in range(90):  # 18 s: no message has to come until then
+            peer.send(binary(b"\xff" * 3_200))
+            peer.clock.advance(0.2)
         assert disconnects(peer) == []
 
     @settings(deadline=None, max_examples=20)

@@ -9,11 +9,13 @@ import msgspec
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, eventAsText
-from websocket_rig import OPEN, OPEN_KEY, Peer, Server, request_head, text, unframed
+from websocket_rig import OPEN, OPEN_KEY, Peer, Server, frame, request_head, text, unframed
 from zope.interface import implementer
 
 from audiohookd.auth.replay import IReplayStore, StoreDown
 from audiohookd.protocol.timers import Timers
+from audiohookd.server.door import Paces
+from audiohookd.server.rates import Rate
 
 
 @implementer(IReplayStore)
@@ -60,6 +62,21 @@ def test_who_is_new_is_let_in_as_soon_as_that_is_known() -> None:
     assert rig.peer.answer().startswith(b"HTTP/1.1 101 ")
     rig.peer.send(text(OPEN))
     assert rig.server.counters.value("sessions") == 1
+
+
+def test_what_comes_at_the_heels_of_the_request_waits_for_the_store_and_is_counted() -> None:
+    rig = Rig()
+    rig.server.factory.paces = Paces(control_frames=Rate(10, 20))
+    peer = rig.server.connect()
+    peer.send(request_head(nonce="VGhpc0lzQW5vdGhlck5vbmNl") + text(OPEN) + frame(9) * 21)
+    assert peer.answer() == b""
+    rig.store.answer(True)
+    rig.store.answer(True)
+    rig.server.clock.advance(0)
+    _, _, rest = peer.answer().partition(b"\r\n\r\n")
+    frames = unframed(rest)
+    assert b'"type":"opened"' in frames[0][1]
+    assert b"too many control frames" in [message for opcode, message in frames if opcode == 1][1]
 
 
 @pytest.mark.parametrize("failure", ["http", "disconnect"])

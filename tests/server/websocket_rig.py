@@ -18,6 +18,7 @@ from audiohookd.observe.counters import Counters
 from audiohookd.protocol.timers import Timers
 from audiohookd.server.connection import Shared
 from audiohookd.server.dispatch import RoutePlugins, Watcher
+from audiohookd.server.quotas import Quotas
 from audiohookd.server.registry import Registry
 from audiohookd.server.websocket import AudioHookServerFactory, Door
 from audiohookd.testing import CORRELATION_ID, ORGANIZATION_ID, PATH, SESSION_ID, START, CapturingSink
@@ -112,12 +113,13 @@ class Server:
         max_pending: int = 100,
         max_sessions: int = 10,
         plugin: IPlugin | None = None,
+        quotas: Quotas | None = None,
         **options: Any,
     ) -> None:
         self.clock = Clock()
         self.sink = CapturingSink()
         self.counters = Counters()
-        self.registry = Registry(self.clock, max_sessions, 60.0)
+        self.registry = Registry(self.clock, max_sessions, 60.0, quotas=quotas, count=self.counters.count)
         routes = {PATH: RoutePlugins([watched_by(self.sink) if plugin is None else Watcher("plugin", plugin)])}
         shared = Shared(self.clock, self.now, Timers(), self.registry, self.counters, routes)
         keys = Keys({API_KEY: Key((SECRET,)), OPEN_KEY: Key((b"",))})

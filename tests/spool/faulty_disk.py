@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol.media import Media
 from audiohookd.spool import wav
+from audiohookd.spool.checksums import is_checksum
 from audiohookd.spool.draft import Draft
 from audiohookd.spool.files import DraftFiles, DraftPaths
 from audiohookd.spool.growing import Disk
@@ -149,7 +150,8 @@ class FaultyRig:
         return (self.draft / f"{name}.wav").read_bytes()[wav.header_bytes(self._media[name]) :]
 
     def drafted_entries(self, name: str = "a") -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.draft / f"{name}.jsonl").read_bytes().splitlines()[1:]]
+        lines = (self.draft / f"{name}.jsonl").read_bytes().splitlines()[1:]
+        return [json.loads(line) for line in lines if not is_checksum(line)]
 
     def drafted_gaps(self, name: str = "a") -> list[dict[str, Any]]:
         return [entry["data"] for entry in self.drafted_entries(name) if entry["type"] == "gap"]

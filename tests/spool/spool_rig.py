@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol.media import Format, Media
 from audiohookd.spool import wav
+from audiohookd.spool.checksums import is_checksum
 from audiohookd.spool.draft import Draft
 from audiohookd.spool.spool import Spool
 from audiohookd.spool.writer import Intervals, Limits, Pools
@@ -69,7 +70,8 @@ class SpoolRig:
         return self.draft_file(f"{name}.wav").read_bytes()[wav.header_bytes(media) :]
 
     def drafted_entries(self, name: str) -> list[bytes]:
-        return self.draft_file(f"{name}.jsonl").read_bytes().splitlines()[1:]
+        lines = self.draft_file(f"{name}.jsonl").read_bytes().splitlines()[1:]
+        return [line for line in lines if not is_checksum(line)]
 
     def drafted(self) -> set[str]:
         return {path.name for path in (self.directory / "draft").iterdir()}

@@ -1,6 +1,7 @@
 """Whatever the disk refuses, and whenever: a recording is what was given, but for what its gaps name."""
 
 import errno
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,16 @@ class Played:
         """Nothing reaches the disk after ``room`` more bytes; then what lies there is repaired, if it is anything."""
         self.rig.disk.refuse(errno.EIO, "open", "write", "truncate", "close", room=room)
         self.rig.commit(2)
+        left_behind = self.rig.draft.with_name("left_behind")
+        shutil.copytree(self.rig.draft, left_behind)
         try:
-            return Recorded(make_ready(DraftPaths(self.rig.draft, "a"), self.rig.ready))
+            recorded = Recorded(make_ready(DraftPaths(self.rig.draft, "a"), self.rig.ready))
         except (FileNotFoundError, ValueError):
             return None
+        apart = self.rig.ready.with_name("verified")
+        apart.mkdir()
+        self.verified = Recorded(make_ready(DraftPaths(left_behind, "a"), apart, is_left_behind=True))
+        return recorded
 
     def _frame(self, number: int) -> bytes:
         """One sample of each channel, different from its neighbours and nowhere silence."""
@@ -179,3 +186,6 @@ def test_when_it_is_killed_at_any_instant(steps: list[tuple[str, Any]], media: M
         assert all(gap["offset"] + gap["samples"] <= recorded.about["samples"] for gap in recorded.gaps)
         assert played.noted[: len(recorded.entries("x"))] == recorded.entries("x")
         assert not audio or recorded.entries("x")[0] == 100  # whose it is, is known
+        verified = played.verified.audio  # the checksums cost no audio, but for silence that looks like zero bytes
+        assert audio.startswith(verified)
+        assert audio[len(verified) :].strip(media.format.silence[:1] if media is L16_STEREO else b"") == b""

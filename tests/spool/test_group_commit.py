@@ -176,7 +176,7 @@ class TestCommit:
         assert rig.draft_file("a.wav").read_bytes() == wav.growing_header(L16_STEREO)
         assert rig.draft_file("a.jsonl").read_bytes() == (
             b'{"id":"a","startedAt":1767225599.25,'
-            b'"media":{"format":"L16","channels":["internal","external"],"rate":8000}}\n'
+            b'"media":{"format":"L16","channels":["internal","external"],"rate":8000},"checksum":"crc32"}\n'
         )
 
     def test_files_are_not_for_everybody(self, rig: SpoolRig) -> None:

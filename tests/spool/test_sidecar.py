@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from spool_rig import L16_STEREO, MONO, STARTED_AT
 
 from audiohookd.cli.verify.claims import contradictions, read
 from audiohookd.protocol.media import Media
-from audiohookd.spool.journal import Facts, facts_of, finished_line, first_line, read_facts
+from audiohookd.spool.journal import MAX_LINE, Facts, facts_of, finished_line, first_line, read_facts, read_lines
 from audiohookd.spool.sidecar import AudioFile, compose
 
 SHA256 = "ab" * 32
@@ -233,3 +234,12 @@ class TestWithoutAnEnd:
         recording = sidecar([self.heard("PT9S")], media=None, finished=False)["recording"]
         assert recording["closeReason"] == "crash"
         assert "missingSamples" not in recording
+
+
+def test_a_journal_without_line_breaks_is_read_in_pieces(tmp_path: Path) -> None:
+    """A crash may leave zeros in place of lines, as many as the file has bytes."""
+    journal = tmp_path / "id.jsonl"
+    journal.write_bytes(first_line(facts_of("id", STARTED_AT, MONO)) + bytes(5 * MAX_LINE // 2) + b"\n")
+    lines = list(read_lines(journal))
+    assert [len(line) for line in lines[1:]] == [MAX_LINE, MAX_LINE, MAX_LINE // 2 + 1]
+    assert sidecar(lines[1:])["body"] == []

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -24,6 +24,8 @@ class Trait(Enum):
     """rclone serve s3."""
     REJECTS_CHECKSUMS = auto()
     """Backblaze B2, until 2025: 400 to all x-amz-checksum headers, with words in PUT, without in HEAD."""
+    REJECTS_CHECKSUMS_OF_PARTS = auto()
+    """The same for parts only."""
     NO_CHECKSUMS = auto()
     """Ceph RGW 16, rclone for parts: takes the headers, and forgets them."""
     NO_METADATA = auto()
@@ -45,6 +47,8 @@ class Trait(Enum):
     """A policy without s3:AbortMultipartUpload."""
     REJECTS_PROBE = auto()
     """A policy that allows *.wav and *.json only."""
+    HANGS_PROBE = auto()
+    """CreateMultipartUpload is not answered until :attr:`MemoryStore.release` is set."""
     NO_MULTIPART = auto()
     NO_GET = auto()
     """A gateway that takes objects and gives none back."""
@@ -84,6 +88,8 @@ class MemoryStore(ThreadingHTTPServer):
         self.objects: dict[str, Object] = {}
         self.uploads: dict[str, Upload] = {}
         self.requests: list[tuple[str, str]] = []
+        #: Of :attr:`Trait.HANGS_PROBE`: the probe has arrived, and may be answered.
+        self.probed, self.release = Event(), Event()
 
     @property
     def port(self) -> int:
@@ -161,7 +167,10 @@ class _Request(BaseHTTPRequestHandler):
 
     def _check_headers(self) -> None:
         named = [name for name in self.given if re.match("x-amz-(sdk-)?checksum", name)]
-        if named and self._has(Trait.REJECTS_CHECKSUMS):
+        rejects = self._has(Trait.REJECTS_CHECKSUMS)
+        if self.command == "PUT" and "uploadId" in self.query:
+            rejects = rejects or self._has(Trait.REJECTS_CHECKSUMS_OF_PARTS)
+        if named and rejects:
             raise _Error(400, "InvalidArgument", f"Unsupported header '{named[0]}' received for this API call.")
         if "transfer-encoding" in self.given and self._has(Trait.WANTS_A_LENGTH):
             raise _Error(411, "MissingContentLength")
@@ -253,14 +262,21 @@ class _Request(BaseHTTPRequestHandler):
             self._complete(self.server.uploads[upload_id])
             del self.server.uploads[upload_id]
             return
-        if self.key.endswith("audiohookd-probe") and self._has(Trait.REJECTS_PROBE):
-            raise _Error(403, "AccessDenied")
+        if self.key.endswith("audiohookd-probe"):
+            self._answer_probe()
         if self._has(Trait.NO_MULTIPART):
             raise _Error(501, "NotImplemented")
         name = f"upload-{len(self.server.requests)}"
         self.server.uploads[name] = Upload(self.given, {})
         said = "" if self._has(Trait.NO_UPLOAD_ID) else f"<UploadId>{name}</UploadId>"
         self._answer(f"<InitiateMultipartUploadResult>{said}</InitiateMultipartUploadResult>".encode(), {})
+
+    def _answer_probe(self) -> None:
+        if self._has(Trait.REJECTS_PROBE):
+            raise _Error(403, "AccessDenied")
+        if self._has(Trait.HANGS_PROBE):
+            self.server.probed.set()
+            self.server.release.wait()
 
     def _put_part(self) -> None:
         self._verify()

@@ -39,5 +39,6 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as missing:
         if (missing.name or "").partition(".")[0] not in EXTRA:
             raise
-        raise Mistake(f'call: {missing.name} is missing: pip install "audiohookd[call]"') from None
+        remedy = 'pip install -r requirements-call.lock (in the clone), or "audiohookd[call]"'
+        raise Mistake(f"call: {missing.name} is missing: {remedy}") from None
     return code

@@ -36,9 +36,9 @@ def secure(
     :raises Trouble: there is no TLS there, or none to trust: whoever that is shall not be told a key.
     """
     try:
-        connection = _handshake(dial(deadline), context, host, deadline)
+        connection = handshake(dial(deadline), context, host, deadline)
     except ssl.SSLCertVerificationError as fault:
-        with _handshake(dial(deadline), _trusting_anybody(), host, deadline) as untrusted:
+        with handshake(dial(deadline), _trusting_anybody(), host, deadline) as untrusted:
             why = why_untrusted(fault, host, _certificate(untrusted, now))
         raise Trouble(f"{why} (so no key was sent there)") from None
     certificate = _certificate(connection, now)
@@ -48,7 +48,12 @@ def secure(
     return Done(connection, text)
 
 
-def _handshake(tcp: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> ssl.SSLSocket:
+def handshake(tcp: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> ssl.SSLSocket:
+    """Makes a TLS connection of a TCP connection, which is closed when that fails.
+
+    :raises ssl.SSLCertVerificationError: the certificate is not trusted.
+    :raises Trouble: no TLS came about for another reason.
+    """
     tcp.settimeout(deadline.left())
     try:
         return context.wrap_socket(tcp, server_hostname=host)

@@ -13,7 +13,7 @@ from audiohookd.cli.doctor.answer import upgrade
 from audiohookd.cli.doctor.network import Address, connect, open_socket, resolve
 from audiohookd.cli.doctor.probe import Probe, opening
 from audiohookd.cli.doctor.steps import Complaint, Deadline, Done, Examination, State, Trouble
-from audiohookd.cli.doctor.tls import secure, trusting
+from audiohookd.cli.doctor.tls import handshake, secure, trusting
 from audiohookd.cli.doctor.wire import Wire
 from audiohookd.cli.request import Identity, Signing, headers_of, upgrade_headers
 from audiohookd.protocol.client import ClientSession
@@ -131,9 +131,13 @@ def _secured(
 ) -> Done[ssl.SSLSocket]:
     host = patient.target.host
     done = secure(dial, patient.context, host, now, deadline)
-    if patient.is_private_trust and not _is_public(dial, host, now, deadline):
+    is_public = _is_public(dial, host, deadline) if patient.is_private_trust else True
+    if is_public is False:
         text = f"{done.text}; trusted with --ca, and Genesys Cloud trusts public authorities only"
         return Done(done.value, text, done.state, Complaint.PRIVATE_AUTHORITY)
+    if is_public is None:
+        condition = "its certificate is a public authority's (a second connection, without --ca, was not answered)"
+        return Done(done.value, done.text, done.state, condition=condition)
     changed = [f"${name}" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
     if changed:
         condition = f"its certificate is a public authority's ({', '.join(changed)} says what is trusted here)"
@@ -141,12 +145,14 @@ def _secured(
     return done
 
 
-def _is_public(dial: Callable[[Deadline], socket.socket], host: str, now: float, deadline: Deadline) -> bool:
-    """The certificate is trusted without --ca, too."""
+def _is_public(dial: Callable[[Deadline], socket.socket], host: str, deadline: Deadline) -> bool | None:
+    """The certificate is trusted without --ca, too; None where that could not be found out."""
     try:
-        secure(dial, trusting(None), host, now, deadline).value.close()
-    except Trouble:
+        handshake(dial(deadline), trusting(None), host, deadline).close()
+    except ssl.SSLCertVerificationError:
         return False
+    except (Trouble, OSError):
+        return None
     return True
 
 

@@ -12,6 +12,9 @@ from audiohookd.delivery import refusal
 from audiohookd.protocol.position import NANOSECONDS, parse_duration
 from audiohookd.spool import layout
 
+#: Bytes of a reason that are shown.
+_REASON = 65_536
+
 
 class About(msgspec.Struct, frozen=True):
     """``duration`` in seconds, ``bytes`` of all its files. None is what cannot be told."""
@@ -92,7 +95,8 @@ def reason_of(found: Found) -> str | None:
     try:
         if layout.REASON not in found.files.suffixes:
             return "; ".join(refusal.lines(found.files)) or None
-        return "; ".join(found.files.path(layout.REASON).read_text("utf-8", "replace").strip().splitlines())
+        with found.files.path(layout.REASON).open("rb") as file:
+            return "; ".join(file.read(_REASON).decode("utf-8", "replace").strip().splitlines())
     except FileNotFoundError:
         return None
 

@@ -1,6 +1,5 @@
 """A copy of a recording elsewhere, whole or not at all."""
 
-import codecs
 import errno
 import hashlib
 import os
@@ -26,13 +25,6 @@ class _Recording(msgspec.Struct, frozen=True):
     audio: AudioFile | None
 
 
-class _Sidecar(msgspec.Struct, frozen=True):
-    recording: _Recording
-
-
-_sidecar = msgspec.json.Decoder(_Sidecar)
-
-
 def copy_recording(
     recording: Recording, audio: Path | None, directory: Path, count: Callable[[int], None]
 ) -> str:
@@ -48,10 +40,9 @@ def copy_recording(
     :raises FileNotFoundError: the recording is not where it was, or has no audio and no receipt for it.
     :raises OSError: a disk refused.
     """
-    text = recording.sidecar.read_bytes()
     try:
-        promised = _sidecar.decode(text.removeprefix(codecs.BOM_UTF8)).recording.audio
-    except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
+        promised = msgspec.convert(recording.read(), _Recording).audio
+    except ValueError as fault:  # also what msgspec raises
         raise NotCopied(f"the sidecar cannot be read: {fault}") from None
     directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     is_new = False
@@ -59,7 +50,7 @@ def copy_recording(
         is_new = _copy(_blocks(audio, count), promised.sha256, directory / recording.audio.name)
     elif promised is not None:
         is_new = _copy_receipts(recording, directory)
-    is_new |= _copy_text(text, directory / recording.sidecar.name)
+    is_new |= _copy_as_it_is(recording.sidecar, directory / recording.sidecar.name)
     if not is_new:
         return "there"
     return "alone" if promised is not None and audio is None else "copied"
@@ -71,12 +62,14 @@ def _copy_receipts(recording: Recording, directory: Path) -> bool:
     is_new = False
     for name in sorted(recording.carriers):
         path = recording.path(layout.stored(name))
-        is_new |= _copy_text(path.read_bytes(), directory / path.name)
+        is_new |= _copy_as_it_is(path, directory / path.name)
     return is_new
 
 
-def _copy_text(text: bytes, path: Path) -> bool:
-    return _copy([text], hashlib.sha256(text).hexdigest(), path)
+def _copy_as_it_is(source: Path, path: Path) -> bool:
+    with source.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return _copy(_blocks(source, lambda _: None), sha256, path)
 
 
 def _copy(content: Iterable[bytes], sha256: str, path: Path) -> bool:

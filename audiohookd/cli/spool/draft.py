@@ -12,6 +12,7 @@ from audiohookd.spool import layout, wav
 from audiohookd.spool.journal import ABOUT, Facts, entries, members, read_facts, read_lines
 from audiohookd.spool.shelf import Recording
 from audiohookd.spool.sidecar import start_time
+from audiohookd.spool.sidecar_reader import MAX_GAPS
 
 
 def outline(files: Recording) -> dict[str, Any]:
@@ -33,13 +34,13 @@ def outline(files: Recording) -> dict[str, Any]:
 
 
 def detail(files: Recording) -> dict[str, Any]:
-    """The outline, whose recording it is, and the gaps up to now. Raises as :func:`outline`."""
+    """The outline, whose recording it is, and the first gaps up to now. Raises as :func:`outline`."""
     known: dict[str, Any] = {}
-    gaps = []
+    gaps: list[Any] = []
     for entry in entries(_lines(files, 1)):
         if entry.type in ABOUT:
             known |= members(entry)
-        elif entry.type == "gap":
+        elif entry.type == "gap" and len(gaps) < MAX_GAPS:
             gaps.append(msgspec.json.decode(entry.data))
     return known | outline(files) | {"gaps": gaps}
 

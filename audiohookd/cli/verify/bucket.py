@@ -59,15 +59,13 @@ class Objects:
         self._key = key
         self._is_listed_alone = is_listed_alone
 
-    def sidecar(self) -> bytes | None:
+    def sidecar(self) -> AbstractContextManager[Stream] | None:
         """See Item."""
-        return None if self._is_listed_alone else self._read_sidecar()
+        return None if self._is_listed_alone else self._open(_SIDECAR)
 
     def audio(self) -> AbstractContextManager[Stream] | None:
         """See Item."""
-        with _store_faults():
-            answer = self._get(_AUDIO)
-        return None if answer is None else closing(_Body(answer["Body"]))
+        return self._open(_AUDIO)
 
     def seen(self) -> Seen | None:
         """See Item. The checksum is what the store computed, or else what was noted when it was stored."""
@@ -87,15 +85,16 @@ class Objects:
 
     def is_moving(self) -> bool:
         """See Item. A sidecar that was not listed with its audio has a turn of its own."""
-        return self._is_listed_alone and self._read_sidecar() is not None
+        opened = self._open(_SIDECAR) if self._is_listed_alone else None
+        if opened is None:
+            return False
+        with opened:
+            return True
 
-    def _read_sidecar(self) -> bytes | None:
+    def _open(self, suffix: str) -> AbstractContextManager[Stream] | None:
         with _store_faults():
-            answer = self._get(_SIDECAR)
-            if answer is None:
-                return None
-            with closing(answer["Body"]) as body:
-                return bytes(body.read())
+            answer = self._get(suffix)
+        return None if answer is None else closing(_Body(answer["Body"]))
 
     def _get(self, suffix: str) -> Any:
         return self._absent_or(self._client.get_object, Bucket=self._bucket, Key=self._key + suffix)

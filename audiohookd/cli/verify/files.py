@@ -29,10 +29,10 @@ class Files:
         self._name = name
         self._has_receipt = has_receipt
 
-    def sidecar(self) -> bytes | None:
+    def sidecar(self) -> AbstractContextManager[Stream] | None:
         """See Item."""
         try:
-            return self._path(_SIDECAR).read_bytes()
+            return self._path(_SIDECAR).open("rb")
         except FileNotFoundError:
             return None
 

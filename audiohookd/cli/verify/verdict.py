@@ -3,11 +3,10 @@
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
-
 from audiohookd.cli.progress import Progress
 from audiohookd.cli.verify.checking import Seen, Stream, check, check_alone, glance
-from audiohookd.text_encoding import decode_text
+from audiohookd.cli.verify.claims import Malformed
+from audiohookd.cli.verify.sidecar import read_sidecar
 
 #: What is said of a recording that is whole, though its audio is not here.
 STORED = "the audio is stored elsewhere"
@@ -19,8 +18,8 @@ class Item(Protocol):
     #: Its files without their suffixes, for people.
     where: str
 
-    def sidecar(self) -> bytes | None:
-        """All of it; None when there is none."""
+    def sidecar(self) -> AbstractContextManager[Stream] | None:
+        """Opens it; None when there is none."""
 
     def audio(self) -> AbstractContextManager[Stream] | None:
         """Opens it; None when there is none."""
@@ -56,15 +55,14 @@ def verify(item: Item, is_quick: bool, progress: Progress) -> Verdict | None:
 
 
 def _verify(item: Item, is_quick: bool, progress: Progress) -> Verdict:
-    text = item.sidecar()
-    if text is None:
+    opened = item.sidecar()
+    if opened is None:
         return Verdict(item.where, None, ["there is no sidecar"])
     try:
-        sidecar = msgspec.json.decode(decode_text(text))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
-        return Verdict(item.where, None, [f"the sidecar is not JSON: {fault}"])
-    if not isinstance(sidecar, dict):
-        return Verdict(item.where, None, ["the sidecar is no JSON object"])
+        with opened as text:
+            sidecar = read_sidecar(text)
+    except Malformed as malformed:
+        return Verdict(item.where, None, malformed.faults)
     if is_quick:
         seen = item.seen()
         faults = None if seen is None else glance(sidecar, seen)

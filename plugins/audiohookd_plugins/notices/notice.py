@@ -48,6 +48,13 @@ class _Gap(Struct, frozen=True):
     samples: int
 
 
+class _OmittedGaps(Struct, frozen=True):
+    """Those that the sidecar does not list."""
+
+    count: int = 0
+    samples: int = 0
+
+
 class _Recovered(Struct, frozen=True, rename="camel"):
     missing_from: int | None = None
     journal_cut: bool = False
@@ -66,6 +73,7 @@ class _Sidecar(Struct, frozen=True, rename="camel"):
     samples: int = 0
     media: _Media | None = None
     gaps: tuple[_Gap, ...] = ()
+    omitted_gaps: _OmittedGaps = _OmittedGaps()
     missing_samples: int = 0
     close_reason: str | None = None
     recovered: _Recovered | None = None
@@ -98,7 +106,9 @@ def compose(recording: IRecording, limit: int | None = None) -> Notice:
 
 def _about(told: _Sidecar) -> dict[str, Any]:
     about: dict[str, Any] = msgspec.to_builtins(told)
-    about["gaps"] = {"count": len(told.gaps), "samples": sum(gap.samples for gap in told.gaps)}
+    omitted = about.pop("omittedGaps")
+    samples = sum(gap.samples for gap in told.gaps)
+    about["gaps"] = {"count": len(told.gaps) + omitted["count"], "samples": samples + omitted["samples"]}
     return about
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from botocore.loaders import Loader, create_loader
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer, provider
 
 from audiohookd.interfaces import (
@@ -43,7 +45,9 @@ class Interrupted(Exception):
 @provider(IPluginFactory)
 @implementer(IPlugin, ICarrier)
 class S3Plugin(Service):
-    """See the module. As a service it sees to it that uploads do not hold up the end of the daemon.
+    """See the module.
+
+    As a service it probes the stores at start, and interrupts uploads at the daemon's shutdown.
 
     :param loader: for several plugins to share; see :class:`audiohookd_plugins.s3.connection.Connection`.
     """
@@ -53,33 +57,57 @@ class S3Plugin(Service):
 
     def __init__(self, config: S3Config, daemon: IDaemon, loader: Loader | None = None) -> None:
         check(config)
-        common = (config, Naming(config), self._go_on, loader or create_loader())
+        self._reactor: IReactorTime = daemon.reactor
+        self._now: Callable[[], float] = self._reactor.seconds
+        common = (config, Naming(config), self._go_on, self._now, loader or create_loader())
         self.concurrency = config.concurrency
         self._is_stopping = Event()
         self._bucket = Bucket(config, *common)
         self._fallback = Bucket(config.fallback, *common) if config.fallback else None
+        self._buckets = [bucket for bucket in (self._bucket, self._fallback) if bucket is not None]
+        self._probing: list[Deferred[Any]] = []
         self._fallback_after = config.fallback_after
         self._breaker = Breaker()
         self._down_because = ""
         self._uses_fallback = False
         self._has_neither = False
-        self._now: Callable[[], float] = daemon.reactor.seconds
         self._workers = _pool(config, daemon)
 
     def observe(self, session: ISession) -> None:
         """See :class:`IPlugin`. Recordings are carried, not sessions watched."""
 
+    def startService(self) -> None:
+        """Probes the stores once the reactor runs, in threads: a warning is in the log before the first call."""
+        super().startService()
+        self._reactor.callLater(0, self._probe)
+
     def stopService(self) -> None:
-        """What is being sent ends at the next block of its file."""
+        """What is being sent ends at the next block of its file; a probe, after the request that waits."""
         super().stopService()
         self._is_stopping.set()
-        for bucket in (self._bucket, self._fallback):
-            if bucket is not None:
-                bucket.close()
+        for probing in list(self._probing):
+            probing.cancel()  # the pool's shutdown must not wait for a store that does not answer
+        for bucket in self._buckets:
+            bucket.close()
 
     def _go_on(self) -> None:
         if self._is_stopping.is_set():
             raise Interrupted("the daemon stops")
+
+    # ---- the probe at start ----------------------------------------------------------------------
+
+    def _probe(self) -> None:
+        if not self.running:
+            return
+        for bucket in self._buckets:
+            probing = self._workers.do(bucket.probe)
+            self._probing.append(probing)
+            probing.addBoth(self._log_warnings, bucket).addErrback(self._log_probe_failure, bucket)
+
+    def _log_probe_failure(self, failure: Failure, bucket: Bucket) -> None:
+        if failure.check(Interrupted, CancelledError) is None:
+            text = "bucket {bucket}: no probe was sent: {reason}; another probe goes with the first upload"
+            self.log.warn(text, bucket=bucket.name, reason=failure.getErrorMessage())
 
     # ---- which bucket ----------------------------------------------------------------------------
 
@@ -149,9 +177,10 @@ class S3Plugin(Service):
 
 
 def _pool(config: S3Config, daemon: IDaemon) -> IWorkers:
+    probes = 1 if config.fallback is None else 2  # with threads of their own: no upload waits for one
     store = "" if config.endpoint_url is None else f" at {config.endpoint_url}"
     try:
-        return daemon.workers(f"s3-{config.bucket}{store}", config.concurrency, config.concurrency)
+        return daemon.workers(f"s3-{config.bucket}{store}", config.concurrency + probes, config.concurrency)
     except ValueError as fault:
         raise ValueError(f"bucket: another table carries to {config.bucket}{store} already") from fault
 

@@ -2,18 +2,19 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from botocore.loaders import Loader
 
 from audiohookd.interfaces import IRecording, Undeliverable
-from audiohookd_plugins.s3 import upload
+from audiohookd_plugins.s3 import probe, upload
 from audiohookd_plugins.s3.config import Fallback, S3Config
 from audiohookd_plugins.s3.connection import Connection
 from audiohookd_plugins.s3.naming import AUDIO, SIDECAR, Naming
 from audiohookd_plugins.s3.target import Item, Rules, Target
-from audiohookd_plugins.s3.template import values
+from audiohookd_plugins.s3.template import FIELDS, MISSING, values
 
 
 class AudioGone(Undeliverable):
@@ -24,17 +25,24 @@ class Bucket:
     """For worker threads; any number of them at a time.
 
     :param check: called now and then while files are read; what it raises ends the upload.
+    :param now: monotonic, in seconds.
     :param loader: see :class:`Connection`.
     """
 
     def __init__(
-        self, place: S3Config | Fallback, config: S3Config, naming: Naming, check: Callable[[], None], loader: Loader
+        self,
+        place: S3Config | Fallback,
+        config: S3Config,
+        naming: Naming,
+        check: Callable[[], None],
+        now: Callable[[], float],
+        loader: Loader,
     ) -> None:
         self.name = place.bucket
         self._is_fallback = isinstance(place, Fallback)
         self._endpoint = {"endpoint_url": place.endpoint_url} if place.endpoint_url else {}
         self._naming = naming
-        self._rules = Rules(place, config, check)
+        self._rules = Rules(place, config, check, now)
         self._connection = Connection(place, config, loader)
 
     def carry(self, recording: IRecording) -> dict[str, Any]:
@@ -57,6 +65,17 @@ class Bucket:
             **_version("version", stored),
             **_version("sidecar_version", told),
         }
+
+    def probe(self) -> None:
+        """Finds out whether the store verifies checksums, unless each object is read back anyway.
+
+        :raises Unavailable: there is no client to ask with. Exception: what the ``check`` raises.
+        """
+        if self._rules.confirm == "read":
+            return
+        with self._connection.requests() as client:
+            target = Target(client, self._rules, _sample(self._naming))
+            self._rules.store.verdict(partial(probe.at_start, target))
 
     def take_warnings(self) -> list[str]:
         """What has been found out about the store, for the log: each thing once."""
@@ -87,6 +106,13 @@ def _items(recording: IRecording, naming: Naming) -> tuple[Item | None, Item]:
     key, extras = naming.key(fields), (naming.tagging(fields), naming.metadata(fields))
     first = None if audio is None else Item(recording.audio, key + AUDIO, size, sha256, "audio/wav", *extras)
     return first, Item(recording.sidecar, key + SIDECAR, *_describe(recording.sidecar), "application/json", *extras)
+
+
+def _sample(naming: Naming) -> Item:
+    """With the attributes of an audio file, of a recording that has no values for the fields of the templates."""
+    fields = dict.fromkeys(FIELDS, MISSING)
+    sha256 = hashlib.sha256(b"").hexdigest()
+    return Item(Path(), "", 0, sha256, "audio/wav", naming.tagging(fields), naming.metadata(fields))
 
 
 def _describe(path: Path) -> tuple[int, str]:

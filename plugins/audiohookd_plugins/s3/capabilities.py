@@ -13,15 +13,19 @@ _READ = "each object is read back before its local file is deleted, which costs 
 class Verdict(NamedTuple):
     """Whether a store verifies checksums, as found by :mod:`audiohookd_plugins.s3.probe`.
 
+    :param verifies: False when it is unknown, too.
     :param warning: for the operator, when the store does not verify, or it is unknown.
-    :param is_final: another probe would find the same.
-    :param computes_etags: the ETag of what was sent is the MD5 of what arrived.
+    :param retry_after: seconds until the next probe is due; None when another probe would find the same.
+    :param computes_etags: the ETag of an upload is the MD5 of the bytes that arrived.
     """
 
     verifies: bool
-    warning: str | None
-    is_final: bool
+    warning: str | None = None
+    retry_after: float | None = None
     computes_etags: bool = False
+
+
+UNKNOWN = Verdict(verifies=False, retry_after=0.0)
 
 
 class Capabilities:
@@ -29,31 +33,50 @@ class Capabilities:
 
     :param bucket: its name, for warnings.
     :param algorithm: what the configuration wants to be sent.
+    :param now: monotonic, in seconds.
     """
 
-    def __init__(self, bucket: str, algorithm: Algorithm) -> None:
+    def __init__(self, bucket: str, algorithm: Algorithm, now: Callable[[], float]) -> None:
         #: The checksum that is sent. :data:`NONE` once the store has rejected the other.
         self.algorithm = algorithm
-        #: Whether the ETag of an upload is the MD5 of what arrived. Known after a probe that the store accepted.
-        self.computes_etags = False
         self._bucket = bucket
-        self._verifies: bool | None = None
+        self._now = now
         self._lock = Lock()
+        self._verdict = UNKNOWN
+        self._is_probing = False
+        self._next_probe = now()
         self._warnings: deque[str] = deque()
         self._warned: set[str] = set()
 
-    def verifies(self, probe: Callable[[], Verdict]) -> bool:
-        """Whether the store notices data that changed on the way; ``probe`` is called until that is known."""
-        with self._lock:
-            if self._verifies is not None:
-                return self._verifies
+    def verdict(self, probe: Callable[[], Verdict]) -> Verdict:
+        """The verdict so far. Calls ``probe`` first when that may still change it, and a probe is due.
+
+        While another thread probes, this one does not wait: an upload that waited for a store's time-out would hold
+        up the shutdown, and all other uploads.
+        """
+        if not self._begins_probe():
+            return self._verdict
+        verdict = UNKNOWN
+        try:
             verdict = probe()
-            self.computes_etags = verdict.computes_etags
-            if verdict.is_final:
-                self._verifies = verdict.verifies
-            if verdict.warning is not None:
-                self._warn("verifies", f"{verdict.warning}; {_READ}")
-            return verdict.verifies
+        finally:
+            self._end_probe(verdict)
+        return verdict
+
+    def _begins_probe(self) -> bool:
+        with self._lock:
+            is_due = self._verdict.retry_after is not None and self._now() >= self._next_probe
+            begins = is_due and not self._is_probing
+            self._is_probing = self._is_probing or begins
+            return begins
+
+    def _end_probe(self, verdict: Verdict) -> None:
+        with self._lock:
+            self._verdict = verdict
+            self._next_probe = self._now() + (verdict.retry_after or 0.0)
+            self._is_probing = False
+        if verdict.warning is not None:
+            self._warn(f"verifies, {verdict.retry_after}", f"{verdict.warning}; {_consequence(verdict.retry_after)}")
 
     def rejected_checksums(self, reason: str) -> None:
         """The store does not take ``x-amz-checksum-`` headers: from now on none are sent."""
@@ -80,3 +103,12 @@ class Capabilities:
         if kind not in self._warned:
             self._warned.add(kind)
             self._warnings.append(f"bucket {self._bucket}: {text}")
+
+
+def _consequence(retry_after: float | None) -> str:
+    """Of a store that does not verify, or may not."""
+    if retry_after is None:
+        return _READ
+    if not retry_after:
+        return "another probe goes with the first upload"
+    return f"another probe goes with an upload after {retry_after:g} s, until then {_READ}"

@@ -46,12 +46,15 @@ class Rules:
     """What is the same for all objects of a bucket.
 
     :param check: called now and then while files are read; what it raises ends the upload.
+    :param now: monotonic, in seconds.
     """
 
-    def __init__(self, place: S3Config | Fallback, config: S3Config, check: Callable[[], None]) -> None:
+    def __init__(
+        self, place: S3Config | Fallback, config: S3Config, check: Callable[[], None], now: Callable[[], float]
+    ) -> None:
         self.bucket = place.bucket
         self.check = check
-        self.store = Capabilities(place.bucket, algorithm(config.checksum))
+        self.store = Capabilities(place.bucket, algorithm(config.checksum), now)
         self.confirm = config.confirm
         self.probe_key = config.key.partition("{")[0] + PROBE
         self.looks_first = config.never_overwrite == "head"

@@ -9,8 +9,9 @@ from botocore.exceptions import ClientError
 
 from audiohookd.interfaces import Undeliverable
 from audiohookd_plugins.s3 import multipart, probe, read_back
+from audiohookd_plugins.s3.capabilities import Verdict
 from audiohookd_plugins.s3.checksum import Algorithm, Sent, Sum, algorithm, encoded, is_md5_etag, md5
-from audiohookd_plugins.s3.confirm import Expected, by_checksum, by_size, noted_sha256
+from audiohookd_plugins.s3.confirm import Expected, Finding, by_checksum, by_size, noted_sha256
 from audiohookd_plugins.s3.faults import CORRUPT, EXISTS, code_of, describe, rejects_checksums, status_of
 from audiohookd_plugins.s3.target import Item, Target
 
@@ -136,35 +137,50 @@ def _confirm(target: Target, sent: Sent | None) -> tuple[Mapping[str, Any], str 
 
 
 def _difference(target: Target, head: Mapping[str, Any], sent: Sent | None) -> str | None:
-    rules, item = target.rules, target.item
-    expected = Expected(item.size, item.sha256, sent)
-    if rules.confirm == "checksum":
-        finding = by_checksum(head, expected, rules.store.algorithm)
-    else:
-        finding = by_size(head, expected)
-    if finding.difference is not None:
+    """How the object differs from the item; None when it does not."""
+    finding = _compare(target, head, sent)
+    if finding.difference is not None or _is_proof(target, finding, sent):
         return finding.difference
-    if rules.confirm != "read":
-        if finding.missing is None and _store_verifies(target):
-            return None
-        if finding.missing is not None and sent is not None:  # else it may be the object that is to blame
-            rules.store.lacks(finding.missing)
     try:
         return read_back.difference(target)
     except ClientError as fault:
-        is_own = sent is not None or noted_sha256(head) == item.sha256
+        is_own = sent is not None or noted_sha256(head) == target.item.sha256
         if status_of(fault) not in _NO_GET or not is_own:
             raise
-        has_arrived = sent is not None and (
-            _store_verifies(target) or (sent.has_md5_etag and rules.store.computes_etags)
-        )
-        return None if has_arrived else f"it cannot be read back ({describe(fault)})"
+        return None if _has_arrived(target, sent) else f"it cannot be read back ({describe(fault)})"
 
 
-def _store_verifies(target: Target) -> bool:
-    return target.rules.store.verifies(partial(probe.run, target))
+def _compare(target: Target, head: Mapping[str, Any], sent: Sent | None) -> Finding:
+    rules, item = target.rules, target.item
+    expected = Expected(item.size, item.sha256, sent)
+    if rules.confirm == "checksum":
+        return by_checksum(head, expected, rules.store.algorithm)
+    return by_size(head, expected)
+
+
+def _is_proof(target: Target, finding: Finding, sent: Sent | None) -> bool:
+    """Whether a HEAD that shows no difference confirms the object."""
+    if target.rules.confirm == "read":
+        return False
+    if finding.missing is None:
+        return _verdict(target).verifies
+    if sent is not None:  # else the object may be to blame, not the store
+        target.rules.store.lacks(finding.missing)
+    return False
+
+
+def _has_arrived(target: Target, sent: Sent | None) -> bool:
+    """Whether the answer to the upload proves that the store has the right bytes."""
+    if sent is None:
+        return False
+    verdict = _verdict(target)
+    return verdict.verifies or (sent.has_md5_etag and verdict.computes_etags)
+
+
+def _verdict(target: Target) -> Verdict:
+    return target.rules.store.verdict(partial(probe.after_upload, target))
 
 
 def _is_damaged_copy(target: Target, head: Mapping[str, Any]) -> bool:
     """Whether it is the work of an earlier attempt, damaged on the way to a store that does not notice."""
-    return noted_sha256(head) == target.item.sha256 and not _store_verifies(target)
+    return noted_sha256(head) == target.item.sha256 and not _verdict(target).verifies

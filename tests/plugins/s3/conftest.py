@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.loaders import Loader, create_loader
-from s3_rig import Carrier
+from moto.server import ThreadedMotoServer
+from s3_rig import Carrier, Moto, Stores
 
 from tests.stores.fault_proxy import FaultProxy
+from tests.stores.memory_store import MemoryStore, Trait, memory_store
 from tests.stores.seaweedfs import SeaweedFS
 
 BUCKET = "recordings"
@@ -60,3 +63,45 @@ def carrier(seaweedfs: SeaweedFS, store: Any, loader: Loader) -> Iterator[Callab
     yield make
     for one in made:
         one.plugin.stopService()
+
+
+@pytest.fixture
+def stores() -> Iterator[Stores]:
+    """Makes a store with these traits."""
+    contexts = []
+
+    def make(*traits: Trait) -> MemoryStore:
+        contexts.append(memory_store(*traits))
+        return contexts[-1].__enter__()
+
+    yield make
+    for context in contexts:
+        context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def to(loader: Loader) -> Iterator[Callable[..., Carrier]]:
+    """Makes a plugin for the store at a URL."""
+    made: list[Carrier] = []
+
+    def make(url: str, **config: Any) -> Carrier:
+        common = {"path_style": True, "multipart_threshold": 5, "part_size": 5, "timeout": 5.0}
+        made.append(Carrier(loader, bucket="recordings", endpoint_url=url, **common | config))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.plugin.stopService()
+
+
+@pytest.fixture
+def moto() -> Iterator[Moto]:
+    """A server that verifies nothing, with the bucket ``recordings``."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    port = server.get_host_and_port()[1]
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
+    client.create_bucket(Bucket="recordings")
+    yield Moto(port, client)
+    client.close()
+    server.stop()

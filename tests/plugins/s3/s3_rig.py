@@ -1,18 +1,32 @@
 """Ready recordings, and the plugin that carries them, without threads and without waiting."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.loaders import Loader
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
-from audiohookd.interfaces import IRecording
+from audiohookd.interfaces import IRecording, Undeliverable
 from audiohookd.testing import FakeDaemon, FakeRecording
 from audiohookd_plugins.s3 import S3Config, S3Plugin
+from tests.stores.memory_store import MemoryStore
 
 MIB = 1 << 20
 DAY = "2026-01-31"
 STARTED_AT = "2026-01-31T12:34:56.789Z"
+#: Times that the daemon may have to send a recording again.
+ATTEMPTS = 3
+
+Stores = Callable[..., MemoryStore]
+
+
+class Moto(NamedTuple):
+    """The server, and a client of it."""
+
+    port: int
+    client: Any
 
 
 def spooled(directory: Path, audio: bytes | None = b"RIFF and so on", **about: Any) -> FakeRecording:
@@ -40,3 +54,26 @@ class Carrier:
 
     def wait(self, seconds: float) -> None:
         self.daemon.reactor.advance(seconds)
+
+    def start(self) -> list[str]:
+        """Starts the plugin as the daemon does; the lines that are logged in consequence."""
+        with capturedLogs() as events:
+            self.plugin.startService()
+            self.wait(0)
+            self.daemon.pool.run()
+        return [str(formatEvent(event)) for event in events]
+
+
+def carry(carrier: Carrier, recording: Any) -> list[str]:
+    """The lines that were logged until it was stored."""
+    with capturedLogs() as events:
+        for attempt in range(ATTEMPTS):
+            try:
+                carrier.carry(recording)
+                break
+            except Undeliverable:
+                raise
+            except Exception:
+                if attempt == ATTEMPTS - 1:
+                    raise
+    return [str(formatEvent(event)) for event in events]

@@ -16,6 +16,7 @@ from audiohookd.daemon import Daemon
 from audiohookd.interfaces import ICarrier, IPlugin, IPluginFactory, Unavailable
 from audiohookd.testing import FakeDaemon, FakeSession
 from audiohookd_plugins.s3 import S3Config, S3Plugin
+from audiohookd_plugins.s3.config import Fallback
 from tests.stores.ports import free_ports
 
 KEY_ID = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd"
@@ -45,10 +46,11 @@ def test_it_watches_no_session() -> None:
     assert build().observe(FakeSession()) is None
 
 
-def test_the_pool_is_as_large_as_uploads_are_many() -> None:
-    one = Carrier(bucket="a-bucket", concurrency=3)
+@pytest.mark.parametrize(("fallback", "threads"), [(None, 4), (Fallback(bucket="another"), 5)])
+def test_the_pool_has_a_thread_for_each_upload_and_each_probe(fallback: Fallback | None, threads: int) -> None:
+    one = Carrier(bucket="a-bucket", concurrency=3, fallback=fallback)
     assert one.plugin.concurrency == 3
-    assert one.daemon.asked == [("s3-a-bucket", 3, 3)]
+    assert one.daemon.asked == [("s3-a-bucket", threads, 3)]
 
 
 def test_buckets_of_one_name_may_be_in_two_stores() -> None:

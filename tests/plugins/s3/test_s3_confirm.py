@@ -54,7 +54,7 @@ class ScriptedStore:
     def __getattr__(self, operation: str) -> Any:
         def ask(**arguments: Any) -> dict[str, Any]:
             if arguments.get("Key") == PROBE:
-                if operation == "upload_part":
+                if operation == "upload_part" and arguments["PartNumber"] == 2:
                     raise refused(400, "BadDigest")
                 return {"UploadId": "u"}
             self.asked.append(operation)
@@ -71,7 +71,7 @@ def store(client: ScriptedStore, directory: Path, size: int = len(AUDIO), **conf
     (directory / "a.wav").write_bytes(audio)
     item = Item(directory / "a.wav", "a.wav", size, hashlib.sha256(audio).hexdigest(), "audio/wav", "", {})
     settings = S3Config(bucket="recordings", multipart_threshold=5, part_size=5, **config)
-    return upload.store(Target(client, Rules(settings, settings, lambda: None), item))
+    return upload.store(Target(client, Rules(settings, settings, lambda: None, lambda: 0.0), item))
 
 
 class TestAStoreThatSaysStrangeThings:

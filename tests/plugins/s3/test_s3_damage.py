@@ -92,7 +92,7 @@ def test_a_disk_that_fails_is_not_the_stores_fault(
 
     config = S3Config(bucket="recordings", endpoint_url=seaweedfs.endpoint, path_style=True)
     recording = spooled(tmp_path, b"a" * 4 * MIB)
-    bucket = Bucket(config, config, Naming(config), fail_late, loader)
+    bucket = Bucket(config, config, Naming(config), fail_late, lambda: 0.0, loader)
     with pytest.raises(OSError, match="Input/output error"):
         bucket.carry(recording)
     bucket.close()

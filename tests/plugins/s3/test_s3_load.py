@@ -42,7 +42,7 @@ def test_many_threads_share_one_client(
     config = S3Config(
         bucket="recordings", endpoint_url=seaweedfs.endpoint, path_style=True, concurrency=8, key="many/{recording}"
     )
-    bucket = Bucket(config, config, Naming(config), lambda: None, loader)
+    bucket = Bucket(config, config, Naming(config), lambda: None, lambda: 0.0, loader)
     recordings = [spooled(tmp_path, f"call {number}".encode()) for number in range(40)]
     with ThreadPoolExecutor(8) as threads:
         receipts = list(threads.map(bucket.carry, recordings))

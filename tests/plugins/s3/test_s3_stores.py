@@ -1,93 +1,22 @@
 """Stores that are not Amazon's: a recording arrives there whole, or waits with a line that says why."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import boto3
 import pytest
-from botocore.loaders import Loader
-from moto.server import ThreadedMotoServer
-from s3_rig import DAY, MIB, Carrier, spooled
-from twisted.logger import capturedLogs, formatEvent
+from s3_rig import DAY, MIB, Stores, carry, spooled
 
 from audiohookd.interfaces import Unavailable, Undeliverable
 from audiohookd_plugins.s3.target import PROBE
 from audiohookd_plugins.s3.upload import Unconfirmed
 from tests.stores.fault_proxy import FaultProxy
-from tests.stores.faults import Corrupt, Lose
-from tests.stores.memory_store import MemoryStore, Trait, memory_store
+from tests.stores.faults import Corrupt
+from tests.stores.memory_store import Trait
 
-Stores = Callable[..., MemoryStore]
 AUDIO = b"0123456789abcdef" * 100
 LARGE = b"0123456789abcdef" * (5 * MIB // 16 + 99)
 #: Some stores compute the checksum of parts, and keep that of a whole.
 DAMAGED = r"was stored, but (read back, it has the SHA-256|its SHA256 is)"
-#: Times that the daemon may have to send a recording again.
-ATTEMPTS = 3
-
-
-@pytest.fixture
-def stores() -> Iterator[Stores]:
-    """Makes a store with these traits."""
-    contexts = []
-
-    def make(*traits: Trait) -> MemoryStore:
-        contexts.append(memory_store(*traits))
-        return contexts[-1].__enter__()
-
-    yield make
-    for context in contexts:
-        context.__exit__(None, None, None)
-
-
-@pytest.fixture
-def to(loader: Loader) -> Iterator[Callable[..., Carrier]]:
-    """Makes a plugin for the store at a URL."""
-    made: list[Carrier] = []
-
-    def make(url: str, **config: Any) -> Carrier:
-        common = {"path_style": True, "multipart_threshold": 5, "part_size": 5, "timeout": 5.0}
-        made.append(Carrier(loader, bucket="recordings", endpoint_url=url, **common | config))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.plugin.stopService()
-
-
-class Moto(NamedTuple):
-    """A server that verifies nothing, with the bucket ``recordings``."""
-
-    port: int
-    client: Any
-
-
-@pytest.fixture
-def moto() -> Iterator[Moto]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    port = server.get_host_and_port()[1]
-    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
-    client.create_bucket(Bucket="recordings")
-    yield Moto(port, client)
-    client.close()
-    server.stop()
-
-
-def carry(carrier: Carrier, recording: Any) -> list[str]:
-    """The lines that were logged until it was stored."""
-    with capturedLogs() as events:
-        for attempt in range(ATTEMPTS):
-            try:
-                carrier.carry(recording)
-                break
-            except Undeliverable:
-                raise
-            except Exception:
-                if attempt == ATTEMPTS - 1:
-                    raise
-    return [str(formatEvent(event)) for event in events]
 
 
 ONCE = [
@@ -235,62 +164,6 @@ class TestAByteThatChangesOnTheWay:
         store.objects[key] = store.objects[key]._replace(data=b"?" + AUDIO[1:])
         to(store.url).carry(recording)
         assert store.only(".wav").data == AUDIO
-
-
-class TestTheProbe:
-    @pytest.mark.parametrize("trait", [None, Trait.VERIFIES_NOTHING])
-    def test_is_sent_once_and_leaves_nothing(
-        self, trait: Trait | None, stores: Stores, to: Any, tmp_path: Path
-    ) -> None:
-        store, recordings = stores(*filter(None, [trait])), [spooled(tmp_path / str(number)) for number in range(3)]
-        one = to(store.url, key="calls/{date}/{recording}", tags={"a": "b"})
-        for recording in recordings:
-            carry(one, recording)
-        assert store.count("PUT", f"/recordings/calls/{PROBE}") == 1
-        assert len(store.objects) == 6
-        assert store.uploads == {}
-
-    def test_of_a_store_that_verifies_is_no_news(self, stores: Stores, to: Any, tmp_path: Path) -> None:
-        store = stores()
-        assert carry(to(store.url), spooled(tmp_path, AUDIO)) == []
-        assert store.count("GET") == 0
-
-    def test_of_a_store_that_verifies_nothing_is_logged_once(self, stores: Stores, to: Any, tmp_path: Path) -> None:
-        store = stores(Trait.VERIFIES_NOTHING)
-        one = to(store.url)
-        (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
-        assert "bucket recordings: the store does not verify checksums" in line
-        assert "read back" in line
-        assert carry(one, spooled(tmp_path / "2", AUDIO)) == []
-        assert store.count("GET", r"\.wav$") == 2
-
-    @pytest.mark.parametrize("trait", [Trait.REJECTS_PROBE, Trait.NO_MULTIPART])
-    def test_that_is_denied_says_nothing_of_the_store(
-        self, trait: Trait, stores: Stores, to: Any, tmp_path: Path
-    ) -> None:
-        """Then it is read back, and the policy can be mended."""
-        store = stores(trait)
-        one = to(store.url)
-        (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
-        assert f"unknown whether the store verifies checksums (a multipart upload of s3://recordings/{PROBE}" in line
-        assert ("AccessDenied" if trait is Trait.REJECTS_PROBE else "NotImplemented") in line
-        carry(one, spooled(tmp_path / "2", AUDIO))
-        assert (store.count("POST", PROBE), store.count("GET", r"\.wav$")) == (1, 2)
-
-    def test_that_cannot_be_aborted_does_no_harm(self, stores: Stores, to: Any, tmp_path: Path) -> None:
-        store = stores(Trait.REJECTS_ABORT)
-        assert carry(to(store.url), spooled(tmp_path, AUDIO)) == []
-        assert store.count("GET") == 0
-
-    def test_whose_answer_is_lost_is_sent_again_with_the_next_object(
-        self, stores: Stores, to: Any, tmp_path: Path
-    ) -> None:
-        store = stores()
-        with FaultProxy(store.port) as proxy:
-            proxy.fault(Lose(), times=2, method="PUT", path=PROBE)
-            carry(to(proxy.endpoint), spooled(tmp_path / "1", AUDIO))
-        # the audio by reading it; of the sidecar it was known
-        assert (store.count("PUT", PROBE), store.count("GET")) == (3, 1)
 
 
 @pytest.mark.parametrize(

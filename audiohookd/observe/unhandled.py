@@ -1,0 +1,96 @@
+"""Counts errors in timers, ``callFromThread`` and Deferreds of plugins, which no caller handles and Twisted logs."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import ILogObserver, LogEvent, Logger, LogPublisher
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+#: The namespaces in which Twisted logs what no caller handles: of its reactors, of Deferreds, of ``log.err``.
+NAMESPACES = ("twisted.internet", "log_legacy")
+
+
+@implementer(ILogObserver)
+class UnhandledErrors(Service):
+    """Watches the log while it runs.
+
+    :param plugins: by the names of their tables.
+    :param count: counts by name and label, in the reactor thread. Events may come from any thread.
+    """
+
+    name = "unhandled-errors"
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        publisher: LogPublisher,
+        plugins: Mapping[str, object],
+        count: Callable[..., int],
+    ) -> None:
+        self._reactor = reactor
+        self._publisher = publisher
+        self._count = count
+        self._places = places_of(plugins)
+
+    def startService(self) -> None:
+        """Begins to watch."""
+        super().startService()
+        self._publisher.addObserver(self)
+
+    def stopService(self) -> None:
+        """Ends it."""
+        super().stopService()
+        self._publisher.removeObserver(self)
+
+    def __call__(self, event: LogEvent) -> None:
+        """See :class:`ILogObserver`."""
+        failure = event.get("log_failure")
+        if isinstance(failure, Failure) and str(event.get("log_namespace")).startswith(NAMESPACES):
+            found = self._blame(failure)
+            if found is not None:
+                self._reactor.callFromThread(self._report, *found)
+
+    def _blame(self, failure: Failure) -> tuple[str, str] | None:
+        """The plugin that the innermost frame of one belongs to, and that frame."""
+        for function, file, line, *_ in reversed(failure.frames):
+            plugin = plugin_of(file, self._places)
+            if plugin is not None:
+                return plugin, f"{function} ({file}:{line})"
+        return None
+
+    def _report(self, plugin: str, where: str) -> None:
+        if self._count("unhandled_plugin_errors", plugin) == 0:
+            text = "plugin {plugin}: an error in {where} was not handled by it; see above, the next are only counted"
+            self._log.error(text, plugin=plugin, where=where)
+
+
+def places_of(plugins: Mapping[str, object]) -> dict[Path, str]:
+    """The files and directories of their modules, and their top-level packages where two do not share one."""
+    modules = {name: type(plugin).__module__ for name, plugin in plugins.items()}
+    tops = [module.partition(".")[0] for module in modules.values()]
+    places: dict[Path, str] = {}
+    for name, module in modules.items():
+        top = module.partition(".")[0]
+        for one in (top, module) if tops.count(top) == 1 else (module,):
+            if (place := _place(sys.modules.get(one))) is not None:
+                places[place] = name
+    return places
+
+
+def plugin_of(file: str, places: Mapping[Path, str]) -> str | None:
+    """The plugin that a source file belongs to: to a module rather than to a package."""
+    path = Path(file)
+    return next((places[place] for place in (path, *path.parents) if place in places), None)
+
+
+def _place(module: Any) -> Path | None:
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return None
+    return Path(file).parent if Path(file).name == "__init__.py" else Path(file)

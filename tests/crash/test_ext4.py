@@ -1,0 +1,72 @@
+"""Drafts on an ext4 whose power fails while another call's ``fsync`` commits its journal."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from audiohookd.protocol.media import Format, Media
+from audiohookd.spool import wav
+from audiohookd.spool.files import DraftFiles, DraftPaths
+from audiohookd.spool.journal import facts_of
+from audiohookd.spool.layout import Layout
+from audiohookd.spool.repair import mend
+from tests.crash.ext4 import Ext4, needs_ext4
+
+MEDIA = Media(Format.PCMU, ("external", "internal"))
+CALLS = 40
+
+
+class Call:
+    """A draft, and the audio of its call."""
+
+    def __init__(self, spool: Layout, number: int) -> None:
+        name = f"{number:08x}-2222-3333-4444-555555555555"
+        self.voice = hashlib.shake_128(name.encode()).digest(40_000)
+        self.written = self.synced = 0
+        self.paths = DraftPaths(spool.draft, name)
+        self.files = DraftFiles(self.paths, facts_of(name, 1_767_225_599.0, MEDIA))
+
+    def commit(self, size: int) -> None:
+        end = self.written + size
+        assert self.files.append([self.voice[self.written : end]], []).fault is None
+        self.written = end
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Ext4]:
+    needs_ext4()
+    with Ext4(tmp_path / "image", tmp_path / "disk") as disk:
+        yield disk
+
+
+def test_every_byte_of_a_recording_is_one_that_was_sent(disk: Ext4) -> None:
+    spool = Layout(disk.mount / "spool")
+    for directory in (spool.directory, spool.draft, spool.ready):
+        directory.mkdir()
+    calls = [Call(spool, number) for number in range(CALLS)]
+    for call in calls:
+        call.commit(6000)
+    os.sync()
+    for number, call in enumerate(calls):
+        call.synced = call.written
+        for size in (1000, 2 * number + 2, 1000, 3000):
+            call.commit(size)
+    with (disk.mount / "another").open("wb") as another:
+        another.write(bytes(5000))
+        another.flush()
+        os.fsync(another)
+    disk.cut_power()
+    for call in calls:
+        call.files.append([], [], is_final=True)  # closes them
+    disk.restart()
+    start = wav.header_bytes(MEDIA)
+    longer = [call for call in calls if call.paths.audio.stat().st_size > start + call.synced]
+    for call, mended in zip(calls, mend(spool), strict=True):
+        assert mended.path is not None
+        audio = mended.path.read_bytes()[start:]
+        assert call.voice.startswith(audio)
+        assert len(audio) >= call.synced
+    assert longer  # otherwise this kernel does not do what this is about
