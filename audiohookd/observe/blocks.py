@@ -1,8 +1,8 @@
 """Finds what blocked the reactor, and which of it was no fault of its code (pure; time, usage and stacks come in).
 
 A turn of the reactor of 100 ms or more is a block, less the time in it that the process did not run (SIGSTOP, a
-suspended virtual machine, no processor) or that another thread held the interpreter. The lateness of the watchdog, less
-its own wait for a processor, shows both: while the process used no processor time, it did not run.
+suspended virtual machine, no processor) or that another thread held the interpreter. The lateness of the watchdog,
+less its own wait for a processor, shows both: while the process used no processor time, it did not run.
 """
 
 from collections import Counter
@@ -169,7 +169,8 @@ class BlockDetector:
         turn.sample(culprit)
         if turn.own(now) < turn.still_after:
             return []
-        turn.still_after = turn.own(now) + min(turn.own(now), STILL_EVERY)
+        while turn.still_after <= turn.own(now):
+            turn.still_after += min(turn.still_after, STILL_EVERY)
         return [turn.block(now, is_over=False)]
 
     def _culprit(self, thread: int) -> Culprit:
@@ -194,8 +195,9 @@ def _over(turn: _Turn, ended: float) -> list[Block]:
 
 def _difference(usage: Usage, before: Usage) -> Usage:
     return Usage(
-        usage.process - before.process,
-        {thread: seconds - before.threads.get(thread, 0.0) for thread, seconds in usage.threads.items()},
-        usage.delay - before.delay,
-        usage.collecting - before.collecting,
+        process=usage.process - before.process,
+        threads={thread: seconds - before.threads.get(thread, 0.0) for thread, seconds in usage.threads.items()},
+        delay=usage.delay - before.delay,
+        own_delay=usage.own_delay - before.own_delay,
+        collecting=usage.collecting - before.collecting,
     )

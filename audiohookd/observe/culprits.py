@@ -14,6 +14,7 @@ DAEMON: Final = "(daemon)"
 COLLECTOR: Final = "(garbage collector)"
 PROCESS: Final = "(process)"
 UNKNOWN: Final = "(unknown)"
+LABELS: Final = (DAEMON, COLLECTOR, PROCESS, UNKNOWN)
 #: Innermost frames that are shown.
 STACK_LIMIT: Final = 8
 #: Innermost frames that are examined: those of an endless recursion are a thousand.

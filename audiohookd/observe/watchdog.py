@@ -16,9 +16,10 @@ from typing import Any, Final
 from twisted.application.service import Service
 from twisted.logger import Logger
 
+from audiohookd.observe import culprits
 from audiohookd.observe.blocks import LIMIT, PERIOD, Block, BlockDetector
 from audiohookd.observe.counters import Counters
-from audiohookd.observe.culprits import COLLECTOR, DAEMON, PROCESS, UNKNOWN, PluginCall, culprit_of
+from audiohookd.observe.culprits import LABELS, PluginCall, culprit_of
 from audiohookd.observe.floods import Floods
 from audiohookd.observe.unhandled import places_of
 from audiohookd.runtime.processor_time import UsageReader
@@ -63,7 +64,7 @@ class Watchdog(Service):
         self._is_ending = Event()
         self._thread: Thread | None = None
         for name in ("reactor_blocks", "reactor_blocked_seconds"):
-            counters.expect(name, [*plugins, DAEMON, COLLECTOR, PROCESS, UNKNOWN])
+            counters.expect(name, [*plugins, *LABELS])
 
     def startService(self) -> None:
         """Begins to watch, before anything can call.
@@ -88,9 +89,9 @@ class Watchdog(Service):
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        self._turns.stop()
         self._is_ending.set()
         thread.join(JOIN_TIMEOUT)
-        self._turns.stop()
         if not thread.is_alive():
             self._usage.stop()
         self._report_found()
@@ -102,7 +103,9 @@ class Watchdog(Service):
         threads = reactor_thread, threading.get_ident()
         now, usage = self._seconds(), self._usage.read()
         detector = BlockDetector(self._turns, threads, self._stacks, self._culprit_of, now, usage)
-        while not self._is_ending.wait(PERIOD):
+        is_ending = False
+        while not is_ending:
+            is_ending = self._is_ending.wait(PERIOD)
             try:
                 self._look(detector)
             except Exception:
@@ -167,24 +170,24 @@ def _cause(block: Block) -> str:
     place = f"at {culprit.file}:{culprit.line} ({culprit.function})"
     thread = f", in another thread ({_name(block.thread)}) that held the interpreter," if block.thread else ""
     match block.label:
-        case "(process)":
+        case culprits.PROCESS:
             return "because the process did not run (SIGSTOP, a suspended virtual machine, or no processor for it)"
-        case "(garbage collector)":
-            return f"by the garbage collector, while {culprit.plugin} was {place}"
-        case "(unknown)":
+        case culprits.COLLECTOR:
+            return f"by the garbage collector, while {culprit.plugin} was in {culprit.callback} {place}"
+        case culprits.UNKNOWN:
             return "by what was over before its stack was read"
-        case "(daemon)":
+        case culprits.DAEMON:
             return f"by no plugin, but by the daemon{thread} {place}"
     return f"by plugin {block.label}{thread} in {culprit.callback or 'its thread'} {place}"
 
 
 def _step(block: Block) -> str:
     match block.label:
-        case "(process)":
+        case culprits.PROCESS:
             return "no plugin is blamed, give the machine more processors if it was not stopped"
-        case "(garbage collector)":
+        case culprits.COLLECTOR:
             return "fewer objects that refer to each other in cycles, in plugins, make that shorter"
-        case "(unknown)" | "(daemon)":
+        case culprits.UNKNOWN | culprits.DAEMON:
             return "report it with this line, unless the machine had too much to do"
     return "a plugin must not block, what takes time belongs into a pool of threads (daemon.workers)"
 

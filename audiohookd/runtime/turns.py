@@ -43,10 +43,9 @@ class TurnTimer:
         self._reactor._poller = self
 
     def stop(self) -> None:
-        """Gives the reactor its poller back. Harmless when called again."""
-        if self._poller is not None:
-            self._reactor._poller, self._poller = self._poller, None
-        self.began = None
+        """The current turn is the last one; the reactor gets its poller back."""
+        self._end_turn()
+        self._reactor._poller = self._poller
 
     def take_ended(self) -> list[tuple[float, float]]:
         """Begin and end of the turns over the limit, once each. In any thread."""
@@ -54,12 +53,16 @@ class TurnTimer:
 
     def poll(self, *arguments: Any) -> Any:
         """As the poller's own."""
-        if self.began is not None:
-            now = self._seconds()
-            if now - self.began >= self._limit and not self.is_starting:
-                self._ended.append((self.began, now))
-            self.began, self.is_starting = None, False
+        self._end_turn()
         try:
             return self._poller.poll(*arguments)
         finally:
             self.began = self._seconds()
+
+    def _end_turn(self) -> None:
+        if self.began is None:
+            return
+        now = self._seconds()
+        if now - self.began >= self._limit and not self.is_starting:
+            self._ended.append((self.began, now))
+        self.began, self.is_starting = None, False

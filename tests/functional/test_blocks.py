@@ -23,6 +23,17 @@ def metrics(there: Place) -> dict[str, float]:
     return {name.removeprefix("audiohookd_reactor_"): float(value) for name, value in samples}
 
 
+def longest(there: Place, plugin: str) -> float:
+    """In seconds, once it is more than 0.2 s; what it is after 5 s."""
+    seconds = 0.0
+    for _ in range(50):
+        seconds = metrics(there).get(f'longest_block_seconds{{plugin="{plugin}"}}', 0.0)
+        if seconds > 0.2:
+            break
+        time.sleep(0.1)
+    return seconds
+
+
 def started(place: MakePlace, how: str) -> tuple[Place, Daemon]:
     there = place(**{"plugins.evil": {"use": "blocking_plugin:BlockingPlugin", "how": how}, "plugins.recorder": {}})
     return there, Daemon(there.bin, there.config, {"PYTHONPATH": str(PLUGIN.parent)})
@@ -60,11 +71,11 @@ def test_a_plugin_that_blocks_is_named_with_callback_file_and_line(
     there, daemon = started(place, how)
     with daemon, Caller(there.port) as caller:
         assert caller.open()["type"] == "opened"
-        found = lines(daemon, "by plugin evil") or pytest.fail(daemon.log())
+        found = lines(daemon, "by plugin evil")
         assert f"in {callback} at {PLUGIN}:{line_of(function, words)} ({function})" in found[0]
+        assert longest(there, "evil") > 0.2
         shown = metrics(there)
         assert shown['blocks_total{plugin="evil"}'] >= 1
-        assert shown['longest_block_seconds{plugin="evil"}'] > 0.2
         assert shown['blocked_seconds_total{plugin="evil"}'] >= shown['longest_block_seconds{plugin="evil"}']
 
 
@@ -74,17 +85,17 @@ def test_the_daemons_own_block_is_no_plugins(place: MakePlace) -> None:
         assert caller.open()["type"] == "opened"
         (found,) = lines(daemon, "by no plugin, but by the daemon")
         assert "runUntilCurrent" in found
-        shown = metrics(there)
-        assert shown['longest_block_seconds{plugin="(daemon)"}'] > 0.2
-        assert shown['blocks_total{plugin="evil"}'] == 0
+        assert longest(there, "(daemon)") > 0.2
+        assert metrics(there)['blocks_total{plugin="evil"}'] == 0
 
 
 def test_garbage_is_collected_on_no_plugins_account(place: MakePlace) -> None:
     there, daemon = started(place, "collect")
     with daemon, Caller(there.port) as caller:
         assert caller.open()["type"] == "opened"
-        lines(daemon, "the reactor was blocked")
-        assert "the reactor was blocked" in daemon.log()
+        (found,) = lines(daemon, "by the garbage collector")
+        assert f"while evil was in opened at {PLUGIN}:{line_of('collect', 'gc.collect()')} (collect)" in found
+        assert metrics(there)['blocks_total{plugin="evil"}'] == 0
 
 
 def test_a_stop_of_the_process_blames_no_plugin(place: MakePlace) -> None:
@@ -96,6 +107,5 @@ def test_a_stop_of_the_process_blames_no_plugin(place: MakePlace) -> None:
         daemon.process.send_signal(signal.SIGCONT)
         (found,) = lines(daemon, "because the process did not run")
         assert "no plugin is blamed" in found
-        shown = metrics(there)
-        assert shown['longest_block_seconds{plugin="(process)"}'] > 1
-        assert shown['blocks_total{plugin="evil"}'] == 0
+        assert longest(there, "(process)") > 1
+        assert metrics(there)['blocks_total{plugin="evil"}'] == 0
