@@ -93,7 +93,7 @@ class _Turn:
 
 
 class BlockDetector:
-    """To be asked each :data:`PERIOD` seconds, in the watchdog's thread.
+    """To be asked each :data:`PERIOD` seconds while the reactor turns, in the watchdog's thread.
 
     :param turns: of the reactor.
     :param reactor_thread: its ident, and that of the thread that asks.
@@ -118,11 +118,14 @@ class BlockDetector:
         self._usage = usage
         self._turn: _Turn | None = None
 
-    def look(self, now: float, usage: Usage) -> list[Block]:
-        """What blocked since the last look, and what has gone on for so long that it is worth a line."""
+    def look(self, now: float, usage: Usage, allowed: float = PERIOD) -> list[Block]:
+        """What blocked since the last look, and what has gone on for so long that it is worth a line.
+
+        :param allowed: seconds since the last look that its thread has slept on purpose.
+        """
         began = self._turns.began  # before those that are over: one that ends just now has its time at the next look
         spent = _difference(usage, self._usage)
-        late = max(0.0, now - self._looked - PERIOD - spent.own_delay)
+        late = max(0.0, now - self._looked - allowed - spent.own_delay)
         is_stopped = spent.process < late * RUNNING_SHARE
         paused = max(late - spent.process if is_stopped else 0.0, spent.delay)
         hold = None if is_stopped else self._hold(late, spent)

@@ -1,6 +1,7 @@
 """Times the turns of the reactor: from the return of its poll to its next poll, in which all calls wait."""
 
 from collections import deque
+from threading import Event
 from typing import Any
 
 from audiohookd.runtime.processor_time import Seconds
@@ -24,8 +25,12 @@ class TurnTimer:
         self._poller: Any = None
         #: When the current turn began; None while the reactor waits.
         self.began: float | None = None
+        #: Turns that have begun.
+        self.count = 0
         #: The current turn is the start of the daemon.
         self.is_starting = True
+        self._begins = Event()
+        self._is_awaited = False
         self._ended: deque[tuple[float, float]] = deque(maxlen=KEPT_TURNS)
 
     @property
@@ -46,6 +51,14 @@ class TurnTimer:
         """The current turn is the last one; the reactor gets its poller back."""
         self._end_turn()
         self._reactor._poller = self._poller
+        self._begins.set()
+
+    def wait(self, timeout: float) -> None:
+        """Waits for ``timeout`` seconds, or until a turn begins; not at all during one. In another thread."""
+        self._begins.clear()
+        self._is_awaited = True
+        if self.began is None and self._reactor._poller is self:
+            self._begins.wait(timeout)
 
     def take_ended(self) -> list[tuple[float, float]]:
         """Begin and end of the turns over the limit, once each. In any thread."""
@@ -58,6 +71,10 @@ class TurnTimer:
             return self._poller.poll(*arguments)
         finally:
             self.began = self._seconds()
+            self.count += 1
+            if self._is_awaited:  # once after each pause of the reactor: a wake-up costs more than the rest of this
+                self._is_awaited = False
+                self._begins.set()
 
     def _end_turn(self) -> None:
         if self.began is None:

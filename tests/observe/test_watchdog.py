@@ -65,8 +65,8 @@ def run(site: Site, *acts: Any) -> None:
 def test_a_line_says_what_happened_to_what_and_what_to_do(site: Site) -> None:
     (line,) = site.report(Block("evil", 0.3014, EVIL, 0.002))
     assert line == (
-        "the reactor was blocked for 301 ms by plugin evil in opened at /srv/evil.py:31 (Watch.wait): all calls waited; "
-        "a plugin must not block, what takes time belongs into a pool of threads (daemon.workers) "
+        "the reactor was blocked for 301 ms by plugin evil in opened at /srv/evil.py:31 (Watch.wait): "
+        "all calls waited; a plugin must not block, what takes time belongs into a pool of threads (daemon.workers) "
         "(2 ms of processor time; stack: srv/evil.py:31 wait)"
     )
     assert site.events[0]["log_level"] is LogLevel.warn
@@ -149,10 +149,10 @@ def test_its_thread_ends_with_it(running: Site) -> None:
 def test_a_fault_of_its_own_is_logged_and_does_not_end_it(running: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     look, faults = running.watchdog._look, [RuntimeError("no /proc")]
 
-    def fail_once(detector: Any) -> None:
+    def fail_once(*arguments: Any) -> None:
         if faults:
             raise faults.pop()
-        look(detector)
+        look(*arguments)
 
     gate = threading.Event()
     monkeypatch.setattr(running.watchdog, "_look", fail_once)

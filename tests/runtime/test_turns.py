@@ -2,6 +2,7 @@
 
 import select
 from collections.abc import Callable
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,6 +84,34 @@ def test_a_poll_that_is_interrupted_begins_a_turn(timer: TurnTimer, poller: Poll
     with pytest.raises(InterruptedError):
         timer.poll(1, 2)
     assert timer.began == 0.0
+
+
+def test_a_thread_waits_until_a_turn_begins_and_not_during_one(timer: TurnTimer, poller: Poller) -> None:
+    done: list[float | None] = []
+
+    def wait() -> None:
+        timer.wait(30)
+        done.append(timer.began)
+
+    timer.wait(30)  # during the turn of the start
+    thread = Thread(target=wait)
+    poller.during = thread.start
+    timer.poll(1, 2)
+    thread.join(30)
+    assert done == [1.0]
+
+
+def test_a_thread_that_waits_is_woken_by_the_stop(timer: TurnTimer, poller: Poller) -> None:
+    thread = Thread(target=timer.wait, args=(30,))
+
+    def stop() -> None:
+        thread.start()
+        timer.stop()
+
+    poller.during = stop
+    timer.poll(1, 2)
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_a_real_reactor_runs_with_it_and_gets_its_poller_back() -> None:

@@ -154,6 +154,15 @@ def test_a_stack_of_the_next_turn_does_not_count(site: Site) -> None:
     assert site.labels() == [(UNKNOWN, 0.2)]
 
 
+def test_a_watchdog_that_rests_is_not_late(site: Site) -> None:
+    site.now += 1
+    site.found += site.detector.look(site.now, site.usage, 1.0)
+    assert site.found == []
+    site.now += 3
+    site.found += site.detector.look(site.now, site.usage, 1.0)
+    assert site.labels() == [(PROCESS, 2.0)]
+
+
 class TestAStopOfTheProcess:
     def test_while_the_reactor_waits_is_no_plugins(self, site: Site) -> None:
         site.look(3)
