@@ -15,8 +15,8 @@ from msgspec import Struct
 from audiohookd.observe.culprits import COLLECTOR, PROCESS, UNKNOWN, Culprit
 from audiohookd.runtime.processor_time import Usage
 
-#: Seconds in one turn from which on it is a block. Frames of a call come each 20 ms, and opened, pong and closed wait
-#: for their turn behind each other: 0.3 s in a callback made each of 100 calls wait for up to 2.5 s.
+#: Seconds in one turn from which on it is a block. Frames of a call come each 20 ms, and blocks of several calls add
+#: up: with 0.3 s in a callback of each, ``opened`` came 2.5 s late.
 LIMIT: Final = 0.1
 #: Seconds between two looks. A stack is read in turns that are older than this, so each block has one at least.
 PERIOD: Final = LIMIT / 2
@@ -57,7 +57,7 @@ class Turns(Protocol):
 
 
 class _Turn:
-    """What is known of a turn."""
+    """The measurements of one turn, and the stacks that were read in it."""
 
     def __init__(self, began: float, still_after: float) -> None:
         self.began = began
@@ -123,7 +123,7 @@ class BlockDetector:
 
         :param allowed: seconds since the last look that its thread has slept on purpose.
         """
-        began = self._turns.began  # before those that are over: one that ends just now has its time at the next look
+        began = self._turns.began  # read first: a turn that ends right after this is reported by the next look
         spent = _difference(usage, self._usage)
         late = max(0.0, now - self._looked - allowed - spent.own_delay)
         is_stopped = spent.process < late * RUNNING_SHARE

@@ -17,7 +17,7 @@ UNKNOWN: Final = "(unknown)"
 LABELS: Final = (DAEMON, COLLECTOR, PROCESS, UNKNOWN)
 #: Innermost frames that are shown.
 STACK_LIMIT: Final = 8
-#: Innermost frames that are examined: those of an endless recursion are a thousand.
+#: Innermost frames that are examined: an endless recursion has a thousand.
 DEPTH_LIMIT: Final = 100
 
 _ROOT: Final = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def culprit_of(innermost: FrameType | None, places: Mapping[Path, str], plugin_c
     """The culprit of a stack.
 
     Our frame that called the plugin says most: two tables of the configuration may have the same module. Without one
-    (timers, ``callFromThread``, Deferreds) it is the plugin whose source the innermost of such frames comes from.
+    (timers, ``callFromThread``, Deferreds) it is the plugin that has the innermost frame.
 
     :param places: as of :func:`audiohookd.observe.unhandled.places_of`.
     """

@@ -105,6 +105,7 @@ class Watchdog(Service):
         threads = reactor_thread, threading.get_ident()
         now, usage = self._seconds(), self._usage.read()
         detector = BlockDetector(self._turns, threads, self._stacks, self._culprit_of, now, usage)
+        faults = Floods(limit=1)
         seen = self._turns.count
         is_ending = False
         while not is_ending:
@@ -114,7 +115,8 @@ class Watchdog(Service):
             try:
                 self._look(detector, rested + PERIOD)
             except Exception:
-                self._log.failure("the watchdog of the reactor failed, and goes on")
+                if faults.admit("", self._seconds()) is not None:
+                    self._log.failure("the watchdog of the reactor failed, and goes on")
 
     def _rest(self) -> float:
         """Waits for the reactor, which waits for something to happen. The seconds that this should have taken."""

@@ -16,7 +16,7 @@ MakePlace = Callable[..., Place]
 
 
 def metrics(there: Place) -> dict[str, float]:
-    """Those of blocks, by name and plugin."""
+    """The metrics of blocks, by name and plugin."""
     with urllib.request.urlopen(f"http://127.0.0.1:{there.admin_port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     samples = (line.rsplit(" ", 1) for line in lines if line.startswith("audiohookd_reactor_"))
