@@ -27,7 +27,7 @@ from audiohookd.runtime.turns import TurnTimer
 
 #: Seconds between two looks while the reactor waits: 20 wake-ups per second took 0.5 % of an idle processor.
 REST: Final = 1.0
-#: Lines per minute about blocks of one plugin and callback.
+#: Lines per minute about blocks of one plugin and callback that are over, and about those that go on.
 LINES_LIMIT: Final = 5
 #: Seconds that the stop waits for the thread, which is at its end at once.
 JOIN_TIMEOUT: Final = 1.0
@@ -62,6 +62,7 @@ class Watchdog(Service):
         self._turns = TurnTimer(reactor, LIMIT)
         self._usage = UsageReader(self._seconds)
         self._floods = Floods(LINES_LIMIT)
+        self._going_on = Floods(LINES_LIMIT)  # for the watchdog's thread
         self._found: deque[Block] = deque()  # over, and not reported yet
         self._is_ending = Event()
         self._thread: Thread | None = None
@@ -129,7 +130,7 @@ class Watchdog(Service):
             if block.is_over:
                 self._found.append(block)
                 self._reactor.callFromThread(self._report_found)
-            else:
+            elif self._going_on.admit(_kind(block), self._seconds()) is not None:
                 self._log_block(block, "")
 
     # ---- in the reactor's thread -----------------------------------------------------------------
@@ -141,7 +142,7 @@ class Watchdog(Service):
             self._counters.count("reactor_blocks", block.label)
             self._counters.count("reactor_blocked_seconds", block.label, milliseconds)
             self._counters.reach("reactor_longest_block_seconds", block.label, milliseconds)
-            left_out = self._floods.admit(f"{block.label} {block.culprit.callback}", self._seconds())
+            left_out = self._floods.admit(_kind(block), self._seconds())
             if left_out is not None:
                 self._log_block(block, f"; {left_out} more like it were only counted" if left_out else "")
 
@@ -149,8 +150,7 @@ class Watchdog(Service):
         for name, label, longest in self._counters.maxima():
             if name == "reactor_longest_block_seconds":
                 self._log.info(
-                    "the reactor was blocked {count} times by {label} since the start, {total} ms in sum, "
-                    "{longest} ms at the longest",
+                    "blocks of the reactor by {label} since the start: {count}, {total} ms in sum, {longest} ms the longest",
                     count=self._counters.value("reactor_blocks", label),
                     label=label,
                     total=self._counters.value("reactor_blocked_seconds", label),
@@ -176,6 +176,10 @@ class Watchdog(Service):
             plugin=block.label,
             callback=culprit.callback,
         )
+
+
+def _kind(block: Block) -> str:
+    return f"{block.label} {block.culprit.callback}"
 
 
 def _cause(block: Block) -> str:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,13 +113,23 @@ def test_a_flood_of_blocks_is_no_flood_of_lines(site: Site) -> None:
     assert f"{100 - LINES_LIMIT} more like it were only counted" in last
 
 
+def test_a_flood_of_blocks_that_go_on_is_no_flood_of_lines(site: Site) -> None:
+    detector = SimpleNamespace(look=lambda *_: [Block("evil", 1.0, EVIL, is_over=False)])
+    for _ in range(100):
+        site.watchdog._look(detector, 0.05)  # type: ignore[arg-type]
+    lines = site.lines()
+    assert len(lines) == LINES_LIMIT
+    assert lines[0].startswith("the reactor is blocked for 1000 ms by plugin evil in opened at /srv/evil.py:31")
+    assert site.events[0]["log_level"] is LogLevel.error
+
+
 def test_a_callback_that_blocks_is_found_by_the_thread(running: Site) -> None:
     gate = threading.Event()
     run(running, lambda: gate.wait(0.3))
     blocked, summary = running.lines()
     assert "the reactor was blocked for " in blocked
     assert f"at {threading.__file__}:" in blocked or f"at {Path(__file__)}:" in blocked
-    assert "the reactor was blocked 1 times by (daemon) since the start" in summary
+    assert "blocks of the reactor by (daemon) since the start: 1, " in summary
 
 
 def test_a_block_of_the_turn_in_which_it_stops_is_found(running: Site) -> None:
