@@ -150,7 +150,7 @@ class Watchdog(Service):
         for name, label, longest in self._counters.maxima():
             if name == "reactor_longest_block_seconds":
                 self._log.info(
-                    "blocks of the reactor by {label} since the start: {count}, {total} ms in sum, {longest} ms the longest",
+                    "blocks of the reactor by {label}: {count}, {total} ms in sum, {longest} ms the longest",
                     count=self._counters.value("reactor_blocks", label),
                     label=label,
                     total=self._counters.value("reactor_blocked_seconds", label),
