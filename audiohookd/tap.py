@@ -38,6 +38,8 @@ from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.observe.journald import error_line, journal_observer
 from audiohookd.observe.log_encoding import escape_log
 from audiohookd.observe.unhandled import UnhandledErrors
+from audiohookd.observe.watchdog import Watchdog
+from audiohookd.plugin_calls import plugin_call
 from audiohookd.routes import routes_of
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
@@ -282,7 +284,7 @@ def _disk(
 
 
 def _services(daemon: Daemon, watchers: Mapping[str, Watcher], counters: Counters) -> list[IService]:
-    """The plugins that are to be started and stopped, their pools, and the count of the errors that they leave.
+    """The plugins that are to be started and stopped, their pools, and what tells of blocks and errors of theirs.
 
     Plugins are named after their tables, for names must be unique.
     """
@@ -291,7 +293,8 @@ def _services(daemon: Daemon, watchers: Mapping[str, Watcher], counters: Counter
     services = [(name, watcher.plugin) for name, watcher in watchers.items() if IService.providedBy(watcher.plugin)]
     for name, service in services:
         service.setName(address("plugins", name))
-    return [unhandled, *daemon.pools, *(service for _, service in services)]
+    watchdog = Watchdog(daemon.reactor, plugins, counters, plugin_call)
+    return [watchdog, unhandled, *daemon.pools, *(service for _, service in services)]
 
 
 def _keyring(

@@ -41,7 +41,7 @@ PLAIN = """
     directory = "spool"
 """
 CORE_BELOW = ["loop-supervisor", "spool-writer", "spool-finisher", "spool-syncer", "disk-looker", "spool-sweeper"]
-CORE_BELOW += ["delivery", "key-loaders", "spool", "unhandled-errors"]
+CORE_BELOW += ["delivery", "key-loaders", "spool", "watchdog", "unhandled-errors"]
 CORE_ABOVE = ["deliveries", "retention", "disk-watch", "keyring"]
 CORE_ABOVE += ["admin", "listener", "sessions", "readiness", "signals"]
 

@@ -202,6 +202,7 @@ class Fanout:
             partial(self.report, watcher),
             partial(self._lose, watcher),
             partial(self._leave_out, watcher),
+            watcher.name,
         )
 
     def report(self, watcher: Watcher, callback: str, failure: Failure) -> None:
