@@ -25,6 +25,8 @@ Endpoint = Annotated[str, Meta(min_length=1)]
 REFERENCE_VARIABLE = "STATIC_API_KEY_MAP"
 #: Host and port, as clients address it. Or nothing.
 AUTHORITY = r"^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?\Z"
+#: A name without a port; of a leading dot, all names below it.
+ALLOWED_HOST = r"^\.?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\Z"
 
 #: No user and password: they would be secrets in the file, and in the log.
 _plain_url = re.compile(r"https?://[^/@?#\s]+(?:/[^@?#\s]*)?")
@@ -77,9 +79,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Admin(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the daemon is asked how it is. An empty endpoint turns it off."""
+    """Where the daemon is asked how it is, and by which names. An empty endpoint turns it off."""
 
     endpoint: str = "tcp:3001:interface=127.0.0.1"
+    allowed_hosts: tuple[Annotated[str, Meta(pattern=ALLOWED_HOST)], ...] = ()
 
 
 class AwsSecret(Struct, frozen=True, forbid_unknown_fields=True):

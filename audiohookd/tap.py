@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from twisted.python.usage import Options as UsageOptions
 
 from audiohookd import __version__
 from audiohookd.auth.authenticator import Authenticator
+from audiohookd.auth.explanations import Explanations
 from audiohookd.auth.keyring import Keyring
 from audiohookd.auth.keys import KeySourceError, SourceUnavailable
 from audiohookd.auth.replay import IReplayStore, replay_window
@@ -24,7 +26,6 @@ from audiohookd.auth.replay_outage import OUTCOMES, WatchedReplayStore
 from audiohookd.auth.replay_stores import SHARED, replay_store
 from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE
 from audiohookd.auth.sources import sources_of
-from audiohookd.auth.suspects import Hints
 from audiohookd.config import Config, ConfigError, ConfigUnavailable, address, load
 from audiohookd.daemon import Daemon
 from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
@@ -222,17 +223,7 @@ def build(
     root = Root(reactor, config.listen.endpoint, path, keyring)
     children: list[IService] = [*pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
     children += [*_services(daemon, watchers, counters), deliveries, retention, watch, keyring]
-    if config.admin.endpoint:
-        figures = _figures(keyring, replay, entrance)
-        site = admin_site(
-            reactor,
-            lambda: readiness.ready,
-            lambda: registry.drain_state or readiness.obstacle,
-            lambda: exposition(counters) + gauged(figures),
-            lambda hosts, paths: factory.refused.explained(reactor, keyring.keys, Hints(hosts, paths)),
-            lambda: [*readiness.warnings, *registry.connection_warnings],
-        )
-        children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
+    children += _admin(config, path, reactor, factory, registry, readiness, keyring, _figures(keyring, replay, entrance))
     signals = Signals(reactor, registry.hurry, reread=[keyring.reload, *entrance.reread])
     children += [*entrance.services, calls, registry, readiness, signals]
     for child in children:
@@ -327,6 +318,32 @@ def _replay(
     if config.auth.replay.store in SHARED:
         counters.expect("replay_store_failures", OUTCOMES)
     return replay_store(config.auth.replay, where, window, calls, reactor, counters.count, hinder)
+
+
+def _admin(
+    config: Config,
+    path: Path,
+    reactor: Any,
+    factory: AudioHookServerFactory,
+    registry: Registry,
+    readiness: Readiness,
+    keyring: Keyring,
+    figures: Mapping[str, Figures],
+) -> list[IService]:
+    """The admin port, and the pool that diagnoses rejected requests for it; nothing where it is turned off."""
+    if not config.admin.endpoint:
+        return []
+    workers = Workers(reactor, "explainer", threads=1, waiting=0, patience=1.0)
+    site = admin_site(
+        reactor,
+        lambda: readiness.ready,
+        lambda: registry.drain_state or readiness.obstacle,
+        lambda: exposition(factory.shared.counters) + gauged(figures),
+        Explanations(reactor, workers, factory.refused, lambda: keyring.keys).explain,
+        lambda: [*readiness.warnings, *registry.connection_warnings],
+        allowed_hosts=[*config.admin.allowed_hosts, socket.gethostname()],
+    )
+    return [workers, _listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor)]
 
 
 def _figures(keyring: Keyring, replay: object, entrance: Entrance) -> dict[str, Figures]:
