@@ -223,7 +223,7 @@ def build(
     root = Root(reactor, config.listen.endpoint, path, keyring)
     children: list[IService] = [*pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
     children += [*_services(daemon, watchers, counters), deliveries, retention, watch, keyring]
-    children += _admin(config, path, reactor, factory, registry, readiness, keyring, _figures(keyring, replay, entrance))
+    children += _admin(config, path, factory, readiness, keyring, _figures(keyring, replay, entrance))
     signals = Signals(reactor, registry.hurry, reread=[keyring.reload, *entrance.reread])
     children += [*entrance.services, calls, registry, readiness, signals]
     for child in children:
@@ -323,9 +323,7 @@ def _replay(
 def _admin(
     config: Config,
     path: Path,
-    reactor: Any,
     factory: AudioHookServerFactory,
-    registry: Registry,
     readiness: Readiness,
     keyring: Keyring,
     figures: Mapping[str, Figures],
@@ -333,6 +331,8 @@ def _admin(
     """The admin port, and the pool that diagnoses rejected requests for it; nothing where it is turned off."""
     if not config.admin.endpoint:
         return []
+    reactor: Any = factory.shared.clock
+    registry = factory.shared.registry
     workers = Workers(reactor, "explainer", threads=1, waiting=0, patience=1.0)
     site = admin_site(
         reactor,

@@ -263,5 +263,5 @@ def _without_secrets(diagnosis: Diagnosis, request: UpgradeRequest) -> Diagnosis
         label=redacted(diagnosis.label, request),
         others=tuple(redacted(label, request) for label in diagnosis.others[:MAX_LABELS]),
         base=tuple(redacted(line, request) for line in diagnosis.base),
-        causes=tuple(Cause(cause.kind, redacted(cause.text, request), cause.is_certain) for cause in diagnosis.causes),
+        causes=tuple(replace(cause, text=redacted(cause.text, request)) for cause in diagnosis.causes),
     )

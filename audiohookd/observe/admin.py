@@ -3,7 +3,8 @@
 ``/live``: the process works. ``/ready``: new calls are welcome. ``/health/check``: the same in the words of Genesys'
 reference server, whose load balancers and monitors ask for it. ``/metrics``: what was counted, for Prometheus.
 ``/refused``: the last requests that were refused, and why, for ``audiohookctl explain-signature``; what ``host`` and
-``path`` in its query name is tried as well. A request whose Host is foreign is rejected (:mod:`~.host_check`).
+``path`` in its query name is tried as well. Requests with a foreign Host are rejected
+(:mod:`audiohookd.observe.host_check`).
 """
 
 import json
@@ -54,9 +55,9 @@ def admin_site(
     and ``metrics`` must answer at once.
 
     :param obstacle: why no new call is taken, for the sysadmin, or None.
-    :param refused: the last requests that were refused, in JSON, as they may be shown to anybody; asked with the names
-        and the paths that Genesys Cloud may have been told to call, as far as the client gives any. It fails with
-        PoolFull where too many questions wait already.
+    :param refused: the last requests that were rejected, in JSON, without secrets. It gets the names and the paths
+        that Genesys Cloud may be configured to call, as far as the client gives any, and fails with PoolFull where too
+        many questions wait already.
     :param warnings: what the operator should know although new calls are accepted; a line of ``/ready`` each.
     :param allowed_hosts: as for :class:`~audiohookd.observe.host_check.HostCheck`.
     """

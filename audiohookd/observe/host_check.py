@@ -33,8 +33,8 @@ class HostFault(NamedTuple):
 class HostCheck:
     """Rejects requests that a browser may have been misled to send.
 
-    :param allowed: names under which the port is known, in addition to loopback names and all IP addresses. One with a
-        leading dot stands for all names below it.
+    :param allowed: names of the port, in addition to loopback names and all IP addresses. One with a leading dot
+        stands for all names below it.
     """
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
@@ -49,14 +49,15 @@ class HostCheck:
             httpchk``) send none, and browsers always do.
         :param hosts: the values of all Host headers; ``origins`` likewise.
         """
-        host = hosts[0].decode("latin-1") if hosts else ""
         if len(hosts) > 1 or (not hosts and version != b"HTTP/1.0"):
             return HostFault(HTTPStatus.BAD_REQUEST, f"bad request: {len(hosts)} Host headers, one is needed")
+        hosts = hosts or [b""]
+        host = hosts[0].decode("latin-1")
         if host and (fault := self._host_fault(host)):
             return fault
         for origin in origins:
             if not _is_same(origin.decode("latin-1"), host):
-                text = f"forbidden: cross-origin request: Origin is {_quoted(origin)}, Host is {_quoted(host.encode('latin-1'))}"
+                text = f"forbidden: cross-origin request: Origin is {_quoted(origin)}, Host is {_quoted(hosts[0])}"
                 return HostFault(HTTPStatus.FORBIDDEN, text)
         return None
 
@@ -68,8 +69,8 @@ class HostCheck:
         name = (found[2] or "").lower()
         if found[1] or _is_address(name) or name in self._names or name.endswith(self._suffixes):
             return None
-        text = f"misdirected request: Host is {quoted}, which is no known name of the admin port; if it is one, add it"
-        return HostFault(HTTPStatus.MISDIRECTED_REQUEST, f"{text} to allowed_hosts in [admin] of the configuration")
+        text = f"misdirected request: Host is {quoted}, which is no known name of the admin port; if it is one,"
+        return HostFault(HTTPStatus.MISDIRECTED_REQUEST, f"{text} add it to allowed_hosts in [admin] of the configuration")
 
 
 def _is_address(text: str) -> bool:

@@ -1,8 +1,8 @@
 """Connections to the admin port: one question each, for some seconds, not many at a time, and not many per second.
 
 It is answered by the reactor that carries the calls. 2,700 questions that came in one read, from one client that took
-no answer, had five calls wait for 6 s, and fail. 90 clients that asked again and again, 1,200 times per second in sum,
-made ``opened`` 0.18 to 0.32 s late (p99).
+no answer, had five calls wait for 6 s, and fail. 90 clients that asked again and again, 1,200 times per second in
+sum, made ``opened`` 0.18 to 0.32 s late (p99).
 """
 
 from typing import Any, Final

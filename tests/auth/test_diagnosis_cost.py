@@ -1,7 +1,7 @@
 """What a diagnosis costs is bounded, whatever was sent: a thread that computes takes the interpreter from calls."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,7 +15,8 @@ from audiohookd.auth.suspects import Hints, pairs
 from audiohookd.server.head import MAX_HEAD
 
 #: As many as a key can have.
-KEY = Key(tuple(bytes([n]) * 32 for n in (1, 2)), previous=tuple(bytes([n]) * 32 for n in (3, 4)), previous_until=2**40)
+A, B, C, D = (bytes([number]) * 32 for number in range(1, 5))
+KEY = Key((A, B), previous=(C, D), previous_until=2**40)
 KEYS = Keys({API_KEY: KEY, **{f"key{n:04d}": Key((n.to_bytes(20),)) for n in range(1, 2_001)}})
 HINTS = Hints(tuple(f"h{n}.example" for n in range(4)), tuple(f"/p{n}" for n in range(4)))
 LONG = MAX_HEAD - 1_500
@@ -57,7 +58,7 @@ REQUESTS = {
 
 
 @pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes of each MAC that was computed for a supposition."""
     sizes: list[int] = []
     mac = diagnosis.mac
@@ -67,7 +68,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return mac(secret, lines, rendering)
 
     monkeypatch.setattr(diagnosis, "mac", counted)
-    yield sizes
+    return sizes
 
 
 def diagnosed(request: UpgradeRequest) -> diagnosis.Diagnosis:

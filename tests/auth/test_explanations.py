@@ -166,7 +166,8 @@ class TestExplanations(SynchronousTestCase):
         self.refused = RefusedRequests()
         self.explanations = Explanations(self.clock, self.workers, self.refused, lambda: self.keys)
         names = " ".join(f'"a{number}"' for number in range(250))
-        signature_input = signed(secret=b"x").headers["signature-input"].replace('"x-api-key")', f'"x-api-key" {names})')
+        sent = signed(secret=b"x").headers["signature-input"]
+        signature_input = sent.replace('"x-api-key")', f'"x-api-key" {names})')
         for number in range(50):
             request = replaced(signed(), host=f"h{number}", signature_input=signature_input)
             self.refused.note(CREATED, f"192.0.2.{number}", Refusal.COMPONENT_ABSENT, request)

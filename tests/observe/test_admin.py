@@ -61,17 +61,19 @@ class TestAdmin(SynchronousTestCase):
         self.connected()
 
     def test_requests_beyond_a_burst_are_read_at_a_pace(self) -> None:
-        transports = [self.connected()[1] for _ in range(BURST + 10)]
+        visits = [self.connected() for _ in range(BURST + 10)]
 
         def read() -> int:
-            return sum(transport.producerState == "producing" for transport in transports)
+            return sum(transport.producerState == "producing" for _, transport in visits)
 
         self.assertEqual(read(), BURST)
         for number in range(1, 11):
             self.clock.advance(INTERVAL * 1.01)
             self.assertEqual(read(), BURST + number)
+        for protocol, _ in visits:
+            protocol.connectionLost(Failure(ConnectionDone()))
         self.clock.advance(2 * BURST * INTERVAL)
-        transports = [self.connected()[1] for _ in range(BURST)]
+        visits = [self.connected() for _ in range(BURST)]
         self.assertEqual(read(), BURST)
 
     def test_a_client_that_leaves_before_its_turn_leaves_no_timer(self) -> None:

@@ -19,7 +19,8 @@ def status(*hosts: str, version: str = "HTTP/1.1", origin: str | None = None, ch
     "host",
     [
         "localhost", "localhost:3001", "LOCALHOST", "localhost.", "a.localhost", "127.0.0.1", "127.0.0.1:3001",
-        "127.8.9.10:80", "[::1]", "[::1]:3001", "10.0.0.5:3001", "192.0.2.1", "[2001:db8::1]:3001", "[fe80::1%25eth0]",
+        "127.8.9.10:80", "[::1]", "[::1]:3001", "10.0.0.5:3001", "192.0.2.1", "[2001:db8::1]:3001",
+        "[fe80::1%25eth0]",
         "metrics.example.com", "METRICS.example.com:9100", "metrics.example.com.", "a.svc.cluster.local:3001",
         "a.b.svc.cluster.local", "node1", "NODE1:3001", "",
     ],
@@ -97,9 +98,9 @@ def test_a_rejection_names_the_host_and_the_setting() -> None:
     assert "allowed_hosts in [admin]" in fault.text
 
 
-@given(st.binary(max_size=300), st.lists(st.binary(max_size=300), max_size=2), st.sampled_from([b"HTTP/1.0", b"HTTP/1.1"]))
-def test_any_octets_are_answered_by_one_short_printable_line(host: bytes, origins: list[bytes], version: bytes) -> None:
-    fault = CHECK.fault(version, [host], origins)
+@given(st.binary(max_size=300), st.lists(st.binary(max_size=300), max_size=2))
+def test_any_octets_are_answered_by_one_short_printable_line(host: bytes, origins: list[bytes]) -> None:
+    fault = CHECK.fault(b"HTTP/1.1", [host], origins)
     if fault is not None:
         assert fault.text.isprintable()
         assert fault.text.isascii()
