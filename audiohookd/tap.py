@@ -32,6 +32,7 @@ from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
 from audiohookd.delivery.outlet import Outlet, outlets_of
 from audiohookd.endpoint import endpoint_of
 from audiohookd.entrance import Entrance, entrance_of, paces_of
+from audiohookd.listen_address import listen_address
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
@@ -333,6 +334,7 @@ def _admin(
         return []
     reactor: Any = factory.shared.clock
     registry = factory.shared.registry
+    own = listen_address(config.admin.endpoint)
     workers = Workers(reactor, "explainer", threads=1, waiting=0, patience=1.0)
     site = admin_site(
         reactor,
@@ -341,7 +343,7 @@ def _admin(
         lambda: exposition(factory.shared.counters) + gauged(figures),
         Explanations(reactor, workers, factory.refused, lambda: keyring.keys).explain,
         lambda: [*readiness.warnings, *registry.connection_warnings],
-        allowed_hosts=[*config.admin.allowed_hosts, socket.gethostname()],
+        allowed_hosts=[*config.admin.allowed_hosts, socket.gethostname(), "" if own is None else own.host],
     )
     return [workers, _listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor)]
 

@@ -56,8 +56,8 @@ def admin_site(
 
     :param obstacle: why no new call is taken, for the sysadmin, or None.
     :param refused: the last requests that were rejected, in JSON, without secrets. It gets the names and the paths
-        that Genesys Cloud may be configured to call, as far as the client gives any, and fails with PoolFull where too
-        many questions wait already.
+        that Genesys Cloud may be configured to call, as far as the client gives any, and fails with PoolFull where
+        too many questions wait already.
     :param warnings: what the operator should know although new calls are accepted; a line of ``/ready`` each.
     :param allowed_hosts: as for :class:`~audiohookd.observe.host_check.HostCheck`.
     """

@@ -69,8 +69,9 @@ class HostCheck:
         name = (found[2] or "").lower()
         if found[1] or _is_address(name) or name in self._names or name.endswith(self._suffixes):
             return None
-        text = f"misdirected request: Host is {quoted}, which is no known name of the admin port; if it is one,"
-        return HostFault(HTTPStatus.MISDIRECTED_REQUEST, f"{text} add it to allowed_hosts in [admin] of the configuration")
+        text = f"misdirected request: Host is {quoted}, which is no known name of the admin port"
+        remedy = "if it is one, add it to allowed_hosts in [admin] of the configuration"
+        return HostFault(HTTPStatus.MISDIRECTED_REQUEST, f"{text}; {remedy}")
 
 
 def _is_address(text: str) -> bool:

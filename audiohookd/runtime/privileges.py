@@ -4,6 +4,7 @@ What root makes in the spool, the service's user could not read afterwards. So r
 spool belongs to.
 """
 
+import grp
 import os
 import pwd
 from collections.abc import Iterator
@@ -21,6 +22,14 @@ class User(NamedTuple):
     def __str__(self) -> str:
         entry = _entry(self.uid)
         return entry.pw_name if entry else str(self.uid)
+
+    @property
+    def group(self) -> str:
+        """Its name, or its number where it has none."""
+        try:
+            return grp.getgrgid(self.gid).gr_name
+        except KeyError:
+            return str(self.gid)
 
 
 def owner_of(path: Path) -> User | None:
