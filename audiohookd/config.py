@@ -353,12 +353,12 @@ def _without_empty_file(tables: dict[str, Any]) -> dict[str, Any]:
 def _check_admin(listen: str, admin: Admin, path: Path) -> None:
     calls, questions = listen_address(listen), listen_address(admin.endpoint)
     if listen == admin.endpoint or (calls is not None and questions is not None and calls.overlaps(questions)):
-        reason = f"{admin.endpoint!r} is the same port or socket as listen.endpoint, {listen!r}: give it one of its own"
-        raise ConfigError(f"{path}: admin.endpoint: {reason}")
+        reason = f"is the same port or socket as listen.endpoint, {listen!r}: give it one of its own"
+        raise ConfigError(f"{path}: admin.endpoint: {admin.endpoint!r} {reason}")
     for number, name in enumerate(admin.allowed_hosts):
         if not _allowed_host.fullmatch(name):
-            reason = f"{name!r} must be a name without a port, 'metrics.example.com', or '.example.com' for all below it"
-            raise ConfigError(f"{path}: admin.allowed_hosts[{number}]: {reason}")
+            reason = "must be a name without a port, 'metrics.example.com', or '.example.com' for all below it"
+            raise ConfigError(f"{path}: admin.allowed_hosts[{number}]: {name!r} {reason}")
 
 
 def _check_url(url: str, where: str) -> None:

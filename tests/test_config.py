@@ -55,7 +55,7 @@ class TestMistakes:
     @pytest.mark.parametrize("name", ["a:3001", "http://a", "*.example.com", "", ".", "a b", "a..b"])
     def test_an_allowed_host_that_is_no_name(self, tmp_path: Path, name: str) -> None:
         line = self.refused(tmp_path, f"[admin]\nallowed_hosts = ['{name}']")
-        assert line.startswith(f"admin.allowed_hosts[0]: {name!r} must be a name without a port, 'metrics.example.com'")
+        assert line.startswith(f"admin.allowed_hosts[0]: {name!r} must be a name without a port, ")
 
     @pytest.mark.parametrize(
         ("text", "line"),

@@ -188,8 +188,8 @@ def advice(suspect: Suspect, request: UpgradeRequest) -> str:
 def guesses(request: UpgradeRequest, hints: Hints) -> tuple[Cause, ...]:
     """What is left when no supposition could be proven, the likeliest first.
 
-    A wrong secret cannot be distinguished from a rewritten name that no header has. A proxy comes first only where the
-    request shows one: of a test call from the same machine it was named before the secret, which was wrong.
+    A wrong secret cannot be distinguished from a rewritten name that no header has. A proxy comes first only where
+    the request shows one: of a test call from the same machine it was named before the secret, which was wrong.
     """
     secret = Cause(Kind.SECRET, _UNPROVEN, False)
     if hints.hosts or hints.paths:
@@ -223,8 +223,8 @@ def _host_of_nobody(request: UpgradeRequest) -> tuple[Cause, ...]:
     name = re.sub(r":\d*\Z", "", host)
     if request.authority is None and re.fullmatch(r"\[?[\d.:a-f]+\]?|localhost|[^.]*", name, re.IGNORECASE):
         text = (
-            f"Host, {host!r}, is no name that Genesys Cloud can call: if the call came from there, a proxy rewrote it:"
-            f" {_REMEDY[Kind.HOST]}"
+            f"Host, {host!r}, is no name that Genesys Cloud can call: if the call came from there, a proxy rewrote"
+            f" it: {_REMEDY[Kind.HOST]}"
         )
         return (Cause(Kind.HOST, text, False),)
     return ()

@@ -7,6 +7,7 @@ spool belongs to.
 import grp
 import os
 import pwd
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +84,15 @@ def become(user: User) -> None:
     os.setuid(user.uid)
     if (entry := _entry(user.uid)) is not None:
         os.environ.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
+
+
+def read_remedy(path: Path) -> str:
+    """Of a file that this process may not read: which user that is, and what to do."""
+    user, quoted = User(os.geteuid(), os.getegid()), shlex.quote(str(path))
+    return (
+        f"cannot be read by user {user} (Permission denied): give it to the group of that user"
+        f" (chown root:{user.group} {quoted} && chmod 0640 {quoted}; its directories need x for the group)"
+    )
 
 
 def give_to_owner_of(directory: Path, file: int) -> None:

@@ -230,8 +230,8 @@ def test_host_is_not_blamed_where_the_authority_is_configured() -> None:
 
 @pytest.mark.parametrize("name", ["127.0.0.1:3000", "backend", "localhost:80", "[::1]:3000"])
 def test_a_host_that_nobody_can_call_is_guessed_to_be_rewritten(name: str) -> None:
-    told = diagnosis(replaced(signed(), host=name)).lines()
-    assert any("is no name that Genesys Cloud can call: if the call came from there, a proxy" in line for line in told)
+    told = "\n".join(diagnosis(replaced(signed(), host=name)).lines())
+    assert "is no name that Genesys Cloud can call: if the call came from there, a proxy" in told
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ class TestAVariable:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="switches users: needs root")
 class TestAFileThatTheUserMayNotRead:
-    """Root starts the daemon, which acts as the owner of the spool: the file is root's, and the message must say so."""
+    """Root starts the daemon, which acts as the owner of the spool; the file is root's."""
 
     NOBODY = User(65534, 65534)
 

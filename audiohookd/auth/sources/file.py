@@ -1,7 +1,6 @@
 """Keys in a file."""
 
 import os
-import shlex
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -10,7 +9,7 @@ from zope.interface import implementer
 
 from audiohookd.auth.key_json import BadKeys, read_keys
 from audiohookd.auth.keys import IKeySource, Keys, KeySourceError
-from audiohookd.runtime.privileges import User
+from audiohookd.runtime.privileges import read_remedy
 
 #: Seconds from one look at the file to the next.
 WATCH_EVERY = 3.0
@@ -56,21 +55,13 @@ class KeyFile:
         except KeySourceError:
             raise
         except OSError as error:
-            by, advice = "", "correct path or permissions"
             if isinstance(error, PermissionError):
-                user = User(os.geteuid(), os.getegid())
-                by, advice = f" by user {user}", self._remedy(user)
-            raise self._error(f"cannot be read{by} ({error.strerror}): {advice}{self._alternative}") from None
+                credential = ", or let systemd pass it (LoadCredential= and keys_credential, docs/keys.rst)"
+                raise self._error(f"{read_remedy(self._path)}{credential}{self._alternative}") from None
+            advice = f"correct path or permissions{self._alternative}"
+            raise self._error(f"cannot be read ({error.strerror}): {advice}") from None
         except ValueError:  # a null character
             raise self._error("cannot be the name of a file: correct the path") from None
-
-    def _remedy(self, user: User) -> str:
-        """Of a file, or a directory above it, that ``user`` may not read."""
-        path = shlex.quote(str(self._path))
-        return (
-            f"give it to the group of that user (chown root:{user.group} {path} && chmod 0640 {path}; its directories"
-            " need x for the group), or let systemd hand it over (LoadCredential= and keys_credential, docs/keys.rst)"
-        )
 
     def _admitted(self, file: BinaryIO) -> bytes:
         about = os.fstat(file.fileno())
