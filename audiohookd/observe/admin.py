@@ -9,6 +9,7 @@ reference server, whose load balancers and monitors ask for it. ``/metrics``: wh
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
@@ -128,7 +129,7 @@ def _answer_later(answer: _Answer, request: Request) -> None:
 
 def _headed(answer: _Answer, request: Request) -> bytes:
     """Writes the head; gives the body that is to be sent."""
-    request.setResponseCode(answer.status)
+    request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())  # Twisted does not know 421
     request.setHeader(b"cache-control", b"no-store")
     request.setHeader(b"content-type", answer.kind)
     # Where a HEAD is answered, Twisted would not send the body either, but log that there was one, at each probe.

@@ -19,7 +19,8 @@ class Answer:
     def __init__(self, data: bytes) -> None:
         head, _, self.body = data.partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
-        self.status = int(first.split(" ")[1])
+        _, status, self.phrase = first.split(" ", 2)
+        self.status = int(status)
         self.headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
 
 
@@ -181,7 +182,7 @@ class TestAdmin(SynchronousTestCase):
     def test_a_request_for_a_foreign_host_reads_nothing_and_is_told_the_setting(self) -> None:
         for path in ("/metrics", "/ready", "/live", "/health/check", "/refused", "/nothing"):
             answer = self.ask_as(f"GET {path} HTTP/1.1\r\nHost: evil.example:3001")
-            self.assertEqual(answer.status, 421, path)
+            self.assertEqual((answer.status, answer.phrase), (421, "Misdirected Request"), path)
             self.assertIn(b"allowed_hosts", answer.body)
             self.assertNotIn(b"a 1", answer.body)
             self.assertEqual(answer.headers["cache-control"], "no-store")
