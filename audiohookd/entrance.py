@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from audiohookd.config import Config, ConfigError, Limits, Listen
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime.loops import SupervisedLoop
+from audiohookd.runtime.privileges import read_remedy
 from audiohookd.runtime.watched import Watched
 from audiohookd.runtime.workers import Workers
 from audiohookd.server import gate
@@ -199,5 +200,7 @@ def _load(watched: Watched[Any], where: str, elsewhere: tuple[type[ValueError], 
     except ValueError as fault:
         place = elsewhere[1] if elsewhere and isinstance(fault, elsewhere[0]) else where
         raise ConfigError(f"{place}: {fault}") from None
+    except PermissionError as fault:
+        raise ConfigError(f"{where}: {fault.filename} {read_remedy(Path(fault.filename))}") from None
     except OSError as fault:
         raise ConfigError(f"{where}: {fault.filename}: {fault.strerror}") from None

@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from twisted.python.usage import Options as UsageOptions
 
 from audiohookd import __version__
 from audiohookd.auth.authenticator import Authenticator
+from audiohookd.auth.explanations import Explanations
 from audiohookd.auth.keyring import Keyring
 from audiohookd.auth.keys import KeySourceError, SourceUnavailable
 from audiohookd.auth.replay import IReplayStore, replay_window
@@ -24,13 +26,13 @@ from audiohookd.auth.replay_outage import OUTCOMES, WatchedReplayStore
 from audiohookd.auth.replay_stores import SHARED, replay_store
 from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE
 from audiohookd.auth.sources import sources_of
-from audiohookd.auth.suspects import Hints
 from audiohookd.config import Config, ConfigError, ConfigUnavailable, address, load
 from audiohookd.daemon import Daemon
 from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
 from audiohookd.delivery.outlet import Outlet, outlets_of
 from audiohookd.endpoint import endpoint_of
 from audiohookd.entrance import Entrance, entrance_of, paces_of
+from audiohookd.listen_address import listen_address
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
@@ -224,19 +226,9 @@ def build(
     supervisor = _supervisor(loops, replay, reactor, counters, readiness)
     children: list[IService] = [supervisor, *pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
     children += [*_services(daemon, watchers, counters), deliveries, retention, watch, keyring]
-    if config.admin.endpoint:
-        figures = _figures(keyring, replay, entrance)
-        site = admin_site(
-            reactor,
-            lambda: readiness.ready,
-            lambda: registry.drain_state or readiness.obstacle,
-            lambda: exposition(counters) + gauged(figures),
-            lambda hosts, paths: factory.refused.explained(reactor, keyring.keys, Hints(hosts, paths)),
-            lambda: [*readiness.warnings, *registry.connection_warnings],
-        )
-        children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
-    children += [*entrance.services, calls, registry, readiness]
-    children.append(Signals(reactor, root.hurry, reread=[keyring.reload, *entrance.reread]))
+    children += _admin(config, path, factory, readiness, keyring, _figures(keyring, replay, entrance))
+    signals = Signals(reactor, root.hurry, reread=[keyring.reload, *entrance.reread])
+    children += [*entrance.services, calls, registry, readiness, signals]
     for child in children:
         child.setServiceParent(root)
     return root
@@ -354,6 +346,33 @@ def _supervisor(
     counters.expect("loop_failures", [loop.name for loop in loops])
     counters.expect("loop_stalls", [loop.name for loop in loops])
     return Supervisor(reactor, loops, counters.count, partial(readiness.hinder, "loops"))
+
+
+def _admin(
+    config: Config,
+    path: Path,
+    factory: AudioHookServerFactory,
+    readiness: Readiness,
+    keyring: Keyring,
+    figures: Mapping[str, Figures],
+) -> list[IService]:
+    """The admin port, and the pool that diagnoses rejected requests for it; nothing where it is turned off."""
+    if not config.admin.endpoint:
+        return []
+    reactor: Any = factory.shared.clock
+    registry = factory.shared.registry
+    own = listen_address(config.admin.endpoint)
+    workers = Workers(reactor, "explainer", threads=1, waiting=0, patience=1.0, count=factory.shared.counters.count)
+    site = admin_site(
+        reactor,
+        lambda: readiness.ready,
+        lambda: registry.drain_state or readiness.obstacle,
+        lambda: exposition(factory.shared.counters) + gauged(figures),
+        Explanations(reactor, workers, factory.refused, lambda: keyring.keys).explain,
+        lambda: [*readiness.warnings, *registry.connection_warnings],
+        allowed_hosts=[*config.admin.allowed_hosts, socket.gethostname(), "" if own is None else own.host],
+    )
+    return [workers, _listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor)]
 
 
 def _figures(keyring: Keyring, replay: object, entrance: Entrance) -> dict[str, Figures]:

@@ -41,7 +41,7 @@ class TestTheTree:
         reactor = Reactor()
         root = build(write(PLAIN + "[admin]\nendpoint = ''"), reactor)
         root.startService()
-        assert names(root) == [*CORE_BELOW, *(name for name in CORE_ABOVE if name != "admin")]
+        assert names(root) == [*CORE_BELOW, *(name for name in CORE_ABOVE if name not in ("explainer", "admin"))]
         assert reactor.listening == [("127.0.0.1", 3000)]
 
     def test_makes_the_spool_before_it_starts(self, write: Callable[..., Path], tmp_path: Path) -> None:
