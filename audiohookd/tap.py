@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from twisted.application.service import IService, IServiceCollection
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
-from twisted.logger import ILogObserver, Logger, globalLogPublisher
+from twisted.logger import ILogObserver, Logger, globalLogPublisher, textFileLogObserver
 from twisted.python.components import Componentized
 from twisted.python.usage import Options as UsageOptions
 
@@ -31,12 +31,13 @@ from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
 from audiohookd.delivery.outlet import Outlet, outlets_of
 from audiohookd.endpoint import endpoint_of
 from audiohookd.entrance import Entrance, entrance_of, paces_of
+from audiohookd.escaping import printable
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.observe.journald import error_line, journal_observer
-from audiohookd.observe.log_encoding import escape_log
+from audiohookd.observe.log_encoding import EscapingObserver, escape_log
 from audiohookd.observe.unhandled import UnhandledErrors
 from audiohookd.routes import routes_of
 from audiohookd.runtime.clock import keep_time
@@ -137,7 +138,7 @@ class Root(OrderedServices):
         try:
             super().startService()
         except StartError as fault:
-            sys.stderr.write(f"audiohookd: {fault}\n")
+            sys.stderr.write(f"audiohookd: {printable(str(fault))}\n")
             # twistd has to see an exception: only then does it remove its pid file, and let go of the parent of a
             # daemonized process. What there is to say has been said: no traceback.
             sys.excepthook = lambda *_: None
@@ -348,10 +349,12 @@ def _listener(
 
 
 def _log_observer(options: Options) -> ILogObserver | None:
-    """For the journal of systemd; None where the log does not go there: to a file, and so when twistd daemonizes."""
+    """For the log on stdout, which journald may read; None where it goes elsewhere, as when twistd daemonizes."""
     twistd = options.parent or {"logfile": None, "syslog": False, "nodaemon": True}
     is_elsewhere = twistd["syslog"] or not twistd["nodaemon"] or twistd["logfile"] not in (None, "-")
-    return None if is_elsewhere else journal_observer(os.environ)
+    if is_elsewhere:
+        return None
+    return EscapingObserver(journal_observer(os.environ) or textFileLogObserver(sys.stdout))
 
 
 def _user(options: Options) -> User:
@@ -388,7 +391,7 @@ def _prepare(spool: Spool, config: Config, path: Path, environment: Mapping[str,
 
 
 def _refuse(fault: Exception, status: int) -> NoReturn:
-    sys.stderr.write(error_line(f"audiohookd: {fault}", os.environ))
+    sys.stderr.write(error_line(f"audiohookd: {printable(str(fault))}", os.environ))
     raise SystemExit(status)
 
 

@@ -15,7 +15,7 @@ PURE |= {"json", "math", "re", "types", "typing", "http_sf", "msgspec"}
 PURE_AUTH = [f"audiohookd.auth.{name}" for name in ("fields", "refusal", "request", "signature")]
 #: What plugins may use of the daemon.
 PUBLIC = ("audiohookd.interfaces", "audiohookd.observer", "audiohookd.protocol", "audiohookd.testing")
-PUBLIC += ("audiohookd.text_encoding",)
+PUBLIC += ("audiohookd.escaping", "audiohookd.text_encoding")
 SERVER_CLASSES = {"WebSocketServerProtocol", "WebSocketServerFactory", "WebSocketAdapterProtocol"}
 #: Calls that read the wall clock, or wait for it.
 CLOCK = re.compile(

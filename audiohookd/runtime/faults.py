@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-#: Characters of an exception's own text that are shown: it may hold the answer of a server.
-TEXT_LIMIT = 1_000
+from audiohookd.escaping import loggable
 
 #: What only a mistake in a program raises; a traceback is needed to mend it.
 _MISTAKES = (
@@ -40,13 +39,15 @@ def in_words(fault: BaseException) -> str:
 
 
 def text_of(fault: BaseException | None) -> str:
-    """What ``fault`` says of itself, up to :data:`TEXT_LIMIT`. Raises nothing, whatever its ``__str__`` does."""
+    """What ``fault`` says of itself, on one line. Raises nothing, whatever its ``__str__`` does.
+
+    It may hold the answer of a server: it is escaped, and cut as :func:`audiohookd.escaping.loggable` does.
+    """
     return _shown(lambda: str(fault))
 
 
 def _shown(make: Callable[[], str]) -> str:
     try:
-        text = make()
+        return loggable(make())
     except BaseException as mistake:  # it may be a plugin's SystemExit as well
         return f"(its text cannot be shown: {type(mistake).__name__})"
-    return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}..."
