@@ -12,6 +12,8 @@ from typing import Final
 
 #: Characters of foreign text that a log line shows, unless its caller says otherwise.
 TEXT_LIMIT: Final = 1_000
+#: The same of what a client or a stranger says: there are many lines of it.
+CLIENT_TEXT_LIMIT: Final = 200
 
 
 def printable(text: str) -> str:

@@ -48,7 +48,10 @@ def test_a_hostile_character_is_shown_as_an_escape(char: str, escape: str) -> No
     assert quoted(text) == f"'a{escape}b'"
 
 
-@pytest.mark.parametrize("text", ["", "Grüße aus Kraków", "Ευχαριστώ", "やまだ", "שלום", "snow \u2603 \U0001f600", r"a\b 'c'"])
+LETTERS = ["", "Grüße aus Kraków", "Ευχαριστώ", "やまだ", "שלום", "snow \u2603 \U0001f600", r"a\b 'c'"]
+
+
+@pytest.mark.parametrize("text", LETTERS)
 def test_letters_of_all_scripts_are_shown_as_they_are(text: str) -> None:
     assert printable(text) == loggable(text) == text
 

@@ -1,8 +1,6 @@
 """Exceptions in words for the operator (pure). Where in the source they were raised belongs into a traceback."""
 
-from collections.abc import Callable
-
-from audiohookd.escaping import loggable
+from audiohookd.escaping import TEXT_LIMIT, loggable
 
 #: What only a mistake in a program raises; a traceback is needed to mend it.
 _MISTAKES = (
@@ -28,26 +26,25 @@ def is_mistake(fault: BaseException) -> bool:
     return isinstance(fault, _MISTAKES) and type(fault).__module__ == "builtins"
 
 
-def in_words(fault: BaseException) -> str:
+def in_words(fault: BaseException, limit: int = TEXT_LIMIT) -> str:
     """``fault`` in words: what the system says and of which file, or else its name and its text. Raises nothing."""
     if isinstance(fault, OSError) and fault.strerror:
-        return _shown(lambda: f"{fault.strerror} ({fault.filename})" if fault.filename else str(fault.strerror))
-    text = text_of(fault)
+        where = f" ({fault.filename})" if fault.filename else ""
+        return loggable(f"{fault.strerror}{where}", limit)
+    text = text_of(fault, limit)
     if isinstance(fault, InWords):
         return text
     return f"{type(fault).__name__}: {text}" if text else type(fault).__name__
 
 
-def text_of(fault: BaseException | None) -> str:
+def text_of(fault: BaseException | None, limit: int = TEXT_LIMIT) -> str:
     """What ``fault`` says of itself, on one line. Raises nothing, whatever its ``__str__`` does.
 
-    It may hold the answer of a server: it is escaped, and cut as :func:`audiohookd.escaping.loggable` does.
+    It may hold the answer of a server: its lines are joined, it is escaped, and cut after ``limit`` characters.
     """
-    return _shown(lambda: str(fault))
-
-
-def _shown(make: Callable[[], str]) -> str:
     try:
-        return loggable(make())
+        text = str(fault)
+        head, rest = text[: 2 * limit], text[2 * limit :]  # all of a text of megabytes is not to be split
+        return loggable(" ".join(head.split()) + rest, limit)
     except BaseException as mistake:  # it may be a plugin's SystemExit as well
         return f"(its text cannot be shown: {type(mistake).__name__})"

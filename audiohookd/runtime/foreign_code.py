@@ -57,7 +57,7 @@ def contained(failure: Failure) -> Failure:
 
 
 def loggable(failure: Failure) -> Failure:
-    """``failure``, or one that stands for it where its text fails or is not loggable, or its traceback is too long."""
+    """``failure``, or one that stands for it where its text is not loggable, or its traceback is too long."""
     is_short = len(failure.frames) <= FRAMES_LIMIT
     return failure if is_short and _has_loggable_text(failure) else _stand_in(failure)
 

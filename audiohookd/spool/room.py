@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
 from audiohookd.spool.layout import Layout
 
 #: Seconds from look to look.
@@ -195,4 +196,4 @@ def _reason(failure: Failure) -> str:
     fault = failure.value
     if isinstance(fault, OSError) and fault.strerror:
         return f"{fault.filename}: {fault.strerror}"
-    return f"the disk cannot be looked at: {failure.getErrorMessage()}"
+    return f"the disk cannot be looked at: {text_of(failure.value)}"

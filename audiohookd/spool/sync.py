@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.growing import Disk
 from audiohookd.spool.rounds import Refused, sync_all
@@ -120,5 +121,5 @@ class Syncer:
 def _not_done(failure: Failure, dirty: Mapping[Path, bool]) -> list[Refused]:
     if failure.check(PoolFull):  # there is one round at a time: the pool has stopped, and so has the daemon
         return []
-    fault = OSError(errno.EIO, failure.getErrorMessage())
+    fault = OSError(errno.EIO, text_of(failure.value))
     return [Refused(path, fault) for path in dirty]

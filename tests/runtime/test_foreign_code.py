@@ -88,13 +88,18 @@ def test_what_is_logged_is_short_whatever_was_raised(fault: Exception) -> None:
     assert len(in_words(fault)) + len(text_of(fault)) < 3 * TEXT_LIMIT
 
 
-@pytest.mark.parametrize("text", ["a\n[forged] b", "a\x1b[2J", "a\u202eb"])
+@pytest.mark.parametrize("text", ["a\x1b[2J\x00", "a\u202eb", "a\udce9"])
 def test_what_is_logged_is_printable_whatever_was_raised(text: str) -> None:
     fault = ValueError(text)
     shown = foreign_code.loggable(foreign_code.call(raising(fault)))
     assert shown.getTraceback().splitlines()[-1].endswith(f"ValueError: {printable(text)}")
     assert text_of(fault) == printable(text)
     assert in_words(OSError(2, text, text)) == f"{printable(text)} ({printable(text)})"
+
+
+def test_the_lines_of_what_was_raised_are_joined() -> None:
+    shown = foreign_code.loggable(foreign_code.call(raising(ValueError("a\r\n  [forged] b"))))
+    assert shown.getTraceback().splitlines()[-1].endswith("ValueError: a [forged] b")
 
 
 def test_of_an_endless_recursion_the_innermost_frames_are_logged() -> None:

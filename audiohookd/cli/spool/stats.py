@@ -15,8 +15,9 @@ from audiohookd.cli.spool.found import Found, State, recordings
 from audiohookd.cli.spool.listing import known_outlets
 from audiohookd.cli.spool.outlets import Outlets
 from audiohookd.cli.spool.place import Place, daemon_runs
-from audiohookd.cli.wording import counted, printable, size
+from audiohookd.cli.wording import counted, size
 from audiohookd.delivery.strays import strays
+from audiohookd.escaping import printable
 from audiohookd.spool import layout
 
 _MIB = 1 << 20
