@@ -30,7 +30,7 @@ def in_words(fault: BaseException, limit: int = TEXT_LIMIT) -> str:
     """``fault`` in words: what the system says and of which file, or else its name and its text. Raises nothing."""
     if isinstance(fault, OSError) and fault.strerror:
         where = f" ({fault.filename})" if fault.filename else ""
-        return loggable(f"{fault.strerror}{where}", limit)
+        return _joined(f"{fault.strerror}{where}", limit)
     text = text_of(fault, limit)
     if isinstance(fault, InWords):
         return text
@@ -43,8 +43,12 @@ def text_of(fault: BaseException | None, limit: int = TEXT_LIMIT) -> str:
     It may hold the answer of a server: its lines are joined, it is escaped, and cut after ``limit`` characters.
     """
     try:
-        text = str(fault)
-        head, rest = text[: 2 * limit], text[2 * limit :]  # all of a text of megabytes is not to be split
-        return loggable(" ".join(head.split()) + rest, limit)
+        return _joined(str(fault), limit)
     except BaseException as mistake:  # it may be a plugin's SystemExit as well
         return f"(its text cannot be shown: {type(mistake).__name__})"
+
+
+def _joined(text: str, limit: int) -> str:
+    """The lines of ``text`` as one."""
+    head, rest = text[: 2 * limit], text[2 * limit :]  # all of a text of megabytes is not to be split
+    return loggable(" ".join(head.split()) + rest, limit)
