@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from twisted.application.service import IService, IServiceCollection
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
-from twisted.logger import ILogObserver, Logger, globalLogPublisher, textFileLogObserver
+from twisted.logger import ILogObserver, Logger, globalLogBeginner, globalLogPublisher
 from twisted.python.components import Componentized
 from twisted.python.usage import Options as UsageOptions
 
@@ -37,7 +37,7 @@ from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.observe.journald import error_line, journal_observer
-from audiohookd.observe.log_encoding import EscapingObserver, escape_log
+from audiohookd.observe.log_encoding import escape_early_log, escape_log
 from audiohookd.observe.unhandled import UnhandledErrors
 from audiohookd.routes import routes_of
 from audiohookd.runtime.clock import keep_time
@@ -168,6 +168,7 @@ def makeService(options: Options) -> IService:
         if options.parent is None or options.parent["uid"] is None:  # else twistd switches
             root.user = user
         root.log_observer = _log_observer(options)
+        escape_early_log(globalLogBeginner)
         return root
     except ConfigUnavailable as fault:
         _refuse(fault, EX_TEMPFAIL)
@@ -349,12 +350,10 @@ def _listener(
 
 
 def _log_observer(options: Options) -> ILogObserver | None:
-    """For the log on stdout, which journald may read; None where it goes elsewhere, as when twistd daemonizes."""
+    """For the journal of systemd; None where the log does not go there: to a file, and so when twistd daemonizes."""
     twistd = options.parent or {"logfile": None, "syslog": False, "nodaemon": True}
     is_elsewhere = twistd["syslog"] or not twistd["nodaemon"] or twistd["logfile"] not in (None, "-")
-    if is_elsewhere:
-        return None
-    return EscapingObserver(journal_observer(os.environ) or textFileLogObserver(sys.stdout))
+    return None if is_elsewhere else journal_observer(os.environ)
 
 
 def _user(options: Options) -> User:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from twisted.logger import ILogObserver, LogEvent, LogPublisher, formatEvent
+from twisted.logger import ILogObserver, LogBeginner, LogEvent, LogPublisher, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -34,6 +34,14 @@ def escape_log(publisher: LogPublisher) -> None:
         if not isinstance(observer, EscapingObserver):
             publisher.removeObserver(observer)
             publisher.addObserver(EscapingObserver(observer))
+
+
+def escape_early_log(beginner: LogBeginner) -> None:
+    """The same for what was logged before there is a log: ``beginner`` keeps it, for the observers to come."""
+    for event in beginner._initialBuffer._buffer:
+        escaped = _escaped(event)
+        event.clear()
+        event.update(escaped)
 
 
 @implementer(ILogObserver)

@@ -1,6 +1,8 @@
 """Whatever is logged becomes bounded lines of printable text, and no line is missing."""
 
 import json
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BytesIO, StringIO
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from twisted.logger import (
     ILogObserver,
     LegacyLogObserverWrapper,
+    LogBeginner,
     Logger,
     LogPublisher,
     jsonFileLogObserver,
@@ -31,6 +34,7 @@ from audiohookd.observe.log_encoding import (
     TRACE_LINE_LIMIT,
     TRACE_TAIL,
     EscapingObserver,
+    escape_early_log,
     escape_log,
 )
 
@@ -201,6 +205,15 @@ def test_what_the_old_log_says_is_written_the_same_way() -> None:
 @given(st.text(st.characters(codec=None)))
 def test_any_text_is_one_line(text: str) -> None:
     assert written(lambda log: log.info("{text}!", text=text))[:-1].isprintable()
+
+
+def test_what_was_logged_before_the_log_began_is_written_the_same_way() -> None:
+    publisher, stream, errors = LogPublisher(), StringIO(), StringIO()
+    beginner = LogBeginner(publisher, errors, sys, warnings)
+    Logger("audiohookd.test", observer=publisher).warn("it says {reason}", reason=HOSTILE)
+    escape_early_log(beginner)
+    beginner.beginLoggingTo([textFileLogObserver(stream)], redirectStandardIO=False)
+    assert stream.getvalue().endswith(f"[audiohookd.test#warn] it says {printable(HOSTILE)}\n")
 
 
 def test_an_observer_is_wrapped_once() -> None:
