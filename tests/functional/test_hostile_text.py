@@ -21,14 +21,14 @@ FORGED = "2026-01-01T00:00:00+0000 [audiohookd.session#critical] forged line"
 HOSTILE = f"end\x1b]0;owned\x07\x1b[2J\n{FORGED}\r\x00\x85\u009b31m\u2028{FORGED}\u202e\u2066\u200f\u200b\x7f"
 LONG = "A" * 60_000
 PAGES = ("/live", "/ready", "/metrics", "/refused", f"/nowhere{LONG[:1000]}")
-#: The longest line of a log: that of a plugin that is cut, and what is before it.
-LONGEST = 8_192 + 200
+#: The longest line of a log: a message that is cut, and before it the date and what logs.
+LONGEST = 8_192 + 400
 PLUGIN = """
 from twisted.logger import Logger
 from twisted.python import log as old
 from zope.interface import implementer, provider
 from audiohookd.interfaces import IPlugin, IPluginFactory
-from audiohookd.observer import Observer
+from audiohookd.observer import SessionObserver
 import msgspec, sys
 
 HOSTILE, LONG = {hostile!r}, {long!r}
@@ -39,7 +39,7 @@ class Config(msgspec.Struct):
     pass
 
 
-class Failing(Observer):
+class Failing(SessionObserver):
     def __init__(self, session):
         self.session = session
 
@@ -79,23 +79,25 @@ def run(place: Place, log: Path, act: Callable[[], None], *options: str, is_jour
         command = [place.bin / "twistd", "--nodaemon", "--pidfile=", *options, "audiohookd", "--config", place.config]
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
         try:
-            until(lambda: HTTPConnection("127.0.0.1", place.admin_port, timeout=PATIENCE).connect() is None)
+            serves(place, process)
             act()
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(PATIENCE)
 
 
-def until(is_done: Callable[[], bool]) -> None:
+def serves(place: Place, process: subprocess.Popen[bytes]) -> None:
+    """Waits until the daemon answers on the admin port."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            if is_done():
-                return
+            page(place, "/live")
         except OSError:
-            pass_ = time.monotonic() < deadline
-            assert pass_, "the daemon does not answer"
-        time.sleep(0.05)
+            assert process.poll() is None, "the daemon ended"
+            assert time.monotonic() < deadline, "the daemon does not answer"
+            time.sleep(0.05)
+        else:
+            return
 
 
 def page(place: Place, path: str) -> str:
