@@ -44,7 +44,8 @@ def quoted(text: str, limit: int = TEXT_LIMIT) -> str:
 
 def _cut(text: str, limit: int, escaped: Callable[[str], str]) -> tuple[str, str]:
     """What is shown of ``text``, and the mark that says how long it was; empty when all is shown."""
-    room, pieces = limit, []
+    room = limit
+    pieces: list[str] = []
     for char in text[: limit + 1]:
         piece = escaped(char)
         room -= len(piece)

@@ -248,6 +248,19 @@ def test_no_failure_is_swallowed() -> None:
     assert found == []
 
 
+def test_no_text_becomes_part_of_a_log_format() -> None:
+    """In a format, ``{}`` in foreign text looks fields up, and calls them. A constant, or a name for one, is none."""
+    levels = "debug|info|warn|error|critical|failure"
+    found = [
+        f"{module}:{node.lineno}"
+        for module in ALL
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and re.fullmatch(rf"(?:.*\.)?_?log\.(?:{levels})", ast.unparse(node.func))
+        if not (node.args and isinstance(node.args[0], ast.Constant | ast.Name))
+    ]
+    assert found == []
+
+
 def test_functions_have_at_most_64_lines() -> None:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     lengths = {

@@ -104,8 +104,7 @@ class Watched(Service, Generic[T]):
     def _bad(self, failure: Failure) -> None:
         failure.trap(ValueError, OSError)
         fault = failure.value
-        is_of_system = isinstance(fault, OSError)
-        reason = loggable(f"{fault.filename}: {fault.strerror}") if is_of_system else text_of(fault)
+        reason = loggable(f"{fault.filename}: {fault.strerror}") if isinstance(fault, OSError) else text_of(fault)
         self._count("bad_reloads", self.name)
         self._log.error("{what} stays as it is: {fault}", what=self.name, fault=reason)
 

@@ -241,7 +241,7 @@ class Fanout:
             return
         self._partial.add(watcher.name)
         reason = "it took too long" if failure.check(NeverDone) else in_words(failure.value or Exception())
-        text = "not recorded from now on: plugin {plugin} failed in {callback}: {reason}; what it recorded before is kept"
+        text = "not recorded from now on: plugin {plugin} failed in {callback}: {reason}; what it recorded is kept"
         self._session.log.error(text, plugin=watcher.name, callback=callback, reason=reason)
 
     def _lose(self, watcher: Watcher, samples: int) -> None:

@@ -166,9 +166,8 @@ def there(place: MakePlace) -> Place:
 
 
 def command(there: Place, *arguments: object) -> str:
-    done = subprocess.run(
-        [there.bin / "audiohookctl", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
-    )
+    line = [there.bin / "audiohookctl", *map(str, arguments)]
+    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
     return done.stdout.decode("utf-8")
 
 

@@ -316,13 +316,14 @@ class TestTheEndOfACall:
             call.audio()
         call.fanout.end("end")
         lines = [formatEvent(event) for event in call.session.logged if "log_failure" not in event]
-        reason = r"plugin recorder failed in audio: ValueError: no\u001b[2J; what it recorded before is kept"
+        reason = r"plugin recorder failed in audio: ValueError: no\u001b[2J; what it recorded is kept"
         assert lines == [f"not recorded from now on: {reason}"]
 
     @pytest.mark.parametrize(("fault", "method"), [(Lapse("a part"), "audio"), (ValueError("no"), "closed")])
     def test_says_nothing_of_a_recording_that_did_not_end_before_it(self, fault: Exception, method: str) -> None:
         sink = CapturingSink(raising(fault, method))
-        call = Call(Watcher("recorder", RecordingPlugin(sink)), watched_by(CapturingSink(raising(ValueError("no"), "audio"))), must_record=True)
+        other = watched_by(CapturingSink(raising(ValueError("no"), "audio")))
+        call = Call(Watcher("recorder", RecordingPlugin(sink)), other, must_record=True)
         call.audio()
         call.fanout.end("end")
         assert [event for event in call.session.logged if formatEvent(event).startswith("not recorded")] == []
