@@ -132,9 +132,8 @@ class TestReadiness:
     def test_a_line_break_in_an_obstacle_is_no_assignment_of_its_own(self) -> None:
         self.readiness.hinder("disk", "/spool\nSTOPPING=1\x1b[2J\udce9 is full")
         self.readiness.startService()
-        assert told(self.systemd) == [
-            r"READY=1" "\n" r"STATUS=not taking calls: /spool\nSTOPPING=1\u001b[2J\udce9 is full"
-        ]
+        status = r"STATUS=not taking calls: /spool\nSTOPPING=1\u001b[2J\udce9 is full"
+        assert told(self.systemd) == [f"READY=1\n{status}"]
 
     def test_says_that_it_stops_whatever_hindered_it(self) -> None:
         self.readiness.startService()
