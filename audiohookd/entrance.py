@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from audiohookd.config import Config, ConfigError, Limits, Listen
 from audiohookd.observe.counters import Counters
+from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.watched import Watched
 from audiohookd.runtime.workers import Workers
 from audiohookd.server import gate
@@ -48,6 +49,7 @@ class Entrance(Struct, frozen=True):
     endpoint: str
     front: Callable[[AudioHookServerFactory], IProtocolFactory]
     services: list[IService]
+    loops: list[SupervisedLoop]
     #: To be called when files shall be read again.
     reread: list[Callable[[], None]]
     #: The UNIX time at which our certificate expires, where there is one.
@@ -62,14 +64,15 @@ def entrance_of(
     :param now: UNIX seconds.
     :raises ConfigError: something in it, or in them, is wrong.
     """
-    workers = Workers(reactor, "file-watcher", threads=1, waiting=2)
+    workers = Workers(reactor, "file-watcher", threads=1, waiting=2, count=counters.count)
     watch = partial(Watched, reactor, workers, count=counters.count)
     guarded, allowing = _gate(config, path, reactor, counters, watch)
     secure, identifying, expiry = _secure(config.listen, path, reactor, now, watch)
     watched: list[Watched[Any]] = [*allowing, *identifying]
     services: list[IService] = [workers, *watched] if watched else []
     endpoint, front = _front(config.listen.endpoint, secure)
-    return Entrance(guarded, endpoint, front, services, [one.reread for one in watched], expiry)
+    loops = [one.loop for one in watched]
+    return Entrance(guarded, endpoint, front, services, loops, [one.reread for one in watched], expiry)
 
 
 def paces_of(limits: Limits) -> Paces:

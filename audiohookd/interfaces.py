@@ -3,7 +3,8 @@
 A plugin watches sessions and may speak into them. All methods are called in the reactor thread, never re-entrantly.
 
 They MUST NOT BLOCK: half a second of ``time.sleep``, of a query or of computing in one method is half a second in
-which no call of the daemon is served. What takes time goes into a worker pool of :class:`IDaemon`. A plugin that
+which no call of the daemon is served. What takes time goes into a worker pool of :class:`IDaemon`. The daemon logs
+each block of 100 ms or more with plugin, callback, file and line. A plugin that
 keeps to this can lose only its own view: it cannot delay ``opened`` or ``pong``, stop another plugin, or grow memory
 without bound.
 
@@ -375,8 +376,9 @@ class IWorkers(Interface):
     def do(work: Callable[[], Any]) -> Any:
         """Runs ``work`` in a thread of the pool; a Deferred with its result.
 
-        ``work`` must be safe to run outside the reactor thread. Pieces of work start in the order in which they
-        came. Fails with :class:`audiohookd.runtime.workers.PoolFull` when too many wait, or the pool has stopped.
+        Raises nothing. ``work`` must be safe to run outside the reactor thread. Pieces of work start in the order in
+        which they came. Fails with :class:`audiohookd.runtime.workers.PoolFull` when too many wait, or the pool has
+        stopped.
         """
 
 

@@ -40,8 +40,8 @@ PLAIN = """
     [spool]
     directory = "spool"
 """
-CORE_BELOW = ["spool-writer", "spool-finisher", "spool-syncer", "disk-looker", "spool-sweeper"]
-CORE_BELOW += ["delivery", "key-loaders", "spool", "unhandled-errors"]
+CORE_BELOW = ["loop-supervisor", "spool-writer", "spool-finisher", "spool-syncer", "disk-looker", "spool-sweeper"]
+CORE_BELOW += ["delivery", "key-loaders", "spool", "watchdog", "unhandled-errors"]
 CORE_ABOVE = ["deliveries", "retention", "disk-watch", "keyring"]
 CORE_ABOVE += ["admin", "listener", "sessions", "readiness", "signals"]
 
@@ -205,6 +205,7 @@ class Call:
 
     def __init__(self) -> None:
         self.finished: Deferred[None] = Deferred()
+        self.unfinished: list[str] = []
         self.asked: list[str] = []
 
     def shut_down(self) -> None:

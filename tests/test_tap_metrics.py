@@ -44,3 +44,5 @@ def test_failures_that_have_not_happened_are_none(tmp_path: Path) -> None:
     assert found['audiohookd_key_refresh_failures_total{source="auth.keys_file"}'] == "0"
     assert found['audiohookd_replay_store_failures_total{done="refused"}'] == "0"
     assert found['audiohookd_replay_store_failures_total{done="let-in"}'] == "0"
+    assert found['audiohookd_reactor_blocks_total{plugin="recorder"}'] == "0"
+    assert found['audiohookd_reactor_blocked_seconds_total{plugin="(daemon)"}'] == "0.000"

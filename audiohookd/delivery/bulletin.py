@@ -143,6 +143,10 @@ class Bulletin:
             shown = foreign_code.loggable(Failure(fault))
             self._log.failure("{outlet}: the plugin has a mistake", shown, outlet=self._outlet.name)
 
+    def search_failed(self, failure: Failure) -> None:
+        """Our own mistake. The next search, each minute, goes on."""
+        self._log.failure("{outlet}: the search for recordings failed", failure, outlet=self._outlet.name)
+
     def went_wrong(self, key: Key, failure: Failure) -> None:
         """Our own mistake."""
         self._log.failure("{outlet}: recording {id}", failure, outlet=self._outlet.name, id=key.id)

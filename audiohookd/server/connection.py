@@ -90,6 +90,11 @@ class Connection:
             self._session.disconnect(refusal)
         self._pump()
 
+    @property
+    def unfinished(self) -> list[str]:
+        """The names of the plugins that are not done with the session."""
+        return [] if self._fanout is None else self._fanout.unfinished
+
     # ---- from the wire ---------------------------------------------------------------------------
 
     def text(self, data: bytes) -> None:

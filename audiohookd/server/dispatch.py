@@ -73,9 +73,16 @@ class Fanout:
         self._views: dict[str, SessionView] = {}
         self._required: list[Mailbox] = []
         self._mailboxes: list[Mailbox] = []
+        self._names: list[str] = []  # of the plugins that have these
         self._sinks: list[Mailbox] = []
         self._slow: set[str] = set()
         self._partial: set[str] = set()  # recorders whose recording ended before the call
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The names of the plugins that are not done with the session."""
+        mailboxes = zip(self._names, self._mailboxes, strict=False)  # no mailboxes are left after the end
+        return [name for name, mailbox in mailboxes if not mailbox.finished.called]
 
     def open(self) -> None:
         """The session is open: ask the plugins for their observers."""
@@ -179,6 +186,7 @@ class Fanout:
             self.report(watcher, "observe", mailbox)
         elif mailbox is not None:
             self._mailboxes.append(mailbox)
+            self._names.append(watcher.name)
             self._is_recorded = self._is_recorded or watcher.records
             if watcher.required:
                 self._required.append(mailbox)
@@ -195,6 +203,7 @@ class Fanout:
             partial(self.report, watcher),
             partial(self._lose, watcher),
             partial(self._leave_out, watcher),
+            watcher.name,
         )
 
     def report(self, watcher: Watcher, callback: str, failure: Failure) -> None:

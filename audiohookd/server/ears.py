@@ -111,7 +111,8 @@ class Ears:
         self._reactor = reactor
         self._epoll = select.epoll()
         self._lines: dict[int, Line] = {}
-        self._costly: OrderedDict[Line, None] = OrderedDict()  # to be read or resumed, in this order
+        #: To be read or resumed, in this order, and what epoll says of them.
+        self._costly: OrderedDict[Line, int] = OrderedDict()
         self._is_resting = False
         self._rest = SHORTEST
         self._is_behind = False  # of those who said something, most have more to say
@@ -146,7 +147,7 @@ class Ears:
 
     def go_on(self, line: Line) -> None:
         """Resumes a line whose backlog was not read from here."""
-        self._costly[line] = None
+        self._costly[line] = 0
         if not self._is_resting:
             self._is_resting = True
             self._reactor.removeReader(self)
@@ -209,12 +210,10 @@ class Ears:
         for file, happened in ready:
             line = self._lines.get(file)
             if line is not None:  # one of those before may have had it dropped
-                if happened & select.EPOLLERR:
-                    line.fault = line.transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if line.is_costly or line.has_backlog:
-                    self._costly[line] = None
+                    self._costly[line] = happened
                 else:
-                    now = self._read(line, now)
+                    now = self._read(line, now, happened)
         self._read_costly(now)
         self._heard = None
         if ready:
@@ -231,13 +230,15 @@ class Ears:
         for _ in range(len(self._costly)):
             if now >= end or not self._costly:  # one may have had others dropped
                 break
-            line, _ = self._costly.popitem(last=False)
-            now = self._read(line, now)
+            line, happened = self._costly.popitem(last=False)
+            now = self._read(line, now, happened)
 
-    def _read(self, line: Line, since: float) -> float:
+    def _read(self, line: Line, since: float, happened: int) -> float:
         """Reads once, or has the connection go on with what it has left. The time afterwards."""
         self._heard, self._is_answered = line, False
         try:
+            if happened & select.EPOLLERR:
+                line.fault = line.transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if line.has_backlog:
                 line.resume()
             elif not (line.is_clear and _take(line)) and not _is_going_on(line):
@@ -250,7 +251,7 @@ class Ears:
         now: float = self._reactor.seconds()
         line.is_costly = line.has_backlog or now - since > COSTLY
         if line.has_backlog and self._lines.get(line.file) is line:
-            self._costly[line] = None
+            self._costly[line] = 0
         return now
 
     def _answer(self, line: Line) -> None:
