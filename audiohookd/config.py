@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct, field, inspect
 
+from audiohookd.escaping import printable
 from audiohookd.listen_address import listen_address
 from audiohookd.protocol.timers import Timers
 from audiohookd.text_encoding import decode_text
@@ -41,7 +42,7 @@ class ConfigError(ValueError):
     """The user's mistake, as one line for the user; whatever others put into it, it stays one."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(" ".join(line.strip() for line in text.splitlines()))
+        super().__init__(printable(" ".join(line.strip() for line in text.splitlines())))
 
 
 class ConfigUnavailable(ConfigError):

@@ -212,6 +212,7 @@ class ISession(Interface):
         " timeout, tls, aborted, error), ``by`` (client, server), ``code`` of the WebSocket close frame or None, and"
         " ``reason``, a text that may come from the peer. In ``closed`` it is there when the connection ended first."
     )
+    missed_messages = Attribute("Messages to the client that the plugin's observer did not get: its queue was full.")
     log = Attribute("A twisted.logger.Logger that names this session in every line.")
 
     def send_event(entities: Sequence[Entity]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from twisted.application.service import IService, IServiceCollection
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
-from twisted.logger import ILogObserver, Logger, globalLogPublisher
+from twisted.logger import ILogObserver, Logger, globalLogBeginner, globalLogPublisher
 from twisted.python.components import Componentized
 from twisted.python.usage import Options as UsageOptions
 
@@ -32,13 +32,14 @@ from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
 from audiohookd.delivery.outlet import Outlet, outlets_of
 from audiohookd.endpoint import endpoint_of
 from audiohookd.entrance import Entrance, entrance_of, paces_of
+from audiohookd.escaping import printable
 from audiohookd.listen_address import listen_address
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.observe.journald import error_line, journal_observer
-from audiohookd.observe.log_encoding import escape_log
+from audiohookd.observe.log_encoding import escape_early_log, escape_log
 from audiohookd.observe.unhandled import UnhandledErrors
 from audiohookd.observe.watchdog import Watchdog
 from audiohookd.plugin_calls import plugin_call
@@ -142,7 +143,7 @@ class Root(OrderedServices):
         try:
             super().startService()
         except StartError as fault:
-            sys.stderr.write(f"audiohookd: {fault}\n")
+            sys.stderr.write(f"audiohookd: {printable(str(fault))}\n")
             # twistd has to see an exception: only then does it remove its pid file, and let go of the parent of a
             # daemonized process. What there is to say has been said: no traceback.
             sys.excepthook = lambda *_: None
@@ -172,6 +173,7 @@ def makeService(options: Options) -> IService:
         if options.parent is None or options.parent["uid"] is None:  # else twistd switches
             root.user = user
         root.log_observer = _log_observer(options)
+        escape_early_log(globalLogBeginner)
         return root
     except ConfigUnavailable as fault:
         _refuse(fault, EX_TEMPFAIL)
@@ -434,7 +436,7 @@ def _prepare(spool: Spool, config: Config, path: Path, environment: Mapping[str,
 
 
 def _refuse(fault: Exception, status: int) -> NoReturn:
-    sys.stderr.write(error_line(f"audiohookd: {fault}", os.environ))
+    sys.stderr.write(error_line(f"audiohookd: {printable(str(fault))}", os.environ))
     raise SystemExit(status)
 
 

@@ -138,6 +138,7 @@ class FakeSession:
         self.started_at = START
         self.request: Mapping[str, Any] = {"uri": PATH, "peer": "192.0.2.7", "headers": {}}
         self.connection_end: Any = None
+        self.missed_messages = 0
         self.logged: list[LogEvent] = []
         self.log = Logger(namespace="audiohookd.session", observer=self.logged.append)  # type: ignore[arg-type]
         self.calls: list[tuple[Any, ...]] = []

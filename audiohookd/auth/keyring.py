@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from audiohookd.auth.key_json import EXAMPLE
 from audiohookd.auth.keys import IKeySource, Key, Keys, KeySourceError, merged
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 
 #: Seconds at least between two times that unknown keys have all sources asked.
@@ -221,7 +222,7 @@ class Keyring(Service):
             return
         fault = failure.value
         # The text of what nobody expected may be anything.
-        self._failed(held, str(fault) if isinstance(fault, KeySourceError) else type(fault).__name__)
+        self._failed(held, text_of(fault) if isinstance(fault, KeySourceError) else type(fault).__name__)
 
     def _failed(self, held: _Held, reason: str) -> None:
         self._count("key_refresh_failures", held.source.name)

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from audiohookd.auth.replay import IReplayStore, StoreDown
+from audiohookd.runtime.faults import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 
 #: Seconds without a failure after which an outage is over, when the store answers then; it is asked when nobody else
@@ -83,7 +84,7 @@ class WatchedReplayStore:
         done = "let-in" if self._fail == "open" else "refused"
         if not self._failures:
             text = "the replay store is down ({store}): {reason}; who asks is {done}"
-            self._log.error(text, store=self._name, reason=failure.getErrorMessage(), done=done.replace("-", " "))
+            self._log.error(text, store=self._name, reason=text_of(failure.value), done=done.replace("-", " "))
             if self._fail == "closed":
                 self._tell(f"the replay store is down ({self._name})")
         self._failures += 1

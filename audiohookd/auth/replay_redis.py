@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from audiohookd.auth.replay import StoreDown
+from audiohookd.runtime.faults import text_of
 from audiohookd.text_encoding import decode_text
 
 #: Begins the name of each key.
@@ -56,7 +57,7 @@ class RedisNonces:
         try:
             return self._client.set(PREFIX + entry.hex(), 1, nx=True, ex=self._seconds) is True
         except (RedisError, OSError) as fault:
-            raise StoreDown(f"{self._place}: {' '.join(str(fault).split())[:200]}") from None
+            raise StoreDown(f"{self._place}: {text_of(fault)}") from None
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -154,15 +154,9 @@ class Bulletin:
 
 def describe(fault: BaseException) -> str:
     """What it is, as one line."""
-    return one_line(in_words(fault))
+    return in_words(fault, TEXT_LIMIT)
 
 
 def duration(seconds: float) -> str:
     """Seconds as text."""
     return f"{seconds:.0f} s" if seconds >= 1.0 else "less than a second"
-
-
-def one_line(text: str) -> str:
-    """``text`` without line breaks, and not too long."""
-    line = " ".join(text.split())
-    return line if len(line) <= TEXT_LIMIT else f"{line[:TEXT_LIMIT]}..."

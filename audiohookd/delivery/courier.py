@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from audiohookd.delivery.backoff import Backoff
 from audiohookd.delivery.blame import Unreadable, is_of_file
 from audiohookd.delivery.breaker import Breaker, Trial
-from audiohookd.delivery.bulletin import Bulletin, describe, one_line
+from audiohookd.delivery.bulletin import TEXT_LIMIT, Bulletin, describe
 from audiohookd.delivery.dues import Step
 from audiohookd.delivery.lanes import Lanes
 from audiohookd.delivery.ledger import Ledger
@@ -248,7 +248,7 @@ class Courier:
         outcome = await foreign_code.outcome_of(self.outlet.deliver, recording)
         fault = outcome.failure.value if outcome.failure is not None else None
         if isinstance(fault, Undeliverable):
-            await self._refuse(key, one_line(text_of(fault)))
+            await self._refuse(key, text_of(fault, TEXT_LIMIT))
             return False
         if isinstance(fault, OSError) and is_of_file(fault, recording):
             raise Unreadable(describe(fault)) from fault
@@ -294,7 +294,7 @@ class Courier:
             self._breaker.release(trial)
             self._breaker.pause(self._now() + PAUSE)
         elif isinstance(fault, Unavailable):
-            self._unavailable(trial, one_line(text_of(fault)), fault.retry_after)
+            self._unavailable(trial, text_of(fault, TEXT_LIMIT), fault.retry_after)
             self._queue.put_back(key)
         elif isinstance(fault, Unreadable):
             self._rest(key, str(fault))

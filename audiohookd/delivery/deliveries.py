@@ -20,6 +20,7 @@ from audiohookd.delivery.strays import Strays
 from audiohookd.delivery.wake import WakeFile
 from audiohookd.interfaces import IWorkers
 from audiohookd.observe.counters import Counters
+from audiohookd.runtime.faults import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.spool.layout import Layout
 
@@ -111,7 +112,7 @@ class Deliveries(Service):
             courier.wake()
 
     def _refused(self, failure: Failure) -> None:
-        self._log.error("the spool cannot be used: {fault}", fault=failure.getErrorMessage())
+        self._log.error("the spool cannot be used: {fault}", fault=text_of(failure.value))
 
 
 def deliveries_of(

@@ -20,6 +20,7 @@ from twisted.web.http import INTERNAL_SERVER_ERROR, NOT_ALLOWED, NOT_FOUND, OK, 
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from audiohookd.escaping import printable
 from audiohookd.observe.floods import Floods
 from audiohookd.observe.host_check import HostCheck, HostFault
 from audiohookd.observe.visits import Visits
@@ -153,8 +154,8 @@ def _status(well: bool) -> int:
 def _say(word: str, well: bool, reason: str | None = None, warnings: Sequence[str] = ()) -> _Answer:
     first = word if well else f"not {word}" + (f": {reason}" if reason else "")
     lines = [first, *(f"warning: {warning}" for warning in warnings)]
-    # A path in it may be of bytes that are no text.
-    return _Answer(_status(well), "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
+    # A path in it may have a line break, or bytes that are no text.
+    return _Answer(_status(well), "".join(f"{printable(line)}\n" for line in lines).encode())
 
 
 def _say_like_reference(well: bool) -> _Answer:

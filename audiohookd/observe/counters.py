@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
+from audiohookd.escaping import printable
+
 #: Every name there is. A label is a plugin's name or one of a few fixed words, never an id: ids would grow for ever.
 CATALOGUE: Final = {
     "connections": "WebSocket upgrades accepted",
@@ -169,5 +171,6 @@ def labelled(name: str | None, label: str) -> str:
     """What comes between a metric and its value. ``name`` is that of its label; None: it has none."""
     if name is None:
         return ""
-    escaped = label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    lines = (printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in label.split("\n"))
+    escaped = "\\n".join(lines)
     return f'{{{name}="{escaped}"}}'

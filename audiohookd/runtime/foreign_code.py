@@ -13,7 +13,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from audiohookd.runtime.faults import TEXT_LIMIT, InWords, in_words, text_of
+from audiohookd.runtime.faults import InWords, in_words, text_of
 
 #: Innermost frames of a traceback that are logged: that of an endless recursion has a thousand.
 FRAMES_LIMIT = 30
@@ -57,11 +57,9 @@ def contained(failure: Failure) -> Failure:
 
 
 def loggable(failure: Failure) -> Failure:
-    """``failure``, or one that stands for it where its text fails, or text or traceback are too long."""
-    text = text_of(failure.value)
-    if len(text) < TEXT_LIMIT and len(failure.frames) <= FRAMES_LIMIT and _has_text(failure):
-        return failure
-    return _stand_in(failure)
+    """``failure``, or one that stands for it where its text is not loggable, or its traceback is too long."""
+    is_short = len(failure.frames) <= FRAMES_LIMIT
+    return failure if is_short and _has_loggable_text(failure) else _stand_in(failure)
 
 
 def deferred_of(result: Any) -> "Deferred[Any] | None":
@@ -103,10 +101,10 @@ def cancel(waiting: "Deferred[Any]") -> Failure | None:
     return failure if isinstance(failure, Failure) else None
 
 
-def _has_text(failure: Failure) -> bool:
+def _has_loggable_text(failure: Failure) -> bool:
     """Twisted, too, has to find it when it formats the traceback."""
     try:
-        return isinstance(str(failure.value), str)
+        return str(failure.value) == text_of(failure.value)
     except BaseException:
         return False
 

@@ -11,6 +11,8 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from audiohookd.escaping import printable
+from audiohookd.runtime.faults import in_words
 from audiohookd.runtime.loops import SupervisedLoop
 
 #: Seconds between two requests for more time to stop, and what each asks for.
@@ -63,7 +65,7 @@ class Notifier:
                 channel.setblocking(False)
                 channel.sendto(state.encode(), self._address)
         except OSError as fault:
-            self._log.warn("systemd cannot be told {state}: {fault}", state=state, fault=str(fault))
+            self._log.warn("systemd cannot be told {state}: {fault}", state=state, fault=in_words(fault))
 
 
 class Readiness(Service):
@@ -121,7 +123,8 @@ class Readiness(Service):
     @property
     def _status(self) -> str:
         state = "taking calls" if not self._obstacles else f"not taking calls: {self.obstacle}"
-        return "; warning: ".join([state, *self.warnings])
+        # A line break would begin another assignment of sd_notify(3).
+        return printable("; warning: ".join([state, *self.warnings]))
 
     def _extend(self) -> None:
         self._notifier.notify(f"EXTEND_TIMEOUT_USEC={int(EXTEND_BY * 1_000_000)}")

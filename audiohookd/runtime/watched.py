@@ -10,7 +10,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from audiohookd.escaping import loggable
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 
 T = TypeVar("T")
@@ -100,7 +102,7 @@ class Watched(Service, Generic[T]):
     def _bad(self, failure: Failure) -> None:
         failure.trap(ValueError, OSError)
         fault = failure.value
-        reason = f"{fault.filename}: {fault.strerror}" if isinstance(fault, OSError) else str(fault)
+        reason = loggable(f"{fault.filename}: {fault.strerror}") if isinstance(fault, OSError) else text_of(fault)
         self._count("bad_reloads", self.name)
         self._log.error("{what} stays as it is: {fault}", what=self.name, fault=reason)
 

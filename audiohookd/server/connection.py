@@ -11,6 +11,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from audiohookd.escaping import CLIENT_TEXT_LIMIT, loggable, quoted
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
 from audiohookd.protocol.messages import DisconnectReason
@@ -120,7 +121,8 @@ class Connection:
         """The client broke the protocol, in the session or below; whoever found out ends the connection."""
         self._shared.counters.count("faults")
         if self._log.is_news("broke the protocol"):
-            self._log.warn("disconnected, the client broke the protocol: {detail}", detail=detail)
+            shown = loggable(detail, CLIENT_TEXT_LIMIT)
+            self._log.warn("disconnected, the client broke the protocol: {detail}", detail=shown)
 
     def lost(self, end: ConnectionEnd | None = None) -> None:
         """There is no connection any more. Harmless when called again."""
@@ -241,7 +243,8 @@ class Connection:
             case events.PeerError(code, message, _):
                 self._shared.counters.count("peer_errors")
                 if self._log.is_news(f"error {code}"):
-                    self._log.warn("the client says: error {code} {message!r}", code=code, message=message[:200])
+                    said = quoted(message, CLIENT_TEXT_LIMIT)
+                    self._log.warn("the client says: error {code} {message}", code=code, message=said)
             case _ if self._fanout is not None:
                 self._fanout.deliver(event)
 
@@ -255,7 +258,7 @@ class Connection:
     def _tolerate(self, what: str) -> None:
         self._shared.counters.count("tolerated", what)
         if self._log.is_news(what):
-            self._log.info("odd, but harmless: {what}", what=what)
+            self._log.info("odd, but harmless: {what}", what=loggable(what, CLIENT_TEXT_LIMIT))
 
     def _open(self, asked: events.OpenRequested) -> None:
         is_probe = asked.request.is_probe
@@ -316,7 +319,7 @@ class Connection:
 
     def _refuse(self, reason: DisconnectReason, info: str, detail: str = "") -> None:
         self._shared.counters.count("refusals", reason)
-        self._log.warn("session refused: {why}", why=f"{info}: {detail}" if detail else info)
+        self._log.warn("session refused: {why}", why=loggable(f"{info}: {detail}" if detail else info))
         self._session.disconnect(reason, info)
         self._pump()
 
@@ -350,7 +353,8 @@ class Connection:
             self._fanout = None
             return
         how = f" ({self._end})" if self._end is not None else ""
-        self._log.info("ended after {seconds:.1f} s: {reason}{how}", seconds=self._seconds, reason=reason, how=how)
+        why = loggable(reason, CLIENT_TEXT_LIMIT)
+        self._log.info("ended after {seconds:.1f} s: {reason}{how}", seconds=self._seconds, reason=why, how=how)
         self._fanout.end(reason).addCallback(self._watched_no_more)
         if self._is_watched:
             self._patience = self._shared.clock.callLater(FINISH_TIME, self._hurry, self._fanout)

@@ -15,7 +15,7 @@ from audiohookd.interfaces import IPlugin, IRecorder, ISession, ISessionObserver
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
 from audiohookd.runtime import foreign_code
-from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.faults import in_words, text_of
 from audiohookd.server.connection_end import ConnectionEnd
 from audiohookd.server.mailbox import Mailbox, NeverDone
 from audiohookd.server.session_view import SessionView
@@ -76,6 +76,7 @@ class Fanout:
         self._names: list[str] = []  # of the plugins that have these
         self._sinks: list[Mailbox] = []
         self._slow: set[str] = set()
+        self._partial: set[str] = set()  # recorders whose recording ended before the call
 
     @property
     def unfinished(self) -> list[str]:
@@ -223,6 +224,8 @@ class Fanout:
             text = "plugin {plugin} failed in {callback}; {consequence}"
             shown = foreign_code.loggable(failure)
             log.failure(text, shown, plugin=plugin, callback=callback, consequence=consequence)
+        if watcher.records and not failure.check(Lapse):
+            self._warn_of_partial_recording(watcher, callback, failure)
         if watcher.required:
             self._give_up(plugin)
 
@@ -241,6 +244,15 @@ class Fanout:
             text = "not recorded: no plugin of the route records calls (record = false in [[route]] if this is meant)"
             self._session.log.warn(text)
 
+    def _warn_of_partial_recording(self, watcher: Watcher, callback: str, failure: Failure) -> None:
+        """Once per call and plugin; where there is no observer, or nothing is left to record, that is not it."""
+        if callback in ("admit", "observe", "closed") or watcher.name in self._partial:
+            return
+        self._partial.add(watcher.name)
+        reason = "it took too long" if failure.check(NeverDone) else in_words(failure.value or Exception())
+        text = "not recorded from now on: plugin {plugin} failed in {callback}: {reason}; what it recorded is kept"
+        self._session.log.error(text, plugin=watcher.name, callback=callback, reason=reason)
+
     def _lose(self, watcher: Watcher, samples: int) -> None:
         self._counters.count("overflow_samples", watcher.name, samples)
         if watcher.required:
@@ -251,6 +263,7 @@ class Fanout:
 
     def _leave_out(self, watcher: Watcher) -> None:
         self._counters.count("overflow_messages", watcher.name)
+        self.view(watcher).missed_messages += 1
         if f"messages of {watcher.name}" not in self._slow:
             self._slow.add(f"messages of {watcher.name}")
             text = "plugin {plugin} is too slow: it does not get all messages that are sent to the client"

@@ -40,6 +40,7 @@ class LiveSession:
         self.started_at = started_at
         self.request = upgrade.shown()
         self.connection_end: ConnectionEnd | None = None
+        self.missed_messages = 0  # each plugin's view counts its own
         self.log = SessionLogger(upgrade)
 
     @property

@@ -39,6 +39,7 @@ class SessionView:
         self._resumes = Bucket(PAUSES, seconds())
         self._owes_resume = False
         self._has_refused = False
+        self.missed_messages = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)

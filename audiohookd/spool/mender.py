@@ -10,7 +10,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from audiohookd.escaping import loggable
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.layout import Layout
@@ -92,7 +94,7 @@ class Mender:
                 self._log.error(
                     "draft {id} cannot be repaired, and lies in broken/ now: {reason}",
                     id=mended.id,
-                    reason=mended.reason,
+                    reason=loggable(mended.reason),
                 )
             self._mended(mended)
         if outcomes["ready"]:
@@ -104,14 +106,14 @@ class Mender:
                 "{count} drafts cannot be finished yet, and are tried again in {seconds:g} s: {reason}",
                 count=outcomes["failed"],
                 seconds=AGAIN,
-                reason=reason,
+                reason=loggable(reason),
             )
             self.again()
 
     def _failed(self, failure: Failure) -> None:
         """The pool was busy with more important things, or the directory could not be read."""
         if failure.check(OSError, PoolFull):
-            self._log.warn("drafts cannot be repaired now: {reason}", reason=failure.getErrorMessage())
+            self._log.warn("drafts cannot be repaired now: {reason}", reason=text_of(failure.value))
         else:
             self._log.failure("drafts cannot be repaired", failure)
         self.again()

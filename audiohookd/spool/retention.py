@@ -8,7 +8,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from audiohookd.escaping import loggable
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.spool.layout import Layout
 from audiohookd.spool.sweep import Sweep, Terms
@@ -95,9 +97,9 @@ class Retention(Service):
 
     def _failed(self, failure: Failure) -> None:
         fault = failure.value
-        reason = _say(fault) if isinstance(fault, OSError) else failure.getErrorMessage()
+        reason = _say(fault) if isinstance(fault, OSError) else text_of(failure.value)
         self._log.error("the spool cannot be swept: {reason}", reason=reason)
 
 
 def _say(fault: OSError) -> str:
-    return f"{fault.filename}: {fault.strerror}"
+    return loggable(f"{fault.filename}: {fault.strerror}")

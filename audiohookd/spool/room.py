@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.spool.layout import Layout
 
@@ -194,4 +195,4 @@ def _reason(failure: Failure) -> str:
     fault = failure.value
     if isinstance(fault, OSError) and fault.strerror:
         return f"{fault.filename}: {fault.strerror}"
-    return f"the disk cannot be looked at: {failure.getErrorMessage()}"
+    return f"the disk cannot be looked at: {text_of(failure.value)}"

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from audiohookd.interfaces import ISpool
 from audiohookd.protocol.media import Media
+from audiohookd.runtime.faults import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.draft import Draft
@@ -142,7 +143,7 @@ class Spool(Service):
         if failure.check(OSError):
             return failure
         # No room in the pool, or a journal that the disk never took.
-        raise OSError(errno.EAGAIN if failure.check(PoolFull) else errno.EIO, failure.getErrorMessage())
+        raise OSError(errno.EAGAIN if failure.check(PoolFull) else errno.EIO, text_of(failure.value))
 
     def _mended(self, mended: Mended) -> None:
         self._count("repaired", mended.outcome)

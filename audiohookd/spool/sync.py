@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.growing import Disk
@@ -124,5 +125,5 @@ class Syncer:
 def _not_done(failure: Failure, dirty: Mapping[Path, bool]) -> list[Refused]:
     if failure.check(PoolFull):  # there is one round at a time: the pool has stopped, and so has the daemon
         return []
-    fault = OSError(errno.EIO, failure.getErrorMessage())
+    fault = OSError(errno.EIO, text_of(failure.value))
     return [Refused(path, fault) for path in dirty]

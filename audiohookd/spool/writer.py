@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.spool.faults import Faults
 from audiohookd.spool.files import DraftFiles, Outcome
@@ -341,5 +342,5 @@ def _write_part(part: Part, silence: int) -> Outcome:
 
 def _none_taken(failure: Failure, count: int) -> list[Outcome]:
     """The pool did not do it: it has stopped."""
-    fault = OSError(errno.EIO, f"not written: {failure.getErrorMessage()}")
+    fault = OSError(errno.EIO, f"not written: {text_of(failure.value)}")
     return [Outcome(fault, audio_taken=False, lines_taken=False, is_pending=True)] * count

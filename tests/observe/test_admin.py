@@ -107,6 +107,13 @@ class TestAdmin(SynchronousTestCase):
         self.assertEqual(answer.status, 200)
         self.assertEqual(answer.body, b"ready\nwarning: calls on '/' are not recorded\n")
 
+    def test_a_warning_is_one_printable_line(self) -> None:
+        self.site = admin_site(
+            self.clock, lambda: False, lambda: "/\nready\x1b", lambda: "", warnings=lambda: ["a\u202e\r\nb\udce9"]
+        )
+        body = rb"not ready: /\nready\u001b" + b"\n" + rb"warning: a\u202e\r\nb\udce9" + b"\n"
+        self.assertEqual(self.ask("/ready").body, body)
+
     def test_not_ready(self) -> None:
         self.is_ready = False
         answer = self.ask("/ready")

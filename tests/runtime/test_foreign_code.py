@@ -8,8 +8,9 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 
+from audiohookd.escaping import TEXT_LIMIT, printable
 from audiohookd.runtime import foreign_code
-from audiohookd.runtime.faults import TEXT_LIMIT, in_words, text_of
+from audiohookd.runtime.faults import in_words, text_of
 from audiohookd.runtime.foreign_code import FRAMES_LIMIT, PluginRaised
 
 BEYOND_EXCEPTION = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()]
@@ -85,6 +86,20 @@ def test_what_is_logged_is_short_whatever_was_raised(fault: Exception) -> None:
     assert type(fault).__name__ in shown.getTraceback() or isinstance(fault, OSError)
     assert "act" in shown.getTraceback()
     assert len(in_words(fault)) + len(text_of(fault)) < 3 * TEXT_LIMIT
+
+
+@pytest.mark.parametrize("text", ["a\x1b[2J\x00", "a\u202eb", "a\udce9"])
+def test_what_is_logged_is_printable_whatever_was_raised(text: str) -> None:
+    fault = ValueError(text)
+    shown = foreign_code.loggable(foreign_code.call(raising(fault)))
+    assert shown.getTraceback().splitlines()[-1].endswith(f"ValueError: {printable(text)}")
+    assert text_of(fault) == printable(text)
+    assert in_words(OSError(2, text, text)) == f"{printable(text)} ({printable(text)})"
+
+
+def test_the_lines_of_what_was_raised_are_joined() -> None:
+    shown = foreign_code.loggable(foreign_code.call(raising(ValueError("a\r\n  [forged] b"))))
+    assert shown.getTraceback().splitlines()[-1].endswith("ValueError: a [forged] b")
 
 
 def test_of_an_endless_recursion_the_innermost_frames_are_logged() -> None:

@@ -14,7 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from audiohookd.auth.refusal import Refusal
 from audiohookd.cli.mistake import Mistake
-from audiohookd.cli.wording import printable
+from audiohookd.escaping import printable
 
 _TIMEOUT = 10.0  # seconds
 _MAX_SIZE = 8 << 20

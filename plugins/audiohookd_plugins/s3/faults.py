@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from botocore.exceptions import BotoCoreError, ClientError, MissingDependencyException, ParamValidationError
 from botocore.parsers import ResponseParserError
 
+from audiohookd.escaping import loggable
 from audiohookd.interfaces import Unavailable, Undeliverable
 
 #: What botocore raises for a request. An answer that is not S3's XML has a class of its own.
@@ -126,7 +127,7 @@ def _advice(code: str) -> str:
 
 def _words(text: str) -> str:
     """On one line, and not all of a page that a proxy sent."""
-    return " ".join(text.split())[:_WORDS]
+    return loggable(" ".join(text.split()), _WORDS)
 
 
 def _retry_after(fault: ClientError) -> float | None:
