@@ -394,5 +394,17 @@ class IDaemon(Interface):
     def workers(name: str, threads: int, waiting: int) -> IWorkers:
         """A pool of the plugin's own, of at most ``threads`` threads and ``waiting`` waiting pieces of work.
 
-        To be asked for while the plugin is built. The daemon starts and stops it.
+        To be asked for while the plugin is built. The daemon starts and stops it. Names are per table: two tables can
+        use one class.
+
+        :raises ValueError: the plugin has a pool of this name, or no pool can be like this.
+        :raises RuntimeError: the plugin was built before.
+        """
+
+    def claim(resource: str) -> None:
+        """Reserves what only one table may use, such as a bucket or a file. The name is for all plugins.
+
+        To be called while the plugin is built.
+
+        :raises ValueError: another table has claimed it; the text names that table.
         """

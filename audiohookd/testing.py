@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger
 from zope.interface import implementer
 
+from audiohookd.daemon import check_pool
 from audiohookd.interfaces import IDaemon, ISession, ISpool, IWorkers
 from audiohookd.observe.counters import Counters
 from audiohookd.observer import AudioSink
@@ -97,6 +98,9 @@ class FakeDaemon:
     somebody has put the clock of the machine forward.
 
     ``asked`` holds the pools that they asked for, as ``(name, threads, waiting)``; all of them get the one.
+    ``claims`` holds what the plugin claimed; what is in ``taken`` is claimed by the table ``other``.
+
+    It stands for the daemon of one plugin: each plugin of a test needs its own.
     """
 
     def __init__(self, spool: ISpool | None = None) -> None:
@@ -105,6 +109,8 @@ class FakeDaemon:
         self.spool = spool
         self.pool = MemoryWorkers()
         self.asked: list[tuple[str, int, int]] = []
+        self.claims: list[str] = []
+        self.taken: set[str] = set()
 
     def now(self) -> float:
         """See :class:`IDaemon`."""
@@ -112,8 +118,17 @@ class FakeDaemon:
 
     def workers(self, name: str, threads: int, waiting: int) -> MemoryWorkers:
         """See :class:`IDaemon`."""
+        check_pool(name, threads, waiting)
+        if name in [asked for asked, _, _ in self.asked]:
+            raise ValueError(f"{name}: the plugin has a worker pool of this name already")
         self.asked.append((name, threads, waiting))
         return self.pool
+
+    def claim(self, resource: str) -> None:
+        """See :class:`IDaemon`."""
+        if resource in self.taken:
+            raise ValueError("[plugins.other] has claimed it")
+        self.claims.append(resource)
 
 
 @implementer(ISession)
