@@ -1,16 +1,42 @@
 """What plugins may ask of the daemon. Each plugin has a daemon of its own: two tables can use one class."""
 
 from collections.abc import Callable
-from typing import Any
+from threading import current_thread, get_ident
+from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from audiohookd.config import address
-from audiohookd.interfaces import IDaemon, ISpool
+from audiohookd.interfaces import IDaemon, ISpool, WrongThread
 from audiohookd.runtime.workers import Workers
 
 #: Seconds that the stop waits for work of plugins that was cut off already, as uploads are; see Workers.
 PATIENCE = 4.0
+
+T = TypeVar("T")
+
+_log = Logger()
+
+
+class PluginWorkers(Workers):
+    """A pool that rejects work from other threads than the reactor's, and says so: a plugin may drop the Deferred."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._thread = get_ident()
+        self._was_misused = False
+
+    def do(self, work: Callable[[], T]) -> "Deferred[T]":
+        """See :class:`IWorkers`."""
+        if get_ident() == self._thread:
+            return super().do(work)
+        text = f"work was given to the pool in thread {current_thread().name!r} and not in the reactor's"
+        if not self._was_misused:
+            self._was_misused = True
+            _log.error("{pool}: {text}: it is not done; use daemon.reactor.callFromThread", pool=self.name, text=text)
+        return fail(WrongThread(f"{text}: use daemon.reactor.callFromThread"))
 
 
 class Daemon:
@@ -38,7 +64,7 @@ class Daemon:
             raise RuntimeError(f"{name}: plugins ask for worker pools while they are built, not later")
         if name in [other.name for other in self.pools]:
             raise ValueError(f"{name}: the plugin has a worker pool of this name already")
-        pool = Workers(self.reactor, name, threads, waiting, PATIENCE)
+        pool = PluginWorkers(self.reactor, name, threads, waiting, PATIENCE)
         self.pools.append(pool)
         return pool
 

@@ -58,6 +58,13 @@ class Undeliverable(Exception):
     """
 
 
+class WrongThread(RuntimeError):
+    """A method that is only for the reactor thread was called in another one. Nothing was done.
+
+    In a thread: ``daemon.reactor.callFromThread(session.send_event, entities)``.
+    """
+
+
 class IPluginFactory(Interface):
     """What an entry point of the group ``audiohookd.plugins`` names: usually a class that provides this."""
 
@@ -191,7 +198,12 @@ class IAudioSink(ISessionObserver):
 
 
 class ISession(Interface):
-    """One session, as one plugin sees it. What a plugin assigns to it is not seen by others."""
+    """One session, as one plugin sees it. What a plugin assigns to it is not seen by others.
+
+    Its methods are for the reactor thread: in another one they raise :class:`WrongThread`, which is logged and
+    counted as a failure of the plugin. Once ``closed`` is done, they return False; the first use of each is logged
+    and counted.
+    """
 
     id = Attribute("UUID of the session.")
     organization_id = Attribute("UUID of the organization, authenticated where requests are signed.")
@@ -235,7 +247,11 @@ class ISession(Interface):
         info: str | None = None,
         output_variables: Mapping[str, str] | None = None,
     ) -> bool:
-        """Asks the client to end the session. False when it is ending already."""
+        """Asks the client to end the session. False when it is ending already.
+
+        :raises audiohookd.protocol.errors.LocalProtocolError: a reason that the protocol does not know, an ``info``
+            that is no text, or variables that are no texts by name; or larger than 64,000 bytes.
+        """
 
 
 class ILine(Interface):
@@ -375,7 +391,9 @@ class IWorkers(Interface):
         """Runs ``work`` in a thread of the pool; a Deferred with its result.
 
         ``work`` must be safe to run outside the reactor thread. Pieces of work start in the order in which they
-        came. Fails with :class:`audiohookd.runtime.workers.PoolFull` when too many wait, or the pool has stopped.
+        came. Fails with :class:`audiohookd.runtime.workers.PoolFull` when too many wait, or the pool has stopped, or
+        has not started yet: not before the plugin is built. Fails with :class:`WrongThread` outside the reactor
+        thread.
         """
 
 

@@ -201,7 +201,7 @@ def build(
     quotas = Quotas(limits.sessions_per_organization, limits.sessions_per_key)
     registry = Registry(reactor, sessions, drain_timeout, goodbye, lambda: watch.obstacle, quotas, counters.count)
     routes = routes_of(config, path, watchers, readiness.warn)
-    shared = Shared(reactor, now, config.session, registry, counters, routes)
+    shared = Shared(reactor, now, config.session, registry, counters, routes, reactor.callFromThread)
     key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters, readiness)
     replay_pools, replay = _replay(config, path, reactor, counters, readiness)
     door = Door(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)

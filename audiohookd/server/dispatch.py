@@ -21,6 +21,11 @@ from audiohookd.server.mailbox import Mailbox, NeverDone
 from audiohookd.server.session_view import SessionView
 
 
+def call_now(function: Callable[..., object], *arguments: object) -> None:
+    """Stands for ``reactor.callFromThread`` where there is only one thread."""
+    function(*arguments)
+
+
 class Watcher(Struct, frozen=True):
     """A plugin on a route."""
 
@@ -54,6 +59,7 @@ class Fanout:
 
     :param give_up: called with a plugin's name when a required one failed.
     :param seconds: from any origin, never going back.
+    :param from_thread: calls something in the reactor thread, from any thread.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class Fanout:
         counters: Counters,
         give_up: Callable[[str], None],
         seconds: Callable[[], float],
+        from_thread: Callable[..., object] = call_now,
     ) -> None:
         self._session = session
         self._route = route
@@ -70,6 +77,7 @@ class Fanout:
         self._counters = counters
         self._give_up = give_up
         self._seconds = seconds
+        self._from_thread = from_thread
         self._views: dict[str, SessionView] = {}
         self._required: list[Mailbox] = []
         self._mailboxes: list[Mailbox] = []
@@ -93,7 +101,8 @@ class Fanout:
         if watcher.name not in self._views:
             # Not a method: the view would keep us alive, and a refused session leaves that to the garbage collector.
             limited = partial(_limit, self._counters, self._session.log, watcher.name)
-            self._views[watcher.name] = SessionView(self._session, self._seconds, limited)
+            misused = partial(self._from_thread, _report_misuse, self._counters, self._session.log, watcher.name)
+            self._views[watcher.name] = SessionView(self._session, self._seconds, limited, misused)
         return self._views[watcher.name]
 
     @property
@@ -166,6 +175,8 @@ class Fanout:
     def _let_go(self, _: object) -> None:
         """Observers hold the session, and the session may hold us: what a call used shall not wait for the gc."""
         self._mailboxes, self._sinks, self._required = [], [], []
+        for view in self._views.values():
+            view.end()
         self._views.clear()
 
     def _call(self, method: str, *arguments: Any) -> None:
@@ -217,6 +228,10 @@ class Fanout:
         if watcher.required:
             self._give_up(plugin)
 
+    def report_misuse(self, watcher: Watcher, misuse: str) -> None:
+        """A plugin did what has no effect, or not the effect that its author meant."""
+        _report_misuse(self._counters, self._session.log, watcher.name, misuse)
+
     def report_late_admission(self, watcher: Watcher) -> None:
         """``admit`` of a plugin is cancelled because the client cannot wait for it any longer."""
         self._counters.count("late_callbacks", watcher.name)
@@ -255,6 +270,11 @@ def _limit(counters: Counters, log: Any, plugin: str, is_first: bool) -> None:
         log.warn(text, plugin=plugin)
 
 
+def _report_misuse(counters: Counters, log: Any, plugin: str, misuse: str) -> None:
+    counters.count("plugin_failures", plugin)
+    log.error("plugin {plugin} has a mistake: {misuse}", plugin=plugin, misuse=misuse)
+
+
 def _consequence(watcher: Watcher, callback: str) -> str:
     if watcher.required:
         return "the plugin is required, so the session ends"
@@ -263,6 +283,8 @@ def _consequence(watcher: Watcher, callback: str) -> str:
             return "it does not watch this session"
         case "admit":
             return "its answer does not count for this session"
+        case "refuse":
+            return "the session is refused all the same"
         case "closed":
             return "the session had ended before"
     return "of this session it gets only closed"
