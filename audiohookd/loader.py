@@ -19,6 +19,7 @@ from audiohookd.delivery.outlet import OUTLET_NAME, is_outlet
 from audiohookd.interfaces import IAdmission, ICarrier, IDaemon, INotifier, IPlugin, IPluginFactory
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.faults import in_words, is_mistake, text_of
+from audiohookd.runtime.plugin_checks import mistakes_of_plugin
 from audiohookd.server.dispatch import Watcher
 
 _log = Logger()
@@ -67,6 +68,8 @@ def _load(name: str, table: dict[str, Any], path: Path, daemon: IDaemon) -> Watc
 def _build(factory: Any, options: Any, daemon: IDaemon) -> Any:
     plugin = factory(options, daemon)
     _verify(plugin)
+    for mistake in mistakes_of_plugin(plugin):
+        raise ValueError(mistake)
     return plugin
 
 

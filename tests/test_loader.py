@@ -379,6 +379,47 @@ class TestWhatIsShipped:
         assert observer is None or verifyObject(ISessionObserver, observer)
 
 
+#: Observers in the module of a plugin, and what a start says of them.
+SILENT = {
+    "class Watch(SessionObserver):\n    def audio(self, frame): pass": (
+        "Watch.audio (FILE:22) is never called, for the class does not provide IAudioSink:"
+        " derive the class from audiohookd.observer.AudioSink"
+    ),
+    "class Watch(AudioSink):\n    def on_opened(self): pass": (
+        "Watch.on_opened (FILE:22) is no callback, did you mean 'opened'?"
+        " If not, let its name begin with an underscore"
+    ),
+    "class Watch(AudioSink):\n    def closed(self): pass": (
+        "Watch.closed (FILE:22) cannot be called: too many positional arguments; write def closed(self, reason)"
+    ),
+}
+
+
+class TestSilentMistakes:
+    @pytest.mark.parametrize("source", SILENT)
+    def test_of_observers_are_one_line(self, site: Site, source: str) -> None:
+        imports = "from audiohookd.observer import AudioSink, SessionObserver\n"
+        site.module("own_hook", f"{dedent(GOOD)}\n{imports}{source}\n")
+        line = refused(mine={"use": "own_hook:Plugin"})
+        file = str(sys.modules["own_hook"].__file__)
+        assert line == f"plugins.mine: own_hook:Plugin: {SILENT[source].replace('FILE', file)}"
+
+    def test_a_factory_that_gives_one_plugin_to_two_tables_is_one_line(self, site: Site) -> None:
+        source = """
+            _plugins = []
+
+            @provider(IPluginFactory)
+            def make(config, daemon):
+                _plugins.append(Plugin(config, daemon))
+                return _plugins[0]
+
+            make.config_type = Options
+        """
+        site.module("own_hook", dedent(GOOD) + dedent(source))
+        line = refused(one={"use": "own_hook:make"}, other={"use": "own_hook:make"})
+        assert line == "plugins.other: its factory returns the plugin of [plugins.one] and not a new one"
+
+
 class TestTheDaemonForPlugins:
     def test_keeps_the_contract(self) -> None:
         assert verifyObject(IDaemon, Daemon(Clock(), today, Nowhere()).of_plugin("copy"))

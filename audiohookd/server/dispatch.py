@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
@@ -16,6 +16,7 @@ from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.plugin_checks import mistakes_of_observer
 from audiohookd.server.connection_end import ConnectionEnd
 from audiohookd.server.mailbox import Mailbox, NeverDone
 from audiohookd.server.session_view import SessionView
@@ -32,6 +33,8 @@ class Watcher(Struct, frozen=True):
     name: str
     plugin: IPlugin
     required: bool = False
+    #: Names of the classes of its observers that were looked through for mistakes.
+    checked: set[str] = field(default_factory=set)
 
     @property
     def records(self) -> bool:
@@ -198,7 +201,8 @@ class Fanout:
         if observer is None:
             return None
         if not ISessionObserver.providedBy(observer):
-            raise TypeError(f"{type(observer).__qualname__} does not provide ISessionObserver")
+            raise TypeError(f"observe must return an observer or None: {_kind(observer)} is no ISessionObserver")
+        self._check_class(watcher, type(observer))
         return Mailbox(
             observer,
             self._session,
@@ -206,6 +210,14 @@ class Fanout:
             partial(self._lose, watcher),
             partial(self._leave_out, watcher),
         )
+
+    def _check_class(self, watcher: Watcher, observer: type) -> None:
+        """Names the mistakes in a class that could not be found at the start, once."""
+        name = f"{observer.__module__}.{observer.__qualname__}"
+        if name not in watcher.checked:
+            watcher.checked.add(name)
+            for mistake in mistakes_of_observer(observer):
+                self.report_misuse(watcher, mistake)
 
     def report(self, watcher: Watcher, callback: str, failure: Failure) -> None:
         """A plugin failed in ``callback``: count it, log it, and end the session if it requires the plugin.
@@ -261,6 +273,10 @@ class Fanout:
             self._slow.add(f"messages of {watcher.name}")
             text = "plugin {plugin} is too slow: it does not get all messages that are sent to the client"
             self._session.log.warn(text, plugin=watcher.name)
+
+
+def _kind(value: object) -> str:
+    return type(value).__qualname__
 
 
 def _limit(counters: Counters, log: Any, plugin: str, is_first: bool) -> None:

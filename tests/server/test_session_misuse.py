@@ -1,14 +1,17 @@
 """A plugin that uses its session where or when it must not: nothing breaks, and the log names it."""
 
+import asyncio
 from threading import Thread
 from typing import Any
 
 import pytest
 from connection_rig import ENTITY, gone, opened
 from server_rig import Plugin
+from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, formatEvent
 
 from audiohookd.interfaces import WrongThread
+from audiohookd.observer import SessionObserver
 from audiohookd.server.dispatch import Watcher
 from audiohookd.testing import CapturingSink, ScriptedClient
 
@@ -97,3 +100,49 @@ def test_a_disconnect_that_cannot_be_sent_is_a_failure_of_the_plugin(info: Any) 
     assert client.counters.value("internal_errors") == 0
     client.close()
     assert client.types == ["opened", "closed"]
+
+
+def task() -> Any:
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.create_future()
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("at", ["opened", "audio", "closing", "closed"])
+def test_a_future_that_a_callback_returns_is_a_failure_that_says_what_to_return(
+    at: str, logged: list[LogEvent]
+) -> None:
+    client = opened(Watcher("evil", Plugin(CapturingSink(lambda method, *_: task() if method == at else None))))
+    client.speak(b"\xff" * 320)
+    client.close()
+    client.leave()
+    assert client.counters.value("plugin_failures", "evil") == 1
+    assert gone(client)
+    (event,) = [event for event in logged if event.get("plugin") == "evil"]
+    assert "return a Deferred or be a coroutine" in str(event["log_failure"].value)
+
+
+def test_mistakes_of_an_observer_that_no_start_could_find_are_named_once(logged: list[LogEvent]) -> None:
+    class Deaf(SessionObserver):
+        def audio(self, frame: bytes) -> None:
+            raise AssertionError
+
+        def on_closed(self, reason: str) -> None:
+            raise AssertionError
+
+    watcher = Watcher("evil", Plugin(Deaf()))
+    clients = [opened(watcher) for _ in range(2)]
+    assert [client.counters.value("plugin_failures", "evil") for client in clients] == [2, 0]
+    first, second = lines(logged)
+    assert "Deaf.audio" in first
+    assert "does not provide IAudioSink" in first
+    assert "did you mean 'closed'?" in second
+
+
+def test_an_observe_that_returns_a_deferred_says_what_to_return(logged: list[LogEvent]) -> None:
+    client = opened(Watcher("evil", Plugin(Deferred())))
+    assert client.types == ["opened"]
+    (event,) = [event for event in logged if event.get("plugin") == "evil"]
+    assert "observe must return an observer or None: Deferred" in str(event["log_failure"].value)
