@@ -205,7 +205,7 @@ def build(
     disk_pools, retention, watch = _disk(config, spool, outlets, reactor, now, counters, readiness)
     registry = _registry(config, reactor, lambda: watch.obstacle, counters)
     routes = routes_of(config, path, watchers, readiness.warn)
-    shared = Shared(reactor, now, config.session, registry, counters, routes)
+    shared = Shared(reactor, now, config.session, registry, counters, routes, reactor.callFromThread)
     key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters, readiness)
     replay_pools, replay = _replay(config, path, reactor, counters, readiness)
     door = Door(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)

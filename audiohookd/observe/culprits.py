@@ -1,13 +1,13 @@
 """Which plugin, callback, file and line a thread is busy with, from its stack."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from msgspec import Struct
 
-from audiohookd.observe.unhandled import plugin_of
+from audiohookd.observe.unhandled import plugins_of
 
 #: Labels of what is no plugin. Names of tables in the configuration have no parentheses, unless they are quoted.
 DAEMON: Final = "(daemon)"
@@ -43,11 +43,12 @@ class Culprit(Struct, frozen=True):
     stack: str = ""
 
 
-def culprit_of(innermost: FrameType | None, places: Mapping[Path, str], plugin_call: PluginCall) -> Culprit:
+def culprit_of(innermost: FrameType | None, places: Mapping[Path, Sequence[str]], plugin_call: PluginCall) -> Culprit:
     """The culprit of a stack.
 
     Our frame that called the plugin says most: two tables of the configuration may have the same module. Without one
-    (timers, ``callFromThread``, Deferreds) it is the plugin that has the innermost frame.
+    (timers, ``callFromThread``, Deferreds) it is the plugin that has the innermost frame, or ``a or b`` where two tables
+    have its module.
 
     :param places: as of :func:`audiohookd.observe.unhandled.places_of`.
     """
@@ -58,8 +59,8 @@ def culprit_of(innermost: FrameType | None, places: Mapping[Path, str], plugin_c
     for frame in frames:
         if (call := plugin_call(frame)) is not None:
             return _culprit(*call, [*owned, *frames][0], stack)
-        if (plugin := plugin_of(frame.f_code.co_filename, places)) is not None:
-            owner = owner or plugin
+        if plugins := plugins_of(frame.f_code.co_filename, places):
+            owner = owner or " or ".join(plugins)
             owned.append(frame)
     if owner is not None:
         return _culprit(owner, owned[-1].f_code.co_qualname, owned[0], stack)

@@ -137,12 +137,15 @@ def _start(child: IService) -> None:
 def _attend(child: IService, result: Any) -> None:
     """A start that goes on, as that of a plugin may: it is not waited for, but what it comes to is logged."""
     starting = foreign_code.call(foreign_code.deferred_of, result)
-    if isinstance(starting, Deferred):
-        starting.addErrback(
-            lambda failure: OrderedServices._log.failure(
-                "{service} did not start well", foreign_code.loggable(failure), service=child.name
-            )
-        )
+
+    def log(failure: Failure) -> None:
+        text = "{service} did not start well"
+        OrderedServices._log.failure(text, foreign_code.loggable(failure), service=child.name)
+
+    if isinstance(starting, Failure):
+        log(starting)
+    elif isinstance(starting, Deferred):
+        starting.addErrback(log)
 
 
 class Listener(Service):

@@ -19,7 +19,7 @@ from audiohookd.protocol.session import DEFAULT_RATE, Session
 from audiohookd.protocol.timers import Timers
 from audiohookd.server.admission import Asking, Opening
 from audiohookd.server.connection_end import ConnectionEnd, by_abort
-from audiohookd.server.dispatch import Fanout, RoutePlugins, Watcher
+from audiohookd.server.dispatch import Fanout, RoutePlugins, Watcher, call_now
 from audiohookd.server.live import LiveSession, SessionLogger
 from audiohookd.server.registry import NOBODY, Registry
 from audiohookd.server.upgrade import Upgrade
@@ -49,6 +49,8 @@ class Shared(Struct, frozen=True):
     counters: Counters
     #: Path -> the plugins on it.
     routes: Mapping[str, RoutePlugins]
+    #: Calls a function with arguments in the reactor thread, from any thread.
+    from_thread: Callable[..., object] = call_now
 
 
 class Connection:
@@ -271,7 +273,8 @@ class Connection:
         route = RoutePlugins() if is_probe else self._shared.routes[self._upgrade.path]
         live = LiveSession(self._session, self._upgrade, asked.request, self._date(), self._pump)
         seconds = self._shared.clock.seconds
-        self._fanout = Fanout(live, route, self._shared.counters, self._required_failed, seconds)
+        counters, from_thread = self._shared.counters, self._shared.from_thread
+        self._fanout = Fanout(live, route, counters, self._required_failed, seconds, from_thread)
         self._is_probe = is_probe
         self._conversation_id = live.conversation_id
         self._start_position = live.start_position

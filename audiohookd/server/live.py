@@ -72,8 +72,7 @@ class LiveSession:
         output_variables: Mapping[str, str] | None = None,
     ) -> bool:
         """See :class:`ISession`."""
-        variables = None if output_variables is None else dict(output_variables)
-        return self._done(self._session.disconnect(reason, info, variables))
+        return self._done(self._session.disconnect(reason, info, output_variables))
 
     def _done(self, sent: bool) -> bool:
         self._pump()

@@ -63,7 +63,7 @@ class Refusals:
         if code == HTTPStatus.INTERNAL_SERVER_ERROR:
             self._counters.count("internal_errors")
         line = "{peer} refused: {code} {reason}{likely}{more}"
-        reason, likely = quoted(reason, CLIENT_TEXT_LIMIT), _LIKELY.get(code, "")
+        reason, likely = loggable(reason, CLIENT_TEXT_LIMIT), _LIKELY.get(code, "")
         self._warn(f"http-{code}", line, peer=peer, code=code, reason=reason, likely=likely)
 
     def dropped(self, peer: str, why: str) -> None:

@@ -40,16 +40,16 @@ class TestThePlugin:
 
     def test_there_may_be_several(self, secret_file: Path) -> None:
         senders = [Sender(url=f"https://hooks.example.com/{path}", secret_file=secret_file) for path in "ab"]
-        names = {name for sender in senders for name, _, _ in sender.daemon.asked}
+        names = {name for sender in senders for name in sender.daemon.claims}
         assert len(names) == 2
         assert "hooks" not in str(names)
 
     def test_but_not_for_one_receiver(self, secret_file: Path) -> None:
         daemon = Daemon(Clock(), lambda: 0.0, None)
         config = WebhookConfig(url="https://hooks.example.com/a", secret_file=secret_file)
-        WebhookPlugin(config, daemon)
-        with pytest.raises(ValueError, match=r"^url: another table tells the same"):
-            WebhookPlugin(config, daemon)
+        WebhookPlugin(config, daemon.of_plugin("hook"))
+        with pytest.raises(ValueError, match=r"^url: another table tells the same: \[plugins.hook\]"):
+            WebhookPlugin(config, daemon.of_plugin("webhook"))
 
 
 class TestWhatTheReceiverGets:

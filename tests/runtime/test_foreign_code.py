@@ -1,6 +1,7 @@
 """The border to the code of plugins."""
 
 import asyncio
+import concurrent.futures
 from collections.abc import Callable
 from typing import Any
 
@@ -116,3 +117,46 @@ def test_a_failure_that_a_plugin_returns_is_one() -> None:
     failure = Failure(RuntimeError("returned"))
     foreign_code.outcome_of(lambda: failure).addCallback(outcomes.append)
     assert outcomes[0].failure is failure
+
+
+def generator() -> Any:
+    yield
+
+
+async def async_generator() -> Any:
+    yield
+
+
+def asyncio_future() -> Any:
+    loop = asyncio.new_event_loop()
+    future = loop.create_future()
+    loop.close()
+    return future
+
+
+class Awaitable:
+    def __await__(self) -> Any:
+        yield
+
+
+FOREIGN: dict[str, Callable[[], Any]] = {
+    "asyncio.Future": asyncio_future,
+    "concurrent.futures.Future": concurrent.futures.Future,
+    "awaitable": Awaitable,
+    "generator": generator,
+    "async generator": async_generator,
+}
+
+
+@pytest.mark.parametrize("make", FOREIGN.values(), ids=FOREIGN)
+def test_what_nothing_would_wait_for_is_a_failure_that_says_what_to_return(make: Callable[[], Any]) -> None:
+    outcomes: list[Any] = []
+    foreign_code.outcome_of(make).addCallback(outcomes.append)
+    (outcome,) = outcomes
+    assert outcome.failure.check(TypeError)
+    assert "Deferred" in text_of(outcome.failure.value) or "async def" in text_of(outcome.failure.value)
+
+
+@pytest.mark.parametrize("value", [42, True, "text", [], {"a": 1}, print], ids=repr)
+def test_any_other_result_is_a_result(value: Any) -> None:
+    assert foreign_code.deferred_of(value) is None

@@ -327,6 +327,6 @@ class TestAStopThatIsNotPatient(TestCase):
         self.assertEqual(self.lines, [])
 
     def test_is_that_of_plugins_so_that_the_daemon_ends_in_time(self) -> None:
-        pool = Daemon(reactor, time.time, None).workers("upload", 1, 1)
+        pool = Daemon(reactor, time.time, None).of_plugin("s3").workers("upload", 1, 1)
         self.assertEqual(pool.patience, PATIENCE_OF_PLUGINS)
         self.assertLessEqual(STOP_LIMIT + PATIENCE_OF_PLUGINS, 25.0)
