@@ -98,7 +98,7 @@ def _without_halves(data: bytes) -> bytes:
     data = data.removeprefix(BYTE_ORDER_MARK)
     if not _surrogate.search(data) or _NO_UTF8 in data:
         return data
-    # Without escaped backslashes each backslash begins an escape, and one pattern finds halves without reading the rest.
+    # Without escaped backslashes each backslash begins an escape, and one pattern finds halves wherever they are.
     text = data.replace(rb"\\", _NO_UTF8 * 2)
     return _half.sub(rb"\\ufffd", text).replace(_NO_UTF8 * 2, rb"\\")
 
