@@ -47,8 +47,8 @@ def culprit_of(innermost: FrameType | None, places: Mapping[Path, Sequence[str]]
     """The culprit of a stack.
 
     Our frame that called the plugin says most: two tables of the configuration may have the same module. Without one
-    (timers, ``callFromThread``, Deferreds) it is the plugin that has the innermost frame, or ``a or b`` where two tables
-    have its module.
+    (timers, ``callFromThread``, Deferreds) it is the plugin that has the innermost frame, or ``a or b`` where two
+    tables have its module.
 
     :param places: as of :func:`audiohookd.observe.unhandled.places_of`.
     """

@@ -29,12 +29,13 @@ _FAULTS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 # No group is repeated possessively: Python 3.11.2 of Debian 12 then goes on inside an alternative that has failed.
 _STRING = rb'"(?:[^"\\]++|\\.)*"'
 _surrogate = re.compile(rb"\\u[dD][89a-fA-F]")
-#: All up to half of a pair, and that half, if there is one.
-_before_half = re.compile(
-    rb"((?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*)"
-    rb"(\\u[dD][89a-fA-F][0-9a-fA-F]{2})?",
-    re.DOTALL,
+#: Half of a pair: a high surrogate before no low one, or a low one behind no high one. Not for text with ``\\\\``.
+_half = re.compile(
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
 )
+#: An octet that no UTF-8 has.
+_NO_UTF8: Final = b"\xff"
 _LARGE = rb"-?[0-9]++(?:\.[0-9]++)?[eE]\+?[0-9]++|-?[0-9]{309,}+(?:\.[0-9]++)?(?:[eE]-[0-9]++)?"
 #: All up to a number that may be too large, and that number, if there is one.
 _before_large = re.compile(
@@ -44,9 +45,9 @@ _before_large = re.compile(
 _integer = re.compile(
     rb'("(?:seq|serverseq|clientseq|code|rate)"[ \t\r\n]*+:[ \t\r\n]*+[0-9]{1,16}+)\.0++(?![0-9eE])'
 )
-_no_bracket = re.compile(_STRING + rb'|[^][{}"]++', re.DOTALL)
 #: A bracket as what it adds to the depth, in one octet with a sign.
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NO_BRACKETS = bytes(set(range(256)) - {*b"[{]}"})
 
 
 def decode(decoder: "msgspec.json.Decoder[_T]", data: bytes | Raw) -> _T:
@@ -95,10 +96,11 @@ def _formatted(data: bytes) -> bytes:
 def _without_halves(data: bytes) -> bytes:
     """Without byte order mark and halves of surrogate pairs."""
     data = data.removeprefix(BYTE_ORDER_MARK)
-    if not _surrogate.search(data):
+    if not _surrogate.search(data) or _NO_UTF8 in data:
         return data
-    pieces = _pieces(_before_half, data)
-    return b"".join(text + (b"\\ufffd" if half else b"") for text, half in pieces)
+    # Without escaped backslashes each backslash begins an escape, and one pattern finds halves wherever they are.
+    text = data.replace(rb"\\", _NO_UTF8 * 2)
+    return _half.sub(rb"\\ufffd", text).replace(_NO_UTF8 * 2, rb"\\")
 
 
 def _with_whole_numbers(data: bytes) -> bytes:
@@ -141,7 +143,10 @@ def _pieces(pattern: re.Pattern[bytes], data: bytes) -> list[tuple[bytes, bytes]
 
 
 def _depth(data: bytes) -> int:
-    steps = memoryview(_no_bracket.sub(b"", data).translate(_STEPS)).cast("b")
+    """Levels of valid JSON."""
+    text = data.replace(rb"\\", b"").replace(rb"\"", b"")
+    outside_strings = b"".join(text.split(b'"')[::2])
+    steps = memoryview(outside_strings.translate(_STEPS, _NO_BRACKETS)).cast("b")
     return max(accumulate(steps))
 
 

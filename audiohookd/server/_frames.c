@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { TEXT = 0x81, BINARY = 0x82, MASKED = 0x80, SHORT = 126, MASK = 4, READ_SIZE = 4096 };
+enum { TEXT = 0x81, BINARY = 0x82, MASKED = 0x80, SHORT = 126, MASK = 4, CUT_LIMIT = 16, READ_SIZE = 4096 };
 
 /* Of the frame that `data` begins with: where its payload begins; 0 when it is not to be cut out, or not yet, or does
  * not begin with the byte `first`. */
@@ -66,14 +66,15 @@ append_message(PyObject *messages, const unsigned char *payload, Py_ssize_t size
     return result;
 }
 
-/* The messages that the first `end` bytes of `data` begin with; `at` is where the rest begins. */
+/* The messages that the first `end` bytes of `data` begin with, at most CUT_LIMIT; `at` is where the rest begins. */
 static PyObject *
 cut_out(const unsigned char *data, Py_ssize_t end, Py_ssize_t *at)
 {
     Py_ssize_t start, size;
     PyObject *messages = PyList_New(0);
     *at = 0;
-    while (messages != NULL && (start = payload_start(data + *at, end - *at, BINARY, &size)) != 0) {
+    int left = CUT_LIMIT;
+    while (messages != NULL && left-- > 0 && (start = payload_start(data + *at, end - *at, BINARY, &size)) != 0) {
         if (append_message(messages, data + *at + start, size) < 0)
             Py_CLEAR(messages);
         *at += start + size;

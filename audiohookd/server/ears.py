@@ -38,10 +38,15 @@ ENOUGH: Final = 48
 #: How much of what a look finds counts for the next rest. With all of it, five by chance made that four times as
 #: long, and one pong in ten took 7 ms and not 5, one in a hundred 12 and not 9.
 DAMPING: Final = 0.125
-#: Seconds of one turn above which a connection is costly: it is read after all others in its next turn. A frame of
-#: audio takes 10 to 20 µs, a dozen that were held back 0.1 ms.
+#: Seconds of a turn; connections that are not read by then are the first ones of the next turn. Between two turns the
+#: reactor does all else: it accepts connections and answers their requests.
+TURN: Final = 0.016
+#: Seconds of one read above which a connection is costly: it is read after all others for a time. A frame of audio
+#: takes 10 to 20 µs, a dozen that were held back 0.1 ms.
 COSTLY: Final = 0.001
-#: Seconds of a turn for all costly connections together.
+#: Seconds for which a connection is costly. It is not cheap because it has sent half a frame.
+COSTLY_TIME: Final = 0.5
+#: Seconds of a turn for all costly connections together, in addition.
 COSTLY_SHARE: Final = 0.005
 
 Take = Callable[[bytes], object]
@@ -59,12 +64,12 @@ class Line:
     """
 
     __slots__ = (
+        "costly_until",
         "fault",
         "file",
         "has_backlog",
         "is_at_end",
         "is_clear",
-        "is_costly",
         "is_plain",
         "resume",
         "take_audio",
@@ -90,8 +95,8 @@ class Line:
         self.is_clear = False
         #: Its protocol has left some of what was read for the next turn. Set by the protocol.
         self.has_backlog = False
-        #: Its last turn took longer than :data:`COSTLY`, or left a backlog.
-        self.is_costly = False
+        #: For :data:`COSTLY_TIME` after a turn that took longer than :data:`COSTLY`, or left a backlog.
+        self.costly_until = 0.0
         #: The errno of a connection that broke, and whether it ended. The reactor, which reads it once more, takes
         #: both for the end of the stream.
         self.fault = 0
@@ -111,7 +116,9 @@ class Ears:
         self._reactor = reactor
         self._epoll = select.epoll()
         self._lines: dict[int, Line] = {}
-        #: To be read or resumed, in this order, and what epoll says of them.
+        #: To be read or resumed, in this order, and what epoll says of them: connections that had something when the
+        #: last turn was over, and the costly ones.
+        self._late: OrderedDict[Line, int] = OrderedDict()
         self._costly: OrderedDict[Line, int] = OrderedDict()
         self._is_resting = False
         self._rest = SHORTEST
@@ -139,6 +146,7 @@ class Ears:
     def forget(self, line: Line) -> None:
         """The connection is gone, and its socket closed, which takes it out of the epoll."""
         line.is_clear = False
+        self._late.pop(line, None)
         self._costly.pop(line, None)
         if self._lines.get(line.file) is line:
             del self._lines[line.file]
@@ -199,22 +207,27 @@ class Ears:
         finally:
             self._is_resting = has_heard
             if has_heard:
-                self._reactor.callLater(SHORTEST if self._is_behind or self._costly else self._rest, self._listen)
+                has_more = self._is_behind or self._late or self._costly
+                self._reactor.callLater(SHORTEST if has_more else self._rest, self._listen)
             else:
                 self._wait()
 
     def _read_all(self) -> bool:
-        """Each that has something, once, the costly ones last and while their share lasts. False when none had."""
-        ready = self._epoll.poll(0)
+        """Reads what is ready, the costly ones last, while their shares of the turn last. False when nothing was."""
         now = self._reactor.seconds()
+        end = now + TURN
+        now = self._read_waiting(self._late, now, end)
+        ready = self._epoll.poll(0)
         for file, happened in ready:
             line = self._lines.get(file)
             if line is not None:  # one of those before may have had it dropped
-                if line.is_costly or line.has_backlog:
+                if line.has_backlog or now < line.costly_until:
                     self._costly[line] = happened
-                else:
+                elif now < end:
                     now = self._read(line, now, happened)
-        self._read_costly(now)
+                else:
+                    self._late[line] = happened
+        self._read_waiting(self._costly, now, now + COSTLY_SHARE)
         self._heard = None
         if ready:
             enough = ENOUGH * math.sqrt(self._rest / LONGEST)
@@ -223,15 +236,16 @@ class Ears:
             # quicker still, more than that has come; calls at 20 times their pace got their pongs after 13 s.
             more = self._epoll.poll(0)
             self._is_behind = 2 * len(more) >= len(ready) and 2 * len({*more} & {*ready}) >= len(ready)
-        return bool(ready or self._costly)
+        return bool(ready or self._late or self._costly)
 
-    def _read_costly(self, now: float) -> None:
-        end = now + COSTLY_SHARE
-        for _ in range(len(self._costly)):
-            if now >= end or not self._costly:  # one may have had others dropped
+    def _read_waiting(self, waiting: "OrderedDict[Line, int]", now: float, end: float) -> float:
+        """Each of those that wait, once, until ``end``. The time afterwards."""
+        for _ in range(len(waiting)):
+            if now >= end or not waiting:  # one may have had others dropped
                 break
-            line, happened = self._costly.popitem(last=False)
+            line, happened = waiting.popitem(last=False)
             now = self._read(line, now, happened)
+        return now
 
     def _read(self, line: Line, since: float, happened: int) -> float:
         """Reads once, or has the connection go on with what it has left. The time afterwards."""
@@ -249,7 +263,8 @@ class Ears:
             self._log.failure("a connection could not be read")
             line.transport.abortConnection()
         now: float = self._reactor.seconds()
-        line.is_costly = line.has_backlog or now - since > COSTLY
+        if line.has_backlog or now - since > COSTLY:
+            line.costly_until = now + COSTLY_TIME
         if line.has_backlog and self._lines.get(line.file) is line:
             self._costly[line] = 0
         return now

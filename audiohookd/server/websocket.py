@@ -24,6 +24,7 @@ from audiohookd.server.connection import Connection, Shared
 from audiohookd.server.door import Door, Paces
 from audiohookd.server.ears import Ears, Line
 from audiohookd.server.frames import (
+    CUT_LIMIT,
     cut,
     first_frame,
     framed,
@@ -53,8 +54,9 @@ from audiohookd.server.upgrade import Upgrade, read_upgrade
 REFUSAL_TIME = 0.5
 #: Seconds for a client to take what was sent before we close; then it is dropped.
 LINGER_TIME = 5.0
-#: Control frames, fragments and texts of one connection in one turn, 20 to 100 µs each; the rest of what was read
-#: waits for the next one. One read may hold 680 of them, and 150 connections may have them at once.
+#: Control frames, fragments and texts of one connection in one turn, 20 to 100 µs each, with at most
+#: :data:`CUT_LIMIT` messages of audio before each; the rest of what was read waits for the next turn. One read may
+#: hold 680 of them, and 150 connections may have them at once.
 FRAMES_PER_TURN = 4
 #: TCP connections without a WebSocket, of which nothing is known yet, besides as many as there may be calls.
 PENDING_LIMIT = 1_024
@@ -146,8 +148,8 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         else:
             data, self.data = self.data + data, b""
             if self.state == self.STATE_OPEN and not self.inside_message:
-                data, is_text = self._take_messages(data)
-                if is_text or not data:
+                data, is_enough = self._take_messages(data)
+                if is_enough or not data:
                     return data
             if self.state == self.STATE_CLOSED or not self._is_allowed(data):
                 return b""
@@ -175,15 +177,17 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._line.is_clear = whole and self.state == self.STATE_OPEN and self._connection is not None
 
     def _take_messages(self, data: bytes) -> tuple[bytes, bool]:
-        """Passes on the audio that ``data`` begins with, and a text behind it.
+        """Passes on the audio at the start of ``data``, at most :data:`CUT_LIMIT` messages, or else a text behind it.
 
-        :returns: the rest, and whether there was a text.
+        :returns: the rest, and whether that was enough at a time: so much audio, or a text.
         """
         messages, at = cut(data)
         for message in messages:
             if self.state != self.STATE_CLOSED:
                 self.onMessage(message, True)
         data = data[at:]
+        if len(messages) == CUT_LIMIT:
+            return data, True
         if may_become_whole(data):
             self.data = data
             return b"", False

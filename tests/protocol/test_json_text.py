@@ -1,6 +1,7 @@
 """All JSON that is legal goes on: in a session, and on one line of a file."""
 
 import json
+import re
 import time
 from functools import partial
 from typing import Any
@@ -14,7 +15,15 @@ from json_values import OBJECTS, VALUES
 from audiohookd.protocol import events
 from audiohookd.protocol.codec import decode_client_envelope, decode_parameters, is_close
 from audiohookd.protocol.errors import RemoteProtocolError
-from audiohookd.protocol.json_text import ANYTHING, MAX_DEPTH, MAX_NUMBERS, decode, one_line
+from audiohookd.protocol.json_text import (
+    ANYTHING,
+    MAX_DEPTH,
+    MAX_NUMBERS,
+    _depth,
+    _without_halves,
+    decode,
+    one_line,
+)
 from audiohookd.protocol.messages import Open, read_custom_config
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.timers import Timers
@@ -114,6 +123,54 @@ def test_any_value_is_one_line_with_the_same_meaning(value: str, before: str) ->
 def test_a_line_is_its_own_line(value: str) -> None:
     line = one_line(value.encode())
     assert one_line(line) == line
+
+
+PIECES = [rb"\\", rb"\"", rb"\u", rb"\ud83d", rb"\ude00", rb"\uD8", rb"\uDbfF", b"\\", b"d83d", b"ude00", b"a", b"\n"]
+
+
+@given(st.lists(st.sampled_from(PIECES)).map(b"".join))
+@example(rb"\\\\ud83d\\\ud83d\ud83d\ude00\ude00\ud83d")
+def test_only_halves_of_pairs_are_replaced(data: bytes) -> None:
+    assert _without_halves(data) == _replaced_one_by_one(data)
+
+
+@given(st.binary())
+def test_text_that_is_not_utf_8_is_not_changed_into_utf_8(data: bytes) -> None:
+    text = b'"\\ud800' + data
+    try:
+        _without_halves(text).decode()
+    except UnicodeDecodeError:
+        return
+    text.decode()
+
+
+@given(VALUES)
+def test_the_depth_of_a_line_is_that_of_its_value(value: str) -> None:
+    line = one_line(value.encode())
+    members = json.loads(line, object_pairs_hook=lambda pairs: [member for _, member in pairs])
+    assert _depth(b"[%b]" % line) == 1 + _levels(members)
+
+
+_TOKENS = [
+    ("pair", rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"),
+    ("half", rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"),
+    ("other", rb"\\?."),
+    ("end", rb"\\"),
+]
+
+
+def _replaced_one_by_one(data: bytes) -> bytes:
+    """Halves of pairs as U+FFFD, escape by escape."""
+    replaced, at = b"", 0
+    while at < len(data):
+        matches = ((kind, re.compile(pattern, re.DOTALL).match(data, at)) for kind, pattern in _TOKENS)
+        kind, text = next((kind, match[0]) for kind, match in matches if match)
+        replaced, at = replaced + (rb"\ufffd" if kind == "half" else text), at + len(text)
+    return replaced
+
+
+def _levels(value: Any) -> int:
+    return 1 + max(map(_levels, value), default=0) if isinstance(value, list) else 0
 
 
 def _integer(text: str) -> int | str:
@@ -279,5 +336,5 @@ def test_a_hostile_text_takes_time_in_proportion_to_its_length(data: bytes) -> N
             read()
         except ValueError:
             continue
-    # Some 10 ms on an idle machine; what grows with the square takes minutes.
+    # Some 3 ms on an idle machine; what grows with the square takes minutes.
     assert time.perf_counter() - begun < 1.0

@@ -1,0 +1,108 @@
+"""Calls beside authentic sessions that flood the daemon: the time from the connection to ``opened``.
+
+`make attack` has 60 and 150 such sessions of each kind, and a limit on that time.
+"""
+
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from caller import Caller
+from conftest import Place
+from floods import KINDS
+
+from bench.accounting import processor
+
+#: Sessions that flood, in `make test`, unless the environment has other numbers.
+FLOODERS = [int(number) for number in os.environ.get("FLOODERS", "10").split()]
+#: Seconds of each flood.
+DURATION = float(os.environ.get("FLOOD_SECONDS", "2"))
+#: Seconds from the connection to ``opened``, of 99 in 100 calls; in `make test` another test may have the processor.
+LIMIT = 0.2 if "FLOODERS" in os.environ else 2.0
+#: The same beside the longest messages, each of which takes up to 5 ms: all that flood may send one at once.
+LONG_MESSAGES_LIMIT = max(LIMIT, 0.6)
+#: Seconds between two calls.
+PAUSE = 0.02
+
+
+class Figures(NamedTuple):
+    """Seconds, sorted, of calls beside a flood; and the share of a processor that the daemon used."""
+
+    opened: list[float]
+    pongs: list[float]
+    processor: float
+
+    def line(self, name: str) -> str:
+        def figures(times: list[float]) -> str:
+            return "".join(f"{1000 * part:8.1f}" for part in (statistics.median(times), last(times), times[-1]))
+
+        return f"{name:20} {len(self.opened):6}{figures(self.opened)}{figures(self.pongs)}{self.processor:8.2f}"
+
+
+def last(times: list[float]) -> float:
+    """The 99th percentile of sorted times."""
+    return times[min(len(times) - 1, int(len(times) * 0.99))]
+
+
+@contextmanager
+def flooded(port: int, kind: str, sessions: int) -> Iterator[None]:
+    """Inside the block the flood has begun."""
+    command = [sys.executable, str(Path(__file__).with_name("floods.py")), str(port), kind, str(sessions)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield
+            assert process.poll() is None
+        finally:
+            process.stdin.close()
+
+
+def calls(port: int, pid: int) -> Figures:
+    """One after the other, for :data:`DURATION`."""
+    opened, pongs = [], []
+    since, used = time.monotonic(), processor(pid)
+    while time.monotonic() < since + DURATION:
+        begun = time.perf_counter()
+        with Caller(port) as caller:
+            caller.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            assert caller.open()["type"] == "opened"
+            opened.append(time.perf_counter() - begun)
+            caller.audio(bytes(1600))
+            begun = time.perf_counter()
+            caller.say("ping")
+            assert caller.hear()["type"] == "pong"
+            pongs.append(time.perf_counter() - begun)
+            assert caller.close()["type"] == "closed"
+        time.sleep(PAUSE)
+    share = (processor(pid) - used) / (time.monotonic() - since)
+    return Figures(sorted(opened), sorted(pongs), share)
+
+
+@pytest.fixture(scope="module")
+def title() -> None:
+    print(f"\n{'':20}  calls  opened: p50, p99, max    pong: p50, p99, max  processors")
+
+
+@pytest.mark.parametrize("sessions", FLOODERS)
+@pytest.mark.parametrize("kind", ["none", *KINDS])
+def test_calls_beside_a_flood_are_opened_in_time(title: None, place: Any, kind: str, sessions: int) -> None:
+    there: Place = place()
+    with there.daemon() as daemon:
+        calls_alone = sessions if kind != "none" else 0
+        if calls_alone:
+            with flooded(there.port, kind, sessions):
+                figures = calls(there.port, daemon.process.pid)
+        else:
+            figures = calls(there.port, daemon.process.pid)
+    print(figures.line(f"{sessions} {kind}" if calls_alone else "no flood"))
+    assert last(figures.opened) < (LONG_MESSAGES_LIMIT if kind == "hostile-json" else LIMIT)
