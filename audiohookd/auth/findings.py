@@ -39,7 +39,8 @@ _PLAIN: Final[Mapping[Refusal, str]] = {
     Refusal.COMPONENT_UNSUPPORTED: "the signature covers a component that AudioHook does not have",
     Refusal.ALGORITHM_UNSUPPORTED: "alg is not hmac-sha256",
     Refusal.REPLAYED: "a request with this nonce was let in before: a proxy sends requests twice, or somebody repeats"
-    " what he overheard; Genesys Cloud signs each attempt anew",
+    " what he overheard; Genesys Cloud signs each attempt anew. Or a clock was set back, to a time whose nonces have"
+    " expired: compare timedatectl",
     Refusal.REPLAY_STORE_DOWN: "the signature is good, but whether it came before could not be looked up: the replay"
     " store was down",
 }

@@ -55,7 +55,7 @@ class WatchedReplayStore:
         self._failed_at = 0.0
         self.loop = SupervisedLoop(clock, "replay-store-probe", self._look, CALM, count, on_demand=True)
         self.loop.start()
-        #: What to add to the seconds of the clock to get those by which nonces are dated.
+        #: What to add to the seconds of the clock to get a ``created`` of now.
         self._epoch = 0.0
 
     @property
@@ -63,13 +63,13 @@ class WatchedReplayStore:
         """Since somebody had no answer, until it is over."""
         return self._failures > 0
 
-    def first_use(self, key_id: str, nonce: str, now: float) -> "Deferred[bool]":
+    def first_use(self, key_id: str, nonce: str, created: float) -> "Deferred[bool]":
         """See :class:`IReplayStore`."""
-        self._epoch = now - self._clock.seconds()
-        return self._ask(key_id, nonce, now).addCallbacks(self._answered, self._failed)
+        self._epoch = created - self._clock.seconds()
+        return self._ask(key_id, nonce, created).addCallbacks(self._answered, self._failed)
 
-    def _ask(self, key_id: str, nonce: str, now: float) -> "Deferred[bool]":
-        return maybeDeferred(self._store.first_use, key_id, nonce, now)
+    def _ask(self, key_id: str, nonce: str, created: float) -> "Deferred[bool]":
+        return maybeDeferred(self._store.first_use, key_id, nonce, created)
 
     def _answered(self, first: bool) -> bool:
         if self._failures and self._clock.seconds() - self._failed_at >= CALM:
