@@ -120,7 +120,7 @@ fuzz: $(VENV)/.project $(DEV)
 # Of `make test` what can be had in a larger form, and says what it measured.
 attack: $(VENV)/.project $(DEV)
 	@FLOODERS="60 150" FLOOD_SECONDS=5 HALF_OPEN=10000 $(BIN)/python -m pytest -q -s $(addprefix tests/functional/test_, \
-	  floods.py admin_port.py half_open.py smuggling.py refusal_times.py hostile_text.py refused_threads.py \
+	  flooded_daemon.py admin_port.py half_open.py smuggling.py refusal_times.py hostile_text.py refused_threads.py \
 	  second_sigterm.py blocks.py)
 	@$(BIN)/python -m pytest -q tests/server/test_plugin_boundary.py tests/spool/test_large_sidecar.py
 	@if [ "$$(id -u)" = 0 ]; then $(BIN)/python -m tests.crash --runs 10 --power ext4 --leeway 1; \
