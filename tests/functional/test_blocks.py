@@ -42,7 +42,7 @@ def started(place: MakePlace, how: str) -> tuple[Place, Daemon]:
 def lines(daemon: Daemon, words: str, caller: Caller | None = None) -> list[str]:
     """Lines with these words, once there is one; none after 5 s.
 
-    :param caller: sends audio until then: a thread that holds the interpreter blocks no reactor that has nothing to do.
+    :param caller: sends audio until then: a thread that holds the interpreter blocks no reactor that only waits.
     """
     for _ in range(250):
         found = [line for line in daemon.log().splitlines() if words in line]
