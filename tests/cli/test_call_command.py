@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 from loopback_server import SECRET, LoopbackServer
 from twisted.internet import reactor
@@ -90,6 +91,16 @@ class CommandTest(TestCase):
         self.assertEqual(await command.ended, 0)
         self.assertEqual(command.out, b"")
         self.assertTrue(self.server.calls[0].openings[0].request.is_probe)
+
+    async def test_a_call_that_connects_elsewhere_has_the_host_of_the_url(self) -> None:
+        address = urlsplit(self.server.url).netloc
+        port = address.rpartition(":")[2]
+        url = self.server.url.replace(address, f"audio.invalid:{port}")
+        options = ("--connect", address, "--max-duration", "1", "--speed", "max")
+        command = Command("call", url, "--api-key", "key", *options)
+        self.assertEqual(await command.ended, 0, command.err)
+        (call,) = self.server.calls
+        self.assertEqual(call.request.headers["host"], f"audio.invalid:{port}")
 
     async def test_failures_are_exit_code_one(self) -> None:
         self.server.refuse_with = (401, "Unauthorized")

@@ -50,6 +50,30 @@ def test_urls(url: str, target: Target) -> None:
     assert options(url=url).target == target
 
 
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ((), ("host.example", 8080)),
+        (("--connect", "127.0.0.1:3000"), ("127.0.0.1", 3000)),
+        (("--connect", "[::1]:443"), ("::1", 443)),
+        (("--connect", "other.example:1"), ("other.example", 1)),
+    ],
+)
+def test_where_to_connect(given: tuple[str, ...], address: tuple[str, int]) -> None:
+    target = options(*given).target
+    assert target.address == address
+    assert (target.host, target.port) == ("host.example", 8080)
+
+
+@pytest.mark.parametrize("place", ["host", "host:", ":1", "host:0", "host:70000", "host:x", "host:²"])
+@pytest.mark.parametrize("command", ["call", "doctor"])
+def test_an_address_that_is_none_is_one_line(command: str, place: str, capsys: Any) -> None:
+    assert main([command, "wss://host.example/x", "--key", "key", "--connect", place]) == 2
+    captured = capsys.readouterr()
+    assert "argument --connect: as HOST:PORT" in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
 @pytest.mark.parametrize(("text", "samples"), [("90", 720_000), ("2.5", 20_000), ("PT1.25S", 10_000)])
 def test_durations(text: str, samples: int) -> None:
     assert options("--max-duration", text).max_duration == samples

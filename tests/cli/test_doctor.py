@@ -1,6 +1,5 @@
 """``audiohookctl doctor`` against servers of which each has its own illness. Who is well is in functional/."""
 
-import argparse
 import socket
 import ssl
 import time
@@ -11,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from tls_front import HOST, Pair, answering, fronting, pair
 
-from audiohookd.cli.doctor import _place, steps
+from audiohookd.cli.doctor import steps
 from audiohookd.cli.doctor.answer import Answer, meaning, upgrade
 from audiohookd.cli.doctor.certificate import Certificate, why_untrusted
 from audiohookd.cli.doctor.network import Address, _judged
@@ -271,10 +270,3 @@ def _der(one: Pair) -> bytes:
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 426, 429, 431, 500, 502, 503, 504])
 def test_every_status_that_is_met_has_words(status: int) -> None:
     assert meaning(Answer(status, "", {}, b"")) != meaning(Answer(599, "", {}, b""))
-
-
-@pytest.mark.parametrize("place", ["host", "host:", ":1", "host:0", "host:70000", "host:x"])
-def test_where_to_connect(place: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError):
-        _place(place)
-    assert _place("[::1]:443") == ("::1", 443)

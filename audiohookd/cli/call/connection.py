@@ -29,7 +29,7 @@ def endpoint(reactor: Any, target: Target, ca: Path | None = None) -> tuple[Any,
     :raises ImportError: it takes TLS, and OpenSSL is not installed.
     :raises Mistake: there is no certificate in ``ca``.
     """
-    plain = HostnameEndpoint(reactor, target.host, target.port, timeout=_CONNECT_TIMEOUT)
+    plain = HostnameEndpoint(reactor, *target.address, timeout=_CONNECT_TIMEOUT)
     if not target.is_secure:
         return plain, None
     # Not at the top: it takes OpenSSL, and ws:// does not.

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +33,12 @@ class Target:
     host: str
     port: int
     resource: str  # path and query as they were written, undecoded: signatures cover them
+    connect: tuple[str, int] | None = None  # host and port to connect to, if not those of the URL
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to connect to."""
+        return self.connect or (self.host, self.port)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         help="the client secret itself: for public samples alone, since whoever is on this machine sees it (ps)",
     )
     credentials.describe_ca(parser)
+    describe_connect(parser)
     audio = parser.add_mutually_exclusive_group()
     audio.add_argument("--wav", type=Path, metavar="FILE", help="audio to send, of one or two channels: a WAV file")
     audio.add_argument("--tone", action="store_true", help="send a stereo tone (the default)")
@@ -82,6 +89,12 @@ def describe(parser: argparse.ArgumentParser) -> None:
     add("--quiet", "-q", action="store_true", help="do not print the server's events")
 
 
+def describe_connect(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--connect`` to a parser."""
+    where = "connect there, whatever the name leads to; Host, TLS and signature stay those of the URL"
+    parser.add_argument("--connect", type=_address, metavar="HOST:PORT", help=where)
+
+
 def read(arguments: argparse.Namespace, now: float, environment: Mapping[str, str] = os.environ) -> Options:
     """The options as the user gave them, at the UNIX time ``now``.
 
@@ -90,7 +103,7 @@ def read(arguments: argparse.Namespace, now: float, environment: Mapping[str, st
     if arguments.speed is None and arguments.max_duration is None and not (arguments.wav or arguments.probe):
         raise Mistake("call: --speed max sends the tone for ever: give --max-duration")
     return Options(
-        target=arguments.url,
+        target=replace(arguments.url, connect=arguments.connect),
         api_key=arguments.key,
         secret=_secret(arguments, now, environment),
         wav=arguments.wav,
@@ -125,6 +138,13 @@ def target(text: str) -> Target:
     is_secure = parts.scheme == "wss"
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(is_secure, parts.hostname, port or (443 if is_secure else 80), resource)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise _wrong("as HOST:PORT")
+    return host.strip("[]"), int(port)
 
 
 def _secret(arguments: argparse.Namespace, now: float, environment: Mapping[str, str]) -> bytes:

@@ -72,7 +72,7 @@ def look(target: Target, context: ssl.SSLContext) -> str | None:
     """Why there is no TLS that ``context`` trusts; None where there is. Blocks, for some seconds at most."""
 
     def dial(deadline: Deadline) -> socket.socket:
-        return socket.create_connection((target.host, target.port), deadline.left())
+        return socket.create_connection(target.address, deadline.left())
 
     try:
         secure(dial, context, target.host, time.time(), Deadline(time.monotonic, _LOOK)).value.close()

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from audiohookd.cli import credentials
-from audiohookd.cli.call.options import target, uuid
+from audiohookd.cli.call.options import describe_connect, target, uuid
 from audiohookd.cli.doctor.tls import trusting
 from audiohookd.cli.doctor.visit import Patient, visit
 from audiohookd.cli.request import Identity
@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add("url", metavar="URL", type=target, help="wss://host/path, as it is entered in Genesys Cloud")
     credentials.describe(parser)
     credentials.describe_ca(parser)
-    add("--connect", type=_place, metavar="HOST:PORT", help="connect there, whatever the name leads to")
+    describe_connect(parser)
     add("--organization", type=uuid, metavar="UUID", help="organization id (default: a random one)")
     return parser
 
@@ -51,10 +51,3 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _place(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise argparse.ArgumentTypeError("as HOST:PORT")
-    return host.strip("[]"), int(port)
