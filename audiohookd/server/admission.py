@@ -36,6 +36,8 @@ class Opening:
         #: Nobody waits for the outcome any more.
         self.over = False
         self.supported_languages_wanted = bool(asked.request.supported_languages)
+        #: Name of the plugin that refused, if one did.
+        self.refused_by = ""
         self._offers = asked.offers
         # An empty list of offers is the client's wish for a session without audio. A list of which nothing is left
         # is not, and `media: []` would be the wrong answer to it.
@@ -153,6 +155,7 @@ class Asking:
                 return
             self._unanswered.pop(0)
             if self._opening.terms.refusal is not None:
+                self._opening.refused_by = watcher.name
                 return
 
     def _expire(self, late: Callable[[list[Watcher]], None]) -> None:

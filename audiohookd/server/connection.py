@@ -304,7 +304,7 @@ class Connection:
         media = opening.decide()
         terms = opening.terms
         if terms.refusal is not None:
-            self._refuse(*terms.refusal)
+            self._refuse(*terms.refusal, f"by plugin {opening.refused_by}" if opening.refused_by else "")
             return
         accepted = self._session.accept(
             media,

@@ -113,7 +113,9 @@ class Fanout:
             # Not a method: the view would keep us alive, and a refused session leaves that to the garbage collector.
             limited = partial(_limit, self._counters, self._session.log, watcher.name)
             misused = partial(self._from_thread, _report_misuse, self._counters, self._session.log, watcher.name)
-            self._views[watcher.name] = SessionView(self._session, self._seconds, limited, misused)
+            disconnected = partial(_log_disconnect, self._session.log, watcher.name)
+            view = SessionView(self._session, self._seconds, limited, misused, disconnected)
+            self._views[watcher.name] = view
         return self._views[watcher.name]
 
     @property
@@ -306,6 +308,11 @@ def _limit(counters: Counters, log: Any, plugin: str, is_first: bool) -> None:
     if is_first:
         text = "plugin {plugin} sends more than it may: messages beyond the limit are not sent"
         log.warn(text, plugin=plugin)
+
+
+def _log_disconnect(log: Any, plugin: str, reason: str, info: str | None) -> None:
+    why = reason if info is None else f"{reason}, {info}"
+    log.info("plugin {plugin} ends the session: {why}", plugin=plugin, why=why)
 
 
 def _report_misuse(counters: Counters, log: Any, plugin: str, misuse: str) -> None:

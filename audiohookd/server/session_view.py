@@ -30,6 +30,7 @@ class SessionView:
 
     :param seconds: from any origin, never going back.
     :param limited: called for each message that is not sent because it is beyond the limit, with True the first time.
+    :param disconnected: called with the reason and the info with which the plugin ends the session.
     :param misused: called with a text for the first misuse of each method, in the thread of the misuse.
     """
 
@@ -39,7 +40,9 @@ class SessionView:
         seconds: Callable[[], float],
         limited: Callable[[bool], None],
         misused: Callable[[str], object] = lambda _: None,
+        disconnected: Callable[[str, str | None], object] = lambda *_: None,
     ) -> None:
+        self._disconnected = disconnected
         self._misused = misused
         self._misuses: set[str] = set()
         self._thread = get_ident()
@@ -105,7 +108,10 @@ class SessionView:
     ) -> bool:
         """See :class:`ISession`."""
         self._check_use("disconnect")
-        return bool(self._session.disconnect(reason, info, output_variables))
+        is_sent = bool(self._session.disconnect(reason, info, output_variables))
+        if is_sent:
+            self._disconnected(reason, info)
+        return is_sent
 
     def _check_use(self, method: str) -> None:
         """:raises WrongThread: the session and its connection are not made for two threads."""

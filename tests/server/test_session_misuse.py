@@ -87,6 +87,14 @@ def test_a_session_in_closed_may_still_be_used(logged: list[LogEvent]) -> None:
     assert lines(logged) == []
 
 
+def test_a_plugin_that_ends_the_session_is_named_once(logged: list[LogEvent]) -> None:
+    site = Site()
+    assert [site.session.disconnect("error", "no licence") for _ in range(3)] == [True, False, False]
+    (line,) = lines(logged)
+    assert line.endswith("plugin evil ends the session: error, no licence")
+    assert site.failures == 0
+
+
 @pytest.mark.parametrize("info", [b"bytes", 5])
 def test_a_disconnect_that_cannot_be_sent_is_a_failure_of_the_plugin(info: Any) -> None:
     plugin = Plugin(CapturingSink(lambda method, *_: act() if method == "audio" else None))
