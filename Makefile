@@ -59,7 +59,7 @@ $(DEV): requirements-dev.lock $(VENV)/.dependencies
 # The project itself, as a link farm to the checkout (twistd cannot see other editable installs' plugins). Links to
 # files that are gone must not stay.
 $(VENV)/.project: $(VENV)/.dependencies build/.files setup.cfg setup.py pyproject.toml audiohookd/__init__.py \
-  audiohookd/server/_frames.c
+  audiohookd/websocket/fastpath/_frames.c
 	@rm -rf build/__editable__.* *.egg-info
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=strict --editable .
 	@touch $@
@@ -122,7 +122,7 @@ attack: $(VENV)/.project $(DEV)
 	@FLOODERS="60 150" FLOOD_SECONDS=5 HALF_OPEN=10000 $(BIN)/python -m pytest -q -s $(addprefix tests/functional/test_, \
 	  flooded_daemon.py admin_port.py half_open.py smuggling.py refusal_times.py hostile_text.py refused_threads.py \
 	  second_sigterm.py blocks.py)
-	@$(BIN)/python -m pytest -q tests/server/test_plugin_boundary.py tests/spool/test_large_sidecar.py
+	@$(BIN)/python -m pytest -q tests/session/test_plugin_boundary.py tests/spool/test_large_sidecar.py
 	@if [ "$$(id -u)" = 0 ]; then $(BIN)/python -m tests.crash --runs 10 --power ext4 --leeway 1; \
 	else echo "the loss of power on ext4 is left out: it needs root"; fi
 
@@ -151,4 +151,4 @@ lock:
 	@rm -rf $(VENV)-lock
 
 clean:
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage var audiohookd/server/*.so bench/generator/*.so
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage var audiohookd/websocket/fastpath/*.so bench/generator/*.so

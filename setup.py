@@ -7,8 +7,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 FRAMES = Extension(
-    "audiohookd.server._frames",
-    ["audiohookd/server/_frames.c"],
+    "audiohookd.websocket.fastpath._frames",
+    ["audiohookd/websocket/fastpath/_frames.c"],
     extra_compile_args=["-O3"],
     py_limited_api=True,
     optional=True,

@@ -10,8 +10,8 @@ from msgspec import Struct
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from audiohookd.config import ConfigError
-from audiohookd.runtime.faults import in_words
+from audiohookd.config.schema import ConfigError
+from audiohookd.runtime.error_text import in_words
 
 #: Shown with every mistake.
 EXAMPLE = "tcp:3000:interface=127.0.0.1"

@@ -30,7 +30,7 @@ from audiohookd.protocol.messages import DisconnectReason
 # ruff: noqa: N805
 
 
-class Lapse(Exception):
+class PartialLoss(Exception):
     """For an observer to raise: it lost a part of what it was given, and goes on. Its text is for the log.
 
     Counted and logged like any failure, and it ends the session if the plugin is ``required``; but the observer is
@@ -127,9 +127,7 @@ class IOpening(Interface):
     media = Attribute("Assignable: the offers to choose from, a tuple of Media: the first in PCMU, else the first.")
     start_paused = Attribute("Assignable: ask the client not to send audio until ``session.resume()``.")
     discard_to = Attribute("Assignable: position in samples up to which the client may skip audio, or None.")
-    supported_languages = Attribute(
-        "Assignable: tuple of language codes; only sent when the client asked for them."
-    )
+    supported_languages = Attribute("Assignable: tuple of language codes; only sent when the client asked for them.")
     supported_languages_wanted = Attribute("True when the client asked for the list.")
 
     def refuse(info: str, reason: DisconnectReason = "error") -> None:

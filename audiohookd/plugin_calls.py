@@ -8,24 +8,24 @@ from collections.abc import Callable, Mapping
 from types import CodeType, FrameType
 from typing import Any, Final
 
-from audiohookd.delivery.courier import Courier
+from audiohookd.delivery.worker import DestinationWorker
 from audiohookd.runtime import foreign_code
-from audiohookd.server.admission import Asking
-from audiohookd.server.dispatch import Fanout
-from audiohookd.server.mailbox import Mailbox
+from audiohookd.session.fanout import Fanout
+from audiohookd.session.observer_queue import ObserverQueue
+from audiohookd.session.opening import Asking
 
 _Variables = Mapping[str, Any]
 
 #: Functions of ours that call a plugin themselves, or in which nothing else takes time.
 _CALLS: Final[Mapping[CodeType, Callable[[_Variables], tuple[str, str]]]] = {
-    Mailbox.audio.__code__: lambda found: (found["self"].plugin, "audio"),
-    Mailbox._deliver.__code__: lambda found: (found["self"].plugin, found["method"]),
+    ObserverQueue.audio.__code__: lambda found: (found["self"].plugin, "audio"),
+    ObserverQueue._deliver.__code__: lambda found: (found["self"].plugin, found["method"]),
     Fanout._observe.__code__: lambda found: (found["watcher"].name, "observe"),
 }
 #: Functions that do so by :func:`foreign_code.outcome_of`.
 _WAITING_CALLS: Final[Mapping[CodeType, Callable[[_Variables], tuple[str, str]]]] = {
     Asking._ask.__code__: lambda found: (found["watcher"].name, "admit"),
-    Courier._attempt.__code__: lambda found: _delivery(found["self"].outlet),
+    DestinationWorker._attempt.__code__: lambda found: _delivery(found["self"].outlet),
 }
 
 

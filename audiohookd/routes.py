@@ -5,8 +5,8 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from audiohookd.config import Config, ConfigError, Route
-from audiohookd.server.dispatch import RoutePlugins, Watcher
+from audiohookd.config.schema import Config, ConfigError, Route
+from audiohookd.session.fanout import RoutePlugins, Watcher
 
 _log = Logger()
 

@@ -18,24 +18,23 @@ from twisted.python.usage import Options as UsageOptions
 
 from audiohookd import __version__
 from audiohookd.auth.authenticator import Authenticator
-from audiohookd.auth.explanations import Explanations
-from audiohookd.auth.keyring import Keyring
-from audiohookd.auth.keys import KeySourceError, SourceUnavailable
-from audiohookd.auth.replay import IReplayStore, replay_window
-from audiohookd.auth.replay_outage import OUTCOMES, WatchedReplayStore
-from audiohookd.auth.replay_stores import SHARED, replay_store
-from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE
-from audiohookd.auth.sources import sources_of
-from audiohookd.config import Config, ConfigError, ConfigUnavailable, address, load
-from audiohookd.daemon import Daemon
-from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
-from audiohookd.delivery.outlet import Outlet, outlets_of
+from audiohookd.auth.keys.keyring import Keyring
+from audiohookd.auth.keys.model import KeySourceError, SourceUnavailable
+from audiohookd.auth.keys.sources import sources_of
+from audiohookd.auth.replay.factory import SHARED, replay_store
+from audiohookd.auth.replay.failover import OUTCOMES, FailoverReplayStore
+from audiohookd.auth.replay.store import IReplayStore, replay_window
+from audiohookd.auth.signature.message_signature import CLOCK_SKEW, MAX_AGE
+from audiohookd.config.listen_address import listen_address
+from audiohookd.config.schema import Config, ConfigError, ConfigUnavailable, address, load
+from audiohookd.delivery.destination import Destination, destinations_of
+from audiohookd.delivery.service import Deliveries, deliveries_of, disk_work
+from audiohookd.diagnostics.explanations import Explanations
+from audiohookd.edge.policy import HandshakePolicy
 from audiohookd.endpoint import endpoint_of
-from audiohookd.entrance import Entrance, entrance_of, paces_of
 from audiohookd.escaping import printable
-from audiohookd.listen_address import listen_address
-from audiohookd.loader import load_plugins
-from audiohookd.observe.admin import admin_site
+from audiohookd.listener import ListenerStack, build_listener, receive_limits_of
+from audiohookd.observe.admin_http import admin_site
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.observe.journald import error_line, journal_observer
@@ -43,28 +42,29 @@ from audiohookd.observe.log_encoding import escape_early_log, escape_log
 from audiohookd.observe.unhandled import UnhandledErrors
 from audiohookd.observe.watchdog import Watchdog
 from audiohookd.plugin_calls import plugin_call
+from audiohookd.plugin_host import Daemon
+from audiohookd.plugin_loader import load_plugins
 from audiohookd.routes import routes_of
-from audiohookd.runtime.clock import keep_time
-from audiohookd.runtime.garbage import settle_down
-from audiohookd.runtime.limits import allow_open_files
+from audiohookd.runtime.file_limit import raise_nofile
+from audiohookd.runtime.garbage_collection import freeze_gc
 from audiohookd.runtime.loops import SupervisedLoop, Supervisor
+from audiohookd.runtime.monotonic_clock import use_monotonic_clock
 from audiohookd.runtime.privileges import User, acting_as, become, can_become, owner_of, user_of
 from audiohookd.runtime.services import Listener, OrderedServices, StartError
 from audiohookd.runtime.signals import Signals
 from audiohookd.runtime.systemd import Notifier, Readiness, write_remedy
 from audiohookd.runtime.workers import Workers
-from audiohookd.server.connection import Shared
-from audiohookd.server.dispatch import Watcher
-from audiohookd.server.door import Door
-from audiohookd.server.quotas import Quotas
-from audiohookd.server.registry import Registry
-from audiohookd.server.websocket import PENDING_LIMIT, AudioHookServerFactory
+from audiohookd.session.driver import ServerContext
+from audiohookd.session.fanout import Watcher
+from audiohookd.session.quotas import Quotas
+from audiohookd.session.registry import Registry
+from audiohookd.spool.disk_monitor import DiskMonitor, SpoolDisk
 from audiohookd.spool.retention import Retention
-from audiohookd.spool.room import DiskWatch, SpoolDisk
 from audiohookd.spool.spool import Spool
-from audiohookd.spool.sweep import Terms
-from audiohookd.spool.writer import Intervals, Pools
+from audiohookd.spool.sweep import RetentionPolicy
+from audiohookd.spool.write.group_commit import Intervals, Pools
 from audiohookd.text_encoding import escape_unencodable
+from audiohookd.websocket.protocol import PENDING_LIMIT, AudioHookServerFactory
 
 #: sysexits.h, EX_CONFIG: systemd units can tell it from a crash.
 EX_CONFIG = 78
@@ -162,10 +162,10 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it, and twistd may have a wish
 
     escape_unencodable(sys.stdout)  # twistd logs to it; a line that cannot be encoded would be missing
-    keep_time(reactor)
-    reactor.callWhenRunning(settle_down)
+    use_monotonic_clock(reactor)
+    reactor.callWhenRunning(freeze_gc)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    allow_open_files(FILES_PER_CALL * options["tree"].listen.max_sessions + SPARE_FILES)
+    raise_nofile(FILES_PER_CALL * options["tree"].listen.max_sessions + SPARE_FILES)
     user = _user(options)
     try:
         with acting_as(user):
@@ -181,9 +181,7 @@ def makeService(options: Options) -> IService:
         _refuse(fault, EX_CONFIG)
 
 
-def build(
-    config: Config, path: Path, reactor: Any, now: Callable[[], float], environment: Mapping[str, str]
-) -> Root:
+def build(config: Config, path: Path, reactor: Any, now: Callable[[], float], environment: Mapping[str, str]) -> Root:
     """The daemon, not started yet. Checks all that can be checked without opening a port.
 
     Children are started from first to last and stopped from last to first. The listener is stopped after the
@@ -198,28 +196,28 @@ def build(
     pools, spool = _spool(config, reactor, counters)
     daemon = Daemon(reactor, now, spool, counters.count)
     watchers = load_plugins(config, path, daemon)
-    outlets = outlets_of({name: watcher.plugin for name, watcher in watchers.items()})
+    outlets = destinations_of({name: watcher.plugin for name, watcher in watchers.items()})
     delivering, deliveries = _deliveries(config, outlets, reactor, now, counters)
     spool.on_ready = deliveries.announce
     readiness = Readiness(reactor, Notifier(environment))
     disk_pools, retention, watch = _disk(config, spool, outlets, reactor, now, counters, readiness)
-    registry = _registry(config, reactor, lambda: watch.obstacle, counters)
+    registry = _registry(config, reactor, lambda: watch.not_ready_reason, counters)
     routes = routes_of(config, path, watchers, readiness.warn)
-    shared = Shared(reactor, now, config.session, registry, counters, routes, reactor.callFromThread)
+    shared = ServerContext(reactor, now, config.session, registry, counters, routes, reactor.callFromThread)
     key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters, readiness)
     replay_pools, replay = _replay(config, path, reactor, counters, readiness)
-    door = Door(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)
-    entrance = entrance_of(config, path, reactor, now, counters)
+    door = HandshakePolicy(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)
+    entrance = build_listener(config, path, reactor, now, counters)
     factory = AudioHookServerFactory(
         shared,
         door,
         max_pending=PENDING_LIMIT + config.listen.max_sessions,
         handshake_timeout=config.limits.handshake_timeout,
         reactor=reactor,
-        gate=entrance.gate,
-        paces=paces_of(config.limits),
+        limiter=entrance.limiter,
+        receive_limits=receive_limits_of(config.limits),
     )
-    where, front = f"{path}: listen.endpoint", entrance.front(factory)
+    where, front = f"{path}: listen.endpoint", entrance.wrap(factory)
     calls = _listener("listener", where, config.listen.endpoint, front, reactor, entrance.endpoint)
     _prepare(spool, config, path, environment)
 
@@ -229,7 +227,7 @@ def build(
     children: list[IService] = [supervisor, *pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
     children += [*_services(daemon, watchers, counters), deliveries, retention, watch, keyring]
     children += _admin(config, path, factory, readiness, keyring, _figures(keyring, replay, entrance))
-    signals = Signals(reactor, root.hurry, reread=[keyring.reload, *entrance.reread])
+    signals = Signals(reactor, root.hurry, reread=[keyring.reload, *entrance.reload_hooks])
     children += [*entrance.services, calls, registry, readiness, signals]
     for child in children:
         child.setServiceParent(root)
@@ -248,7 +246,7 @@ def _spool(config: Config, reactor: Any, counters: Counters) -> tuple[list[IServ
 
 
 def _deliveries(
-    config: Config, outlets: Sequence[Outlet], reactor: Any, now: Callable[[], float], counters: Counters
+    config: Config, outlets: Sequence[Destination], reactor: Any, now: Callable[[], float], counters: Counters
 ) -> tuple[Workers, Deliveries]:
     """What brings recordings to the plugins that take them, and the pool for its own work on disk."""
     workers = Workers(reactor, "delivery", threads=2, waiting=disk_work(outlets), count=counters.count)
@@ -258,22 +256,22 @@ def _deliveries(
 def _disk(
     config: Config,
     spool: Spool,
-    outlets: Sequence[Outlet],
+    outlets: Sequence[Destination],
     reactor: Any,
     now: Callable[[], float],
     counters: Counters,
     readiness: Readiness,
-) -> tuple[list[IService], Retention, DiskWatch]:
+) -> tuple[list[IService], Retention, DiskMonitor]:
     """What looks after the room there is, and the pools that it needs."""
     looking = Workers(reactor, "disk-looker", threads=1, waiting=1, count=counters.count)
     sweeping = Workers(reactor, "spool-sweeper", threads=1, waiting=1, count=counters.count)
     carriers = frozenset(outlet.name for outlet in outlets if outlet.is_carrier)
-    terms = Terms(carriers, config.spool.keep_local, config.spool.max_spool * MIB)
+    terms = RetentionPolicy(carriers, config.spool.keep_local, config.spool.max_spool * MIB)
     retention = Retention(reactor, now, sweeping, counters.count, spool.layout, terms)
     complaints = {"writer": lambda: spool.fault, "size": lambda: retention.obstacle}
-    hinder = partial(readiness.hinder, "disk")
+    hinder = partial(readiness.set_blocker, "disk")
     disk, min_free = SpoolDisk(spool.layout, spool.lock.keep), config.spool.min_free * MIB
-    watch = DiskWatch(reactor, looking, counters.count, disk, min_free, complaints, hinder)
+    watch = DiskMonitor(reactor, looking, counters.count, disk, min_free, complaints, hinder)
     return [looking, sweeping], retention, watch
 
 
@@ -303,10 +301,8 @@ def _keyring(
     """The keys, all of them loaded, and the pool that loads them again."""
     try:
         sources = sources_of(config.auth, environment, now)
-        workers = Workers(
-            reactor, "key-loaders", threads=len(sources), waiting=0, patience=1.0, count=counters.count
-        )
-        routes, hinder = {route.path for route in config.route}, partial(readiness.hinder, "keys")
+        workers = Workers(reactor, "key-loaders", threads=len(sources), waiting=0, patience=1.0, count=counters.count)
+        routes, hinder = {route.path for route in config.route}, partial(readiness.set_blocker, "keys")
         keyring = Keyring(reactor, workers, sources, counters.count, random.random, routes, hinder)
         keyring.prepare()
         counters.expect("key_refresh_failures", keyring.sizes())
@@ -323,15 +319,13 @@ def _replay(
     """Where used signatures are remembered, and the pools that it needs."""
     window = replay_window(MAX_AGE, CLOCK_SKEW)
     calls = config.listen.max_sessions
-    where, hinder = f"{path}: auth.replay", partial(readiness.hinder, "replay store")
+    where, hinder = f"{path}: auth.replay", partial(readiness.set_blocker, "replay store")
     if config.auth.replay.store in SHARED:
         counters.expect("replay_store_failures", OUTCOMES)
     return replay_store(config.auth.replay, where, window, calls, reactor, counters.count, hinder)
 
 
-def _registry(
-    config: Config, reactor: Any, obstacle: Callable[[], str | None], counters: Counters
-) -> Registry:
+def _registry(config: Config, reactor: Any, obstacle: Callable[[], str | None], counters: Counters) -> Registry:
     """The sessions, and how many there may be."""
     goodbye = config.session.disconnect_timeout + 2.0  # who is polite shall not be aborted
     sessions, drain_timeout, limits = config.listen.max_sessions, config.shutdown.drain_timeout, config.limits
@@ -343,11 +337,11 @@ def _supervisor(
     loops: list[SupervisedLoop], replay: object, reactor: Any, counters: Counters, readiness: Readiness
 ) -> Supervisor:
     """Sees that all periodic work goes on."""
-    if isinstance(replay, WatchedReplayStore):
+    if isinstance(replay, FailoverReplayStore):
         loops = [*loops, replay.loop]
     counters.expect("loop_failures", [loop.name for loop in loops])
     counters.expect("loop_stalls", [loop.name for loop in loops])
-    return Supervisor(reactor, loops, counters.count, partial(readiness.hinder, "loops"))
+    return Supervisor(reactor, loops, counters.count, partial(readiness.set_blocker, "loops"))
 
 
 def _admin(
@@ -368,19 +362,19 @@ def _admin(
     site = admin_site(
         reactor,
         lambda: readiness.ready,
-        lambda: registry.drain_state or readiness.obstacle,
+        lambda: registry.drain_state or readiness.blocker,
         lambda: exposition(factory.shared.counters) + gauged(figures),
-        Explanations(reactor, workers, factory.refused, lambda: keyring.keys).explain,
+        Explanations(reactor, workers, factory.recent_rejections, lambda: keyring.keys).explain,
         lambda: [*readiness.warnings, *registry.connection_warnings],
         allowed_hosts=[*config.admin.allowed_hosts, socket.gethostname(), "" if own is None else own.host],
     )
     return [workers, _listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor)]
 
 
-def _figures(keyring: Keyring, replay: object, entrance: Entrance) -> dict[str, Figures]:
+def _figures(keyring: Keyring, replay: object, entrance: ListenerStack) -> dict[str, Figures]:
     """What can be seen of them now; nothing of what is not configured."""
     figures: dict[str, Figures] = {"keys": keyring.sizes, "key_source_failing": keyring.failing}
-    if isinstance(replay, WatchedReplayStore):
+    if isinstance(replay, FailoverReplayStore):
         figures["replay_store_down"] = lambda: {"": int(replay.is_down)}
     if (expiry := entrance.expiry) is not None:
         figures["tls_certificate_expiry_seconds"] = lambda: {"": int(expiry())}
@@ -438,5 +432,3 @@ def _prepare(spool: Spool, config: Config, path: Path, environment: Mapping[str,
 def _refuse(fault: Exception, status: int) -> NoReturn:
     sys.stderr.write(error_line(f"audiohookd: {printable(str(fault))}", os.environ))
     raise SystemExit(status)
-
-

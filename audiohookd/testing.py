@@ -18,28 +18,29 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger
 from zope.interface import implementer
 
-from audiohookd.daemon import check_pool
 from audiohookd.interfaces import IDaemon, ISpool, IWorkers, WrongThread
 from audiohookd.observe.counters import Counters
 from audiohookd.observer import AudioSink
+from audiohookd.plugin_host import check_pool
 from audiohookd.protocol.entities import Entity
 from audiohookd.protocol.events import Gap
 from audiohookd.protocol.media import Format, Media
 from audiohookd.protocol.messages import DisconnectReason, Open, Participant
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.states import State
-from audiohookd.protocol.timers import Timers
+from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.runtime.workers import PoolFull
-from audiohookd.server.connection import Connection, Shared
-from audiohookd.server.dispatch import RoutePlugins, Watcher
-from audiohookd.server.live import LiveSession
-from audiohookd.server.registry import Registry
-from audiohookd.server.session_view import SessionView
-from audiohookd.server.upgrade import read_upgrade
-from audiohookd.spool import layout, wav
-from audiohookd.spool.journal import facts_of, finished_line
-from audiohookd.spool.shelf import Recording
-from audiohookd.spool.sidecar import AudioFile, compose
+from audiohookd.session.driver import Connection, ServerContext
+from audiohookd.session.fanout import RoutePlugins, Watcher
+from audiohookd.session.plugin_session import PluginSession
+from audiohookd.session.registry import Registry
+from audiohookd.session.session_view import SessionView
+from audiohookd.spool import paths
+from audiohookd.spool.catalog import Recording
+from audiohookd.spool.format import wav
+from audiohookd.spool.format.journal import finished_line, journal_header
+from audiohookd.spool.format.sidecar import AudioFile, compose
+from audiohookd.websocket.upgrade import read_upgrade
 
 T = TypeVar("T")
 
@@ -218,7 +219,7 @@ class FakeSession(SessionView):
         self.misuses: list[str] = []
         self._protocol = _open_session(media, self.clock)
         about = Open(ORGANIZATION_ID, CONVERSATION_ID, PARTICIPANT, (), language="en-US")
-        live = LiveSession(self._protocol, read_upgrade(PATH, _HEADERS, "192.0.2.7"), about, START, self._send)
+        live = PluginSession(self._protocol, read_upgrade(PATH, _HEADERS, "192.0.2.7"), about, START, self._send)
         super().__init__(live, self.clock.seconds, lambda _: None, self.misuses.append)
         self.custom_config, self.input_variables = {}, {}
         self.request = {"uri": PATH, "peer": "192.0.2.7", "headers": {}}
@@ -272,7 +273,7 @@ class FakeSession(SessionView):
 
 def _open_session(media: Media | None, clock: Clock) -> Session:
     """As after ``open`` of the client and ``opened``."""
-    session = Session(SESSION_ID, ORGANIZATION_ID, Timers(), clock.seconds)
+    session = Session(SESSION_ID, ORGANIZATION_ID, Timeouts(), clock.seconds)
     participant = msgspec.to_builtins(PARTICIPANT)
     parameters = {"organizationId": ORGANIZATION_ID, "conversationId": CONVERSATION_ID, "participant": participant}
     parameters["media"] = []
@@ -304,10 +305,10 @@ class FakeRecording(Recording):
         file = None if audio is None else _described(f"{recording_id}.wav", audio)
         sidecar = _sidecar(recording_id, file)
         sidecar["recording"] |= about
-        files = {layout.SIDECAR: json.dumps(sidecar).encode()}
-        files |= {} if audio is None else {layout.AUDIO: audio}
-        files |= {layout.stored(name): json.dumps(receipt).encode() for name, receipt in receipts.items()}
-        day = layout.Layout(spool).ready / sidecar["recording"]["startedAt"][:10]
+        files = {paths.SIDECAR: json.dumps(sidecar).encode()}
+        files |= {} if audio is None else {paths.AUDIO: audio}
+        files |= {paths.stored_suffix(name): json.dumps(receipt).encode() for name, receipt in receipts.items()}
+        day = paths.SpoolPaths(spool).ready / sidecar["recording"]["startedAt"][:10]
         super().__init__(day, recording_id, frozenset(files))
         day.mkdir(parents=True, exist_ok=True)
         for suffix, content in files.items():
@@ -331,7 +332,7 @@ def _sidecar(recording_id: str, audio: AudioFile | None) -> Any:
         "startPosition": 0,
         "closeReason": "end",
     }
-    facts = facts_of(recording_id, START, STEREO if audio else None)
+    facts = journal_header(recording_id, START, STEREO if audio else None)
     samples = STEREO.rate if audio else 0
     return json.loads(b"".join(compose(facts, samples, audio, False, lambda: [finished_line(about)])))
 
@@ -419,15 +420,15 @@ class RecordingWire:
         self.ends: list[str] = []
 
     def send(self, message: bytes) -> None:
-        """See :class:`audiohookd.server.wire.Wire`."""
+        """See :class:`audiohookd.session.wire.Wire`."""
         self.heard.append(json.loads(message))
 
     def close(self, why: str) -> None:
-        """See :class:`audiohookd.server.wire.Wire`."""
+        """See :class:`audiohookd.session.wire.Wire`."""
         self.ends.append("close")
 
     def abort(self) -> None:
-        """See :class:`audiohookd.server.wire.Wire`."""
+        """See :class:`audiohookd.session.wire.Wire`."""
         self.ends.append("abort")
 
 
@@ -445,7 +446,7 @@ class ScriptedClient:
         self,
         *watchers: Watcher,
         clock: Clock | None = None,
-        timers: Timers | None = None,
+        timers: Timeouts | None = None,
         registry: Registry | None = None,
         authentic: bool = True,
         now: Callable[[], float] | None = None,
@@ -458,7 +459,7 @@ class ScriptedClient:
         self._said = 0
         now = now or (lambda: START + self.clock.seconds())
         routes = {PATH: RoutePlugins(watchers)}
-        shared = Shared(self.clock, now, timers or Timers(), self.registry, self.counters, routes)
+        shared = ServerContext(self.clock, now, timers or Timeouts(), self.registry, self.counters, routes)
         upgrade = read_upgrade(PATH, _HEADERS, "192.0.2.7")
         self.connection = Connection(shared, upgrade, self.wire, None if authentic else "unauthorized")
 

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 from bench import results
-from bench.cores import share
-from bench.finding import Finding, Report
+from bench.cpu_affinity import share
 from bench.load import CallsFailed
 from bench.machine import describe
 from bench.plots import draw
+from bench.result import Report, Result
 from bench.scenarios.catalogue import FULL, SCENARIOS, SHORT
-from bench.scenarios.site import Site
+from bench.scenarios.runner import Runner
 from bench.servers import ROOT
 
 PLACE = ROOT / "build/bench"
@@ -33,7 +33,7 @@ def main() -> int:
     print("; ".join(f"{name}: {value}" for name, value in machine.items()), flush=True)
     extent = FULL if arguments.full else SHORT
     given = {name: getattr(arguments, name) for name in ("pairs", "steady") if getattr(arguments, name) is not None}
-    site = Site(cores, extent._replace(**given), lambda line: print(line, flush=True))
+    site = Runner(cores, extent._replace(**given), lambda line: print(line, flush=True))
     reports = []
     for name in arguments.scenarios or [name for name, one in SCENARIOS.items() if arguments.full or one.is_short]:
         print(f"\n{name}: {SCENARIOS[name].about}", flush=True)
@@ -42,13 +42,13 @@ def main() -> int:
     return 0 if all(one.is_good for report in reports for one in report.findings) else 1
 
 
-def _run(name: str, site: Site) -> Report:
+def _run(name: str, site: Runner) -> Report:
     """What was found; that calls failed is a finding, too."""
     try:
         return SCENARIOS[name].run(site)
     except CallsFailed as failure:
         what = f"{SCENARIOS[name].about}: calls that failed"
-        return Report(name, [Finding(f"{name}-failed", what, 1, "", 0, None, str(failure))], [])
+        return Report(name, [Result(f"{name}-failed", what, 1, "", 0, None, str(failure))], [])
 
 
 def _arguments() -> argparse.Namespace:

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any, NamedTuple
 
-from bench.accounting import Memory, memory, per_frame, processor, stolen
-from bench.cores import Cores, kept_to
+from bench.cpu_affinity import Cores, kept_to
 from bench.generator.plan import Plan
+from bench.process_stats import Memory, memory, per_frame, processor, stolen
 from bench.servers import KEYS, ROOT, VOICE, Server
 
 

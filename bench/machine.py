@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from audiohookd import __version__
-from bench.cores import Cores
+from bench.cpu_affinity import Cores
 
 _LIBRARIES = ("twisted", "autobahn", "msgspec", "boto3")
 

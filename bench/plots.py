@@ -8,7 +8,7 @@ from typing import Any
 import pygal
 from pygal.style import CleanStyle
 
-from bench.finding import Report
+from bench.result import Report
 
 # It hangs on to every import from then on, for plugins of its own, in a way that Python gave up.
 sys.meta_path = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bench.finding import Finding, Report
+from bench.result import Report, Result
 from bench.sizing import sizing
 
 
@@ -53,9 +53,9 @@ def rst(machine: dict[str, str], reports: Sequence[Report]) -> str:
     return "\n".join(parts)
 
 
-def _finding(fields: dict[str, Any]) -> Finding:
+def _finding(fields: dict[str, Any]) -> Result:
     spread = fields["spread"]
-    return Finding(**(fields | {"spread": None if spread is None else tuple(spread)}))
+    return Result(**(fields | {"spread": None if spread is None else tuple(spread)}))
 
 
 def _list_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

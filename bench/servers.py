@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from bench.cores import Cores, kept_to
+from bench.cpu_affinity import Cores, kept_to
 from tests.functional.daemon import PATIENCE, Daemon
 from tests.stores.ports import free_ports
 
@@ -70,7 +70,7 @@ def daemon(
 def stock(cores: Cores) -> Iterator[Server]:
     """The twin, ready."""
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "bench.stock", str(port)]
+    command = [sys.executable, "-m", "bench.autobahn_baseline", str(port)]
     with kept_to(cores.server):
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE)  # noqa: S603 - our own
     try:

@@ -6,7 +6,7 @@ of WebSocket and, with TLS off at the proxy, 66 a packet of TCP/IP and Ethernet,
 
 from collections.abc import Iterable
 
-from bench.finding import Report
+from bench.result import Report
 
 #: Bytes a second of one call.
 AUDIO = 16_000

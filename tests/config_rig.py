@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from audiohookd.config import Config, Route
+from audiohookd.config.schema import Config, Route
 from audiohookd_plugins.agentassist import AgentAssistConfig
 from audiohookd_plugins.publish import PublishConfig
 from audiohookd_plugins.recorder import RecorderConfig

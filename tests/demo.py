@@ -1,7 +1,7 @@
 """One call, end to end: starts the daemon, streams a file to it, shows what it recorded. ``make demo`` runs it.
 
 With ``--s3`` a SeaweedFS is started, too, the daemon carries the recording to a bucket of it, and what is shown is
-what lies there.
+what lies there: it is fetched to ``fetched`` beside the spool.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 
 import soundfile
 
-from audiohookd.config import Listen
+from audiohookd.config.schema import Listen
 from tests.functional.daemon import Daemon, DaemonDied
 from tests.stores.seaweedfs import SeaweedFS
 
@@ -58,7 +58,8 @@ def to_bucket(arguments: argparse.Namespace, settings: dict[str, Any]) -> int:
             os.environ |= store.credentials()
             config = write_config(directory, arguments.config, settings, store)
             status = record(arguments, settings, config, lambda: wait_for_objects(store, 2))
-            return status or show(fetch(store, directory / "fetched"), arguments.wav)
+            spool = (arguments.config.parent / settings["spool"]["directory"]).resolve()
+            return status or show(fetch(store, spool.with_name("fetched")), arguments.wav)
 
 
 def parse() -> argparse.Namespace:
@@ -130,8 +131,8 @@ def wait_for_objects(store: SeaweedFS, count: int) -> None:
 
 
 def fetch(store: SeaweedFS, directory: Path) -> Path:
-    """Lists the objects, and fetches them; returns the sidecar."""
-    directory.mkdir()
+    """Lists the objects, and fetches them to a directory that is kept; returns the sidecar."""
+    directory.mkdir(parents=True, exist_ok=True)
     client = store.client()
     sidecar = directory
     for entry in client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):

@@ -3,7 +3,7 @@
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-from audiohookd.server.proxy_header import Header, HeaderReader
+from audiohookd.edge.proxy_header import ProxyHeader, ProxyHeaderReader
 
 Address = IPv4Address | IPv6Address
 
@@ -29,9 +29,9 @@ def v2_of(command: int, family: int, block: bytes = b"") -> bytes:
     return SIGNATURE + struct.pack("!BBH", 0x20 | command, family, len(block)) + block
 
 
-def outcome(pieces: list[bytes]) -> tuple[Header | str | None, int]:
+def outcome(pieces: list[bytes]) -> tuple[ProxyHeader | str | None, int]:
     """What a reader makes of the pieces, and how many bytes it took."""
-    reader, fed = HeaderReader(), 0
+    reader, fed = ProxyHeaderReader(), 0
     for piece in pieces:
         fed += len(piece)
         try:

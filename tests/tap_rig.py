@@ -18,7 +18,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from zope.interface import implementer, provider
 
 from audiohookd import tap
-from audiohookd.config import load
+from audiohookd.config.schema import load
 from audiohookd.interfaces import (
     ICarrier,
     IDaemon,

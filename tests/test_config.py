@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from config_rig import tables
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from audiohookd.config import ConfigError, Route, address, check, convert, load
+from audiohookd.config.schema import ConfigError, Route, address, check, convert, load
+from tests.config_rig import tables
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "etc" / "audiohookd.toml"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from config_rig import PLUGINS, defaults_of, tables
 
-from audiohookd.config import Config, Route, convert, load
-from audiohookd.loader import COMMON_KEYS
+from audiohookd.config.schema import Config, Route, convert, load
+from audiohookd.plugin_loader import COMMON_KEYS
 from audiohookd_plugins.recorder import RecorderConfig
+from tests.config_rig import PLUGINS, defaults_of, tables
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "etc" / "audiohookd.toml"

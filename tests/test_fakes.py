@@ -16,14 +16,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from audiohookd.daemon import Daemon
 from audiohookd.interfaces import IDaemon, IPlugin, ISession, IWorkers, WrongThread
+from audiohookd.plugin_host import Daemon
 from audiohookd.protocol.entities import BargeIn, Transcript, TranscriptData
 from audiohookd.protocol.errors import LocalProtocolError
 from audiohookd.protocol.messages import DisconnectReason
 from audiohookd.runtime.workers import PoolFull
-from audiohookd.server.dispatch import Watcher
-from audiohookd.server.session_view import EVENTS, PAUSES
+from audiohookd.session.fanout import Watcher
+from audiohookd.session.session_view import EVENTS, PAUSES
 from audiohookd.testing import CapturingSink, FakeDaemon, FakeSession, MemoryWorkers, ScriptedClient
 
 NOTE = {"type": "note", "data": {"text": "hello"}}
@@ -142,12 +142,12 @@ def test_both_treat_any_event_alike(value: Any) -> None:
 
 
 def test_both_limit_how_many_events_a_plugin_sends() -> None:
-    burst = [True] * int(EVENTS.depth) + [False]
+    burst = [True] * int(EVENTS.burst) + [False]
     assert both(lambda session: [session.send_event([NOTE]) for _ in burst])[0] == burst
 
 
 def test_both_limit_pauses_and_resumes() -> None:
-    burst = [True] * int(PAUSES.depth) + [False]
+    burst = [True] * int(PAUSES.burst) + [False]
     assert both(lambda session: [session.pause() for _ in burst])[0] == burst
     assert both(lambda session: [session.resume() for _ in burst])[0] == burst
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from audiohookd.listen_address import ListenAddress, listen_address
+from audiohookd.config.listen_address import ListenAddress, listen_address
 
 
 def overlap(one: str, other: str) -> bool:

@@ -3,14 +3,14 @@
 import re
 from pathlib import Path
 
-from audiohookd.auth.refusal import Refusal
-from audiohookd.server.refusals import BEYOND
+from audiohookd.auth.rejection import RejectionReason
+from audiohookd.edge.rejection_log import BEYOND
 
 DOCUMENT = Path(__file__).parents[1] / "docs/refusals.rst"
 
 
 def test_every_reason_is_explained() -> None:
-    assert sorted(terms(0)) == sorted(Refusal)
+    assert sorted(terms(0)) == sorted(RejectionReason)
 
 
 def test_every_status_is_explained() -> None:

@@ -6,24 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from audiohookd.auth import fields, keys, signature
-from audiohookd.auth.replay import MemoryReplayStore
-from audiohookd.config import Limits, Listen
-from audiohookd.observe import visits
+from audiohookd.auth.keys import model
+from audiohookd.auth.replay.store import MemoryReplayStore
+from audiohookd.auth.signature import fields, message_signature
+from audiohookd.config.schema import Limits, Listen
+from audiohookd.edge import handshake_limiter, proxy_header
+from audiohookd.observe import admin_connections
 from audiohookd.protocol.codec import MAX_RECEIVED
-from audiohookd.protocol.timers import Timers
-from audiohookd.server import (
-    connection,
-    gate,
-    head,
-    mailbox,
-    outbox,
-    pacer,
-    proxy_header,
-    registry,
-    session_view,
-    websocket,
-)
+from audiohookd.protocol.timeouts import Timeouts
+from audiohookd.session import driver, observer_queue, registry, session_view
+from audiohookd.websocket import http_head, protocol, receive_limiter, send_limit
 from audiohookd_plugins import recorder
 from audiohookd_plugins.recorder import RecorderConfig
 
@@ -32,24 +24,24 @@ NONCES = inspect.signature(MemoryReplayStore).parameters["limit"].default
 
 #: The first words of a row of a table, and the figures in its second column.
 ROWS = {
-    "request line and headers": [head.MAX_HEAD],
-    "headers in a request": [head.MAX_HEADERS],
+    "request line and headers": [http_head.MAX_HEAD],
+    "headers in a request": [http_head.MAX_HEADERS],
     "``Signature-Input``": [fields.MAX_INPUT, fields.MAX_SIGNATURE],
     "signatures of a request that are verified": [fields.MAX_VERIFIED],
     "time to a complete request head": [Limits().handshake_timeout],
     "time to a complete PROXY header": [Limits().handshake_timeout],
     "PROXY header of version 1, of version 2": [proxy_header.MAX_V1, proxy_header.MAX_V2],
-    "connections without a WebSocket": [websocket.PENDING_LIMIT + Listen().max_sessions],
+    "connections without a WebSocket": [protocol.PENDING_LIMIT + Listen().max_sessions],
     "handshakes per second that come to nothing": [Limits().handshakes_per_second],
     "the same, from all addresses": [Limits().handshakes_per_second_total],
-    "addresses of which that is known": [gate.MAX_ADDRESSES],
-    "strangers that are told in a session": [websocket.STRANGERS_LIMIT],
+    "addresses of which that is known": [handshake_limiter.MAX_ADDRESSES],
+    "strangers that are told in a session": [protocol.REJECTED_SESSIONS_LIMIT],
     "callers told to come again": [Listen().max_sessions // 2],
     "nonces that are remembered": [NONCES],
-    "time from the WebSocket to ``open``": [Timers().open_timeout],
+    "time from the WebSocket to ``open``": [Timeouts().open_timeout],
     "a message, text or audio": [MAX_RECEIVED],
     "a frame, and a message that is put together": [2 * MAX_RECEIVED],
-    "octets read of one connection in one turn": [websocket.READ_SIZE],
+    "octets read of one connection in one turn": [protocol.READ_SIZE],
     "frames of audio in a second": [Limits().frames_per_second],
     "messages in a second": [Limits().messages_per_second],
     "bytes of audio in a second": [Limits().audio_bytes_per_second],
@@ -58,28 +50,34 @@ ROWS = {
     "octets of messages in a second": [Limits().message_bytes_per_second],
     "WebSocket control frames in a second": [Limits().control_frames_per_second],
     "fragments of messages in a second": [Limits().fragments_per_second],
-    "fragments of one message": [pacer.MAX_FRAGMENTS],
-    "octets that wait for a client": [outbox.UNREAD_LIMIT],
-    "audio that waits for a slow plugin": [mailbox.AUDIO_LIMIT],
+    "fragments of one message": [receive_limiter.MAX_FRAGMENTS],
+    "octets that wait for a client": [send_limit.UNREAD_LIMIT],
+    "audio that waits for a slow plugin": [observer_queue.AUDIO_LIMIT],
     "events of a plugin in a second": [session_view.EVENTS.per_second],
     "octets of these events in a second": [session_view.EVENT_BYTES.per_second],
-    "time for a callback of a plugin": [connection.FINISH_TIME],
+    "time for a callback of a plugin": [driver.FINISH_TIME],
     "ended sessions whose plugins still work": [Listen().max_sessions + registry.SPARE_CONNECTIONS],
-    "time without a message": [Timers().idle_timeout],
-    "time that a session may last": [Timers().max_duration],
-    "time to take what was sent": [websocket.LINGER_TIME],
+    "time without a message": [Timeouts().idle_timeout],
+    "time that a session may last": [Timeouts().max_duration],
+    "time to take what was sent": [protocol.LINGER_TIME],
     "WebSocket connections": [2 * Listen().max_sessions + registry.SPARE_CONNECTIONS],
     "the same, of an owner with a quota": [2, registry.SPARE_CONNECTIONS_OF_OWNER],
     "sessions  ": [Listen().max_sessions],
 }
 #: Those in its sentences.
 SENTENCES = [
-    f"counts for {signature.MAX_AGE} s from ``created``, and clocks may be {signature.CLOCK_SKEW} s apart",
-    f"at least {signature.MIN_NONCE_LENGTH} characters",
-    f"A refusal takes {websocket.REFUSAL_TIME} s in total",
-    f"for these {signature.MAX_AGE} s there are SQLite and Redis",
-    f"has {visits.MOST} connections at most at a time, and none for longer than {visits.LONGEST:.0f} s",
-    f"One of less than {keys.SHORT_SECRET} bytes is accepted",
+    (
+        f"counts for {message_signature.MAX_AGE} s from ``created``, and clocks may be "
+        f"{message_signature.CLOCK_SKEW} s apart"
+    ),
+    f"at least {message_signature.MIN_NONCE_LENGTH} characters",
+    f"A refusal takes {protocol.REJECTION_TIME} s in total",
+    f"for these {message_signature.MAX_AGE} s there are SQLite and Redis",
+    (
+        f"has {admin_connections.MAX_CONNECTIONS} connections at most at a time, and none for longer than "
+        f"{admin_connections.MAX_DURATION:.0f} s"
+    ),
+    f"One of less than {model.SHORT_SECRET} bytes is accepted",
 ]
 
 

@@ -6,13 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Call, Reactor, ask, build, names, page, today, writer
 from twisted.internet.defer import maybeDeferred
 
-from audiohookd.auth.keys import Key
+from audiohookd.auth.keys.model import Key
 from audiohookd.runtime.services import OrderedServices
-from audiohookd.server.websocket import AudioHookServerFactory
-from audiohookd.spool.room import LOOK_EVERY
+from audiohookd.spool.disk_monitor import PROBE_INTERVAL
+from audiohookd.websocket.protocol import AudioHookServerFactory
+from tests.tap_rig import (
+    CORE_ABOVE,
+    CORE_BELOW,
+    PLAIN,
+    UPLOADER,
+    Call,
+    Reactor,
+    ask,
+    build,
+    names,
+    page,
+    today,
+    writer,
+)
 
 
 @pytest.fixture
@@ -56,7 +69,7 @@ class TestTheTree:
     def test_the_limits_of_the_file_reach_the_factory(self, write: Callable[..., Path]) -> None:
         reactor = Reactor()
         routes = '[[route]]\npath = "/a"\nplugins = ["uploader"]\n[[route]]\npath = "/b"\nplugins = []\n'
-        text = PLAIN + '[listen]\nmax_sessions = 10\n[session]\nidle_timeout = 7\n' + UPLOADER + routes
+        text = PLAIN + "[listen]\nmax_sessions = 10\n[session]\nidle_timeout = 7\n" + UPLOADER + routes
         build(write(text), reactor).startService()
         factory = reactor.ports[-1].factory
         assert isinstance(factory, AudioHookServerFactory)
@@ -65,7 +78,7 @@ class TestTheTree:
         routes = factory.shared.routes.items()
         watched = {path: [watcher.name for watcher in route.watchers] for path, route in routes}
         assert watched == {"/a": ["uploader"], "/b": []}
-        assert factory.door.authenticator.keys.lookup("an-api-key") == Key((b"MySuperSecretKey",))
+        assert factory.policy.authenticator.keys.lookup("an-api-key") == Key((b"MySuperSecretKey",))
 
 
 class TestStart:
@@ -178,6 +191,6 @@ class TestRoom:
         root = build(write(), reactor)
         root.startService()
         (tmp_path / "spool" / "lock").unlink()
-        reactor.advance(LOOK_EVERY)
+        reactor.advance(PROBE_INTERVAL)
         reactor.run_until((tmp_path / "spool" / "lock").exists)
-        assert root.getServiceNamed("disk-watch").obstacle is None
+        assert root.getServiceNamed("disk-watch").not_ready_reason is None

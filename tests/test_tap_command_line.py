@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Reactor, build, names, options, writer
 from twisted.application.service import IService, IServiceMaker, ServiceMaker
 from twisted.plugin import IPlugin as ITwistedPlugin
 from twisted.plugin import getPlugins
 
 from audiohookd import tap
-from audiohookd.config import Admin, ConfigError, Listen
+from audiohookd.config.schema import Admin, ConfigError, Listen
 from audiohookd.runtime.services import StartError
 from audiohookd.spool.spool import Spool
 from tests.stores.ports import free_ports
+from tests.tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Reactor, build, names, options, writer
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tap_rig import PLAIN, STORE, UPLOADER, Reactor, build, names, writer
 
-from audiohookd.config import ConfigError
+from audiohookd.config.schema import ConfigError
 from audiohookd.protocol.media import Format, Media
 from audiohookd.runtime.services import OrderedServices
-from audiohookd.spool.wav import header_bytes
+from audiohookd.spool.format.wav import header_bytes
 from audiohookd.testing import START
+from tests.tap_rig import PLAIN, STORE, UPLOADER, Reactor, build, names, writer
 
 COUNT = 10_000
 MONO = Media(Format.PCMU, ("external",))

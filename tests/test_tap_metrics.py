@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from tap_rig import PLAIN, Reactor, build, page, writer
-
+from audiohookd.edge.tls import read_identity
 from audiohookd.observe.gauges import GAUGES
-from audiohookd.server.tls import read_identity
 from tests.certificates import write_certificate
+from tests.tap_rig import PLAIN, Reactor, build, page, writer
 
 ADMIN = '[admin]\nendpoint = "tcp:9000"\n'
 ALL = '[auth.replay]\nstore = "sqlite"\npath = "replay.sqlite"\n'
@@ -40,7 +39,7 @@ def test_nothing_of_what_is_not_configured(tmp_path: Path) -> None:
 
 def test_failures_that_have_not_happened_are_none(tmp_path: Path) -> None:
     write_certificate(tmp_path)
-    found = metrics(writer(tmp_path)(PLAIN + ALL + ADMIN + '[plugins.recorder]\n'))
+    found = metrics(writer(tmp_path)(PLAIN + ALL + ADMIN + "[plugins.recorder]\n"))
     assert found['audiohookd_key_refresh_failures_total{source="auth.keys_file"}'] == "0"
     assert found['audiohookd_replay_store_failures_total{done="refused"}'] == "0"
     assert found['audiohookd_replay_store_failures_total{done="let-in"}'] == "0"

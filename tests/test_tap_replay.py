@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from tap_rig import PLAIN, Reactor, ask, build, names, writer
-
-from audiohookd.auth.replay import IReplayStore, MemoryReplayStore
-from audiohookd.auth.replay_outage import CALM, WatchedReplayStore
-from audiohookd.server.websocket import AudioHookServerFactory
+from audiohookd.auth.replay.failover import OUTAGE_LOG_INTERVAL, FailoverReplayStore
+from audiohookd.auth.replay.store import IReplayStore, MemoryReplayStore
+from audiohookd.websocket.protocol import AudioHookServerFactory
+from tests.tap_rig import PLAIN, Reactor, ask, build, names, writer
 
 SQLITE = f'{PLAIN}\n[auth.replay]\nstore = "sqlite"\npath = "replay.sqlite"\n'
 
@@ -18,7 +17,7 @@ def started(directory: Path, text: str) -> tuple[list[str], IReplayStore | None]
     root.startService()
     factory = reactor.ports[-1].factory
     assert isinstance(factory, AudioHookServerFactory)
-    return names(root), factory.door.authenticator.replay
+    return names(root), factory.policy.authenticator.replay
 
 
 def test_in_memory_it_needs_nothing(tmp_path: Path) -> None:
@@ -33,7 +32,7 @@ def test_it_may_be_none(tmp_path: Path) -> None:
 
 def test_shared_it_has_a_pool_that_outlives_the_listener(tmp_path: Path) -> None:
     services, store = started(tmp_path, SQLITE)
-    assert isinstance(store, WatchedReplayStore)
+    assert isinstance(store, FailoverReplayStore)
     assert services.index("replay") < services.index("listener")
 
 
@@ -42,7 +41,7 @@ def test_while_it_is_down_the_daemon_is_not_ready(tmp_path: Path) -> None:
     build(writer(tmp_path)(SQLITE + '[admin]\nendpoint = "tcp:9000"\n'), reactor).startService()
     factory = reactor.ports[-1].factory
     assert isinstance(factory, AudioHookServerFactory)
-    store = factory.door.authenticator.replay
+    store = factory.policy.authenticator.replay
     assert store is not None
     answers: list[object] = []
     (tmp_path / "replay.sqlite").mkdir()
@@ -50,7 +49,7 @@ def test_while_it_is_down_the_daemon_is_not_ready(tmp_path: Path) -> None:
     reactor.run_until(lambda: answers)
     assert ask(reactor.ports[0], "/ready") == 503
     (tmp_path / "replay.sqlite").rmdir()
-    reactor.advance(CALM)
+    reactor.advance(OUTAGE_LOG_INTERVAL)
     reactor.run_until(lambda: ask(reactor.ports[0], "/ready") == 200)
 
 

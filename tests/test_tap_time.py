@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tap_rig import PLAIN, STORE, Reactor, build, writer
 
 from audiohookd.testing import START, ScriptedClient
+from tests.tap_rig import PLAIN, STORE, Reactor, build, writer
 
 #: Sets the clock of its machine, and prints what its reactor does all the same. Ends when that is nothing, too.
 PROGRAM = """

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tap_rig import PLAIN as RECORDER_LESS
-from tap_rig import Reactor, ask, build, page, writer
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
-from audiohookd.auth.keys import fingerprint
-from audiohookd.config import ConfigError
-from audiohookd.runtime.watched import Watched
-from audiohookd.server.tls import read_identity
-from audiohookd.spool.room import DiskWatch
+from audiohookd.auth.keys.model import fingerprint
+from audiohookd.config.schema import ConfigError
+from audiohookd.edge.tls import read_identity
+from audiohookd.runtime.file_watcher import ReloadableFile
+from audiohookd.spool.disk_monitor import DiskMonitor
 from tests.certificates import write_certificate
+from tests.tap_rig import PLAIN as RECORDER_LESS
+from tests.tap_rig import Reactor, ask, build, page, writer
 
 #: With a recorder, about which there is nothing to say.
 PLAIN = "[plugins.recorder]" + RECORDER_LESS
@@ -90,9 +90,7 @@ class TestACertificate:
         self.start(write, 15 * 86_400.0)
         assert warnings(logged) + texts(logged, LogLevel.error) == []
 
-    def test_that_comes_later_is_looked_at_likewise(
-        self, write: Callable[..., Path], logged: list[LogEvent]
-    ) -> None:
+    def test_that_comes_later_is_looked_at_likewise(self, write: Callable[..., Path], logged: list[LogEvent]) -> None:
         path = write(PLAIN + self.TLS)
         expires = read_identity(*write_certificate(path.parent)).expires
         reactor, dates = Reactor(), [expires - 90 * 86_400.0]
@@ -100,7 +98,7 @@ class TestACertificate:
         root.startService()
         dates.append(expires + 1.0)
         watched = root.getServiceNamed("tls_certificate")
-        assert isinstance(watched, Watched)
+        assert isinstance(watched, ReloadableFile)
         watched.reread()
         reactor.advance(0)
         reactor.run_until(lambda: texts(logged, LogLevel.error))
@@ -227,12 +225,12 @@ class TestARouteThatIsNotToBeRecorded:
 def test_periodic_work_that_has_stopped_is_named_by_ready_until_it_runs(
     write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: DiskWatch) -> None:
+    def fail(_: DiskMonitor) -> None:
         raise RuntimeError("can't start new thread")
 
     reactor = Reactor()
     with monkeypatch.context() as patched:
-        patched.setattr(DiskWatch, "_look_again", fail)
+        patched.setattr(DiskMonitor, "_probe", fail)
         root = build(write(), reactor)
         root.startService()
         reactor.pump([1.0] * 20)

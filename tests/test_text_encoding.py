@@ -13,23 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.auth.key_json import read_keys
-from audiohookd.auth.replay_redis import read_url
-from audiohookd.auth.sources.environment import KeyVariable
-from audiohookd.auth.sources.file import KeyFile
-from audiohookd.auth.sources.vault import read_line
+from audiohookd.auth.keys.parse import read_keys
+from audiohookd.auth.keys.sources.environment import KeyVariable
+from audiohookd.auth.keys.sources.file import KeyFile
+from audiohookd.auth.keys.sources.vault import read_line
+from audiohookd.auth.replay.redis import read_url
 from audiohookd.cli.call import options
 from audiohookd.cli.credentials import api_key, given_secret
 from audiohookd.cli.doctor.tls import trusting
-from audiohookd.cli.explain.given import read_text
-from audiohookd.config import load
-from audiohookd.server.allow import read_networks
-from audiohookd.server.tls import read_identity
-from audiohookd.spool.shelf import Recording
+from audiohookd.cli.explain.from_file import read_text
+from audiohookd.config.schema import load
+from audiohookd.edge.networks import read_networks
+from audiohookd.edge.tls import read_identity
+from audiohookd.spool.catalog import Recording
 from audiohookd.text_encoding import decode_text, escape_unencodable
 from audiohookd_plugins.agentassist import read_script
-from audiohookd_plugins.notices.receiver import read_headers
-from audiohookd_plugins.notices.signature import read_secrets
+from audiohookd_plugins.notifications.signature import read_secrets
+from audiohookd_plugins.notifications.webhook_client import read_headers
 from tests.certificates import write_certificate
 
 KEY, SECRET = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh", "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU="

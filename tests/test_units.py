@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from config_rig import PLUGINS, tables
 from hypothesis import given
 from hypothesis import strategies as st
-from test_config_documents import DOCUMENT
 
-from audiohookd.config import ConfigError, check, convert, load
-from audiohookd.units import WHOLE_NUMBERS, amount, number_wanted, unquoted
+from audiohookd.config.schema import ConfigError, check, convert, load
+from audiohookd.config.units import WHOLE_NUMBERS, amount, number_wanted, unquoted
+from tests.config_rig import PLUGINS, tables
+from tests.test_config_documents import DOCUMENT
 
 ANYWHERE = Path("/x.toml")
 

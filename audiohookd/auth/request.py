@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from audiohookd.auth.refusal import Refusal, SignatureRefused
+from audiohookd.auth.rejection import RejectionReason, SignatureRejected
 
 # The white space before a fold is only tried where a run of it begins: otherwise a long run costs its square.
 _OBSOLETE_FOLD = re.compile(r"(?:(?<![ \t])[ \t]+)?\r\n[ \t]+")
@@ -39,7 +39,7 @@ class UpgradeRequest:
         """
         value = self._derived(name) if name.startswith("@") else self.header(name)
         if value is None or not (value.isascii() and value.replace("\t", " ").isprintable()):
-            raise SignatureRefused(Refusal.COMPONENT_ABSENT)
+            raise SignatureRejected(RejectionReason.COMPONENT_ABSENT)
         return value
 
     def _derived(self, name: str) -> str | None:
@@ -48,7 +48,7 @@ class UpgradeRequest:
                 return self.target or None
             case "@authority":
                 return self._normal_authority() or None
-        raise SignatureRefused(Refusal.COMPONENT_UNSUPPORTED)
+        raise SignatureRejected(RejectionReason.COMPONENT_UNSUPPORTED)
 
     def _normal_authority(self) -> str:
         # Both default ports go: behind a TLS proxy we cannot tell which scheme the client used.

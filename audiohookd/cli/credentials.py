@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from audiohookd.auth.keys import Keys
-from audiohookd.auth.sources.file import KeyFile
-from audiohookd.cli.mistake import Mistake
+from audiohookd.auth.keys.model import Keys
+from audiohookd.auth.keys.sources.file import KeyFile
+from audiohookd.cli.usage_error import UsageError
 from audiohookd.text_encoding import decode_text
 
 SECRET_VARIABLE = "AUDIOHOOK_CLIENT_SECRET"  # noqa: S105 - its name, not its value
@@ -75,7 +75,7 @@ def secret_of(
     if arguments.keys is not None:
         known = keys_of(arguments.keys).lookup(key)
         if known is None:
-            raise Mistake(f"{arguments.keys}: the key is not in it")
+            raise UsageError(f"{arguments.keys}: the key is not in it")
         return known.secrets_at(now)[0]
     secret = given_secret(arguments, environment)
     return b"" if secret is None else decoded(secret)
@@ -87,7 +87,7 @@ def decoded(secret: Secret) -> bytes:
     :raises Mistake: it is not base64. Without the text: that may be nearly the secret.
     """
     if not secret.is_base64:
-        raise Mistake("the client secret is not base64: copy it anew from the integration")
+        raise UsageError("the client secret is not base64: copy it anew from the integration")
     return secret.value
 
 
@@ -101,9 +101,9 @@ def given_secret(arguments: argparse.Namespace, environment: Mapping[str, str] =
         return secret_in(text) if text else None
     text = _read(arguments.secret_file).strip()
     if len(text.splitlines()) != 1:
-        raise Mistake(f"{arguments.secret_file}: must hold the client secret, on one line, and nothing else")
+        raise UsageError(f"{arguments.secret_file}: must hold the client secret, on one line, and nothing else")
     if len(text.split()) > 1:
-        raise Mistake(f"{arguments.secret_file}: the client secret is not base64: there is a blank in it")
+        raise UsageError(f"{arguments.secret_file}: the client secret is not base64: there is a blank in it")
     return secret_in(text)
 
 
@@ -125,7 +125,7 @@ def keys_of(path: Path) -> Keys:
     try:
         return KeyFile("--keys", path).load()
     except ValueError as fault:
-        raise Mistake(str(fault)) from None
+        raise UsageError(str(fault)) from None
 
 
 def _read(path: Path) -> str:
@@ -133,6 +133,6 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             return decode_text(file.read(_MAX_FILE), "surrogateescape")
     except OSError as fault:
-        raise Mistake(f"{path}: {fault.strerror}") from None
+        raise UsageError(f"{path}: {fault.strerror}") from None
     except UnicodeDecodeError as fault:
-        raise Mistake(f"{path}: {fault}") from None
+        raise UsageError(f"{path}: {fault}") from None

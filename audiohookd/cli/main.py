@@ -8,14 +8,14 @@ from typing import Any, NoReturn, Protocol
 
 import audiohookd
 from audiohookd.cli import call, doctor, explain, sign, spool, verify
-from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.usage_error import UsageError
 from audiohookd.escaping import printable
 from audiohookd.text_encoding import escape_unencodable
 
 #: Exit codes, besides those of the commands themselves.
-MISTAKE = 2
-INTERRUPTED = 130
-NOBODY_READS = 141
+EXIT_USAGE = 2
+EXIT_SIGINT = 130
+EXIT_SIGPIPE = 141
 
 
 class Command(Protocol):
@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        raise Mistake(f"{self.prog.partition(' ')[2]}: {message}".removeprefix(": "))
+        raise UsageError(f"{self.prog.partition(' ')[2]}: {message}".removeprefix(": "))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,15 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         code: int = arguments.run(arguments)
         sys.stdout.flush()
-    except Mistake as mistake:
+    except UsageError as mistake:
         print(printable(f"audiohookctl: {mistake}"), file=sys.stderr)
-        return MISTAKE
+        return EXIT_USAGE
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return EXIT_SIGINT
     except BrokenPipeError:
         # `| head` has seen enough. What is left in the buffer would complain once more at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return NOBODY_READS
+        return EXIT_SIGPIPE
     return code
 
 

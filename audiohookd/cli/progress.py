@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
-from audiohookd.cli.wording import counted, size
+from audiohookd.cli.formatting import counted, size
 
 #: Seconds from line to line where there is no terminal.
 LINE_EVERY = 10.0

@@ -6,8 +6,8 @@ import uuid
 from dataclasses import dataclass, field
 
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import sign
-from audiohookd.cli.call.options import Target
+from audiohookd.auth.signature.message_signature import sign
+from audiohookd.cli.target import Target
 
 USER_AGENT = "GenesysCloud-AudioHook-Client"
 #: Seconds that a signature is valid, as Genesys Cloud makes them.

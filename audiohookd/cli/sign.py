@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from audiohookd.auth.signature import MAX_AGE
+from audiohookd.auth.signature.message_signature import MAX_AGE
 from audiohookd.cli import credentials
-from audiohookd.cli.call.options import Target, target, uuid
-from audiohookd.cli.mistake import Mistake
 from audiohookd.cli.request import LIFETIME, Identity, Signing, headers_of, upgrade_headers
+from audiohookd.cli.target import Target, target, uuid
+from audiohookd.cli.usage_error import UsageError
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     now = int(time.time())
     secret = credentials.secret_of(arguments, arguments.key, now)
     if not secret:
-        raise Mistake(f"sign: {_no_secret(arguments)}")
+        raise UsageError(f"sign: {_no_secret(arguments)}")
     named = {name: getattr(arguments, name) for name in ("session", "organization", "correlation")}
     identity = Identity(**{name: value for name, value in named.items() if value is not None})
     created = now if arguments.created is None else arguments.created
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         headers = headers_of(arguments.url, arguments.key, secret, identity, signing)
     except ValueError:
-        raise Mistake("sign: --nonce must be printable ASCII") from None
+        raise UsageError("sign: --nonce must be printable ASCII") from None
     print(curl(arguments.url, headers) if arguments.curl else "\n".join(f"{n}: {v}" for n, v in headers.items()))
     return 0
 

@@ -10,7 +10,7 @@ from audiohookd.delivery.backoff import Backoff
 RETRY_AFTER_LIMIT = 3600.0
 
 
-class Trial:
+class Probe:
     """The one thing that was begun while the breaker was open."""
 
 
@@ -28,10 +28,10 @@ class Breaker:
         self.until = 0.0
         self._backoff = backoff
         self._failures = 0
-        self._trial: Trial | None = None
+        self._trial: Probe | None = None
 
     @property
-    def is_on_trial(self) -> bool:
+    def is_half_open(self) -> bool:
         """Whether nothing may begin until the trial has ended, whatever the time."""
         return self._trial is not None
 
@@ -39,10 +39,10 @@ class Breaker:
         """Whether something may begin."""
         return self._trial is None and now >= self.until
 
-    def begin(self) -> Trial | None:
+    def begin(self) -> Probe | None:
         """Something begins, which is admitted."""
         if self.is_open:
-            self._trial = Trial()
+            self._trial = Probe()
         return self._trial
 
     def close(self) -> None:
@@ -52,7 +52,7 @@ class Breaker:
         self.until = 0.0
         self._failures = 0
 
-    def fail(self, trial: Trial | None, now: float, retry_after: float | None = None) -> None:
+    def fail(self, trial: Probe | None, now: float, retry_after: float | None = None) -> None:
         """The other side is not there. What fails late, begun before the breaker opened, makes nothing worse.
 
         :param retry_after: seconds, when the other side named them.
@@ -66,11 +66,11 @@ class Breaker:
         self.until = max(now + self._backoff.delay(self._failures), asked)
         self._failures += 1
 
-    def is_current(self, trial: Trial | None) -> bool:
+    def is_current(self, trial: Probe | None) -> bool:
         """Whether everything waits for the outcome of ``trial``."""
         return trial is not None and trial is self._trial
 
-    def release(self, trial: Trial | None) -> None:
+    def release(self, trial: Probe | None) -> None:
         """What was begun came to an end that tells nothing of the other side."""
         if self.is_current(trial):
             self._trial = None

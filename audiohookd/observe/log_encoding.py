@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from audiohookd.escaping import loggable
 from audiohookd.runtime import foreign_code
-from audiohookd.runtime.faults import in_words
+from audiohookd.runtime.error_text import in_words
 
 #: Characters of a message, after which it is cut. journald would split a line after 48 KiB, rsyslog after 8 KiB.
 MESSAGE_LIMIT: Final = 8_192

@@ -20,7 +20,7 @@ from audiohookd.observe import culprits
 from audiohookd.observe.blocks import LIMIT, PERIOD, Block, BlockDetector
 from audiohookd.observe.counters import Counters
 from audiohookd.observe.culprits import LABELS, PluginCall, culprit_of
-from audiohookd.observe.floods import Floods
+from audiohookd.observe.log_rate_limit import LogRateLimit
 from audiohookd.observe.unhandled import places_of
 from audiohookd.runtime.processor_time import UsageReader
 from audiohookd.runtime.turns import TurnTimer
@@ -61,8 +61,8 @@ class Watchdog(Service):
         self._culprit_of = partial(culprit_of, places=places_of(plugins), plugin_call=plugin_call)
         self._turns = TurnTimer(reactor, LIMIT)
         self._usage = UsageReader(self._seconds)
-        self._floods = Floods(LINES_LIMIT)
-        self._going_on = Floods(LINES_LIMIT)  # for the watchdog's thread
+        self._floods = LogRateLimit(LINES_LIMIT)
+        self._going_on = LogRateLimit(LINES_LIMIT)  # for the watchdog's thread
         self._found: deque[Block] = deque()  # over, and not reported yet
         self._is_ending = Event()
         self._thread: Thread | None = None
@@ -106,7 +106,7 @@ class Watchdog(Service):
         threads = reactor_thread, threading.get_ident()
         now, usage = self._seconds(), self._usage.read()
         detector = BlockDetector(self._turns, threads, self._stacks, self._culprit_of, now, usage)
-        faults = Floods(limit=1)
+        faults = LogRateLimit(limit=1)
         seen = self._turns.count
         is_ending = False
         while not is_ending:

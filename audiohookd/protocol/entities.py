@@ -1,7 +1,7 @@
 """What an ``event`` message carries (protocol section 3.5).
 
 Each entity travels as ``{"type": ..., "data": ...}``. Positions and offsets are durations of the wire: make them
-with :func:`audiohookd.protocol.position.samples_to_duration`.
+with :func:`audiohookd.protocol.duration.samples_to_duration`.
 """
 
 import json

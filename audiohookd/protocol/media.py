@@ -78,7 +78,7 @@ _offer = msgspec.json.Decoder(_Offer)
 MAX_OFFERS = 64
 
 
-def understood(offers: tuple[msgspec.Raw, ...]) -> tuple[Media, ...]:
+def parse_offers(offers: tuple[msgspec.Raw, ...]) -> tuple[Media, ...]:
     """Those of the client's ``offers`` that we understand, in its order; the others are skipped.
 
     An offer that we do not know is no error: Genesys may add formats at any time. Only the first :data:`MAX_OFFERS`

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from audiohookd.protocol import json_text
-from audiohookd.protocol.position import DURATION_PATTERN
+from audiohookd.protocol.duration import DURATION_PATTERN
 
 #: Any 8-4-4-4-12 hexadecimal digits: checking the RFC's version bits would refuse UUIDs of versions 6 to 8.
 UUID_PATTERN = r"\A[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\Z"
@@ -232,5 +232,3 @@ def read_custom_config(raw: Raw | UnsetType) -> dict[str, object]:
             return value if isinstance(value, dict) else {}
         text = value.encode()
     return {}
-
-

@@ -16,15 +16,15 @@ from msgspec import UNSET
 
 from audiohookd.protocol import codec, events, messages
 from audiohookd.protocol.deadlines import Deadlines
+from audiohookd.protocol.duration import NANOSECONDS, parse_duration, samples_to_duration
 from audiohookd.protocol.entities import Entity, sendable
 from audiohookd.protocol.errors import LocalProtocolError, RemoteProtocolError
-from audiohookd.protocol.media import Media, understood
-from audiohookd.protocol.numbering import Numbering
-from audiohookd.protocol.position import NANOSECONDS, parse_duration, samples_to_duration
+from audiohookd.protocol.media import Media, parse_offers
+from audiohookd.protocol.sequence import SequenceNumbers
 from audiohookd.protocol.states import LEGAL, LENIENT, TOLERATED, State
-from audiohookd.protocol.stray_audio import verdict
+from audiohookd.protocol.stray_audio import classify_unexpected_audio
 from audiohookd.protocol.timeline import DEFAULT_RATE, Timeline
-from audiohookd.protocol.timers import Timers
+from audiohookd.protocol.timeouts import Timeouts
 
 __all__ = ["DEFAULT_RATE", "Session"]
 
@@ -37,7 +37,7 @@ class Session:
     :param now: seconds, from any origin, never going back.
     """
 
-    def __init__(self, session_id: str, organization_id: str, timers: Timers, now: Callable[[], float]) -> None:
+    def __init__(self, session_id: str, organization_id: str, timers: Timeouts, now: Callable[[], float]) -> None:
         self.id = session_id
         self.state = State.PREPARING
         self.media: Media | None = None
@@ -49,7 +49,7 @@ class Session:
         self.finished, self.disconnect_info = False, ""
         self._organization_id = organization_id.lower()
         self._timers = timers
-        self._numbering = Numbering()
+        self._numbering = SequenceNumbers()
         self._outgoing: list[bytes] = []
         self._events: deque[events.Event] = deque()
         self._deadlines = Deadlines(now)
@@ -292,7 +292,7 @@ class Session:
             self.disconnect("error", fault.info)
 
     def _stray_audio(self, data: bytes) -> None:
-        judged = verdict(self.state, len(data), self._frame_bytes, self.paused)
+        judged = classify_unexpected_audio(self.state, len(data), self._frame_bytes, self.paused)
         if isinstance(judged, RemoteProtocolError):
             self._blame(judged)
         else:
@@ -306,7 +306,7 @@ class Session:
             self._emit(events.Fault("organization in open is not that of the request"))
             self.disconnect("unauthorized", None)
             return
-        self._emit(events.OpenRequested(parameters, understood(parameters.media)))
+        self._emit(events.OpenRequested(parameters, parse_offers(parameters.media)))
 
     def _on_ping(self, parameters: messages.Ping) -> None:
         self._send(messages.Pong())

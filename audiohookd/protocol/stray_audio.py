@@ -5,7 +5,7 @@ from audiohookd.protocol.errors import RemoteProtocolError
 from audiohookd.protocol.states import State
 
 
-def verdict(state: State, size: int, frame_bytes: int, paused: bool) -> str | RemoteProtocolError:
+def classify_unexpected_audio(state: State, size: int, frame_bytes: int, paused: bool) -> str | RemoteProtocolError:
     """The client's fault, or the name under which ``size`` bytes of stray audio are counted.
 
     :param frame_bytes: of the selected media while audio is welcome, else 0.

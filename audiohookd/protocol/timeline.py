@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from audiohookd.protocol.duration import duration_to_samples
 from audiohookd.protocol.events import Gap, GapCause
-from audiohookd.protocol.position import duration_to_samples
-from audiohookd.protocol.timers import POSITION_LEEWAY
+from audiohookd.protocol.timeouts import POSITION_LEEWAY
 
 #: Positions count at this rate as long as no media is selected, and it is the only rate there is today.
 DEFAULT_RATE = 8000

@@ -14,7 +14,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from audiohookd.runtime.faults import InWords, in_words, text_of
+from audiohookd.runtime.error_text import OperatorError, in_words, text_of
 
 #: Innermost frames of a traceback that are logged: that of an endless recursion has a thousand.
 FRAMES_LIMIT = 30
@@ -22,7 +22,7 @@ _YIELD = "twisted.internet.defer.inlineCallbacks"
 _REMEDIES = "for asyncio Deferred.fromFuture with the asyncio reactor, for a thread daemon.workers"
 
 
-class PluginRaised(InWords):
+class PluginRaised(OperatorError):
     """Stands for what a plugin raised where that is no Exception, or cannot be logged as it is."""
 
 

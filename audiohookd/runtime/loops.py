@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from audiohookd.runtime.faults import in_words, is_mistake
+from audiohookd.runtime.error_text import in_words, is_mistake
 
 #: Periods without a turn that succeeded after which a loop has stalled.
 STALL_PERIODS = 3

@@ -81,10 +81,19 @@ def _undeclared(
 ) -> Iterator[str]:
     """Callbacks that are never called because the class does not provide their interface."""
     for name, method in _methods(interface, only=_SERVICE if interface is IService else None).items():
-        is_inherited = any(name in _methods(base) for base in interface.__bases__)
-        if name in own and not is_inherited and _mismatch(owner, own[name], method) is None:
+        if name not in own or any(name in _methods(base) for base in interface.__bases__):
+            continue
+        if _is_meant(owner, own[name], interface, method):
             place = _place(owner, own[name])
             yield f"{place} is never called, for the class does not provide {interface.__name__}: {remedy}"
+
+
+def _is_meant(owner: type, function: FunctionType, interface: InterfaceClass, method: Method) -> bool:
+    """Whether a method of the name is the callback. A plugin may have a ``notify(text)`` of its own."""
+    if interface is IAudioSink:
+        return _mismatch(owner, function, method) is None
+    code = function.__code__
+    return list(code.co_varnames[1 : code.co_argcount]) == list(method.positional)
 
 
 def _near_misses(owner: type, own: Mapping[str, FunctionType], known: Mapping[str, Method]) -> Iterator[str]:

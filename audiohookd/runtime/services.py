@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.runtime import foreign_code
-from audiohookd.runtime.faults import in_words, is_mistake
+from audiohookd.runtime.error_text import in_words, is_mistake
 from audiohookd.runtime.foreign_code import Outcome
 from audiohookd.runtime.inherited_socket import as_inherited
 

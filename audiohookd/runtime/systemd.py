@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from audiohookd.escaping import printable
-from audiohookd.runtime.faults import in_words
+from audiohookd.runtime.error_text import in_words
 from audiohookd.runtime.loops import SupervisedLoop
 
 #: Seconds between two requests for more time to stop, and what each asks for.
@@ -89,11 +89,11 @@ class Readiness(Service):
         return bool(self.running) and not self._obstacles
 
     @property
-    def obstacle(self) -> str | None:
+    def blocker(self) -> str | None:
         """Why no new call should be taken, for the sysadmin."""
         return "; ".join(self._obstacles.values()) or None
 
-    def hinder(self, cause: str, obstacle: str | None) -> None:
+    def set_blocker(self, cause: str, obstacle: str | None) -> None:
         """No new call should be taken because of ``obstacle``; None: not any more. May come before the start.
 
         :param cause: who says so; causes do not replace each other.
@@ -122,7 +122,7 @@ class Readiness(Service):
 
     @property
     def _status(self) -> str:
-        state = "taking calls" if not self._obstacles else f"not taking calls: {self.obstacle}"
+        state = "taking calls" if not self._obstacles else f"not taking calls: {self.blocker}"
         # A line break would begin another assignment of sd_notify(3).
         return printable("; warning: ".join([state, *self.warnings]))
 

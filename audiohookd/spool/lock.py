@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 from twisted.logger import Logger
 
-from audiohookd.spool.files import FILE_MODE
-from audiohookd.spool.layout import Layout
+from audiohookd.spool.paths import FILE_MODE, SpoolPaths
 
 #: `struct flock` of the system: type, whence, start, length (0: to the end), process. Locks of this kind belong to
 #: the open file, like those of flock(2), and unlike those they can be asked for without being taken.
@@ -44,7 +43,7 @@ class Lock:
 
     _log = Logger()
 
-    def __init__(self, spool: Layout, stat: Callable[[Path], os.stat_result] = os.stat) -> None:
+    def __init__(self, spool: SpoolPaths, stat: Callable[[Path], os.stat_result] = os.stat) -> None:
         self._spool = spool
         self._stat = stat
         self._held: dict[Path, _Held] = {}
@@ -107,7 +106,7 @@ class Lock:
         return _take(path, os.O_RDONLY | os.O_DIRECTORY, _READING, refusal)
 
 
-def is_locked(spool: Layout) -> bool:
+def is_locked(spool: SpoolPaths) -> bool:
     """Whether somebody has the spool. Nobody is kept from taking it meanwhile.
 
     :raises OSError: it cannot be told.

@@ -10,10 +10,10 @@ from twisted.python.failure import Failure
 
 from audiohookd.escaping import loggable
 from audiohookd.interfaces import IWorkers
-from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.sweep import Sweep, Terms
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.sweep import RetentionPass, RetentionPolicy
 
 #: Seconds from the start of one sweep to the next.
 SWEEP_EVERY = 60.0
@@ -40,8 +40,8 @@ class Retention(Service):
         now: Callable[[], float],
         workers: IWorkers,
         count: Callable[..., object],
-        spool: Layout,
-        terms: Terms,
+        spool: SpoolPaths,
+        terms: RetentionPolicy,
     ) -> None:
         self._now = now
         self._workers = workers
@@ -67,8 +67,8 @@ class Retention(Service):
         self.loop.stop()
 
     def _sweep(self) -> "Deferred[None]":
-        sweep = Sweep(self._spool, self._terms, self._now(), self._is_over)
-        swept: Deferred[Sweep] = self._workers.do(sweep.run)
+        sweep = RetentionPass(self._spool, self._terms, self._now(), self._is_over)
+        swept: Deferred[RetentionPass] = self._workers.do(sweep.run)
         return swept.addCallbacks(self._swept, self._failed)
 
     def _is_over(self) -> bool:
@@ -76,19 +76,19 @@ class Retention(Service):
         self.loop.touch()
         return not self.running
 
-    def _swept(self, sweep: Sweep) -> None:
+    def _swept(self, sweep: RetentionPass) -> None:
         if sweep.expired:
             self._count("removals", "expired", sweep.expired)
-        if sweep.displaced:
-            self._count("removals", "displaced", sweep.displaced)
-            self._log.info("{count} recordings made room for others", count=sweep.displaced)
+        if sweep.evicted:
+            self._count("removals", "displaced", sweep.evicted)
+            self._log.info("{count} recordings made room for others", count=sweep.evicted)
         if sweep.fault is not None:
             self._log.error("{reason}: it cannot be removed", reason=_say(sweep.fault))
         self.used = sweep.used
         self.obstacle = self._find_obstacle(sweep)
         self.loop.period = SWEEP_EVERY if self.obstacle is None else HURRY_EVERY
 
-    def _find_obstacle(self, sweep: Sweep) -> str | None:
+    def _find_obstacle(self, sweep: RetentionPass) -> str | None:
         if not self._terms.max_spool or sweep.used <= self._terms.max_spool:
             return None
         reason = "what is left is not stored elsewhere" if sweep.fault is None else _say(sweep.fault)

@@ -16,18 +16,18 @@ from zope.interface import implementer
 
 from audiohookd.interfaces import ISpool
 from audiohookd.protocol.media import Media
-from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.draft import Draft
-from audiohookd.spool.files import DIRECTORY_MODE, DraftFiles, DraftPaths
-from audiohookd.spool.journal import facts_of
-from audiohookd.spool.layout import Layout
+from audiohookd.spool.finalize import finalize_draft
+from audiohookd.spool.format.journal import journal_header
 from audiohookd.spool.lock import Lock
-from audiohookd.spool.mender import Mender
-from audiohookd.spool.ready import make_ready
-from audiohookd.spool.repair import Mended
-from audiohookd.spool.writer import GroupWriter, Intervals, Limits, Pools
+from audiohookd.spool.paths import DIRECTORY_MODE, SpoolPaths
+from audiohookd.spool.repair import RepairResult
+from audiohookd.spool.repair_service import DraftRepairer
+from audiohookd.spool.write.draft_files import DraftFiles, DraftPaths
+from audiohookd.spool.write.group_commit import CommitLimits, GroupWriter, Intervals, Pools
 
 T = TypeVar("T")
 
@@ -54,17 +54,17 @@ class Spool(Service):
         pools: Pools,
         intervals: Intervals,
         count: Callable[..., object],
-        limits: Limits | None = None,
+        limits: CommitLimits | None = None,
     ) -> None:
-        self.layout = Layout(directory)
+        self.layout = SpoolPaths(directory)
         self.lock = Lock(self.layout)
         #: Called in the reactor thread with the path of each recording that became ready.
-        self.on_ready: Callable[[Path], None] = _nobody
+        self.on_ready: Callable[[Path], None] = _ignore
         self._finishing = pools.finishing
         self._count = count
-        self._writer = GroupWriter(reactor, pools, intervals, limits or Limits(), count)
+        self._writer = GroupWriter(reactor, pools, intervals, limits or CommitLimits(), count)
         self._live: set[str] = set()
-        self._mender = Mender(reactor, pools.finishing, self.layout, self._live, self._mended, count)
+        self._repairer = DraftRepairer(reactor, pools.finishing, self.layout, self._live, self._on_repaired, count)
         self._unfinished: set[Deferred[None]] = set()
 
     @property
@@ -75,7 +75,7 @@ class Spool(Service):
     @property
     def loops(self) -> list[SupervisedLoop]:
         """What goes on all the time: commits, syncing, repair."""
-        return [*self._writer.loops, self._mender.loop]
+        return [*self._writer.loops, self._repairer.loop]
 
     def prepare(self) -> None:
         """Makes the directories where they are missing, and takes the spool for this process until it is stopped.
@@ -88,7 +88,7 @@ class Spool(Service):
         for directory in (self.layout.directory, self.layout.draft, self.layout.ready):
             directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         for directory in (self.layout.draft, self.layout.ready):
-            _try(directory)
+            _check_writable(directory)
         if self.layout.draft.stat().st_dev != self.layout.ready.stat().st_dev:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(self.layout.draft), None, str(self.layout.ready))
         self.lock.hold()
@@ -96,14 +96,14 @@ class Spool(Service):
     def startService(self) -> None:
         """Begins to repair what a crash left behind, in the background: new calls do not wait for it."""
         super().startService()
-        self._mender.start()
+        self._repairer.start()
 
     def begin(self, recording_id: str, started_at: float, media: Media | None) -> Draft:
         """See :class:`ISpool`. The files are made with the next commit."""
         paths = DraftPaths(self.layout.draft, recording_id)
-        files = DraftFiles(paths, facts_of(recording_id, started_at, media))
+        files = DraftFiles(paths, journal_header(recording_id, started_at, media))
         self._live.add(recording_id)
-        return Draft(recording_id, files, self._writer, partial(self._make_ready, recording_id, paths))
+        return Draft(recording_id, files, self._writer, partial(self._finalize, recording_id, paths))
 
     def stopService(self) -> "Deferred[None]":
         """Fires when all that was given is written, and every draft that is being finished is ready, or has failed.
@@ -114,15 +114,15 @@ class Spool(Service):
         return Deferred.fromCoroutine(self._settle())
 
     async def _settle(self) -> None:
-        repaired = self._mender.stop()
+        repaired = self._repairer.stop()
         await self._writer.flush()  # first: a stop that is cut short must not cost audio
         await repaired
         while self._unfinished:
             await self._unfinished.pop()
         self.lock.release()
 
-    def _make_ready(self, recording_id: str, paths: DraftPaths) -> "Deferred[Path]":
-        result: Deferred[Path] = self._finishing.do(partial(make_ready, paths, self.layout.ready))
+    def _finalize(self, recording_id: str, paths: DraftPaths) -> "Deferred[Path]":
+        result: Deferred[Path] = self._finishing.do(partial(finalize_draft, paths, self.layout.ready))
         settled: Deferred[None] = Deferred()
         self._unfinished.add(settled)
 
@@ -139,19 +139,19 @@ class Spool(Service):
         return path
 
     def _not_ready(self, failure: Failure) -> Failure:
-        self._mender.again()
+        self._repairer.retry()
         if failure.check(OSError):
             return failure
         # No room in the pool, or a journal that the disk never took.
         raise OSError(errno.EAGAIN if failure.check(PoolFull) else errno.EIO, text_of(failure.value))
 
-    def _mended(self, mended: Mended) -> None:
+    def _on_repaired(self, mended: RepairResult) -> None:
         self._count("repaired", mended.outcome)
         if mended.path is not None:
             self.on_ready(mended.path)
 
 
-def _try(directory: Path) -> None:
+def _check_writable(directory: Path) -> None:
     """A file can be made there; but a disk that is full is no reason not to start: uploads make room."""
     try:
         tempfile.TemporaryFile(dir=directory).close()
@@ -160,5 +160,5 @@ def _try(directory: Path) -> None:
             raise OSError(fault.errno, fault.strerror, str(directory)) from fault
 
 
-def _nobody(_: Path) -> None:
+def _ignore(_: Path) -> None:
     """Nobody is told."""

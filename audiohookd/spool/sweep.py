@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from audiohookd.spool import layout, shelf
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.own import is_own
-from audiohookd.spool.shelf import Recording
+from audiohookd.spool import catalog, paths
+from audiohookd.spool.catalog import Recording
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.safe_files import is_regular
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 IDLE_DAY = 86_400.0
 
 
-class Terms(Struct, frozen=True):
+class RetentionPolicy(Struct, frozen=True):
     """What may stay."""
 
     #: The names of those that store recordings elsewhere. What one of them has not stored stays. Without any, nothing
@@ -37,13 +37,13 @@ class Terms(Struct, frozen=True):
     max_spool: int
 
 
-class Sweep:
+class RetentionPass:
     """One way through the spool, at ``now`` (seconds since the epoch).
 
     :param is_over: asked again and again: is there no time to go on?
     """
 
-    def __init__(self, spool: Layout, terms: Terms, now: float, is_over: Callable[[], bool]) -> None:
+    def __init__(self, spool: SpoolPaths, terms: RetentionPolicy, now: float, is_over: Callable[[], bool]) -> None:
         self._spool = spool
         self._terms = terms
         self._now = now
@@ -51,11 +51,11 @@ class Sweep:
         #: Bytes of all files in the spool.
         self.used = 0
         #: Recordings of which files went: because their time was over, and because there was no room.
-        self.expired = self.displaced = 0
+        self.expired = self.evicted = 0
         #: The first thing that the disk would not give up. It stays, and so does what was to go after it.
         self.fault: OSError | None = None
 
-    def run(self) -> "Sweep":
+    def run(self) -> "RetentionPass":
         """Removes what has to go. Returns itself.
 
         :raises OSError: a directory cannot be read.
@@ -71,10 +71,10 @@ class Sweep:
     def _expire(self) -> None:
         deadline = self._now - self._terms.keep_local
         last_day = datetime.fromtimestamp(max(0.0, deadline), UTC).strftime("%Y-%m-%d")
-        for day in shelf.days(self._spool.done):
+        for day in catalog.iter_days(self._spool.done):
             if day.name > last_day:  # what began after the deadline was not stored before it
                 break
-            for recording in self._until_over(shelf.of_day(day)):
+            for recording in self._until_over(catalog.iter_day(day)):
                 if self._may_go(recording) and _stored_at(recording) <= deadline:
                     self.expired += self._remove(recording, removable(recording))
 
@@ -82,21 +82,21 @@ class Sweep:
         for recording, suffixes in self._until_over(self._candidates()):
             if self.used <= self._terms.max_spool:
                 break
-            self.displaced += self._remove(recording, suffixes)
+            self.evicted += self._remove(recording, suffixes)
 
     def _candidates(self) -> Iterator[tuple[Recording, list[str]]]:
         """What may go while there is no room, and which files of it: the oldest first.
 
         Last comes the audio of what is not done, but for the notices of it: they need the sidecar alone.
         """
-        for day in shelf.days(self._spool.done):
+        for day in catalog.iter_days(self._spool.done):
             for recording in _by_age(day):
                 if self._may_go(recording):
                     yield recording, removable(recording)
-        for day in shelf.days(self._spool.ready):
+        for day in catalog.iter_days(self._spool.ready):
             for recording in _by_age(day):
-                if self._is_stored(recording) and layout.AUDIO in recording.suffixes:
-                    yield recording, [layout.AUDIO]
+                if self._is_stored(recording) and paths.AUDIO in recording.suffixes:
+                    yield recording, [paths.AUDIO]
 
     def _may_go(self, recording: Recording) -> bool:
         """Of what is done: also the receipts that a removal left which was cut short."""
@@ -118,7 +118,7 @@ class Sweep:
 
     def _remove_idle_days(self) -> None:
         """Of those in ``ready`` none goes: a recording that finds no directory there at its end stays a draft."""
-        for day in self._until_over(shelf.days(self._spool.done)):
+        for day in self._until_over(catalog.iter_days(self._spool.done)):
             try:
                 if day.stat().st_mtime < self._now - IDLE_DAY:
                     day.rmdir()
@@ -138,10 +138,10 @@ def removable(recording: Recording) -> list[str]:
 
     Audio and sidecar always are: they came before the receipts, but who lists a directory meanwhile may miss them.
     """
-    marks = [layout.told(name) for name in sorted(recording.notifiers)]
-    marks += [layout.refused(name) for name in sorted(layout.names(recording.suffixes, "refused"))]
-    receipts = [layout.stored(name) for name in sorted(recording.carriers)]
-    return [layout.AUDIO, layout.SIDECAR, *marks, *receipts]
+    marks = [paths.notified_suffix(name) for name in sorted(recording.notifiers)]
+    marks += [paths.rejected_suffix(name) for name in sorted(paths.names(recording.suffixes, "refused"))]
+    receipts = [paths.stored_suffix(name) for name in sorted(recording.carriers)]
+    return [paths.AUDIO, paths.SIDECAR, *marks, *receipts]
 
 
 def size_below(directory: Path, is_over: Callable[[], bool]) -> int:
@@ -170,16 +170,16 @@ def _size(entry: "os.DirEntry[str]") -> int:
 
 def _is_any_of_it_here(recording: Recording) -> bool:
     """As the disk has it now: who listed the day while it was moved there may have seen its receipts alone."""
-    return is_own(recording.sidecar) or is_own(recording.audio)
+    return is_regular(recording.sidecar) or is_regular(recording.audio)
 
 
 def _by_age(day: Path) -> list[Recording]:
-    return sorted(shelf.of_day(day), key=lambda recording: _changed_at(recording.sidecar, 0.0))
+    return sorted(catalog.iter_day(day), key=lambda recording: _changed_at(recording.sidecar, 0.0))
 
 
 def _stored_at(recording: Recording) -> float:
     """When it was stored last; what is just being moved away is new."""
-    receipts = [recording.path(layout.stored(name)) for name in recording.carriers]
+    receipts = [recording.path(paths.stored_suffix(name)) for name in recording.carriers]
     return max(_changed_at(receipt, float("inf")) for receipt in receipts)
 
 

@@ -6,9 +6,9 @@ import sys
 from typing import Any
 
 from audiohookd.cli.call.source import recording
-from audiohookd.runtime.limits import allow_open_files
+from audiohookd.runtime.file_limit import raise_nofile
 from bench.generator.audio import Talk
-from bench.generator.campaign import Campaign
+from bench.generator.load_run import LoadRun
 from bench.generator.plan import parse
 from bench.generator.upgrade import read_key
 
@@ -16,9 +16,9 @@ from bench.generator.upgrade import read_key
 def main() -> int:
     """0 when every call was opened, answered and closed as it should be."""
     plan = parse(sys.argv[1:])
-    allow_open_files(plan.sessions + 64)
+    raise_nofile(plan.sessions + 64)
     talk = Talk(recording(plan.voice).data, plan.frame)
-    campaign = Campaign(plan, talk, read_key(plan.keys), _tell)
+    campaign = LoadRun(plan, talk, read_key(plan.keys), _tell)
     # A collection would be a frame that is late; what little goes in circles here may stay.
     gc.freeze()
     gc.disable()

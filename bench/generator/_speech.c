@@ -134,7 +134,7 @@ talk(PyObject *Py_UNUSED(module), PyObject *arguments)
 }
 
 static PyMethodDef methods[] = {
-    {"talk", talk, METH_VARARGS, "See bench.generator.speech."},
+    {"talk", talk, METH_VARARGS, "See bench.generator.audio_sender."},
     {NULL, NULL, 0, NULL},
 };
 

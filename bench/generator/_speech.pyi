@@ -1,6 +1,6 @@
 """Compiled, where there was a C compiler."""
 
-from bench.generator.speech import Left, Voices
+from bench.generator.audio_sender import Left, Voices
 
 def talk(
     voices: Voices, slot: int, begun: float, until: float, tick: float, epoll: int

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-class Ring:
+class PeriodicSchedule:
     """Each of ``phases`` is due once in each period, for ever.
 
     :param start: when the first period begins.
@@ -37,7 +37,7 @@ class Ring:
         return self._start + self._round * self._period + self._slots[self._slot][0]
 
 
-class Row:
+class SequenceSchedule:
     """Members 0, 1, 2 ... are due once, one each ``interval`` seconds."""
 
     def __init__(self, start: float, interval: float, count: int) -> None:

@@ -2,7 +2,7 @@
 
 import select
 
-from bench.generator.leg import Leg
+from bench.generator.call import Call
 
 
 class Sockets:
@@ -10,10 +10,10 @@ class Sockets:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._legs: dict[int, Leg] = {}
+        self._legs: dict[int, Call] = {}
 
-    def watch(self, leg: Leg) -> None:
-        """From now on, or otherwise than before. See :class:`~bench.generator.leg.Owner`."""
+    def watch(self, leg: Call) -> None:
+        """From now on, or otherwise than before. See :class:`~bench.generator.call.Owner`."""
         descriptor = leg.fileno()
         wanted = select.EPOLLIN | (select.EPOLLOUT if leg.is_clogged else 0)
         if self._legs.get(descriptor) is leg:

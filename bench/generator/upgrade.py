@@ -10,7 +10,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import sign
+from audiohookd.auth.signature.message_signature import sign
 
 PATH = "/api/v1/audiohook/ws"
 #: Seconds that a signature is valid.

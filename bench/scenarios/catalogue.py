@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from bench.finding import Report
-from bench.scenarios import answers, frames, lossless, memory, stall
-from bench.scenarios.site import Extent, Site
+from bench.result import Report
+from bench.scenarios import frames, integrity, latency, max_latency, memory
+from bench.scenarios.runner import Effort, Runner
 
-SHORT = Extent(is_full=False, pairs=1, steady=5.0)
-FULL = Extent(is_full=True, pairs=5, steady=10.0)
+SHORT = Effort(is_full=False, pairs=1, steady=5.0)
+FULL = Effort(is_full=True, pairs=5, steady=10.0)
 
 
 class Scenario(NamedTuple):
     """``is_short``: the short form has it, too."""
 
-    run: Callable[[Site], Report]
+    run: Callable[[Runner], Report]
     about: str
     is_short: bool = True
 
@@ -26,9 +26,9 @@ SCENARIOS: Final = {
     "memory": Scenario(memory.memory, "memory of each live recorded call"),
     "hour": Scenario(memory.hour, "whether calls of an hour take more and more of it", is_short=False),
     "turnover": Scenario(memory.turnover, "whether calls that came and went leave something", is_short=False),
-    "arrivals": Scenario(answers.arrivals, "open to opened while calls arrive"),
-    "pongs": Scenario(answers.pongs, "ping to pong at half a processor", is_short=False),
-    "stall": Scenario(stall.stall, "the longest wait, with everything at once"),
-    "lossless": Scenario(lossless.lossless, "whether anything of very many calls is lost"),
+    "arrivals": Scenario(latency.arrivals, "open to opened while calls arrive"),
+    "pongs": Scenario(latency.pongs, "ping to pong at half a processor", is_short=False),
+    "stall": Scenario(max_latency.stall, "the longest wait, with everything at once"),
+    "lossless": Scenario(integrity.lossless, "whether anything of very many calls is lost"),
     "growth": Scenario(frames.growth, "processor per frame with more and more calls", is_short=False),
 }

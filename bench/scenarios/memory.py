@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from bench.accounting import Memory
-from bench.finding import Finding, Report, median
-from bench.scenarios.site import Site, kib_per_call
+from bench.process_stats import Memory
+from bench.result import Report, Result, median
+from bench.scenarios.runner import Runner, kib_per_call
 from bench.servers import SPOOL, serving
 
 #: KiB of each live recorded call, above what the idle daemon has.
@@ -27,17 +27,17 @@ TURNS = {True: 20, False: 3}
 REMAINS = 1024.0
 
 
-def memory(site: Site) -> Report:
+def memory(site: Runner) -> Report:
     """Of live calls above the idle daemon."""
     runs = [site.run("daemon", sessions=SESSIONS, steady=site.extent.steady) for _ in range(site.extent.pairs)]
     value, spread = median([kib_per_call(run) for run in runs])
     note = f"the idle daemon has {runs[0].idle.private_dirty / 2**20:.0f} MiB of its own"
     what = f"memory of each live recorded call, {SESSIONS} calls"
-    finding = Finding("memory", what, value, "KiB", WANTED, spread, note)
+    finding = Result("memory", what, value, "KiB", WANTED, spread, note)
     return Report("memory", [finding], [run.row() for run in runs])
 
 
-def hour(site: Site) -> Report:
+def hour(site: Runner) -> Report:
     """Whether an hour of calls leaves something behind in memory."""
     run = site.run("daemon", {"spool": dict(SPOOL) | {"flush_interval": FLUSH}}, SAMPLES, **HOUR)
     sessions = run.plan.sessions
@@ -45,10 +45,10 @@ def hour(site: Site) -> Report:
     minutes = run.plan.steady * run.plan.speed / 60
     what = f"memory that each of {sessions} calls has more after {minutes:.0f} minutes"
     row = run.row() | {"samples": run.samples}
-    return Report("hour", [Finding("hour", what, value, "KiB", FLAT)], [row])
+    return Report("hour", [Result("hour", what, value, "KiB", FLAT)], [row])
 
 
-def turnover(site: Site) -> Report:
+def turnover(site: Runner) -> Report:
     """Whether calls that have ended leave something behind in memory."""
     with serving("daemon", site.cores) as server:
         runs = [site.run_against(server, **TURN) for _ in range(TURNS[site.extent.is_full])]
@@ -56,7 +56,7 @@ def turnover(site: Site) -> Report:
     calls = sum(run.plan.sessions for run in runs)
     what = f"memory that the idle daemon has more in the last third of {calls:,} calls than in the first"
     note = f"{idle[0].private_dirty / 2**20:.1f} MiB after the first {runs[0].plan.sessions:,}"
-    finding = Finding("turnover", what, grown(idle) / 1024, "KiB", REMAINS, note=note)
+    finding = Result("turnover", what, grown(idle) / 1024, "KiB", REMAINS, note=note)
     return Report("turnover", [finding], [run.row() for run in runs])
 
 

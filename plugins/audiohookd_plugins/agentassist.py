@@ -18,8 +18,8 @@ from zope.interface import implementer, provider
 
 from audiohookd.interfaces import IAdmission, IDaemon, IOpening, IPlugin, IPluginFactory, ISession
 from audiohookd.observer import SessionObserver
+from audiohookd.protocol.duration import samples_to_duration
 from audiohookd.protocol.entities import AgentAssist, AgentAssistData, Article, Faq, Utterance
-from audiohookd.protocol.position import samples_to_duration
 from audiohookd.text_encoding import decode_text
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -146,9 +146,7 @@ class Prompter(SessionObserver):
         position = samples_to_duration(self._session.position, self._rate)
         if isinstance(scripted, Question):
             return Faq(str(uuid4()), scripted.confidence, scripted.question, scripted.answer, position)
-        return Article(
-            str(uuid4()), scripted.confidence, scripted.title, scripted.excerpts, scripted.uri, position
-        )
+        return Article(str(uuid4()), scripted.confidence, scripted.title, scripted.excerpts, scripted.uri, position)
 
     @property
     def _rate(self) -> int:

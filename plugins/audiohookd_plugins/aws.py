@@ -13,8 +13,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader, create_loader
 
-from audiohookd_plugins.answers import Allowance, Bounds, bounded
-from audiohookd_plugins.credentials import LateCredentials
+from audiohookd_plugins.bounded_http import Allowance, Bounds, bounded
+from audiohookd_plugins.lazy_credentials import LateCredentials
 
 #: Bytes that an answer may have.
 ANSWER = 1 << 20

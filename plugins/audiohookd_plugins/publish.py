@@ -9,9 +9,9 @@ from zope.interface import provider
 
 from audiohookd.interfaces import IDaemon, IPluginFactory
 from audiohookd_plugins.aws import check_endpoint
-from audiohookd_plugins.notices.amazon import Service, default_region, failure
-from audiohookd_plugins.notices.notice import Notice
-from audiohookd_plugins.notices.notifier import BlockingNotifier, Concurrency, Seconds
+from audiohookd_plugins.notifications.aws_service import AwsService, default_region, failure
+from audiohookd_plugins.notifications.notifier import BlockingNotifier, Concurrency, Seconds
+from audiohookd_plugins.notifications.payload import Notification
 
 #: The services take 256 KiB; this leaves room for what they count besides the JSON. Bytes.
 LIMIT = 250_000
@@ -54,14 +54,12 @@ class PublishPlugin(BlockingNotifier):
             raise ValueError("region: is needed: neither target nor AWS's own configuration names one")
         if config.endpoint_url is not None:
             check_endpoint("endpoint_url", config.endpoint_url)
-        self._service = Service(
-            self._way.client, region, config.endpoint_url, config.timeout, config.concurrency
-        )
+        self._service = AwsService(self._way.client, region, config.endpoint_url, config.timeout, config.concurrency)
         # A bus has the same name in every region.
         place = config.endpoint_url or region
         super().__init__(f"publish-{config.target} at {place}", "target", config.concurrency, daemon)
 
-    def send(self, notice: Notice, now: float) -> None:
+    def send(self, notice: Notification, now: float) -> None:
         """See :class:`BlockingNotifier`."""
         answer = self._service.call(self._way.operation, self._way.parameters(self._target, notice), now)
         if answer.get("FailedEntryCount"):  # EventBridge refuses with status 200
@@ -74,21 +72,21 @@ class _Way(NamedTuple):
 
     client: str
     operation: str
-    parameters: Callable[[str, Notice], Mapping[str, Any]]
+    parameters: Callable[[str, Notification], Mapping[str, Any]]
     #: What a target looks like, with the region in it where it names one.
     target: re.Pattern[str]
     example: str
 
 
-def _to_topic(target: str, notice: Notice) -> Mapping[str, Any]:
+def _to_topic(target: str, notice: Notification) -> Mapping[str, Any]:
     return {"TopicArn": target, "Message": notice.body.decode(), **_attributes(notice), **_order(target, notice)}
 
 
-def _to_queue(target: str, notice: Notice) -> Mapping[str, Any]:
+def _to_queue(target: str, notice: Notification) -> Mapping[str, Any]:
     return {"QueueUrl": target, "MessageBody": notice.body.decode(), **_attributes(notice), **_order(target, notice)}
 
 
-def _to_bus(target: str, notice: Notice) -> Mapping[str, Any]:
+def _to_bus(target: str, notice: Notification) -> Mapping[str, Any]:
     entry = {
         "EventBusName": target,
         "Source": SOURCE,
@@ -99,7 +97,7 @@ def _to_bus(target: str, notice: Notice) -> Mapping[str, Any]:
     return {"Entries": [entry]}
 
 
-def _attributes(notice: Notice) -> Mapping[str, Any]:
+def _attributes(notice: Notification) -> Mapping[str, Any]:
     """For subscribers to filter by."""
     values = {"type": notice.type, "recording": notice.id, "conversation": _conversation(notice)}
     return {
@@ -109,14 +107,14 @@ def _attributes(notice: Notice) -> Mapping[str, Any]:
     }
 
 
-def _order(target: str, notice: Notice) -> Mapping[str, str]:
+def _order(target: str, notice: Notification) -> Mapping[str, str]:
     """FIFO queues and topics pass on one of two equal notices, and those of one conversation in order."""
     if not target.endswith(".fifo"):
         return {}
     return {"MessageDeduplicationId": notice.id, "MessageGroupId": _conversation(notice) or notice.id}
 
 
-def _conversation(notice: Notice) -> str | None:
+def _conversation(notice: Notification) -> str | None:
     conversation = notice.conversation or ""
     return conversation if _GROUP.fullmatch(conversation) else None
 

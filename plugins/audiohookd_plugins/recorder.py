@@ -12,12 +12,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer, provider
 
 from audiohookd.escaping import loggable
-from audiohookd.interfaces import IDaemon, ILine, IPlugin, IPluginFactory, IRecorder, ISession, Lapse
+from audiohookd.interfaces import IDaemon, ILine, IPlugin, IPluginFactory, IRecorder, ISession, PartialLoss
 from audiohookd.observer import AudioSink
 from audiohookd.protocol import json_text
+from audiohookd.protocol.duration import NANOSECONDS, format_duration
 from audiohookd.protocol.events import Gap
 from audiohookd.protocol.media import Format
-from audiohookd.protocol.position import NANOSECONDS, format_duration
 
 #: Silence is written as references to one block of so many bytes, whole samples of any media.
 SILENCE_BYTES = 65_536
@@ -56,9 +56,7 @@ class RecorderPlugin:
     def __init__(self, config: RecorderConfig, daemon: IDaemon) -> None:
         self.config = config
         self.daemon = daemon
-        self._silence = {
-            encoding: encoding.silence * (SILENCE_BYTES // encoding.sample_bytes) for encoding in Format
-        }
+        self._silence = {encoding: encoding.silence * (SILENCE_BYTES // encoding.sample_bytes) for encoding in Format}
 
     def observe(self, session: ISession) -> "Recorder":
         """See :class:`IPlugin`."""
@@ -105,11 +103,11 @@ class Recorder(AudioSink):
 
     def message(self, outgoing: bool, data: bytes, at: float) -> Any:
         """See :class:`ISessionObserver`."""
-        return self._note_later(Said(at - self._session.started_at, outgoing, data))
+        return self._note_later(MessageEntry(at - self._session.started_at, outgoing, data))
 
     def round_trip(self, nanoseconds: int) -> Any:
         """See :class:`ISessionObserver`."""
-        return self._note_later(Measured(self._now() - self._session.started_at, nanoseconds))
+        return self._note_later(RttEntry(self._now() - self._session.started_at, nanoseconds))
 
     # ---- what is heard ---------------------------------------------------------------------------
 
@@ -119,7 +117,7 @@ class Recorder(AudioSink):
         try:
             return self._draft.audio(frame)
         except OSError as fault:
-            raise Lapse(str(fault)) from fault
+            raise PartialLoss(str(fault)) from fault
 
     async def gap(self, gap: Gap) -> None:
         """See :class:`IAudioSink`. A long silence waits for the disk like a long frame would."""
@@ -215,7 +213,7 @@ class Recorder(AudioSink):
         try:
             return self._draft.note(line)
         except OSError as fault:
-            raise Lapse(str(fault)) from fault
+            raise PartialLoss(str(fault)) from fault
 
     def _note(self, kind: str, data: Mapping[str, Any], at: float) -> Any:
         """None, or a Deferred when so much waits for the disk that no more should come."""
@@ -268,7 +266,7 @@ class Recorder(AudioSink):
         """
         fault, self._fault = self._fault, None
         if fault is not None:
-            raise Lapse(str(fault)) from fault
+            raise PartialLoss(str(fault)) from fault
         return held
 
     def _now(self) -> float:
@@ -303,7 +301,7 @@ class OmittedGaps(Struct):
 
 
 @implementer(ILine)
-class Said(Struct, frozen=True, gc=False):
+class MessageEntry(Struct, frozen=True, gc=False):
     """A message of the protocol, so many seconds after the start."""
 
     seconds: float
@@ -320,7 +318,7 @@ class Said(Struct, frozen=True, gc=False):
 
 
 @implementer(ILine)
-class Measured(Struct, frozen=True, gc=False):
+class RttEntry(Struct, frozen=True, gc=False):
     """How long a ping took."""
 
     seconds: float

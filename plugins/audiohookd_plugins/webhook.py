@@ -7,11 +7,16 @@ from msgspec import Struct
 from zope.interface import provider
 
 from audiohookd.interfaces import IDaemon, IPluginFactory
-from audiohookd_plugins.notices.address import is_loopback, web_address
-from audiohookd_plugins.notices.notice import Notice
-from audiohookd_plugins.notices.notifier import BlockingNotifier, Concurrency, Seconds
-from audiohookd_plugins.notices.receiver import PROXY_AUTHORIZATION, Receiver, connections, read_headers
-from audiohookd_plugins.notices.signature import Secrets, read_secrets
+from audiohookd_plugins.notifications.notifier import BlockingNotifier, Concurrency, Seconds
+from audiohookd_plugins.notifications.payload import Notification
+from audiohookd_plugins.notifications.signature import Secrets, read_secrets
+from audiohookd_plugins.notifications.urls import is_loopback, web_address
+from audiohookd_plugins.notifications.webhook_client import (
+    PROXY_AUTHORIZATION,
+    WebhookClient,
+    connections,
+    read_headers,
+)
 
 
 class WebhookConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,11 +52,11 @@ class WebhookPlugin(BlockingNotifier):
         digest = hashlib.sha256(config.url.encode()).hexdigest()
         super().__init__(f"webhook-{digest[:12]}", "url", config.concurrency, daemon)
 
-    def send(self, notice: Notice, now: float) -> None:
+    def send(self, notice: Notification, now: float) -> None:
         """See :class:`BlockingNotifier`."""
         self._receiver.post(notice.body, self._headers(notice, int(now)), now)
 
-    def _headers(self, notice: Notice, timestamp: int) -> dict[str, str]:
+    def _headers(self, notice: Notification, timestamp: int) -> dict[str, str]:
         headers = {"webhook-id": notice.id, "webhook-timestamp": str(timestamp)}
         if self._secrets is not None:
             headers["webhook-signature"] = self._secrets.sign(notice.id, timestamp, notice.body)
@@ -66,7 +71,7 @@ def _secrets(config: WebhookConfig) -> Secrets | None:
     return None
 
 
-def _receiver(config: WebhookConfig) -> Receiver:
+def _receiver(config: WebhookConfig) -> WebhookClient:
     if not config.url:
         raise ValueError("url: is needed: where to POST to")
     url = web_address("url", config.url)
@@ -76,4 +81,4 @@ def _receiver(config: WebhookConfig) -> Receiver:
     to_proxy = {name: headers.pop(name) for name in [PROXY_AUTHORIZATION] if name in headers}
     proxy = None if config.proxy is None else web_address("proxy", config.proxy)
     pool = connections(config.concurrency, config.ca_file, proxy, to_proxy)
-    return Receiver(url, pool, headers, config.timeout)
+    return WebhookClient(url, pool, headers, config.timeout)

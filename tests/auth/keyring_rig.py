@@ -6,8 +6,8 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, formatEvent
 from zope.interface import implementer
 
-from audiohookd.auth.keyring import Keyring
-from audiohookd.auth.keys import UNSIGNED, IKeySource, Key, Keys
+from audiohookd.auth.keys.keyring import Keyring
+from audiohookd.auth.keys.model import UNSIGNED, IKeySource, Key, Keys
 from audiohookd.observe.counters import Counters
 from audiohookd.testing import MemoryWorkers
 

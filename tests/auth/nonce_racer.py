@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from audiohookd.auth.replay import StoreDown, fingerprint
-from audiohookd.auth.replay_sqlite import SqliteNonces
+from audiohookd.auth.replay.sqlite import SqliteNonces
+from audiohookd.auth.replay.store import StoreUnavailable, nonce_digest
 
 
 def main(path: Path, count: int) -> None:
@@ -19,9 +19,9 @@ def main(path: Path, count: int) -> None:
     new: list[int] = []
     for number in range(count):
         try:
-            if nonces.add(fingerprint("key", str(number)), 1_700_000_000.0):
+            if nonces.add(nonce_digest("key", str(number)), 1_700_000_000.0):
                 new.append(number)
-        except StoreDown as fault:
+        except StoreUnavailable as fault:
             print(fault, file=sys.stderr)
             raise SystemExit(1) from fault
     nonces.close()

@@ -1,12 +1,12 @@
 """What became of a request: its signature, or the reason of its refusal."""
 
 import pytest
-from foreign_signer import API_KEY, CREATED, NONCE, SECRET
 
-from audiohookd.auth.fields import Signature, parse
-from audiohookd.auth.refusal import Refusal, SignatureRefused
+from audiohookd.auth.rejection import RejectionReason, SignatureRejected
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import verify
+from audiohookd.auth.signature.fields import Signature, parse
+from audiohookd.auth.signature.message_signature import verify
+from tests.auth.foreign_signer import API_KEY, CREATED, NONCE, SECRET
 
 #: A signature input that is spelled as nobody would, and is well-formed.
 ODD = (
@@ -20,7 +20,7 @@ def parsed(signature_input: str, signature: str) -> Signature:
     """The first signature, or the refusal of the first label."""
     candidate = parse(signature_input, signature)[0]
     if candidate.fault is not None:
-        raise SignatureRefused(candidate.fault)
+        raise SignatureRejected(candidate.fault)
     assert candidate.signature is not None
     return candidate.signature
 
@@ -31,7 +31,7 @@ def verified(request: UpgradeRequest, secret: bytes | None = SECRET, now: float 
     return signature
 
 
-def refusal(request: UpgradeRequest, secret: bytes | None = SECRET, now: float = CREATED) -> Refusal:
-    with pytest.raises(SignatureRefused) as caught:
+def refusal(request: UpgradeRequest, secret: bytes | None = SECRET, now: float = CREATED) -> RejectionReason:
+    with pytest.raises(SignatureRejected) as caught:
         verify(request, secret, now)
     return caught.value.reason

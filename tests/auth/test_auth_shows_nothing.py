@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from foreign_signer import API_KEY, CREATED, DOCUMENTED_SIGNATURE, SECRET, SECRET_TEXT, signed, unsigned
-from signature_rig import verified
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from audiohookd.auth.authenticator import Authenticator, Verdict
-from audiohookd.auth.key_json import BadKeys, read_keys
-from audiohookd.auth.keyring import Keyring
-from audiohookd.auth.keys import KeySourceError, fingerprint, merged
-from audiohookd.auth.replay import MemoryReplayStore
-from audiohookd.auth.rotation import overlapping
-from audiohookd.auth.sources import sources_of
-from audiohookd.config import check
+from audiohookd.auth.authenticator import Authenticator, AuthResult
+from audiohookd.auth.keys.keyring import Keyring
+from audiohookd.auth.keys.model import KeySourceError, fingerprint, merged
+from audiohookd.auth.keys.parse import BadKeys, read_keys
+from audiohookd.auth.keys.rotation import merge_versions
+from audiohookd.auth.keys.sources import sources_of
+from audiohookd.auth.replay.store import MemoryReplayStore
+from audiohookd.config.schema import check
 from audiohookd.observe.counters import Counters
 from audiohookd.testing import MemoryWorkers
+from tests.auth.foreign_signer import API_KEY, CREATED, DOCUMENTED_SIGNATURE, SECRET, SECRET_TEXT, signed, unsigned
+from tests.auth.signature_rig import verified
 
 OPEN_KEY = "an-unsigned-key"
 ENTRIES = f'{{"{API_KEY}": {{"secret": ["{SECRET_TEXT}", "b3RoZXI="]}}, "{OPEN_KEY}": null}}'
@@ -46,8 +46,8 @@ def keyring(tmp_path: Path) -> Keyring:
     return keyring
 
 
-def verdicts(authenticator: Authenticator) -> list[Verdict]:
-    found: list[Verdict] = []
+def verdicts(authenticator: Authenticator) -> list[AuthResult]:
+    found: list[AuthResult] = []
     for request in (signed(), signed(secret=b"forged"), unsigned(x_api_key=OPEN_KEY), unsigned(x_api_key="stranger")):
         authenticator.authenticate(request, CREATED).addCallback(found.append)
     return found
@@ -61,7 +61,7 @@ def test_objects(keyring: Keyring) -> None:
     assert [verdict.accepted for verdict in judged] == [True, False, True, False]
     things: list[Any] = [key, keyring, keyring.keys, authenticator, *judged, signed(), verified(signed())]
     things += [authenticator.replay, *(held.source for held in keyring._held), *keyring._held]
-    things += [overlapping(keyring.keys, keyring.keys, 5.0)]
+    things += [merge_versions(keyring.keys, keyring.keys, 5.0)]
     assert shown(*things) == []
 
 

@@ -5,7 +5,17 @@ import dataclasses
 from typing import Any
 
 import pytest
-from foreign_signer import (
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+
+from audiohookd.auth.authenticator import Authenticator, AuthResult
+from audiohookd.auth.keys.model import UNSIGNED, Key, Keys
+from audiohookd.auth.rejection import RejectionReason
+from audiohookd.auth.replay.store import MemoryReplayStore
+from audiohookd.auth.request import UpgradeRequest
+from audiohookd.auth.signature.message_signature import sign
+from tests.auth.foreign_signer import (
     API_KEY,
     CORRELATION,
     CREATED,
@@ -19,16 +29,6 @@ from foreign_signer import (
     signed,
     unsigned,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from twisted.internet.task import Clock
-
-from audiohookd.auth.authenticator import Authenticator, Verdict
-from audiohookd.auth.keys import UNSIGNED, Key, Keys
-from audiohookd.auth.refusal import Refusal
-from audiohookd.auth.replay import MemoryReplayStore
-from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import sign
 
 OPEN_KEY = "unsigned-key"
 KEYS = Keys({API_KEY: Key((SECRET,)), OPEN_KEY: Key((b"",))})
@@ -38,67 +38,67 @@ def fresh(keys: Keys = KEYS) -> Authenticator:
     return Authenticator(keys, MemoryReplayStore(16, Clock().seconds))
 
 
-def judge(authenticator: Authenticator, request: UpgradeRequest, now: float) -> Verdict:
+def judge(authenticator: Authenticator, request: UpgradeRequest, now: float) -> AuthResult:
     """Its verdict, which it must have at once."""
-    verdicts: list[Verdict] = []
+    verdicts: list[AuthResult] = []
     authenticator.authenticate(request, now).addCallback(verdicts.append)
     (verdict,) = verdicts
     return verdict
 
 
-def judged(request: UpgradeRequest, now: float = CREATED) -> Verdict:
+def judged(request: UpgradeRequest, now: float = CREATED) -> AuthResult:
     return judge(fresh(), request, now)
 
 
 class TestSigned:
     def test_accepted(self) -> None:
-        assert judged(signed()) == Verdict(True, API_KEY, ORGANIZATION, None, signed=True)
+        assert judged(signed()) == AuthResult(True, API_KEY, ORGANIZATION, None, signed=True)
 
     def test_refused(self) -> None:
         verdict = judged(signed(secret=b"other"))
-        assert verdict == Verdict(False, API_KEY, ORGANIZATION, Refusal.SIGNATURE_WRONG, signed=True)
+        assert verdict == AuthResult(False, API_KEY, ORGANIZATION, RejectionReason.SIGNATURE_WRONG, signed=True)
 
     def test_unknown_key(self) -> None:
         request = signed(headers={"x-api-key": "other"}, keyid='"other"')
-        assert judged(request).reason is Refusal.API_KEY_UNKNOWN
+        assert judged(request).reason is RejectionReason.API_KEY_UNKNOWN
 
     @pytest.mark.parametrize("missing", ["signature", "signature_input"])
     @pytest.mark.parametrize("api_key", [API_KEY, OPEN_KEY, "other"])
     def test_one_of_the_two_fields_is_not_enough(self, missing: str, api_key: str) -> None:
         verdict = judged(replaced(signed(), x_api_key=api_key, **{missing: None}))
-        assert (verdict.accepted, verdict.reason) == (False, Refusal.SIGNATURE_INCOMPLETE)
+        assert (verdict.accepted, verdict.reason) == (False, RejectionReason.SIGNATURE_INCOMPLETE)
         assert verdict.signed
 
     @pytest.mark.parametrize("secret", [b"", SECRET, bytes(32)])
     def test_nobody_can_sign_for_a_key_without_a_secret(self, secret: bytes) -> None:
         request = signed(headers={"x-api-key": OPEN_KEY}, keyid=f'"{OPEN_KEY}"', secret=secret)
         verdict = judged(request)
-        assert (verdict.accepted, verdict.reason) == (False, Refusal.SIGNATURE_UNEXPECTED)
+        assert (verdict.accepted, verdict.reason) == (False, RejectionReason.SIGNATURE_UNEXPECTED)
 
     def test_a_signature_for_another_known_key_does_not_count(self) -> None:
         keys = Keys({API_KEY: Key((SECRET,)), "second": Key((b"another secret",))})
         request = signed(headers={"x-api-key": "second"})
-        assert judge(fresh(keys), request, CREATED).reason is Refusal.SIGNATURE_WRONG
+        assert judge(fresh(keys), request, CREATED).reason is RejectionReason.SIGNATURE_WRONG
         request = signed(headers={"x-api-key": "second"}, secret=b"another secret")
-        assert judge(fresh(keys), request, CREATED).reason is Refusal.KEYID_MISMATCH
+        assert judge(fresh(keys), request, CREATED).reason is RejectionReason.KEYID_MISMATCH
 
     def test_age_and_skew_are_options(self) -> None:
         patient = Authenticator(KEYS, MemoryReplayStore(70, Clock().seconds), max_age=60, skew=5)
         assert judge(patient, signed(), CREATED + 65).accepted
-        assert judge(patient, signed(), CREATED + 66).reason is Refusal.TOO_OLD
+        assert judge(patient, signed(), CREATED + 66).reason is RejectionReason.TOO_OLD
         assert judge(patient, signed(nonce=f'"{"n" * 22}"'), CREATED - 5).accepted
 
     def test_defaults(self) -> None:
         assert judged(signed(), CREATED + 13).accepted
-        assert judged(signed(), CREATED + 14).reason is Refusal.TOO_OLD
+        assert judged(signed(), CREATED + 14).reason is RejectionReason.TOO_OLD
         assert judged(signed(), CREATED - 3).accepted
-        assert judged(signed(), CREATED - 4).reason is Refusal.NOT_YET_VALID
+        assert judged(signed(), CREATED - 4).reason is RejectionReason.NOT_YET_VALID
 
 
 class TestUnsigned:
     def test_accepted_for_a_key_without_a_secret(self) -> None:
         verdict = judged(unsigned(x_api_key=f" {OPEN_KEY} "))
-        assert verdict == Verdict(True, OPEN_KEY, ORGANIZATION, None, signed=False)
+        assert verdict == AuthResult(True, OPEN_KEY, ORGANIZATION, None, signed=False)
 
     def test_as_often_as_one_likes(self) -> None:
         authenticator = fresh()
@@ -108,12 +108,12 @@ class TestUnsigned:
 
     def test_refused_for_a_key_with_a_secret(self) -> None:
         verdict = judged(unsigned())
-        assert verdict == Verdict(False, API_KEY, ORGANIZATION, Refusal.SIGNATURE_REQUIRED, signed=False)
+        assert verdict == AuthResult(False, API_KEY, ORGANIZATION, RejectionReason.SIGNATURE_REQUIRED, signed=False)
 
     @pytest.mark.parametrize("api_key", ["other", f"{OPEN_KEY}, {OPEN_KEY}", OPEN_KEY.upper(), "\ud800"])
     def test_unknown_key(self, api_key: str) -> None:
         verdict = judged(unsigned(x_api_key=api_key, audiohook_organization_id=None))
-        assert verdict == Verdict(False, api_key, None, Refusal.API_KEY_UNKNOWN, signed=False)
+        assert verdict == AuthResult(False, api_key, None, RejectionReason.API_KEY_UNKNOWN, signed=False)
 
     @pytest.mark.parametrize("field", ["signature", "signature_input"])
     @pytest.mark.parametrize("text", ["", "sig1"])
@@ -130,16 +130,16 @@ class TestUnsigned:
 def test_without_an_api_key(api_key: str | None, request_: UpgradeRequest) -> None:
     authenticator = fresh(Keys({"": Key((b"",)), API_KEY: Key((SECRET,))}))
     verdict = judge(authenticator, replaced(request_, x_api_key=api_key), CREATED)
-    assert (verdict.accepted, verdict.reason) == (False, Refusal.API_KEY_MISSING)
+    assert (verdict.accepted, verdict.reason) == (False, RejectionReason.API_KEY_MISSING)
 
 
 class TestReplay:
     def test_a_signature_works_once(self) -> None:
         authenticator = fresh()
         assert judge(authenticator, signed(), CREATED - 3).accepted
-        assert judge(authenticator, signed(), CREATED - 3).reason is Refusal.REPLAYED
-        assert judge(authenticator, signed(), CREATED + 13).reason is Refusal.REPLAYED
-        assert judge(authenticator, signed(), CREATED + 14).reason is Refusal.TOO_OLD
+        assert judge(authenticator, signed(), CREATED - 3).reason is RejectionReason.REPLAYED
+        assert judge(authenticator, signed(), CREATED + 13).reason is RejectionReason.REPLAYED
+        assert judge(authenticator, signed(), CREATED + 14).reason is RejectionReason.TOO_OLD
 
     def test_another_nonce_is_another_signature(self) -> None:
         authenticator = fresh()
@@ -150,7 +150,7 @@ class TestReplay:
         authenticator = fresh()
         assert judge(authenticator, signed(), CREATED).accepted
         later = signed(created=str(CREATED + 5))
-        assert judge(authenticator, later, CREATED + 5).reason is Refusal.REPLAYED
+        assert judge(authenticator, later, CREATED + 5).reason is RejectionReason.REPLAYED
 
     @pytest.mark.parametrize(
         "request_",
@@ -172,7 +172,7 @@ class TestReplay:
 
     def test_a_full_store_refuses(self) -> None:
         authenticator = Authenticator(KEYS, MemoryReplayStore(16, Clock().seconds, limit=0))
-        assert judge(authenticator, signed(), CREATED).reason is Refusal.REPLAYED
+        assert judge(authenticator, signed(), CREATED).reason is RejectionReason.REPLAYED
 
     def test_survives_new_keys(self) -> None:
         store = MemoryReplayStore(16, Clock().seconds)
@@ -200,14 +200,14 @@ class TestAKey:
         ("limits", "reason"),
         [
             ({"not_after": CREATED + 1}, None),
-            ({"not_after": CREATED}, Refusal.KEY_EXPIRED),
+            ({"not_after": CREATED}, RejectionReason.KEY_EXPIRED),
             ({"organizations": frozenset({ORGANIZATION})}, None),
-            ({"organizations": frozenset({CORRELATION})}, Refusal.ORGANIZATION_NOT_ALLOWED),
+            ({"organizations": frozenset({CORRELATION})}, RejectionReason.ORGANIZATION_NOT_ALLOWED),
             ({"routes": frozenset({"/", TARGET})}, None),
-            ({"routes": frozenset({"/", f"{TARGET}/"})}, Refusal.ROUTE_NOT_ALLOWED),
+            ({"routes": frozenset({"/", f"{TARGET}/"})}, RejectionReason.ROUTE_NOT_ALLOWED),
         ],
     )
-    def test_may_be_limited(self, request_: UpgradeRequest, limits: Any, reason: Refusal | None) -> None:
+    def test_may_be_limited(self, request_: UpgradeRequest, limits: Any, reason: RejectionReason | None) -> None:
         store = MemoryReplayStore(16, Clock().seconds)
         verdict = judge(Authenticator(limited(**limits), store), request_, CREATED)
         assert verdict.reason is reason
@@ -223,7 +223,7 @@ class TestAKey:
 
     def test_tells_a_forger_nothing_of_its_limits(self) -> None:
         assert judge(fresh(limited(not_after=0.0)), signed(secret=b"forged"), CREATED).reason is (
-            Refusal.SIGNATURE_WRONG
+            RejectionReason.SIGNATURE_WRONG
         )
 
     @pytest.mark.parametrize("secret", [b"new", b"old"])
@@ -233,7 +233,7 @@ class TestAKey:
         assert not judge(fresh(keys), signed(secret=b"older"), CREATED).accepted
 
     def test_has_those_of_the_version_before_for_a_time(self) -> None:
-        for until, reason in ((CREATED + 1, None), (CREATED, Refusal.SIGNATURE_WRONG)):
+        for until, reason in ((CREATED + 1, None), (CREATED, RejectionReason.SIGNATURE_WRONG)):
             keys = Keys({API_KEY: Key((b"new",), previous=(b"old",), previous_until=until)})
             assert judge(fresh(keys), signed(secret=b"old"), CREATED).reason is reason
             assert judge(fresh(keys), signed(secret=b"new", nonce=f'"{NONCE}x"'), CREATED).accepted
@@ -242,8 +242,8 @@ class TestAKey:
         keys = Keys({API_KEY: Key((SECRET,), previous=(UNSIGNED,), previous_until=CREATED + 1)})
         assert judge(fresh(keys), signed(), CREATED).accepted
         assert judge(fresh(keys), unsigned(), CREATED).accepted
-        assert judge(fresh(keys), signed(secret=b"forged"), CREATED).reason is Refusal.SIGNATURE_WRONG
-        assert judge(fresh(keys), unsigned(), CREATED + 1).reason is Refusal.SIGNATURE_REQUIRED
+        assert judge(fresh(keys), signed(secret=b"forged"), CREATED).reason is RejectionReason.SIGNATURE_WRONG
+        assert judge(fresh(keys), unsigned(), CREATED + 1).reason is RejectionReason.SIGNATURE_REQUIRED
 
 
 class TestVerdict:
@@ -255,7 +255,7 @@ class TestVerdict:
         assert OPEN_KEY not in repr(judged(unsigned(x_api_key=OPEN_KEY)))
 
     def test_reasons_are_distinct_names(self) -> None:
-        assert len({reason.value for reason in Refusal}) == len(list(Refusal))
+        assert len({reason.value for reason in RejectionReason}) == len(list(RejectionReason))
 
 
 printable = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1)
@@ -333,7 +333,7 @@ class TestWhatWeSign:
             headers["host" if changed == "@authority" else changed] += f"x{value}"
         everyone = Keys({API_KEY: Key((SECRET,)), headers["x-api-key"]: Key((SECRET,))})
         verdict = judge(fresh(everyone), UpgradeRequest(target, headers), CREATED)
-        assert verdict.reason is Refusal.SIGNATURE_WRONG
+        assert verdict.reason is RejectionReason.SIGNATURE_WRONG
 
     @given(flipped=st.integers(0, 255))
     def test_fails_with_any_bit_changed(self, flipped: int) -> None:
@@ -343,4 +343,4 @@ class TestWhatWeSign:
         request = unsigned(
             signature_input=fields.signature_input, signature=f"sig1=:{base64.b64encode(mac).decode()}:"
         )
-        assert judged(request).reason is Refusal.SIGNATURE_WRONG
+        assert judged(request).reason is RejectionReason.SIGNATURE_WRONG

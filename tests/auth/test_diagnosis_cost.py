@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from foreign_signer import API_KEY, CREATED, replaced, signed
 
-from audiohookd.auth import diagnosis
-from audiohookd.auth.diagnosis import MAX_HASHED, MAX_TRIES, diagnose
-from audiohookd.auth.keys import Key, Keys
+from audiohookd.auth.keys.model import Key, Keys
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.suspects import Hints, pairs
-from audiohookd.server.head import MAX_HEAD
+from audiohookd.diagnostics import explain
+from audiohookd.diagnostics.explain import MAX_HASHED, MAX_TRIES, diagnose
+from audiohookd.diagnostics.hypotheses import Hints, pairs
+from audiohookd.websocket.http_head import MAX_HEAD
+from tests.auth.foreign_signer import API_KEY, CREATED, replaced, signed
 
 #: As many as a key can have.
 A, B, C, D = (bytes([number]) * 32 for number in range(1, 5))
@@ -61,17 +61,17 @@ REQUESTS = {
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes of each MAC that was computed for a supposition."""
     sizes: list[int] = []
-    mac = diagnosis.mac
+    mac = explain.mac
 
     def counted(secret: bytes, lines: str, rendering: str) -> bytes:
         sizes.append(len(lines) + len(rendering))
         return mac(secret, lines, rendering)
 
-    monkeypatch.setattr(diagnosis, "mac", counted)
+    monkeypatch.setattr(explain, "mac", counted)
     return sizes
 
 
-def diagnosed(request: UpgradeRequest) -> diagnosis.Diagnosis:
+def diagnosed(request: UpgradeRequest) -> explain.Diagnosis:
     hints = Hints(HINTS.hosts, HINTS.paths, pairs(KEYS, CREATED))
     return diagnose(request, KEY.secrets_at(CREATED), CREATED, hints, key=KEY)
 

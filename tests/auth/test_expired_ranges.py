@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.auth.expired_ranges import MAX_RANGES, ExpiredRanges
+from audiohookd.auth.replay.expired_ranges import MAX_RANGES, ExpiredRanges
 
 WINDOW = 16.0
 CREATED = st.floats(0.0, 1e9).map(round)

@@ -3,20 +3,20 @@
 import json
 from typing import Any
 
-from foreign_signer import API_KEY, CREATED, HOST, SECRET, replaced, signed
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from audiohookd.auth import refused as refused_module
-from audiohookd.auth.explanations import MAX_ANSWER, MAX_WAITING, PAUSE, Explanations
-from audiohookd.auth.keys import Key, Keys
-from audiohookd.auth.refusal import Refusal
-from audiohookd.auth.refused import RefusedRequests
-from audiohookd.auth.suspects import HINTS_TAKEN
+from audiohookd.auth.keys.model import Key, Keys
+from audiohookd.auth.rejection import RejectionReason
+from audiohookd.diagnostics import recent as refused_module
+from audiohookd.diagnostics.explanations import MAX_ANSWER, MAX_WAITING, PAUSE, Explanations
+from audiohookd.diagnostics.hypotheses import HINTS_TAKEN
+from audiohookd.diagnostics.recent import RecentRejections
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.testing import MemoryWorkers
+from tests.auth.foreign_signer import API_KEY, CREATED, HOST, SECRET, replaced, signed
 
 KEYS = Keys({API_KEY: Key((SECRET,))})
 REQUESTS = 3
@@ -38,7 +38,7 @@ class Asked:
 
 class TestExplanations(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock, self.workers, self.refused, self.keys = Clock(), MemoryWorkers(), RefusedRequests(), KEYS
+        self.clock, self.workers, self.refused, self.keys = Clock(), MemoryWorkers(), RecentRejections(), KEYS
         self.explanations = Explanations(self.clock, self.workers, self.refused, lambda: self.keys)
         self.diagnosed: list[str] = []
         diagnose = refused_module.diagnose
@@ -53,7 +53,7 @@ class TestExplanations(SynchronousTestCase):
 
     def note(self, number: int) -> None:
         request = replaced(signed(), host=f"hook{number}.example.org")
-        self.refused.note(CREATED + number, f"192.0.2.{number}", Refusal.SIGNATURE_WRONG, request)
+        self.refused.note(CREATED + number, f"192.0.2.{number}", RejectionReason.SIGNATURE_WRONG, request)
 
     def ask(self, hosts: tuple[str, ...] = (), paths: tuple[str, ...] = ()) -> Asked:
         return Asked(self.explanations.explain(hosts, paths))
@@ -163,14 +163,14 @@ class TestExplanations(SynchronousTestCase):
         self.assertEqual(len(asked.answers), 1)
 
     def test_an_answer_is_bounded_and_says_what_it_leaves_out(self) -> None:
-        self.refused = RefusedRequests()
+        self.refused = RecentRejections()
         self.explanations = Explanations(self.clock, self.workers, self.refused, lambda: self.keys)
         names = " ".join(f'"a{number}"' for number in range(250))
         sent = signed(secret=b"x").headers["signature-input"]
         signature_input = sent.replace('"x-api-key")', f'"x-api-key" {names})')
         for number in range(50):
             request = replaced(signed(), host=f"h{number}", signature_input=signature_input)
-            self.refused.note(CREATED, f"192.0.2.{number}", Refusal.COMPONENT_ABSENT, request)
+            self.refused.note(CREATED, f"192.0.2.{number}", RejectionReason.COMPONENT_ABSENT, request)
         asked = self.ask()
         self.work()
         shown = asked.answers[0]

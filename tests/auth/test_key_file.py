@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 import pytest
 from zope.interface.verify import verifyObject
 
-from audiohookd.auth.keys import UNSIGNED, IKeySource, Key, Keys, KeySourceError
-from audiohookd.auth.sources.credential import credential
-from audiohookd.auth.sources.environment import KeyVariable
-from audiohookd.auth.sources.file import MAX_SIZE, KeyFile
+from audiohookd.auth.keys.model import UNSIGNED, IKeySource, Key, Keys, KeySourceError
+from audiohookd.auth.keys.sources.credential import credential
+from audiohookd.auth.keys.sources.environment import KeyVariable
+from audiohookd.auth.keys.sources.file import MAX_SIZE, KeyFile
 from audiohookd.runtime.privileges import User, acting_as
 
 SECRET = "U2VjcmV0U2VjcmV0"
@@ -74,7 +74,7 @@ class TestAFile:
     def test_that_is_empty_says_what_to_write(self, path: Path, content: str) -> None:
         path.write_text(content)
         said = refusal(KeyFile("f", path))
-        assert said == f"'{path}': is empty: write {{\"API key\": \"secret in base64\"}}"
+        assert said == f'\'{path}\': is empty: write {{"API key": "secret in base64"}}'
 
     def test_that_is_not_there(self, tmp_path: Path) -> None:
         said = refusal(KeyFile("f", tmp_path / "absent.json"))

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.auth.keys import UNSIGNED, Key, Keys
-from audiohookd.auth.rotation import Rotation, overlapping
+from audiohookd.auth.keys.model import UNSIGNED, Key, Keys
+from audiohookd.auth.keys.rotation import Rotation, merge_versions
 
 UNTIL = 1000.0
 
@@ -27,7 +27,7 @@ class TestWhenItWas:
 
 class TestTheKeys:
     def test_a_new_secret_and_the_old_one(self) -> None:
-        keys = overlapping(Keys({"a": Key((b"new",))}), Keys({"a": Key((b"old",))}), UNTIL)
+        keys = merge_versions(Keys({"a": Key((b"new",))}), Keys({"a": Key((b"old",))}), UNTIL)
         key = keys.lookup("a")
         assert key is not None
         assert key.secrets_at(UNTIL - 1) == (b"new", b"old")
@@ -36,24 +36,24 @@ class TestTheKeys:
 
     def test_a_secret_where_there_was_none(self) -> None:
         """Requests are signed from some moment on, and nobody knows which."""
-        key = overlapping(Keys({"a": Key((b"new",))}), Keys({"a": Key((UNSIGNED,))}), UNTIL).lookup("a")
+        key = merge_versions(Keys({"a": Key((b"new",))}), Keys({"a": Key((UNSIGNED,))}), UNTIL).lookup("a")
         assert key is not None
         assert UNSIGNED in key.secrets_at(UNTIL - 1)
         assert UNSIGNED not in key.secrets_at(UNTIL)
 
     def test_a_key_that_is_gone_ends_with_the_overlap(self) -> None:
-        assert overlapping(Keys({}), Keys({"a": Key((b"old",))}), UNTIL).lookup("a") == Key(
+        assert merge_versions(Keys({}), Keys({"a": Key((b"old",))}), UNTIL).lookup("a") == Key(
             (b"old",), not_after=UNTIL
         )
 
     def test_or_sooner_where_that_was_said(self) -> None:
-        keys = overlapping(Keys({}), Keys({"a": Key((b"old",), not_after=5.0)}), UNTIL)
+        keys = merge_versions(Keys({}), Keys({"a": Key((b"old",), not_after=5.0)}), UNTIL)
         assert keys.lookup("a") == Key((b"old",), not_after=5.0)
 
     def test_what_a_key_may_do_is_what_the_new_version_says(self) -> None:
         """So a key can be locked out at once."""
         current = Keys({"a": Key((b"new",), frozenset({"x"}), frozenset({"/r"}), 7.0)})
-        key = overlapping(current, Keys({"a": Key((b"old",))}), UNTIL).lookup("a")
+        key = merge_versions(current, Keys({"a": Key((b"old",))}), UNTIL).lookup("a")
         assert key is not None
         assert (key.organizations, key.routes, key.not_after) == ({"x"}, {"/r"}, 7.0)
 
@@ -65,7 +65,7 @@ keys_of = st.dictionaries(st.sampled_from("abc"), st.sampled_from([b"", b"1", b"
 def test_whoever_one_of_the_versions_lets_in_gets_in_and_nobody_else(
     current: dict[str, Key], previous: dict[str, Key], now: float
 ) -> None:
-    keys = overlapping(Keys(current), Keys(previous), UNTIL)
+    keys = merge_versions(Keys(current), Keys(previous), UNTIL)
     versions = [current, previous] if now < UNTIL else [current]
     for api_key in "abc":
         key = keys.lookup(api_key)

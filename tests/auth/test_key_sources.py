@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from audiohookd.auth.keys import KeySourceError
-from audiohookd.auth.sources import sources_of
-from audiohookd.auth.sources.secretsmanager import SecretsManager
-from audiohookd.auth.sources.vault import Vault
-from audiohookd.config import Auth, ConfigError, check
+from audiohookd.auth.keys.model import KeySourceError
+from audiohookd.auth.keys.sources import sources_of
+from audiohookd.auth.keys.sources.secretsmanager import SecretsManager
+from audiohookd.auth.keys.sources.vault import Vault
+from audiohookd.config.schema import Auth, ConfigError, check
 
 ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
 #: None but those that a test names.

@@ -1,12 +1,12 @@
 """How keys stay up to date while calls come in: without threads and without waiting."""
 
 import pytest
-from keyring_rig import INTERVAL, NEW, OLD, Rig, Source
 from twisted.logger import LogLevel, formatEvent
 
-from audiohookd.auth.keyring import ASK_EVERY, JITTER, RETRY_AFTER
-from audiohookd.auth.keys import UNSIGNED, Key, Keys, KeySourceError, SourceUnavailable, fingerprint
+from audiohookd.auth.keys.keyring import JITTER, POLL_INTERVAL, RETRY_AFTER
+from audiohookd.auth.keys.model import UNSIGNED, Key, Keys, KeySourceError, SourceUnavailable, fingerprint
 from audiohookd.runtime.workers import PoolFull
+from tests.auth.keyring_rig import INTERVAL, NEW, OLD, Rig, Source
 
 NO_KEYS = 'there are no API keys in auth.aws, all requests are rejected: write {"API key": "secret in base64"} there'
 
@@ -325,7 +325,7 @@ class TestAnUnknownKey:
                 rig.keyring.lookup(f"unknown{name}")
             rig.pool.run()
             rig.clock.advance(0.5)
-        assert source.loads == 1 + 300 / ASK_EVERY
+        assert source.loads == 1 + 300 / POLL_INTERVAL
 
     def test_of_known_ones_there_is_no_end(self) -> None:
         source = Source()

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from audiohookd.auth.keys import UNSIGNED, Key, Keys, fingerprint, merged
+from audiohookd.auth.keys.model import UNSIGNED, Key, Keys, fingerprint, merged
 
 SECRET, OTHER = b"a very secret secret", b"another secret one"
 

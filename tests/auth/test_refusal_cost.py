@@ -5,15 +5,15 @@ import time
 from collections.abc import Mapping
 
 import pytest
-from foreign_signer import API_KEY, CREATED, SECRET, replaced, signed, unsigned
 from twisted.internet.task import Clock
 
 from audiohookd.auth.authenticator import Authenticator
-from audiohookd.auth.fields import MAX_INPUT, MAX_SIGNATURE
-from audiohookd.auth.keys import Key, Keys
-from audiohookd.auth.replay import MemoryReplayStore
+from audiohookd.auth.keys.model import Key, Keys
+from audiohookd.auth.replay.store import MemoryReplayStore
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.server.websocket import REFUSAL_TIME
+from audiohookd.auth.signature.fields import MAX_INPUT, MAX_SIGNATURE
+from audiohookd.websocket.protocol import REJECTION_TIME
+from tests.auth.foreign_signer import API_KEY, CREATED, SECRET, replaced, signed, unsigned
 
 ROUNDS = 300
 #: Between two requests that must not be told apart by their time: on a busy machine noise alone makes 1.15.
@@ -108,4 +108,4 @@ def test_whatever_is_sent_costs_a_small_part_of_the_time_that_its_refusal_takes(
         "too long": replaced(wrong(API_KEY), signature_input="sig1=()" + ";a" * 8_000),
     }
     found = medians(requests)
-    assert max(found.values()) <= SHARE * REFUSAL_TIME, found
+    assert max(found.values()) <= SHARE * REJECTION_TIME, found

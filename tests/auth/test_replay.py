@@ -1,15 +1,15 @@
 """Protocol section 2.5: a nonce works once, for as long as its signature would verify."""
 
 import pytest
-from foreign_signer import CREATED, SECRET, signed
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from audiohookd.auth.expired_ranges import MAX_RANGES, ExpiredRanges
-from audiohookd.auth.refusal import SignatureRefused
-from audiohookd.auth.replay import MemoryReplayStore, replay_window
-from audiohookd.auth.signature import verify
+from audiohookd.auth.rejection import SignatureRejected
+from audiohookd.auth.replay.expired_ranges import MAX_RANGES, ExpiredRanges
+from audiohookd.auth.replay.store import MemoryReplayStore, replay_window
+from audiohookd.auth.signature.message_signature import verify
+from tests.auth.foreign_signer import CREATED, SECRET, signed
 
 NOW = 1_700_000_000.0
 WINDOW = 16.0
@@ -197,7 +197,7 @@ class TestWindow:
         def accepted(now: float) -> bool:
             try:
                 signature = verify(signed(), SECRET, now)
-            except SignatureRefused:
+            except SignatureRejected:
                 return False
             return store.first_use(signature.keyid, signature.nonce, signature.created)
 

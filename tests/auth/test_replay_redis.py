@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.auth.replay import StoreDown, fingerprint
-from audiohookd.auth.replay_redis import PREFIX, RETENTION, RedisNonces, read_url
+from audiohookd.auth.replay.redis import PREFIX, RETENTION, RedisNonces, read_url
+from audiohookd.auth.replay.store import StoreUnavailable, nonce_digest
 from tests.stores.ports import free_ports
 from tests.stores.redis_server import RedisServer
 
@@ -17,7 +17,7 @@ NOW = 1_700_000_000.0
 WINDOW = 15.5
 PATIENCE = 0.3
 
-ONE, OTHER = fingerprint("key", "one"), fingerprint("key", "other")
+ONE, OTHER = nonce_digest("key", "one"), nonce_digest("key", "other")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def stores() -> Iterator[Stores]:
 
 def down(store: RedisNonces) -> str:
     """Why it is, in one line without anything secret."""
-    with pytest.raises(StoreDown) as caught:
+    with pytest.raises(StoreUnavailable) as caught:
         store.add(ONE, NOW)
     text = str(caught.value)
     assert "\n" not in text
@@ -70,13 +70,11 @@ class TestNonces:
         assert [one.add(ONE, NOW), one.add(ONE, NOW), other.add(ONE, NOW)] == [True, False, False]
         assert [other.add(OTHER, NOW), one.add(OTHER, NOW)] == [True, False]
 
-    def test_are_kept_for_an_hour_and_no_longer_and_cannot_be_told(
-        self, server: RedisServer, stores: Stores
-    ) -> None:
-        stores.open(server.url).add(fingerprint("an-api-key", "a-nonce"), NOW)
+    def test_are_kept_for_an_hour_and_no_longer_and_cannot_be_told(self, server: RedisServer, stores: Stores) -> None:
+        stores.open(server.url).add(nonce_digest("an-api-key", "a-nonce"), NOW)
         with server.client() as client:
             (key,) = client.keys()
-            assert key == (PREFIX + fingerprint("an-api-key", "a-nonce").hex()).encode()
+            assert key == (PREFIX + nonce_digest("an-api-key", "a-nonce").hex()).encode()
             assert RETENTION - 5 < client.ttl(key) <= RETENTION
             assert client.get(key) == b"1"
 
@@ -87,7 +85,6 @@ class TestNonces:
             client.expire(PREFIX + ONE.hex(), 3)
             assert not store.add(ONE, NOW)
             assert client.ttl(PREFIX + ONE.hex()) <= 3
-
 
     def test_need_a_user_who_may_do_just_that(self, server: RedisServer, stores: Stores) -> None:
         """As ``docs/replay.rst`` makes him."""

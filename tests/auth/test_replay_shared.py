@@ -5,8 +5,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from audiohookd.auth.replay import IReplayStore, MemoryReplayStore, StoreDown, fingerprint
-from audiohookd.auth.replay_shared import SharedReplayStore
+from audiohookd.auth.replay.shared import SharedReplayStore
+from audiohookd.auth.replay.store import IReplayStore, MemoryReplayStore, StoreUnavailable, nonce_digest
 from audiohookd.testing import MemoryWorkers
 
 NOW = 1_700_000_000.0
@@ -46,7 +46,7 @@ class Rig:
 def said(answer: list[object]) -> str:
     """Why the store was down."""
     (fault,) = answer
-    assert isinstance(fault, StoreDown)
+    assert isinstance(fault, StoreUnavailable)
     return str(fault)
 
 
@@ -82,7 +82,7 @@ def test_only_the_fingerprint_and_the_time_leave_us() -> None:
     rig = Rig()
     rig.ask("nonce")
     rig.workers.run()
-    assert rig.nonces.entries == {fingerprint("key", "nonce"): NOW}
+    assert rig.nonces.entries == {nonce_digest("key", "nonce"): NOW}
 
 
 def test_nothing_stays_behind_an_answer() -> None:
@@ -109,7 +109,7 @@ def test_what_nobody_waits_for_any_more_is_not_asked() -> None:
     rig.workers.run()
     assert said(late) == "no answer in time"
     assert in_time == [True]
-    assert list(rig.nonces.entries) == [fingerprint("key", "in time")]
+    assert list(rig.nonces.entries) == [nonce_digest("key", "in time")]
 
 
 def test_an_answer_that_comes_too_late_is_no_answer() -> None:
@@ -128,7 +128,7 @@ def test_an_answer_that_comes_too_late_is_no_answer() -> None:
 
 def test_what_the_store_says_of_its_fault_is_passed_on() -> None:
     rig = Rig()
-    rig.nonces.fault = StoreDown("connection refused")
+    rig.nonces.fault = StoreUnavailable("connection refused")
     answer = rig.ask()
     rig.workers.run()
     assert said(answer) == "connection refused"
@@ -153,5 +153,5 @@ def test_an_error_of_our_own_is_no_outage() -> None:
 
 @pytest.mark.parametrize("nonce", ["", "\ud800", "x" * 100_000])
 def test_any_nonce_has_a_fingerprint_of_32_bytes(nonce: str) -> None:
-    assert len(fingerprint("key", nonce)) == 32
-    assert fingerprint("key", nonce) != fingerprint("other", nonce)
+    assert len(nonce_digest("key", nonce)) == 32
+    assert nonce_digest("key", nonce) != nonce_digest("other", nonce)

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from audiohookd.auth.replay import SWEEP, MemoryReplayStore, StoreDown, fingerprint
-from audiohookd.auth.replay_sqlite import MAX_PAGES, SqliteNonces
+from audiohookd.auth.replay.sqlite import MAX_PAGES, SqliteNonces
+from audiohookd.auth.replay.store import SWEEP, MemoryReplayStore, StoreUnavailable, nonce_digest
 
 RACER = Path(__file__).parent / "nonce_racer.py"
 NOW = 1_700_000_000.0
@@ -24,7 +24,7 @@ COLUMNS = "entry BLOB PRIMARY KEY, created REAL NOT NULL, since REAL NOT NULL"
 #: Seconds to wait for another process: nobody waits for anything here, unless that is what a test is about.
 PATIENCE = 0.01
 
-ONE, OTHER = fingerprint("key", "one"), fingerprint("key", "other")
+ONE, OTHER = nonce_digest("key", "one"), nonce_digest("key", "other")
 
 
 class Stores:
@@ -99,7 +99,7 @@ class TestNonces:
         assert store.add(ONE, NOW)
         assert store.add(OTHER, stores.later(WINDOW + 1) + step)
         stores.later(WINDOW + 1)
-        assert store.add(fingerprint("key", "third"), stores.later(0))
+        assert store.add(nonce_digest("key", "third"), stores.later(0))
         store.close()
         assert not stores.open().add(ONE, NOW)
         assert not stores.open().add(OTHER, NOW + WINDOW + 1 + step)
@@ -123,7 +123,7 @@ class TestNonces:
     def test_each_question_removes_more_than_it_adds(self, stores: Stores) -> None:
         store = stores.open()
         for number in range(3 * SWEEP):
-            store.add(fingerprint("key", str(number)), NOW)
+            store.add(nonce_digest("key", str(number)), NOW)
         later = stores.later(WINDOW + 1)
         store.add(ONE, later)
         assert len(stores.rows()) == 2 * SWEEP + 1
@@ -146,7 +146,7 @@ class TestNonces:
         created, used = dict[int, float](), set[int]()
         for nonce, seconds, which, ahead in asked:
             signed_at = created.setdefault(nonce, stores.later(seconds) + ahead)
-            is_new = both[which].add(fingerprint("key", str(nonce)), signed_at)
+            is_new = both[which].add(nonce_digest("key", str(nonce)), signed_at)
             assert is_new is memory.first_use("key", str(nonce), signed_at)
             assert not (is_new and nonce in used)
             used.add(nonce)
@@ -156,7 +156,7 @@ class TestNonces:
 
 class TestTheFile:
     def test_holds_neither_key_nor_nonce_and_is_for_nobody_else_to_read(self, stores: Stores) -> None:
-        stores.open().add(fingerprint("an-api-key", "a-nonce-of-22-characters"), NOW)
+        stores.open().add(nonce_digest("an-api-key", "a-nonce-of-22-characters"), NOW)
         content = stores.path.read_bytes()
         assert b"an-api-key" not in content
         assert b"a-nonce" not in content
@@ -178,8 +178,8 @@ class TestTheFile:
             connection.execute("INSERT INTO ballast VALUES (zeroblob(?))", (size,))
             connection.commit()
         store = stores.open()
-        entries = [fingerprint("key", str(number)) for number in range(5000)]
-        with pytest.raises(StoreDown, match="full"):
+        entries = [nonce_digest("key", str(number)) for number in range(5000)]
+        with pytest.raises(StoreUnavailable, match="full"):
             all(store.add(entry, NOW) for entry in entries)
         assert stores.path.stat().st_size <= 4096 * MAX_PAGES
         assert store.add(ONE, stores.later(WINDOW + 1))
@@ -204,7 +204,7 @@ class TestTheFile:
 
 class TestDown:
     def down(self, store: SqliteNonces, reason: str) -> None:
-        with pytest.raises(StoreDown, match=reason) as caught:
+        with pytest.raises(StoreUnavailable, match=reason) as caught:
             store.add(ONE, NOW)
         assert "\n" not in str(caught.value)
         assert ONE.hex() not in str(caught.value)

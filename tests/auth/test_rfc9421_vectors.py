@@ -3,11 +3,11 @@
 import base64
 
 import pytest
-from signature_rig import refusal
 
-from audiohookd.auth.refusal import Refusal, SignatureRefused
+from audiohookd.auth.rejection import RejectionReason, SignatureRejected
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import mac
+from audiohookd.auth.signature.message_signature import mac
+from tests.auth.signature_rig import refusal
 
 #: Appendix B.1.5, and the request of B.2.
 SHARED_SECRET = base64.b64decode(
@@ -47,7 +47,7 @@ class TestAppendixB25:
         """AudioHook asks for more than RFC 9421 does."""
         fields = {"signature-input": f"sig-b25={PARAMETERS}", "signature": f"sig-b25=:{SIGNATURE}:"}
         request = UpgradeRequest(REQUEST.target, {**REQUEST.headers, **fields})
-        assert refusal(request, SHARED_SECRET, 1618884473) is Refusal.PARAMETER_MISSING
+        assert refusal(request, SHARED_SECRET, 1618884473) is RejectionReason.PARAMETER_MISSING
 
 
 class TestSection21:
@@ -78,7 +78,7 @@ class TestSection21:
         assert self.request.component(name) == value
 
     def test_an_absent_field_has_none(self) -> None:
-        with pytest.raises(SignatureRefused, match="component-absent"):
+        with pytest.raises(SignatureRejected, match="component-absent"):
             self.request.component("x-other")
 
 
@@ -112,5 +112,5 @@ class TestSection22:
     )
     def test_no_others(self, name: str) -> None:
         """Rather refused than taken for something that it is not."""
-        with pytest.raises(SignatureRefused, match="component-unsupported"):
+        with pytest.raises(SignatureRejected, match="component-unsupported"):
             REQUEST.component(name)

@@ -12,10 +12,10 @@ from moto.server import ThreadedMotoServer
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from audiohookd.auth.keyring import Keyring
-from audiohookd.auth.keys import UNSIGNED, IKeySource, KeySourceError, SourceUnavailable
-from audiohookd.auth.sources.secretsmanager import SecretsManager
-from audiohookd.config import AwsSecret
+from audiohookd.auth.keys.keyring import Keyring
+from audiohookd.auth.keys.model import UNSIGNED, IKeySource, KeySourceError, SourceUnavailable
+from audiohookd.auth.keys.sources.secretsmanager import SecretsManager
+from audiohookd.config.schema import AwsSecret
 from audiohookd.observe.counters import Counters
 from audiohookd.testing import MemoryWorkers
 from tests.stores.ports import free_ports

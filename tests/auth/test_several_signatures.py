@@ -4,22 +4,22 @@ import base64
 from typing import Any
 
 import pytest
-from foreign_signer import API_KEY, CREATED, NONCE, SECRET, SIX, replaced, signed, unsigned
 from hypothesis import given
 from hypothesis import strategies as st
-from signature_rig import refusal, verified
 from twisted.internet.task import Clock
 
-from audiohookd.auth import signature
-from audiohookd.auth.authenticator import Authenticator, Verdict
-from audiohookd.auth.diagnosis import Diagnosis, diagnose
-from audiohookd.auth.fields import MAX_INPUT, MAX_SIGNATURE, MAX_VERIFIED
-from audiohookd.auth.keys import UNSIGNED, Key, Keys
-from audiohookd.auth.refusal import Refusal
-from audiohookd.auth.replay import MemoryReplayStore
+from audiohookd.auth.authenticator import Authenticator, AuthResult
+from audiohookd.auth.keys.model import UNSIGNED, Key, Keys
+from audiohookd.auth.rejection import RejectionReason
+from audiohookd.auth.replay.store import MemoryReplayStore
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import verify_any
-from audiohookd.auth.suspects import Kind
+from audiohookd.auth.signature import message_signature
+from audiohookd.auth.signature.fields import MAX_INPUT, MAX_SIGNATURE, MAX_VERIFIED
+from audiohookd.auth.signature.message_signature import verify_any
+from audiohookd.diagnostics.explain import Diagnosis, diagnose
+from audiohookd.diagnostics.hypotheses import Kind
+from tests.auth.foreign_signer import API_KEY, CREATED, NONCE, SECRET, SIX, replaced, signed, unsigned
+from tests.auth.signature_rig import refusal, verified
 
 
 def octets(size: int) -> str:
@@ -49,7 +49,7 @@ def test_a_label_without_a_value_is_no_signature(text: str) -> None:
     request = signed()
     fields = {"signature_input": f"{text}, {request.headers['signature-input']}"}
     verified(replaced(request, signature=f"edge=:AA==:, {request.headers['signature']}", **fields))
-    assert refusal(replaced(request, signature_input=text, signature="edge=:AA==:")) is Refusal.MALFORMED
+    assert refusal(replaced(request, signature_input=text, signature="edge=:AA==:")) is RejectionReason.MALFORMED
 
 
 def with_others(request: UpgradeRequest, *others: Member, last: bool = False) -> UpgradeRequest:
@@ -92,7 +92,7 @@ def test_a_forgery_with_our_key_before_ours_does_not_hide_it() -> None:
 
 
 def test_beyond_the_bound_no_signature_is_verified() -> None:
-    assert refusal(with_others(signed(), *map(forged, range(MAX_VERIFIED)))) is Refusal.SIGNATURE_WRONG
+    assert refusal(with_others(signed(), *map(forged, range(MAX_VERIFIED)))) is RejectionReason.SIGNATURE_WRONG
 
 
 def test_signatures_of_other_keys_do_not_count_towards_the_bound() -> None:
@@ -108,25 +108,25 @@ def test_known_and_unknown_keys_cost_the_same_number_of_macs(
     secrets: tuple[bytes, ...] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = []
-    mac = signature.mac
-    monkeypatch.setattr(signature, "mac", lambda *arguments: (counted.append(1), mac(*arguments))[1])
+    mac = message_signature.mac
+    monkeypatch.setattr(message_signature, "mac", lambda *arguments: (counted.append(1), mac(*arguments))[1])
     request = with_others(signed(), *map(forged, range(10)))
-    with pytest.raises(signature.SignatureRefused):
+    with pytest.raises(message_signature.SignatureRejected):
         verify_any(request, secrets, CREATED)
-    assert len(counted) == MAX_VERIFIED * signature._TRIES
+    assert len(counted) == MAX_VERIFIED * message_signature._TRIES
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["before ours", "after ours"])
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_the_reason_of_a_refusal_is_about_the_client_s_signature(other: Member, last: bool) -> None:
-    assert refusal(with_others(signed(secret=b"wrong"), other, last=last)) is Refusal.SIGNATURE_WRONG
-    assert refusal(with_others(signed(nonce=None), other, last=last)) is Refusal.PARAMETER_MISSING
-    assert refusal(with_others(signed(), other, last=last), now=CREATED + 60) is Refusal.TOO_OLD
+    assert refusal(with_others(signed(secret=b"wrong"), other, last=last)) is RejectionReason.SIGNATURE_WRONG
+    assert refusal(with_others(signed(nonce=None), other, last=last)) is RejectionReason.PARAMETER_MISSING
+    assert refusal(with_others(signed(), other, last=last), now=CREATED + 60) is RejectionReason.TOO_OLD
 
 
 def test_the_reason_is_that_of_a_genuine_signature_where_there_is_one() -> None:
     request = with_others(signed(), forged(1), forged(2))
-    assert refusal(request, now=CREATED + 60) is Refusal.TOO_OLD
+    assert refusal(request, now=CREATED + 60) is RejectionReason.TOO_OLD
 
 
 # ---- the authenticator -------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_the_reason_is_that_of_a_genuine_signature_where_there_is_one() -> None:
 OPEN_KEY = "an-open-key"
 
 
-def verdict(request: UpgradeRequest, *before: UpgradeRequest) -> Verdict:
+def verdict(request: UpgradeRequest, *before: UpgradeRequest) -> AuthResult:
     keys = Keys({API_KEY: Key((SECRET,)), OPEN_KEY: Key((UNSIGNED,))})
     authenticator = Authenticator(keys, MemoryReplayStore(16, Clock().seconds))
     found: list[Any] = []
@@ -147,7 +147,7 @@ def test_the_nonce_that_is_remembered_is_that_of_the_signature_that_verified() -
     first = with_others(signed(), OTHERS["of our kind"])
     again = with_others(signed(), forged(1))
     assert verdict(first).accepted
-    assert verdict(again, first).reason is Refusal.REPLAYED
+    assert verdict(again, first).reason is RejectionReason.REPLAYED
     other_nonce = signed(nonce='"another-nonce-of-24-char"')
     assert verdict(with_others(other_nonce, OTHERS["of our kind"]), first).accepted
 
@@ -156,15 +156,15 @@ def test_the_nonce_that_is_remembered_is_that_of_the_signature_that_verified() -
 def test_a_key_without_a_secret_is_unsigned_whatever_others_sign(other: Member) -> None:
     found = verdict(with_others(unsigned(x_api_key=OPEN_KEY), other))
     assert found.accepted
-    assert found.once is None
+    assert found.nonce_id is None
 
 
 def test_a_key_without_a_secret_is_not_signed_for() -> None:
     request = signed(headers={"x-api-key": OPEN_KEY}, keyid=f'"{OPEN_KEY}"')
-    assert verdict(request).reason is Refusal.SIGNATURE_UNEXPECTED
-    assert verdict(with_others(request, OTHERS["ecdsa"])).reason is Refusal.SIGNATURE_UNEXPECTED
+    assert verdict(request).reason is RejectionReason.SIGNATURE_UNEXPECTED
+    assert verdict(with_others(request, OTHERS["ecdsa"])).reason is RejectionReason.SIGNATURE_UNEXPECTED
     of_another_key = signed(headers={"x-api-key": OPEN_KEY}, keyid=f'"{API_KEY}"')
-    assert verdict(of_another_key).reason is Refusal.SIGNATURE_UNEXPECTED
+    assert verdict(of_another_key).reason is RejectionReason.SIGNATURE_UNEXPECTED
 
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
@@ -184,7 +184,7 @@ def explained(request: UpgradeRequest, *secrets: bytes) -> Diagnosis:
 def test_a_diagnosis_is_about_the_client_s_signature(other: Member, last: bool) -> None:
     request = with_others(signed(values={"@authority": "called.example.com"}), other, last=last)
     found = explained(replaced(request, x_forwarded_host="called.example.com"))
-    assert found.verdict is Refusal.SIGNATURE_WRONG
+    assert found.verdict is RejectionReason.SIGNATURE_WRONG
     assert (found.label, found.others) == ("sig1", (other[0],))
     assert found.causes[0].kind is Kind.HOST
     assert found.causes[0].is_certain
@@ -246,6 +246,6 @@ def test_any_mixture_is_accepted_with_a_genuine_signature_and_refused_without(
     if len(request.headers["signature"]) <= MAX_SIGNATURE:
         assert verified(request).components == SIX
     assert refusal(replaced(request, audiohook_correlation_id="other")) in (
-        Refusal.SIGNATURE_WRONG,
-        Refusal.MALFORMED,  # three signatures of RSA are beyond the bound
+        RejectionReason.SIGNATURE_WRONG,
+        RejectionReason.MALFORMED,  # three signatures of RSA are beyond the bound
     )

@@ -5,16 +5,28 @@ import datetime
 import hmac
 from typing import Any
 
-import foreign_signer as foreign
 import pytest
-from foreign_signer import API_KEY, CREATED, EXPIRES, HOST, NONCE, SECRET, SIX, TARGET, replaced, signed, unsigned
 from http_message_signatures import HTTPMessageSigner, HTTPMessageVerifier, MappingKeyResolver
 from http_message_signatures.algorithms import HMAC_SHA256
-from signature_rig import ODD, refusal, verified
 
-from audiohookd.auth.refusal import Refusal, SignatureRefused
+from audiohookd.auth.rejection import RejectionReason, SignatureRejected
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import REQUIRED_COMPONENTS, sign, verify_any
+from audiohookd.auth.signature.message_signature import REQUIRED_COMPONENTS, sign, verify_any
+from tests.auth import foreign_signer as foreign
+from tests.auth.foreign_signer import (
+    API_KEY,
+    CREATED,
+    EXPIRES,
+    HOST,
+    NONCE,
+    SECRET,
+    SIX,
+    TARGET,
+    replaced,
+    signed,
+    unsigned,
+)
+from tests.auth.signature_rig import ODD, refusal, verified
 
 
 class TestDocumentedExample:
@@ -34,7 +46,7 @@ class TestDocumentedExample:
 
     def test_a_method_before_the_target_does_not_verify(self) -> None:
         request = signed(values={"@request-target": f"get {TARGET}"})
-        assert refusal(request) is Refusal.SIGNATURE_WRONG
+        assert refusal(request) is RejectionReason.SIGNATURE_WRONG
 
 
 class Message:
@@ -94,13 +106,13 @@ class TestAgainstAnIndependentImplementation:
 
 class TestSecrets:
     def test_of_somebody_else(self) -> None:
-        assert refusal(signed(), secret=b"other") is Refusal.SIGNATURE_WRONG
+        assert refusal(signed(), secret=b"other") is RejectionReason.SIGNATURE_WRONG
 
     @pytest.mark.parametrize(
-        ("secret", "reason"), [(None, Refusal.API_KEY_UNKNOWN), (b"", Refusal.SIGNATURE_UNEXPECTED)]
+        ("secret", "reason"), [(None, RejectionReason.API_KEY_UNKNOWN), (b"", RejectionReason.SIGNATURE_UNEXPECTED)]
     )
     @pytest.mark.parametrize("signers", [SECRET, b"", bytes(32)])
-    def test_none_never_verifies(self, secret: bytes | None, reason: Refusal, signers: bytes) -> None:
+    def test_none_never_verifies(self, secret: bytes | None, reason: RejectionReason, signers: bytes) -> None:
         assert refusal(signed(secret=signers), secret=secret) is reason
 
     def test_none_takes_the_same_work_as_a_wrong_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +126,7 @@ class TestSecrets:
         work = []
         for secrets in ((b"other",), None, (b"",), (b"one", b"other"), (b"one", b"", b"other", b"last"), (SECRET,)):
             request = signed(text=ODD, secret=b"forged")
-            with pytest.raises(SignatureRefused):
+            with pytest.raises(SignatureRejected):
                 verify_any(request, secrets, CREATED)
             work.append(lengths.copy())
             lengths.clear()
@@ -127,7 +139,7 @@ class TestSecrets:
             assert verify_any(signed(), secrets, CREATED) == verified(signed())
 
     def test_the_one_in_place_of_those_that_are_missing_does_not(self) -> None:
-        with pytest.raises(SignatureRefused, match="signature-wrong"):
+        with pytest.raises(SignatureRejected, match="signature-wrong"):
             verify_any(signed(secret=bytes(32)), (b"other",), CREATED)
 
     def test_are_not_shown(self) -> None:
@@ -138,7 +150,7 @@ class TestSecrets:
         assert repr(base64.b64decode(foreign.DOCUMENTED_SIGNATURE)) not in shown
 
     def test_the_error_quotes_nothing(self) -> None:
-        with pytest.raises(SignatureRefused, match=r"^signature-wrong$"):
+        with pytest.raises(SignatureRejected, match=r"^signature-wrong$"):
             verified(signed(secret=b"other"))
 
 
@@ -155,7 +167,7 @@ class TestSign:
         assert verified(replaced(request, **fields._asdict())).components == covered
 
     def test_a_component_that_is_not_there(self) -> None:
-        with pytest.raises(SignatureRefused, match="component-absent"):
+        with pytest.raises(SignatureRejected, match="component-absent"):
             sign(unsigned(audiohook_session_id=None), SECRET, created=CREATED, nonce=NONCE)
 
     @pytest.mark.parametrize("mistake", [{"nonce": "\xe9"}, {"label": "Upper"}, {"created": 10**15}])

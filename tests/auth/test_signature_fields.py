@@ -2,14 +2,14 @@
 
 import base64
 
-import foreign_signer as foreign
 import pytest
-from foreign_signer import CREATED, replaced, signed
 from hypothesis import given
 from hypothesis import strategies as st
-from signature_rig import ODD, parsed, refusal, verified
 
-from audiohookd.auth.refusal import Refusal, SignatureRefused
+from audiohookd.auth.rejection import RejectionReason, SignatureRejected
+from tests.auth import foreign_signer as foreign
+from tests.auth.foreign_signer import CREATED, replaced, signed
+from tests.auth.signature_rig import ODD, parsed, refusal, verified
 
 
 class TestSpelling:
@@ -25,7 +25,7 @@ class TestSpelling:
 
     def test_but_nothing_else(self) -> None:
         request = replaced(signed(text=self.canonical), signature_input=f"sig1={ODD};more")
-        assert refusal(request) is Refusal.SIGNATURE_WRONG
+        assert refusal(request) is RejectionReason.SIGNATURE_WRONG
 
     @pytest.mark.parametrize(
         "neighbour",
@@ -47,38 +47,38 @@ class TestLabels:
 
     def test_none_in_common(self) -> None:
         request = replaced(signed(label="one"), signature=signed(label="two").headers["signature"])
-        assert refusal(request) is Refusal.SIGNATURE_INCOMPLETE
+        assert refusal(request) is RejectionReason.SIGNATURE_INCOMPLETE
 
     @pytest.mark.parametrize("field", ["signature", "signature_input"])
     def test_twice(self, field: str) -> None:
         request = signed()
         once = request.headers[field.replace("_", "-")]
-        assert refusal(replaced(request, **{field: f"{once}, {once}"})) is Refusal.DUPLICATE
+        assert refusal(replaced(request, **{field: f"{once}, {once}"})) is RejectionReason.DUPLICATE
 
 
 class TestGarbage:
     @pytest.mark.parametrize("length", [0, 1, 31, 33, 300])
     def test_signature_of_another_length(self, length: int) -> None:
         value = base64.b64encode(bytes(length)).decode()
-        assert refusal(replaced(signed(), signature=f"sig1=:{value}:")) is Refusal.SIGNATURE_WRONG
+        assert refusal(replaced(signed(), signature=f"sig1=:{value}:")) is RejectionReason.SIGNATURE_WRONG
 
     @pytest.mark.parametrize("field", ["signature", "signature_input"])
     def test_a_field_of_more_than_anybody_sends_is_not_even_parsed(self, field: str) -> None:
         """Sixteen kilobytes of it took 13 ms of every call's time."""
         request = signed()
         long = request.headers[field.replace("_", "-")] + ";a" * 1000
-        assert refusal(replaced(request, **{field: long})) is Refusal.MALFORMED
+        assert refusal(replaced(request, **{field: long})) is RejectionReason.MALFORMED
 
     def test_truncated_signature(self) -> None:
         value = base64.b64encode(base64.b64decode(foreign.DOCUMENTED_SIGNATURE)[:31]).decode()
-        assert refusal(replaced(signed(), signature=f"sig1=:{value}:")) is Refusal.SIGNATURE_WRONG
+        assert refusal(replaced(signed(), signature=f"sig1=:{value}:")) is RejectionReason.SIGNATURE_WRONG
 
     @pytest.mark.parametrize(
         "text",
         ["sig1", "sig1=1", 'sig1="AA=="', "sig1=(:AA==:)", "sig1=:A:", "sig1=:===:", "sig1=:\xe9:", "=", ","],
     )
     def test_malformed_signature(self, text: str) -> None:
-        assert refusal(replaced(signed(), signature=text)) is Refusal.MALFORMED
+        assert refusal(replaced(signed(), signature=text)) is RejectionReason.MALFORMED
 
     @pytest.mark.parametrize(
         "text",
@@ -99,12 +99,12 @@ class TestGarbage:
         ],
     )
     def test_malformed_input(self, text: str) -> None:
-        assert refusal(replaced(signed(), signature_input=text)) is Refusal.MALFORMED
+        assert refusal(replaced(signed(), signature_input=text)) is RejectionReason.MALFORMED
 
     @pytest.mark.parametrize("field", ["signature", "signature_input"])
     @pytest.mark.parametrize("text", ["", " "])
     def test_nothing(self, field: str, text: str) -> None:
-        assert refusal(replaced(signed(), **{field: text})) is Refusal.SIGNATURE_INCOMPLETE
+        assert refusal(replaced(signed(), **{field: text})) is RejectionReason.SIGNATURE_INCOMPLETE
 
     fragments = st.sampled_from(
         ["sig1=", "(", ")", '"x-api-key"', " ", ";", "created=", "1", '"', ":", "AA==", ",", "?1", "%", "@"]
@@ -115,5 +115,5 @@ class TestGarbage:
 
     @given(anything, anything)
     def test_is_refused_and_raises_nothing_else(self, signature_input: str, signature: str) -> None:
-        with pytest.raises(SignatureRefused):
+        with pytest.raises(SignatureRejected):
             parsed(signature_input, signature)

@@ -3,13 +3,13 @@
 import itertools
 from typing import Any
 
-import foreign_signer as foreign
 import pytest
-from foreign_signer import API_KEY, CREATED, SECRET, SIX, replaced, signed
-from signature_rig import refusal, verified
 
-from audiohookd.auth.refusal import Refusal, SignatureRefused
-from audiohookd.auth.signature import verify
+from audiohookd.auth.rejection import RejectionReason, SignatureRejected
+from audiohookd.auth.signature.message_signature import verify
+from tests.auth import foreign_signer as foreign
+from tests.auth.foreign_signer import API_KEY, CREATED, SECRET, SIX, replaced, signed
+from tests.auth.signature_rig import refusal, verified
 
 
 class TestTime:
@@ -20,19 +20,19 @@ class TestTime:
     @pytest.mark.parametrize(
         ("age", "reason"),
         [
-            (14, Refusal.TOO_OLD),
-            (13.001, Refusal.TOO_OLD),
-            (-3.001, Refusal.NOT_YET_VALID),
-            (-4, Refusal.NOT_YET_VALID),
+            (14, RejectionReason.TOO_OLD),
+            (13.001, RejectionReason.TOO_OLD),
+            (-3.001, RejectionReason.NOT_YET_VALID),
+            (-4, RejectionReason.NOT_YET_VALID),
         ],
     )
-    def test_outside_of_that_it_is_refused(self, age: float, reason: Refusal) -> None:
+    def test_outside_of_that_it_is_refused(self, age: float, reason: RejectionReason) -> None:
         assert refusal(signed(), now=CREATED + age) is reason
 
     def test_limits_are_parameters(self) -> None:
         verify(signed(), SECRET, CREATED + 61, max_age=60, skew=1)
         verify(signed(), SECRET, CREATED - 1, max_age=60, skew=1)
-        with pytest.raises(SignatureRefused, match="too-old"):
+        with pytest.raises(SignatureRejected, match="too-old"):
             verify(signed(), SECRET, CREATED + 62, max_age=60, skew=1)
 
     @pytest.mark.parametrize("late", [-1, 0, 3])
@@ -41,27 +41,27 @@ class TestTime:
 
     @pytest.mark.parametrize("late", [3.001, 4])
     def test_expired(self, late: float) -> None:
-        assert refusal(signed(expires=str(CREATED)), now=CREATED + late) is Refusal.EXPIRED
+        assert refusal(signed(expires=str(CREATED)), now=CREATED + late) is RejectionReason.EXPIRED
 
     def test_expires_is_optional(self) -> None:
         assert verified(signed(expires=None)).expires is None
 
     def test_expires_zero_is_a_value(self) -> None:
-        assert refusal(signed(expires="0")) is Refusal.EXPIRED
+        assert refusal(signed(expires="0")) is RejectionReason.EXPIRED
 
     def test_created_zero_is_a_value(self) -> None:
-        assert refusal(signed(created="0")) is Refusal.TOO_OLD
+        assert refusal(signed(created="0")) is RejectionReason.TOO_OLD
         assert verified(signed(created="0"), now=0).created == 0
 
     def test_before_1970(self) -> None:
-        assert refusal(signed(created="-999999999999999")) is Refusal.TOO_OLD
+        assert refusal(signed(created="-999999999999999")) is RejectionReason.TOO_OLD
 
 
 class TestParameters:
     @pytest.mark.parametrize("name", ["created", "nonce", "keyid"])
     def test_required(self, name: str) -> None:
         absent: dict[str, Any] = {name: None}
-        assert refusal(signed(**absent)) is Refusal.PARAMETER_MISSING
+        assert refusal(signed(**absent)) is RejectionReason.PARAMETER_MISSING
 
     def test_required_ones_suffice(self) -> None:
         verified(signed(alg=None, expires=None))
@@ -76,16 +76,16 @@ class TestParameters:
     )
     def test_of_the_wrong_type(self, name: str, text: str) -> None:
         wrong: dict[str, Any] = {name: text}
-        assert refusal(signed(**wrong)) is Refusal.MALFORMED
+        assert refusal(signed(**wrong)) is RejectionReason.MALFORMED
 
     @pytest.mark.parametrize("name", ["created", "expires", "keyid", "nonce", "alg"])
     def test_without_a_value_is_a_boolean(self, name: str) -> None:
         absent: dict[str, Any] = {name: None}
-        assert refusal(signed(text=f"{foreign.rendering(**absent)};{name}")) is Refusal.MALFORMED
+        assert refusal(signed(text=f"{foreign.rendering(**absent)};{name}")) is RejectionReason.MALFORMED
 
     @pytest.mark.parametrize("nonce", ["", "a" * 21])
     def test_short_nonce(self, nonce: str) -> None:
-        assert refusal(signed(nonce=f'"{nonce}"')) is Refusal.NONCE_TOO_SHORT
+        assert refusal(signed(nonce=f'"{nonce}"')) is RejectionReason.NONCE_TOO_SHORT
 
     def test_nonce_of_128_bits(self) -> None:
         assert verified(signed(nonce=f'"{"a" * 22}"')).nonce == "a" * 22
@@ -95,30 +95,30 @@ class TestParameters:
 
     @pytest.mark.parametrize("alg", ["", "HMAC-SHA256", "hmac-sha512", "none"])
     def test_other_alg(self, alg: str) -> None:
-        assert refusal(signed(alg=f'"{alg}"')) is Refusal.ALGORITHM_UNSUPPORTED
+        assert refusal(signed(alg=f'"{alg}"')) is RejectionReason.ALGORITHM_UNSUPPORTED
 
     def test_alg_is_looked_at_after_the_mac(self) -> None:
-        assert refusal(signed(alg='"none"', secret=b"other")) is Refusal.SIGNATURE_WRONG
+        assert refusal(signed(alg='"none"', secret=b"other")) is RejectionReason.SIGNATURE_WRONG
 
     @pytest.mark.parametrize("keyid", ["", "other", API_KEY.lower()])
     def test_other_keyid(self, keyid: str) -> None:
-        assert refusal(signed(keyid=f'"{keyid}"')) is Refusal.KEYID_MISMATCH
+        assert refusal(signed(keyid=f'"{keyid}"')) is RejectionReason.KEYID_MISMATCH
 
     def test_unknown_ones_are_fine(self) -> None:
         verified(signed(tag='"audiohook"', x="?1", y="1.5", z="@1", t="token", b=":AA==:", d='%"%c3%bc"'))
 
     def test_twice(self) -> None:
-        assert refusal(signed(text=f"{foreign.rendering()};created={CREATED}")) is Refusal.DUPLICATE
+        assert refusal(signed(text=f"{foreign.rendering()};created={CREATED}")) is RejectionReason.DUPLICATE
 
 
 class TestComponents:
     @pytest.mark.parametrize("name", SIX)
     def test_six_are_required(self, name: str) -> None:
         covered = [other for other in SIX if other != name]
-        assert refusal(signed(covered)) is Refusal.COMPONENT_NOT_COVERED
+        assert refusal(signed(covered)) is RejectionReason.COMPONENT_NOT_COVERED
 
     def test_none_at_all(self) -> None:
-        assert refusal(signed(())) is Refusal.COMPONENT_NOT_COVERED
+        assert refusal(signed(())) is RejectionReason.COMPONENT_NOT_COVERED
 
     def test_are_taken_in_the_order_of_the_header(self) -> None:
         covered = ("x-api-key", "@authority", *SIX[2:5], "@request-target")
@@ -129,27 +129,27 @@ class TestComponents:
 
     def test_covered_but_absent(self) -> None:
         request = replaced(signed((*SIX, "user-agent"), headers={"user-agent": "Genesys"}), user_agent=None)
-        assert refusal(request) is Refusal.COMPONENT_ABSENT
+        assert refusal(request) is RejectionReason.COMPONENT_ABSENT
 
     @pytest.mark.parametrize("name", ["@method", "@path", "@signature-params", "@", "@query-param"])
     def test_unknown_derived_ones(self, name: str) -> None:
         # Also when somebody sends a header of that name, which an HTTP parser may let pass.
         request = signed((*SIX, name), headers={name: "GET"})
-        assert refusal(request) is Refusal.COMPONENT_UNSUPPORTED
+        assert refusal(request) is RejectionReason.COMPONENT_UNSUPPORTED
 
     @pytest.mark.parametrize("name", [*SIX, "user-agent"])
     def test_twice(self, name: str) -> None:
-        assert refusal(signed((*SIX, "user-agent", name), headers={"user-agent": "x"})) is Refusal.DUPLICATE
+        assert refusal(signed((*SIX, "user-agent", name), headers={"user-agent": "x"})) is RejectionReason.DUPLICATE
 
     @pytest.mark.parametrize("parameter", ["sf", "req", "bs", 'key="a"', "sf=?0"])
     def test_with_parameters(self, parameter: str) -> None:
         text = foreign.rendering().replace('"x-api-key"', f'"x-api-key";{parameter}')
-        assert refusal(signed(text=text)) is Refusal.COMPONENT_UNSUPPORTED
+        assert refusal(signed(text=text)) is RejectionReason.COMPONENT_UNSUPPORTED
 
     @pytest.mark.parametrize("item", ["x-api-key", "1", "?1", ":AA==:", '%"x-api-key"'])
     def test_that_are_not_strings(self, item: str) -> None:
-        assert refusal(signed(text=foreign.rendering().replace('"x-api-key"', item))) is Refusal.MALFORMED
+        assert refusal(signed(text=foreign.rendering().replace('"x-api-key"', item))) is RejectionReason.MALFORMED
 
     def test_names_are_lower_case(self) -> None:
         request = signed((*SIX[:5], "X-Api-Key"), values={"X-Api-Key": API_KEY})
-        assert refusal(request) is Refusal.COMPONENT_ABSENT
+        assert refusal(request) is RejectionReason.COMPONENT_ABSENT

@@ -1,11 +1,11 @@
 """Protocol section 2.3: what of a request is signed."""
 
 import pytest
-from foreign_signer import API_KEY, HOST, SIX, TARGET, replaced, signed, unsigned
-from signature_rig import refusal, verified
 
-from audiohookd.auth.refusal import Refusal
+from audiohookd.auth.rejection import RejectionReason
 from audiohookd.auth.request import UpgradeRequest
+from tests.auth.foreign_signer import API_KEY, HOST, SIX, TARGET, replaced, signed, unsigned
+from tests.auth.signature_rig import refusal, verified
 
 
 class TestValues:
@@ -29,21 +29,21 @@ class TestValues:
 
     def test_authority_can_be_told(self) -> None:
         request = replaced(signed(), host="10.0.0.7:8080")
-        assert refusal(request) is Refusal.SIGNATURE_WRONG
+        assert refusal(request) is RejectionReason.SIGNATURE_WRONG
         verified(UpgradeRequest(TARGET, request.headers, authority="AudioHook.example.com:443"))
 
     @pytest.mark.parametrize("host", [None, "", ":443"])
     def test_no_authority(self, host: str | None) -> None:
-        assert refusal(replaced(signed(values={"@authority": ""}), host=host)) is Refusal.COMPONENT_ABSENT
+        assert refusal(replaced(signed(values={"@authority": ""}), host=host)) is RejectionReason.COMPONENT_ABSENT
 
     def test_target_is_not_decoded(self) -> None:
         request = signed(values={"@request-target": "/a%2Fb?q=%7E"})
         verified(UpgradeRequest("/a%2Fb?q=%7E", request.headers))
-        assert refusal(UpgradeRequest("/a/b?q=~", request.headers)) is Refusal.SIGNATURE_WRONG
+        assert refusal(UpgradeRequest("/a/b?q=~", request.headers)) is RejectionReason.SIGNATURE_WRONG
 
     def test_no_target(self) -> None:
         request = signed(values={"@request-target": ""})
-        assert refusal(UpgradeRequest("", request.headers)) is Refusal.COMPONENT_ABSENT
+        assert refusal(UpgradeRequest("", request.headers)) is RejectionReason.COMPONENT_ABSENT
 
     @pytest.mark.parametrize(
         ("sent", "taken"),
@@ -62,7 +62,7 @@ class TestValues:
     @pytest.mark.parametrize("value", ['a\n"b": c', "a\rb", "a\0b", "a\x85b", "caf\xe9", "\x7f", "\x0ba"])
     def test_no_line_breaks_controls_or_other_than_ascii(self, value: str) -> None:
         request = signed((*SIX, "x-note"), headers={"x-note": value})
-        assert refusal(request) is Refusal.COMPONENT_ABSENT
+        assert refusal(request) is RejectionReason.COMPONENT_ABSENT
 
     def test_a_long_run_of_spaces_takes_linear_time(self) -> None:
         # Tried at each of its spaces, the pattern would take minutes: it is for the test run to notice.

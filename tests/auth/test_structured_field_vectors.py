@@ -4,18 +4,18 @@ import base64
 from typing import Any
 
 import pytest
-from signature_rig import parsed
 
-from audiohookd.auth.fields import Signature
-from audiohookd.auth.refusal import Refusal, SignatureRefused
+from audiohookd.auth.rejection import RejectionReason, SignatureRejected
+from audiohookd.auth.signature.fields import Signature
+from tests.auth.signature_rig import parsed
 
 #: A list and parameters with which nothing is wrong.
 GOOD = 'sig1=("a");created=1;keyid="k";nonce="n"'
 VALUE = "sig1=:AA==:"
 
 
-def refusal(signature_input: str = GOOD, signature: str = VALUE) -> Refusal:
-    with pytest.raises(SignatureRefused) as caught:
+def refusal(signature_input: str = GOOD, signature: str = VALUE) -> RejectionReason:
+    with pytest.raises(SignatureRejected) as caught:
         parsed(signature_input, signature)
     return caught.value.reason
 
@@ -120,20 +120,20 @@ class TestMembersOfADictionary:
         ],
     )
     def test_malformed(self, member: str) -> None:
-        assert refusal(f"{GOOD}, {member}") is Refusal.MALFORMED
-        assert refusal(f"{member}, {GOOD}") is Refusal.MALFORMED
-        assert refusal(GOOD, f"{VALUE}, {member}") is Refusal.MALFORMED
+        assert refusal(f"{GOOD}, {member}") is RejectionReason.MALFORMED
+        assert refusal(f"{member}, {GOOD}") is RejectionReason.MALFORMED
+        assert refusal(GOOD, f"{VALUE}, {member}") is RejectionReason.MALFORMED
 
     @pytest.mark.parametrize("space", ["\n", "\r", "\x0b", "\x0c", "\xa0", "\x85", "\x00"])
     def test_white_space_is_space_and_tab_alone(self, space: str) -> None:
-        assert refusal(f"{GOOD},{space}x") is Refusal.MALFORMED
-        assert refusal(f"{space}{GOOD}") is Refusal.MALFORMED
+        assert refusal(f"{GOOD},{space}x") is RejectionReason.MALFORMED
+        assert refusal(f"{space}{GOOD}") is RejectionReason.MALFORMED
 
     def test_of_two_with_one_key_the_last_would_count(self) -> None:
         """RFC 8941, 3.2. Not everybody sees to that, so neither is taken."""
-        assert refusal(f"x=1, {GOOD}, x=2") is Refusal.DUPLICATE
-        assert refusal(f"{GOOD};created=1") is Refusal.DUPLICATE
-        assert refusal('sig1=("a" "a");created=1;keyid="k";nonce="n"') is Refusal.DUPLICATE
+        assert refusal(f"x=1, {GOOD}, x=2") is RejectionReason.DUPLICATE
+        assert refusal(f"{GOOD};created=1") is RejectionReason.DUPLICATE
+        assert refusal('sig1=("a" "a");created=1;keyid="k";nonce="n"') is RejectionReason.DUPLICATE
 
 
 class TestInnerLists:
@@ -151,7 +151,9 @@ class TestInnerLists:
 
     @pytest.mark.parametrize("parameter", ["sf", 'key="x"', "bs", "req", "tr", "x=?0"])
     def test_parameters_of_a_component_are_not_done_as_if_they_were_not_there(self, parameter: str) -> None:
-        assert refusal(f'sig1=("a";{parameter});created=1;keyid="k";nonce="n"') is Refusal.COMPONENT_UNSUPPORTED
+        assert (
+            refusal(f'sig1=("a";{parameter});created=1;keyid="k";nonce="n"') is RejectionReason.COMPONENT_UNSUPPORTED
+        )
 
 
 class TestStrings:
@@ -168,7 +170,7 @@ class TestStrings:
     def test_nothing_else_is_one(self, name: str, other: str) -> None:
         parameters = {"created": "1", "keyid": '"k"', "nonce": '"n"'} | {name: other}
         text = ";".join(f"{key}={value}" for key, value in parameters.items())
-        assert refusal(f'sig1=("a");{text}') is Refusal.MALFORMED
+        assert refusal(f'sig1=("a");{text}') is RejectionReason.MALFORMED
 
 
 class TestIntegers:
@@ -185,7 +187,7 @@ class TestIntegers:
     def test_nothing_else_is_one(self, name: str, other: str) -> None:
         parameters = {"created": "1", "keyid": '"k"', "nonce": '"n"'} | {name: other}
         text = ";".join(f"{key}={value}" for key, value in parameters.items())
-        assert refusal(f'sig1=("a");{text}') is Refusal.MALFORMED
+        assert refusal(f'sig1=("a");{text}') is RejectionReason.MALFORMED
 
 
 class TestByteSequences:
@@ -197,7 +199,7 @@ class TestByteSequences:
 
     @pytest.mark.parametrize("other", ["sig1", "sig1=?0", 'sig1="AA=="', "sig1=AA", "sig1=1", "sig1=(:AA==:)"])
     def test_nothing_else_is_one(self, other: str) -> None:
-        assert refusal(GOOD, other) is Refusal.MALFORMED
+        assert refusal(GOOD, other) is RejectionReason.MALFORMED
 
     def test_its_parameters_mean_nothing(self) -> None:
         assert parsed(GOOD, f'{VALUE};alg="none";created=2') == parsed(GOOD, VALUE)
@@ -205,5 +207,5 @@ class TestByteSequences:
 
 @pytest.mark.parametrize("nothing", ["", " ", "   "])
 def test_an_empty_field_is_an_empty_dictionary(nothing: str) -> None:
-    expected: Any = Refusal.SIGNATURE_INCOMPLETE
+    expected: Any = RejectionReason.SIGNATURE_INCOMPLETE
     assert (refusal(nothing), refusal(GOOD, nothing), refusal(nothing, nothing)) == (expected,) * 3

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vault_stand_in import ROLE, SECRET_ID, VaultStandIn, vault_stand_in
 from zope.interface.verify import verifyObject
 
-from audiohookd.auth.keys import UNSIGNED, IKeySource, Key, Keys, KeySourceError, SourceUnavailable
-from audiohookd.auth.sources.vault import Vault
-from audiohookd.config import VaultSecret
+from audiohookd.auth.keys.model import UNSIGNED, IKeySource, Key, Keys, KeySourceError, SourceUnavailable
+from audiohookd.auth.keys.sources.vault import Vault
+from audiohookd.config.schema import VaultSecret
+from tests.auth.vault_stand_in import ROLE, SECRET_ID, VaultStandIn, vault_stand_in
 from tests.stores.ports import free_ports
 
 OLD, NEW = "T2xkT2xkT2xk", "TmV3TmV3TmV3"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.cores import share
+from bench.cpu_affinity import share
 from bench.load import CallsFailed, Run, plan_for, run
-from bench.scenarios.lossless import differences
+from bench.scenarios.integrity import differences
 from bench.servers import Server, daemon, serving, sinks
 
 pytestmark = pytest.mark.functional

@@ -1,12 +1,12 @@
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from bench.finding import Finding, Report
 from bench.plots import draw
+from bench.result import Report, Result
 
 
 def test_what_was_measured_is_drawn(tmp_path: Path) -> None:
-    findings = [Finding("daemon-200", "", 31.5, "µs"), Finding("stock-200", "", 75.0, "µs")]
+    findings = [Result("daemon-200", "", 31.5, "µs"), Result("stock-200", "", 75.0, "µs")]
     ranks = {"count": 5, "p50": 1.0, "p90": 2.0, "p99": 3.0, "max": 4.0}
     answered = {"sessions": 500, "share": 0.2, "opened": ranks, "round_trip": {"count": 0}}
     reports = [
@@ -25,6 +25,6 @@ def test_what_was_measured_is_drawn(tmp_path: Path) -> None:
 
 
 def test_nothing_measured_is_nothing_drawn(tmp_path: Path) -> None:
-    failed = Finding("growth-failed", "calls that failed", 1, "", 0)
+    failed = Result("growth-failed", "calls that failed", 1, "", 0)
     assert draw([Report("growth", [failed], [])], tmp_path) == []
     assert list(tmp_path.iterdir()) == []

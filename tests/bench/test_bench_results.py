@@ -1,19 +1,19 @@
 import pytest
 
 from bench import results
-from bench.accounting import Memory
-from bench.cores import Cores, share
-from bench.finding import Finding, Report, median
+from bench.cpu_affinity import Cores, share
 from bench.generator.plan import Plan, parse
-from bench.scenarios.answers import sessions_for
+from bench.process_stats import Memory
+from bench.result import Report, Result, median
+from bench.scenarios.latency import sessions_for
 from bench.scenarios.memory import grown
 from bench.servers import KEYS, MAX_SESSIONS, VOICE
 from bench.sizing import calls_per_core, sizing
 
 MACHINE = {"date": "2026-01-31", "python": "3.11.7"}
-GOOD = Finding("ratio-200", "processor of stock Autobahn's", 0.42, "", 0.5, (0.4, 0.45))
-BAD = Finding("memory", "memory of each call", 63.25, "KiB", 48.0, None, "idle 41 MiB")
-PLAIN = Finding("daemon-200", "daemon", 30.0, "µs/frame")
+GOOD = Result("ratio-200", "processor of stock Autobahn's", 0.42, "", 0.5, (0.4, 0.45))
+BAD = Result("memory", "memory of each call", 63.25, "KiB", 48.0, None, "idle 41 MiB")
+PLAIN = Result("daemon-200", "daemon", 30.0, "µs/frame")
 REPORTS = [Report("frames-200", [GOOD, PLAIN], [{"sessions": 500}]), Report("memory", [BAD], [])]
 
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.generator import speech
-from bench.generator.speech import CLOGGED, SILENT, Left, Speech, Voices, talk_in_python
+from bench.generator import audio_sender
+from bench.generator.audio_sender import CLOGGED, SILENT, AudioSender, Left, Voices, talk_in_python
 from tests.programs import needs_compiler
 
 FRAMES = (b"one", b"three", b"seventeen" * 400)
@@ -61,9 +61,9 @@ def epoll() -> Iterator[select.epoll]:
         yield epoll
 
 
-@pytest.fixture(params=[speech.talk, talk_in_python], ids=["as-installed", "in-python"])
+@pytest.fixture(params=[audio_sender.talk, talk_in_python], ids=["as-installed", "in-python"])
 def _both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speech, "talk", request.param)
+    monkeypatch.setattr(audio_sender, "talk", request.param)
 
 
 both = pytest.mark.usefixtures("_both")
@@ -71,7 +71,7 @@ both = pytest.mark.usefixtures("_both")
 
 @needs_compiler
 def test_where_there_is_a_compiler_it_was_used() -> None:
-    assert speech.talk is not talk_in_python
+    assert audio_sender.talk is not talk_in_python
 
 
 slots = st.lists(
@@ -89,7 +89,7 @@ def test_both_say_the_same(slots: list[tuple[str, int, int]], data: st.DataObjec
     phases = [600.0 - age if slot < future else 1e6 for slot, age in enumerate(ages)]
     start = data.draw(st.integers(0, len(slots)))
     turns = [turn for _, turn, _ in slots]
-    seen = [_said(talk, kinds, turns, phases, start) for talk in (speech.talk, talk_in_python)]
+    seen = [_said(talk, kinds, turns, phases, start) for talk in (audio_sender.talk, talk_in_python)]
     assert seen[0] == seen[1]
     (slot, _), _, late, _ = seen[0]
     assert slot == max(start, future)
@@ -125,11 +125,11 @@ def _takes(end: socket.socket, data: bytes) -> int:
         return 0
 
 
-def _speech(frames: tuple[bytes, ...], firsts: list[int], rounds: int) -> Speech:
+def _speech(frames: tuple[bytes, ...], firsts: list[int], rounds: int) -> AudioSender:
     """Whose next ``rounds`` rounds are due, and the one after not for a long time."""
     period = 1000.0
     start = time.monotonic() - period * rounds + period / 2
-    return Speech(frames, firsts, start, period, [0.002 - 0.001 * number for number in range(len(firsts))])
+    return AudioSender(frames, firsts, start, period, [0.002 - 0.001 * number for number in range(len(firsts))])
 
 
 @both
@@ -190,7 +190,7 @@ def test_it_goes_on_until_there_is_something_else_to_do(epoll: select.epoll) -> 
 @both
 def test_a_round_goes_on_where_it_was_left(pair: Pair, epoll: select.epoll) -> None:
     later = 0.05
-    calls = Speech((b"a", b"b"), [0, 1], time.monotonic() - 500.0, 1000.0, [500.0 + later, 1.0])
+    calls = AudioSender((b"a", b"b"), [0, 1], time.monotonic() - 500.0, 1000.0, [500.0 + later, 1.0])
     for member in (0, 1):
         calls.into(member, pair.near.fileno())
     assert calls.talk(0.0, TICK, epoll.fileno()) == []
@@ -210,9 +210,9 @@ def test_arrays_that_do_not_belong_together_are_a_mistake(epoll: select.epoll) -
         Voices((), array("d", [0.0]), one, one, late),
     ):
         with pytest.raises(ValueError, match="voices"):
-            speech.talk(voices, 0, 0.0, 0.0, TICK, epoll.fileno())
+            audio_sender.talk(voices, 0, 0.0, 0.0, TICK, epoll.fileno())
 
 
 def test_nothing_to_say_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="nothing to say"):
-        Speech((), [0], 0.0, 0.2, [0.1])
+        AudioSender((), [0], 0.0, 0.2, [0.1])

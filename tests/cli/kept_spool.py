@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from audiohookd.cli.main import main
 from audiohookd.protocol.media import Media
-from audiohookd.spool import layout
-from audiohookd.spool.layout import Layout
+from audiohookd.spool import paths
 from audiohookd.spool.lock import Lock
+from audiohookd.spool.paths import SpoolPaths
 from tests.spool.spool_rig import STEREO, SpoolRig, result_of
 
 NOON = 1_769_860_800.0  # 2026-01-31T12:00:00Z
@@ -50,7 +50,7 @@ class KeptSpool:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.layout = Layout(directory)
+        self.layout = SpoolPaths(directory)
         self._rig: SpoolRig | None = SpoolRig(directory)
 
     @property
@@ -75,9 +75,7 @@ class KeptSpool:
         self.rig.commit()
         return draft.id
 
-    def ready(
-        self, number: int, audio: bytes = b"\x7f" * 16_000, media: Media | None = STEREO, days: int = 0
-    ) -> str:
+    def ready(self, number: int, audio: bytes = b"\x7f" * 16_000, media: Media | None = STEREO, days: int = 0) -> str:
         """A second of two people."""
         draft = self.rig.spool.begin(id_of(number), NOON + number + 86_400 * days, media)
         if media is not None:
@@ -90,7 +88,9 @@ class KeptSpool:
         (self.layout.ready / DAY / f"{recording_id}.{suffix}").write_text(content)
 
     def stored(self, recording_id: str, name: str = "store") -> None:
-        self.mark(recording_id, layout.stored(name), json.dumps({"bucket": "calls", "at": "2026-01-31T12:01:00Z"}))
+        self.mark(
+            recording_id, paths.stored_suffix(name), json.dumps({"bucket": "calls", "at": "2026-01-31T12:01:00Z"})
+        )
 
     def carried_away(self, recording_id: str, name: str = "store") -> None:
         self.stored(recording_id, name)
@@ -98,7 +98,7 @@ class KeptSpool:
 
     def bury(self, recording_id: str, reason: str = "2026-01-31T12:02:00Z s3: no such bucket") -> None:
         self._move(recording_id, self.layout.dead)
-        (self.layout.dead / DAY / f"{recording_id}.{layout.REASON}").write_text(f"{reason}\n")
+        (self.layout.dead / DAY / f"{recording_id}.{paths.REASON}").write_text(f"{reason}\n")
 
     def settle(self, recording_id: str) -> None:
         self._move(recording_id, self.layout.done)
@@ -106,7 +106,7 @@ class KeptSpool:
     def break_(self, number: int) -> str:
         self.layout.broken.mkdir(exist_ok=True)
         (self.layout.broken / f"{id_of(number)}.wav").write_bytes(b"noise")
-        (self.layout.broken / f"{id_of(number)}.{layout.REASON}").write_text("there is no journal\n")
+        (self.layout.broken / f"{id_of(number)}.{paths.REASON}").write_text("there is no journal\n")
         return id_of(number)
 
     def files(self) -> dict[str, bytes]:

@@ -7,11 +7,11 @@ from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.defer import Deferred
 
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import verify
+from audiohookd.auth.signature.message_signature import verify
 from audiohookd.protocol import events
 from audiohookd.protocol.entities import BargeIn
 from audiohookd.protocol.session import Session
-from audiohookd.protocol.timers import Timers
+from audiohookd.protocol.timeouts import Timeouts
 
 SECRET = b"not a secret at all"
 #: The time at which client and server of the in-process tests believe to be, UNIX seconds.
@@ -34,9 +34,7 @@ class LoopbackProtocol(WebSocketServerProtocol):
         headers = request.headers
         self.frames: list[bytes] = []
         self.openings: list[events.OpenRequested] = []
-        self.session = Session(
-            headers["audiohook-session-id"], headers["audiohook-organization-id"], Timers(), now
-        )
+        self.session = Session(headers["audiohook-session-id"], headers["audiohook-organization-id"], Timeouts(), now)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if isBinary:

@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
-from loopback_server import SECRET, LoopbackServer
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from audiohookd.cli.call.execution import SAME_SIGNAL
+from tests.cli.loopback_server import SECRET, LoopbackServer
 
 ENVIRONMENT = {**os.environ, "AUDIOHOOK_CLIENT_SECRET": base64.b64encode(SECRET).decode()}
 
@@ -81,15 +82,23 @@ class CommandTest(TestCase):
         self.assertEqual({len(call.audio) for call in self.server.calls}, {60 * 16_000})
         trips, summary = command.lines
         self.assertRegex(trips, r"^round trip in ms: min .* p50 .* p90 .* p95 .* p99 .* p99.9 .* max .* of \d+$")
-        self.assertEqual(
-            summary, "calls: 20, completed: 20, failed: 0, audio sent: 1200.0 s"
-        )
+        self.assertEqual(summary, "calls: 20, completed: 20, failed: 0, audio sent: 1200.0 s")
 
     async def test_a_probe(self) -> None:
         command = self.call("--probe", "--quiet")
         self.assertEqual(await command.ended, 0)
         self.assertEqual(command.out, b"")
         self.assertTrue(self.server.calls[0].openings[0].request.is_probe)
+
+    async def test_a_call_that_connects_elsewhere_has_the_host_of_the_url(self) -> None:
+        address = urlsplit(self.server.url).netloc
+        port = address.rpartition(":")[2]
+        url = self.server.url.replace(address, f"audio.invalid:{port}")
+        options = ("--connect", address, "--max-duration", "1", "--speed", "max")
+        command = Command("call", url, "--api-key", "key", *options)
+        self.assertEqual(await command.ended, 0, command.err)
+        (call,) = self.server.calls
+        self.assertEqual(call.request.headers["host"], f"audio.invalid:{port}")
 
     async def test_failures_are_exit_code_one(self) -> None:
         self.server.refuse_with = (401, "Unauthorized")
@@ -150,9 +159,7 @@ class CommandTest(TestCase):
             arguments = ("--api-key", "key", "--speed", "4", "--max-duration", "4", "--rate", "2", "--sessions", "2")
             command = Command("call", self.server.url, *arguments, program=program)
             self.assertEqual(await command.ended, 0)
-            self.assertEqual(
-                command.lines[-1], "calls: 2, completed: 2, failed: 0, audio sent: 8.0 s"
-            )
+            self.assertEqual(command.lines[-1], "calls: 2, completed: 2, failed: 0, audio sent: 8.0 s")
 
     async def test_missing_libraries_are_one_line(self) -> None:
         program = (

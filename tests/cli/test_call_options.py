@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from audiohookd.cli.call import add_parser
-from audiohookd.cli.call.options import Options, Target, describe, read
+from audiohookd.cli.call.options import Options, describe, read
 from audiohookd.cli.main import main
-from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.target import Target
+from audiohookd.cli.usage_error import UsageError
 
 URL = "ws://host.example:8080/a%2Fb?c=%20d"
 
@@ -48,6 +49,30 @@ def test_defaults() -> None:
 )
 def test_urls(url: str, target: Target) -> None:
     assert options(url=url).target == target
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ((), ("host.example", 8080)),
+        (("--connect", "127.0.0.1:3000"), ("127.0.0.1", 3000)),
+        (("--connect", "[::1]:443"), ("::1", 443)),
+        (("--connect", "other.example:1"), ("other.example", 1)),
+    ],
+)
+def test_where_to_connect(given: tuple[str, ...], address: tuple[str, int]) -> None:
+    target = options(*given).target
+    assert target.address == address
+    assert (target.host, target.port) == ("host.example", 8080)
+
+
+@pytest.mark.parametrize("place", ["host", "host:", ":1", "host:0", "host:70000", "host:x", "host:²"])
+@pytest.mark.parametrize("command", ["call", "doctor"])
+def test_an_address_that_is_none_is_one_line(command: str, place: str, capsys: Any) -> None:
+    assert main([command, "wss://host.example/x", "--key", "key", "--connect", place]) == 2
+    captured = capsys.readouterr()
+    assert "argument --connect: as HOST:PORT" in captured.err
+    assert len(captured.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("text", "samples"), [("90", 720_000), ("2.5", 20_000), ("PT1.25S", 10_000)])
@@ -172,7 +197,7 @@ def test_version(capsys: Any) -> None:
 
 
 def test_options_that_do_not_fit_raise() -> None:
-    with pytest.raises(Mistake):
+    with pytest.raises(UsageError):
         options("--speed", "max")
 
 

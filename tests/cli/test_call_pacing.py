@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from audiohookd.cli.call.conversation import Conversation, call_length
+from audiohookd.cli.call.call import CallSession, call_length
 from audiohookd.cli.call.pace import FRAME, WINDOW
 from audiohookd.cli.call.source import Loop, Recording, Source
 from audiohookd.protocol import events, messages
-from audiohookd.protocol.client import ClientSession
-from audiohookd.protocol.client_checks import offers
+from audiohookd.protocol.client.checks import offers
+from audiohookd.protocol.client.session import ClientSession
 from audiohookd.protocol.codec import encode_server
 
 ID = "11111111-1111-4111-8111-111111111111"
@@ -49,7 +49,7 @@ class Server:
         self.opened = opened or messages.Opened(() if media is None else self._offers[media : media + 1])
         participant = messages.Participant(ID)
         session = ClientSession(ID, messages.Open(ID, ID, participant, self._offers), self.clock.seconds)
-        self.conversation = Conversation(session, source, speed, max_duration, self.clock, self)
+        self.conversation = CallSession(session, source, speed, max_duration, self.clock, self)
         self._inbox: list[messages.Parameters] = []
         self.conversation.connected(self)
         self.reply()
@@ -77,10 +77,10 @@ class Server:
 
     # the audience
 
-    def happened(self, event: events.Event) -> None:
+    def event_received(self, event: events.Event) -> None:
         self.told.append(event)
 
-    def moved(self, samples: int, is_sent: bool) -> None:
+    def audio_transferred(self, samples: int, is_sent: bool) -> None:
         self.moves.append((samples, is_sent))
 
     # the test's own

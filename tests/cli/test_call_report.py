@@ -14,7 +14,7 @@ from audiohookd.cli.call.execution import keep_informed
 from audiohookd.cli.call.failures import NOT_CLOSED, disconnect, no_connection, refusal
 from audiohookd.cli.call.report import CallReport, Report, RoundTrips
 from audiohookd.protocol import events
-from audiohookd.protocol.client_events import Accepted, Disconnected, Results
+from audiohookd.protocol.client.events import Accepted, Disconnected, Results
 from audiohookd.protocol.media import Format, Media
 
 
@@ -29,7 +29,7 @@ class Screen:
         """A call from its beginning to its end."""
         call = self.report.call()
         for event in happened:
-            call.happened(event)
+            call.event_received(event)
         call.over(why)
         return call
 
@@ -147,9 +147,7 @@ def test_a_completed_call_is_no_failure() -> None:
         ([events.Fault("400 a"), Disconnected("error", "b"), ENDED], None, "error 400 a"),
     ],
 )
-def test_a_failure_is_one_line_with_its_first_cause(
-    happened: list[events.Event], why: str | None, line: str
-) -> None:
+def test_a_failure_is_one_line_with_its_first_cause(happened: list[events.Event], why: str | None, line: str) -> None:
     screen = Screen()
     screen.call(*happened, why=why)
     assert screen.lines == [f"call 1: {line}"]
@@ -199,7 +197,7 @@ def test_a_websocket_that_the_server_closed_is_a_failure_with_its_code(
     screen = Screen()
     call = screen.report.call()
     for event in happened:
-        call.happened(event)
+        call.event_received(event)
     call.over(None, closing)
     assert screen.lines[-1] == f"call 1: {line}"
     assert screen.report.failures == 1
@@ -226,10 +224,10 @@ def test_what_a_server_says_does_not_move_the_cursor() -> None:
 def test_the_summary_has_all_that_counts() -> None:
     screen = Screen()
     call = screen.report.call()
-    call.moved(20_000, True)
-    call.moved(8_000, False)
-    call.happened(events.RoundTrip(1_500_000))
-    call.happened(ENDED)
+    call.audio_transferred(20_000, True)
+    call.audio_transferred(8_000, False)
+    call.event_received(events.RoundTrip(1_500_000))
+    call.event_received(ENDED)
     call.over(None)
     screen.call(LOST, why="connection refused")
     screen.report.summary()
@@ -242,7 +240,7 @@ def test_the_summary_has_all_that_counts() -> None:
 def test_the_bar_appears_when_it_takes_long(bar_after: float | None, is_shown: bool) -> None:
     err = io.StringIO()
     report = Report(None, err, total=80_000, bar_after=bar_after)
-    report.moved(40_000, True)
+    report.audio_transferred(40_000, True)
     report.progress()
     report.summary()
     assert ("5/10" in err.getvalue()) is is_shown

@@ -11,7 +11,7 @@ import soundfile
 
 from audiohookd.cli.call.mulaw import encode
 from audiohookd.cli.call.source import Recording, recording, tone
-from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.usage_error import UsageError
 from audiohookd.protocol.media import Channel
 
 BOTH: tuple[Channel, ...] = ("external", "internal")
@@ -116,26 +116,26 @@ def test_a_channel_is_cut_out_of_two() -> None:
 def test_what_is_no_sound_is_a_mistake(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "odd.wav"
     path.write_bytes(content)
-    with pytest.raises(Mistake, match=says):
+    with pytest.raises(UsageError, match=says):
         recording(path)
 
 
 def test_a_missing_file_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match="No such file"):
+    with pytest.raises(UsageError, match="No such file"):
         recording(tmp_path / "nowhere.wav")
 
 
 def test_no_audio_is_a_mistake(tmp_path: Path) -> None:
     path = tmp_path / "empty.wav"
     soundfile.write(path, np.zeros((0, 1)), 8000)
-    with pytest.raises(Mistake, match="no audio"):
+    with pytest.raises(UsageError, match="no audio"):
         recording(path)
 
 
 def test_three_channels_are_a_mistake(tmp_path: Path) -> None:
     path = tmp_path / "three.wav"
     soundfile.write(path, np.zeros((10, 3)), 8000)
-    with pytest.raises(Mistake, match="3 channels"):
+    with pytest.raises(UsageError, match="3 channels"):
         recording(path)
 
 

@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from tls_front import Pair, answering, fronting, pair
+
+from tests.cli.tls_front import Pair, answering, fronting, pair
 
 KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
 
 
-def call(port: int, *options: str) -> tuple[int, str]:
+def call(port: int, *options: str, url: str | None = None) -> tuple[int, str]:
     """Exit code and messages of some calls to a port of this machine."""
-    command = [sys.executable, "-m", "audiohookd.cli.main", "call", f"wss://127.0.0.1:{port}/x", "--key", KEY]
+    command = [sys.executable, "-m", "audiohookd.cli.main", "call", url or f"wss://127.0.0.1:{port}/x", "--key", KEY]
     environment = os.environ | {"AUDIOHOOK_CLIENT_SECRET": base64.b64encode(b"0123456789abcdef").decode()}
     done = subprocess.run(
         [*command, "--probe", *options], env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -35,6 +36,21 @@ def test_an_authority_of_a_file_is_trusted(authority: Pair, tmp_path: Path) -> N
         code, said = call(port, "--ca", str(authority.file))
     assert "call 1: HTTP 404: no AudioHook at this path" in said
     assert code == 1
+
+
+def call_by_name(host: str, port: int, authority: Pair) -> tuple[int, str]:
+    """As :func:`call`, of a name that no DNS knows."""
+    return call(port, "--ca", str(authority.file), "--connect", f"127.0.0.1:{port}", url=f"wss://{host}/x")
+
+
+def test_the_name_of_the_url_is_that_of_the_certificate_wherever_the_call_connects(
+    authority: Pair, tmp_path: Path
+) -> None:
+    certificate = pair(tmp_path / "name.pem", "audio.invalid", authority)
+    with answering(b"HTTP/1.1 404 Not Found\r\n\r\n") as backend, fronting(backend, certificate) as port:
+        right, wrong = (call_by_name(host, port, authority) for host in ("audio.invalid", "other.invalid"))
+    assert "call 1: HTTP 404: no AudioHook at this path" in right[1]
+    assert "is for audio.invalid, not for other.invalid" in wrong[1]
 
 
 def test_a_server_that_is_not_trusted_is_explained(authority: Pair, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from audiohookd.cli.call.source import Recording, recording
 from audiohookd.cli.call.wav_reader import MalformedWav, find
-from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.usage_error import UsageError
 from audiohookd.protocol.media import Media
-from audiohookd.spool import wav
+from audiohookd.spool.format import wav
 from tests.spool.riff_layout import junk_first_header
 from tests.spool.spool_rig import ALL_MEDIA, MONO, STEREO
 
@@ -213,7 +213,7 @@ def test_audio_ends_with_a_whole_sample_of_all_channels(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_played_is_refused_with_the_reason(tmp_path: Path, content: bytes, says: str) -> None:
-    with pytest.raises(Mistake, match=says) as refused:
+    with pytest.raises(UsageError, match=says) as refused:
         played(tmp_path, content)
     assert "\n" not in str(refused.value)
 

@@ -4,17 +4,18 @@ import io
 import json
 from typing import Any
 
-from loopback_server import NOW, SECRET, LoopbackServer
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from audiohookd.cli.call.execution import Caller
 from audiohookd.cli.call.failures import GIVEN_UP, NOT_CLOSED
-from audiohookd.cli.call.options import Options, Target
+from audiohookd.cli.call.options import Options
 from audiohookd.cli.call.report import Report
 from audiohookd.cli.call.source import Recording, Source, tone
+from audiohookd.cli.target import Target
 from audiohookd.protocol.messages import NULL_UUID, read_custom_config
+from tests.cli.loopback_server import NOW, SECRET, LoopbackServer
 
 AUDIO = Recording(bytes(range(256)) * 1000, 2)  # 16 s: more than a window
 

@@ -1,6 +1,5 @@
 """``audiohookctl doctor`` against servers of which each has its own illness. Who is well is in functional/."""
 
-import argparse
 import socket
 import ssl
 import time
@@ -9,16 +8,16 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
-from tls_front import HOST, Pair, answering, fronting, pair
 
-from audiohookd.cli.doctor import _place, steps
+from audiohookd.cli.doctor import steps
 from audiohookd.cli.doctor.answer import Answer, meaning, upgrade
 from audiohookd.cli.doctor.certificate import Certificate, why_untrusted
+from audiohookd.cli.doctor.checks import _verdict
 from audiohookd.cli.doctor.network import Address, _judged
-from audiohookd.cli.doctor.steps import Complaint, Deadline, Done, Examination, State, Trouble
+from audiohookd.cli.doctor.steps import ActivationError, Deadline, Done, State, StepFailed, StepRunner
 from audiohookd.cli.doctor.tls import secure
-from audiohookd.cli.doctor.visit import _verdict
 from audiohookd.cli.main import main
+from tests.cli.tls_front import HOST, Pair, answering, fronting, pair
 
 KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
 TEXT = "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU="
@@ -132,9 +131,9 @@ def test_unauthorized_is_another_failure_than_no_connection(
 
 def test_a_server_that_hangs() -> None:
     with answering(None) as port, socket.create_connection(("127.0.0.1", port)) as connection:
-        with pytest.raises(Trouble, match="the request was taken, and not answered"):
+        with pytest.raises(StepFailed, match="the request was taken, and not answered"):
             upgrade(connection, "GET / HTTP/1.1\r\n\r\n", "", Deadline(time.monotonic, 0.2))
-        with pytest.raises(Trouble, match="is it a TLS port"):
+        with pytest.raises(StepFailed, match="is it a TLS port"):
             secure(
                 lambda _: socket.create_connection(("127.0.0.1", port)),
                 ssl.create_default_context(),
@@ -168,7 +167,7 @@ def test_an_address_that_genesys_does_not_take(
     code, said = doctor(9, url)
     assert code == 1
     assert told in said["URL"]
-    verdict = f"it takes no such address: only wss://, and only port 443; {Complaint.CONNECTION}."
+    verdict = f"it takes no such address: only wss://, and only port 443; {ActivationError.CONNECTION}."
     assert said[""].endswith(verdict), "the address, and that nothing listens there"
 
 
@@ -189,12 +188,17 @@ def test_a_private_address_is_a_condition(addresses: list[str], condition: str) 
 def test_a_verdict_names_what_cannot_be_seen_from_here() -> None:
     assert _verdict([], []) == "Genesys Cloud would activate this integration."
     assert _verdict([], ["a", "b"]) == "Genesys Cloud would activate this integration, provided that a and that b."
-    private = _verdict([Complaint.PRIVATE_AUTHORITY], ["a"])
+    private = _verdict([ActivationError.PRIVATE_AUTHORITY], ["a"])
     assert "would not activate" in private
     assert private.endswith("it trusts public certificate authorities only, not one of --ca. All else is right.")
-    both = _verdict([Complaint.PRIVATE_AUTHORITY, Complaint.LATE, Complaint.MALFORMED], [])
-    assert both.endswith(f"not one of --ca; {Complaint.LATE}; {Complaint.MALFORMED}.")
-    assert _verdict([Complaint.CONNECTION, Complaint.LATE, Complaint.CONNECTION], []).count("connection failed") == 1
+    both = _verdict([ActivationError.PRIVATE_AUTHORITY, ActivationError.LATE, ActivationError.MALFORMED], [])
+    assert both.endswith(f"not one of --ca; {ActivationError.LATE}; {ActivationError.MALFORMED}.")
+    assert (
+        _verdict([ActivationError.CONNECTION, ActivationError.LATE, ActivationError.CONNECTION], []).count(
+            "connection failed"
+        )
+        == 1
+    )
 
 
 def test_a_name_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,9 +209,7 @@ def test_a_name_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "no such name" in said or "name servers do not answer" in said
 
 
-def test_a_file_of_authorities_without_any(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_of_authorities_without_any(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "secret").write_text(TEXT)
     options = ["--key", KEY, "--secret-file", str(tmp_path / "secret"), "--ca", str(tmp_path / "secret")]
     assert main(["doctor", URL, *options]) == 2
@@ -234,15 +236,15 @@ def test_each_step_has_its_limit_and_all_have_one() -> None:
         watch.now += deadline.left()
         return Done(None, "done")
 
-    examination = Examination(said.append, watch, total=12.0)
+    examination = StepRunner(said.append, watch, total=12.0)
     for name in "abc":
         examination.step(name, 5.0, slow)
-    with pytest.raises(Trouble):
+    with pytest.raises(StepFailed):
         examination.step("d", 5.0, slow)
     assert limits == [5.0, 5.0, 2.0]
     assert said[0] == "a          ok       5.000 s  done"
     assert said[3].startswith("d          failed")
-    assert examination.complaints == [Complaint.CONNECTION]
+    assert examination.complaints == [ActivationError.CONNECTION]
 
 
 def test_all_steps_together_end_after_twenty_seconds() -> None:
@@ -251,9 +253,9 @@ def test_all_steps_together_end_after_twenty_seconds() -> None:
 
 def test_a_failure_that_one_can_go_on_from_is_a_complaint() -> None:
     said: list[str] = []
-    examination = Examination(said.append, Watch())
-    value = examination.step("x", 1.0, lambda _: Done(5, "bad\x1b[2J", State.FAILED, Complaint.MALFORMED))
-    assert (value, examination.complaints) == (5, [Complaint.MALFORMED])
+    examination = StepRunner(said.append, Watch())
+    value = examination.step("x", 1.0, lambda _: Done(5, "bad\x1b[2J", State.FAILED, ActivationError.MALFORMED))
+    assert (value, examination.complaints) == (5, [ActivationError.MALFORMED])
     assert "\x1b" not in said[0]
 
 
@@ -271,10 +273,3 @@ def _der(one: Pair) -> bytes:
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 426, 429, 431, 500, 502, 503, 504])
 def test_every_status_that_is_met_has_words(status: int) -> None:
     assert meaning(Answer(status, "", {}, b"")) != meaning(Answer(599, "", {}, b""))
-
-
-@pytest.mark.parametrize("place", ["host", "host:", ":1", "host:0", "host:70000", "host:x"])
-def test_where_to_connect(place: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError):
-        _place(place)
-    assert _place("[::1]:443") == ("::1", 443)

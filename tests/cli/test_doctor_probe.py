@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from audiohookd.cli.doctor.probe import Probe, opening
-from audiohookd.cli.doctor.steps import Complaint, Deadline, State, Trouble
-from audiohookd.cli.doctor.wire import Closed, Wire
-from audiohookd.protocol.client import ClientSession
+from audiohookd.cli.doctor.steps import ActivationError, Deadline, State, StepFailed
+from audiohookd.cli.doctor.wire import Closed, WebSocketClient
+from audiohookd.protocol.client.session import ClientSession
 from audiohookd.protocol.messages import NULL_UUID
 
 ID = "30b0e395-84d3-4570-ac13-9a62d8f514c0"
@@ -84,20 +84,24 @@ def test_it_is_recognised_as_a_probe() -> None:
 @pytest.mark.parametrize(
     ("messages", "complaint", "text"),
     [
-        ([], Complaint.LATE, "no opened within 5 s"),
-        ([said("opened", 1, media=MEDIA)], Complaint.UNCLOSED, "no closed in time"),
-        ([said("opened", 2, media=MEDIA)], Complaint.MALFORMED, "out of sequence"),
-        ([said("opened", 1, media="x")], Complaint.MALFORMED, "breaks the protocol"),
-        ([said("opened", 1, media=MEDIA), said("closed", 1)], Complaint.MALFORMED, "out of sequence"),
-        ([b"audio"], Complaint.MALFORMED, "audio not expected"),
-        ([said("disconnect", 1, reason="unauthorized")], Complaint.UNAUTHORIZED, "--recent"),
-        ([said("disconnect", 1, reason="error", info="full")], Complaint.DISCONNECTED, "disconnect error: full"),
-        ([Closed(1011, "oops")], Complaint.CONNECTION, "ended instead: 1011 oops"),
-        ([said("opened", 1, media=MEDIA), Closed(None, "")], Complaint.CONNECTION, "without a close frame"),
+        ([], ActivationError.LATE, "no opened within 5 s"),
+        ([said("opened", 1, media=MEDIA)], ActivationError.UNCLOSED, "no closed in time"),
+        ([said("opened", 2, media=MEDIA)], ActivationError.MALFORMED, "out of sequence"),
+        ([said("opened", 1, media="x")], ActivationError.MALFORMED, "breaks the protocol"),
+        ([said("opened", 1, media=MEDIA), said("closed", 1)], ActivationError.MALFORMED, "out of sequence"),
+        ([b"audio"], ActivationError.MALFORMED, "audio not expected"),
+        ([said("disconnect", 1, reason="unauthorized")], ActivationError.UNAUTHORIZED, "--recent"),
+        (
+            [said("disconnect", 1, reason="error", info="full")],
+            ActivationError.DISCONNECTED,
+            "disconnect error: full",
+        ),
+        ([Closed(1011, "oops")], ActivationError.CONNECTION, "ended instead: 1011 oops"),
+        ([said("opened", 1, media=MEDIA), Closed(None, "")], ActivationError.CONNECTION, "without a close frame"),
     ],
 )
-def test_what_a_server_does_wrong(messages: list[Any], complaint: Complaint, text: str) -> None:
-    with pytest.raises(Trouble) as caught:
+def test_what_a_server_does_wrong(messages: list[Any], complaint: ActivationError, text: str) -> None:
+    with pytest.raises(StepFailed) as caught:
         examine(*messages)
     assert caught.value.complaint is complaint
     assert text in str(caught.value)
@@ -122,7 +126,7 @@ class TestTheWire:
     def test_messages_in_pieces_with_a_ping_between(self, sockets: tuple[socket.socket, socket.socket]) -> None:
         ours, theirs = sockets
         theirs.sendall(b"\x89\x02hi\x80\x03lo!\x82\x01x")
-        wire = Wire(ours, b"\x01\x03hel")
+        wire = WebSocketClient(ours, b"\x01\x03hel")
         assert wire.receive(soon()) == (b"hello!", False)
         assert wire.receive(soon()) == (b"x", True)
         pong = theirs.recv(100)
@@ -132,7 +136,7 @@ class TestTheWire:
     @pytest.mark.parametrize("size", [0, 125, 126, 4000])
     def test_what_is_sent_is_masked(self, size: int, sockets: tuple[socket.socket, socket.socket]) -> None:
         ours, theirs = sockets
-        Wire(ours, b"").send(b"a" * size, soon())
+        WebSocketClient(ours, b"").send(b"a" * size, soon())
         data = theirs.recv(65_536)
         head = 2 if size < 126 else 4
         assert data[1] & 0x80
@@ -141,28 +145,24 @@ class TestTheWire:
         assert bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload)) == b"a" * size
 
     @pytest.mark.parametrize(("frame", "code"), [(b"\x88\x02\x03\xe8", 1000), (b"\x88\x00", 1005)])
-    def test_the_code_of_the_end(
-        self, frame: bytes, code: int, sockets: tuple[socket.socket, socket.socket]
-    ) -> None:
+    def test_the_code_of_the_end(self, frame: bytes, code: int, sockets: tuple[socket.socket, socket.socket]) -> None:
         with pytest.raises(Closed) as caught:
-            Wire(sockets[0], frame).receive(soon())
+            WebSocketClient(sockets[0], frame).receive(soon())
         assert caught.value.code == code
 
     def test_an_end_without_a_word(self, sockets: tuple[socket.socket, socket.socket]) -> None:
         sockets[1].close()
         with pytest.raises(Closed) as caught:
-            Wire(sockets[0], b"\x81").receive(soon())
+            WebSocketClient(sockets[0], b"\x81").receive(soon())
         assert caught.value.code is None
 
     @pytest.mark.parametrize("frame", [b"\x81\x81aaaax", b"\xc1\x01x", b"\x81\x7f\x00\x00\x00\x00\x7f\xff\xff\xff"])
-    def test_what_is_no_frame_of_a_server(
-        self, frame: bytes, sockets: tuple[socket.socket, socket.socket]
-    ) -> None:
-        with pytest.raises(Trouble):
-            Wire(sockets[0], frame).receive(soon())
+    def test_what_is_no_frame_of_a_server(self, frame: bytes, sockets: tuple[socket.socket, socket.socket]) -> None:
+        with pytest.raises(StepFailed):
+            WebSocketClient(sockets[0], frame).receive(soon())
 
     def test_a_server_that_drips_does_not_get_around_the_limit(
         self, sockets: tuple[socket.socket, socket.socket]
     ) -> None:
         with pytest.raises(TimeoutError):
-            Wire(sockets[0], b"\x81\x05he").receive(soon())
+            WebSocketClient(sockets[0], b"\x81\x05he").receive(soon())

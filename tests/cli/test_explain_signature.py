@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import sign
-from audiohookd.cli.explain.reading import read
+from audiohookd.auth.signature.message_signature import sign
+from audiohookd.cli.explain.request_parser import parse_request
 from audiohookd.cli.main import main
-from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.usage_error import UsageError
 from tests.cli.tls_front import answering
 
 KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
@@ -89,29 +89,29 @@ def write(tmp_path: Path, text: str) -> str:
 @pytest.mark.parametrize(("text", "at"), [(PLAIN, None), (CURL, CREATED + 1), (HAR, CREATED + 1)])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_whatever_people_have_is_the_same_request(text: str, at: float | None, mark: str) -> None:
-    found = read(mark + text)
+    found = parse_request(mark + text)
     assert (found.target, found.at) == ("/ws?a=1", at)
     assert found.headers == {name.lower(): value for name, value in SIGNED.items()}
 
 
 def test_line_ends_of_the_wire_and_repeated_headers() -> None:
-    found = read("GET /x HTTP/1.1\r\nX-A: 1\r\nx-a:2\r\n\r\n")
+    found = parse_request("GET /x HTTP/1.1\r\nX-A: 1\r\nx-a:2\r\n\r\n")
     assert found.headers == {"x-a": "1, 2"}
 
 
 def test_a_request_line_with_a_whole_url() -> None:
-    assert read("GET https://h/x?y=1 HTTP/1.1\nHost: h").target == "/x?y=1"
+    assert parse_request("GET https://h/x?y=1 HTTP/1.1\nHost: h").target == "/x?y=1"
 
 
 def test_a_date_of_the_request_tells_when_it_came() -> None:
-    assert read("GET / HTTP/1.1\nDate: Tue, 14 Nov 2023 22:13:21 GMT\nHost: h").at == CREATED + 1
-    assert read("GET / HTTP/1.1\nDate: yesterday\nHost: h").at is None
+    assert parse_request("GET / HTTP/1.1\nDate: Tue, 14 Nov 2023 22:13:21 GMT\nHost: h").at == CREATED + 1
+    assert parse_request("GET / HTTP/1.1\nDate: yesterday\nHost: h").at is None
 
 
 @pytest.mark.parametrize("text", ["", "nothing of the kind", "{}", "[]", '{"log": {"entries": [1]}}', "{", '["a"]'])
 def test_what_is_no_request(text: str) -> None:
-    with pytest.raises(Mistake, match="explain-signature"):
-        read(text)
+    with pytest.raises(UsageError, match="explain-signature"):
+        parse_request(text)
 
 
 SAMPLE_SECRET = "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU="
@@ -143,7 +143,7 @@ def test_a_wrapped_header_is_one_header(
 
 
 def test_a_line_after_the_head_belongs_to_no_header() -> None:
-    assert read("GET / HTTP/1.1\nHost: h\n\n  and a body").headers == {"host": "h"}
+    assert parse_request("GET / HTTP/1.1\nHost: h\n\n  and a body").headers == {"host": "h"}
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_characters_of_a_word_processor_are_named(
 
 
 def test_the_representation_has_no_headers() -> None:
-    assert KEY not in repr(read(PLAIN))
+    assert KEY not in repr(parse_request(PLAIN))
 
 
 # ---- a request that is given ---------------------------------------------------------------------------
@@ -435,5 +435,5 @@ def test_many_lines_take_time_in_proportion(line: str, count: int) -> None:
 
 def _seconds_to_read(lines: str) -> float:
     begun = time.process_time()
-    read(f"GET / HTTP/1.1\nHost: {HOST}\nsignature: sig1=:\n{lines}")
+    parse_request(f"GET / HTTP/1.1\nHost: {HOST}\nsignature: sig1=:\n{lines}")
     return time.process_time() - begun

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import verify
+from audiohookd.auth.signature.message_signature import verify
 from audiohookd.cli.main import main
 
 KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
@@ -88,9 +88,7 @@ def test_no_secret_is_printed(secret_file: str, capsys: pytest.CaptureFixture[st
         ("no base64!", "not base64: there is a blank in it"),
     ],
 )
-def test_a_secret_that_is_none(
-    content: str, told: str, secret_file: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_secret_that_is_none(content: str, told: str, secret_file: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(secret_file).write_text(content)
     assert main(["sign", URL, "--key", KEY, "--secret-file", secret_file]) == 2
     said = "".join(capsys.readouterr())

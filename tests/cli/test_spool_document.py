@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from audiohookd.cli import spool, verify
-from audiohookd.spool import layout
+from audiohookd.spool import paths
 
 TEXT = (Path(__file__).parents[2] / "docs/spool.rst").read_text()
 #: Known from --help, and said in the text without its dashes.
@@ -36,7 +36,7 @@ def test_every_option_is_told_of() -> None:
 
 
 def test_every_directory_is_told_of() -> None:
-    places = layout.Layout(Path())
+    places = paths.SpoolPaths(Path())
     for place in (places.draft, places.ready, places.done, places.dead, places.broken):
         assert f"``{place.name}/" in TEXT
     for file in (places.lock, places.wake):

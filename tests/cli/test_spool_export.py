@@ -6,13 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_of, of_all_states, python
 
 from audiohookd.cli.progress import Progress
-from audiohookd.cli.spool.copying import copy_recording
+from audiohookd.cli.spool.copy import copy_recording
 from audiohookd.cli.spool.export import _export
-from audiohookd.cli.spool.found import Found, State, audio_of, recordings
-from audiohookd.spool import shelf
+from audiohookd.cli.spool.lookup import Found, State, audio_of, recordings
+from audiohookd.spool import catalog
+from tests.cli.kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_of, of_all_states, python
 from tests.spool.spool_rig import disk_that_takes
 
 
@@ -117,7 +117,8 @@ class TestRefusals:
     def test_it_must_be_said_what(self, spool: KeptSpool, destination: Path, arguments: tuple[str, ...]) -> None:
         said = spool.ctl("export", *arguments, destination)
         assert (said.code, said.err) == (
-            2, "audiohookctl: spool export: give ids, or --all, or --since DAY, and last a directory\n"
+            2,
+            "audiohookctl: spool export: give ids, or --all, or --since DAY, and last a directory\n",
         )
 
     def test_a_disk_that_is_full_ends_it_and_leaves_nothing_behind(self, spool: KeptSpool, destination: Path) -> None:
@@ -173,7 +174,7 @@ class TestBesideADaemon:
         )
         assert outcome == "copied"
         assert audiohookctl("verify", destination).code == 0
-        assert shelf.look(found.files.directory, found.files.id, ("wav",)).suffixes == frozenset()
+        assert catalog.stat_recording(found.files.directory, found.files.id, ("wav",)).suffixes == frozenset()
 
 
 def test_an_interruption_leaves_no_half_file(spool: KeptSpool, destination: Path) -> None:

@@ -12,13 +12,22 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_of, of_all_states, python, take_and_release
 
-from audiohookd.cli.spool.found import Days, State, recordings, search
-from audiohookd.cli.spool.place import daemon_runs, place_of
-from audiohookd.cli.wording import counted, size, span
+from audiohookd.cli.formatting import counted, size, span
+from audiohookd.cli.spool.location import daemon_runs, place_of
+from audiohookd.cli.spool.lookup import Days, State, recordings, search
 from audiohookd.escaping import printable
-from audiohookd.spool import layout, shelf
+from audiohookd.spool import catalog, paths
+from tests.cli.kept_spool import (
+    DAY,
+    ENVIRONMENT,
+    KeptSpool,
+    audiohookctl,
+    id_of,
+    of_all_states,
+    python,
+    take_and_release,
+)
 
 CONFIG = """
 [spool]
@@ -64,7 +73,7 @@ class TestList:
         assert said.lines[2].endswith("  2026-01-31T12:02:00Z s3: no such bucket")
 
     def test_json_for_programs(self, spool: KeptSpool) -> None:
-        spool.mark(id_of(3), layout.told("webhook"))
+        spool.mark(id_of(3), paths.notified_suffix("webhook"))
         by_id = {line["id"]: line for line in spool.ctl("list", "--json").json()}
         assert len(by_id) == 8
         assert by_id[id_of(3)] == {
@@ -97,14 +106,15 @@ class TestList:
             for arguments in [("--since", "2026-02-01"), ("--day", "2026-02-01"), ("--day", "2026-01-31"), ()]
         }
         assert list(listed.values()) == [
-            [id_of(1), id_of(2)], [id_of(1)], [id_of(9), id_of(0)], [id_of(9), id_of(0), id_of(1), id_of(2)]
+            [id_of(1), id_of(2)],
+            [id_of(1)],
+            [id_of(9), id_of(0)],
+            [id_of(9), id_of(0), id_of(1), id_of(2)],
         ]
 
     def test_who_has_still_to_have_it(self, spool: KeptSpool, config: Path) -> None:
         said = audiohookctl("spool", "list", "--config", config, "--state", "ready", "--json")
-        assert [line["due"] for line in said.json()] == [
-            ["store", "tell"], ["tell"], ["tell"], ["store", "tell"]
-        ]
+        assert [line["due"] for line in said.json()] == [["store", "tell"], ["tell"], ["tell"], ["store", "tell"]]
         assert said.err == (
             "audiohookctl: spool: plugins.absent cannot be imported: no plugin of this name is installed\n"
         )
@@ -118,8 +128,8 @@ class TestList:
 
     def test_who_refused_it_is_not_waited_for(self, spool: KeptSpool, config: Path) -> None:
         said = '{"reason": "too large", "at": "2026-01-31T12:02:00Z"}'
-        spool.mark(id_of(2), layout.refused("store"), said)
-        spool.mark(id_of(3), layout.refused("tell"), said)
+        spool.mark(id_of(2), paths.rejected_suffix("store"), said)
+        spool.mark(id_of(3), paths.rejected_suffix("tell"), said)
         lines = audiohookctl("spool", "list", "--config", config, "--state", "ready").lines[:2]
         assert lines[0].endswith("B  2026-01-31T12:02:00Z store: too large")
         assert lines[1].endswith("B  stored store; 2026-01-31T12:02:00Z tell: too large")
@@ -133,7 +143,7 @@ class TestList:
         assert len(said.lines) == 8
 
     def test_reasons_do_not_move_the_cursor(self, spool: KeptSpool) -> None:
-        (spool.layout.dead / DAY / f"{id_of(5)}.{layout.REASON}").write_text("s3: \x1b[2J\nand more")
+        (spool.layout.dead / DAY / f"{id_of(5)}.{paths.REASON}").write_text("s3: \x1b[2J\nand more")
         (line,) = spool.ctl("list", "--state", "dead").lines
         assert line.endswith("s3: \\u001b[2J; and more")
 
@@ -146,7 +156,7 @@ class TestList:
         (spool.layout.ready / DAY / f"{id_of(1)}.wav").unlink()
         (spool.layout.ready / DAY / "notes.json").write_text("not ours")
         (spool.layout.dead / DAY).mkdir(parents=True)
-        (spool.layout.dead / DAY / f"{id_of(2)}.{layout.REASON}").write_text("about to come")
+        (spool.layout.dead / DAY / f"{id_of(2)}.{paths.REASON}").write_text("about to come")
         assert spool.ctl("list").lines == []
 
     def test_what_is_delivered_meanwhile_is_left_out(self, spool: KeptSpool) -> None:
@@ -197,7 +207,7 @@ class TestShow:
         assert 'recording  closeReason  "end"' in said.lines
 
     def test_json_for_programs(self, spool: KeptSpool) -> None:
-        spool.mark(id_of(3), layout.told("webhook"))
+        spool.mark(id_of(3), paths.notified_suffix("webhook"))
         (shown,) = spool.ctl("show", id_of(3), "--json").json()
         sidecar = json.loads((spool.layout.ready / DAY / f"{id_of(3)}.json").read_text())
         assert shown["recording"] == sidecar["recording"]
@@ -242,7 +252,7 @@ class TestShow:
     def test_an_unambiguous_prefix_will_do(self, length: int) -> None:
         wanted = "e160e428-53e2-487c-977d-96989bf5c99d"
         with tempfile.TemporaryDirectory() as directory:
-            spool = layout.Layout(Path(directory))
+            spool = paths.SpoolPaths(Path(directory))
             spool.broken.mkdir()
             for recording_id in (wanted, id_of(1)):
                 (spool.broken / f"{recording_id}.wav").touch()
@@ -254,8 +264,11 @@ class TestStats:
         said = audiohookctl("spool", "stats", "--config", config)
         assert said.code == 0
         assert [line.split()[:3] for line in said.lines[:5]] == [
-            ["draft", "1", "recording"], ["broken", "1", "recording"], ["dead", "1", "recording"],
-            ["ready", "4", "recordings"], ["done", "1", "recording"],
+            ["draft", "1", "recording"],
+            ["broken", "1", "recording"],
+            ["dead", "1", "recording"],
+            ["ready", "4", "recordings"],
+            ["done", "1", "recording"],
         ]
         assert said.lines[3].endswith("  oldest 2026-01-31T12:00:02.000Z")
         assert said.lines[5].split() == ["waiting", "2", "recordings", "for", "store"]
@@ -395,4 +408,4 @@ def test_states_are_the_directories(spool: KeptSpool) -> None:
     assert {state: path.relative_to(spool.directory).parts[0] for state, path in found.items()} == {
         state: str(state) for state in State
     }
-    assert list(shelf.days(spool.layout.broken)) == []
+    assert list(catalog.iter_days(spool.layout.broken)) == []

@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_of, python, take_and_release
 
 from audiohookd.cli.progress import LINE_EVERY, Progress
+from tests.cli.kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_of, python, take_and_release
 
 
 @pytest.fixture
@@ -66,12 +66,14 @@ def test_beside_the_daemon_of_another_process(spool: KeptSpool) -> None:
     spool.stop()
     program = (
         "import sys; from pathlib import Path\n"
-        "from audiohookd.spool.layout import Layout; from audiohookd.spool.lock import Lock\n"
-        "Lock(Layout(Path(sys.argv[1]))).hold(); print('held', flush=True); sys.stdin.read()"
+        "from audiohookd.spool.paths import SpoolPaths; from audiohookd.spool.lock import Lock\n"
+        "Lock(SpoolPaths(Path(sys.argv[1]))).hold(); print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
         python("-c", program, str(spool.directory)),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**ENVIRONMENT, "PYTHONPATH": str(Path.cwd())},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**ENVIRONMENT, "PYTHONPATH": str(Path.cwd())},
     )
     with holder:
         assert holder.stdout is not None

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kept_spool import DAY, KeptSpool, Said, audiohookctl, id_of
 
-from audiohookd.cli.spool.place import as_owner
+from audiohookd.cli.spool.location import as_owner
 from audiohookd.cli.spool.retry import NotRevived, revive, suffixes_of
-from audiohookd.spool import layout, shelf
-from audiohookd.spool.shelf import Recording
+from audiohookd.spool import catalog, paths
+from audiohookd.spool.catalog import Recording
+from tests.cli.kept_spool import DAY, KeptSpool, Said, audiohookctl, id_of
 
 NOBODY = 65_534
 
@@ -36,7 +36,7 @@ def dead(spool: KeptSpool) -> list[str]:
 
 def whole(spool: KeptSpool) -> list[str]:
     """What the daemon would find."""
-    return [found.id for found in shelf.recordings(spool.layout.ready) if layout.SIDECAR in found.suffixes]
+    return [found.id for found in catalog.iter_recordings(spool.layout.ready) if paths.SIDECAR in found.suffixes]
 
 
 class TestWhatGoesBack:
@@ -115,7 +115,7 @@ class TestWhoRefusedIt:
 
     def test_when_it_is_dead(self, spool: KeptSpool) -> None:
         for shelf_ in ("dead", "ready"):  # the second one a burial left behind that was cut short
-            (spool.directory / shelf_ / DAY / f"{id_of(2)}.{layout.refused(shelf_)}").write_text("{}")
+            (spool.directory / shelf_ / DAY / f"{id_of(2)}.{paths.rejected_suffix(shelf_)}").write_text("{}")
         spool.stop()
         assert spool.ctl("retry", id_of(2)).code == 0
         left = {name.partition(".")[2] for name in spool.files() if id_of(2) in name}
@@ -123,13 +123,13 @@ class TestWhoRefusedIt:
 
     @pytest.mark.parametrize("which", [id_of(3), "--all"])
     def test_when_it_waits_for_others(self, spool: KeptSpool, which: str) -> None:
-        spool.mark(id_of(3), layout.refused("store"))
+        spool.mark(id_of(3), paths.rejected_suffix("store"))
         assert spool.ctl("retry", which).code == 0
         assert {name.partition(".")[2] for name in spool.files() if id_of(3) in name} == {"wav", "json"}
 
     @pytest.mark.parametrize("steps", range(7))
     def test_after_a_crash_too(self, spool: KeptSpool, steps: int) -> None:
-        (spool.layout.dead / DAY / f"{id_of(2)}.{layout.refused('tape')}").write_text("{}")
+        (spool.layout.dead / DAY / f"{id_of(2)}.{paths.rejected_suffix('tape')}").write_text("{}")
         try:
             revive(spool.layout, crashing(spool, steps), suffixes_of(spool.layout, DAY))
         except Crash:
@@ -195,7 +195,7 @@ class Crashing(Recording):
 
 
 def crashing(spool: KeptSpool, steps: int) -> Crashing:
-    (found,) = [found for found in shelf.recordings(spool.layout.dead) if found.id == id_of(2)]
+    (found,) = [found for found in catalog.iter_recordings(spool.layout.dead) if found.id == id_of(2)]
     letter = Crashing(found.directory, found.id, found.suffixes)
     letter.left = steps
     return letter
@@ -223,7 +223,7 @@ def test_a_crash_comes_at_each_of_these_steps(spool: KeptSpool) -> None:
 
 
 def test_a_dead_letter_is_not_put_over_another(spool: KeptSpool) -> None:
-    (found,) = [found for found in shelf.recordings(spool.layout.dead) if found.id == id_of(1)]
+    (found,) = [found for found in catalog.iter_recordings(spool.layout.dead) if found.id == id_of(1)]
     (spool.layout.ready / DAY / f"{id_of(1)}.json").write_text("{}")
     with pytest.raises(NotRevived, match="has its json already"):
         revive(spool.layout, found, suffixes_of(spool.layout, DAY))

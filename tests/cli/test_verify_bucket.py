@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kept_spool import DAY, KeptSpool, Said, audiohookctl, id_of
-from test_verify_files import large
 
-from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.usage_error import UsageError
 from audiohookd.cli.verify.bucket import Objects, pairs, split
 from audiohookd.cli.verify.checking import Seen
+from tests.cli.kept_spool import DAY, KeptSpool, Said, audiohookctl, id_of
+from tests.cli.test_verify_files import large
 from tests.stores.rude_server import Visit, rude_server
 from tests.stores.seaweedfs import SeaweedFS
 
@@ -180,7 +180,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize("target", ["s3://", "s3:///key", "s3://bucket/key?version=1"])
     def test_an_address_that_is_none(self, target: str) -> None:
-        with pytest.raises(Mistake, match="s3://bucket/prefix"):
+        with pytest.raises(UsageError, match="s3://bucket/prefix"):
             split(target)
 
 

@@ -300,11 +300,15 @@ class TestMalformed:
         sidecar = copy.deepcopy(SILENT.sidecar)
         sidecar["recording"] |= {"samples": -1, "media": {"format": "MP3"}, "audio": {"bytes": True}}
         assert [fault.partition(":")[0] for fault in check(sidecar, io.BytesIO(SILENT.audio))] == [
-            "recording.media", "recording.samples", "recording.audio"
+            "recording.media",
+            "recording.samples",
+            "recording.audio",
         ]
 
-    @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=3), st.lists, max_leaves=5),
-           st.sampled_from(sorted(SILENT.sidecar["recording"])))
+    @given(
+        st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=3), st.lists, max_leaves=5),
+        st.sampled_from(sorted(SILENT.sidecar["recording"])),
+    )
     def test_nothing_that_may_stand_there_raises(self, value: object, member: str) -> None:
         sidecar = copy.deepcopy(SILENT.sidecar)
         sidecar["recording"][member] = value

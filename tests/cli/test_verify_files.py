@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kept_spool import DAY, ENVIRONMENT, KeptSpool, Said, audiohookctl, id_of, of_all_states, python
 
 from audiohookd.cli.verify.files import Files, find
-from audiohookd.protocol.position import samples_to_duration
-from audiohookd.spool import wav
+from audiohookd.protocol.duration import samples_to_duration
+from audiohookd.spool.format import wav
+from tests.cli.kept_spool import DAY, ENVIRONMENT, KeptSpool, Said, audiohookctl, id_of, of_all_states, python
 from tests.spool.spool_rig import MONO
 
 
@@ -37,7 +37,9 @@ def test_all_is_well(shop: Path) -> None:
     said = verify(shop)
     assert (said.code, said.err) == (0, "")
     assert said.lines == [
-        f"{shop}/{id_of(1)}: ok", f"{shop}/{id_of(2)}: ok", "2 recordings: 2 ok, 0 wrong; 31.4 KiB of audio read"
+        f"{shop}/{id_of(1)}: ok",
+        f"{shop}/{id_of(2)}: ok",
+        "2 recordings: 2 ok, 0 wrong; 31.4 KiB of audio read",
     ]
 
 
@@ -53,7 +55,8 @@ def test_something_is_wrong(shop: Path) -> None:
 def test_quiet_says_only_what_is_wrong(shop: Path) -> None:
     (shop / f"{id_of(1)}.wav").unlink()
     assert verify("--quiet", shop).lines == [
-        f"{shop}/{id_of(1)}: there is no audio", "2 recordings: 1 ok, 1 wrong; 15.7 KiB of audio read"
+        f"{shop}/{id_of(1)}: there is no audio",
+        "2 recordings: 1 ok, 1 wrong; 15.7 KiB of audio read",
     ]
 
 
@@ -83,16 +86,15 @@ def test_quick_does_not_read_the_audio(shop: Path) -> None:
 @pytest.mark.parametrize("suffix", ["wav", "json"])
 def test_one_file_names_its_recording(shop: Path, suffix: str) -> None:
     target = shop / f"{id_of(2)}.{suffix}"
-    assert verify(target).lines == [
-        f"{shop}/{id_of(2)}: ok", "1 recording: 1 ok, 0 wrong; 15.7 KiB of audio read"
-    ]
+    assert verify(target).lines == [f"{shop}/{id_of(2)}: ok", "1 recording: 1 ok, 0 wrong; 15.7 KiB of audio read"]
 
 
 def test_halves_are_reported(shop: Path) -> None:
     (shop / f"{id_of(1)}.json").unlink()
     (shop / f"{id_of(2)}.wav").unlink()
     assert verify("--quiet", shop).lines[:2] == [
-        f"{shop}/{id_of(1)}: there is no sidecar", f"{shop}/{id_of(2)}: there is no audio"
+        f"{shop}/{id_of(1)}: there is no sidecar",
+        f"{shop}/{id_of(2)}: there is no audio",
     ]
 
 
@@ -155,7 +157,9 @@ class TestASpool:
         said = verify(tmp_path)
         assert said.code == 0
         assert {line.partition(": ")[0].removeprefix(f"{tmp_path}/") for line in said.lines[:-1]} == {
-            f"dead/{DAY}/{id_of(5)}", f"done/{DAY}/{id_of(6)}", *(f"ready/{DAY}/{id_of(n)}" for n in (2, 3, 4, 8))
+            f"dead/{DAY}/{id_of(5)}",
+            f"done/{DAY}/{id_of(6)}",
+            *(f"ready/{DAY}/{id_of(n)}" for n in (2, 3, 4, 8)),
         }
         assert said.lines[-1].startswith("6 recordings: 6 ok, 0 wrong, 1 with the audio stored elsewhere;")
 

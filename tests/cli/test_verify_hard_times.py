@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from audiohookd.cli.verify import check
 from audiohookd.protocol.media import Media
-from audiohookd.spool.files import DraftFiles, DraftPaths
-from audiohookd.spool.growing import Disk
-from audiohookd.spool.journal import facts_of, finished_line
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.repair import Mended, mend
+from audiohookd.spool.format.journal import finished_line, journal_header
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.repair import RepairResult, repair_drafts
+from audiohookd.spool.write.append_file import Syscalls
+from audiohookd.spool.write.draft_files import DraftFiles, DraftPaths
 from tests.spool.spool_rig import ALL_MEDIA, STARTED_AT
 
 ID = "e160e428-53e2-487c-977d-96989bf5c99d"
@@ -54,11 +54,11 @@ class MoodyDisk:
 class Writing:
     """A recording as recorder and writer make it."""
 
-    def __init__(self, spool: Layout, media: Media) -> None:
+    def __init__(self, spool: SpoolPaths, media: Media) -> None:
         self.media = media
         self.disk = MoodyDisk()
         self.files = DraftFiles(
-            DraftPaths(spool.draft, ID), facts_of(ID, STARTED_AT, media), Disk(write=self.disk.write)
+            DraftPaths(spool.draft, ID), journal_header(ID, STARTED_AT, media), Syscalls(write=self.disk.write)
         )
         self.position = START
         self.given = 0
@@ -95,12 +95,12 @@ def entry(kind: str, data: dict[str, Any]) -> bytes:
     return msgspec.json.encode({"timestamp": "PT0S", "type": kind, "data": data}) + b"\n"
 
 
-def mended(spool: Layout) -> Mended:
-    (outcome,) = mend(spool)
+def mended(spool: SpoolPaths) -> RepairResult:
+    (outcome,) = repair_drafts(spool)
     return outcome
 
 
-def faults(outcome: Mended) -> list[str]:
+def faults(outcome: RepairResult) -> list[str]:
     assert outcome.path is not None, outcome
     sidecar = json.loads(outcome.path.with_suffix(".json").read_bytes())
     return check(sidecar, io.BytesIO(outcome.path.read_bytes()))
@@ -118,8 +118,8 @@ steps = st.lists(
 )
 
 
-def spool_in(directory: str) -> Layout:
-    spool = Layout(Path(directory))
+def spool_in(directory: str) -> SpoolPaths:
+    spool = SpoolPaths(Path(directory))
     for place in (spool.draft, spool.ready):
         place.mkdir()
     return spool

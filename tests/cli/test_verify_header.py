@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.cli.verify import riff
+from audiohookd.cli.verify import wav_reader
 from audiohookd.protocol.media import Media
-from audiohookd.spool import wav
+from audiohookd.spool.format import wav
 from tests.spool.riff_layout import junk_first_header
 from tests.spool.spool_rig import ALL_MEDIA, L16_MONO, MONO, STEREO
 
@@ -31,26 +31,26 @@ def whole(form: Media, samples: int) -> tuple[bytes, int]:
 @given(media, st.sampled_from(SIZES) | st.integers(0, 2**40))
 def test_agrees_with_who_writes_it(form: Media, samples: int) -> None:
     head, size = whole(form, samples)
-    found = riff.read(head)
+    found = wav_reader.read(head)
     assert (found.data_at, found.data_bytes) == (len(head), samples * form.frame_bytes)
     assert found.size == size
-    assert list(riff.faults(found, form, size)) == []
+    assert list(wav_reader.faults(found, form, size)) == []
 
 
 @pytest.mark.parametrize("form", ALL_MEDIA, ids=lambda form: f"{form.format} {len(form.channels)}")
 def test_a_header_of_an_earlier_version_is_accepted(form: Media) -> None:
     head = junk_first_header(form, 1001 * form.frame_bytes)
-    found = riff.read(head)
+    found = wav_reader.read(head)
     assert (found.data_at, found.data_bytes) == (len(head), 1001 * form.frame_bytes)
-    assert list(riff.faults(found, form, size_of(form, found.data_bytes))) == []
-    with pytest.raises(riff.NotWav, match="still grows"):
-        riff.read(junk_first_header(form, None))
+    assert list(wav_reader.faults(found, form, size_of(form, found.data_bytes))) == []
+    with pytest.raises(wav_reader.NotWav, match="still grows"):
+        wav_reader.read(junk_first_header(form, None))
 
 
 @given(media, st.sampled_from([1000, LARGE]), st.integers(-1000, 1000).filter(bool))
 def test_another_size_is_found(form: Media, samples: int, by: int) -> None:
     head, size = whole(form, samples)
-    assert len(list(riff.faults(riff.read(head), form, size + by))) == 2
+    assert len(list(wav_reader.faults(wav_reader.read(head), form, size + by))) == 2
 
 
 def places_that_count(head: bytes) -> list[int]:
@@ -76,15 +76,15 @@ def test_every_byte_of_every_field_counts(form: Media, samples: int) -> None:
 
 def faults_of(head: bytes, form: Media, size: int) -> list[str]:
     try:
-        return list(riff.faults(riff.read(head), form, size))
-    except riff.NotWav as fault:
+        return list(wav_reader.faults(wav_reader.read(head), form, size))
+    except wav_reader.NotWav as fault:
         return [str(fault)]
 
 
 @pytest.mark.parametrize("form", ALL_MEDIA, ids=lambda form: f"{form.format} {len(form.channels)}")
 def test_a_recording_that_was_never_finished(form: Media) -> None:
-    with pytest.raises(riff.NotWav, match="still grows"):
-        riff.read(wav.growing_header(form))
+    with pytest.raises(wav_reader.NotWav, match="still grows"):
+        wav_reader.read(wav.growing_header(form))
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_a_recording_that_was_never_finished(form: Media) -> None:
     ],
 )
 def test_what_is_no_recording(start: bytes, said: str) -> None:
-    with pytest.raises(riff.NotWav, match=said):
-        riff.read(start)
+    with pytest.raises(wav_reader.NotWav, match=said):
+        wav_reader.read(start)
 
 
 def test_a_file_that_others_wrote() -> None:
@@ -109,10 +109,10 @@ def test_a_file_that_others_wrote() -> None:
     note = b"LIST" + struct.pack("<L", 3) + b"abc\0"
     body = b"WAVE" + form + note + b"data" + struct.pack("<L", 8)
     head = b"RIFF" + struct.pack("<L", len(body) + 8) + body
-    assert list(riff.faults(riff.read(head), L16_MONO, len(head) + 8)) == []
-    assert list(riff.faults(riff.read(head), MONO, len(head) + 8)) != []
+    assert list(wav_reader.faults(wav_reader.read(head), L16_MONO, len(head) + 8)) == []
+    assert list(wav_reader.faults(wav_reader.read(head), MONO, len(head) + 8)) != []
 
 
 def test_audio_that_ends_within_a_sample() -> None:
     head, size = wav.header(STEREO, 3), size_of(STEREO, 3)
-    assert list(riff.faults(riff.read(head), STEREO, size)) == ["the audio ends within a sample: 3 bytes"]
+    assert list(wav_reader.faults(wav_reader.read(head), STEREO, size)) == ["the audio ends within a sample: 3 bytes"]

@@ -29,7 +29,11 @@ class Pair(NamedTuple):
 
 
 def pair(
-    file: Path, name: str = HOST, issuer: Pair | None = None, days: tuple[float, float] = (-1, 90), ca: bool = False,
+    file: Path,
+    name: str = HOST,
+    issuer: Pair | None = None,
+    days: tuple[float, float] = (-1, 90),
+    ca: bool = False,
     san: bool = True,
 ) -> Pair:
     """Signed by ``issuer``, or by itself; valid from and until so many days from now; with subjectAltName or not."""

@@ -10,14 +10,14 @@ from typing import Any
 from twisted.internet import reactor
 
 from audiohookd.auth.authenticator import Authenticator
-from audiohookd.auth.keys import Keys
-from audiohookd.auth.replay import MemoryReplayStore, replay_window
-from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE
+from audiohookd.auth.keys.model import Keys
+from audiohookd.auth.replay.store import MemoryReplayStore, replay_window
+from audiohookd.auth.signature.message_signature import CLOCK_SKEW, MAX_AGE
 from audiohookd.observe.counters import Counters
-from audiohookd.protocol.timers import Timers
-from audiohookd.server.connection import Shared
-from audiohookd.server.registry import Registry
-from audiohookd.server.websocket import AudioHookServerFactory, AudioHookServerProtocol, Door
+from audiohookd.protocol.timeouts import Timeouts
+from audiohookd.session.driver import ServerContext
+from audiohookd.session.registry import Registry
+from audiohookd.websocket.protocol import AudioHookServerFactory, AudioHookServerProtocol, HandshakePolicy
 
 #: Bytes that are read at a time where messages may be long: 4 KiB, which a call gets, would take minutes.
 LONG_READ = 65_536
@@ -42,9 +42,9 @@ class Echo(AudioHookServerProtocol):
 
 def main() -> None:
     """Serves until SIGTERM."""
-    shared = Shared(reactor, time.time, Timers(), Registry(reactor, 1_000, 60.0), Counters(), {})
+    shared = ServerContext(reactor, time.time, Timeouts(), Registry(reactor, 1_000, 60.0), Counters(), {})
     replay = MemoryReplayStore(replay_window(MAX_AGE, CLOCK_SKEW), time.monotonic)
-    door = Door(Authenticator(Keys({}), replay))
+    door = HandshakePolicy(Authenticator(Keys({}), replay))
     factory = AudioHookServerFactory(shared, door, reactor=reactor)
     factory.protocol = Echo
     if len(sys.argv) > 2:

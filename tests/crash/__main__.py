@@ -5,9 +5,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.crash import campaign, ext4, outage, slow_store
-from tests.crash.campaign import Campaign
+from tests.crash import ext4, outage, runs, slow_store
 from tests.crash.outage import Outage
+from tests.crash.runs import Campaign
 from tests.crash.slow_store import MIB, Trickle
 
 #: By so many bytes the daemon may grow while it uploads: for buffers of its connections, not for what waits.
@@ -40,7 +40,7 @@ def _is_good(arguments: argparse.Namespace, directory: Path) -> bool:
         growth = slow_store.run(Trickle(24, 300, 100_000, arguments.slow), directory)
         return growth.bytes < GROWTH and growth.stored == 24
     plan = Campaign(arguments.runs, arguments.calls, arguments.seed, arguments.power, arguments.leeway)
-    return campaign.run(plan, directory).is_good
+    return runs.run(plan, directory).is_good
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash import campaign, outage, slow_store
+from tests.crash import outage, runs, slow_store
 from tests.crash.__main__ import GROWTH
-from tests.crash.campaign import Campaign
 from tests.crash.ext4 import needs_ext4
 from tests.crash.outage import Outage
+from tests.crash.runs import Campaign
 from tests.crash.slow_store import Trickle
 
 pytestmark = pytest.mark.functional
@@ -18,19 +18,19 @@ LEEWAY = 0.5
 
 
 def test_what_is_killed_goes_on(tmp_path: Path) -> None:
-    verdict = campaign.run(Campaign(kills=5, calls=8, seed=6, leeway=LEEWAY), tmp_path)
+    verdict = runs.run(Campaign(kills=5, calls=8, seed=6, leeway=LEEWAY), tmp_path)
     assert verdict.is_good, verdict.why
     assert verdict.cut > 0
 
 
 def test_what_was_synced_survives_the_power(tmp_path: Path) -> None:
-    verdict = campaign.run(Campaign(kills=3, calls=8, seed=4, power="synced", leeway=LEEWAY), tmp_path)
+    verdict = runs.run(Campaign(kills=3, calls=8, seed=4, power="synced", leeway=LEEWAY), tmp_path)
     assert verdict.is_good, verdict.why
 
 
 def test_no_byte_that_was_not_sent_survives_the_power_of_an_ext4(tmp_path: Path) -> None:
     needs_ext4()
-    verdict = campaign.run(Campaign(kills=3, calls=12, seed=4, power="ext4", leeway=LEEWAY), tmp_path)
+    verdict = runs.run(Campaign(kills=3, calls=12, seed=4, power="ext4", leeway=LEEWAY), tmp_path)
     assert verdict.is_good, verdict.why
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from audiohookd.protocol.media import Format, Media
-from audiohookd.spool import wav
-from audiohookd.spool.files import DraftFiles, DraftPaths
-from audiohookd.spool.journal import facts_of
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.repair import mend
+from audiohookd.spool.format import wav
+from audiohookd.spool.format.journal import journal_header
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.repair import repair_drafts
+from audiohookd.spool.write.draft_files import DraftFiles, DraftPaths
 from tests.crash.ext4 import Ext4, needs_ext4
 
 MEDIA = Media(Format.PCMU, ("external", "internal"))
@@ -22,12 +22,12 @@ CALLS = 40
 class Call:
     """A draft, and the audio of its call."""
 
-    def __init__(self, spool: Layout, number: int) -> None:
+    def __init__(self, spool: SpoolPaths, number: int) -> None:
         name = f"{number:08x}-2222-3333-4444-555555555555"
         self.voice = hashlib.shake_128(name.encode()).digest(40_000)
         self.written = self.synced = 0
         self.paths = DraftPaths(spool.draft, name)
-        self.files = DraftFiles(self.paths, facts_of(name, 1_767_225_599.0, MEDIA))
+        self.files = DraftFiles(self.paths, journal_header(name, 1_767_225_599.0, MEDIA))
 
     def commit(self, size: int) -> None:
         end = self.written + size
@@ -43,7 +43,7 @@ def disk(tmp_path: Path) -> Iterator[Ext4]:
 
 
 def test_every_byte_of_a_recording_is_one_that_was_sent(disk: Ext4) -> None:
-    spool = Layout(disk.mount / "spool")
+    spool = SpoolPaths(disk.mount / "spool")
     for directory in (spool.directory, spool.draft, spool.ready):
         directory.mkdir()
     calls = [Call(spool, number) for number in range(CALLS)]
@@ -64,7 +64,7 @@ def test_every_byte_of_a_recording_is_one_that_was_sent(disk: Ext4) -> None:
     disk.restart()
     start = wav.header_bytes(MEDIA)
     longer = [call for call in calls if call.paths.audio.stat().st_size > start + call.synced]
-    for call, mended in zip(calls, mend(spool), strict=True):
+    for call, mended in zip(calls, repair_drafts(spool), strict=True):
         assert mended.path is not None
         audio = mended.path.read_bytes()[start:]
         assert call.voice.startswith(audio)

@@ -12,7 +12,7 @@ from tests.crash.power_loss import PowerLoss
 #: Done by a process with the hook, in the directory ``spool``.
 WORK = """
 import os
-from audiohookd.spool import filesystem
+from audiohookd.spool.write import linux_fs
 def write(name, data, sync):
     with open(name, "ab") as file:
         file.write(data)
@@ -25,7 +25,7 @@ def sync_directory(name):
     os.close(file)
 def sync_all_of(name):
     file = os.open(name, os.O_RDONLY | os.O_DIRECTORY)
-    filesystem.sync_file_system(file)
+    linux_fs.sync_file_system(file)
     os.close(file)
 """
 
@@ -109,7 +109,7 @@ write("draft/a", b"one", False)
 def slow(number):
     begun.set()
     done.wait(10)
-filesystem.sync_file_system = sitecustomize._noting_all(slow, sitecustomize._log)
+linux_fs.sync_file_system = sitecustomize._noting_all(slow, sitecustomize._log)
 thread = threading.Thread(target=sync_all_of, args=["draft"])
 thread.start()
 begun.wait(10)

@@ -13,15 +13,15 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
 from audiohookd.delivery.backoff import Backoff
-from audiohookd.delivery.courier import Means, Status
-from audiohookd.delivery.deliveries import Deliveries
-from audiohookd.delivery.ledger import Ledger
-from audiohookd.delivery.outlet import outlets_of
-from audiohookd.delivery.shelving import Disk
-from audiohookd.delivery.wake import WakeFile
+from audiohookd.delivery.destination import destinations_of
+from audiohookd.delivery.file_moves import FileOperations
+from audiohookd.delivery.receipts import Receipts
+from audiohookd.delivery.service import Deliveries
+from audiohookd.delivery.wake_file import WakeFile
+from audiohookd.delivery.worker import DeliveryContext, Status
 from audiohookd.interfaces import ICarrier, INotifier, IPlugin, IRecording
 from audiohookd.observe.counters import Counters
-from audiohookd.spool.layout import Layout
+from audiohookd.spool.paths import SpoolPaths
 from audiohookd.testing import START, MemoryWorkers
 
 DAY = "2026-01-01"
@@ -130,13 +130,13 @@ class Rig:
         self,
         directory: Path,
         keep_local: bool = False,
-        disk: Disk | None = None,
+        disk: FileOperations | None = None,
         random: Callable[[], float] = lambda: 0.5,
         workers: MemoryWorkers | None = None,
         limit: int = 1000,
         **plugins: Any,
     ) -> None:
-        self.layout = Layout(directory)
+        self.layout = SpoolPaths(directory)
         self.layout.ready.mkdir(parents=True, exist_ok=True)
         #: As a clock that nobody sets: its time is no date.
         self.clock = Clock()
@@ -144,10 +144,10 @@ class Rig:
         self.set_by = 0.0
         self.counters = Counters()
         self.workers = MemoryWorkers() if workers is None else workers
-        outlets = outlets_of(plugins)
-        self.ledger = Ledger(self.layout, outlets, keep_local, disk)
+        outlets = destinations_of(plugins)
+        self.ledger = Receipts(self.layout, outlets, keep_local, disk)
         backoff = Backoff(FIRST, LIMIT, random)
-        means = Means(self.clock, self.now, self.workers, self.ledger, self.counters, backoff, limit)
+        means = DeliveryContext(self.clock, self.now, self.workers, self.ledger, self.counters, backoff, limit)
         self.deliveries = Deliveries(means, outlets, WakeFile(self.layout.wake))
 
     def start(self) -> "Rig":
@@ -196,7 +196,7 @@ def short(path: str) -> str:
     return f"{day}/{int(id_.partition('-')[0], 16)}.{suffix}"
 
 
-class NoSync(Disk):
+class NoSync(FileOperations):
     """For tests of many recordings."""
 
     def create(self, path: Path, content: bytes, durable: bool) -> None:

@@ -5,9 +5,8 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
-from delivery_rig import DAY, YESTERDAY, Carrier, NoSync, Notifier, Rig, make_ready, recording_id
-
 from audiohookd.interfaces import IRecording, Unavailable
+from tests.delivery.delivery_rig import DAY, YESTERDAY, Carrier, NoSync, Notifier, Rig, make_ready, recording_id
 
 #: Bytes that looking for ten thousand may cost at its worst: the names of one day are held at a time.
 MEMORY = 16 << 20

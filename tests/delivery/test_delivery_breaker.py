@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from audiohookd.delivery.backoff import Backoff
-from audiohookd.delivery.breaker import RETRY_AFTER_LIMIT, Breaker, Trial
+from audiohookd.delivery.breaker import RETRY_AFTER_LIMIT, Breaker, Probe
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ class Outlets(RuleBasedStateMachine):
         self.breaker = Breaker(Backoff(1.0, 60.0, lambda: 0.5))
         self.now = 0.0
         self.plain = 0
-        self.trials: list[Trial] = []
+        self.trials: list[Probe] = []
         self.trials_since_open = 0
 
     @rule(seconds=st.floats(min_value=0.0, max_value=100.0))
@@ -140,7 +140,7 @@ class Outlets(RuleBasedStateMachine):
     @precondition(lambda self: self.plain or self.trials)
     @rule(data=st.data(), outcome=st.sampled_from(["success", "failure", "nothing"]))
     def end(self, data: st.DataObject, outcome: str) -> None:
-        candidates: list[Trial | None] = [*self.trials, *([None] if self.plain else [])]
+        candidates: list[Probe | None] = [*self.trials, *([None] if self.plain else [])]
         ended = data.draw(st.sampled_from(candidates))
         if ended is None:
             self.plain -= 1

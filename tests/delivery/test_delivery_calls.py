@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from delivery_rig import Carrier, Notifier, Rig
-
 from audiohookd.interfaces import IRecording
 from audiohookd.plugin_calls import plugin_call
+from tests.delivery.delivery_rig import Carrier, Notifier, Rig
 
 
 def test_carriers_and_notifiers_are_named_with_their_method(tmp_path: Path) -> None:

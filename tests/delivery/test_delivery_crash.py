@@ -6,13 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delivery_rig import DAY, YESTERDAY, Carrier, NoSync, Notifier, Rig, files, logged, make_ready, recording_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
 
 from audiohookd.interfaces import IRecording, Undeliverable
 from audiohookd.testing import MemoryWorkers
+from tests.delivery.delivery_rig import (
+    DAY,
+    YESTERDAY,
+    Carrier,
+    NoSync,
+    Notifier,
+    Rig,
+    files,
+    logged,
+    make_ready,
+    recording_id,
+)
 
 #: More steps than any of these runs takes.
 FOREVER = 10_000

@@ -3,15 +3,15 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from audiohookd.delivery.queue import Key, Queue
+from audiohookd.delivery.pending_queue import PendingQueue, RecordingKey
 
 
-def key(number: int) -> Key:
-    return Key("2026-01-01", f"{number:03}")
+def key(number: int) -> RecordingKey:
+    return RecordingKey("2026-01-01", f"{number:03}")
 
 
-def filled(*numbers: int) -> Queue:
-    queue = Queue(limit=8, resting_limit=4, new_limit=3)
+def filled(*numbers: int) -> PendingQueue:
+    queue = PendingQueue(limit=8, resting_limit=4, new_limit=3)
     assert all(queue.add(key(number)) for number in numbers)
     return queue
 
@@ -28,9 +28,9 @@ class TestWaiting:
         queue = filled(1, 2, 3)
         queue.take(0.0)
         queue.take(0.0)
-        queue.rest(key(2), due=9.0)
+        queue.defer(key(2), due=9.0)
         assert all(queue.add(key(number)) for number in (1, 2, 3))
-        assert (queue.waiting, queue.in_flight, queue.resting) == (1, 1, 1)
+        assert (queue.waiting, queue.in_flight, queue.deferred) == (1, 1, 1)
 
     def test_no_more_than_there_is_room_for(self) -> None:
         queue = filled(*range(8))
@@ -54,7 +54,7 @@ class TestWaiting:
     def test_what_is_put_back_comes_first_and_is_as_it_was(self) -> None:
         queue = filled(1, 2)
         queue.take(0.0)
-        queue.put_back(key(1))
+        queue.requeue(key(1))
         assert queue.take(0.0) == key(1)
         assert queue.failures(key(1)) == 0
 
@@ -62,7 +62,7 @@ class TestWaiting:
 class TestNew:
     def test_ones_have_places_of_their_own(self) -> None:
         queue = filled(*range(8))
-        assert [queue.announce(key(number)) for number in (20, 21, 22, 23)] == [True, True, True, False]
+        assert [queue.add_new(key(number)) for number in (20, 21, 22, 23)] == [True, True, True, False]
         assert queue.waiting == 11
         assert not queue.add(key(23))
 
@@ -70,28 +70,28 @@ class TestNew:
         queue = filled(1, 2, 3, 11, 12, 13)
         for number in (1, 2, 3):
             queue.take(0.0)
-            queue.rest(key(number), due=float(number))
-        assert all(queue.announce(key(number)) for number in (21, 22, 23))
+            queue.defer(key(number), due=float(number))
+        assert all(queue.add_new(key(number)) for number in (21, 22, 23))
         taken = [queue.take(9.0) for _ in range(9)]
         assert taken == [key(number) for number in (1, 21, 11, 2, 22, 12, 3, 23, 13)]
 
     def test_ones_are_the_newest(self) -> None:
         queue = filled(1, 2)
-        assert all(queue.announce(key(number)) for number in (21, 22))
+        assert all(queue.add_new(key(number)) for number in (21, 22))
         assert [queue.take(0.0, newest=True) for _ in range(4)] == [key(22), key(21), key(2), key(1)]
 
     def test_ones_that_are_put_back_make_way_for_others(self) -> None:
         queue = filled(1)
-        queue.announce(key(21))
+        queue.add_new(key(21))
         assert queue.take(0.0, newest=True) == key(21)
-        queue.put_back(key(21))
+        queue.requeue(key(21))
         assert queue.take(0.0, newest=True) == key(1)
         assert queue.take(0.0) == key(21)
 
     def test_ones_are_in_it_once(self) -> None:
         queue = filled(1)
-        assert queue.announce(key(1))
-        assert queue.announce(key(2))
+        assert queue.add_new(key(1))
+        assert queue.add_new(key(2))
         assert queue.add(key(2))
         assert queue.waiting == 2
 
@@ -100,7 +100,7 @@ class TestRest:
     def test_until_its_time_has_come(self) -> None:
         queue = filled(1)
         queue.take(0.0)
-        queue.rest(key(1), due=5.0)
+        queue.defer(key(1), due=5.0)
         assert queue.next_due() == 5.0
         assert queue.take(4.9) is None
         assert queue.take(5.0) == key(1)
@@ -111,35 +111,35 @@ class TestRest:
         for failures in range(5):
             assert queue.take(0.0) == key(1)
             assert queue.failures(key(1)) == failures
-            queue.rest(key(1), due=0.0)
+            queue.defer(key(1), due=0.0)
 
     def test_those_who_rested_and_those_who_wait_take_turns(self) -> None:
         queue = filled(1, 2, 3, 11, 12, 13)
         for number in (1, 2, 3):
             queue.take(0.0)
-            queue.rest(key(number), due=float(number))
+            queue.defer(key(number), due=float(number))
         taken = [queue.take(9.0) for _ in range(6)]
         assert taken == [key(number) for number in (1, 11, 2, 12, 3, 13)]
 
     def test_the_newest_on_demand_is_one_that_has_not_failed(self) -> None:
         queue = filled(1, 2, 3)
         queue.take(0.0)
-        queue.rest(key(1), due=0.0)
+        queue.defer(key(1), due=0.0)
         assert [queue.take(0.0, newest=True) for _ in range(3)] == [key(3), key(2), key(1)]
 
     def test_who_finds_no_room_to_rest_is_forgotten(self) -> None:
         queue = filled(*range(5))
         for number in range(5):
             queue.take(0.0)
-            queue.rest(key(number), due=9.0)
-        assert queue.resting == 4
+            queue.defer(key(number), due=9.0)
+        assert queue.deferred == 4
         assert key(4) not in queue.known()
 
     def test_can_be_ended_for_all(self) -> None:
         queue = filled(1)
         queue.take(0.0)
-        queue.rest(key(1), due=9.0)
-        queue.forget_resting()
+        queue.defer(key(1), due=9.0)
+        queue.drop_deferred()
         assert queue.known() == frozenset()
         assert queue.next_due() is None
 
@@ -149,8 +149,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = Queue(limit=6, resting_limit=3, new_limit=2)
-        self.in_flight: set[Key] = set()
+        self.queue = PendingQueue(limit=6, resting_limit=3, new_limit=2)
+        self.in_flight: set[RecordingKey] = set()
         self.now = 0.0
 
     @rule(number=st.integers(0, 30))
@@ -163,7 +163,7 @@ class AnyOrder(RuleBasedStateMachine):
     def announce(self, number: int) -> None:
         known = key(number) in self.queue.known()
         waiting = self.queue.waiting
-        assert self.queue.announce(key(number)) or waiting >= 2
+        assert self.queue.add_new(key(number)) or waiting >= 2
         assert self.queue.waiting - waiting <= (not known)
 
     @rule(seconds=st.integers(0, 5), newest=st.booleans())
@@ -187,21 +187,21 @@ class AnyOrder(RuleBasedStateMachine):
         if what == "forget":
             self.queue.forget(ended)
         elif what == "put back":
-            self.queue.put_back(ended)
+            self.queue.requeue(ended)
         else:
-            self.queue.rest(ended, self.now + seconds)
+            self.queue.defer(ended, self.now + seconds)
 
     @rule()
     def wake(self) -> None:
-        self.queue.forget_resting()
+        self.queue.drop_deferred()
 
     @invariant()
     def bounded_and_each_once(self) -> None:
         queue = self.queue
         assert queue.in_flight == len(self.in_flight)
         assert queue.waiting <= 6 + 2
-        assert queue.resting <= 3
-        assert len(queue.known()) == queue.waiting + queue.in_flight + queue.resting
+        assert queue.deferred <= 3
+        assert len(queue.known()) == queue.waiting + queue.in_flight + queue.deferred
 
 
 TestInAnyOrder = AnyOrder.TestCase

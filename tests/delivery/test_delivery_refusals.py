@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delivery_rig import DAY, Both, Carrier, Notifier, Rig, logged, recording_id
 
-from audiohookd.delivery.deliveries import SEARCH_EVERY
+from audiohookd.delivery.service import SEARCH_EVERY
 from audiohookd.interfaces import IRecording, Unavailable, Undeliverable
-from audiohookd.spool import layout
+from audiohookd.spool import paths
+from tests.delivery.delivery_rig import DAY, Both, Carrier, Notifier, Rig, logged, recording_id
 
 ID = recording_id(1)
 
@@ -22,7 +22,7 @@ def unavailable(recording: IRecording) -> Any:
 
 
 def reason(rig: Rig) -> list[str]:
-    return (rig.layout.dead / DAY / f"{ID}.{layout.REASON}").read_text().splitlines()
+    return (rig.layout.dead / DAY / f"{ID}.{paths.REASON}").read_text().splitlines()
 
 
 class TestACarriers:

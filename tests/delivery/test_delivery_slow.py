@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from delivery_rig import DAY, Carrier, Rig, logged, recording_id
 
-from audiohookd.delivery.courier import SLOW
+from audiohookd.delivery.worker import SLOW
+from tests.delivery.delivery_rig import DAY, Carrier, Rig, logged, recording_id
 
 
 class TestADeliveryThatDoesNotEnd:

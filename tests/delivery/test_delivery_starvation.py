@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delivery_rig import DAY, YESTERDAY, Carrier, NoSync, Rig, make_ready, recording_id
 
-from audiohookd.delivery.courier import ROW, UNREADABLE_PAUSE
+from audiohookd.delivery.worker import CONSECUTIVE_FAILURES, UNREADABLE_PAUSE
 from audiohookd.interfaces import IRecording, Unavailable
+from tests.delivery.delivery_rig import DAY, YESTERDAY, Carrier, NoSync, Rig, make_ready, recording_id
 
 #: More than may wait and rest at a time.
 POISONED = 1_100
@@ -81,17 +81,17 @@ class TestFilesThatCannotBeRead:
         assert rig.status().resting == 1_000
 
     def test_say_nothing_of_the_other_side(self, tmp_path: Path, fault: Any) -> None:
-        poison(tmp_path, 10 * ROW)
+        poison(tmp_path, 10 * CONSECUTIVE_FAILURES)
         rig = Rig(tmp_path, s3=Poisoned(fault)).start()
         rig.pass_time(600)
         assert rig.counted("outages") == 0
-        assert rig.counted("delivery_failures") > 10 * ROW
-        assert rig.status().resting == 10 * ROW
+        assert rig.counted("delivery_failures") > 10 * CONSECUTIVE_FAILURES
+        assert rig.status().resting == 10 * CONSECUTIVE_FAILURES
         assert str(rig.status().last_error).startswith(("Input/output error", "Permission denied"))
 
     def test_are_no_trial_of_it(self, tmp_path: Path, fault: Any) -> None:
         """When it is back, one of the others has to show it."""
-        poison(tmp_path, 5 * ROW)
+        poison(tmp_path, 5 * CONSECUTIVE_FAILURES)
         carrier = Poisoned(fault)
         carrier.is_down = True
         rig = Rig(tmp_path, s3=carrier).start()
@@ -123,10 +123,10 @@ class TestOtherFailures:
         ids=["reset", "no route", "another file", "anything"],
     )
     def test_in_a_row_are_the_other_sides(self, tmp_path: Path, fault: Any) -> None:
-        poison(tmp_path, 10 * ROW)
+        poison(tmp_path, 10 * CONSECUTIVE_FAILURES)
         rig = Rig(tmp_path, s3=Poisoned(fault, concurrency=1)).start()
         assert rig.counted("outages") == 1
-        assert rig.status().resting == ROW
+        assert rig.status().resting == CONSECUTIVE_FAILURES
 
     def test_do_not_keep_what_comes_from_being_the_next_trial(self, tmp_path: Path) -> None:
         """It may show that it is not the other side."""

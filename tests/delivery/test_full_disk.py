@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delivery_rig import AUDIO, DAY, Carrier, NoSync, Notifier, Rig, logged, make_ready, recording_id
 
-from audiohookd.delivery.shelving import Disk
+from audiohookd.delivery.file_moves import FileOperations
 from audiohookd.interfaces import IRecording, Undeliverable
+from tests.delivery.delivery_rig import AUDIO, DAY, Carrier, NoSync, Notifier, Rig, logged, make_ready, recording_id
 
 ID = recording_id(1)
 
@@ -152,7 +152,7 @@ def test_what_the_disk_says_names_the_file(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
     try:
         with pytest.raises(OSError, match=r"receipt\.new") as raised:
-            Disk().create(tmp_path / "receipt.new", b"receipt", durable=True)
+            FileOperations().create(tmp_path / "receipt.new", b"receipt", durable=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert raised.value.errno == errno.EFBIG
@@ -165,7 +165,7 @@ class TestAFileThatIsInTheWay:
         theirs = tmp_path / "theirs"
         theirs.write_bytes(b"precious")
         (tmp_path / "receipt.new").symlink_to(theirs)
-        Disk().create(tmp_path / "receipt.new", b"receipt", durable=False)
+        FileOperations().create(tmp_path / "receipt.new", b"receipt", durable=False)
         assert theirs.read_bytes() == b"precious"
         assert not (tmp_path / "receipt.new").is_symlink()
         assert (tmp_path / "receipt.new").read_bytes() == b"receipt"
@@ -174,17 +174,17 @@ class TestAFileThatIsInTheWay:
         theirs = tmp_path / "theirs"
         theirs.write_bytes(b"precious")
         (tmp_path / "receipt.new").hardlink_to(theirs)
-        Disk().create(tmp_path / "receipt.new", b"receipt", durable=True)
+        FileOperations().create(tmp_path / "receipt.new", b"receipt", durable=True)
         assert theirs.read_bytes() == b"precious"
 
     def test_as_a_fifo_holds_nobody_up(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "receipt.new")
-        Disk().create(tmp_path / "receipt.new", b"receipt", durable=False)
+        FileOperations().create(tmp_path / "receipt.new", b"receipt", durable=False)
         assert (tmp_path / "receipt.new").read_bytes() == b"receipt"
 
     def test_of_an_unfinished_one_is_replaced(self, tmp_path: Path) -> None:
         (tmp_path / "receipt.new").write_bytes(b"half of a longer rec")
-        Disk().create(tmp_path / "receipt.new", b"receipt", durable=True)
+        FileOperations().create(tmp_path / "receipt.new", b"receipt", durable=True)
         assert (tmp_path / "receipt.new").read_bytes() == b"receipt"
 
 

@@ -7,10 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delivery_rig import AUDIO, DAY, YESTERDAY, Carrier, NoSync, Notifier, Rig, logged, make_ready, recording_id
 
-from audiohookd.delivery.shelving import NO_ROOM
+from audiohookd.delivery.file_moves import NO_ROOM
 from audiohookd.interfaces import IRecording, Unavailable
+from tests.delivery.delivery_rig import (
+    AUDIO,
+    DAY,
+    YESTERDAY,
+    Carrier,
+    NoSync,
+    Notifier,
+    Rig,
+    logged,
+    make_ready,
+    recording_id,
+)
 
 
 class SmallDisk(NoSync):

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import sign
+from audiohookd.auth.signature.message_signature import sign
 
 API_KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
 SECRET = base64.b64decode("TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU=")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import Daemon
 
+from tests.functional.daemon import Daemon
 from tests.functional.wheel import ROOT, build_wheel, run
 
 

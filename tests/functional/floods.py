@@ -1,4 +1,6 @@
-"""Authentic sessions that send what costs the daemon most, as fast as it reads: ``floods.py PORT KIND SESSIONS``.
+"""Floods the daemon from authentic sessions: ``python -m tests.functional.floods PORT KIND SESSIONS``.
+
+The sessions send what costs the daemon most, as fast as it reads.
 
 A process of its own, so that it takes no time from the calls that are measured beside it. It says ``ready`` when all
 sessions are open and the flood begins, and ends when its standard input does.
@@ -11,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import chain, cycle, islice, repeat
 
-from caller import BINARY, PING, TEXT, Caller
+from tests.functional.caller import BINARY, PING, TEXT, Caller
 
 #: Bytes given to a socket at a time.
 PORTION = 65_536

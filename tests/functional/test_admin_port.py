@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
-from caller import Caller, signed_head
 from conftest import Place
 
+from tests.functional.caller import Caller, signed_head
 from tests.programs import program
 
 MakePlace = Callable[..., Place]

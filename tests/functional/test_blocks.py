@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from caller import Caller
 from conftest import Place
-from daemon import Daemon
+
+from tests.functional.caller import Caller
+from tests.functional.daemon import Daemon
 
 PLUGIN = Path(__file__).parent / "blocking_plugin.py"
 MakePlace = Callable[..., Place]

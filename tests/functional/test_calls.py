@@ -12,9 +12,10 @@ from typing import Any
 import numpy
 import pytest
 import soundfile
-from caller import API_KEY, BINARY, PATH, PING, SECRET, TEXT, Caller, signed_head
 from conftest import ROOT, Place
-from daemon import Daemon
+
+from tests.functional.caller import API_KEY, BINARY, PATH, PING, SECRET, TEXT, Caller, signed_head
+from tests.functional.daemon import Daemon
 
 SENT = ROOT / "tests/audio/call.wav"
 
@@ -87,8 +88,12 @@ def test_a_probe_is_answered_and_leaves_no_recording(served: Place) -> None:
 def test_agent_assist_speaks_when_it_is_asked_to(place: Any) -> None:
     there = place()
     script = there.directory / "script.toml"
-    script.write_text((ROOT / "plugins/audiohookd_plugins/agentassist.toml").read_text()
-                      .replace("first_after = 2.5", "first_after = 0.2").replace("every = 12.0", "every = 0.2"))
+    script.write_text(
+        (ROOT / "plugins/audiohookd_plugins/agentassist.toml")
+        .read_text()
+        .replace("first_after = 2.5", "first_after = 0.2")
+        .replace("every = 12.0", "every = 0.2")
+    )
     there.write(**{"plugins.agentassist": {"script": "script.toml"}})
     with there.daemon():
         done = ctl(there, "--tone", "--max-duration", 1, "--custom-config", '{"agentassist": true}')

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caller import CLOSE, Caller, SecureCaller
-from entrance_rig import MakePlace, configured, wait
 
 from tests.certificates import write_certificate
+from tests.functional.caller import CLOSE, Caller, SecureCaller
+from tests.functional.listener_rig import MakePlace, configured, wait
 
 TLS = {"tls_certificate": "tls.pem", "tls_key": "tls.key"}
 

@@ -9,11 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from caller import API_KEY, PATH, Caller, signed_head
 from conftest import Place
-from entrance_rig import configured
 
 from tests.cli.tls_front import HOST, Pair, fronting, pair
+from tests.functional.caller import API_KEY, PATH, Caller, signed_head
+from tests.functional.listener_rig import configured
 
 SECRET_TEXT = "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU="
 URL = f"wss://{HOST}{PATH}"

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from caller import Caller
 from conftest import Place
-from floods import KINDS
 
-from bench.accounting import processor
+from bench.process_stats import processor
+from tests.functional.caller import Caller
+from tests.functional.floods import KINDS
+
+ROOT = Path(__file__).parents[2]
 
 #: Sessions that flood, in `make test`, unless the environment has other numbers.
 FLOODERS = [int(number) for number in os.environ.get("FLOODERS", "10").split()]
@@ -55,8 +57,8 @@ def last(times: list[float]) -> float:
 @contextmanager
 def flooded(port: int, kind: str, sessions: int) -> Iterator[None]:
     """Inside the block the flood has begun."""
-    command = [sys.executable, str(Path(__file__).with_name("floods.py")), str(port), kind, str(sessions)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "tests.functional.floods", str(port), kind, str(sessions)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:

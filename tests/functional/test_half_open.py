@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Place
-from half_open import HalfOpen
 
-from bench.accounting import memory
 from bench.generator.plan import Plan
-from bench.scenarios.lossless import differences
+from bench.process_stats import memory
+from bench.scenarios.integrity import differences
+from tests.functional.half_open import HalfOpen
 
 VOICE = ROOT / "tests/audio/call.wav"
 CALLS = 100

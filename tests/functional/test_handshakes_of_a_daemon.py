@@ -7,10 +7,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from caller import Caller, signed_head
 from conftest import Place
 
-from tests.server.handshake_clauses import ACCEPTED, REJECTED, Change, with_line
+from tests.functional.caller import Caller, signed_head
+from tests.websocket.handshake_clauses import ACCEPTED, REJECTED, Change, with_line
 
 #: Beyond this nothing is read in one turn of the reactor: the head comes in several pieces.
 PIECE = 1_000

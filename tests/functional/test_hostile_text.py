@@ -12,8 +12,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from caller import CLOSE, PATIENCE, TEXT, Caller, signed_head
 from conftest import Place
+
+from tests.functional.caller import CLOSE, PATIENCE, TEXT, Caller, signed_head
 
 MakePlace = Callable[..., Place]
 FORGED = "2026-01-01T00:00:00+0000 [audiohookd.session#critical] forged line"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Place
-from daemon import PATIENCE
+
+from tests.functional.daemon import PATIENCE
 
 PRIORITY = re.compile(r"<([2-7])>")
 

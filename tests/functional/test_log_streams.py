@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from caller import Caller
 from conftest import Place
-from daemon import Daemon
+
+from tests.functional.caller import Caller
+from tests.functional.daemon import Daemon
 
 MakePlace = Callable[..., Place]
 TEXTS = {501: "snow \u2603", 502: "caf\xe9", 503: "plain"}

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caller import TEXT, Caller
 from conftest import Place
+
+from tests.functional.caller import TEXT, Caller
 
 CONFIG = (
     b'{"a": "\\ud800", "b": 1e999, "c": 123456789012345678901234567890, "": "\\u0000\xe2\x80\xa8", '
-    b'"d": 1, "d": 2, "e": '
-    + b"[" * 150
-    + b"]" * 150
-    + b"}"
+    b'"d": 1, "d": 2, "e": ' + b"[" * 150 + b"]" * 150 + b"}"
 )
 READ = {"a": "\ufffd", "b": "1e999", "c": 123456789012345678901234567890, "": "\0\u2028", "d": 2}
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from caller import Caller
 from conftest import ROOT, Place
 
+from tests.functional.caller import Caller
 from tests.programs import program
 
 MakePlace = Callable[..., Place]

@@ -14,14 +14,14 @@ from typing import Any
 
 import botocore.session
 import pytest
-from caller import Caller, SecureCaller, signed_head
 from conftest import Place, free_port
-from documents import blocks, snippet
-from entrance_rig import MakePlace
-from front_proxies import CADDY, HAPROXY, NGINX, Program, Proxy
 
-from audiohookd.config import load
+from audiohookd.config.schema import load
 from tests.certificates import write_certificate
+from tests.functional.caller import Caller, SecureCaller, signed_head
+from tests.functional.documents import blocks, snippet
+from tests.functional.front_proxies import CADDY, HAPROXY, NGINX, Program, Proxy
+from tests.functional.listener_rig import MakePlace
 from tests.programs import program
 from tests.proxy_headers import v2
 

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from caller import Caller
 from conftest import Place
-from daemon import Daemon
 
+from tests.functional.caller import Caller
+from tests.functional.daemon import Daemon
 from tests.functional.documents import snippet
 
 #: Seconds that copying may take.

@@ -11,10 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from caller import API_KEY, signed_head
 from conftest import Place
 
-from audiohookd.server.websocket import REFUSAL_TIME
+from audiohookd.websocket.protocol import REJECTION_TIME
+from tests.functional.caller import API_KEY, signed_head
 
 UNKNOWN = API_KEY[:-1] + "i"
 KINDS: dict[str, Callable[[int, str], bytes]] = {
@@ -86,7 +86,7 @@ def test_no_reason_can_be_told_by_its_time(strict: Place) -> None:
     with strict.daemon():
         times = refusals(strict.port)
     assert {len(found) for found in times.values()} == {ROUNDS * EACH}
-    assert min(min(found) for found in times.values()) >= REFUSAL_TIME
+    assert min(min(found) for found in times.values()) >= REJECTION_TIME
     medians = {kind: statistics.median(found) for kind, found in times.items()}
     assert max(medians.values()) - min(medians.values()) <= ALIKE, medians
     everybody = list(KINDS)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from caller import Caller
 from conftest import Place
-from daemon import Daemon, DaemonDied
-from test_operation import status_of
 
+from tests.functional.caller import Caller
+from tests.functional.daemon import Daemon, DaemonDied
+from tests.functional.test_operation import status_of
 from tests.programs import find_program, needs_compiler
 
 pytestmark = needs_compiler

@@ -9,10 +9,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from caller import Caller
 from conftest import Place
-from daemon import Daemon
 
+from tests.functional.caller import Caller
+from tests.functional.daemon import Daemon
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Answer, Corrupt, Cut, Fault, Hang, Lose, Reset
 from tests.stores.memory_store import Trait, memory_store
@@ -183,9 +183,7 @@ class TestTheStart:
                 wait_for(lambda: "the store does not verify checksums" in daemon.log())
             assert (store.count("POST"), store.objects, store.uploads) == (1, {}, {})
 
-    def test_neither_start_nor_stop_wait_for_a_store_that_does_not_answer(
-        self, place: Callable[..., Place]
-    ) -> None:
+    def test_neither_start_nor_stop_wait_for_a_store_that_does_not_answer(self, place: Callable[..., Place]) -> None:
         with memory_store(Trait.HANGS_PROBE) as store:
             s3 = {"bucket": "recordings", "endpoint_url": store.url, "path_style": True}
             there = place(**{"plugins.s3": s3})

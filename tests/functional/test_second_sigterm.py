@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from caller import Caller
 from conftest import Place
-from daemon import Daemon
 
 from audiohookd.runtime.signals import EXIT_AFTER
+from tests.functional.caller import Caller
+from tests.functional.daemon import Daemon
 
 #: By where a plugin hangs: what the log says, and the seconds that the stop may take on a loaded machine.
 GIVEN_UP = {

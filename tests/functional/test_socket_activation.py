@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from caller import Caller
 from conftest import Place
 
+from tests.functional.caller import Caller
 from tests.programs import program
 
 

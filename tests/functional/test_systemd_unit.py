@@ -12,12 +12,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from caller import Caller, SecureCaller
 from conftest import free_port
-from documents import snippet
-from systemd_machine import Machine, needed
 
 from tests.certificates import write_certificate
+from tests.functional.caller import Caller, SecureCaller
+from tests.functional.documents import snippet
+from tests.functional.systemd_machine import Machine, needed
 from tests.stores.seaweedfs import SeaweedFS
 
 SPOOL = "/var/spool/audiohookd"

@@ -8,9 +8,9 @@ from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
-from caller import Caller, signed_head
 from conftest import Place
 
+from tests.functional.caller import Caller, signed_head
 from tests.stores.redis_server import RedisServer
 
 MakePlaces = Callable[..., list[Place]]

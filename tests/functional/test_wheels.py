@@ -15,11 +15,11 @@ def compiled_in(wheel: Path) -> list[str]:
 def test_of_this_machine_has_the_compiled_module(tmp_path: Path) -> None:
     wheel = build_wheel(tmp_path)
     assert "-cp311-abi3-linux_" in wheel.name
-    assert compiled_in(wheel) == ["audiohookd/server/_frames.abi3.so"]
+    assert compiled_in(wheel) == ["audiohookd/websocket/fastpath/_frames.abi3.so"]
 
 
 def test_that_is_pure_fits_any_machine(tmp_path: Path) -> None:
     wheel = build_wheel(tmp_path, AUDIOHOOKD_PURE="1")
     assert wheel.name.endswith("-py3-none-any.whl")
     assert compiled_in(wheel) == []
-    assert "audiohookd/server/frames.py" in zipfile.ZipFile(wheel).namelist()
+    assert "audiohookd/websocket/fastpath/frames.py" in zipfile.ZipFile(wheel).namelist()

@@ -5,9 +5,15 @@ The first byte says how often the stream is torn; two bytes for each such place 
 
 from collections.abc import Iterator
 
-from audiohookd.server.frames import CUT_LIMIT, cut, cut_in_python, first_frame, may_become_whole
-from tests.server.listened import Fast, Listened, Stock, torn
-from tests.server.websocket_rig import OPEN, binary, frame, text
+from audiohookd.websocket.fastpath.frames import (
+    CUT_LIMIT,
+    first_frame_length,
+    is_partial_fast_frame,
+    parse_binary_messages,
+    parse_binary_messages_in_python,
+)
+from tests.websocket.listened import Fast, Listened, Stock, torn
+from tests.websocket.websocket_rig import OPEN, binary, frame, text
 
 _MOST_TEARS = 12
 
@@ -39,9 +45,9 @@ def seeds() -> Iterator[bytes]:
 
 
 def _check_cut(stream: bytes) -> None:
-    messages, at = cut(stream)
-    assert (messages, at) == cut_in_python(stream)
+    messages, at = parse_binary_messages(stream)
+    assert (messages, at) == parse_binary_messages_in_python(stream)
     rest = stream[at:]
-    assert first_frame(rest) <= len(rest)
-    if len(messages) < CUT_LIMIT and may_become_whole(rest):
-        assert cut(rest) == ([], 0)
+    assert first_frame_length(rest) <= len(rest)
+    if len(messages) < CUT_LIMIT and is_partial_fast_frame(rest):
+        assert parse_binary_messages(rest) == ([], 0)

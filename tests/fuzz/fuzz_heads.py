@@ -10,12 +10,12 @@ from typing import Any
 
 from autobahn.websocket.protocol import parseHttpHeader
 
-from audiohookd.auth.signature import REQUIRED_COMPONENTS
-from audiohookd.server.handshake import HandshakeRejected, check_handshake, minimal_request
-from audiohookd.server.head import MAX_HEAD, MAX_HEADERS, Head, HeadGuard, RequestHead
+from audiohookd.auth.signature.message_signature import REQUIRED_COMPONENTS
 from audiohookd.testing import PATH
-from tests.server.handshake_clauses import ACCEPTED, REJECTED
-from tests.server.websocket_rig import Server, request_head
+from audiohookd.websocket.handshake import HandshakeRejected, check_handshake, minimal_request
+from audiohookd.websocket.http_head import MAX_HEAD, MAX_HEADERS, HeadState, RequestHead, RequestHeadValidator
+from tests.websocket.handshake_clauses import ACCEPTED, REJECTED
+from tests.websocket.websocket_rig import Server, request_head
 
 _SIGNED = request_head()
 _refusal = re.compile(
@@ -26,14 +26,14 @@ _refusal = re.compile(
 
 def check(data: bytes) -> None:
     """Raises an AssertionError when the guard was too kind, or Autobahn."""
-    guard = HeadGuard()
+    guard = RequestHeadValidator()
     verdict = guard.feed(data)
     assert _in_pieces(data) is verdict
-    assert (guard.request is not None) is (verdict is Head.GOOD)
+    assert (guard.request is not None) is (verdict is HeadState.GOOD)
     if guard.request is not None:
         _check_lines(data, guard.request)
         _check_handshake(guard.request)
-    assert bool(guard.fault) is (verdict in (Head.BAD, Head.TOO_LARGE))
+    assert bool(guard.fault) is (verdict in (HeadState.BAD, HeadState.TOO_LARGE))
     _check_answer(data, verdict)
 
 
@@ -56,11 +56,11 @@ def seeds() -> Iterator[bytes]:
     yield b"GET //a/../b?x#y HTTP/1.0\nHost: [::1]:x\r\n\r\n"
 
 
-def _in_pieces(data: bytes) -> Head:
-    guard, verdict = HeadGuard(), Head.INCOMPLETE
+def _in_pieces(data: bytes) -> HeadState:
+    guard, verdict = RequestHeadValidator(), HeadState.INCOMPLETE
     for at in range(0, len(data), 61):
         verdict = guard.feed(data[at : at + 61])
-        if verdict is not Head.INCOMPLETE:
+        if verdict is not HeadState.INCOMPLETE:
             break
     return verdict
 
@@ -101,19 +101,19 @@ def _check_handshake(head: RequestHead) -> None:
     assert re.fullmatch(r"[0-9A-Za-z+/]{22}==", read["sec-websocket-key"], re.ASCII)
 
 
-def _check_answer(data: bytes, verdict: Head) -> None:
+def _check_answer(data: bytes, verdict: HeadState) -> None:
     server = Server()
     peer = server.connect()
     peer.send(data)
     server.clock.advance(1.0)
     answer = peer.answer()
-    if verdict is Head.INCOMPLETE:
+    if verdict is HeadState.INCOMPLETE:
         assert answer == b""
     elif not answer.startswith(b"HTTP/1.1 101 "):
         assert _refusal.fullmatch(answer), answer
         assert server.counters.value("internal_errors") == 0
     else:
-        assert verdict is Head.GOOD
+        assert verdict is HeadState.GOOD
         assert _signed_part(peer.protocol) == (PATH, *_EXPECTED), "this was not signed"
     peer.lose()
 

@@ -13,7 +13,7 @@ from audiohookd.protocol import codec
 from audiohookd.protocol.errors import LocalProtocolError, RemoteProtocolError
 from audiohookd.protocol.json_text import one_line
 from audiohookd.protocol.session import Session
-from audiohookd.protocol.timers import Timers
+from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.testing import ORGANIZATION_ID, SESSION_ID
 
 _TYPES = ("open", "ping", "close", "discarded", "paused", "resumed", "error", "update", "dtmf", "x-new")
@@ -104,7 +104,7 @@ def _check_server(line: bytes) -> None:
 
 def _check_session(lines: list[bytes]) -> None:
     now = 0.0
-    session = Session(SESSION_ID, ORGANIZATION_ID, Timers(), lambda: now)
+    session = Session(SESSION_ID, ORGANIZATION_ID, Timeouts(), lambda: now)
     for line in lines:
         if line == b"audio":
             session.receive_audio(bytes(320))

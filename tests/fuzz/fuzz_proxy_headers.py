@@ -6,7 +6,7 @@ The bytes are what is sent after TCP connect.
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
-from audiohookd.server.proxy_header import MAX_V1, MAX_V2, Header
+from audiohookd.edge.proxy_header import MAX_V1, MAX_V2, ProxyHeader
 from tests.proxy_headers import LOCAL, PROXY, SIGNATURE, UNIX, UNSPECIFIED, outcome, v1, v2, v2_of
 
 _SAID = {"no PROXY header", "bad PROXY header", "PROXY header too long"}
@@ -17,8 +17,8 @@ def check(data: bytes) -> None:
     """Raises what the reader promises not to, or an AssertionError."""
     found, used = outcome([data])
     in_pieces, fed = outcome([data[at : at + 1] for at in range(len(data))])
-    if isinstance(found, Header):
-        assert isinstance(in_pieces, Header)
+    if isinstance(found, ProxyHeader):
+        assert isinstance(in_pieces, ProxyHeader)
         assert (in_pieces.source, in_pieces.port, in_pieces.rest) == (found.source, found.port, b"")
         assert data[fed:] == found.rest
         assert fed <= (MAX_V2 if data.startswith(SIGNATURE) else MAX_V1)
@@ -39,7 +39,7 @@ def seeds() -> Iterator[bytes]:
     yield v2_of(PROXY, UNIX, bytes(216))
 
 
-def _check_source(header: bytes, found: Header) -> None:
+def _check_source(header: bytes, found: ProxyHeader) -> None:
     """The address stands in the header, and nothing else was taken for it."""
     assert 0 <= found.port <= 65_535
     if found.source is None:

@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import http_sf
 
-from audiohookd.auth.fields import MAX_VERIFIED, Signature, parse
-from audiohookd.auth.refusal import SignatureRefused
-from audiohookd.auth.signature import verify
+from audiohookd.auth.rejection import SignatureRejected
+from audiohookd.auth.signature.fields import MAX_VERIFIED, Signature, parse
+from audiohookd.auth.signature.message_signature import verify
 from tests.auth.foreign_signer import API_KEY, CREATED, EXPIRES, NONCE, SECRET, SIX, replaced, signed
 
 _TYPES = {"keyid": str, "nonce": str, "created": int, "value": bytes}
@@ -21,7 +21,7 @@ def check(data: bytes) -> None:
     """Raises what the parser promises not to, or an AssertionError."""
     signature_input, _, signature = data.decode("latin-1").partition("\n")
     found = []
-    with suppress(SignatureRefused):
+    with suppress(SignatureRejected):
         candidates = parse(signature_input, signature, API_KEY)
         found = [candidate.signature for candidate in candidates if candidate.signature is not None]
         assert candidates
@@ -66,7 +66,7 @@ def _check_verdict(signature_input: str, signature: str, found: list[Signature])
     request = replaced(signed(), signature_input=signature_input, signature=signature)
     try:
         accepted = verify(request, SECRET, CREATED)
-    except SignatureRefused:
+    except SignatureRejected:
         return
     assert accepted in found
     assert accepted.components == SIX

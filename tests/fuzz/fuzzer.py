@@ -14,7 +14,14 @@ from autobahn.websocket.protocol import parseHttpHeader
 
 #: What is watched: our own code, and that of others that reads what strangers send. Of Autobahn only functions: to
 #: prepare all of it takes 10 s.
-WATCHED = ["audiohookd.auth", "audiohookd.protocol", "audiohookd.server", "http_sf"]
+WATCHED = [
+    "audiohookd.auth",
+    "audiohookd.protocol",
+    "audiohookd.edge",
+    "audiohookd.session",
+    "audiohookd.websocket",
+    "http_sf",
+]
 WATCHED_FUNCTIONS = [parseHttpHeader, Autobahn.processHandshake, Autobahn.processData, Autobahn.onFrameEnd]
 MAX_LENGTH = 20_000
 

@@ -11,8 +11,8 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from audiohookd.observe.admin import REJECTIONS_LOGGED, admin_site
-from audiohookd.observe.visits import BURST, INTERVAL, LONGEST, MOST
+from audiohookd.observe.admin_connections import BURST, INTERVAL, MAX_CONNECTIONS, MAX_DURATION
+from audiohookd.observe.admin_http import REJECTIONS_LOGGED, admin_site
 
 
 class Answer:
@@ -56,7 +56,7 @@ class TestAdmin(SynchronousTestCase):
         self.assertTrue(transport.disconnecting)
 
     def test_so_many_may_ask_at_a_time(self) -> None:
-        visits = [self.connected() for _ in range(MOST)]
+        visits = [self.connected() for _ in range(MAX_CONNECTIONS)]
         self.assertIsNone(self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000)))
         visits[0][0].connectionLost(Failure(ConnectionDone()))
         self.connected()
@@ -85,7 +85,7 @@ class TestAdmin(SynchronousTestCase):
     def test_who_does_not_go_is_sent_away(self) -> None:
         protocol, transport = self.connected()
         protocol.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        self.clock.advance(LONGEST)
+        self.clock.advance(MAX_DURATION)
         self.assertTrue(transport.disconnected)
         protocol.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -11,7 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from audiohookd.observe.admin import admin_site
+from audiohookd.observe.admin_http import admin_site
 from audiohookd.runtime.workers import PoolFull
 
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from notice_rig import a_recording
-from webhook_rig import SECRET, Certificate, Sender, WebhookServer, certificate, private_file, serving
 
-from audiohookd.spool.shelf import Recording
+from audiohookd.spool.catalog import Recording
+from tests.plugins.notification_rig import a_recording
+from tests.plugins.webhook_rig import SECRET, Certificate, Sender, WebhookServer, certificate, private_file, serving
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from notice_rig import NotifyingDaemon
 
-from audiohookd.spool.shelf import Recording
+from audiohookd.spool.catalog import Recording
 from audiohookd_plugins.publish import PublishConfig, PublishPlugin
+from tests.plugins.notification_rig import NotifyingDaemon
 
 REGION = "eu-central-1"
 

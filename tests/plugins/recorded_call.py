@@ -16,7 +16,7 @@ from audiohookd.protocol.events import Gap, GapCause
 from audiohookd.protocol.media import Format, Media
 from audiohookd.protocol.messages import Participant
 from audiohookd.spool.spool import Spool
-from audiohookd.spool.writer import Intervals, Pools
+from audiohookd.spool.write.group_commit import Intervals, Pools
 from audiohookd.testing import FakeSession, MemoryWorkers
 from audiohookd_plugins.recorder import Recorder, RecorderConfig, RecorderPlugin
 

@@ -9,10 +9,10 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from audiohookd.interfaces import IDaemon
+from audiohookd.protocol.duration import duration_to_samples
 from audiohookd.protocol.entities import AgentAssist, parse_entity
 from audiohookd.protocol.events import CONNECTION_LOST
-from audiohookd.protocol.position import duration_to_samples
-from audiohookd.server.dispatch import Watcher
+from audiohookd.session.fanout import Watcher
 from audiohookd.testing import FakeSession, MemoryWorkers, ScriptedClient
 from audiohookd_plugins.agentassist import AgentAssistConfig, AgentAssistPlugin, read_script
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, NoCredentialsError, ProfileNotFound
-from publish_rig import let_in, shut_out
 
 from audiohookd_plugins.aws import Access
+from tests.plugins.publish_rig import let_in, shut_out
 from tests.stores.rude_server import RudeServer, Visit, rude_server
 
 CONTAINERS_OWN = {

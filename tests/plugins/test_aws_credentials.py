@@ -14,10 +14,10 @@ from botocore.config import Config
 from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import ClientError, CredentialRetrievalError
 from botocore.loaders import Loader
-from publish_rig import let_in, shut_out
 
 from audiohookd_plugins.aws import Access
-from audiohookd_plugins.credentials import LAST, LateCredentials
+from audiohookd_plugins.lazy_credentials import LAST, LateCredentials
+from tests.plugins.publish_rig import let_in, shut_out
 from tests.stores.rude_server import RudeServer, Visit, rude_server
 
 PATIENCE = 0.2

@@ -9,16 +9,16 @@ from typing import Any
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
-from notice_rig import ABOUT, CONVERSATION, ID, OTHER_ID, a_recording
-from publish_rig import REGION, Sender, let_in
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from audiohookd.daemon import Daemon
 from audiohookd.interfaces import INotifier, IPlugin, IPluginFactory, Unavailable
-from audiohookd.spool.shelf import Recording
+from audiohookd.plugin_host import Daemon
+from audiohookd.spool.catalog import Recording
 from audiohookd.testing import FakeSession
 from audiohookd_plugins.publish import LIMIT, PublishConfig, PublishPlugin
+from tests.plugins.notification_rig import ABOUT, CONVERSATION, ID, OTHER_ID, a_recording
+from tests.plugins.publish_rig import REGION, Sender, let_in
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +158,7 @@ class TestSns:
         sns = client(amazon, "sns")
         topic = sns.create_topic(Name="calls")["TopicArn"]
         raw, wrapped, other = (Queue(amazon, f"sns-{name}") for name in ("raw", "wrapped", "other"))
-        sns.subscribe(
-            TopicArn=topic, Protocol="sqs", Endpoint=raw.arn, Attributes={"RawMessageDelivery": "true"}
-        )
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=raw.arn, Attributes={"RawMessageDelivery": "true"})
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=wrapped.arn)
         policy = json.dumps({"conversation": ["another"]})
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=other.arn, Attributes={"FilterPolicy": policy})
@@ -176,9 +174,7 @@ class TestSns:
         sns = client(amazon, "sns")
         topic = sns.create_topic(Name="calls.fifo", Attributes={"FifoTopic": "true"})["TopicArn"]
         queue = Queue(amazon, "sns.fifo")
-        sns.subscribe(
-            TopicArn=topic, Protocol="sqs", Endpoint=queue.arn, Attributes={"RawMessageDelivery": "true"}
-        )
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn, Attributes={"RawMessageDelivery": "true"})
         sender = Sender(amazon, "sns", topic)
         assert [sender.tell(recording), sender.tell(recording)] == [None, None]
         (message,) = queue.messages()

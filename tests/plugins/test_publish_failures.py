@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notice_rig import NotifyingDaemon, a_recording
-from publish_rig import Sender, let_in, shut_out
-from webhook_rig import Exchange, WebhookServer, serving
 
 from audiohookd.interfaces import Unavailable, Undeliverable
-from audiohookd.spool.shelf import Recording
-from audiohookd_plugins.notices.notifier import Refused
+from audiohookd.spool.catalog import Recording
+from audiohookd_plugins.notifications.notifier import NotificationRejected
 from audiohookd_plugins.publish import PublishConfig, PublishPlugin
+from tests.plugins.notification_rig import NotifyingDaemon, a_recording
+from tests.plugins.publish_rig import Sender, let_in, shut_out
+from tests.plugins.webhook_rig import Exchange, WebhookServer, serving
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:calls"
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/calls"
@@ -100,7 +100,7 @@ class TestAnError:
     ) -> None:
         server.answer = error(code, "because")
         fault = sender.tell(recording)
-        assert isinstance(fault, Refused)
+        assert isinstance(fault, NotificationRejected)
         assert not isinstance(fault, (Unavailable, Undeliverable))
         assert str(fault) == f"{code}: because"
 
@@ -121,7 +121,7 @@ class TestAnEntryThatFailed:
     def test_is_a_failure(self, server: WebhookServer, sender: Sender, recording: Recording) -> None:
         server.answer = entries("MalformedDetail")
         fault = sender.tell(recording)
-        assert isinstance(fault, Refused)
+        assert isinstance(fault, NotificationRejected)
         assert str(fault) == "MalformedDetail: because"
 
     @pytest.mark.parametrize("code", ["ThrottlingException", "InternalFailure", "InternalException", "AccessDenied"])
@@ -197,9 +197,7 @@ class TestCredentials:
         assert ["AKIDEXAMPLE" in request.headers["authorization"] for request in server.requests] == [True, True]
 
 
-def test_what_cannot_be_told_of_is_undeliverable(
-    server: WebhookServer, sender: Sender, recording: Recording
-) -> None:
+def test_what_cannot_be_told_of_is_undeliverable(server: WebhookServer, sender: Sender, recording: Recording) -> None:
     recording.sidecar.write_text("{")
     assert isinstance(sender.tell(recording), Undeliverable)
     assert server.connections == 0
@@ -252,7 +250,11 @@ class TestSettings:
         ("service", "targets", "example"),
         [
             ("sns", ["", "calls", BUS, QUEUE, TOPIC + "/x"], "the ARN of a topic, arn:aws:sns:"),
-            ("sqs", ["", "calls", TOPIC, "https://sqs.eu-west-1.amazonaws.com/calls"], "the URL of a queue, https://"),
+            (
+                "sqs",
+                ["", "calls", TOPIC, "https://sqs.eu-west-1.amazonaws.com/calls"],
+                "the URL of a queue, https://",
+            ),
             ("sqs", ["https://me:s3cret@host/123456789012/calls"], "the URL of a queue, https://"),
             ("eventbridge", ["", "a b", TOPIC, QUEUE, "x" * 257], "the name of an event bus, or its ARN, arn:aws:ev"),
         ],
@@ -263,7 +265,9 @@ class TestSettings:
                 PublishPlugin(PublishConfig(service, target, region="eu-west-1"), NotifyingDaemon())
             assert "s3cret" not in str(caught.value)
 
-    @pytest.mark.parametrize("url", ["localhost:4566", "ftp://localhost/", "https://me:s3cret@localhost/", "http://h/?x=s3cret"])
+    @pytest.mark.parametrize(
+        "url", ["localhost:4566", "ftp://localhost/", "https://me:s3cret@localhost/", "http://h/?x=s3cret"]
+    )
     def test_an_endpoint_that_is_none(self, url: str) -> None:
         with pytest.raises(ValueError, match=r"^endpoint_url: must ") as caught:
             PublishPlugin(PublishConfig("sns", TOPIC, endpoint_url=url), NotifyingDaemon())

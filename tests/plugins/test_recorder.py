@@ -11,15 +11,15 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recorded_call import DAY, L16, MONO, SECRET, STARTED_AT, STEREO, Call, FakeDaemon, a_session
 from twisted.logger import formatEvent
 from zope.interface.verify import verifyObject
 
 from audiohookd.interfaces import IAudioSink, IDaemon, IPlugin, IPluginFactory, ISession
 from audiohookd.protocol.events import GapCause
 from audiohookd.protocol.media import Media
-from audiohookd.server.connection_end import ConnectionEnd
+from audiohookd.session.connection_end import ConnectionEnd
 from audiohookd_plugins.recorder import SILENCE_BYTES, RecorderConfig, RecorderPlugin
+from tests.plugins.recorded_call import DAY, L16, MONO, SECRET, STARTED_AT, STEREO, Call, FakeDaemon, a_session
 
 MakeCall = Callable[..., Call]
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from recorded_call import L16, STARTED_AT, STEREO, Call
 
 from audiohookd.cli.verify.checking import check
 from audiohookd.protocol.events import GapCause
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.repair import mend
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.repair import repair_drafts
 from audiohookd_plugins import recorder
+from tests.plugins.recorded_call import L16, STARTED_AT, STEREO, Call
 
 MESSAGE = json.dumps({"type": "zzz", "parameters": {"x": "y" * 60_000}}).encode()
 
@@ -61,7 +61,7 @@ def test_after_a_crash_the_sidecar_says_since_when_entries_are_omitted(call: Mak
     made.sink.audio(b"\x01\x02" * 800)
     say(made, 30)
     made.commit()
-    assert [mended.outcome for mended in mend(Layout(made.directory))] == ["ready"]
+    assert [mended.outcome for mended in repair_drafts(SpoolPaths(made.directory))] == ["ready"]
     assert made.sidecar()["recording"]["omittedEntries"] == {"since": "PT0S", "count": 0, "bytes": 0}
 
 

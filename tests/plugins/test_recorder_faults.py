@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded_call import STARTED_AT, STEREO, Call, FakeDaemon
 from twisted.logger import capturedLogs, formatEvent
 
-from audiohookd.interfaces import Lapse
+from audiohookd.interfaces import PartialLoss
 from audiohookd.protocol.media import Media
-from audiohookd.server.connection import FINISH_TIME
-from audiohookd.server.dispatch import Watcher
+from audiohookd.session.driver import FINISH_TIME
+from audiohookd.session.fanout import Watcher
 from audiohookd.testing import ScriptedClient
 from audiohookd_plugins.recorder import PATIENCE, SILENCE_BYTES, RecorderConfig, RecorderPlugin
+from tests.plugins.recorded_call import STARTED_AT, STEREO, Call, FakeDaemon
 
 SPEECH = b"\x11\x12" * 800
 FLUSH_INTERVAL = 0.5
@@ -47,7 +47,7 @@ def refused(directory: Path, media: Media = STEREO, **options: str) -> Call:
 class TestRecorder:
     def test_tells_once_and_takes_what_it_is_given(self, tmp_path: Path) -> None:
         made = refused(tmp_path)
-        with pytest.raises(Lapse, match="File too large"):
+        with pytest.raises(PartialLoss, match="File too large"):
             made.sink.audio(SPEECH)
         assert made.sink.audio(SPEECH) is None
         made.close()
@@ -60,7 +60,7 @@ class TestRecorder:
 
     def test_a_message_that_hears_of_it_is_recorded(self, tmp_path: Path) -> None:
         made = refused(tmp_path)
-        with pytest.raises(Lapse):
+        with pytest.raises(PartialLoss):
             made.sink.message(False, b'{"type":"ping"}', STARTED_AT)
         made.close()
         assert [entry["data"]["message"] for entry in made.entries("audiohook")] == [{"type": "ping"}]
@@ -71,7 +71,7 @@ class TestRecorder:
         samples = 3 * SILENCE_BYTES
         failures: list[Any] = []
         made.gap(samples, start=4800).addErrback(failures.append)
-        assert failures[0].check(Lapse)
+        assert failures[0].check(PartialLoss)
         made.session.position += 800 + samples
         made.close()
         recording = made.sidecar()["recording"]
@@ -87,7 +87,7 @@ class TestRecorder:
         stalled.daemon.reactor.advance(FLUSH_INTERVAL)
         stalled.daemon.reactor.advance(STALL_TIMEOUT)
         recorder = stalled.plugin.observe(stalled.session)
-        with pytest.raises(Lapse, match="nothing was written"):
+        with pytest.raises(PartialLoss, match="nothing was written"):
             recorder.opened()
         stalled.daemon.writing.run()
         recorder.closed("end")

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recorded_call import STARTED_AT, Call
 
+from tests.plugins.recorded_call import STARTED_AT, Call
 from tests.protocol.json_values import VALUES
 
 

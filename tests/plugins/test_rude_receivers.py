@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from notice_rig import NotifyingDaemon, a_recording
-from publish_rig import REGION, let_in
-from webhook_rig import certificate
 
 from audiohookd.interfaces import INotifier, Unavailable
 from audiohookd_plugins.publish import PublishConfig, PublishPlugin
 from audiohookd_plugins.webhook import WebhookConfig, WebhookPlugin
+from tests.plugins.notification_rig import NotifyingDaemon, a_recording
+from tests.plugins.publish_rig import REGION, let_in
+from tests.plugins.webhook_rig import certificate
 from tests.stores.rude_server import (
     DRIBBLED_ANSWERS,
     ENDLESS_ANSWERS,

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notice_rig import ID, NOW, OTHER_ID, a_recording
 from standardwebhooks import Webhook, WebhookVerificationError
 from twisted.internet.task import Clock
 from twisted.python.runtime import seconds
-from webhook_rig import SECRET, Exchange, Sender, WebhookServer, private_file, serving
 from zope.interface.verify import verifyObject
 
-from audiohookd.daemon import Daemon
 from audiohookd.interfaces import INotifier, IPlugin, IPluginFactory, Unavailable, Undeliverable
-from audiohookd.spool.shelf import Recording
+from audiohookd.plugin_host import Daemon
+from audiohookd.spool.catalog import Recording
 from audiohookd.testing import FakeSession
-from audiohookd_plugins.notices.notifier import Refused
+from audiohookd_plugins.notifications.notifier import NotificationRejected
 from audiohookd_plugins.webhook import WebhookConfig, WebhookPlugin
+from tests.plugins.notification_rig import ID, NOW, OTHER_ID, a_recording
+from tests.plugins.webhook_rig import SECRET, Exchange, Sender, WebhookServer, private_file, serving
 
 pytestmark = pytest.mark.usefixtures("the_system_trusts")
 
@@ -220,7 +220,7 @@ class TestAnAnswer:
         """Another one may be welcome, and this one later."""
         server.answers(status)
         fault = sender.tell(recording)
-        assert isinstance(fault, Refused)
+        assert isinstance(fault, NotificationRejected)
         assert not isinstance(fault, (Unavailable, Undeliverable))
         assert str(fault) == f"http://127.0.0.1:{server.server_port} answered {status}"
 
@@ -230,13 +230,13 @@ class TestAnAnswer:
     ) -> None:
         with serving() as elsewhere:
             server.answers(status, Location=elsewhere.url)
-            assert isinstance(sender.tell(recording), Refused)
+            assert isinstance(sender.tell(recording), NotificationRejected)
             assert elsewhere.connections == 0
 
     def test_that_says_why(self, server: WebhookServer, sender: Sender, recording: Recording) -> None:
         server.answer = lambda exchange: exchange.reply(422, b'no such "tenant"\n\x1b[31m\xff' + b"x" * 100_000)
         text = str(sender.tell(recording))
-        assert "answered 422: 'no such \"tenant\"\\n\\u001b[31m" in text
+        assert 'answered 422: \'no such "tenant"\\n\\u001b[31m' in text
         assert len(text) < 300
         assert text.isprintable()
 
@@ -247,7 +247,7 @@ class TestAnAnswer:
 
         server.answer = answer
         fault = sender.tell(recording)
-        assert isinstance(fault, Refused)
+        assert isinstance(fault, NotificationRejected)
         assert "no such" in str(fault)
 
 
@@ -329,7 +329,7 @@ def test_secrets_stay_secret(server: WebhookServer, tmp_path: Path, recording: R
     faults.append(sender.tell(recording))
     gone = Sender(**{**options, "url": "https://nowhere.invalid/tok3n-of-the-path?key=tok3n-of-the-query"})
     faults.append(gone.tell(recording))
-    assert [type(fault) for fault in faults] == [Refused, Unavailable, Unavailable, Unavailable]
+    assert [type(fault) for fault in faults] == [NotificationRejected, Unavailable, Unavailable, Unavailable]
     shown = [text for fault in faults for text in (str(fault), repr(fault), repr(fault.__cause__))]
     shown += [repr(value) for value in vars(sender.plugin).values()] + [repr(sender.plugin), str(sender.daemon.asked)]
     assert r"answered 400: 'what is [\'...\'," in str(faults[0])

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from notice_rig import ID, NotifyingDaemon
 from standardwebhooks import Webhook
-from webhook_rig import SECRET, private_file
 
-from audiohookd_plugins.notices.signature import Secrets
+from audiohookd_plugins.notifications.signature import Secrets
 from audiohookd_plugins.webhook import WebhookConfig, WebhookPlugin
+from tests.plugins.notification_rig import ID, NotifyingDaemon
+from tests.plugins.webhook_rig import SECRET, private_file
 
 HTTPS = "https://hooks.example.com/x"
 
@@ -73,7 +73,9 @@ class TestTheUrl:
         for key in ("url", "proxy"):
             assert mistake(**{"url": HTTPS, "allow_unsigned": True, key: url}).startswith(f"{key}: ")
 
-    @pytest.mark.parametrize("url", ["https://me:s3cret@hooks.example.com/", "https://s3cret@host/", "https://h/#s3cret"])
+    @pytest.mark.parametrize(
+        "url", ["https://me:s3cret@hooks.example.com/", "https://s3cret@host/", "https://h/#s3cret"]
+    )
     def test_holds_no_password(self, url: str) -> None:
         for key in ("url", "proxy"):
             text = mistake(**{"url": HTTPS, "allow_unsigned": True, key: url})

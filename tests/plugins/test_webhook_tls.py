@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from notice_rig import ID
-from webhook_rig import Certificate, Sender, WebhookServer, certificate, private_file, serving
 
 from audiohookd.interfaces import Unavailable
-from audiohookd.spool.shelf import Recording
+from audiohookd.spool.catalog import Recording
+from tests.plugins.notification_rig import ID
+from tests.plugins.webhook_rig import Certificate, Sender, WebhookServer, certificate, private_file, serving
 
 pytestmark = pytest.mark.usefixtures("the_system_trusts")
 
@@ -65,9 +65,7 @@ class TestAProxy:
     def test_is_asked_when_the_configuration_names_one(
         self, server: WebhookServer, secret_file: Path, recording: Recording
     ) -> None:
-        sender = Sender(
-            url="http://hooks.example.com/x", allow_http=True, secret_file=secret_file, proxy=server.url
-        )
+        sender = Sender(url="http://hooks.example.com/x", allow_http=True, secret_file=secret_file, proxy=server.url)
         assert sender.tell(recording) is None
         assert server.requests[0].target == "http://hooks.example.com/x"
 

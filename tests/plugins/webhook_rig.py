@@ -17,10 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from notice_rig import NOW, NotifyingDaemon
 
-from audiohookd.spool.shelf import Recording
+from audiohookd.spool.catalog import Recording
 from audiohookd_plugins.webhook import WebhookConfig, WebhookPlugin
+from tests.plugins.notification_rig import NOW, NotifyingDaemon
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -153,9 +153,7 @@ def certificate(directory: Path, address: str = "127.0.0.1") -> Certificate:
     files = Certificate(directory / "chain.pem", directory / "key.pem")
     files.chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     files.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return files
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from audiohookd.protocol import events, messages
-from audiohookd.protocol.client import ClientSession
-from audiohookd.protocol.client_checks import offers
-from audiohookd.protocol.client_states import ClientState
+from audiohookd.protocol.client.checks import offers
+from audiohookd.protocol.client.session import ClientSession
+from audiohookd.protocol.client.states import ClientState
 from audiohookd.protocol.codec import encode_server
 
 ID = "11111111-1111-4111-8111-111111111111"

@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from client_rig import OFFERED, OPENING, OTHER_ID, Wire, assert_refused, open_wire, opened, types
 
 from audiohookd.protocol import events, messages
-from audiohookd.protocol.client import HISTORY
-from audiohookd.protocol.client_checks import offers
-from audiohookd.protocol.client_events import Accepted
+from audiohookd.protocol.client.checks import offers
+from audiohookd.protocol.client.events import Accepted
+from audiohookd.protocol.client.session import HISTORY
 from audiohookd.protocol.media import Media
+from tests.protocol.client_rig import OFFERED, OPENING, OTHER_ID, Wire, assert_refused, open_wire, opened, types
 
 
 class TestOpening:

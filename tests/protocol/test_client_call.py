@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from client_rig import Wire, assert_refused, open_wire, types
 
 from audiohookd.protocol import events, messages
-from audiohookd.protocol.client_events import Disconnected, Results
+from audiohookd.protocol.client.events import Disconnected, Results
+from tests.protocol.client_rig import Wire, assert_refused, open_wire, types
 
 
 class TestPing:

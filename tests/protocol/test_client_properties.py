@@ -3,17 +3,17 @@
 import json
 from typing import Any
 
-from client_rig import ID, OFFERED, OPENING, OTHER_ID, FakeTime, Wire, open_wire, types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiohookd.protocol import events, messages
-from audiohookd.protocol.client import ClientSession, ClientTimers
-from audiohookd.protocol.client_events import Results
+from audiohookd.protocol.client.events import Results
+from audiohookd.protocol.client.session import ClientSession, ClientTimers
 from audiohookd.protocol.entities import BargeIn
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.states import State
-from audiohookd.protocol.timers import Timers
+from audiohookd.protocol.timeouts import Timeouts
+from tests.protocol.client_rig import ID, OFFERED, OPENING, OTHER_ID, FakeTime, Wire, open_wire, types
 
 
 class Pair:
@@ -22,7 +22,7 @@ class Pair:
     def __init__(self) -> None:
         self.time = FakeTime()
         self.client = ClientSession(ID, OPENING, self.time, ClientTimers())
-        self.server = Session(ID, OTHER_ID, Timers(), self.time)
+        self.server = Session(ID, OTHER_ID, Timeouts(), self.time)
         self.received = 0
         self.gaps: list[events.Gap] = []
         self.faults: list[events.Event] = []

@@ -5,7 +5,6 @@ import json
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from wire_client import PARAMETERS, SESSION_ID
 
 from audiohookd.protocol import messages
 from audiohookd.protocol.codec import (
@@ -19,6 +18,7 @@ from audiohookd.protocol.codec import (
     is_close,
 )
 from audiohookd.protocol.errors import LocalProtocolError, RemoteProtocolError
+from tests.protocol.wire_client import PARAMETERS, SESSION_ID
 
 NOTHING = {}
 

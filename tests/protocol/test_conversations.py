@@ -19,9 +19,9 @@ import pathlib
 import shlex
 
 import pytest
-from wire_client import PARAMETERS, WireClient
 
 from audiohookd.protocol import events
+from tests.protocol.wire_client import PARAMETERS, WireClient
 
 CONVERSATIONS = sorted(pathlib.Path(__file__).with_name("conversations").glob("*.txt"))
 

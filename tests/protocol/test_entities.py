@@ -6,7 +6,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_client import opened
 
 from audiohookd.protocol import entities
 from audiohookd.protocol.entities import (
@@ -25,6 +24,7 @@ from audiohookd.protocol.entities import (
     Utterance,
     parse_entity,
 )
+from tests.protocol.wire_client import opened
 
 ID = "c08d1a4c-5a2e-4a02-a2cc-6c2d0c6b0c1f"
 

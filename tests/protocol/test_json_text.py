@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from json_values import OBJECTS, VALUES
 
 from audiohookd.protocol import events
 from audiohookd.protocol.codec import decode_client_envelope, decode_parameters, is_close
@@ -26,8 +25,9 @@ from audiohookd.protocol.json_text import (
 )
 from audiohookd.protocol.messages import Open, read_custom_config
 from audiohookd.protocol.session import Session
-from audiohookd.protocol.timers import Timers
+from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.testing import ORGANIZATION_ID, SESSION_ID
+from tests.protocol.json_values import OBJECTS, VALUES
 
 MEDIUM = '"type":"audio","format":"PCMU","channels":["external"],"rate":8000'
 OPEN = (
@@ -44,7 +44,7 @@ def message(name: str, seq: int | str = 1, parameters: str = "", more: str = "")
 
 def happened(*texts: bytes) -> tuple[Session, list[events.Event]]:
     """What a session says of these messages, once it is through with them."""
-    session = Session(SESSION_ID, ORGANIZATION_ID, Timers(), lambda: 0.0)
+    session = Session(SESSION_ID, ORGANIZATION_ID, Timeouts(), lambda: 0.0)
     found: list[events.Event] = []
     for text in texts:
         session.receive_text(text)

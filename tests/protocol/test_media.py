@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.protocol.media import Format, Media, preferred, understood
+from audiohookd.protocol.media import Format, Media, parse_offers, preferred
 
 FORMATS = ["PCMU", "L16"]
 CHANNELS = [["external"], ["internal"], ["external", "internal"], ["internal", "external"]]
@@ -20,7 +20,7 @@ def offer(encoding="PCMU", channels=("external",), rate=8000, **more):
 
 def read(*offers):
     """What is understood of these, written in the plainest way."""
-    return understood(tuple(msgspec.Raw(msgspec.json.encode(each)) for each in offers))
+    return parse_offers(tuple(msgspec.Raw(msgspec.json.encode(each)) for each in offers))
 
 
 media = st.builds(
@@ -68,21 +68,24 @@ adorned_offers = st.builds(lambda known, more: more | known, offers, adornments)
 @given(st.lists(json_values | offers | adorned_offers, max_size=6))
 def test_anything_may_be_offered(listed):
     raws = tuple(msgspec.Raw(msgspec.json.encode(each)) for each in listed)
-    known = [bytes(raw) for raw, each in zip(raws, listed, strict=True)
-             if isinstance(each, dict) and each.get("type") == "audio" and each.get("format") in FORMATS]
-    assert [bytes(found.to_wire()) for found in understood(raws)] == known
+    known = [
+        bytes(raw)
+        for raw, each in zip(raws, listed, strict=True)
+        if isinstance(each, dict) and each.get("type") == "audio" and each.get("format") in FORMATS
+    ]
+    assert [bytes(found.to_wire()) for found in parse_offers(raws)] == known
 
 
 @given(st.binary())
 def test_broken_offers_are_skipped(data):
-    found = understood((msgspec.Raw(data), msgspec.Raw(msgspec.json.encode(offer()))))
+    found = parse_offers((msgspec.Raw(data), msgspec.Raw(msgspec.json.encode(offer()))))
     assert found == (Media(Format.PCMU, ("external",)),)
 
 
 @given(media)
 def test_a_medium_of_our_own_is_understood_again(medium):
-    assert understood((medium.to_wire(),)) == (medium,)
-    assert hash(understood((medium.to_wire(),))[0]) == hash(medium)
+    assert parse_offers((medium.to_wire(),)) == (medium,)
+    assert hash(parse_offers((medium.to_wire(),))[0]) == hash(medium)
 
 
 def test_media_are_equal_when_their_audio_is():
@@ -117,5 +120,5 @@ def test_of_nothing_nothing_is_preferred():
 def test_only_the_first_offers_count():
     """An `open` of 30,000 offers held the reactor for 0.4 s."""
     last = msgspec.Raw(msgspec.json.encode(offer()))
-    assert understood((msgspec.Raw(b"1"),) * 63 + (last,)) == (Media(Format.PCMU, ("external",)),)
-    assert understood((msgspec.Raw(b"1"),) * 64 + (last,)) == ()
+    assert parse_offers((msgspec.Raw(b"1"),) * 63 + (last,)) == (Media(Format.PCMU, ("external",)),)
+    assert parse_offers((msgspec.Raw(b"1"),) * 64 + (last,)) == ()

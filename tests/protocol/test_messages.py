@@ -4,12 +4,12 @@ import json
 
 import pytest
 from msgspec import UNSET, Raw
-from wire_client import ORGANIZATION_ID, PARAMETERS, SESSION_ID
 
 from audiohookd.protocol import entities, messages
 from audiohookd.protocol.codec import decode_client_envelope, decode_parameters, encode_server
+from audiohookd.protocol.duration import samples_to_duration
 from audiohookd.protocol.errors import RemoteProtocolError
-from audiohookd.protocol.position import samples_to_duration
+from tests.protocol.wire_client import ORGANIZATION_ID, PARAMETERS, SESSION_ID
 
 OFFER = Raw(b'{"type":"audio","format":"PCMU","channels":["external"],"rate":8000}')
 

@@ -5,7 +5,6 @@ import math
 
 import msgspec
 import pytest
-from wire_client import OFFERS, PARAMETERS, WireClient, opened, opening
 
 from audiohookd.protocol import events
 from audiohookd.protocol.entities import (
@@ -21,7 +20,8 @@ from audiohookd.protocol.errors import LocalProtocolError
 from audiohookd.protocol.media import Format, Media
 from audiohookd.protocol.messages import read_custom_config
 from audiohookd.protocol.states import State
-from audiohookd.protocol.timers import POSITION_LEEWAY, Timers
+from audiohookd.protocol.timeouts import POSITION_LEEWAY, Timeouts
+from tests.protocol.wire_client import OFFERS, PARAMETERS, WireClient, opened, opening
 
 
 def request_of(client):
@@ -44,8 +44,17 @@ def request_of(client):
 )
 def test_the_selection_goes_back_byte_for_byte(offer):
     client = WireClient()
-    message = json.dumps({"version": "2", "id": client.session.id, "type": "open", "seq": 1, "serverseq": 0,
-                          "position": "PT0S", "parameters": PARAMETERS["open"] | {"media": ["HERE"]}})
+    message = json.dumps(
+        {
+            "version": "2",
+            "id": client.session.id,
+            "type": "open",
+            "seq": 1,
+            "serverseq": 0,
+            "position": "PT0S",
+            "parameters": PARAMETERS["open"] | {"media": ["HERE"]},
+        }
+    )
     client.say_bytes(message.replace('"HERE"', offer).encode())
 
     assert client.session.accept(request_of(client).offers[0])
@@ -117,7 +126,7 @@ def talk(client, seconds):
 @pytest.mark.parametrize("buffered", [0, 30])
 def test_the_longest_session_ends_as_completed(buffered):
     # What the client buffered while it was being opened puts it ahead of our clock, and that is no fault of its own.
-    client = opened(Timers(max_duration=60))
+    client = opened(Timeouts(max_duration=60))
     client.say("discarded", {"start": "PT0S", "discarded": f"PT{buffered}S"})
     client.happened()
 
@@ -134,7 +143,7 @@ def test_the_longest_session_ends_as_completed(buffered):
 
 
 def test_audio_beyond_the_longest_session_is_refused():
-    client = opened(Timers(max_duration=1))
+    client = opened(Timeouts(max_duration=1))
     last = int(8000 * (1 + POSITION_LEEWAY))
     for _ in range(61):
         assert client.send_audio(16_000)
@@ -147,7 +156,7 @@ def test_audio_beyond_the_longest_session_is_refused():
 
 @pytest.mark.parametrize("timer", ["open_timeout", "opening_timeout", "idle_timeout", "closing_timeout"])
 def test_a_tick_too_early_does_nothing(timer):
-    client = opened(Timers(**{timer: 3.0}))
+    client = opened(Timeouts(**{timer: 3.0}))
     for _ in range(10):
         client.now += 0.1
         client.session.tick()

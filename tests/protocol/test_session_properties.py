@@ -6,17 +6,17 @@ from itertools import pairwise
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from wire_client import OTHER_ID, PARAMETERS, SESSION_ID, WireClient
 
 from audiohookd.protocol import events
+from audiohookd.protocol.duration import NANOSECONDS, samples_to_duration
 from audiohookd.protocol.entities import BargeIn
 from audiohookd.protocol.errors import LocalProtocolError
 from audiohookd.protocol.media import Media
-from audiohookd.protocol.position import NANOSECONDS, samples_to_duration
 from audiohookd.protocol.states import State
-from audiohookd.protocol.timers import POSITION_LEEWAY, Timers
+from audiohookd.protocol.timeouts import POSITION_LEEWAY, Timeouts
+from tests.protocol.wire_client import OTHER_ID, PARAMETERS, SESSION_ID, WireClient
 
-TIMERS = Timers(max_duration=120)
+TIMERS = Timeouts(max_duration=120)
 #: Whatever happens, a silent client is gone after this time.
 PATIENCE = TIMERS.max_duration + TIMERS.disconnect_timeout + TIMERS.closing_timeout + TIMERS.closed_timeout
 

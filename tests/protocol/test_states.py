@@ -1,12 +1,12 @@
 """Every state against everything that can come, against a table written out by hand."""
 
 import pytest
-from wire_client import OTHER_ID, PARAMETERS, WireClient, opened, opening
 
 from audiohookd.protocol import events
 from audiohookd.protocol.messages import CLIENT_MESSAGES
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.states import LEGAL, TOLERATED, State
+from tests.protocol.wire_client import OTHER_ID, PARAMETERS, WireClient, opened, opening
 
 # ---- how each state is reached, by a legal conversation ----------------------------------------------
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from audiohookd.protocol.events import Gap, GapCause
 from audiohookd.protocol.timeline import Timeline
-from audiohookd.protocol.timers import POSITION_LEEWAY
+from audiohookd.protocol.timeouts import POSITION_LEEWAY
 
 LEEWAY = int(POSITION_LEEWAY * 8000)
 

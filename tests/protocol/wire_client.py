@@ -5,7 +5,7 @@ from typing import Any
 
 from audiohookd.protocol import events
 from audiohookd.protocol.session import Session
-from audiohookd.protocol.timers import Timers
+from audiohookd.protocol.timeouts import Timeouts
 
 SESSION_ID = "e160e428-53e2-487c-977d-96989bf5c99d"
 OTHER_ID = "00000000-53e2-487c-977d-96989bf5c99d"
@@ -52,9 +52,9 @@ class WireClient:
     messages: they are compared with the wire here).
     """
 
-    def __init__(self, timers: Timers | None = None) -> None:
+    def __init__(self, timers: Timeouts | None = None) -> None:
         self.now = 1000.0
-        self.session = Session(SESSION_ID, ORGANIZATION_ID, timers or Timers(), lambda: self.now)
+        self.session = Session(SESSION_ID, ORGANIZATION_ID, timers or Timeouts(), lambda: self.now)
         self.seq = 0
         self.serverseq = 0
         self.audio_taken = 0
@@ -131,14 +131,14 @@ def _refuse(constant: str) -> Any:
     raise AssertionError(f"{constant} is no JSON")
 
 
-def opening(timers: Timers | None = None, **parameters: Any) -> WireClient:
+def opening(timers: Timeouts | None = None, **parameters: Any) -> WireClient:
     """A client whose ``open`` was received."""
     client = WireClient(timers)
     client.say("open", PARAMETERS["open"] | parameters)
     return client
 
 
-def opened(timers: Timers | None = None, *, media: bool = True, **parameters: Any) -> WireClient:
+def opened(timers: Timeouts | None = None, *, media: bool = True, **parameters: Any) -> WireClient:
     """A client in an open session, with the first of its offers selected (or none)."""
     client = opening(timers, **parameters)
     request = next(event for event in client.happened() if isinstance(event, events.OpenRequested))

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from audiohookd.escaping import TEXT_LIMIT, printable
 from audiohookd.runtime import foreign_code
-from audiohookd.runtime.faults import in_words, text_of
+from audiohookd.runtime.error_text import in_words, text_of
 from audiohookd.runtime.foreign_code import FRAMES_LIMIT, PluginRaised
 
 BEYOND_EXCEPTION = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()]

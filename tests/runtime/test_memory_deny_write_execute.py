@@ -15,7 +15,7 @@ from tests.programs import OLD_KERNEL
 TESTS = Path(__file__).parents[1]
 #: TLS of our own, and each client of something else.
 REACHING_OUT = (
-    "server/test_tls.py",
+    "edge/test_tls.py",
     "auth/test_replay_redis.py",
     "auth/test_replay_sqlite.py",
     "auth/test_secretsmanager.py",
@@ -32,7 +32,6 @@ if libc.prctl(65, 1, 0, 0, 0):
 import pytest
 sys.exit(pytest.main(["-q", "-p", "no:xdist", sys.argv[1]]))
 """
-
 
 
 @pytest.mark.parametrize("name", REACHING_OUT)

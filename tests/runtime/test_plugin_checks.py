@@ -184,6 +184,11 @@ def test_a_method_of_an_interface_that_the_plugin_does_not_provide_is_named(
     assert f"decorate the class with @implementer(IPlugin, {interface})" in mistake
 
 
+def test_a_method_with_the_name_of_a_callback_and_parameters_of_its_own_is_no_mistake() -> None:
+    members = {**named("notify", lambda self, text: None), **named("carry", lambda self, amount: None)}
+    assert list(mistakes_of_plugin(plugin(Bare, **members))) == []
+
+
 @pytest.mark.parametrize("name", ["on_admit", "admt", "start_service", "Carry"])
 def test_a_misspelt_method_of_a_plugin_is_named(name: str) -> None:
     (mistake,) = mistakes_of_plugin(plugin(Bare, **named(name, lambda self, *arguments: None)))

@@ -22,7 +22,7 @@ from twisted.application.service import Application
 from twisted.internet import reactor
 from twisted.logger import globalLogPublisher, formatEvent
 from twisted.scripts.twistd import ServerOptions
-import audiohookd_plugins.recorder, audiohookd.auth.replay_sqlite
+import audiohookd_plugins.recorder, audiohookd.auth.replay.sqlite
 from audiohookd import tap
 
 def show(event):
@@ -134,7 +134,7 @@ def test_a_replay_store_that_root_makes_belongs_to_the_owner_of_its_directory(di
     program = """
 import sys
 from pathlib import Path
-from audiohookd.auth.replay_sqlite import SqliteNonces
+from audiohookd.auth.replay.sqlite import SqliteNonces
 assert SqliteNonces(Path(sys.argv[1]), 60.0, lambda: 1.0, 1.0).add(b"nonce", 1.0)
 """
     subprocess.run([sys.executable, "-c", program, directory / "replay.sqlite"], check=True, timeout=60)

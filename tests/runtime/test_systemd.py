@@ -96,9 +96,9 @@ class TestReadiness:
     def test_is_not_ready_while_something_hinders_it(self) -> None:
         self.readiness.startService()
         told(self.systemd)
-        self.readiness.hinder("disk", "less than 1024 MiB free")
+        self.readiness.set_blocker("disk", "less than 1024 MiB free")
         assert not self.readiness.ready
-        self.readiness.hinder("disk", None)
+        self.readiness.set_blocker("disk", None)
         assert self.readiness.ready
         assert told(self.systemd) == [
             "STATUS=not taking calls: less than 1024 MiB free",
@@ -107,16 +107,16 @@ class TestReadiness:
 
     def test_is_not_ready_until_nothing_hinders_it(self) -> None:
         self.readiness.startService()
-        self.readiness.hinder("disk", "less than 1024 MiB free")
-        self.readiness.hinder("keys", "no keys")
-        assert self.readiness.obstacle == "less than 1024 MiB free; no keys"
-        self.readiness.hinder("disk", None)
-        assert (self.readiness.ready, self.readiness.obstacle) == (False, "no keys")
-        self.readiness.hinder("keys", None)
-        assert (self.readiness.ready, self.readiness.obstacle) == (True, None)
+        self.readiness.set_blocker("disk", "less than 1024 MiB free")
+        self.readiness.set_blocker("keys", "no keys")
+        assert self.readiness.blocker == "less than 1024 MiB free; no keys"
+        self.readiness.set_blocker("disk", None)
+        assert (self.readiness.ready, self.readiness.blocker) == (False, "no keys")
+        self.readiness.set_blocker("keys", None)
+        assert (self.readiness.ready, self.readiness.blocker) == (True, None)
 
     def test_starts_though_something_hinders_it(self) -> None:
-        self.readiness.hinder("disk", "less than 1024 MiB free")
+        self.readiness.set_blocker("disk", "less than 1024 MiB free")
         assert told(self.systemd) == []
         self.readiness.startService()
         assert not self.readiness.ready
@@ -130,7 +130,7 @@ class TestReadiness:
         assert told(self.systemd) == ["READY=1\nSTATUS=taking calls; warning: calls on '/' are not recorded"]
 
     def test_a_line_break_in_an_obstacle_is_no_assignment_of_its_own(self) -> None:
-        self.readiness.hinder("disk", "/spool\nSTOPPING=1\x1b[2J\udce9 is full")
+        self.readiness.set_blocker("disk", "/spool\nSTOPPING=1\x1b[2J\udce9 is full")
         self.readiness.startService()
         status = r"STATUS=not taking calls: /spool\nSTOPPING=1\u001b[2J\udce9 is full"
         assert told(self.systemd) == [f"READY=1\n{status}"]
@@ -139,8 +139,8 @@ class TestReadiness:
         self.readiness.startService()
         self.readiness.stopService()
         told(self.systemd)
-        self.readiness.hinder("disk", "less than 1024 MiB free")
-        self.readiness.hinder("disk", None)
+        self.readiness.set_blocker("disk", "less than 1024 MiB free")
+        self.readiness.set_blocker("disk", None)
         assert not self.readiness.ready
         assert told(self.systemd) == []
 

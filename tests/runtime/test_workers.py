@@ -17,11 +17,11 @@ from twisted.python.threadable import isInIOThread
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from audiohookd.daemon import PATIENCE as PATIENCE_OF_PLUGINS
-from audiohookd.daemon import Daemon
-from audiohookd.delivery.deliveries import STOP_LIMIT
+from audiohookd.delivery.service import STOP_LIMIT
 from audiohookd.interfaces import IWorkers
 from audiohookd.observe.counters import Counters
+from audiohookd.plugin_host import PATIENCE as PATIENCE_OF_PLUGINS
+from audiohookd.plugin_host import Daemon
 from audiohookd.runtime.services import StartError
 from audiohookd.runtime.workers import PoolFull, Workers
 from audiohookd.testing import MemoryWorkers

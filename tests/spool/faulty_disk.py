@@ -7,21 +7,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from spool_rig import FLUSH_INTERVAL, STARTED_AT, STEREO, result_of
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol.media import Media
-from audiohookd.spool import wav
-from audiohookd.spool.checksums import is_checksum
 from audiohookd.spool.draft import Draft
-from audiohookd.spool.files import DraftFiles, DraftPaths
-from audiohookd.spool.growing import Disk
-from audiohookd.spool.journal import facts_of
-from audiohookd.spool.ready import make_ready
-from audiohookd.spool.writer import GroupWriter, Intervals, Limits, Pools
+from audiohookd.spool.finalize import finalize_draft
+from audiohookd.spool.format import wav
+from audiohookd.spool.format.checksums import is_checksum
+from audiohookd.spool.format.journal import journal_header
+from audiohookd.spool.write.append_file import Syscalls
+from audiohookd.spool.write.draft_files import DraftFiles, DraftPaths
+from audiohookd.spool.write.group_commit import CommitLimits, GroupWriter, Intervals, Pools
 from audiohookd.testing import MemoryWorkers
+from tests.spool.spool_rig import FLUSH_INTERVAL, STARTED_AT, STEREO, result_of
 
 SPEECH = bytes(range(1, 101)) * 4  # 200 samples of two channels, none of them silence
 
@@ -34,7 +34,7 @@ class FaultyDisk:
 
     def __init__(self) -> None:
         sync = self._sync
-        self.calls = Disk(self._open, self._write, self._truncate, self._close, sync, sync, self._sync_all)
+        self.calls = Syscalls(self._open, self._write, self._truncate, self._close, sync, sync, self._sync_all)
         self.synced: list[tuple[Path, int]] = []  # and how long they were
         self.whole_syncs = 0
         self.accepted = self.header_bytes = 0
@@ -104,7 +104,7 @@ class FaultyDisk:
 class FaultyRig:
     """A writer, its clock and its pools."""
 
-    def __init__(self, directory: Path, limits: Limits | None = None, sync: float = 0.0) -> None:
+    def __init__(self, directory: Path, limits: CommitLimits | None = None, sync: float = 0.0) -> None:
         self.clock = Clock()
         self.disk = FaultyDisk()
         self.writing, self.syncing = MemoryWorkers(), MemoryWorkers()
@@ -112,7 +112,7 @@ class FaultyRig:
         pools = Pools(self.writing, MemoryWorkers(), self.syncing)
         intervals = Intervals(FLUSH_INTERVAL, sync)
         self.writer = GroupWriter(
-            self.clock, pools, intervals, limits or Limits(), self.counters.count, self.disk.calls
+            self.clock, pools, intervals, limits or CommitLimits(), self.counters.count, self.disk.calls
         )
         self.draft, self.ready = directory / "draft", directory / "ready"
         for place in (self.draft, self.ready):
@@ -121,10 +121,10 @@ class FaultyRig:
 
     def begin(self, name: str = "a", media: Media | None = STEREO) -> Draft:
         paths = DraftPaths(self.draft, name)
-        files = DraftFiles(paths, facts_of(name, STARTED_AT, media), self.disk.calls)
+        files = DraftFiles(paths, journal_header(name, STARTED_AT, media), self.disk.calls)
         self._media[name] = media
         self.disk.header_bytes = wav.header_bytes(media) if media else 0
-        finish: Callable[[], Deferred[Path]] = lambda: execute(make_ready, paths, self.ready)  # noqa: E731
+        finish: Callable[[], Deferred[Path]] = lambda: execute(finalize_draft, paths, self.ready)  # noqa: E731
         return Draft(name, files, self.writer, finish)
 
     def commit(self, times: int = 1) -> None:

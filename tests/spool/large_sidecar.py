@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from audiohookd.cli import main
-from audiohookd.cli.spool.copying import copy_recording
+from audiohookd.cli.spool.copy import copy_recording
 from audiohookd.protocol.media import Format, Media
-from audiohookd.spool import shelf
-from audiohookd.spool.journal import facts_of, finished_line, first_line
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.repair import mend
-from audiohookd.spool.shelf import Recording
-from audiohookd_plugins.notices.notice import compose
+from audiohookd.spool import catalog
+from audiohookd.spool.catalog import Recording
+from audiohookd.spool.format.journal import finished_line, first_line, journal_header
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.repair import repair_drafts
+from audiohookd_plugins.notifications.payload import compose
 from audiohookd_plugins.s3.bucket import _describe
 
 ID = "00000000-0000-4000-8000-000000000001"
 
 
 def main_of(directory: Path, mebibytes: int) -> dict[str, float]:
-    spool = Layout(directory)
+    spool = SpoolPaths(directory)
     (directory / "draft").mkdir(parents=True)
     (directory / "ready").mkdir()
     write_journal(directory / "draft" / f"{ID}.jsonl", mebibytes)
@@ -37,9 +37,9 @@ def main_of(directory: Path, mebibytes: int) -> dict[str, float]:
         took[step] = peak() - before
         return result
 
-    (mended,) = measure("repair", lambda: list(mend(spool)))
+    (mended,) = measure("repair", lambda: list(repair_drafts(spool)))
     assert mended.outcome == "ready", mended
-    recording: Recording = next(shelf.recordings(spool.ready))
+    recording: Recording = next(catalog.iter_recordings(spool.ready))
     assert recording.sidecar.stat().st_size > mebibytes << 20
     assert measure("read", recording.read)["session"] == "s"
     assert measure("notice", lambda: compose(recording)).body
@@ -52,8 +52,8 @@ def main_of(directory: Path, mebibytes: int) -> dict[str, float]:
 
 
 def write_journal(path: Path, mebibytes: int) -> None:
-    facts = facts_of(ID, 1_767_225_599.25, Media(Format.PCMU, ("external",)))
-    data = {"dir": "in", "message": {"type": "zzz", "parameters": {"x": "y\\\"[" * 16_000}}}
+    facts = journal_header(ID, 1_767_225_599.25, Media(Format.PCMU, ("external",)))
+    data = {"dir": "in", "message": {"type": "zzz", "parameters": {"x": 'y\\"[' * 16_000}}}
     line = json.dumps({"timestamp": "PT1S", "type": "audiohook", "data": data}).encode() + b"\n"
     with path.open("wb") as file:
         file.write(first_line(facts))

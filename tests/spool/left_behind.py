@@ -4,14 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from riff_layout import junk_first_header
-from spool_rig import STARTED_AT, STEREO
-
 from audiohookd.protocol.media import Media
-from audiohookd.spool import wav
-from audiohookd.spool.files import DraftPaths
-from audiohookd.spool.journal import facts_of, first_line
-from audiohookd.spool.layout import Layout
+from audiohookd.spool.format import wav
+from audiohookd.spool.format.journal import first_line, journal_header
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.write.draft_files import DraftPaths
+from tests.spool.riff_layout import junk_first_header
+from tests.spool.spool_rig import STARTED_AT, STEREO
 
 DAY = "2025-12-31"
 ID = "11111111-2222-3333-4444-555555555555"
@@ -19,15 +18,15 @@ OTHER = "99999999-2222-3333-4444-555555555555"
 NOTE = b'{"timestamp":"PT1S","type":"logger","data":{"msg":"noted"}}\n'
 
 
-def empty_spool(directory: Path) -> Layout:
-    made = Layout(directory)
+def empty_spool(directory: Path) -> SpoolPaths:
+    made = SpoolPaths(directory)
     made.draft.mkdir()
     made.ready.mkdir()
     return made
 
 
 def leave_behind(
-    spool: Layout,
+    spool: SpoolPaths,
     audio: bytes = b"",
     journal: bytes = NOTE,
     media: Media | None = STEREO,
@@ -36,7 +35,7 @@ def leave_behind(
 ) -> DraftPaths:
     """A draft, as it lies there after a crash."""
     paths = DraftPaths(spool.draft, name)
-    paths.journal.write_bytes(first_line(facts_of(name, STARTED_AT, media)) + journal)
+    paths.journal.write_bytes(first_line(journal_header(name, STARTED_AT, media)) + journal)
     if media is not None:
         paths.audio.write_bytes(header(media) + audio)
     return paths
@@ -47,7 +46,7 @@ def of_earlier_version(media: Media) -> bytes:
     return junk_first_header(media, None)
 
 
-def sidecar(spool: Layout, name: str = ID) -> dict:
+def sidecar(spool: SpoolPaths, name: str = ID) -> dict:
     return json.loads((spool.ready / DAY / f"{name}.json").read_bytes())
 
 

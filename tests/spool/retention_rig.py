@@ -4,15 +4,15 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from audiohookd.spool.layout import Layout, stored, told
+from audiohookd.spool.paths import SpoolPaths, notified_suffix, stored_suffix
 
 NOW = 1_767_484_800.0  # 2026-01-04T00:00:00Z
 HOUR = 3_600.0
 #: The last four days, the oldest first, and the one that has just begun.
 DAYS = ("2025-12-31", "2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04")
-S3 = stored("s3")
-S3_TOO = stored("elsewhere")
-WEBHOOK = told("webhook")
+S3 = stored_suffix("s3")
+S3_TOO = stored_suffix("elsewhere")
+WEBHOOK = notified_suffix("webhook")
 WHOLE = ("wav", "json", WEBHOOK, S3)
 
 
@@ -24,7 +24,7 @@ class FullSpool:
     """Of each recording each file has ``size`` bytes, and was written ``age`` seconds ago."""
 
     def __init__(self, directory: Path) -> None:
-        self.layout = Layout(directory)
+        self.layout = SpoolPaths(directory)
         for place in (self.layout.draft, self.layout.ready, self.layout.done, self.layout.dead, self.layout.broken):
             place.mkdir(parents=True)
 

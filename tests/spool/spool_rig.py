@@ -10,11 +10,11 @@ from twisted.internet.task import Clock
 
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol.media import Format, Media
-from audiohookd.spool import wav
-from audiohookd.spool.checksums import is_checksum
 from audiohookd.spool.draft import Draft
+from audiohookd.spool.format import wav
+from audiohookd.spool.format.checksums import is_checksum
 from audiohookd.spool.spool import Spool
-from audiohookd.spool.writer import Intervals, Limits, Pools
+from audiohookd.spool.write.group_commit import CommitLimits, Intervals, Pools
 from audiohookd.testing import MemoryWorkers
 
 STARTED_AT = 1_767_225_599.25  # 2025-12-31T23:59:59.250Z
@@ -34,7 +34,7 @@ def shape(media: Media) -> str:
 
 
 class SpoolRig:
-    def __init__(self, directory: Path, limits: Limits | None = None) -> None:
+    def __init__(self, directory: Path, limits: CommitLimits | None = None) -> None:
         self.clock = Clock()
         self.writing = MemoryWorkers()
         self.finishing = MemoryWorkers()

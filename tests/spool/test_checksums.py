@@ -6,15 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from faulty_disk import FaultyRig, told_by
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from left_behind import ID, empty_spool, leave_behind, sidecar
-from spool_rig import ALL_MEDIA, MONO, STARTED_AT, STEREO, shape
 
 from audiohookd.protocol.media import Media
-from audiohookd.spool import wav
-from audiohookd.spool.checksums import (
+from audiohookd.spool.finalize import finalize_draft
+from audiohookd.spool.format import wav
+from audiohookd.spool.format.checksums import (
     BLOCK,
     Checksum,
     RunningChecksum,
@@ -23,29 +21,31 @@ from audiohookd.spool.checksums import (
     read_checksums,
     verify,
 )
-from audiohookd.spool.files import DraftFiles, DraftPaths
-from audiohookd.spool.journal import facts_of, finished_line, read_lines
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.ready import make_ready
-from audiohookd.spool.repair import mend
+from audiohookd.spool.format.journal import finished_line, journal_header, read_lines
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.repair import repair_drafts
+from audiohookd.spool.write.draft_files import DraftFiles, DraftPaths
+from tests.spool.faulty_disk import FaultyRig, told_by
+from tests.spool.left_behind import ID, empty_spool, leave_behind, sidecar
+from tests.spool.spool_rig import ALL_MEDIA, MONO, STARTED_AT, STEREO, shape
 
 #: Nowhere zero: what a loss of power leaves differs from it.
 VOICE = bytes(1 + number * 7 % 255 for number in range(60_000))
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Layout:
+def spool(tmp_path: Path) -> SpoolPaths:
     return empty_spool(tmp_path)
 
 
 class Committed:
     """A draft of ``commits`` bytes of audio each, whose daemon is gone."""
 
-    def __init__(self, spool: Layout, commits: list[int], media: Media = MONO, end: bytes | None = None) -> None:
+    def __init__(self, spool: SpoolPaths, commits: list[int], media: Media = MONO, end: bytes | None = None) -> None:
         self.paths = DraftPaths(spool.draft, ID)
         self.start = wav.header_bytes(media)
         self.size = 0
-        files = DraftFiles(self.paths, facts_of(ID, STARTED_AT, media))
+        files = DraftFiles(self.paths, journal_header(ID, STARTED_AT, media))
         for number, size in enumerate(commits):
             is_last = number == len(commits) - 1
             files.append([VOICE[self.size : self.size + size]], [], end if is_last else None, is_final=is_last)
@@ -69,8 +69,8 @@ def zero(path: Path, start: int, end: int) -> None:
         file.truncate()
 
 
-def repaired(spool: Layout, media: Media = MONO) -> bytes:
-    (mended,) = mend(spool)
+def repaired(spool: SpoolPaths, media: Media = MONO) -> bytes:
+    (mended,) = repair_drafts(spool)
     assert mended.outcome == "ready"
     size = sidecar(spool)["recording"]["samples"] * media.frame_bytes
     recorded = mended.path.read_bytes()
@@ -80,7 +80,7 @@ def repaired(spool: Layout, media: Media = MONO) -> bytes:
 
 
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
-def test_zero_bytes_behind_what_was_synced_are_cut_off(spool: Layout, media: Media) -> None:
+def test_zero_bytes_behind_what_was_synced_are_cut_off(spool: SpoolPaths, media: Media) -> None:
     draft = Committed(spool, [4000, 4000, 4000], media)
     draft.lose_audio(8000, 8192)
     assert repaired(spool, media) == VOICE[:8000]
@@ -91,7 +91,7 @@ def test_zero_bytes_behind_what_was_synced_are_cut_off(spool: Layout, media: Med
 
 
 @pytest.mark.parametrize("size", [0, 1, 7999])
-def test_a_recording_that_had_ended_tells_what_it_has_lost(spool: Layout, size: int) -> None:
+def test_a_recording_that_had_ended_tells_what_it_has_lost(spool: SpoolPaths, size: int) -> None:
     draft = Committed(spool, [4000, 4000], end=finished_line({"closeReason": "end"}) + b"\n")
     draft.lose_audio(size, 8000)
     kept = size // 4000 * 4000
@@ -102,14 +102,14 @@ def test_a_recording_that_had_ended_tells_what_it_has_lost(spool: Layout, size: 
     assert recording["missingSamples"] == 8000 - kept
 
 
-def test_a_recording_that_had_ended_and_lost_nothing_is_not_recovered(spool: Layout) -> None:
+def test_a_recording_that_had_ended_and_lost_nothing_is_not_recovered(spool: SpoolPaths) -> None:
     Committed(spool, [4000, 4000], end=finished_line({"closeReason": "end"}) + b"\n")
     assert repaired(spool) == VOICE[:8000]
     assert sidecar(spool)["recording"]["closeReason"] == "end"
     assert "recovered" not in sidecar(spool)["recording"]
 
 
-def test_nothing_behind_a_block_that_was_lost_counts(spool: Layout) -> None:
+def test_nothing_behind_a_block_that_was_lost_counts(spool: SpoolPaths) -> None:
     """The disk may write blocks in any order."""
     draft = Committed(spool, [4000] * 4)
     with draft.paths.audio.open("r+b") as audio:
@@ -118,7 +118,7 @@ def test_nothing_behind_a_block_that_was_lost_counts(spool: Layout) -> None:
     assert repaired(spool) == VOICE[:4000]
 
 
-def test_old_content_of_the_disk_does_not_count(spool: Layout) -> None:
+def test_old_content_of_the_disk_does_not_count(spool: SpoolPaths) -> None:
     """With ext4's ``data=writeback`` a block may hold what another file had there."""
     draft = Committed(spool, [4000] * 4)
     with draft.paths.audio.open("r+b") as audio:
@@ -127,7 +127,7 @@ def test_old_content_of_the_disk_does_not_count(spool: Layout) -> None:
     assert repaired(spool) == VOICE[:8000]
 
 
-def test_a_kill_between_the_two_writes_of_a_commit_costs_nothing(spool: Layout) -> None:
+def test_a_kill_between_the_two_writes_of_a_commit_costs_nothing(spool: SpoolPaths) -> None:
     draft = Committed(spool, [4000, 4000])
     lines = draft.paths.journal.read_bytes().splitlines(keepends=True)
     draft.paths.journal.write_bytes(b"".join(lines[:-1]))
@@ -136,7 +136,7 @@ def test_a_kill_between_the_two_writes_of_a_commit_costs_nothing(spool: Layout) 
 
 
 @pytest.mark.parametrize("lost", [1, 100, 4000])
-def test_zero_bytes_without_a_checksum_are_cut_off(spool: Layout, lost: int) -> None:
+def test_zero_bytes_without_a_checksum_are_cut_off(spool: SpoolPaths, lost: int) -> None:
     draft = Committed(spool, [4000, 4000])
     lines = draft.paths.journal.read_bytes().splitlines(keepends=True)
     draft.paths.journal.write_bytes(b"".join(lines[:-1]))
@@ -144,7 +144,7 @@ def test_zero_bytes_without_a_checksum_are_cut_off(spool: Layout, lost: int) -> 
     assert repaired(spool) == VOICE[: 8000 - lost]
 
 
-def test_a_journal_that_ends_in_zero_bytes_is_one_that_was_cut_off(spool: Layout) -> None:
+def test_a_journal_that_ends_in_zero_bytes_is_one_that_was_cut_off(spool: SpoolPaths) -> None:
     draft = Committed(spool, [4000, 4000])
     size = draft.paths.journal.stat().st_size
     zero(draft.paths.journal, size - 30, size + 2000)
@@ -152,14 +152,14 @@ def test_a_journal_that_ends_in_zero_bytes_is_one_that_was_cut_off(spool: Layout
     assert sidecar(spool)["recording"]["recovered"] == {"missingFrom": 8000, "journalCut": True}
 
 
-def test_zero_bytes_before_an_entry_do_not_spoil_it(spool: Layout) -> None:
+def test_zero_bytes_before_an_entry_do_not_spoil_it(spool: SpoolPaths) -> None:
     note = b'{"timestamp":"PT1S","type":"logger","data":{"msg":"noted"}}\n'
     leave_behind(spool, b"\x01\x02", journal=note + bytes(100) + note)
-    assert [mended.outcome for mended in mend(spool)] == ["ready"]
+    assert [mended.outcome for mended in repair_drafts(spool)] == ["ready"]
     assert [entry["data"] for entry in sidecar(spool)["body"]] == [{"msg": "noted"}] * 2
 
 
-def test_a_draft_of_an_earlier_version_is_kept_as_it_is(spool: Layout) -> None:
+def test_a_draft_of_an_earlier_version_is_kept_as_it_is(spool: SpoolPaths) -> None:
     """It has no checksums, and silence of L16 is zero bytes."""
     audio = VOICE[:100] + bytes(9000)
     paths = leave_behind(spool, audio, media=MONO)
@@ -167,7 +167,7 @@ def test_a_draft_of_an_earlier_version_is_kept_as_it_is(spool: Layout) -> None:
     assert repaired(spool) == audio
 
 
-def test_checksums_do_not_become_entries(spool: Layout) -> None:
+def test_checksums_do_not_become_entries(spool: SpoolPaths) -> None:
     Committed(spool, [4000, 4000])
     repaired(spool)
     assert sidecar(spool)["body"] == []
@@ -189,7 +189,7 @@ def test_what_the_disk_refused_has_a_checksum_too(tmp_path: Path) -> None:
     shutil.copytree(rig.draft, left_behind)
     audio = rig.drafted_audio()
     assert b"\xff" * 600 in audio
-    path = make_ready(DraftPaths(left_behind, "a"), rig.ready, is_left_behind=True)
+    path = finalize_draft(DraftPaths(left_behind, "a"), rig.ready, is_left_behind=True)
     assert path.read_bytes()[wav.header_bytes(STEREO) :] == audio
     ends = [checksum.end for checksum in read_checksums(read_lines(rig.draft / "a.jsonl"))]
     assert ends[-1] == len(audio)

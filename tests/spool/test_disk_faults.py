@@ -5,13 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
-from faulty_disk import SPEECH, FaultyRig, gap, told_by
-from spool_rig import L16_STEREO, MONO, STEREO, result_of, shape
 
 from audiohookd.protocol.media import Media
-from audiohookd.spool import wav
-from audiohookd.spool.lines import KEPT
-from audiohookd.spool.writer import Limits
+from audiohookd.spool.format import wav
+from audiohookd.spool.write.group_commit import CommitLimits
+from audiohookd.spool.write.journal_writer import MAX_KEPT_BYTES
+from tests.spool.faulty_disk import SPEECH, FaultyRig, gap, told_by
+from tests.spool.spool_rig import L16_STEREO, MONO, STEREO, result_of, shape
 
 FULL = os.strerror(errno.ENOSPC)
 
@@ -149,7 +149,7 @@ class TestWhatIsLost:
 
 class TestLongSilence:
     def test_is_written_in_portions_and_what_comes_meanwhile_waits(self, tmp_path: Path) -> None:
-        rig = FaultyRig(tmp_path, Limits(silence=1000))
+        rig = FaultyRig(tmp_path, CommitLimits(silence=1000))
         draft = rig.begin()
         rig.disk.refuse(errno.ENOSPC)
         draft.audio(SPEECH * 8)
@@ -169,7 +169,7 @@ class TestLongSilence:
         ]
 
     def test_is_shared_by_all_drafts_of_a_commit(self, tmp_path: Path) -> None:
-        rig = FaultyRig(tmp_path, Limits(silence=1001))
+        rig = FaultyRig(tmp_path, CommitLimits(silence=1001))
         drafts = [rig.begin(name) for name in "abcde"]
         rig.disk.refuse(errno.ENOSPC)
         for draft in drafts:
@@ -180,7 +180,7 @@ class TestLongSilence:
         assert [len(rig.drafted_audio(name)) for name in "abcde"] == [200] * 5
 
     def test_is_waited_for_at_the_end_of_a_recording(self, tmp_path: Path) -> None:
-        rig = FaultyRig(tmp_path, Limits(silence=100))
+        rig = FaultyRig(tmp_path, CommitLimits(silence=100))
         draft = rig.begin()
         rig.disk.refuse(errno.ENOSPC)
         draft.audio(SPEECH)
@@ -191,7 +191,7 @@ class TestLongSilence:
         assert "recovered" not in recorded.about
 
     def test_is_written_to_the_last_byte_before_the_daemon_stops(self, tmp_path: Path) -> None:
-        rig = FaultyRig(tmp_path, Limits(silence=100))
+        rig = FaultyRig(tmp_path, CommitLimits(silence=100))
         draft = rig.begin()
         rig.disk.refuse(errno.ENOSPC)
         draft.audio(SPEECH)
@@ -272,7 +272,7 @@ class TestJournal:
         draft = rig.begin()
         rig.commit()
         rig.disk.refuse(errno.ENOSPC)
-        line = b'{"type":"x","data":"%s"}' % (b"-" * (KEPT // 10))
+        line = b'{"type":"x","data":"%s"}' % (b"-" * (MAX_KEPT_BYTES // 10))
         for _ in range(20):
             told_by(lambda: draft.note(line))
             rig.commit()

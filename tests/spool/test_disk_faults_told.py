@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
-from faulty_disk import SPEECH, FaultyRig, Recorded, gap, told_by
-from spool_rig import FLUSH_INTERVAL, is_pending, result_of
 from twisted.logger import capturedLogs
 
-from audiohookd.spool.draft import LOUD_TRIES
-from audiohookd.spool.writer import Limits
+from audiohookd.spool.draft import LOGGED_RETRIES
+from audiohookd.spool.write.group_commit import CommitLimits
+from tests.spool.faulty_disk import SPEECH, FaultyRig, Recorded, gap, told_by
+from tests.spool.spool_rig import FLUSH_INTERVAL, is_pending, result_of
 
 FULL = os.strerror(errno.ENOSPC)
 
@@ -135,7 +135,7 @@ class TestEndOfARecording:
             rig.disk.refuse(errno.EIO, suffix="a.wav")
             draft.audio(SPEECH)
             finished = draft.finish({})
-            rig.commit(LOUD_TRIES)
+            rig.commit(LOGGED_RETRIES)
             assert rig.writer.fault is not None
             rig.commit(100)
             assert rig.writer.fault is None
@@ -209,7 +209,7 @@ class TestEndOfARecording:
         assert draft.waiting == 0
 
     def test_takes_what_came_while_another_part_was_under_way(self, tmp_path: Path) -> None:
-        rig = FaultyRig(tmp_path, Limits(silence=100))
+        rig = FaultyRig(tmp_path, CommitLimits(silence=100))
         draft = rig.begin()
         rig.disk.refuse(errno.ENOSPC)
         draft.audio(SPEECH)

@@ -6,15 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from faulty_disk import FaultyRig, Recorded, told_by
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from spool_rig import L16_STEREO, MONO, STEREO, result_of
 
 from audiohookd.protocol.media import Media
-from audiohookd.spool.files import DraftPaths
-from audiohookd.spool.ready import make_ready
-from audiohookd.spool.writer import Limits
+from audiohookd.spool.finalize import finalize_draft
+from audiohookd.spool.write.draft_files import DraftPaths
+from audiohookd.spool.write.group_commit import CommitLimits
+from tests.spool.faulty_disk import FaultyRig, Recorded, told_by
+from tests.spool.spool_rig import L16_STEREO, MONO, STEREO, result_of
 
 FAULTS = [errno.ENOSPC, errno.EIO, errno.EMFILE]
 
@@ -39,7 +39,7 @@ class Played:
     """A recording to which things were given while its disk did what it liked."""
 
     def __init__(self, directory: str, media: Media, portion: int) -> None:
-        self.rig = FaultyRig(Path(directory), Limits(early=400, draft=1 << 20, total=1 << 20, silence=100))
+        self.rig = FaultyRig(Path(directory), CommitLimits(early=400, draft=1 << 20, total=1 << 20, silence=100))
         self.rig.disk.portion = portion
         self.media = media
         self.draft = self.rig.begin("a", media)
@@ -72,12 +72,12 @@ class Played:
         left_behind = self.rig.draft.with_name("left_behind")
         shutil.copytree(self.rig.draft, left_behind)
         try:
-            recorded = Recorded(make_ready(DraftPaths(self.rig.draft, "a"), self.rig.ready))
+            recorded = Recorded(finalize_draft(DraftPaths(self.rig.draft, "a"), self.rig.ready))
         except (FileNotFoundError, ValueError):
             return None
         apart = self.rig.ready.with_name("verified")
         apart.mkdir()
-        self.verified = Recorded(make_ready(DraftPaths(left_behind, "a"), apart, is_left_behind=True))
+        self.verified = Recorded(finalize_draft(DraftPaths(left_behind, "a"), apart, is_left_behind=True))
         return recorded
 
     def _frame(self, number: int) -> bytes:

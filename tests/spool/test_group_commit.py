@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spool_rig import (
+from zope.interface.verify import verifyObject
+
+from audiohookd.interfaces import IDraft, ISpool
+from audiohookd.protocol.media import Media
+from audiohookd.spool.format import wav
+from audiohookd.spool.write.group_commit import GROUP, CommitLimits
+from tests.spool.spool_rig import (
     FLUSH_INTERVAL,
     L16_STEREO,
     MONO,
@@ -22,14 +28,8 @@ from spool_rig import (
     is_pending,
     result_of,
 )
-from zope.interface.verify import verifyObject
 
-from audiohookd.interfaces import IDraft, ISpool
-from audiohookd.protocol.media import Media
-from audiohookd.spool import wav
-from audiohookd.spool.writer import GROUP, Limits
-
-SMALL = Limits(early=100, draft=1000, total=2500)
+SMALL = CommitLimits(early=100, draft=1000, total=2500)
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ class TestBackPressure:
         assert other.audio(bytes(2)) is None
 
     def test_limits_by_default(self) -> None:
-        assert Limits() == Limits(early=1 << 20, draft=8 << 20, total=256 << 20, silence=32 << 20)
+        assert CommitLimits() == CommitLimits(early=1 << 20, draft=8 << 20, total=256 << 20, silence=32 << 20)
 
     def test_nothing_counts_as_waiting_when_all_is_written(self, small: SpoolRig) -> None:
         draft = small.begin("a")
@@ -300,7 +300,6 @@ class TestRefusedByTheKernel:
         with pytest.raises(OSError, match="File too large"):
             draft.audio(b"")
         assert draft.audio(b"") is None
-
 
     def test_too_many_open_files_cost_what_was_heard_until_there_are_fewer(self, rig: SpoolRig) -> None:
         draft = rig.begin("a")

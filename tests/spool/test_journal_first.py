@@ -4,12 +4,12 @@ import errno
 from pathlib import Path
 
 import pytest
-from faulty_disk import SPEECH, FaultyRig, Recorded, told_by
-from spool_rig import is_pending, result_of
 
-from audiohookd.spool.draft import ALL_TRIES, LOUD_TRIES
-from audiohookd.spool.files import PATIENCE, DraftPaths
-from audiohookd.spool.ready import make_ready
+from audiohookd.spool.draft import LOGGED_RETRIES, MAX_RETRIES
+from audiohookd.spool.finalize import finalize_draft
+from audiohookd.spool.write.draft_files import MAX_HELD_AUDIO, DraftPaths
+from tests.spool.faulty_disk import SPEECH, FaultyRig, Recorded, told_by
+from tests.spool.spool_rig import is_pending, result_of
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ class TestAudio:
         draft.audio(b"\xff" * 400)
         told_by(lambda: draft.audio(SPEECH))
         rig.commit(3)
-        recorded = Recorded(make_ready(DraftPaths(rig.draft, "a"), rig.ready))
+        recorded = Recorded(finalize_draft(DraftPaths(rig.draft, "a"), rig.ready))
         assert (recorded.audio, recorded.gaps) == (SPEECH, [])
 
     def test_does_not_wait_for_ever(self, rig: FaultyRig) -> None:
@@ -56,7 +56,7 @@ class TestAudio:
         rig.disk.refuse(errno.EIO, suffix="jsonl")
         draft.note(b"{}")
         given = 0
-        while given < PATIENCE:
+        while given < MAX_HELD_AUDIO:
             told_by(lambda: draft.audio(SPEECH * 100))
             given += 40_000
             rig.commit()
@@ -72,7 +72,7 @@ class TestEnd:
         rig.disk.refuse(errno.EIO, suffix="a.wav")
         draft.audio(SPEECH)
         finished = draft.finish({"closeReason": "end"})
-        rig.commit(ALL_TRIES)
+        rig.commit(MAX_RETRIES)
         assert is_pending(finished)
         rig.commit()
         recorded = Recorded(result_of(finished))
@@ -86,7 +86,7 @@ class TestEnd:
         ending.audio(SPEECH)
         going_on.audio(SPEECH)
         finished = ending.finish({"closeReason": "end"})
-        rig.commit(ALL_TRIES + LOUD_TRIES)
+        rig.commit(MAX_RETRIES + LOGGED_RETRIES)
         assert is_pending(finished)
         rig.disk.heal()
         rig.commit()

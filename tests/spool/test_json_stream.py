@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.spool import json_stream
-from audiohookd.spool.json_stream import BLOCK, JsonStream, NotJson, TooLarge, decode
+from audiohookd.spool.format import json_stream
+from audiohookd.spool.format.json_stream import BLOCK, JsonStream, NotJson, TooLarge, decode
 
 LIMIT = 1 << 20
 

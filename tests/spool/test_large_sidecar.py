@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.spool import sidecar_reader
-from audiohookd.spool.sidecar_reader import read_recording
+from audiohookd.spool.format import sidecar_reader
+from audiohookd.spool.format.sidecar_reader import read_recording
 
 PROGRAM = Path(__file__).with_name("large_sidecar.py")
 MIB = 64

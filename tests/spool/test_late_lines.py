@@ -5,14 +5,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from faulty_disk import SPEECH, FaultyRig, told_by
-from spool_rig import SpoolRig
 from twisted.logger import LogLevel, capturedLogs
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from audiohookd.interfaces import ILine
-from audiohookd.spool.writer import Limits
+from audiohookd.spool.write.group_commit import CommitLimits
+from tests.spool.faulty_disk import SPEECH, FaultyRig, told_by
+from tests.spool.spool_rig import SpoolRig
 
 
 @implementer(ILine)
@@ -133,7 +133,7 @@ def test_what_the_disk_refuses_comes_when_it_takes_something_again(tmp_path: Pat
 
 
 def test_those_that_wait_for_silence_are_made_once_and_stay_in_order(tmp_path: Path) -> None:
-    rig = FaultyRig(tmp_path, Limits(silence=100))
+    rig = FaultyRig(tmp_path, CommitLimits(silence=100))
     draft = rig.begin()
     rig.commit()
     rig.disk.refuse(errno.ENOSPC)

@@ -5,22 +5,22 @@ import os
 from pathlib import Path
 
 import pytest
-from left_behind import DAY, ID, NOTE, OTHER, empty_spool, leave_behind, names, sidecar
-from spool_rig import MONO, STARTED_AT, STEREO, SpoolRig
 
-from audiohookd.spool import wav
-from audiohookd.spool.files import DraftPaths
-from audiohookd.spool.journal import facts_of, first_line
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.ready import make_ready
-from audiohookd.spool.repair import mend
-from audiohookd.spool.shelf import look
+from audiohookd.spool.catalog import stat_recording
+from audiohookd.spool.finalize import finalize_draft
+from audiohookd.spool.format import wav
+from audiohookd.spool.format.journal import first_line, journal_header
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.repair import repair_drafts
+from audiohookd.spool.write.draft_files import DraftPaths
+from tests.spool.left_behind import DAY, ID, NOTE, OTHER, empty_spool, leave_behind, names, sidecar
+from tests.spool.spool_rig import MONO, STARTED_AT, STEREO, SpoolRig
 
 SECRET = b"root:x:0:0"
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Layout:
+def spool(tmp_path: Path) -> SpoolPaths:
     return empty_spool(tmp_path)
 
 
@@ -31,10 +31,10 @@ def target(tmp_path: Path) -> Path:
     return target
 
 
-def test_a_link_in_place_of_the_unfinished_sidecar_is_replaced(spool: Layout, target: Path) -> None:
+def test_a_link_in_place_of_the_unfinished_sidecar_is_replaced(spool: SpoolPaths, target: Path) -> None:
     paths = leave_behind(spool, b"\x01\x02")
     paths.partial_sidecar.symlink_to(target)
-    path = make_ready(paths, spool.ready)
+    path = finalize_draft(paths, spool.ready)
     assert target.read_bytes() == SECRET
     assert sidecar(spool)["recording"]["samples"] == 1
     assert not path.with_suffix(".json").is_symlink()
@@ -43,7 +43,7 @@ def test_a_link_in_place_of_the_unfinished_sidecar_is_replaced(spool: Layout, ta
 @pytest.mark.parametrize("suffix", ["wav", "jsonl"])
 @pytest.mark.parametrize("make", ["symlink_to", "mkfifo"])
 def test_a_link_or_a_fifo_in_place_of_a_file_is_not_opened(
-    spool: Layout, target: Path, suffix: str, make: str
+    spool: SpoolPaths, target: Path, suffix: str, make: str
 ) -> None:
     paths = leave_behind(spool, b"\x01\x02")
     target.write_bytes(paths.journal.read_bytes())  # it would do, if it were ours
@@ -51,38 +51,36 @@ def test_a_link_or_a_fifo_in_place_of_a_file_is_not_opened(
     path.unlink()
     path.symlink_to(target) if make == "symlink_to" else os.mkfifo(path)
     with pytest.raises(OSError, match=suffix) as refused:
-        make_ready(paths, spool.ready)
+        finalize_draft(paths, spool.ready)
     assert refused.value.errno == (errno.ELOOP if make == "symlink_to" else errno.EINVAL)
-    assert target.read_bytes() == first_line(facts_of(ID, STARTED_AT, STEREO)) + NOTE
+    assert target.read_bytes() == first_line(journal_header(ID, STARTED_AT, STEREO)) + NOTE
     assert {name for name in names(spool.ready) if name.endswith("json")} == set()
-    assert list(mend(spool)) == []
+    assert list(repair_drafts(spool)) == []
 
 
-def test_a_link_in_place_of_a_sidecar_of_an_earlier_attempt_is_not_read(
-    spool: Layout, target: Path
-) -> None:
+def test_a_link_in_place_of_a_sidecar_of_an_earlier_attempt_is_not_read(spool: SpoolPaths, target: Path) -> None:
     target.write_text('{"header": {"timestamp": "2026-01-01T00:00:00Z"}}')
     paths = DraftPaths(spool.draft, ID)
     paths.sidecar.symlink_to(target)
     with pytest.raises(OSError, match=r"json") as refused:
-        make_ready(paths, spool.ready)
+        finalize_draft(paths, spool.ready)
     assert refused.value.errno == errno.ELOOP
 
 
-def test_a_link_where_the_audio_goes_is_replaced(spool: Layout, target: Path) -> None:
+def test_a_link_where_the_audio_goes_is_replaced(spool: SpoolPaths, target: Path) -> None:
     (spool.ready / DAY).mkdir()
     (spool.ready / DAY / f"{ID}.wav").symlink_to(target)
-    path = make_ready(leave_behind(spool, b"\x01\x02"), spool.ready)
+    path = finalize_draft(leave_behind(spool, b"\x01\x02"), spool.ready)
     assert not path.is_symlink()
     assert path.read_bytes() == wav.header(STEREO, 2) + b"\x01\x02"
     assert target.read_bytes() == SECRET
 
 
-def test_a_link_where_the_reason_goes_is_replaced(spool: Layout, target: Path) -> None:
+def test_a_link_where_the_reason_goes_is_replaced(spool: SpoolPaths, target: Path) -> None:
     spool.broken.mkdir()
     (spool.broken / f"{ID}.reason.txt").symlink_to(target)
     leave_behind(spool, b"\x01").journal.unlink()
-    assert [mended.outcome for mended in mend(spool)] == ["broken"]
+    assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
     assert (spool.broken / f"{ID}.reason.txt").read_text() == "there is no journal\n"
     assert target.read_bytes() == SECRET
 
@@ -100,9 +98,9 @@ def test_a_link_where_a_call_is_to_grow_is_not_followed(tmp_path: Path, target: 
     assert not (tmp_path / "absent").exists()
 
 
-def test_a_link_is_no_file_of_a_recording(spool: Layout, target: Path) -> None:
-    path = make_ready(leave_behind(spool, b"\x01\x02"), spool.ready)
+def test_a_link_is_no_file_of_a_recording(spool: SpoolPaths, target: Path) -> None:
+    path = finalize_draft(leave_behind(spool, b"\x01\x02"), spool.ready)
     path.with_suffix(".stored.s3.json").symlink_to(target)
     os.mkfifo(path.with_suffix(".told.hook.json"))
     suffixes = ["json", "wav", "stored.s3.json", "told.hook.json", "refused.s3.json"]
-    assert look(path.parent, ID, suffixes).suffixes == {"json", "wav"}
+    assert stat_recording(path.parent, ID, suffixes).suffixes == {"json", "wav"}

@@ -10,22 +10,32 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from left_behind import DAY, ID, NOTE, OTHER, empty_spool, leave_behind, names, of_earlier_version, sidecar
-from riff_layout import chunks, junk_first_header
-from spool_rig import ALL_MEDIA, L16_STEREO, MONO, STARTED_AT, STEREO, SpoolRig, shape
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from audiohookd.protocol.media import Media
-from audiohookd.spool import wav
-from audiohookd.spool.files import DraftPaths
-from audiohookd.spool.journal import facts_of, finished_line, first_line
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.ready import make_ready
-from audiohookd.spool.repair import mend
+from audiohookd.spool.finalize import finalize_draft
+from audiohookd.spool.format import wav
+from audiohookd.spool.format.journal import finished_line, first_line, journal_header
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.repair import repair_drafts
+from audiohookd.spool.write.draft_files import DraftPaths
+from tests.spool.left_behind import (
+    DAY,
+    ID,
+    NOTE,
+    OTHER,
+    empty_spool,
+    leave_behind,
+    names,
+    of_earlier_version,
+    sidecar,
+)
+from tests.spool.riff_layout import chunks, junk_first_header
+from tests.spool.spool_rig import ALL_MEDIA, L16_STEREO, MONO, STARTED_AT, STEREO, SpoolRig, shape
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Layout:
+def spool(tmp_path: Path) -> SpoolPaths:
     return empty_spool(tmp_path)
 
 
@@ -34,12 +44,10 @@ HEADERS = pytest.mark.parametrize("header", [wav.growing_header, of_earlier_vers
 
 @HEADERS
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
-def test_a_draft_becomes_a_recording(
-    spool: Layout, media: Media, header: Callable[[Media], bytes]
-) -> None:
+def test_a_draft_becomes_a_recording(spool: SpoolPaths, media: Media, header: Callable[[Media], bytes]) -> None:
     audio = bytes(range(1, 1 + 10 * media.frame_bytes))
     leave_behind(spool, audio, media=media, header=header)
-    (mended,) = mend(spool)
+    (mended,) = repair_drafts(spool)
     assert (mended.id, mended.outcome, mended.path) == (ID, "ready", spool.ready / DAY / f"{ID}.wav")
     assert mended.path.read_bytes() == wav.header(media, len(audio)) + audio
     assert chunks(mended.path.read_bytes())[-1] == (b"data", audio)
@@ -52,37 +60,39 @@ def test_a_draft_becomes_a_recording(
 
 
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
-def test_a_draft_that_an_earlier_version_had_nearly_finished_becomes_a_recording(spool: Layout, media: Media) -> None:
+def test_a_draft_that_an_earlier_version_had_nearly_finished_becomes_a_recording(
+    spool: SpoolPaths, media: Media
+) -> None:
     """It had written the sizes and a pad byte, but not the sidecar."""
     audio = bytes(range(1, 1 + 9 * media.frame_bytes))
     header = junk_first_header(media, len(audio))
     leave_behind(spool, audio + wav.padding(len(audio)), media=media, header=lambda _: header)
-    (mended,) = mend(spool)
+    (mended,) = repair_drafts(spool)
     assert mended.path.read_bytes() == wav.header(media, len(audio)) + audio + wav.padding(len(audio))
     assert sidecar(spool)["recording"]["samples"] == 9
 
 
-def test_one_that_had_come_to_its_end_is_like_any_other(spool: Layout) -> None:
+def test_one_that_had_come_to_its_end_is_like_any_other(spool: SpoolPaths) -> None:
     leave_behind(spool, b"\x01\x02", NOTE + finished_line({"closeReason": "end"}) + b"\n")
-    assert [mended.outcome for mended in mend(spool)] == ["ready"]
+    assert [mended.outcome for mended in repair_drafts(spool)] == ["ready"]
     recording = sidecar(spool)["recording"]
     assert recording["closeReason"] == "end"
     assert "recovered" not in recording
 
 
 @pytest.mark.parametrize("rest", [1, 2, 3])
-def test_samples_are_cut_to_whole_ones_of_all_channels(spool: Layout, rest: int) -> None:
+def test_samples_are_cut_to_whole_ones_of_all_channels(spool: SpoolPaths, rest: int) -> None:
     leave_behind(spool, b"\x01" * 40 + b"\x02" * rest, media=L16_STEREO)
-    (mended,) = mend(spool)
+    (mended,) = repair_drafts(spool)
     assert soundfile.info(mended.path).frames == 10
     assert b"\x02" not in mended.path.read_bytes()[wav.header_bytes(L16_STEREO) :]
     assert sidecar(spool)["recording"]["samples"] == 10
 
 
 @pytest.mark.parametrize("torn", [NOTE[:-1], NOTE[:20], b"\0" * 300, finished_line({"closeReason": "end"})])
-def test_a_torn_last_line_is_dropped(spool: Layout, torn: bytes) -> None:
+def test_a_torn_last_line_is_dropped(spool: SpoolPaths, torn: bytes) -> None:
     leave_behind(spool, b"\x01\x02", NOTE + torn)
-    assert [mended.outcome for mended in mend(spool)] == ["ready"]
+    assert [mended.outcome for mended in repair_drafts(spool)] == ["ready"]
     assert sidecar(spool)["body"] == [json.loads(NOTE)]
     assert sidecar(spool)["recording"]["recovered"] == {"missingFrom": 1, "journalCut": True}
 
@@ -90,33 +100,33 @@ def test_a_torn_last_line_is_dropped(spool: Layout, torn: bytes) -> None:
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_wherever_the_files_end_what_is_whole_is_kept(tmp_path: Path, data: st.DataObject) -> None:
-    spool = Layout(tmp_path)
+    spool = SpoolPaths(tmp_path)
     shutil.rmtree(tmp_path)
     spool.draft.mkdir(parents=True)
     spool.ready.mkdir()
     paths = leave_behind(spool, bytes(range(100)), NOTE * 5, media=STEREO)
-    first = len(first_line(facts_of(ID, STARTED_AT, STEREO)))
+    first = len(first_line(journal_header(ID, STARTED_AT, STEREO)))
     journal_end = data.draw(st.integers(first, paths.journal.stat().st_size), "end of the journal")
     audio_end = data.draw(st.integers(0, paths.audio.stat().st_size), "end of the audio")
     os.truncate(paths.journal, journal_end)
     os.truncate(paths.audio, audio_end)
-    (mended,) = mend(spool)
+    (mended,) = repair_drafts(spool)
     whole = max(0, audio_end - wav.header_bytes(STEREO)) // 2
     assert mended.path.read_bytes() == wav.header(STEREO, 2 * whole) + bytes(range(2 * whole))
     assert len(sidecar(spool)["body"]) == (journal_end - first) // len(NOTE)
     assert soundfile.info(mended.path).frames == whole == sidecar(spool)["recording"]["samples"]
 
 
-def test_without_media_the_sidecar_is_the_recording(spool: Layout) -> None:
+def test_without_media_the_sidecar_is_the_recording(spool: SpoolPaths) -> None:
     leave_behind(spool, media=None)
-    (mended,) = mend(spool)
+    (mended,) = repair_drafts(spool)
     assert mended.path == spool.ready / DAY / f"{ID}.json"
     assert names(spool.directory) == {f"ready/{DAY}/{ID}.json"}
 
 
-def test_audio_that_was_never_made_is_none(spool: Layout) -> None:
+def test_audio_that_was_never_made_is_none(spool: SpoolPaths) -> None:
     leave_behind(spool).audio.unlink()
-    (mended,) = mend(spool)
+    (mended,) = repair_drafts(spool)
     assert soundfile.info(mended.path).frames == 0
 
 
@@ -151,7 +161,7 @@ class TestInTheMiddle:
     @pytest.mark.parametrize("finished", [True, False])
     def test_wherever_it_ended_the_recording_is_whole_and_there_once(
         self,
-        spool: Layout,
+        spool: SpoolPaths,
         monkeypatch: pytest.MonkeyPatch,
         finished: bool,
         header: Callable[[Media], bytes],
@@ -161,7 +171,7 @@ class TestInTheMiddle:
         with monkeypatch.context() as patch:
             steps = self.interrupt(patch, 10**9)
             before = {path.name: path.read_bytes() for path in spool.draft.iterdir()}
-            make_ready(DraftPaths(spool.draft, ID), spool.ready)
+            finalize_draft(DraftPaths(spool.draft, ID), spool.ready)
             total = steps()
         wanted = {str(path.name): path.read_bytes() for path in (spool.ready / DAY).iterdir()}
         assert total > 10
@@ -172,10 +182,10 @@ class TestInTheMiddle:
             with monkeypatch.context() as patch:
                 self.interrupt(patch, at)
                 with pytest.raises(Interrupted):
-                    make_ready(DraftPaths(spool.draft, ID), spool.ready)
+                    finalize_draft(DraftPaths(spool.draft, ID), spool.ready)
             if not (spool.ready / DAY / f"{ID}.json").exists():
                 # What is in ready with a sidecar may be carried away, and be deleted, at any time.
-                assert [mended.outcome for mended in mend(spool)] == ["ready"], at
+                assert [mended.outcome for mended in repair_drafts(spool)] == ["ready"], at
             assert names(spool.draft) == set(), at
             assert {path.name: path.read_bytes() for path in (spool.ready / DAY).iterdir()} == wanted, at
 
@@ -190,26 +200,26 @@ class TestBroken:
             b'{"id":"%b","startedAt":1,"media":{"format":"PCMU","channels":["external"],"rate":0}}',
         ],
     )
-    def test_nothing_can_be_computed_with_what_it_says(self, spool: Layout, facts: bytes) -> None:
+    def test_nothing_can_be_computed_with_what_it_says(self, spool: SpoolPaths, facts: bytes) -> None:
         leave_behind(spool).journal.write_bytes(facts % ID.encode() + b"\n")
         leave_behind(spool, name=OTHER)
-        assert {mended.id: mended.outcome for mended in mend(spool)} == {ID: "broken", OTHER: "ready"}
+        assert {mended.id: mended.outcome for mended in repair_drafts(spool)} == {ID: "broken", OTHER: "ready"}
 
     @pytest.mark.parametrize("sidecar", [b"", b"{}", b'{"header":{"timestamp":"../../../etc/x"}}'])
-    def test_a_sidecar_alone_that_is_none(self, spool: Layout, sidecar: bytes) -> None:
+    def test_a_sidecar_alone_that_is_none(self, spool: SpoolPaths, sidecar: bytes) -> None:
         paths = leave_behind(spool)
         paths.journal.unlink()
         paths.sidecar.write_bytes(sidecar)
-        assert [mended.outcome for mended in mend(spool)] == ["broken"]
+        assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
         assert (spool.broken / f"{ID}.json").read_bytes() == sidecar
         assert names(spool.ready) == set()
 
     @pytest.mark.parametrize("journal", [b"", b"{", b"no facts\n", b'{"id":5}\n', b"\0" * 100, NOTE])
-    def test_is_put_aside_with_a_reason(self, spool: Layout, journal: bytes) -> None:
+    def test_is_put_aside_with_a_reason(self, spool: SpoolPaths, journal: bytes) -> None:
         paths = leave_behind(spool, b"\x01\x02")
         paths.journal.write_bytes(journal)
         audio = paths.audio.read_bytes()
-        (mended,) = mend(spool)
+        (mended,) = repair_drafts(spool)
         assert (mended.outcome, mended.path) == ("broken", None)
         assert names(spool.broken) == {f"{ID}.jsonl", f"{ID}.wav", f"{ID}.reason.txt"}
         assert (spool.broken / f"{ID}.wav").read_bytes() == audio
@@ -218,18 +228,18 @@ class TestBroken:
         assert "journal" in mended.reason
         assert names(spool.draft) == set()
 
-    def test_audio_without_a_journal(self, spool: Layout) -> None:
+    def test_audio_without_a_journal(self, spool: SpoolPaths) -> None:
         leave_behind(spool, b"\x01\x02").journal.unlink()
-        assert [mended.outcome for mended in mend(spool)] == ["broken"]
+        assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
         assert names(spool.broken) == {f"{ID}.wav", f"{ID}.reason.txt"}
 
-    def test_does_not_keep_others_from_being_repaired(self, spool: Layout) -> None:
+    def test_does_not_keep_others_from_being_repaired(self, spool: SpoolPaths) -> None:
         leave_behind(spool, b"\x01").journal.write_bytes(b"")
         leave_behind(spool, name=OTHER)
-        assert {mended.id: mended.outcome for mended in mend(spool)} == {ID: "broken", OTHER: "ready"}
+        assert {mended.id: mended.outcome for mended in repair_drafts(spool)} == {ID: "broken", OTHER: "ready"}
 
     def test_the_reason_is_on_the_disk_before_anything_is_moved(
-        self, spool: Layout, monkeypatch: pytest.MonkeyPatch
+        self, spool: SpoolPaths, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         leave_behind(spool, b"\x01").journal.unlink()
         done: list[tuple[str, str]] = []
@@ -245,7 +255,7 @@ class TestBroken:
 
         monkeypatch.setattr(os, "fsync", synced)
         monkeypatch.setattr(os, "rename", moved)
-        assert [mended.outcome for mended in mend(spool)] == ["broken"]
+        assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
         first_move = done.index(("move", f"{spool.broken}/{ID}.wav"))
         for path in (spool.broken / f"{ID}.reason.txt", spool.broken, spool.directory):
             assert ("sync", str(path)) in done[:first_move]
@@ -255,42 +265,42 @@ class TestBroken:
 class TestWhatIsNotOurs:
     STRANGE = ("notes.txt", "old.wav", f"{ID}.mp3", f"{ID}", ".hidden.json", f"{ID[:-1]}.jsonl", f"{ID[:-1]}X.wav")
 
-    def test_stays_as_it_is(self, spool: Layout) -> None:
+    def test_stays_as_it_is(self, spool: SpoolPaths) -> None:
         for name in self.STRANGE:
             (spool.draft / name).write_bytes(b"mine")
         (spool.draft / f"{OTHER}.jsonl").mkdir()
         os.mkfifo(spool.draft / f"{OTHER}.wav")  # to open it would take for ever
         (spool.draft / f"{OTHER}.json").symlink_to(spool.draft / "notes.txt")
-        assert list(mend(spool)) == []
+        assert list(repair_drafts(spool)) == []
         assert names(spool.directory) == {f"draft/{name}" for name in (*self.STRANGE, f"{OTHER}.json")}
 
-    def test_a_draft_with_something_else_beside_it_is_not_touched(self, spool: Layout) -> None:
+    def test_a_draft_with_something_else_beside_it_is_not_touched(self, spool: SpoolPaths) -> None:
         leave_behind(spool).audio.unlink()
         os.mkfifo(spool.draft / f"{ID}.wav")
         leave_behind(spool, name=OTHER)
-        assert [mended.id for mended in mend(spool)] == [OTHER]
+        assert [mended.id for mended in repair_drafts(spool)] == [OTHER]
         assert (spool.draft / f"{ID}.jsonl").exists()
 
-    def test_nor_is_a_draft_in_somebody_s_care(self, spool: Layout) -> None:
+    def test_nor_is_a_draft_in_somebody_s_care(self, spool: SpoolPaths) -> None:
         leave_behind(spool)
-        assert list(mend(spool, live={ID})) == []
+        assert list(repair_drafts(spool, live={ID})) == []
         assert names(spool.draft) == {f"{ID}.jsonl", f"{ID}.wav"}
 
 
-def test_what_the_disk_refuses_stays_to_be_tried_again(spool: Layout) -> None:
+def test_what_the_disk_refuses_stays_to_be_tried_again(spool: SpoolPaths) -> None:
     leave_behind(spool, b"\x01\x02")
     (spool.ready / DAY).write_bytes(b"in the way")
-    (mended,) = mend(spool)
+    (mended,) = repair_drafts(spool)
     assert mended.outcome == "failed"
     assert DAY in mended.reason
     assert {f"{ID}.jsonl", f"{ID}.wav"} <= names(spool.draft)
     (spool.ready / DAY).unlink()
-    assert [mended.outcome for mended in mend(spool)] == ["ready"]
+    assert [mended.outcome for mended in repair_drafts(spool)] == ["ready"]
 
 
 class TestWhileTheDaemonRuns:
     def rig(self, tmp_path: Path, *left_behind: str) -> SpoolRig:
-        spool = Layout(tmp_path / "spool")
+        spool = SpoolPaths(tmp_path / "spool")
         spool.draft.mkdir(parents=True)
         for name in left_behind:
             leave_behind(spool, b"\x01\x02", media=MONO, name=name)
@@ -313,7 +323,7 @@ class TestWhileTheDaemonRuns:
         draft = rig.begin(ID, MONO)
         draft.audio(b"\x01")
         rig.commit()
-        rig.spool._mender.start()
+        rig.spool._repairer.start()
         rig.finishing.run()
         assert rig.ready() == set()
         draft.audio(b"\x02")
@@ -354,20 +364,20 @@ class TestWhileTheDaemonRuns:
         rig = self.rig(tmp_path)
         (rig.directory / "ready" / DAY).write_bytes(b"in the way")
         for number in range(20):
-            leave_behind(Layout(rig.directory), name=f"{number:08}{ID[8:]}")
+            leave_behind(SpoolPaths(rig.directory), name=f"{number:08}{ID[8:]}")
         with capturedLogs() as logged:
-            rig.spool._mender.start()
+            rig.spool._repairer.start()
             rig.finishing.run()
         (said,) = (event for event in logged if event["log_level"] is LogLevel.warn)
         assert "20 drafts" in formatEvent(said)
         assert DAY in formatEvent(said)
 
     def test_a_stop_waits_for_the_one_that_is_at_it_and_no_longer(self, tmp_path: Path) -> None:
-        spool = Layout(tmp_path / "spool")
+        spool = SpoolPaths(tmp_path / "spool")
         rig = self.rig(tmp_path)
         for name in (ID, OTHER):
             leave_behind(spool, media=MONO, name=name)
-        rig.spool._mender.start()
+        rig.spool._repairer.start()
         stopped = rig.spool.stopService()
         assert not stopped.called
         rig.finishing.run()

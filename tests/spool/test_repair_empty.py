@@ -6,19 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from left_behind import ID, empty_spool, leave_behind, names, of_earlier_version
-from spool_rig import ALL_MEDIA, SpoolRig, shape
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from audiohookd.protocol.media import Media
-from audiohookd.spool import wav
-from audiohookd.spool.files import DraftPaths
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.repair import mend
+from audiohookd.spool.format import wav
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.repair import repair_drafts
+from audiohookd.spool.write.draft_files import DraftPaths
+from tests.spool.left_behind import ID, empty_spool, leave_behind, names, of_earlier_version
+from tests.spool.spool_rig import ALL_MEDIA, SpoolRig, shape
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Layout:
+def spool(tmp_path: Path) -> SpoolPaths:
     return empty_spool(tmp_path)
 
 
@@ -26,7 +26,7 @@ def spool(tmp_path: Path) -> Layout:
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
 @pytest.mark.parametrize("journal", [b"", None])
 def test_is_removed(
-    spool: Layout, media: Media, journal: bytes | None, growing_header: Callable[[Media], bytes]
+    spool: SpoolPaths, media: Media, journal: bytes | None, growing_header: Callable[[Media], bytes]
 ) -> None:
     header = growing_header(media)
     for audio in (None, *(header[:size] for size in range(len(header) + 1))):
@@ -35,7 +35,7 @@ def test_is_removed(
         for path, content in files.items():
             if content is not None:
                 path.write_bytes(content)
-        outcomes = [(mended.outcome, mended.path, mended.reason) for mended in mend(spool)]
+        outcomes = [(mended.outcome, mended.path, mended.reason) for mended in repair_drafts(spool)]
         assert outcomes == ([] if journal is audio is None else [("empty", None, "")])
         assert names(spool.directory) == set()
 
@@ -43,34 +43,32 @@ def test_is_removed(
 @pytest.mark.parametrize("header", [wav.growing_header, of_earlier_version])
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
 def test_is_not_what_holds_one_byte_of_audio(
-    spool: Layout, media: Media, header: Callable[[Media], bytes]
+    spool: SpoolPaths, media: Media, header: Callable[[Media], bytes]
 ) -> None:
     leave_behind(spool, b"\0", media=media, header=header).journal.write_bytes(b"")
-    assert [mended.outcome for mended in mend(spool)] == ["broken"]
+    assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "json.tmp"])
-def test_is_not_what_holds_one_byte_of_text(spool: Layout, suffix: str) -> None:
+def test_is_not_what_holds_one_byte_of_text(spool: SpoolPaths, suffix: str) -> None:
     leave_behind(spool).journal.write_bytes(b"")
     (spool.draft / f"{ID}.{suffix}").write_bytes(b"{")
-    assert [mended.outcome for mended in mend(spool)] == ["broken"]
+    assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
 
 
 @pytest.mark.parametrize("audio", [b"noise", b"R\0", bytes(20), bytes(80)])
-def test_is_not_what_begins_with_something_else(spool: Layout, audio: bytes) -> None:
+def test_is_not_what_begins_with_something_else(spool: SpoolPaths, audio: bytes) -> None:
     DraftPaths(spool.draft, ID).audio.write_bytes(audio)
-    assert [mended.outcome for mended in mend(spool)] == ["broken"]
+    assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
     assert (spool.broken / f"{ID}.wav").read_bytes() == audio
 
 
-def test_is_not_one_with_a_first_line(spool: Layout) -> None:
+def test_is_not_one_with_a_first_line(spool: SpoolPaths) -> None:
     leave_behind(spool, journal=b"").audio.unlink()
-    assert [mended.outcome for mended in mend(spool)] == ["ready"]
+    assert [mended.outcome for mended in repair_drafts(spool)] == ["ready"]
 
 
-def test_is_tried_again_when_the_disk_does_not_remove_it(
-    spool: Layout, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_is_tried_again_when_the_disk_does_not_remove_it(spool: SpoolPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_behind(spool).journal.write_bytes(b"")
 
     def refuse(path: Path, **_: object) -> None:
@@ -78,8 +76,8 @@ def test_is_tried_again_when_the_disk_does_not_remove_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
-        assert [mended.outcome for mended in mend(spool)] == ["failed"]
-    assert [mended.outcome for mended in mend(spool)] == ["empty"]
+        assert [mended.outcome for mended in repair_drafts(spool)] == ["failed"]
+    assert [mended.outcome for mended in repair_drafts(spool)] == ["empty"]
 
 
 def test_empty_drafts_are_removed_with_one_line(tmp_path: Path) -> None:
@@ -87,7 +85,7 @@ def test_empty_drafts_are_removed_with_one_line(tmp_path: Path) -> None:
     for number in range(20):
         rig.draft_file(f"{number:08}{ID[8:]}.jsonl").write_bytes(b"")
     with capturedLogs() as logged:
-        rig.spool._mender.start()
+        rig.spool._repairer.start()
         rig.finishing.run()
     lines = [(event["log_level"], formatEvent(event)) for event in logged]
     assert lines == [(LogLevel.info, "20 drafts with nothing in them were removed")]

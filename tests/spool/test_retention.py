@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from retention_rig import DAYS, HOUR, NOW, FullSpool, recording_id
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 
 from audiohookd.observe.counters import Counters
 from audiohookd.spool.retention import HURRY_EVERY, SWEEP_EVERY, Retention
-from audiohookd.spool.sweep import Terms
+from audiohookd.spool.sweep import RetentionPolicy
 from audiohookd.testing import MemoryWorkers
+from tests.spool.retention_rig import DAYS, HOUR, NOW, FullSpool, recording_id
 
 MIB = 1 << 20
 
@@ -24,7 +24,7 @@ class Kept:
         self.clock = Clock()
         self.workers = MemoryWorkers()
         self.counters = Counters()
-        terms = Terms(frozenset(carriers), keep, limit)
+        terms = RetentionPolicy(frozenset(carriers), keep, limit)
         self.service = Retention(self.clock, self.now, self.workers, self.counters.count, self.spool.layout, terms)
 
     def now(self) -> float:

@@ -8,12 +8,20 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spool_rig import L16_STEREO, MONO, STARTED_AT
 
-from audiohookd.cli.verify.claims import contradictions, read
+from audiohookd.cli.verify.sidecar_claims import inconsistencies, read
 from audiohookd.protocol.media import Media
-from audiohookd.spool.journal import MAX_LINE, Facts, facts_of, finished_line, first_line, read_facts, read_lines
-from audiohookd.spool.sidecar import AudioFile, compose
+from audiohookd.spool.format.journal import (
+    MAX_LINE,
+    JournalHeader,
+    finished_line,
+    first_line,
+    journal_header,
+    read_header,
+    read_lines,
+)
+from audiohookd.spool.format.sidecar import AudioFile, compose
+from tests.spool.spool_rig import L16_STEREO, MONO, STARTED_AT
 
 SHA256 = "ab" * 32
 
@@ -38,7 +46,7 @@ def sidecar(
     finished: bool = True,
 ) -> dict:
     audio = AudioFile("id.wav", 60, SHA256) if media else None
-    facts = facts_of("id", STARTED_AT, media)
+    facts = journal_header("id", STARTED_AT, media)
     journal = [*lines, finished_line(recording or {})] if finished else lines
     return json.loads(b"".join(compose(facts, samples, audio, is_torn, lambda: journal)))
 
@@ -110,7 +118,7 @@ def test_a_line_that_is_no_entry_is_kept_as_a_log_line() -> None:
 
 def test_is_made_a_line_at_a_time() -> None:
     """A long call's journal is never held in memory as a whole."""
-    facts = facts_of("id", STARTED_AT, MONO)
+    facts = journal_header("id", STARTED_AT, MONO)
     lines_read: list[int] = []
 
     def read_lines() -> Iterator[bytes]:
@@ -126,7 +134,7 @@ def test_is_made_a_line_at_a_time() -> None:
 
 @given(st.sampled_from([MONO, L16_STEREO, None]), st.floats(0, 1e10))
 def test_facts_survive_the_journal(media: Media | None, started_at: float) -> None:
-    facts: Facts = read_facts(first_line(facts_of("id", started_at, media)))
+    facts: JournalHeader = read_header(first_line(journal_header("id", started_at, media)))
     assert (facts.id, facts.started_at, facts.wire_media()) == ("id", started_at, media)
 
 
@@ -183,7 +191,7 @@ class TestGaps:
             ("paused", 5000, 5100, 800),
             ("paused", 5500, 6400, 60),
         ]
-        assert list(contradictions(made, read(made))) == []
+        assert list(inconsistencies(made, read(made))) == []
         if not finished:
             assert made["recording"]["recovered"]["missingFrom"] == 100 + 3000 + 2500 + 800 + 60
 
@@ -239,7 +247,7 @@ class TestWithoutAnEnd:
 def test_a_journal_without_line_breaks_is_read_in_pieces(tmp_path: Path) -> None:
     """A crash may leave zeros in place of lines, as many as the file has bytes."""
     journal = tmp_path / "id.jsonl"
-    journal.write_bytes(first_line(facts_of("id", STARTED_AT, MONO)) + bytes(5 * MAX_LINE // 2) + b"\n")
+    journal.write_bytes(first_line(journal_header("id", STARTED_AT, MONO)) + bytes(5 * MAX_LINE // 2) + b"\n")
     lines = list(read_lines(journal))
     assert [len(line) for line in lines[1:]] == [MAX_LINE, MAX_LINE, MAX_LINE // 2 + 1]
     assert sidecar(lines[1:])["body"] == []

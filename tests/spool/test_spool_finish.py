@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from spool_rig import ALL_MEDIA, MONO, STEREO, SpoolRig, disk_that_takes, is_pending, result_of, shape
 
 from audiohookd.protocol.media import Media
-from audiohookd.spool import wav
-from audiohookd.spool.files import DraftPaths
-from audiohookd.spool.ready import make_ready
+from audiohookd.spool.finalize import finalize_draft
+from audiohookd.spool.format import wav
+from audiohookd.spool.write.draft_files import DraftPaths
+from tests.spool.spool_rig import ALL_MEDIA, MONO, STEREO, SpoolRig, disk_that_takes, is_pending, result_of, shape
 
 DAY = "2025-12-31"
 
@@ -136,7 +136,7 @@ def test_a_failed_finish_can_be_done_again_from_what_is_on_disk(rig: SpoolRig) -
     with pytest.raises(OSError, match=DAY):
         rig.finish(draft)
     (rig.directory / "ready" / DAY).unlink()
-    path = make_ready(DraftPaths(rig.directory / "draft", "a"), rig.directory / "ready")
+    path = finalize_draft(DraftPaths(rig.directory / "draft", "a"), rig.directory / "ready")
     assert soundfile.info(path).frames == 3
     assert rig.drafted() == set()
 
@@ -151,7 +151,7 @@ def test_an_empty_recording_that_was_completed_before_stays_empty(rig: SpoolRig)
     rig.begin("a", MONO)
     rig.commit()
     rig.draft_file("a.wav").write_bytes(wav.header(MONO, 0) + b"?")
-    path = make_ready(DraftPaths(rig.directory / "draft", "a"), rig.directory / "ready")
+    path = finalize_draft(DraftPaths(rig.directory / "draft", "a"), rig.directory / "ready")
     assert soundfile.info(path).frames == 0
 
 

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from spool_rig import SpoolRig, is_pending, result_of
 from twisted.logger import capturedLogs, formatEvent
 
-from audiohookd.spool.layout import Layout
 from audiohookd.spool.lock import Lock, is_locked
+from audiohookd.spool.paths import SpoolPaths
+from tests.spool.spool_rig import SpoolRig, is_pending, result_of
 
 
 @pytest.fixture
@@ -135,14 +135,14 @@ class TestTheStopDuringALook:
     """A disk may take minutes to answer, and the stop does not wait for that."""
 
     @pytest.fixture
-    def spool(self, tmp_path: Path) -> Layout:
-        spool = Layout(tmp_path)
+    def spool(self, tmp_path: Path) -> SpoolPaths:
+        spool = SpoolPaths(tmp_path)
         spool.draft.mkdir()
         return spool
 
     @pytest.mark.parametrize("place", ["lock", "draft"])
     @pytest.mark.parametrize("is_removed", [True, False])
-    def test_leaves_the_spool_free(self, spool: Layout, place: str, is_removed: bool) -> None:
+    def test_leaves_the_spool_free(self, spool: SpoolPaths, place: str, is_removed: bool) -> None:
         def answer_late(path: Path) -> os.stat_result:
             if path.name == place:
                 lock.release()
@@ -157,7 +157,7 @@ class TestTheStopDuringALook:
         assert not is_locked(spool)
         assert len(os.listdir("/proc/self/fd")) == len(before) - 2
 
-    def test_closes_no_file_of_anybody_else(self, spool: Layout) -> None:
+    def test_closes_no_file_of_anybody_else(self, spool: SpoolPaths) -> None:
         others: list[int] = []
 
         def answer_late(path: Path) -> os.stat_result:
@@ -172,7 +172,7 @@ class TestTheStopDuringALook:
             os.close(other)  # which somebody else may have done
         assert not is_locked(spool)
 
-    def test_costs_whoever_has_it_next_nothing(self, spool: Layout) -> None:
+    def test_costs_whoever_has_it_next_nothing(self, spool: SpoolPaths) -> None:
         def answer_late(path: Path) -> os.stat_result:
             if not later:
                 lock.release()

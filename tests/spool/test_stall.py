@@ -4,11 +4,11 @@ import errno
 from pathlib import Path
 
 import pytest
-from faulty_disk import FaultyRig, told_by
-from spool_rig import FLUSH_INTERVAL, is_pending, result_of
 from twisted.logger import capturedLogs
 
-from audiohookd.spool.writer import STALL_TIMEOUT, Limits
+from audiohookd.spool.write.group_commit import STALL_TIMEOUT, CommitLimits
+from tests.spool.faulty_disk import FaultyRig, told_by
+from tests.spool.spool_rig import FLUSH_INTERVAL, is_pending, result_of
 
 SPEECH = bytes(range(1, 101)) * 4
 STALLED = f"nothing was written for {STALL_TIMEOUT:g} s"
@@ -72,7 +72,7 @@ def test_loses_nothing_when_it_comes_back(rig: FaultyRig) -> None:
 
 
 def test_holds_back_beyond_the_limits_as_always(tmp_path: Path) -> None:
-    rig = FaultyRig(tmp_path, Limits(early=100, draft=1000, total=2500))
+    rig = FaultyRig(tmp_path, CommitLimits(early=100, draft=1000, total=2500))
     draft = rig.begin()
     stall(rig)
     told_by(lambda: draft.audio(bytes(1000)))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.spool.growing import DISK, Disk, GrowingFile
+from audiohookd.spool.write.append_file import SYSCALLS, AppendFile, Syscalls
 
 NOWHERE = Path("/nowhere/file")
 
@@ -22,8 +22,8 @@ class ReluctantDisk:
         self.calls = 0
         self._portions = portions
 
-    def file(self) -> GrowingFile:
-        return GrowingFile(NOWHERE, Disk(open=lambda *_: -1, write=self._write))
+    def file(self) -> AppendFile:
+        return AppendFile(NOWHERE, Syscalls(open=lambda *_: -1, write=self._write))
 
     def _write(self, _file: int, pieces: Sequence[bytes | memoryview], offset: int) -> int:
         assert 0 < len(pieces) <= 1024
@@ -52,7 +52,7 @@ def test_more_pieces_than_one_call_takes(tmp_path: Path) -> None:
     disk = ReluctantDisk([10**6])
     disk.file().append(pieces)
     assert disk.calls == 5
-    file = GrowingFile(tmp_path / "file", DISK)
+    file = AppendFile(tmp_path / "file", SYSCALLS)
     file.append(pieces[:3000])
     file.append(pieces[3000:])
     file.close()
@@ -66,8 +66,8 @@ def test_pieces_stay_as_they_were() -> None:
 
 
 def test_a_full_disk_is_told_with_the_path() -> None:
-    disk = DISK._replace(open=lambda *_: os.open("/dev/full", os.O_WRONLY))
-    file = GrowingFile(NOWHERE, disk)
+    disk = SYSCALLS._replace(open=lambda *_: os.open("/dev/full", os.O_WRONLY))
+    file = AppendFile(NOWHERE, disk)
     with pytest.raises(OSError, match="No space left on device: '/nowhere/file'"):
         file.append([b"audio"])
     assert file.size == 0
@@ -75,9 +75,9 @@ def test_a_full_disk_is_told_with_the_path() -> None:
 
 
 def test_what_is_beyond_the_cut_is_gone(tmp_path: Path) -> None:
-    file = GrowingFile(tmp_path / "file", DISK)
+    file = AppendFile(tmp_path / "file", SYSCALLS)
     file.append([b"abcdef"])
-    file.cut(4)
+    file.truncate(4)
     assert (tmp_path / "file").read_bytes() == b"abcd"
     file.append([b"g"])
     file.close()
@@ -88,9 +88,9 @@ def test_nothing_is_written_as_long_as_a_torn_end_cannot_be_cut_off(tmp_path: Pa
     def refuse(_file: int, _size: int) -> None:
         raise OSError(errno.EIO, "no")
 
-    stubborn = GrowingFile(tmp_path / "file", DISK._replace(truncate=refuse))
+    stubborn = AppendFile(tmp_path / "file", SYSCALLS._replace(truncate=refuse))
     stubborn.append([b"abcdef"])
-    stubborn.cut(4)
+    stubborn.truncate(4)
     with pytest.raises(OSError, match="no: "):
         stubborn.append([b"g"])
     stubborn.close()
@@ -100,7 +100,7 @@ def test_nothing_is_written_as_long_as_a_torn_end_cannot_be_cut_off(tmp_path: Pa
 def test_never_over_an_old_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"somebody's")
     with pytest.raises(FileExistsError, match="file"):
-        GrowingFile(tmp_path / "file", DISK).append([b"audio"])
+        AppendFile(tmp_path / "file", SYSCALLS).append([b"audio"])
     assert (tmp_path / "file").read_bytes() == b"somebody's"
 
 
@@ -109,7 +109,7 @@ def test_a_fault_while_closing_is_told_with_the_path(tmp_path: Path) -> None:
         os.close(file)
         raise OSError(errno.EIO, "late")
 
-    file = GrowingFile(tmp_path / "file", DISK._replace(close=close))
+    file = AppendFile(tmp_path / "file", SYSCALLS._replace(close=close))
     file.append([b"audio"])
     with pytest.raises(OSError, match="late: "):
         file.close()

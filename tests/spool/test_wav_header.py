@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import riff_layout
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
-from spool_rig import ALL_MEDIA, L16_MONO, L16_STEREO, MONO, STEREO, shape
 
 from audiohookd.protocol.media import Format, Media
-from audiohookd.spool import wav
+from audiohookd.spool.format import wav
+from tests.spool import riff_layout
+from tests.spool.spool_rig import ALL_MEDIA, L16_MONO, L16_STEREO, MONO, STEREO, shape
 
 media = st.sampled_from(ALL_MEDIA)
 SIZES = [0, 1, 2, 2**31, 2**32 - 200, 2**32 - 9, 2**32 - 1, 2**32, 2**40]

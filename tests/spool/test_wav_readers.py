@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from spool_rig import ALL_MEDIA, MONO, SpoolRig, shape
 
 from audiohookd.protocol.media import Format, Media
-from audiohookd.spool import wav
+from audiohookd.spool.format import wav
 from tests.programs import program
+from tests.spool.spool_rig import ALL_MEDIA, MONO, SpoolRig, shape
 
 SAMPLES = 8001  # one second and one sample: an odd number of bytes in mono mu-law
 BOTH = pytest.mark.parametrize("make", ["finished", "growing"])

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from spool_rig import FLUSH_INTERVAL, STEREO, SYNC_INTERVAL, SpoolRig
 from twisted.internet.defer import Deferred, fail
 
 from audiohookd.spool.draft import Draft
-from audiohookd.spool.sync import Syncer
-from audiohookd.spool.writer import GroupWriter
+from audiohookd.spool.write.fsync import Syncer
+from audiohookd.spool.write.group_commit import GroupWriter
+from tests.spool.spool_rig import FLUSH_INTERVAL, STEREO, SYNC_INTERVAL, SpoolRig
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_pool_without_threads_costs_no_audio(rig: SpoolRig, do: Any, monkeypat
     assert rig.drafted_audio("call", STEREO)[:200] == b"\x01\x02" * 100
 
 
-@pytest.mark.parametrize("method", ["_learn", "_begin_round", "_end_round", "_judge"])
+@pytest.mark.parametrize("method", ["_learn", "_begin_round", "_end_round", "_distribute"])
 def test_a_mistake_in_one_commit_costs_no_audio_and_no_further_commit(
     rig: SpoolRig, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,7 +55,7 @@ def test_a_mistake_in_one_commit_costs_no_audio_and_no_further_commit(
     assert draft.waiting == 0
 
 
-@pytest.mark.parametrize("method", ["take", "settle"])
+@pytest.mark.parametrize("method", ["take", "committed"])
 def test_a_mistake_in_one_draft_costs_no_other_its_audio(
     rig: SpoolRig, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,7 +81,7 @@ def test_a_mistake_in_one_round_of_syncing_ends_no_further_one(
     rig.begin("call")
     rig.commit()
     with monkeypatch.context() as patched:
-        patched.setattr(Syncer, "_judge", raises)
+        patched.setattr(Syncer, "_report", raises)
         rig.clock.pump([0.5] * round(SYNC_INTERVAL / 0.5))
         assert len(rig.syncing) == 1
         rig.syncing.run()

@@ -7,11 +7,11 @@ from pathlib import Path
 from uuid import uuid4
 
 from audiohookd.protocol.media import Format, Media
-from audiohookd.spool import wav
-from audiohookd.spool.files import DraftPaths
-from audiohookd.spool.journal import facts_of, finished_line, first_line
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.ready import make_ready
+from audiohookd.spool.finalize import finalize_draft
+from audiohookd.spool.format import wav
+from audiohookd.spool.format.journal import finished_line, first_line, journal_header
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.write.draft_files import DraftPaths
 
 MEDIA = Media(Format.PCMU, ("external", "internal"), 8000)
 
@@ -21,16 +21,16 @@ def fill(spool: Path, count: int, seconds: float) -> int:
 
     :returns: the bytes of all their files.
     """
-    layout = Layout(spool)
+    layout = SpoolPaths(spool)
     for directory in (layout.draft, layout.ready):
         directory.mkdir(parents=True, exist_ok=True)
     return sum(_make(layout, int(seconds * MEDIA.rate) * MEDIA.frame_bytes) for _ in range(count))
 
 
-def _make(layout: Layout, audio_bytes: int) -> int:
+def _make(layout: SpoolPaths, audio_bytes: int) -> int:
     draft = DraftPaths(layout.draft, str(uuid4()))
     draft.audio.write_bytes(wav.growing_header(MEDIA) + os.urandom(audio_bytes))
-    lines = [first_line(facts_of(draft.audio.stem, time.time(), MEDIA)).rstrip()]
+    lines = [first_line(journal_header(draft.audio.stem, time.time(), MEDIA)).rstrip()]
     about = {"session": str(uuid4()), "conversation": str(uuid4()), "organization": str(uuid4()), "startPosition": 0}
     lines.append(json.dumps({"timestamp": "PT0S", "type": "recording", "data": about}).encode())
     # About what the messages of a call come to: a ping and a pong each 5 s, 250 bytes each.
@@ -39,5 +39,5 @@ def _make(layout: Layout, audio_bytes: int) -> int:
     lines += [entry] * (2 * audio_bytes // (5 * MEDIA.rate * MEDIA.frame_bytes))
     lines.append(finished_line({"closeReason": "end"}))
     draft.journal.write_bytes(b"".join(line + b"\n" for line in lines))
-    audio = make_ready(draft, layout.ready)
+    audio = finalize_draft(draft, layout.ready)
     return audio.stat().st_size + audio.with_suffix(".json").stat().st_size

@@ -1,6 +1,6 @@
 """``audiohookctl call``: calls an AudioHook server as Genesys Cloud does, once or many times.
 
-START READING in :mod:`~audiohookd.cli.call.campaign`. Nothing here imports numpy and its like until the command runs.
+START READING in :mod:`~audiohookd.cli.call.load`. Nothing here imports numpy and its like until the command runs.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from audiohookd.cli.call.options import describe, read
-from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.usage_error import UsageError
 
 #: Modules that only the extra ``call`` brings. OpenSSL and service_identity are for wss://.
 EXTRA = frozenset({"numpy", "soundfile", "soxr", "hdrh", "OpenSSL", "service_identity"})
@@ -40,5 +40,5 @@ def run(arguments: argparse.Namespace) -> int:
         if (missing.name or "").partition(".")[0] not in EXTRA:
             raise
         remedy = 'pip install -r requirements-call.lock (in the clone), or "audiohookd[call]"'
-        raise Mistake(f"call: {missing.name} is missing: {remedy}") from None
+        raise UsageError(f"call: {missing.name} is missing: {remedy}") from None
     return code

@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.python.failure import Failure
 
-from audiohookd.cli.call.conversation import Conversation
+from audiohookd.cli.call.call import CallSession
 from audiohookd.cli.call.failures import GIVEN_UP, no_connection
-from audiohookd.cli.call.options import Target
 from audiohookd.cli.call.websocket import CallFactory, CallProtocol
+from audiohookd.cli.target import Target
 
 #: Seconds for DNS and TCP.
 _CONNECT_TIMEOUT = 10.0
@@ -29,7 +29,7 @@ def endpoint(reactor: Any, target: Target, ca: Path | None = None) -> tuple[Any,
     :raises ImportError: it takes TLS, and OpenSSL is not installed.
     :raises Mistake: there is no certificate in ``ca``.
     """
-    plain = HostnameEndpoint(reactor, target.host, target.port, timeout=_CONNECT_TIMEOUT)
+    plain = HostnameEndpoint(reactor, *target.address, timeout=_CONNECT_TIMEOUT)
     if not target.is_secure:
         return plain, None
     # Not at the top: it takes OpenSSL, and ws:// does not.
@@ -52,7 +52,7 @@ class Connection:
         reactor: Any,
         endpoint: Any,
         request: ConnectingRequest,
-        conversation: Conversation,
+        conversation: CallSession,
         done: Callable[[str | None, str | None], None],
         explain_tls: ExplainTls | None = None,
     ) -> None:

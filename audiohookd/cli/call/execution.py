@@ -18,18 +18,18 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
-from audiohookd.cli.call.campaign import Campaign
+from audiohookd.cli.call.call import CallSession, call_length
 from audiohookd.cli.call.connection import Connection, endpoint
-from audiohookd.cli.call.conversation import Conversation, call_length
+from audiohookd.cli.call.load import CallScheduler
 from audiohookd.cli.call.options import Options
 from audiohookd.cli.call.report import Report
 from audiohookd.cli.call.source import Source, recording, tone
 from audiohookd.cli.call.websocket import Upgrade
 from audiohookd.observe.log_encoding import EscapingObserver
-from audiohookd.protocol.client import ClientSession
-from audiohookd.protocol.client_checks import offers
+from audiohookd.protocol.client.checks import offers
+from audiohookd.protocol.client.session import ClientSession
 from audiohookd.protocol.messages import NULL_UUID, Open, Participant
-from audiohookd.runtime.clock import keep_time
+from audiohookd.runtime.monotonic_clock import use_monotonic_clock
 
 _INTERIM = 30.0  # seconds between two reports of the round trips
 _BAR_AFTER = 3.0  # seconds: short calls need no progress bar
@@ -46,12 +46,12 @@ def execute(options: Options) -> int:
     """
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
 
-    keep_time(reactor)
+    use_monotonic_clock(reactor)
     source = None if options.probe else recording(options.wav) if options.wav else tone()
     report = _report(options, source)
     caller = Caller(options, source, report, reactor, time.time)
     chance = random.Random()  # noqa: S311 - arrivals, not secrets
-    campaign = Campaign(reactor, caller.dial, options.sessions, options.rate, chance)
+    campaign = CallScheduler(reactor, caller.dial, options.sessions, options.rate, chance)
     _run(reactor, campaign, report)
     report.summary()
     return 1 if report.failures else 0
@@ -67,7 +67,7 @@ def _report(options: Options, source: Source | None) -> Report:
     )
 
 
-def _run(reactor: Any, campaign: Campaign, report: Report) -> None:
+def _run(reactor: Any, campaign: CallScheduler, report: Report) -> None:
     """Until all calls are over."""
     signalled_at = -SAME_SIGNAL
 
@@ -130,16 +130,12 @@ class Caller:
         self._organization_id = options.organization or str(uuid.uuid4())
 
     def dial(self, over: Callable[[], None]) -> Connection:
-        """See :data:`~audiohookd.cli.call.campaign.Dial`."""
+        """See :data:`~audiohookd.cli.call.load.Dial`."""
         call = self._report.call()
         session = ClientSession(str(uuid.uuid4()), self._opening(), self._reactor.seconds)
         options = self._options
-        conversation = Conversation(
-            session, self._source, options.speed, options.max_duration, self._reactor, call
-        )
-        request = self._upgrade.request(
-            self._organization_id, session.id, str(uuid.uuid4()), int(self._wall_clock())
-        )
+        conversation = CallSession(session, self._source, options.speed, options.max_duration, self._reactor, call)
+        request = self._upgrade.request(self._organization_id, session.id, str(uuid.uuid4()), int(self._wall_clock()))
 
         def done(why: str | None, closing: str | None) -> None:
             call.over(why, closing)

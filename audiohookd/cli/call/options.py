@@ -5,16 +5,15 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from audiohookd.cli import credentials
-from audiohookd.cli.mistake import Mistake
-from audiohookd.protocol.client import RATE
-from audiohookd.protocol.messages import UUID_PATTERN
-from audiohookd.protocol.position import duration_to_samples
+from audiohookd.cli.target import Target, describe_connect, invalid, target, uuid
+from audiohookd.cli.usage_error import UsageError
+from audiohookd.protocol.client.session import RATE
+from audiohookd.protocol.duration import duration_to_samples
 from audiohookd.text_encoding import decode_text
 
 #: Bytes that Genesys Cloud lets an administrator type.
@@ -23,16 +22,6 @@ _MAX_SESSIONS = 10_000
 _MAX_SPEED = 1000.0
 
 _LANGUAGE = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where to call: the parts of a ws:// or wss:// URL."""
-
-    is_secure: bool
-    host: str
-    port: int
-    resource: str  # path and query as they were written, undecoded: signatures cover them
 
 
 @dataclass(frozen=True)
@@ -67,6 +56,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         help="the client secret itself: for public samples alone, since whoever is on this machine sees it (ps)",
     )
     credentials.describe_ca(parser)
+    describe_connect(parser)
     audio = parser.add_mutually_exclusive_group()
     audio.add_argument("--wav", type=Path, metavar="FILE", help="audio to send, of one or two channels: a WAV file")
     audio.add_argument("--tone", action="store_true", help="send a stereo tone (the default)")
@@ -88,9 +78,9 @@ def read(arguments: argparse.Namespace, now: float, environment: Mapping[str, st
     :raises Mistake: they do not fit together, or there is no such secret.
     """
     if arguments.speed is None and arguments.max_duration is None and not (arguments.wav or arguments.probe):
-        raise Mistake("call: --speed max sends the tone for ever: give --max-duration")
+        raise UsageError("call: --speed max sends the tone for ever: give --max-duration")
     return Options(
-        target=arguments.url,
+        target=replace(arguments.url, connect=arguments.connect),
         api_key=arguments.key,
         secret=_secret(arguments, now, environment),
         wav=arguments.wav,
@@ -106,25 +96,6 @@ def read(arguments: argparse.Namespace, now: float, environment: Mapping[str, st
         quiet=arguments.quiet,
         ca=arguments.ca,
     )
-
-
-def target(text: str) -> Target:
-    """A URL, for argparse.
-
-    :raises ArgumentTypeError: it is none that can be called.
-    """
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as fault:
-        raise _wrong(str(fault)) from None
-    if parts.scheme not in {"ws", "wss"} or not parts.hostname:
-        raise _wrong("not a URL as ws://host:port/path or wss://host/path")
-    if parts.username is not None or parts.fragment or not (text.isascii() and text.isprintable()) or " " in text:
-        raise _wrong("no user, no fragment, and only printable ASCII in a URL")
-    is_secure = parts.scheme == "wss"
-    resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(is_secure, parts.hostname, port or (443 if is_secure else 80), resource)
 
 
 def _secret(arguments: argparse.Namespace, now: float, environment: Mapping[str, str]) -> bytes:
@@ -149,9 +120,9 @@ def _number(text: str, least: float, most: float, kind: Any) -> float:
     try:
         value: float = kind(text)
     except ValueError:
-        raise _wrong(f"not a number: {text!r}") from None
+        raise invalid(f"not a number: {text!r}") from None
     if not least <= value <= most:
-        raise _wrong(f"from {least:g} to {most:g}")
+        raise invalid(f"from {least:g} to {most:g}")
     return value
 
 
@@ -159,9 +130,9 @@ def _duration(text: str) -> int:
     try:
         samples = duration_to_samples(text if text.startswith("PT") else f"PT{text}S", RATE)
     except ValueError:
-        raise _wrong(f"seconds (as 90 or 2.5) or PT90S, not {text!r}") from None
+        raise invalid(f"seconds (as 90 or 2.5) or PT90S, not {text!r}") from None
     if not 0 < samples <= 7 * 24 * 3600 * RATE:
-        raise _wrong("more than nothing, and at most a week")
+        raise invalid("more than nothing, and at most a week")
     return samples
 
 
@@ -170,27 +141,13 @@ def _custom_config(text: str) -> bytes:
         value = json.loads(decode_text(text))
         encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
-        raise _wrong("not JSON") from None
+        raise invalid("not JSON") from None
     if not isinstance(value, dict) or len(encoded) > _MAX_CUSTOM_CONFIG:
-        raise _wrong(f"a JSON object of at most {_MAX_CUSTOM_CONFIG} bytes")
+        raise invalid(f"a JSON object of at most {_MAX_CUSTOM_CONFIG} bytes")
     return encoded
 
 
 def _language(text: str) -> str:
     if not _LANGUAGE.fullmatch(text) or len(text) > 64:
-        raise _wrong("a code as en-US")
+        raise invalid("a code as en-US")
     return text
-
-
-def uuid(text: str) -> str:
-    """A UUID, for argparse.
-
-    :raises ArgumentTypeError: it is none.
-    """
-    if not re.match(UUID_PATTERN, text):
-        raise _wrong("a UUID")
-    return text
-
-
-def _wrong(text: str) -> argparse.ArgumentTypeError:
-    return argparse.ArgumentTypeError(text)

@@ -1,6 +1,6 @@
 """When the next audio of a call is due."""
 
-from audiohookd.protocol.client import RATE
+from audiohookd.protocol.client.session import RATE
 from audiohookd.protocol.codec import MAX_SENT
 
 #: Samples per channel in a frame: the 200 ms that Genesys Cloud sends.

@@ -9,10 +9,11 @@ from tqdm import tqdm
 from audiohookd.cli.call.failures import disconnect, not_closed
 from audiohookd.escaping import printable
 from audiohookd.protocol import events
-from audiohookd.protocol.client import RATE
-from audiohookd.protocol.client_events import Accepted, Disconnected, Results
+from audiohookd.protocol.client.events import Accepted, Disconnected, Results
+from audiohookd.protocol.client.session import RATE
 
 _PERCENTILES = (50, 90, 95, 99, 99.9)
+
 
 class _Bar(tqdm):
     monitor_interval = 0  # no thread of its own
@@ -118,7 +119,7 @@ class Report:
         """One was measured."""
         self._round_trips.add(nanoseconds)
 
-    def moved(self, samples: int, is_sent: bool) -> None:
+    def audio_transferred(self, samples: int, is_sent: bool) -> None:
         """A call went on."""
         self._moved += samples
         if is_sent:
@@ -141,8 +142,8 @@ class CallReport:
         self._failure: str | None = None
         self._is_opened = self._is_closed = self._starts_paused = False
 
-    def happened(self, event: events.Event) -> None:
-        """See :class:`~audiohookd.cli.call.conversation.Audience`."""
+    def event_received(self, event: events.Event) -> None:
+        """See :class:`~audiohookd.cli.call.call.Audience`."""
         match event:
             case Results(entities=entities):
                 for entity in entities:
@@ -164,9 +165,9 @@ class CallReport:
             case events.Ended(reason=reason):
                 self._is_closed = reason != events.CONNECTION_LOST
 
-    def moved(self, samples: int, is_sent: bool) -> None:
-        """See :class:`~audiohookd.cli.call.conversation.Audience`."""
-        self._report.moved(samples, is_sent)
+    def audio_transferred(self, samples: int, is_sent: bool) -> None:
+        """See :class:`~audiohookd.cli.call.call.Audience`."""
+        self._report.audio_transferred(samples, is_sent)
 
     def note(self, text: str) -> None:
         """A line for the user."""

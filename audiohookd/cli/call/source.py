@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from audiohookd.cli.call import wav_reader
 from audiohookd.cli.call.mulaw import encode
-from audiohookd.cli.mistake import Mistake
-from audiohookd.protocol.client import RATE
+from audiohookd.cli.usage_error import UsageError
+from audiohookd.protocol.client.session import RATE
 from audiohookd.protocol.media import Channel
 
 _TONES = (440, 660)  # Hz, external and internal
@@ -95,11 +95,11 @@ def recording(path: Path) -> Recording:
         with path.open("rb") as file:
             taken = _recording(file)
     except OSError as fault:
-        raise Mistake(f"call: {path}: {fault.strerror or fault}") from None
+        raise UsageError(f"call: {path}: {fault.strerror or fault}") from None
     except _Unplayable as fault:
-        raise Mistake(f"call: {path}: {fault}") from None
+        raise UsageError(f"call: {path}: {fault}") from None
     if not taken.data:
-        raise Mistake(f"call: {path}: no audio in it")
+        raise UsageError(f"call: {path}: no audio in it")
     return taken
 
 

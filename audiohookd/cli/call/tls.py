@@ -12,9 +12,9 @@ from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.ssl import OpenSSLDefaultPaths, optionsForClientTLS
 from twisted.internet.threads import deferToThreadPool
 
-from audiohookd.cli.call.options import Target
-from audiohookd.cli.doctor.steps import Deadline, Trouble
+from audiohookd.cli.doctor.steps import Deadline, StepFailed
 from audiohookd.cli.doctor.tls import secure, trusting
+from audiohookd.cli.target import Target
 
 #: Seconds for a second look at a server after a failure of TLS.
 _LOOK = 8.0
@@ -72,11 +72,11 @@ def look(target: Target, context: ssl.SSLContext) -> str | None:
     """Why there is no TLS that ``context`` trusts; None where there is. Blocks, for some seconds at most."""
 
     def dial(deadline: Deadline) -> socket.socket:
-        return socket.create_connection((target.host, target.port), deadline.left())
+        return socket.create_connection(target.address, deadline.left())
 
     try:
         secure(dial, context, target.host, time.time(), Deadline(time.monotonic, _LOOK)).value.close()
-    except Trouble as trouble:
+    except StepFailed as trouble:
         return str(trouble)
     except OSError:  # it does not even take a connection any more
         return None

@@ -17,9 +17,7 @@ _GSM_BLOCK_BYTES, _GSM_BLOCK_SAMPLES = 65, 320
 _EXTENSIBLE = 0xFFFE
 _SUBFORMAT_AT = 24  # in `fmt `: two bytes of the GUID are the format tag
 #: Chunks that stand where a pad byte was left out, or right after audio of no length.
-_KNOWN = frozenset(
-    b"fmt ,fact,data,LIST,JUNK,junk,PAD ,bext,cue ,PEAK,id3 ,ID3 ,iXML".split(b",")
-)
+_KNOWN = frozenset(b"fmt ,fact,data,LIST,JUNK,junk,PAD ,bext,cue ,PEAK,id3 ,ID3 ,iXML".split(b","))
 
 
 class MalformedWav(ValueError):

@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.auth.signature import sign
-from audiohookd.cli.call.conversation import Conversation
+from audiohookd.auth.signature.message_signature import sign
+from audiohookd.cli.call.call import CallSession
 from audiohookd.cli.call.failures import closing, refusal
-from audiohookd.cli.call.options import Target
+from audiohookd.cli.target import Target
 
 USER_AGENT = "GenesysCloud-AudioHook-Client"
 #: Seconds that a signature is valid, as Genesys Cloud makes them.
@@ -44,9 +44,7 @@ class Upgrade:
         self._secret = secret
         self._host = f"[{target.host}]" if ":" in target.host else target.host
 
-    def request(
-        self, organization_id: str, session_id: str, correlation_id: str, created: int
-    ) -> ConnectingRequest:
+    def request(self, organization_id: str, session_id: str, correlation_id: str, created: int) -> ConnectingRequest:
         """One request, signed at ``created`` (UNIX seconds) with a fresh nonce."""
         headers = {
             "Audiohook-Organization-Id": organization_id,
@@ -136,15 +134,15 @@ class CallProtocol(WebSocketClientProtocol):
     # ---- the wire --------------------------------------------------------------------------------
 
     def write_text(self, data: bytes) -> None:
-        """See :class:`~audiohookd.cli.call.conversation.Wire`."""
+        """See :class:`~audiohookd.cli.call.call.Wire`."""
         self._write(data, False)
 
     def write_audio(self, data: bytes) -> None:
-        """See :class:`~audiohookd.cli.call.conversation.Wire`."""
+        """See :class:`~audiohookd.cli.call.call.Wire`."""
         self._write(data, True)
 
     def close(self) -> None:
-        """See :class:`~audiohookd.cli.call.conversation.Wire`."""
+        """See :class:`~audiohookd.cli.call.call.Wire`."""
         self.unregisterProducer()  # TLS does not close as long as there is one
         self.sendClose(1000)
 
@@ -175,9 +173,7 @@ class CallFactory(WebSocketClientFactory):
     protocol = CallProtocol
     noisy = False
 
-    def __init__(
-        self, reactor: Any, request: ConnectingRequest, conversation: Conversation, owner: Owner
-    ) -> None:
+    def __init__(self, reactor: Any, request: ConnectingRequest, conversation: CallSession, owner: Owner) -> None:
         super().__init__(reactor=reactor)
         self.setProtocolOptions(**_OPTIONS)
         self.request = request

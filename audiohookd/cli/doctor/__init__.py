@@ -1,6 +1,6 @@
 """``audiohookctl doctor``: plays Genesys Cloud's connection probe through the public address, step by step.
 
-START READING in :mod:`~audiohookd.cli.doctor.visit`. With blocking sockets: there is one thing to do after the other.
+START READING in :mod:`~audiohookd.cli.doctor.checks`. Uses blocking sockets: the steps run one after the other.
 """
 
 import argparse
@@ -8,10 +8,10 @@ import time
 from typing import Any
 
 from audiohookd.cli import credentials
-from audiohookd.cli.call.options import target, uuid
+from audiohookd.cli.doctor.checks import DoctorTarget, run_checks
 from audiohookd.cli.doctor.tls import trusting
-from audiohookd.cli.doctor.visit import Patient, visit
 from audiohookd.cli.request import Identity
+from audiohookd.cli.target import describe_connect, target, uuid
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add("url", metavar="URL", type=target, help="wss://host/path, as it is entered in Genesys Cloud")
     credentials.describe(parser)
     credentials.describe_ca(parser)
-    add("--connect", type=_place, metavar="HOST:PORT", help="connect there, whatever the name leads to")
+    describe_connect(parser)
     add("--organization", type=uuid, metavar="UUID", help="organization id (default: a random one)")
     return parser
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """See :class:`audiohookd.cli.main.Command`."""
     secret = credentials.secret_of(arguments, arguments.key, time.time())
     identity = Identity() if arguments.organization is None else Identity(organization=arguments.organization)
-    patient = Patient(
+    patient = DoctorTarget(
         target=arguments.url,
         key=arguments.key,
         secret=secret,
@@ -46,15 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         is_private_trust=arguments.ca is not None,
         connect=arguments.connect,
     )
-    return visit(patient, _say, time.monotonic, time.time)
+    return run_checks(patient, _say, time.monotonic, time.time)
 
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _place(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise argparse.ArgumentTypeError("as HOST:PORT")
-    return host.strip("[]"), int(port)

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from audiohookd.cli.doctor.steps import Complaint, Deadline, Done, Trouble
+from audiohookd.cli.doctor.steps import ActivationError, Deadline, Done, StepFailed
 
 _MAX_HEAD = 65_536
 _MAX_BODY = 2_048
@@ -54,8 +54,8 @@ def upgrade(connection: socket.socket, request: str, key: str, deadline: Deadlin
     if answer.status == 101:
         _check(answer, key)
         return Done(answer.rest, f"101 {answer.phrase}".rstrip())
-    complaint = Complaint.UNAUTHORIZED if answer.status == 401 else Complaint.CONNECTION
-    raise Trouble(f"{answer.status} {answer.phrase}: {meaning(answer)}{_author(answer, connection)}", complaint)
+    complaint = ActivationError.UNAUTHORIZED if answer.status == 401 else ActivationError.CONNECTION
+    raise StepFailed(f"{answer.status} {answer.phrase}: {meaning(answer)}{_author(answer, connection)}", complaint)
 
 
 def meaning(answer: Answer) -> str:
@@ -93,15 +93,15 @@ def _read(connection: socket.socket, deadline: Deadline) -> Answer:
             connection.settimeout(deadline.left())
             piece = connection.recv(4096)
         except TimeoutError:
-            raise Trouble("the request was taken, and not answered: does the proxy reach the daemon?") from None
+            raise StepFailed("the request was taken, and not answered: does the proxy reach the daemon?") from None
         if not piece or len(data) > _MAX_HEAD:
-            raise Trouble("the connection was ended without an answer" if not data else "the answer is no HTTP")
+            raise StepFailed("the connection was ended without an answer" if not data else "the answer is no HTTP")
         data += piece
     head, _, rest = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     found = _STATUS_LINE.fullmatch(first)
     if not found:
-        raise Trouble("the answer is no HTTP")
+        raise StepFailed("the answer is no HTTP")
     pairs = (line.partition(":") for line in lines)
     return Answer(int(found[1]), found[2] or "", {n.strip().lower(): v.strip() for n, _, v in pairs}, rest)
 
@@ -109,7 +109,9 @@ def _read(connection: socket.socket, deadline: Deadline) -> Answer:
 def _check(answer: Answer, key: str) -> None:
     digest = hashlib.sha1(f"{key}{_GUID}".encode(), usedforsecurity=False).digest()
     if answer.headers.get("sec-websocket-accept") != base64.b64encode(digest).decode():
-        raise Trouble("101, but Sec-WebSocket-Accept is wrong: a proxy upgrades by itself, or answers from a cache")
+        raise StepFailed(
+            "101, but Sec-WebSocket-Accept is wrong: a proxy upgrades by itself, or answers from a cache"
+        )
     for name in ("sec-websocket-extensions", "sec-websocket-protocol"):
         if name in answer.headers:
-            raise Trouble(f"101, but with {name}, which was not asked for")
+            raise StepFailed(f"101, but with {name}, which was not asked for")

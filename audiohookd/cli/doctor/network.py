@@ -7,7 +7,7 @@ import socket
 import threading
 from typing import NamedTuple
 
-from audiohookd.cli.doctor.steps import Deadline, Done, State, Trouble
+from audiohookd.cli.doctor.steps import Deadline, Done, State, StepFailed
 
 #: Addresses of one name that are tried.
 MAX_ADDRESSES = 8
@@ -36,9 +36,9 @@ def resolve(host: str, port: int, is_public: bool, deadline: Deadline) -> Done[l
     try:
         found = answers.get(timeout=deadline.left())
     except queue.Empty:
-        raise Trouble(f"{host}: the name servers do not answer") from None
+        raise StepFailed(f"{host}: the name servers do not answer") from None
     if isinstance(found, OSError):
-        raise Trouble(f"{host}: no such name ({found.strerror}): Genesys Cloud looks it up in the public DNS")
+        raise StepFailed(f"{host}: no such name ({found.strerror}): Genesys Cloud looks it up in the public DNS")
     return _judged(found, is_public)
 
 
@@ -75,10 +75,10 @@ def connect(address: Address, deadline: Deadline) -> Done[socket.socket | None]:
         if fault.errno in _UNREACHABLE:
             return Done(None, f"{address}: no way there from this machine: {fault.strerror}", State.NOTE)
         if isinstance(fault, ConnectionRefusedError):
-            raise Trouble(f"{address}: refused: nothing listens there, or a firewall says so") from None
+            raise StepFailed(f"{address}: refused: nothing listens there, or a firewall says so") from None
         if isinstance(fault, TimeoutError):
-            raise Trouble(f"{address}: no answer: a firewall drops it, or there is no such machine") from None
-        raise Trouble(f"{address}: {fault.strerror or fault}") from None
+            raise StepFailed(f"{address}: no answer: a firewall drops it, or there is no such machine") from None
+        raise StepFailed(f"{address}: {fault.strerror or fault}") from None
 
 
 def open_socket(address: Address, deadline: Deadline) -> socket.socket:

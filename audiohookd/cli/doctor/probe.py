@@ -1,11 +1,11 @@
 """The connection probe: ``open`` of nobody's call, ``opened``, ``close``, ``closed``, the end of the WebSocket."""
 
-from audiohookd.cli.doctor.steps import Complaint, Deadline, Done, State, Trouble
-from audiohookd.cli.doctor.wire import Closed, Wire
+from audiohookd.cli.doctor.steps import ActivationError, Deadline, Done, State, StepFailed
+from audiohookd.cli.doctor.wire import Closed, WebSocketClient
 from audiohookd.protocol import events
-from audiohookd.protocol.client import ClientSession
-from audiohookd.protocol.client_checks import offers
-from audiohookd.protocol.client_events import Accepted, Disconnected
+from audiohookd.protocol.client.checks import offers
+from audiohookd.protocol.client.events import Accepted, Disconnected
+from audiohookd.protocol.client.session import ClientSession
 from audiohookd.protocol.messages import NULL_UUID, Open, Participant
 
 #: Codes of a WebSocket that ended as it should.
@@ -22,7 +22,7 @@ def opening(organization: str) -> Open:
 class Probe:
     """One session, over a wire."""
 
-    def __init__(self, session: ClientSession, wire: Wire) -> None:
+    def __init__(self, session: ClientSession, wire: WebSocketClient) -> None:
         self._session = session
         self._wire = wire
 
@@ -32,7 +32,7 @@ class Probe:
         :raises Trouble: it did not come, or something else did.
         """
         self._session.start()
-        event = self._until(Accepted, deadline, Trouble("no opened within 5 s", Complaint.LATE))
+        event = self._until(Accepted, deadline, StepFailed("no opened within 5 s", ActivationError.LATE))
         media = getattr(event, "media", None)
         return Done(None, "opened, without audio" if media is None else f"opened, {media.format.value} audio")
 
@@ -42,7 +42,7 @@ class Probe:
         :raises Trouble: it did not come.
         """
         self._session.close("end")
-        self._until(events.Ended, deadline, Trouble("no closed in time", Complaint.UNCLOSED))
+        self._until(events.Ended, deadline, StepFailed("no closed in time", ActivationError.UNCLOSED))
         return Done(None, "closed")
 
     def end(self, deadline: Deadline) -> Done[None]:
@@ -56,7 +56,7 @@ class Probe:
         except TimeoutError:
             return Done(None, "the server does not end the WebSocket", State.NOTE)
 
-    def _until(self, wanted: type[events.Event], deadline: Deadline, otherwise: Trouble) -> events.Event:
+    def _until(self, wanted: type[events.Event], deadline: Deadline, otherwise: StepFailed) -> events.Event:
         while True:
             try:
                 for message in self._session.take_outgoing():
@@ -70,7 +70,7 @@ class Probe:
                 raise otherwise from None
             except Closed as closed:
                 text = f"the WebSocket was ended instead: {closed}"
-                raise Trouble(text, Complaint.CONNECTION) from None
+                raise StepFailed(text, ActivationError.CONNECTION) from None
 
     def _hear(self, deadline: Deadline) -> None:
         data, is_binary = self._wire.receive(deadline)
@@ -83,11 +83,11 @@ class Probe:
 def _demand_harmless(event: events.Event) -> None:
     match event:
         case events.Fault(detail=detail):
-            raise Trouble(f"a message that breaks the protocol: {detail[:300]}", Complaint.MALFORMED)
+            raise StepFailed(f"a message that breaks the protocol: {detail[:300]}", ActivationError.MALFORMED)
         case Disconnected(reason="unauthorized"):
             text = "disconnect unauthorized: key, signature or organization are refused; `audiohookctl"
             text += " explain-signature --recent`, where the daemon runs, tells why"
-            raise Trouble(text, Complaint.UNAUTHORIZED)
+            raise StepFailed(text, ActivationError.UNAUTHORIZED)
         case Disconnected(reason=reason, info=info):
             said = f": {info[:200]}" if info else ""
-            raise Trouble(f"disconnect {reason}{said}; the daemon's log tells why", Complaint.DISCONNECTED)
+            raise StepFailed(f"disconnect {reason}{said}; the daemon's log tells why", ActivationError.DISCONNECTED)

@@ -22,7 +22,7 @@ class State(StrEnum):
     SKIPPED = "skipped"
 
 
-class Complaint(StrEnum):
+class ActivationError(StrEnum):
     """What Genesys Cloud would say when somebody activates the integration. Its own words are in quotes."""
 
     PRIVATE_AUTHORITY = "it would not connect, for it trusts public certificate authorities only, not one of --ca"
@@ -35,10 +35,10 @@ class Complaint(StrEnum):
     UNCLOSED = 'it would say something like "Close transaction timed out"'
 
 
-class Trouble(Exception):
+class StepFailed(Exception):
     """A step failed, and what comes after it has no sense. Its text is for the user."""
 
-    def __init__(self, text: str, complaint: Complaint = Complaint.CONNECTION) -> None:
+    def __init__(self, text: str, complaint: ActivationError = ActivationError.CONNECTION) -> None:
         super().__init__(text)
         self.complaint = complaint
 
@@ -50,7 +50,7 @@ class Done(Generic[T]):
     value: T
     text: str
     state: State = State.OK
-    complaint: Complaint | None = None
+    complaint: ActivationError | None = None
     #: A condition of the verdict that cannot be checked from here.
     condition: str = ""
 
@@ -73,7 +73,7 @@ class Deadline:
         return left
 
 
-class Examination:
+class StepRunner:
     """Does steps one after the other.
 
     :param say: takes a line.
@@ -81,7 +81,7 @@ class Examination:
     """
 
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float], total: float = TOTAL) -> None:
-        self.complaints: list[Complaint] = []
+        self.complaints: list[ActivationError] = []
         self.conditions: list[str] = []
         self._say = say
         self._clock = clock
@@ -95,8 +95,8 @@ class Examination:
         began = self._clock()
         try:
             done = do(Deadline(self._clock, min(limit, self._end.left())))
-        except (Trouble, TimeoutError, OSError) as fault:
-            trouble = fault if isinstance(fault, Trouble) else Trouble(_plain(fault))
+        except (StepFailed, TimeoutError, OSError) as fault:
+            trouble = fault if isinstance(fault, StepFailed) else StepFailed(_plain(fault))
             self._tell(name, State.FAILED, str(trouble), self._clock() - began)
             self.complaints.append(trouble.complaint)
             raise trouble from None

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from audiohookd.cli.doctor.certificate import SOON, Certificate, why_untrusted
-from audiohookd.cli.doctor.steps import Deadline, Done, State, Trouble
-from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.doctor.steps import Deadline, Done, State, StepFailed
+from audiohookd.cli.usage_error import UsageError
 
 
 def trusting(ca: Path | None) -> ssl.SSLContext:
@@ -23,7 +23,7 @@ def trusting(ca: Path | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(ca)
         except (OSError, ssl.SSLError) as fault:
-            raise Mistake(f"{ca}: holds no certificates (PEM): {fault.strerror or fault}") from None
+            raise UsageError(f"{ca}: holds no certificates (PEM): {fault.strerror or fault}") from None
     return context
 
 
@@ -40,7 +40,7 @@ def secure(
     except ssl.SSLCertVerificationError as fault:
         with handshake(dial(deadline), _trusting_anybody(), host, deadline) as untrusted:
             why = why_untrusted(fault, host, _certificate(untrusted, now))
-        raise Trouble(f"{why} (so no key was sent there)") from None
+        raise StepFailed(f"{why} (so no key was sent there)") from None
     certificate = _certificate(connection, now)
     text = f"{connection.version()}, certificate {certificate}"
     if certificate.days_left <= SOON:
@@ -62,10 +62,10 @@ def handshake(tcp: socket.socket, context: ssl.SSLContext, host: str, deadline: 
         raise
     except TimeoutError:
         tcp.close()
-        raise Trouble("somebody takes the connection, and says nothing: is it a TLS port?") from None
+        raise StepFailed("somebody takes the connection, and says nothing: is it a TLS port?") from None
     except (OSError, ValueError) as fault:
         tcp.close()
-        raise Trouble(f"no TLS: {_plain(fault)}") from None
+        raise StepFailed(f"no TLS: {_plain(fault)}") from None
 
 
 def _plain(fault: Exception) -> str:
@@ -91,5 +91,5 @@ def _trusting_anybody() -> ssl.SSLContext:
 def _certificate(connection: ssl.SSLSocket, now: float) -> Certificate:
     der = connection.getpeercert(binary_form=True)
     if der is None:
-        raise Trouble("the server shows no certificate")
+        raise StepFailed("the server shows no certificate")
     return Certificate(der, now)

@@ -4,7 +4,7 @@ import secrets
 import socket
 import struct
 
-from audiohookd.cli.doctor.steps import Complaint, Deadline, Trouble
+from audiohookd.cli.doctor.steps import ActivationError, Deadline, StepFailed
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _MAX_MESSAGE = 1 << 20
@@ -18,7 +18,7 @@ class Closed(Exception):
         self.code = code
 
 
-class Wire:
+class WebSocketClient:
     """A WebSocket whose upgrade is done.
 
     :param data: what came after the head already.
@@ -54,19 +54,21 @@ class Wire:
                 kind = opcode or kind
                 message += payload
                 if len(message) > _MAX_MESSAGE:
-                    raise Trouble("a message without an end", Complaint.MALFORMED)
+                    raise StepFailed("a message without an end", ActivationError.MALFORMED)
                 if is_last:
                     return message, kind == _BINARY
 
     def _frame(self, deadline: Deadline) -> tuple[int, bool, bytes]:
         first, second = self._take(2, deadline)
         if second & 0x80 or first & 0x70:
-            raise Trouble("a frame that is masked or compressed: no server of WebSockets", Complaint.MALFORMED)
+            raise StepFailed(
+                "a frame that is masked or compressed: no server of WebSockets", ActivationError.MALFORMED
+            )
         size = second & 0x7F
         if size >= 126:
             size = int.from_bytes(self._take(2 if size == 126 else 8, deadline))
         if size > _MAX_MESSAGE:
-            raise Trouble(f"a frame of {size} bytes", Complaint.MALFORMED)
+            raise StepFailed(f"a frame of {size} bytes", ActivationError.MALFORMED)
         return first & 0x0F, bool(first & 0x80), self._take(size, deadline)
 
     def _take(self, count: int, deadline: Deadline) -> bytes:

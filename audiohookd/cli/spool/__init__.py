@@ -8,11 +8,11 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from audiohookd.cli.mistake import Mistake
-from audiohookd.cli.spool import export, listing, repair, retry, showing, stats
-from audiohookd.cli.spool.place import Place, options, place_of
+from audiohookd.cli.spool import export, list_, repair, retry, show, stats
+from audiohookd.cli.spool.location import Place, options, place_of
+from audiohookd.cli.usage_error import UsageError
 
-_ACTIONS = (listing, showing, retry, export, repair, stats)
+_ACTIONS = (list_, show, retry, export, repair, stats)
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -37,4 +37,4 @@ def run(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except OSError as fault:
-        raise Mistake(f"spool: {fault.filename or 'the disk'}: {fault.strerror}") from None
+        raise UsageError(f"spool: {fault.filename or 'the disk'}: {fault.strerror}") from None

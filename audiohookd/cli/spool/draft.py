@@ -6,13 +6,14 @@ from typing import Any
 
 import msgspec
 
+from audiohookd.protocol.duration import samples_to_duration
 from audiohookd.protocol.media import Media
-from audiohookd.protocol.position import samples_to_duration
-from audiohookd.spool import layout, wav
-from audiohookd.spool.journal import ABOUT, Facts, entries, members, read_facts, read_lines
-from audiohookd.spool.shelf import Recording
-from audiohookd.spool.sidecar import start_time
-from audiohookd.spool.sidecar_reader import MAX_GAPS
+from audiohookd.spool import paths
+from audiohookd.spool.catalog import Recording
+from audiohookd.spool.format import wav
+from audiohookd.spool.format.journal import ABOUT, JournalHeader, entries, members, read_header, read_lines
+from audiohookd.spool.format.sidecar import start_time
+from audiohookd.spool.format.sidecar_reader import MAX_GAPS
 
 
 def outline(files: Recording) -> dict[str, Any]:
@@ -45,14 +46,14 @@ def detail(files: Recording) -> dict[str, Any]:
     return known | outline(files) | {"gaps": gaps}
 
 
-def _facts(files: Recording) -> Facts:
+def _facts(files: Recording) -> JournalHeader:
     for line in islice(_lines(files, 0), 1):
-        return read_facts(line)
+        return read_header(line)
     raise ValueError("the journal has no first line")
 
 
 def _lines(files: Recording, first: int) -> Iterator[bytes]:
-    return islice(read_lines(files.path(layout.JOURNAL)), first, None)
+    return islice(read_lines(files.path(paths.JOURNAL)), first, None)
 
 
 def _samples(files: Recording, media: Media) -> int:

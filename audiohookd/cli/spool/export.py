@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.formatting import counted
 from audiohookd.cli.progress import Progress
-from audiohookd.cli.spool.copying import NotCopied, copy_recording
-from audiohookd.cli.spool.found import WHOLE, Days, Found, again, audio_of, recordings, search
-from audiohookd.cli.spool.listing import day
-from audiohookd.cli.spool.place import Place
-from audiohookd.cli.wording import counted
+from audiohookd.cli.spool.copy import NotCopied, copy_recording
+from audiohookd.cli.spool.list_ import day
+from audiohookd.cli.spool.location import Place
+from audiohookd.cli.spool.lookup import WHOLE, Days, Found, again, audio_of, recordings, search
+from audiohookd.cli.usage_error import UsageError
 from audiohookd.escaping import printable
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.shelf import Recording
+from audiohookd.spool.catalog import Recording
+from audiohookd.spool.paths import SpoolPaths
 
 #: How often a recording is looked for that moves from one state to another meanwhile.
 _LOOKS = 3
@@ -41,7 +41,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
     """Copies to ``DEST/DAY``. What is there already, and the same, is not copied again."""
     *ids, destination = arguments.words
     if bool(ids) + arguments.all + bool(arguments.since) != 1:
-        raise Mistake("spool export: give ids, or --all, or --since DAY, and last a directory")
+        raise UsageError("spool export: give ids, or --all, or --since DAY, and last a directory")
     outcomes: Counter[str] = Counter()
     wanted = _wanted(place.spool, ids, arguments.since)
     with Progress("exported", total=len(ids) or None) as progress:
@@ -56,13 +56,13 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
     return 1 if outcomes["failed"] else 0
 
 
-def _wanted(spool: Layout, ids: list[str], since: str | None) -> Iterator[Found]:
+def _wanted(spool: SpoolPaths, ids: list[str], since: str | None) -> Iterator[Found]:
     if ids:
         return iter([search(spool, prefix, WHOLE) for prefix in ids])
     return recordings(spool, WHOLE, Days(since or ""))
 
 
-def _export(spool: Layout, found: Found, destination: Path, progress: Progress) -> str:
+def _export(spool: SpoolPaths, found: Found, destination: Path, progress: Progress) -> str:
     """What became of it. A daemon may move or delete it at any moment."""
     now: Recording | None = found.files
     for _ in range(_LOOKS):

@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from audiohookd.cli.formatting import counted
 from audiohookd.cli.progress import Progress
-from audiohookd.cli.spool.found import State, recordings
-from audiohookd.cli.spool.place import Place, as_owner, wake
-from audiohookd.cli.wording import counted
+from audiohookd.cli.spool.location import Place, as_owner, wake
+from audiohookd.cli.spool.lookup import State, recordings
 from audiohookd.escaping import printable
-from audiohookd.spool.files import DIRECTORY_MODE
-from audiohookd.spool.layout import Layout
 from audiohookd.spool.lock import Lock
-from audiohookd.spool.repair import mend
+from audiohookd.spool.paths import DIRECTORY_MODE, SpoolPaths
+from audiohookd.spool.repair import repair_drafts
 
 
 def add_parser(actions: Any, place: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -42,7 +41,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _held(spool: Layout) -> Iterator[bool]:
+def _held(spool: SpoolPaths) -> Iterator[bool]:
     """Whether the spool is ours until the end of the block, as it would be a daemon's; it is not when one runs."""
     spool.draft.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     lock = Lock(spool)
@@ -59,12 +58,12 @@ def _held(spool: Layout) -> Iterator[bool]:
         lock.release()
 
 
-def _repair(spool: Layout, drafts: int) -> int:
+def _repair(spool: SpoolPaths, drafts: int) -> int:
     outcomes: Counter[str] = Counter()
     if drafts:
         spool.ready.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         with Progress("repaired", total=drafts) as progress:
-            for mended in mend(spool):
+            for mended in repair_drafts(spool):
                 outcomes[mended.outcome] += 1
                 why = f": {mended.reason}" if mended.reason else ""
                 progress.say(printable(f"{mended.id} {mended.outcome}{why}"))

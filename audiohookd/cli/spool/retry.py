@@ -7,16 +7,15 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from audiohookd.cli.mistake import Mistake
-from audiohookd.cli.spool.found import Found, State, recordings, search
-from audiohookd.cli.spool.place import Place, as_owner, daemon_runs, wake
-from audiohookd.cli.wording import counted
+from audiohookd.cli.formatting import counted
+from audiohookd.cli.spool.location import Place, as_owner, daemon_runs, wake
+from audiohookd.cli.spool.lookup import Found, State, recordings, search
+from audiohookd.cli.usage_error import UsageError
 from audiohookd.escaping import printable
-from audiohookd.spool import layout, shelf
-from audiohookd.spool.files import DIRECTORY_MODE
-from audiohookd.spool.layout import Layout
-from audiohookd.spool.ready import sync_directory
-from audiohookd.spool.shelf import Recording
+from audiohookd.spool import catalog, paths
+from audiohookd.spool.catalog import Recording
+from audiohookd.spool.finalize import sync_directory
+from audiohookd.spool.paths import DIRECTORY_MODE, SpoolPaths
 
 
 class NotRevived(Exception):
@@ -41,7 +40,7 @@ def add_parser(actions: Any, place: argparse.ArgumentParser) -> argparse.Argumen
 def run(place: Place, arguments: argparse.Namespace) -> int:
     """Moves what is dead, forgets who refused what waits, and wakes the daemon in any case."""
     if bool(arguments.ids) + arguments.dead + arguments.all != 1:
-        raise Mistake("spool retry: give ids, or --dead, or --all")
+        raise UsageError("spool retry: give ids, or --dead, or --all")
     revived = failed = 0
     suffixes = cache(partial(suffixes_of, place.spool))
     with as_owner(place.spool):
@@ -58,11 +57,11 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _named(spool: Layout, ids: list[str]) -> Iterator[Found]:
+def _named(spool: SpoolPaths, ids: list[str]) -> Iterator[Found]:
     return (search(spool, prefix, (State.DEAD, State.READY)) for prefix in ids)
 
 
-def _retry(spool: Layout, found: Found, suffixes: Callable[[str], frozenset[str]]) -> bool:
+def _retry(spool: SpoolPaths, found: Found, suffixes: Callable[[str], frozenset[str]]) -> bool:
     if found.state is State.READY:
         forget_refusals(found.files)
         print(printable(f"{found.files.id} waits in ready/"))
@@ -72,13 +71,13 @@ def _retry(spool: Layout, found: Found, suffixes: Callable[[str], frozenset[str]
     return True
 
 
-def suffixes_of(spool: Layout, day: str) -> frozenset[str]:
+def suffixes_of(spool: SpoolPaths, day: str) -> frozenset[str]:
     """Of all files of dead letters of that day, and of those that wait: few, for they are named after outlets."""
     days = (spool.ready / day, spool.dead / day)
-    return frozenset(suffix for place in days for one in shelf.of_day(place) for suffix in one.suffixes)
+    return frozenset(suffix for place in days for one in catalog.iter_day(place) for suffix in one.suffixes)
 
 
-def revive(spool: Layout, dead: Recording, suffixes: frozenset[str]) -> None:
+def revive(spool: SpoolPaths, dead: Recording, suffixes: frozenset[str]) -> None:
     """Moves it to ``ready``. Whatever ends this, doing it again completes it.
 
     The reason goes first: with it, files that are in ``ready`` are on their way here. Then go all refusals, here and
@@ -90,22 +89,22 @@ def revive(spool: Layout, dead: Recording, suffixes: frozenset[str]) -> None:
     :raises OSError: the disk refused.
     """
     directory = spool.ready / dead.day
-    there = shelf.look(directory, dead.id, dead.suffixes | {layout.AUDIO}).suffixes
+    there = catalog.stat_recording(directory, dead.id, dead.suffixes | {paths.AUDIO}).suffixes
     if there & dead.suffixes:
         raise NotRevived(f"{directory} has its {', '.join(sorted(there & dead.suffixes))} already")
-    if there and layout.REASON in dead.suffixes and daemon_runs(spool):
+    if there and paths.REASON in dead.suffixes and daemon_runs(spool):
         raise NotRevived("the daemon is moving it just now: try again")
     directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-    dead.path(layout.REASON).unlink(missing_ok=True)
+    dead.path(paths.REASON).unlink(missing_ok=True)
     sync_directory(dead.directory)
-    for place in (dead, shelf.look(directory, dead.id, suffixes)):
+    for place in (dead, catalog.stat_recording(directory, dead.id, suffixes)):
         forget_refusals(place)
-    for suffix in sorted(dead.suffixes - _refusals(dead) - {layout.REASON, layout.SIDECAR}):
+    for suffix in sorted(dead.suffixes - _refusals(dead) - {paths.REASON, paths.SIDECAR}):
         _move(dead, suffix, directory)
     sync_directory(directory)
-    _move(dead, layout.SIDECAR, directory)
+    _move(dead, paths.SIDECAR, directory)
     # A daemon that starts just now may have taken them back.
-    for suffix in shelf.look(dead.directory, dead.id, suffixes).suffixes:
+    for suffix in catalog.stat_recording(dead.directory, dead.id, suffixes).suffixes:
         _move(dead, suffix, directory)
     sync_directory(directory)
     sync_directory(dead.directory)
@@ -118,7 +117,7 @@ def forget_refusals(recording: Recording) -> None:
 
 
 def _refusals(recording: Recording) -> set[str]:
-    return {layout.refused(name) for name in layout.names(recording.suffixes, "refused")}
+    return {paths.rejected_suffix(name) for name in paths.names(recording.suffixes, "refused")}
 
 
 def _move(dead: Recording, suffix: str, directory: Path) -> None:
@@ -126,7 +125,7 @@ def _move(dead: Recording, suffix: str, directory: Path) -> None:
     path.rename(directory / path.name)
 
 
-def _prospect(spool: Layout, is_all: bool) -> str:
+def _prospect(spool: SpoolPaths, is_all: bool) -> str:
     waiting = sum(1 for _ in recordings(spool, (State.READY,))) if is_all else None
     what = "everything" if waiting is None else f"all {counted(waiting, 'recording')} in ready/"
     if daemon_runs(spool):

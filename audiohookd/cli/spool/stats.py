@@ -9,16 +9,16 @@ from typing import Any
 
 import msgspec
 
+from audiohookd.cli.formatting import counted, size
 from audiohookd.cli.spool import draft
-from audiohookd.cli.spool.about import sizes
-from audiohookd.cli.spool.found import Found, State, recordings
-from audiohookd.cli.spool.listing import known_outlets
-from audiohookd.cli.spool.outlets import Outlets
-from audiohookd.cli.spool.place import Place, daemon_runs
-from audiohookd.cli.wording import counted, size
-from audiohookd.delivery.strays import strays
+from audiohookd.cli.spool.destinations import Outlets
+from audiohookd.cli.spool.list_ import known_outlets
+from audiohookd.cli.spool.location import Place, daemon_runs
+from audiohookd.cli.spool.lookup import Found, State, recordings
+from audiohookd.cli.spool.summary import sizes
+from audiohookd.delivery.orphans import find_orphans
 from audiohookd.escaping import printable
-from audiohookd.spool import layout
+from audiohookd.spool import paths
 
 _MIB = 1 << 20
 #: A sidecar's first line has its header, and is much shorter.
@@ -84,7 +84,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
 
 def _figures(place: Place, stats: Stats) -> dict[str, Any]:
     limits = place.config and place.config.spool
-    alone = strays(place.spool)
+    alone = find_orphans(place.spool)
     return {
         "daemon": daemon_runs(place.spool),
         "states": {
@@ -130,7 +130,7 @@ _start = msgspec.json.Decoder(_Start)
 def _started(found: Found) -> str | None:
     """By the first line of its journal or sidecar: reading all of them whole would take minutes."""
     try:
-        if layout.JOURNAL in found.files.suffixes:
+        if paths.JOURNAL in found.files.suffixes:
             return str(draft.outline(found.files)["startedAt"])
         with found.files.sidecar.open("rb") as file:
             line = file.readline(_FIRST_LINE)

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from audiohookd.cli.mistake import Mistake
 from audiohookd.cli.progress import Progress
+from audiohookd.cli.usage_error import UsageError
 from audiohookd.cli.verify.checking import check
 from audiohookd.cli.verify.files import find
 from audiohookd.cli.verify.report import Report
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
                 progress.done()
                 is_empty = False
             if is_empty and target.startswith(_S3):  # a directory may well be empty; a prefix is mistyped
-                raise Mistake(f"verify: {target}: there is nothing of that name")
+                raise UsageError(f"verify: {target}: there is nothing of that name")
         report.sum_up(progress.bytes)
     return 1 if report.wrong else 0
 
@@ -69,4 +69,4 @@ def _items(target: str, arguments: argparse.Namespace, open_clients: ExitStack) 
     try:
         yield from find(Path(target))
     except OSError as fault:
-        raise Mistake(f"verify: {fault.filename or target}: {fault.strerror}") from None
+        raise UsageError(f"verify: {fault.filename or target}: {fault.strerror}") from None

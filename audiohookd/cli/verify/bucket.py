@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from audiohookd.cli.mistake import Mistake
+from audiohookd.cli.usage_error import UsageError
 from audiohookd.cli.verify.checking import Seen, Stream
 
 _AUDIO = ".wav"
@@ -41,7 +41,7 @@ class Store(NamedTuple):
             session = boto3.session.Session(profile_name=self.profile, region_name=self.region)
             client = session.client("s3", endpoint_url=self.endpoint_url, config=config)
         except (BotoCoreError, ValueError) as fault:
-            raise Mistake(f"verify: {fault}") from None
+            raise UsageError(f"verify: {fault}") from None
         client.meta.events.register("before-call.s3.HeadBucket", _redirect_once)
         with closing(client):
             yield client
@@ -136,7 +136,7 @@ def split(target: str) -> tuple[str, str]:
     """
     parts = urlsplit(target, allow_fragments=False)
     if not parts.netloc or parts.query:
-        raise Mistake(f"verify: {target} is not as s3://bucket/prefix")
+        raise UsageError(f"verify: {target} is not as s3://bucket/prefix")
     return parts.netloc, parts.path.removeprefix("/")
 
 
@@ -167,7 +167,7 @@ def _keys(client: Any, bucket: str, prefix: str) -> Iterator[str]:
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             yield from (entry["Key"] for entry in page.get("Contents", ()))
     except (ClientError, BotoCoreError) as fault:
-        raise Mistake(f"verify: s3://{bucket}/{prefix} cannot be listed: {fault}") from None
+        raise UsageError(f"verify: s3://{bucket}/{prefix} cannot be listed: {fault}") from None
 
 
 def _computed(head: Mapping[str, Any]) -> str | None:

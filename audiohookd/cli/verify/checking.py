@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from audiohookd.cli.verify import riff
-from audiohookd.cli.verify.claims import Claims, Malformed, contradictions, read
+from audiohookd.cli.verify import wav_reader
+from audiohookd.cli.verify.sidecar_claims import Malformed, SidecarInfo, inconsistencies, read
 from audiohookd.protocol.media import Media
 
 #: Bytes that are read at a time: all that is held of the audio.
@@ -41,7 +41,7 @@ def check(sidecar: Mapping[str, Any], audio: Stream | None) -> list[str]:
     except Malformed as malformed:
         return malformed.faults
     seen = None if audio is None else _listen(audio, claims)
-    return [*contradictions(sidecar, claims), *_differences(claims, seen)]
+    return [*inconsistencies(sidecar, claims), *_differences(claims, seen)]
 
 
 def glance(sidecar: Mapping[str, Any], seen: Seen | None) -> list[str]:
@@ -50,18 +50,18 @@ def glance(sidecar: Mapping[str, Any], seen: Seen | None) -> list[str]:
         claims = read(sidecar)
     except Malformed as malformed:
         return malformed.faults
-    return [*contradictions(sidecar, claims), *_differences(claims, seen)]
+    return [*inconsistencies(sidecar, claims), *_differences(claims, seen)]
 
 
 def check_alone(sidecar: Mapping[str, Any]) -> list[str]:
     """As :func:`check`, for a sidecar whose audio is stored elsewhere."""
     try:
-        return list(contradictions(sidecar, read(sidecar)))
+        return list(inconsistencies(sidecar, read(sidecar)))
     except Malformed as malformed:
         return malformed.faults
 
 
-def _differences(claims: Claims, seen: Seen | None) -> Iterator[str]:
+def _differences(claims: SidecarInfo, seen: Seen | None) -> Iterator[str]:
     if seen is None:
         if claims.audio is not None:
             yield "there is no audio"
@@ -82,18 +82,18 @@ def _differences(claims: Claims, seen: Seen | None) -> Iterator[str]:
 
 def _header_faults(start: bytes, media: Media, size: int, samples: int) -> Iterator[str]:
     try:
-        header = riff.read(start)
-    except riff.NotWav as fault:
+        header = wav_reader.read(start)
+    except wav_reader.NotWav as fault:
         yield f"the audio {fault}"
         return
-    yield from riff.faults(header, media, size)
+    yield from wav_reader.faults(header, media, size)
     frames = header.data_bytes // media.frame_bytes
     if frames != samples:
         yield f"there are {frames} samples, the sidecar says {samples}"
 
 
-def _listen(audio: Stream, claims: Claims) -> Seen:
-    start = _fill(audio, riff.HEADER_LIMIT)
+def _listen(audio: Stream, claims: SidecarInfo) -> Seen:
+    start = _fill(audio, wav_reader.HEADER_LIMIT)
     digest = hashlib.sha256(start)
     size = len(start)
     silence = _silence(start, claims)
@@ -113,11 +113,11 @@ def _fill(audio: Stream, count: int) -> bytes:
     return got
 
 
-def _silence(start: bytes, claims: Claims) -> "_Silence":
+def _silence(start: bytes, claims: SidecarInfo) -> "_Silence":
     media = claims.wire_media
     try:
-        header = riff.read(start)
-    except riff.NotWav:
+        header = wav_reader.read(start)
+    except wav_reader.NotWav:
         media = None
     if media is None:
         return _Silence(b"", ())

@@ -7,17 +7,17 @@ from contextlib import AbstractContextManager
 from glob import escape
 from pathlib import Path
 
-from audiohookd.cli.mistake import Mistake
-from audiohookd.cli.verify import riff
+from audiohookd.cli.usage_error import UsageError
+from audiohookd.cli.verify import wav_reader
 from audiohookd.cli.verify.checking import Seen, Stream
-from audiohookd.spool import layout
-from audiohookd.spool.layout import Layout
+from audiohookd.spool import paths
+from audiohookd.spool.paths import SpoolPaths
 
-_AUDIO = f".{layout.AUDIO}"
-_SIDECAR = f".{layout.SIDECAR}"
-_JOURNAL = f".{layout.JOURNAL}"
+_AUDIO = f".{paths.AUDIO}"
+_SIDECAR = f".{paths.SIDECAR}"
+_JOURNAL = f".{paths.JOURNAL}"
 #: Receipts and marks, which are JSON, too.
-_RECEIPT = re.compile(rf"({layout.RECORDING_ID.pattern})\.(stored|told)\..*\.json")
+_RECEIPT = re.compile(rf"({paths.RECORDING_ID.pattern})\.(stored|told)\..*\.json")
 
 
 class Files:
@@ -47,13 +47,13 @@ class Files:
         """See Item."""
         try:
             with self._path(_AUDIO).open("rb") as file:
-                return Seen(os.fstat(file.fileno()).st_size, file.read(riff.HEADER_LIMIT))
+                return Seen(os.fstat(file.fileno()).st_size, file.read(wav_reader.HEADER_LIMIT))
         except FileNotFoundError:
             return None
 
     def is_stored(self) -> bool:
         """See Item. It may have been carried away since the directory was read."""
-        return self._has_receipt or any(self._directory.glob(f"{escape(self._name)}.{layout.stored('*')}"))
+        return self._has_receipt or any(self._directory.glob(f"{escape(self._name)}.{paths.stored_suffix('*')}"))
 
     def is_moving(self) -> bool:
         """See Item. In a spool the files of a recording move one by one."""
@@ -63,7 +63,7 @@ class Files:
         return self._is_elsewhere(_AUDIO if has_sidecar else _SIDECAR)
 
     def _is_elsewhere(self, suffix: str) -> bool:
-        spool = Layout(self._directory.parent.parent)
+        spool = SpoolPaths(self._directory.parent.parent)
         places = [spool.draft, *(shelf / self._directory.name for shelf in _shelves(spool))]
         paths = [place / f"{self._name}{suffix}" for place in places]
         if suffix == _SIDECAR:  # which is made of the journal
@@ -86,22 +86,22 @@ def find(target: Path) -> Iterator[Files]:
         for root in _roots(target):
             yield from _below(root)
     elif not target.exists():
-        raise Mistake(f"verify: there is no {target}")
+        raise UsageError(f"verify: there is no {target}")
     elif target.suffix in (_AUDIO, _SIDECAR):
         wanted = target.name.removesuffix(target.suffix)
         yield next(files for files in _of_directory(target.parent, only=wanted))
     else:
-        raise Mistake(f"verify: {target} is neither {_AUDIO} nor {_SIDECAR}, and no directory")
+        raise UsageError(f"verify: {target} is neither {_AUDIO} nor {_SIDECAR}, and no directory")
 
 
 def _roots(directory: Path) -> list[Path]:
-    spool = Layout(directory)
+    spool = SpoolPaths(directory)
     if spool.draft.is_dir() and spool.ready.is_dir():
         return [shelf for shelf in _shelves(spool) if shelf.is_dir()]
     return [directory]
 
 
-def _shelves(spool: Layout) -> tuple[Path, ...]:
+def _shelves(spool: SpoolPaths) -> tuple[Path, ...]:
     """In the order in which recordings move, so that none slips past."""
     return spool.dead, spool.ready, spool.done
 

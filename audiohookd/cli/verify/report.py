@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from audiohookd.cli.formatting import counted, size
 from audiohookd.cli.verify.verdict import Verdict
-from audiohookd.cli.wording import counted, size
 from audiohookd.escaping import printable
 
 

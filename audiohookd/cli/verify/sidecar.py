@@ -3,9 +3,9 @@
 from typing import Any
 
 from audiohookd.cli.verify.checking import Stream
-from audiohookd.cli.verify.claims import Malformed
-from audiohookd.spool.json_stream import JsonStream, NotJson, TooLarge, decode
-from audiohookd.spool.sidecar_reader import MAX_GAPS, MAX_RECORDING, recording_of
+from audiohookd.cli.verify.sidecar_claims import Malformed
+from audiohookd.spool.format.json_stream import JsonStream, NotJson, TooLarge, decode
+from audiohookd.spool.format.sidecar_reader import MAX_GAPS, MAX_RECORDING, recording_of
 
 #: Bytes of an entry of the body: a journal line of 1 MiB, every byte of it escaped.
 MAX_ENTRY = 8 << 20

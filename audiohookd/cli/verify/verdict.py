@@ -5,8 +5,8 @@ from typing import Any, NamedTuple, Protocol
 
 from audiohookd.cli.progress import Progress
 from audiohookd.cli.verify.checking import Seen, Stream, check, check_alone, glance
-from audiohookd.cli.verify.claims import Malformed
 from audiohookd.cli.verify.sidecar import read_sidecar
+from audiohookd.cli.verify.sidecar_claims import Malformed
 
 #: What is said of a recording that is whole, though its audio is not here.
 STORED = "the audio is stored elsewhere"

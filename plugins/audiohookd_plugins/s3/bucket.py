@@ -13,7 +13,7 @@ from audiohookd_plugins.s3 import probe, upload
 from audiohookd_plugins.s3.config import Fallback, S3Config
 from audiohookd_plugins.s3.connection import Connection
 from audiohookd_plugins.s3.naming import AUDIO, SIDECAR, Naming
-from audiohookd_plugins.s3.target import Item, Rules, Target
+from audiohookd_plugins.s3.object_upload import Item, ObjectUpload, UploadSettings
 from audiohookd_plugins.s3.template import FIELDS, MISSING, values
 
 
@@ -42,7 +42,7 @@ class Bucket:
         self._is_fallback = isinstance(place, Fallback)
         self._endpoint = {"endpoint_url": place.endpoint_url} if place.endpoint_url else {}
         self._naming = naming
-        self._rules = Rules(place, config, check, now)
+        self._rules = UploadSettings(place, config, check, now)
         self._connection = Connection(place, config, loader)
 
     def carry(self, recording: IRecording) -> dict[str, Any]:
@@ -52,8 +52,8 @@ class Bucket:
         """
         audio, sidecar = _items(recording, self._naming)
         with self._connection.requests() as client:
-            stored = None if audio is None else self._carry_audio(Target(client, self._rules, audio))
-            told = upload.store(Target(client, self._rules, sidecar))
+            stored = None if audio is None else self._carry_audio(ObjectUpload(client, self._rules, audio))
+            told = upload.store(ObjectUpload(client, self._rules, sidecar))
         return {
             "bucket": self.name,
             "key": None if audio is None else audio.key,
@@ -74,7 +74,7 @@ class Bucket:
         if self._rules.confirm == "read":
             return
         with self._connection.requests() as client:
-            target = Target(client, self._rules, _sample(self._naming))
+            target = ObjectUpload(client, self._rules, _sample(self._naming))
             self._rules.store.verdict(partial(probe.at_start, target))
 
     def take_warnings(self) -> list[str]:
@@ -85,7 +85,7 @@ class Bucket:
         """Ends the connections that are idle."""
         self._connection.close()
 
-    def _carry_audio(self, target: Target) -> Mapping[str, Any]:
+    def _carry_audio(self, target: ObjectUpload) -> Mapping[str, Any]:
         if target.item.path.exists():
             return upload.store(target)
         found = upload.find(target)

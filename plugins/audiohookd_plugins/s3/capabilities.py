@@ -10,7 +10,7 @@ from audiohookd_plugins.s3.checksum import NONE, Algorithm
 _READ = "each object is read back before its local file is deleted, which costs a GET and the traffic"
 
 
-class Verdict(NamedTuple):
+class ChecksumSupport(NamedTuple):
     """Whether a store verifies checksums, as found by :mod:`audiohookd_plugins.s3.probe`.
 
     :param verifies: False when it is unknown, too.
@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
     computes_etags: bool = False
 
 
-UNKNOWN = Verdict(verifies=False, retry_after=0.0)
+UNKNOWN = ChecksumSupport(verifies=False, retry_after=0.0)
 
 
 class Capabilities:
@@ -48,7 +48,7 @@ class Capabilities:
         self._warnings: deque[str] = deque()
         self._warned: set[str] = set()
 
-    def verdict(self, probe: Callable[[], Verdict]) -> Verdict:
+    def verdict(self, probe: Callable[[], ChecksumSupport]) -> ChecksumSupport:
         """The verdict so far. Calls ``probe`` first when that may still change it, and a probe is due.
 
         While another thread probes, this one does not wait: an upload that waited for a store's time-out would hold
@@ -70,7 +70,7 @@ class Capabilities:
             self._is_probing = self._is_probing or begins
             return begins
 
-    def _end_probe(self, verdict: Verdict) -> None:
+    def _end_probe(self, verdict: ChecksumSupport) -> None:
         with self._lock:
             self._verdict = verdict
             self._next_probe = self._now() + (verdict.retry_after or 0.0)

@@ -8,11 +8,11 @@ import botocore
 from botocore.config import Config
 from botocore.loaders import Loader
 
-from audiohookd_plugins.answers import Allowance
 from audiohookd_plugins.aws import ANSWER, Access
+from audiohookd_plugins.bounded_http import Allowance
 from audiohookd_plugins.s3 import probe
 from audiohookd_plugins.s3.config import Fallback, S3Config
-from audiohookd_plugins.s3.faults import FAILURES, STALE, code_of, meaning
+from audiohookd_plugins.s3.errors import FAILURES, STALE, code_of, meaning
 from audiohookd_plugins.s3.read_back import RANGE, READING
 
 #: Seconds.

@@ -9,14 +9,14 @@ from botocore.parsers import ResponseParserError
 
 from audiohookd_plugins.s3.checksum import Algorithm, Sent, Sum, algorithm, encoded, is_md5_etag, md5
 from audiohookd_plugins.s3.config import MIB
-from audiohookd_plugins.s3.faults import EXISTS, FAILURES, code_of
-from audiohookd_plugins.s3.target import Target
+from audiohookd_plugins.s3.errors import EXISTS, FAILURES, code_of
+from audiohookd_plugins.s3.object_upload import ObjectUpload
 
 #: S3 takes no more of them.
 PARTS = 10_000
 
 
-def send(target: Target, sums: Algorithm) -> Sent | None:
+def send(target: ObjectUpload, sums: Algorithm) -> Sent | None:
     """Sends the file; what the object that is there then was sent with. None when another one came first.
 
     What could not be completed is aborted if possible; what a crash left behind, when the same file is sent again.
@@ -44,7 +44,7 @@ def part_size(size: int, wanted: int) -> int:
 
 
 class _Upload:
-    def __init__(self, target: Target, sums: Algorithm, upload_id: str) -> None:
+    def __init__(self, target: ObjectUpload, sums: Algorithm, upload_id: str) -> None:
         self._target = target
         self._id = upload_id
         self._sums = sums
@@ -113,13 +113,13 @@ class _Upload:
         return Sum(encoded(self._whole.digest()))
 
 
-def _is_there(target: Target) -> bool:
+def _is_there(target: ObjectUpload) -> bool:
     with suppress(*FAILURES):
         return target.look(asks_for_checksum=False) is not None
     return False
 
 
-def _abort_left_over(target: Target) -> None:
+def _abort_left_over(target: ObjectUpload) -> None:
     """Who may not list them, leaves them to the bucket's lifecycle."""
     uploads = []
     with suppress(ClientError, ResponseParserError):
@@ -128,7 +128,7 @@ def _abort_left_over(target: Target) -> None:
         _abort(target, upload_id)
 
 
-def _abort(target: Target, upload_id: str) -> None:
+def _abort(target: ObjectUpload, upload_id: str) -> None:
     """It is for the bill alone; and why the upload failed is what counts."""
     with suppress(*FAILURES):
         target.ask("abort_multipart_upload", UploadId=upload_id)

@@ -20,9 +20,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from audiohookd.interfaces import Unavailable
-from audiohookd_plugins.s3.capabilities import Verdict
+from audiohookd_plugins.s3.capabilities import ChecksumSupport
 from audiohookd_plugins.s3.checksum import Algorithm, Sum, encoded, is_md5_etag, md5
-from audiohookd_plugins.s3.faults import (
+from audiohookd_plugins.s3.errors import (
     BUSY,
     FAILURES,
     STALE,
@@ -32,7 +32,7 @@ from audiohookd_plugins.s3.faults import (
     rejects_checksums,
     status_of,
 )
-from audiohookd_plugins.s3.target import Target
+from audiohookd_plugins.s3.object_upload import ObjectUpload
 
 #: Seconds after a probe that failed, until the next: a store that answers 5xx to it may take uploads all the same.
 PAUSE = 60.0
@@ -41,7 +41,7 @@ _UNALTERED = b"audiohookd asks whether the store verifies checksums: go"
 _SIGNED = b"audiohookd asks whether the store verifies checksums: no"
 _SENT = b"audiohookd asks whether the store verifies checksums: 0!"
 
-VERIFIES = Verdict(verifies=True)
+VERIFIES = ChecksumSupport(verifies=True)
 
 
 def alter(request: Any, **_: Any) -> None:
@@ -50,7 +50,7 @@ def alter(request: Any, **_: Any) -> None:
         request.body = _SENT
 
 
-def at_start(target: Target) -> Verdict:
+def at_start(target: ObjectUpload) -> ChecksumSupport:
     """Sends the probe before any upload.
 
     A failure may be one of the bucket, of the credentials or of the policy, which the operator can correct while the
@@ -59,12 +59,12 @@ def at_start(target: Target) -> Verdict:
     return _run(target, lambda _: 0.0)
 
 
-def after_upload(target: Target) -> Verdict:
+def after_upload(target: ObjectUpload) -> ChecksumSupport:
     """Sends the probe, with the attributes of a recording that the store has just accepted."""
     return _run(target, lambda fault: None if _is_permanent(fault) else PAUSE)
 
 
-def _run(target: Target, retry_after: Callable[[Failure | Unavailable], float | None]) -> Verdict:
+def _run(target: ObjectUpload, retry_after: Callable[[Failure | Unavailable], float | None]) -> ChecksumSupport:
     try:
         return _ask(target.probe())
     except (*FAILURES, Unavailable) as fault:
@@ -75,10 +75,10 @@ def _run(target: Target, retry_after: Callable[[Failure | Unavailable], float | 
         reason = str(fault) if isinstance(fault, Unavailable) else describe(fault)
         where = f"a multipart upload of {target.probe()}"
         warning = f"it is unknown whether the store verifies checksums ({where}: {reason})"
-        return Verdict(verifies=False, warning=warning, retry_after=retry_after(fault))
+        return ChecksumSupport(verifies=False, warning=warning, retry_after=retry_after(fault))
 
 
-def _ask(probe: Target) -> Verdict:
+def _ask(probe: ObjectUpload) -> ChecksumSupport:
     """What the store says to an altered part.
 
     :raises Failure: it rejects such uploads, also unaltered ones. Unavailable: its answer has no UploadId.
@@ -94,7 +94,7 @@ def _ask(probe: Target) -> Verdict:
             probe.ask("abort_multipart_upload", UploadId=upload_id)
 
 
-def _send_altered_part(probe: Target, sums: Algorithm, upload_id: str) -> Verdict:
+def _send_altered_part(probe: ObjectUpload, sums: Algorithm, upload_id: str) -> ChecksumSupport:
     try:
         answer = _send_part(probe, sums, upload_id, 2, _SIGNED)
     except FAILURES as fault:
@@ -102,10 +102,10 @@ def _send_altered_part(probe: Target, sums: Algorithm, upload_id: str) -> Verdic
             return VERIFIES
         raise
     warning = f"the store does not verify checksums: it accepted a part of {probe} that did not match them"
-    return Verdict(verifies=False, warning=warning, computes_etags=is_md5_etag(answer, encoded(_md5(_SENT))))
+    return ChecksumSupport(verifies=False, warning=warning, computes_etags=is_md5_etag(answer, encoded(_md5(_SENT))))
 
 
-def _send_part(probe: Target, sums: Algorithm, upload_id: str, number: int, data: bytes) -> Any:
+def _send_part(probe: ObjectUpload, sums: Algorithm, upload_id: str, number: int, data: bytes) -> Any:
     probe.rules.check()
     own = sums.start()
     own.update(data)

@@ -9,8 +9,8 @@ from typing import Any
 from urllib3.exceptions import HTTPError
 
 from audiohookd.interfaces import Unavailable
-from audiohookd_plugins.s3.body import BLOCK
-from audiohookd_plugins.s3.target import Target
+from audiohookd_plugins.s3.file_slice import BLOCK
+from audiohookd_plugins.s3.object_upload import ObjectUpload
 
 #: Bytes of one GET. The connection bounds each answer, so a large object is read in ranges.
 RANGE = 8 << 20
@@ -20,7 +20,7 @@ READING = 600.0
 _CONTENT_RANGE = re.compile(r"bytes \d+-\d+/(\d+)", re.ASCII)
 
 
-def difference(target: Target) -> str | None:
+def difference(target: ObjectUpload) -> str | None:
     """How the bytes in the store differ from what they should be; None when they do not.
 
     :raises Unavailable: the store ends or spoils an answer.
@@ -47,7 +47,7 @@ def _size(answer: Mapping[str, Any]) -> int | None:
     return None if match is None else int(match[1])
 
 
-def _blocks(target: Target, body: Any) -> Any:
+def _blocks(target: ObjectUpload, body: Any) -> Any:
     with closing(body):
         try:
             while block := body.read(BLOCK):

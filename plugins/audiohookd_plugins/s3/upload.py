@@ -9,11 +9,11 @@ from botocore.exceptions import ClientError
 
 from audiohookd.interfaces import Undeliverable
 from audiohookd_plugins.s3 import multipart, probe, read_back
-from audiohookd_plugins.s3.capabilities import Verdict
+from audiohookd_plugins.s3.capabilities import ChecksumSupport
 from audiohookd_plugins.s3.checksum import Algorithm, Sent, Sum, algorithm, encoded, is_md5_etag, md5
-from audiohookd_plugins.s3.confirm import Expected, Finding, by_checksum, by_size, noted_sha256
-from audiohookd_plugins.s3.faults import CORRUPT, EXISTS, code_of, describe, rejects_checksums, status_of
-from audiohookd_plugins.s3.target import Item, Target
+from audiohookd_plugins.s3.errors import CORRUPT, EXISTS, code_of, describe, rejects_checksums, status_of
+from audiohookd_plugins.s3.object_upload import Item, ObjectUpload
+from audiohookd_plugins.s3.verify_object import Expected, Finding, by_checksum, by_size, noted_sha256
 
 #: The store gives no objects back. Then the ETag has to do: where the store computes it, it tells what arrived.
 _NO_GET = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
@@ -33,7 +33,7 @@ class Sums(NamedTuple):
     md5: str
 
 
-def store(target: Target) -> Mapping[str, Any]:
+def store(target: ObjectUpload) -> Mapping[str, Any]:
     """What the store says of the object, once it has it.
 
     :raises Undeliverable: the file is not what its sidecar says, or another object has its name.
@@ -53,7 +53,7 @@ def store(target: Target) -> Mapping[str, Any]:
     return head
 
 
-def find(target: Target) -> Mapping[str, Any] | None:
+def find(target: ObjectUpload) -> Mapping[str, Any] | None:
     """What the store says of the object, when it has it; no file is needed.
 
     :raises Undeliverable: another object has its name.
@@ -68,7 +68,7 @@ def find(target: Target) -> Mapping[str, Any] | None:
 # ---- sending -------------------------------------------------------------------------------------
 
 
-def _send(target: Target) -> Sent | None:
+def _send(target: ObjectUpload) -> Sent | None:
     """What it was sent with; None when an object is there already."""
     is_large = target.item.size >= target.rules.threshold
     looks = (is_large or target.rules.looks_first) and not target.replaces
@@ -88,7 +88,7 @@ def _send(target: Target) -> Sent | None:
     return _send(target)
 
 
-def _is_there(target: Target) -> bool:
+def _is_there(target: ObjectUpload) -> bool:
     try:
         return target.look(asks_for_checksum=False) is not None
     except ClientError as fault:
@@ -98,14 +98,14 @@ def _is_there(target: Target) -> bool:
         raise
 
 
-def _send_whole(target: Target, sums: Algorithm) -> Sent:
+def _send_whole(target: ObjectUpload, sums: Algorithm) -> Sent:
     file = _read(target, sums)
     arguments = target.arguments() | target.condition | sums.told(file.own)
     answer = target.send("put_object", 0, target.item.size, ContentMD5=file.md5, **arguments)
     return Sent(file.own, is_md5_etag(answer, file.md5))
 
 
-def _read(target: Target, sums: Algorithm) -> Sums:
+def _read(target: ObjectUpload, sums: Algorithm) -> Sums:
     """The checksums of the file.
 
     :raises Undeliverable: the file is not what its sidecar says.
@@ -128,7 +128,7 @@ def _check_size(item: Item) -> None:
 # ---- confirming ----------------------------------------------------------------------------------
 
 
-def _confirm(target: Target, sent: Sent | None) -> tuple[Mapping[str, Any], str | None]:
+def _confirm(target: ObjectUpload, sent: Sent | None) -> tuple[Mapping[str, Any], str | None]:
     """What the store says of the object, and what is not as it should be; None when all is."""
     head = target.look()
     if head is None:
@@ -136,7 +136,7 @@ def _confirm(target: Target, sent: Sent | None) -> tuple[Mapping[str, Any], str 
     return head, _difference(target, head, sent)
 
 
-def _difference(target: Target, head: Mapping[str, Any], sent: Sent | None) -> str | None:
+def _difference(target: ObjectUpload, head: Mapping[str, Any], sent: Sent | None) -> str | None:
     """How the object differs from the item; None when it does not."""
     finding = _compare(target, head, sent)
     if finding.difference is not None or _is_proof(target, finding, sent):
@@ -150,7 +150,7 @@ def _difference(target: Target, head: Mapping[str, Any], sent: Sent | None) -> s
         return None if _has_arrived(target, sent) else f"it cannot be read back ({describe(fault)})"
 
 
-def _compare(target: Target, head: Mapping[str, Any], sent: Sent | None) -> Finding:
+def _compare(target: ObjectUpload, head: Mapping[str, Any], sent: Sent | None) -> Finding:
     rules, item = target.rules, target.item
     expected = Expected(item.size, item.sha256, sent)
     if rules.confirm == "checksum":
@@ -158,7 +158,7 @@ def _compare(target: Target, head: Mapping[str, Any], sent: Sent | None) -> Find
     return by_size(head, expected)
 
 
-def _is_proof(target: Target, finding: Finding, sent: Sent | None) -> bool:
+def _is_proof(target: ObjectUpload, finding: Finding, sent: Sent | None) -> bool:
     """Whether a HEAD that shows no difference confirms the object."""
     if target.rules.confirm == "read":
         return False
@@ -169,7 +169,7 @@ def _is_proof(target: Target, finding: Finding, sent: Sent | None) -> bool:
     return False
 
 
-def _has_arrived(target: Target, sent: Sent | None) -> bool:
+def _has_arrived(target: ObjectUpload, sent: Sent | None) -> bool:
     """Whether the answer to the upload proves that the store has the right bytes."""
     if sent is None:
         return False
@@ -177,10 +177,10 @@ def _has_arrived(target: Target, sent: Sent | None) -> bool:
     return verdict.verifies or (sent.has_md5_etag and verdict.computes_etags)
 
 
-def _verdict(target: Target) -> Verdict:
+def _verdict(target: ObjectUpload) -> ChecksumSupport:
     return target.rules.store.verdict(partial(probe.after_upload, target))
 
 
-def _is_damaged_copy(target: Target, head: Mapping[str, Any]) -> bool:
+def _is_damaged_copy(target: ObjectUpload, head: Mapping[str, Any]) -> bool:
     """Whether it is the work of an earlier attempt, damaged on the way to a store that does not notice."""
     return noted_sha256(head) == target.item.sha256 and not _verdict(target).verifies

@@ -65,6 +65,6 @@ if _LOG:
     _log = os.open(_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
     os.fsync = _noting(os.fsync, _log)
     os.fdatasync = _noting(os.fdatasync, _log)
-    from audiohookd.spool import filesystem  # before anybody else takes it from there
+    from audiohookd.spool.write import linux_fs  # before anybody else takes it from there
 
-    filesystem.sync_file_system = _noting_all(filesystem.sync_file_system, _log)
+    linux_fs.sync_file_system = _noting_all(linux_fs.sync_file_system, _log)

@@ -8,8 +8,8 @@ import boto3
 import pytest
 from botocore.loaders import Loader, create_loader
 from moto.server import ThreadedMotoServer
-from s3_rig import Carrier, Moto, Stores
 
+from tests.plugins.s3.s3_rig import Carrier, Moto, Stores
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.memory_store import MemoryStore, Trait, memory_store
 from tests.stores.seaweedfs import SeaweedFS

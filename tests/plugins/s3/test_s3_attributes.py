@@ -7,10 +7,10 @@ from typing import Any
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
-from s3_rig import Carrier, spooled
 
 from audiohookd.testing import CONVERSATION_ID, ORGANIZATION_ID
 from audiohookd_plugins.s3.config import Fallback
+from tests.plugins.s3.s3_rig import Carrier, spooled
 from tests.stores.ports import free_ports
 
 Make = Callable[..., Carrier]

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_rig import DAY, MIB, Carrier, spooled
+
+from tests.plugins.s3.s3_rig import DAY, MIB, Carrier, spooled
 
 Make = Callable[..., Carrier]
 

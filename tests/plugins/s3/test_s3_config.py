@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 from botocore.loaders import Loader
-from s3_rig import Carrier, spooled
 from twisted.application.service import IService
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from audiohookd.daemon import Daemon
 from audiohookd.interfaces import ICarrier, IPlugin, IPluginFactory, Unavailable
+from audiohookd.plugin_host import Daemon
 from audiohookd.testing import FakeDaemon, FakeSession
 from audiohookd_plugins.s3 import S3Config, S3Plugin
 from audiohookd_plugins.s3.config import Fallback
+from tests.plugins.s3.s3_rig import Carrier, spooled
 from tests.stores.ports import free_ports
 
 KEY_ID = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd"

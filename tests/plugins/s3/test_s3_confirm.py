@@ -13,10 +13,10 @@ from audiohookd.interfaces import Undeliverable
 from audiohookd_plugins.s3 import upload
 from audiohookd_plugins.s3.checksum import Sent, Sum, algorithm, encoded
 from audiohookd_plugins.s3.config import MIB, S3Config
-from audiohookd_plugins.s3.confirm import Expected, Finding, by_checksum, by_size
 from audiohookd_plugins.s3.connection import Connection
-from audiohookd_plugins.s3.target import PROBE, Item, Rules, Target
+from audiohookd_plugins.s3.object_upload import PROBE, Item, ObjectUpload, UploadSettings
 from audiohookd_plugins.s3.upload import Unconfirmed
+from audiohookd_plugins.s3.verify_object import Expected, Finding, by_checksum, by_size
 
 AUDIO = b"some audio"
 SHA256 = hashlib.sha256(AUDIO).hexdigest()
@@ -37,9 +37,7 @@ class ScriptedStore:
     It verifies checksums. What is read from it is ``content``.
     """
 
-    def __init__(
-        self, *heads: dict[str, Any] | ClientError, content: bytes = AUDIO, **refuses: ClientError
-    ) -> None:
+    def __init__(self, *heads: dict[str, Any] | ClientError, content: bytes = AUDIO, **refuses: ClientError) -> None:
         self.heads = list(heads)
         self.content = content
         self.refuses = refuses
@@ -71,7 +69,7 @@ def store(client: ScriptedStore, directory: Path, size: int = len(AUDIO), **conf
     (directory / "a.wav").write_bytes(audio)
     item = Item(directory / "a.wav", "a.wav", size, hashlib.sha256(audio).hexdigest(), "audio/wav", "", {})
     settings = S3Config(bucket="recordings", multipart_threshold=5, part_size=5, **config)
-    return upload.store(Target(client, Rules(settings, settings, lambda: None, lambda: 0.0), item))
+    return upload.store(ObjectUpload(client, UploadSettings(settings, settings, lambda: None, lambda: 0.0), item))
 
 
 class TestAStoreThatSaysStrangeThings:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from botocore.loaders import Loader
-from s3_rig import DAY, MIB, Carrier, spooled
 
 from audiohookd.interfaces import Undeliverable
 from audiohookd_plugins.s3 import S3Config
 from audiohookd_plugins.s3.bucket import Bucket
-from audiohookd_plugins.s3.faults import Refusal
+from audiohookd_plugins.s3.errors import UploadRejected
 from audiohookd_plugins.s3.naming import Naming
+from tests.plugins.s3.s3_rig import DAY, MIB, Carrier, spooled
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Corrupt
 from tests.stores.seaweedfs import SeaweedFS
@@ -56,7 +56,7 @@ def test_damage_on_the_way_is_tried_again(
     recording = spooled(tmp_path, b"a" * size)
     proxy.fault(Corrupt(500), method="PUT")
     one = carrier(endpoint_url=proxy.endpoint, **LARGE)
-    with pytest.raises(Refusal):
+    with pytest.raises(UploadRejected):
         one.carry(recording)
     assert keys(store, f"{DAY}/{recording.id}") == []
     receipt = one.carry(recording)

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_rig import Carrier, spooled
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from audiohookd.interfaces import Unavailable, Undeliverable
 from audiohookd_plugins.s3.config import Fallback
-from audiohookd_plugins.s3.faults import Refusal
+from audiohookd_plugins.s3.errors import UploadRejected
+from tests.plugins.s3.s3_rig import Carrier, spooled
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Answer
 from tests.stores.seaweedfs import SeaweedFS
@@ -137,7 +137,7 @@ def test_each_of_them_is_named_with_its_own_reason(proxy: FaultProxy, carrier: M
 
 def test_so_is_who_refuses_what_nobody_knows(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
     proxy.fault(Answer(418, "Teapot"), times=None)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(UploadRejected) as caught:
         both.carry(spooled(tmp_path))
     assert str(caught.value) == "bucket recordings: PutObject: Teapot: so it is"
 

@@ -15,7 +15,7 @@ from botocore.exceptions import (
 )
 
 from audiohookd.interfaces import Unavailable, Undeliverable
-from audiohookd_plugins.s3.faults import STALE, Refusal, code_of, meaning
+from audiohookd_plugins.s3.errors import STALE, UploadRejected, code_of, meaning
 
 
 def answer(status: int, code: str, message: str = "", **headers: str) -> ClientError:
@@ -118,7 +118,7 @@ def test_it_can_never_work(code: str) -> None:
 )
 def test_it_says_nothing_of_others(fault: ClientError | BotoCoreError) -> None:
     known = meaning(fault, "recordings")
-    assert type(known) is Refusal
+    assert type(known) is UploadRejected
     assert str(known).startswith("bucket recordings: ")
 
 

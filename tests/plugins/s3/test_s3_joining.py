@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_rig import DAY, MIB, Carrier, spooled
 
 from audiohookd.interfaces import Unavailable
+from tests.plugins.s3.s3_rig import DAY, MIB, Carrier, spooled
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Answer, Dawdle, Fault, Hang, Lose
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from botocore.loaders import Loader
-from s3_rig import DAY, MIB, Carrier, spooled
 
 from audiohookd_plugins.s3 import Interrupted, S3Config
 from audiohookd_plugins.s3.bucket import Bucket
 from audiohookd_plugins.s3.multipart import PARTS, part_size
 from audiohookd_plugins.s3.naming import Naming
+from tests.plugins.s3.s3_rig import DAY, MIB, Carrier, spooled
 from tests.stores.seaweedfs import SeaweedFS
 
 Make = Callable[..., Carrier]
@@ -36,9 +36,7 @@ def test_memory_does_not_grow_with_the_file(size: int, carrier: Make, store: Any
     recording.audio.unlink()
 
 
-def test_many_threads_share_one_client(
-    seaweedfs: SeaweedFS, store: Any, loader: Loader, tmp_path: Path
-) -> None:
+def test_many_threads_share_one_client(seaweedfs: SeaweedFS, store: Any, loader: Loader, tmp_path: Path) -> None:
     config = S3Config(
         bucket="recordings", endpoint_url=seaweedfs.endpoint, path_style=True, concurrency=8, key="many/{recording}"
     )

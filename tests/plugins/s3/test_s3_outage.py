@@ -6,11 +6,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from s3_rig import DAY, MIB, Carrier, spooled
 
 from audiohookd.interfaces import Unavailable
-from audiohookd.spool.shelf import Recording
-from audiohookd_plugins.s3.target import PROBE
+from audiohookd.spool.catalog import Recording
+from audiohookd_plugins.s3.object_upload import PROBE
+from tests.plugins.s3.s3_rig import DAY, MIB, Carrier, spooled
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Answer, Cut, Fault, Hang, Reset
 from tests.stores.ports import free_ports

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 from botocore.loaders import Loader
-from s3_rig import Carrier, Moto, Stores, carry, spooled
 from twisted.internet.task import Clock
 
 from audiohookd.interfaces import Unavailable
 from audiohookd_plugins.s3 import Interrupted, S3Config
 from audiohookd_plugins.s3.bucket import Bucket
-from audiohookd_plugins.s3.capabilities import UNKNOWN, Capabilities, Verdict
+from audiohookd_plugins.s3.capabilities import UNKNOWN, Capabilities, ChecksumSupport
 from audiohookd_plugins.s3.checksum import algorithm
 from audiohookd_plugins.s3.config import Fallback
 from audiohookd_plugins.s3.naming import Naming
+from audiohookd_plugins.s3.object_upload import PROBE
 from audiohookd_plugins.s3.probe import PAUSE
-from audiohookd_plugins.s3.target import PROBE
+from tests.plugins.s3.s3_rig import Carrier, Moto, Stores, carry, spooled
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Answer, Lose
 from tests.stores.memory_store import MemoryStore, Trait
@@ -110,9 +110,7 @@ class TestAtTheStart:
             assert carry(one, spooled(tmp_path, AUDIO)) == []
         assert store.count("GET") == 0
 
-    def test_a_client_that_cannot_be_made_is_logged(
-        self, to: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_client_that_cannot_be_made_is_logged(self, to: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """AWS's own configuration is wrong, and may be mended later."""
         monkeypatch.setenv("AWS_PROFILE", "not-there")
         (line,) = to("http://127.0.0.1:1").start()
@@ -249,14 +247,14 @@ class TestCapabilities:
     def test_another_thread_does_not_wait(self) -> None:
         store, _ = self.make()
         has_begun, may_end = Event(), Event()
-        final = Verdict(verifies=True)
+        final = ChecksumSupport(verifies=True)
 
-        def probe() -> Verdict:
+        def probe() -> ChecksumSupport:
             has_begun.set()
             assert may_end.wait(30)
             return final
 
-        def never() -> Verdict:
+        def never() -> ChecksumSupport:
             raise AssertionError("a second probe")
 
         with ThreadPoolExecutor(1) as threads:
@@ -271,12 +269,12 @@ class TestCapabilities:
     def test_a_probe_that_raises_is_over(self, fault: Exception) -> None:
         store, _ = self.make()
 
-        def fail() -> Verdict:
+        def fail() -> ChecksumSupport:
             raise fault
 
         with pytest.raises(type(fault)):
             store.verdict(fail)
-        assert store.verdict(lambda: Verdict(verifies=True)).verifies
+        assert store.verdict(lambda: ChecksumSupport(verifies=True)).verifies
 
 
 def test_the_daemon_that_stops_sends_no_more_of_it(stores: Stores, loader: Loader) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from botocore.loaders import Loader
-from s3_rig import MIB, Carrier, spooled
-from webhook_rig import certificate
 
 from audiohookd.interfaces import Unavailable
 from audiohookd_plugins.s3.config import S3Config
 from audiohookd_plugins.s3.connection import Connection
-from audiohookd_plugins.s3.faults import Refusal
+from audiohookd_plugins.s3.errors import UploadRejected
+from tests.plugins.s3.s3_rig import MIB, Carrier, spooled
+from tests.plugins.webhook_rig import certificate
 from tests.stores.rude_server import Answer, RudeServer, Visit, rude_server
 
 
@@ -93,7 +93,7 @@ def test_a_header_that_is_not_taken_is_named(
     status: str, code: str, to: Carrier, server: RudeServer, tmp_path: Path
 ) -> None:
     server.answer = says(status, code)
-    with pytest.raises(Refusal, match="see the table of stores in"):
+    with pytest.raises(UploadRejected, match="see the table of stores in"):
         to.carry(spooled(tmp_path))
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from botocore.loaders import Loader
-from s3_rig import MIB, Carrier, spooled
 
 from audiohookd.interfaces import Unavailable
+from tests.plugins.s3.s3_rig import MIB, Carrier, spooled
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.rude_server import (
     DRIBBLED_ANSWERS,

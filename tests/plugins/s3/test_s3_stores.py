@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_rig import DAY, MIB, Stores, carry, spooled
 
 from audiohookd.interfaces import Unavailable, Undeliverable
-from audiohookd_plugins.s3.target import PROBE
+from audiohookd_plugins.s3.object_upload import PROBE
 from audiohookd_plugins.s3.upload import Unconfirmed
+from tests.plugins.s3.s3_rig import DAY, MIB, Stores, carry, spooled
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Corrupt
 from tests.stores.memory_store import Trait

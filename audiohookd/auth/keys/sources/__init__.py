@@ -1,0 +1,48 @@
+"""Where keys come from: a module for each kind of place, and here the choice of those that are configured."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from audiohookd.auth.keys.model import IKeySource, KeySourceError
+from audiohookd.auth.keys.sources.credential import credential
+from audiohookd.auth.keys.sources.environment import KeyVariable
+from audiohookd.auth.keys.sources.file import KeyFile
+from audiohookd.auth.keys.sources.secretsmanager import SecretsManager
+from audiohookd.auth.keys.sources.vault import Vault
+from audiohookd.config.schema import REFERENCE_VARIABLE, Auth, ConfigError
+
+
+def sources_of(auth: Auth, environment: Mapping[str, str], now: Callable[[], float]) -> list[IKeySource]:
+    """The sources that are configured, in the order in which they count; none is asked yet.
+
+    :param now: UNIX seconds.
+    :raises ConfigError: there is none, or one that cannot be.
+    """
+    found = list(_sources(auth, environment, now))
+    if not found:
+        reason = f"no source of keys: name one in keys_file, or set ${auth.keys_variable or REFERENCE_VARIABLE}"
+        raise ConfigError(f"auth: {reason}")
+    return found
+
+
+def _alternative(auth: Auth, environment: Mapping[str, str]) -> str:
+    """The file is there by default: who has his keys elsewhere may not know that he has to say so."""
+    elsewhere = (auth.keys_credential, auth.keys_variable in environment, auth.aws.secret, auth.vault.url)
+    return ', or keys_file = "" if keys come from elsewhere' if any(elsewhere) else ""
+
+
+def _sources(auth: Auth, environment: Mapping[str, str], now: Callable[[], float]) -> Iterator[IKeySource]:
+    if auth.keys_file is not None:
+        yield KeyFile("auth.keys_file", auth.keys_file, _alternative(auth, environment))
+    if auth.keys_credential:
+        try:
+            yield credential("auth.keys_credential", auth.keys_credential, environment)
+        except KeySourceError as fault:
+            raise ConfigError(f"auth.keys_credential: {fault}") from None
+    if auth.keys_variable in environment:
+        yield KeyVariable("auth.keys_variable", auth.keys_variable, environment[auth.keys_variable])
+    elif auth.keys_variable not in ("", REFERENCE_VARIABLE):
+        raise ConfigError(f"auth.keys_variable: ${auth.keys_variable} is not set: set it, or correct its name")
+    if auth.aws.secret:
+        yield SecretsManager("auth.aws", auth.aws, now)
+    if auth.vault.url:
+        yield Vault("auth.vault", auth.vault, now)

@@ -1,0 +1,1 @@
+"""Replay protection: stores of the nonces that were used."""

@@ -1,0 +1,73 @@
+"""Which replay store the configuration asks for."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from audiohookd.auth.replay.failover import FailoverReplayStore
+from audiohookd.auth.replay.shared import NonceBackend, SharedReplayStore
+from audiohookd.auth.replay.sqlite import SqliteNonces
+from audiohookd.auth.replay.store import IReplayStore, MemoryReplayStore
+from audiohookd.config.schema import ConfigError, Replay
+from audiohookd.runtime.workers import Workers
+
+#: Questions that may wait, besides one for each call that there may be: all of them may come at once.
+MAX_WAITING = 1_024
+#: Seconds that a stop waits for questions that nobody waits for any more.
+TIMEOUT = 1.0
+#: Those that may be down.
+SHARED = ("sqlite", "redis")
+
+
+def replay_store(
+    config: Replay,
+    where: str,
+    window: float,
+    calls: int,
+    reactor: Any,
+    count: Callable[[str, str], object],
+    tell: Callable[[str | None], None] = lambda obstacle: None,
+) -> tuple[list[Workers], IReplayStore | None]:
+    """The store, None when there shall be none, and before it the pools that it needs. Connects to nothing.
+
+    :param where: the address of ``config``, for the user: file and table.
+    :param window: for how many seconds a nonce is remembered.
+    :param calls: how many may come at once.
+    :param tell: see :class:`WatchedReplayStore`.
+    :raises ConfigError: the store cannot work like this.
+    """
+    match config.store:
+        case "off":
+            return [], None
+        case "memory":
+            return [], MemoryReplayStore(window, reactor.seconds)
+        case "sqlite":
+            name, threads, nonces = f"SQLite, {config.path}", 1, _sqlite(config, where, window, reactor.seconds)
+        case "redis":
+            # Several, so that a look-up of the host's name that hangs in one of them holds up no others.
+            name, threads, nonces = "Redis", 4, _redis(config, where, window)
+    workers = Workers(reactor, "replay", threads, MAX_WAITING + calls, TIMEOUT, count=count)
+    shared = SharedReplayStore(nonces, window, workers, reactor, config.timeout)
+    return [workers], FailoverReplayStore(shared, name, config.fail, reactor, count, tell)
+
+
+def _sqlite(config: Replay, where: str, window: float, clock: Callable[[], float]) -> NonceBackend:
+    directory = config.path.parent
+    if not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK, effective_ids=True)):
+        hint = f"; under systemd it needs ReadWritePaths={directory} below [Service]: systemctl edit audiohookd"
+        text = f"{directory} must be a directory that the daemon may write to"
+        raise ConfigError(f"{where}.path: {text}{hint if directory.is_dir() else ''}")
+    return SqliteNonces(config.path, window, clock, config.timeout)
+
+
+def _redis(config: Replay, where: str, window: float) -> NonceBackend:
+    try:
+        from audiohookd.auth.replay.redis import RedisNonces, read_url  # noqa: PLC0415 - redis-py is an extra
+    except ImportError:
+        raise ConfigError(f"{where}.store: 'redis' needs redis-py: pip install 'audiohookd[redis]'") from None
+    key = "url_file" if config.url_file else "url"
+    try:
+        url = read_url(config.url_file) if config.url_file else config.url
+        return RedisNonces(url, window, config.timeout)
+    except ValueError as fault:
+        raise ConfigError(f"{where}.{key}: {fault}") from None

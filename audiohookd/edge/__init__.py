@@ -1,0 +1,1 @@
+"""Policy before a WebSocket exists: addresses, rate limits, PROXY protocol, TLS."""

@@ -1,0 +1,382 @@
+"""The client's side of one AudioHook session, without I/O: what Genesys Cloud does, for tests and load.
+
+The same verbs as :mod:`audiohookd.protocol.session`, and the same duties for the driver: after every call write all
+of ``take_outgoing``, deliver all of ``next_event``, close the WebSocket when ``finished``, and see that ``tick`` is
+called at ``next_deadline``. What the server did wrong never raises: it is an ``error`` and a ``close`` on the wire,
+and an :class:`audiohookd.protocol.events.Fault`.
+
+Stricter than Genesys Cloud where that finds faults: an unknown message is one, and so is an entity of ours whose
+contents are wrong.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from msgspec import UNSET, Struct
+
+from audiohookd.protocol import events, messages
+from audiohookd.protocol.client.checks import ServerProtocolError, check_entity, selected
+from audiohookd.protocol.client.events import Accepted, Disconnected, Results
+from audiohookd.protocol.client.states import CLOSED, CLOSING, GONE, LEGAL, NEW, OPEN, OPENING, ClientState
+from audiohookd.protocol.codec import (
+    MAX_RECEIVED,
+    ServerEnvelope,
+    decode_parameters,
+    decode_server_envelope,
+    encode_client,
+)
+from audiohookd.protocol.duration import NANOSECONDS, duration_to_samples, format_duration, samples_to_duration
+from audiohookd.protocol.errors import RemoteProtocolError
+from audiohookd.protocol.media import Media
+
+#: Samples per second and channel: there is no other rate in AudioHook.
+RATE = 8000
+#: Samples of history that Genesys Cloud keeps: no ``discardTo`` can skip more.
+HISTORY = 30 * RATE
+
+
+class ClientTimers(Struct, frozen=True):
+    """How long the client waits for what, and how often it pings; all in seconds."""
+
+    opened_timeout: float = 5.0
+    pong_timeout: float = 5.0
+    closed_timeout: float = 10.0
+    #: From ``opened`` to the first ping, and from there to the second: early, so that the round trip is known early.
+    quick_ping: float = 1.0
+    ping_interval: float = 5.0
+
+
+class _Ping(NamedTuple):
+    """A ping that waits for its pong."""
+
+    seq: int
+    sent_at: float
+    samples: int  # sent before it
+
+
+class ClientSession:
+    """The state machine. Not thread-safe and not re-entrant.
+
+    :param session_id: as in the upgrade's header.
+    :param opening: what ``open`` says; its ``media`` are the offers, as ``client_checks.offers`` makes them.
+    :param now: seconds, from any origin, never going back.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        opening: messages.Open,
+        now: Callable[[], float],
+        timers: ClientTimers | None = None,
+    ) -> None:
+        self.id = session_id
+        self.state: ClientState = NEW
+        #: Samples (per channel) since the start of the call, pauses included.
+        self.position = 0
+        #: Samples (per channel) that went to the server.
+        self.samples_sent = 0
+        #: What the server selected; None before ``opened``, and when it wants no audio.
+        self.media: Media | None = None
+        #: The WebSocket is to be closed.
+        self.finished = False
+        self._opening = opening
+        self._now = now
+        self._timers = timers or ClientTimers()
+        self._sent = self._received = 0
+        self._outgoing: list[bytes] = []
+        self._events: deque[events.Event] = deque()
+        self._step_due: float | None = None
+        self._ping: _Ping | None = None
+        self._pings = 0
+        self._ping_due = 0.0
+        self._rtt: int | None = None
+        self._acknowledged = 0
+        self._server_pause = self._own_pause = False
+        self._paused_at: int | None = None
+        self._updates = 0
+        self._has_complained = False
+        self._close_reason = events.CONNECTION_LOST
+
+    # ---- the wire --------------------------------------------------------------------------------
+
+    def receive_text(self, data: bytes) -> None:
+        """One text message, whole."""
+        if self.state in (NEW, CLOSED, GONE):
+            return
+        try:
+            self._act(*self._read(data))
+        except ServerProtocolError as complaint:
+            self._complain(complaint)
+
+    def receive_audio(self, data: bytes) -> None:
+        """One binary message, whole: only an Audio Connector plays audio, which this client is not."""
+        if self.state in (OPENING, OPEN, CLOSING):
+            self._complain(ServerProtocolError(415, "audio not expected", f"{len(data)} bytes"))
+
+    def connection_lost(self) -> None:
+        """There is no connection any more. Harmless when called again."""
+        if self.state not in (CLOSED, GONE):
+            self._emit(events.Ended(events.CONNECTION_LOST))
+            self.state = GONE
+        self._step_due = None
+        self._outgoing.clear()
+
+    def take_outgoing(self) -> list[bytes]:
+        """The text messages to write now, in this order, and before any audio that is sent after them."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def next_event(self) -> events.Event | None:
+        """What happened next; None when all is told. Nothing comes after ``events.Ended``."""
+        return self._events.popleft() if self._events else None
+
+    # ---- time ------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When ``tick`` is to be called, on the scale of ``now``; None for never."""
+        if self.state is not OPEN:
+            return self._step_due
+        return self._ping_due if self._ping is None else self._ping.sent_at + self._timers.pong_timeout
+
+    def tick(self) -> None:
+        """Does what is due. Harmless when called too early or too often."""
+        due = self.next_deadline()
+        if due is None or self._now() < due:
+            return
+        if self.state is OPENING:
+            self._complain(ServerProtocolError(408, "timed out waiting for opened"))
+        elif self.state is CLOSING:
+            self._complain(ServerProtocolError(408, "timed out waiting for closed"))
+            self._step_due = None
+            self.finished = True
+        elif self._ping is None:
+            self.ping()
+        else:
+            self._complain(ServerProtocolError(408, "timed out waiting for pong"))
+
+    # ---- our side --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Sends ``open``: the connection is there."""
+        self._enter(OPENING, self._timers.opened_timeout)
+        self._send(self._opening)
+
+    def advance(self, samples: int) -> bool:
+        """The call goes on for ``samples`` (per channel). True when their audio is to be sent.
+
+        False while the session is paused or has no media: its time goes on, its audio is lost. Nothing moves
+        unless the session is open.
+        """
+        if self.state is not OPEN:
+            return False
+        self.position += samples
+        if self.media is None or self.paused:
+            return False
+        self.samples_sent += samples
+        return True
+
+    def ping(self) -> bool:
+        """Sends a ping now. False when one is under way, or the session is not open."""
+        if self.state is not OPEN or self._ping is not None:
+            return False
+        self._send(messages.Ping(None if self._rtt is None else format_duration(self._rtt)))
+        now = self._now()
+        self._ping = _Ping(self._sent, now, self.samples_sent)
+        self._pings += 1
+        self._ping_due = now + (self._timers.quick_ping if self._pings < 2 else self._timers.ping_interval)
+        return True
+
+    def close(self, reason: messages.CloseReason = "end") -> bool:
+        """Asks for the end. False when that was done before, or there is nothing to end."""
+        if self.state not in (OPENING, OPEN):
+            return False
+        self._enter(CLOSING, self._timers.closed_timeout)
+        self._close_reason = reason
+        self._send(messages.Close(reason))
+        return True
+
+    def pause(self) -> bool:
+        """Stops the audio at the client's own wish, as for a secure flow. False when the session is not open."""
+        if self.state is not OPEN:
+            return False
+        self._own_pause = True
+        self._stop_audio()
+        return True
+
+    def resume(self) -> bool:
+        """Ends the client's own pause; the server's goes on. False when the session is not open."""
+        if self.state is not OPEN:
+            return False
+        self._own_pause = False
+        if not self._server_pause:
+            self._restart_audio()
+        return True
+
+    def update(self, language: str | None) -> bool:
+        """Changes the language of the call. False when the session is not open."""
+        if self.state is not OPEN:
+            return False
+        self._updates += 1
+        self._send(messages.Update(language))
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """Audio may flow, unless it is paused."""
+        return self.state is OPEN
+
+    @property
+    def paused(self) -> bool:
+        """No audio is sent, at the client's wish or the server's."""
+        return self._paused_at is not None
+
+    @property
+    def in_flight(self) -> int:
+        """Samples sent after the last ping that was answered: perhaps not yet read by the server."""
+        return self.samples_sent - self._acknowledged
+
+    # ---- checks ----------------------------------------------------------------------------------
+
+    def _read(self, data: bytes) -> tuple[str, messages.Parameters | None]:
+        if len(data) > MAX_RECEIVED:
+            raise ServerProtocolError(413, "message too large", f"{len(data)} bytes")
+        try:
+            envelope = decode_server_envelope(data)
+            self._count(envelope)
+            return envelope.type, decode_parameters(envelope)
+        except RemoteProtocolError as fault:
+            raise ServerProtocolError(400, fault.info, fault.detail) from None
+
+    def _count(self, envelope: ServerEnvelope) -> None:
+        """Checks what every message carries. After a complaint any counter will do: only ``closed`` is awaited."""
+        expected = self._received + 1
+        self._received = envelope.seq
+        if self._has_complained:
+            return
+        if envelope.seq != expected:
+            raise ServerProtocolError(400, "message out of sequence", f"seq {envelope.seq} and not {expected}")
+        if envelope.clientseq > self._sent:
+            detail = f"clientseq {envelope.clientseq} of {self._sent} sent"
+            raise ServerProtocolError(400, "message out of sequence", detail)
+        if envelope.id.lower() != self.id.lower():
+            raise ServerProtocolError(400, "message of another session", envelope.id)
+        if envelope.type == "pong" and self._ping and envelope.clientseq != self._ping.seq:
+            detail = f"clientseq {envelope.clientseq} and not {self._ping.seq}"
+            raise ServerProtocolError(400, "pong does not answer the ping", detail)
+
+    def _act(self, type_: str, parameters: messages.Parameters | None) -> None:
+        method = LEGAL.get((self.state, type_))
+        if method is None:
+            raise ServerProtocolError(409, "message not expected", f"{type_} while {self.state.name}")
+        getattr(self, method)(parameters)
+
+    def _complain(self, complaint: ServerProtocolError) -> None:
+        if self._has_complained:
+            return
+        self._has_complained = True
+        self._emit(events.Fault(f"{complaint.code} {complaint}"))
+        self._send(messages.Error(complaint.code, complaint.text))
+        self.close("error")
+
+    # ---- what the server says --------------------------------------------------------------------
+
+    def _on_opened(self, parameters: messages.Opened) -> None:
+        self.media = selected(parameters.media, self._opening.media)
+        self._enter(OPEN, None)
+        self._ping_due = self._now() + self._timers.quick_ping
+        languages = None if parameters.supported_languages is UNSET else parameters.supported_languages
+        is_paused = parameters.start_paused is True
+        discard_to = None if parameters.discard_to is UNSET else parameters.discard_to
+        self._emit(Accepted(self.media, languages, is_paused, discard_to))
+        if discard_to is not None:
+            self._skip_to(duration_to_samples(discard_to, RATE))
+        if is_paused:
+            self._on_pause(messages.Pause())
+
+    def _on_pong(self, _: messages.Pong) -> None:
+        if self._ping is None:
+            raise ServerProtocolError(409, "message not expected", "pong without a ping")
+        self._rtt = max(0, int((self._now() - self._ping.sent_at) * NANOSECONDS))
+        self._acknowledged = self._ping.samples
+        self._ping = None
+        self._emit(events.RoundTrip(self._rtt))
+
+    def _on_pause(self, _: messages.Pause) -> None:
+        self._server_pause = True
+        self._stop_audio()
+
+    def _on_resume(self, _: messages.Resume) -> None:
+        self._server_pause = False
+        if self._own_pause:
+            self._send(messages.Paused())
+        else:
+            self._restart_audio()
+
+    def _on_updated(self, _: messages.Updated) -> None:
+        if not self._updates:
+            raise ServerProtocolError(409, "message not expected", "updated without an update")
+        self._updates -= 1
+
+    def _on_event(self, parameters: messages.Event) -> None:
+        if not parameters.entities:
+            # Genesys' own reference client falls over it.
+            self._emit(events.Tolerated("event without entities"))
+            return
+        for entity in parameters.entities:
+            check_entity(entity)
+        self._emit(Results(parameters.entities))
+
+    def _on_disconnect(self, parameters: messages.Disconnect) -> None:
+        self._emit(Disconnected(parameters.reason, parameters.info, parameters.output_variables))
+        self.close("disconnect")
+
+    def _on_reconnect(self, parameters: messages.Reconnect) -> None:
+        self._emit(events.Tolerated("reconnect" if parameters.info is None else f"reconnect: {parameters.info}"))
+
+    def _on_crossing(self, _: messages.Parameters) -> None:
+        """The server could not know yet that it is over."""
+
+    def _on_closed(self, _: messages.Closed) -> None:
+        self._enter(CLOSED, None)
+        self.finished = True
+        self._emit(events.Ended(self._close_reason))
+
+    # ---- bookkeeping -----------------------------------------------------------------------------
+
+    def _stop_audio(self) -> None:
+        """Says ``paused``, again if need be: a repeated request asks for the state."""
+        if self._paused_at is None:
+            self._paused_at = self.position
+            self._emit(events.Paused())
+        self._send(messages.Paused())
+
+    def _restart_audio(self) -> None:
+        start = self.position if self._paused_at is None else self._paused_at
+        if self._paused_at is not None:
+            self._paused_at = None
+            self._emit(events.Resumed())
+        self._send(messages.Resumed(_duration(start), _duration(self.position - start)))
+
+    def _skip_to(self, target: int) -> None:
+        skipped = min(target - self.position, HISTORY)
+        if skipped > 0:
+            start = self.position
+            self.position += skipped
+            self._send(messages.Discarded(_duration(start), _duration(skipped)))
+
+    def _enter(self, state: ClientState, seconds: float | None) -> None:
+        self.state = state
+        self._step_due = None if seconds is None else self._now() + seconds
+
+    def _send(self, parameters: messages.Parameters) -> None:
+        data = encode_client(self.id, self._sent + 1, self._received, _duration(self.position), parameters)
+        self._sent += 1
+        self._outgoing.append(data)
+
+    def _emit(self, event: events.Event) -> None:
+        self._events.append(event)
+
+
+def _duration(samples: int) -> str:
+    return samples_to_duration(samples, RATE)

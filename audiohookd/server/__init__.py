@@ -1,1 +1,0 @@
-"""Sockets to sessions, and sessions to plugins."""

@@ -1,0 +1,1 @@
+"""One AudioHook session and its plugins."""

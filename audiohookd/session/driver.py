@@ -1,0 +1,417 @@
+"""Drives one session: what comes from the wire goes in, what comes out goes to the wire and to the plugins.
+
+After every call into the session, always in this order: 1 write what is to be sent, 2 deliver what happened,
+3 re-arm the timer. Never re-entered: a plugin that acts while it is being told something only adds to the queue.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from audiohookd.escaping import CLIENT_TEXT_LIMIT, loggable, quoted
+from audiohookd.observe.counters import Counters
+from audiohookd.protocol import events
+from audiohookd.protocol.messages import DisconnectReason
+from audiohookd.protocol.session import DEFAULT_RATE, Session
+from audiohookd.protocol.timeouts import Timeouts
+from audiohookd.session.connection_end import ConnectionEnd, by_abort
+from audiohookd.session.fanout import Fanout, RoutePlugins, Watcher, call_now
+from audiohookd.session.opening import Asking, Opening
+from audiohookd.session.plugin_session import PluginSession, SessionLogger
+from audiohookd.session.registry import UNOWNED, Registry
+from audiohookd.session.upgrade import UpgradeInfo
+from audiohookd.session.wire import ITextTransport
+
+#: Seconds after the end of a session in which its plugins may finish what they have; then ``closed`` comes at once,
+#: and as much again for what they do in it.
+FINISH_TIME = 30.0
+#: Seconds by which a timer may be late before it means that the whole process did not run, and what is granted then.
+SUSPENDED_AFTER = 1.0
+CATCH_UP_TIME = 2.0
+#: Messages kept for observers until there are any: an ``open`` and some early pings.
+EARLY_LIMIT = 32
+#: Reasons a client may give; any other is counted as ``other``, for labels must be few.
+_REASONS = frozenset({"end", "error", "disconnect", "reconnect", events.CONNECTION_LOST})
+
+
+class ServerContext(Struct, frozen=True):
+    """What all connections share."""
+
+    #: Arms timers, and is what they are measured by. Never goes back, and tells no date.
+    clock: IReactorTime
+    #: Seconds since the epoch, for dates. May be put forward or back at any moment.
+    now: Callable[[], float]
+    timers: Timeouts
+    registry: Registry
+    counters: Counters
+    #: Path -> the plugins on it.
+    routes: Mapping[str, RoutePlugins]
+    #: Calls a function with arguments in the reactor thread, from any thread.
+    from_thread: Callable[..., object] = call_now
+
+
+class Connection:
+    """One WebSocket whose upgrade was accepted.
+
+    :param refusal: why it is told in the session, and without any question, that it cannot have one.
+    """
+
+    def __init__(
+        self,
+        shared: ServerContext,
+        upgrade: UpgradeInfo,
+        wire: ITextTransport,
+        refusal: DisconnectReason | None = None,
+    ) -> None:
+        self._shared = shared
+        self._upgrade = upgrade
+        self._wire = wire
+        self._log = SessionLogger(upgrade, is_stranger=refusal is not None)
+        self._session = Session(upgrade.session_id, upgrade.organization_id, shared.timers, shared.clock.seconds)
+        # Within a session dates go on as time does: in its recording they stand as durations from its start.
+        self._epoch = shared.now() - shared.clock.seconds()
+        self._fanout: Fanout | None = None
+        self._asking: Asking | None = None
+        self._conversation_id = ""
+        self._start_position = 0
+        self._early: list[tuple[bool, bytes, float]] = []
+        self._early_limit = EARLY_LIMIT if refusal is None else 0  # strangers get none of our memory
+        self._timer: IDelayedCall | None = None
+        self._armed_for = 0.0
+        self._is_catching_up = False
+        self._opened_timer: IDelayedCall | None = None
+        self._observer_timer: IDelayedCall | None = None
+        self._is_probe = False
+        self._pumping = False
+        self._is_open = False
+        self._is_lost = False
+        self._end: ConnectionEnd | None = None
+        self._is_watched = False
+        #: Fires when the connection is gone and its plugins are done.
+        self.finished: Deferred[None] = Deferred()
+        shared.registry.add(self, UNOWNED if refusal == "unauthorized" else upgrade.owner)
+        shared.counters.count("connections")
+        if refusal is not None:
+            self._session.disconnect(refusal)
+        self._pump()
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The names of the plugins that are not done with the session."""
+        return [] if self._fanout is None else self._fanout.unfinished
+
+    # ---- from the wire ---------------------------------------------------------------------------
+
+    def text(self, data: bytes) -> None:
+        """A text message. Raises nothing: what escaped would drop TCP without a word."""
+        try:
+            self._session.receive_text(data)
+            self._pump()
+        except Exception:
+            self._fail()
+
+    def audio(self, data: bytes) -> None:
+        """A binary message. Raises nothing."""
+        try:
+            if self._session.receive_audio(data):
+                self._pumping = True
+                self._fanout.audio(data)  # type: ignore[union-attr]  # audio is welcome in open sessions only
+                self._pumping = False
+            if self._session.has_news:
+                self._pump()
+        except Exception:
+            self._fail()
+
+    def log_protocol_error(self, detail: str) -> None:
+        """The client broke the protocol, in the session or below; whoever found out ends the connection."""
+        self._shared.counters.count("faults")
+        if self._log.log_once("broke the protocol"):
+            shown = loggable(detail, CLIENT_TEXT_LIMIT)
+            self._log.warn("disconnected, the client broke the protocol: {detail}", detail=shown)
+
+    def lost(self, end: ConnectionEnd | None = None) -> None:
+        """There is no connection any more. Harmless when called again."""
+        if not self._is_lost:
+            self._is_lost = True
+            self._end = end
+            if self._fanout is not None:
+                self._fanout.connection_lost(end)
+            self._session.connection_lost()
+            self._pump()
+
+    # ---- from the daemon -------------------------------------------------------------------------
+
+    def shut_down(self) -> None:
+        """The daemon ends: ask the client to close."""
+        self._session.disconnect("error", "server is shutting down")
+        self._pump()
+
+    def disconnect_for_rate(self, info: str) -> None:
+        """The client sends more than it may: ask it to close."""
+        self._log.warn("disconnected: {info}", info=info)
+        self._session.disconnect("error", info)
+        self._pump()
+
+    def _fail(self) -> None:
+        """Something on our side broke: end this session, and no other."""
+        self._log.failure("a message could not be handled")
+        self._shared.counters.count("internal_errors")
+        self._pumping = False
+        self._session.disconnect("error", "internal error")
+        self._pump()
+
+    def abort(self) -> None:
+        """The daemon ends now."""
+        self._wire.abort()
+        self.lost(by_abort("the daemon stops"))
+        if self._fanout is not None:
+            self._fanout.hurry()
+
+    # ---- the three steps -------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        if self._pumping:
+            return
+        self._pumping = True
+        while self._session.has_news:
+            self._guard(self._step)
+        self._pumping = False
+        self._arm()
+        if self._is_lost:
+            self._finish()
+        elif self._session.finished:
+            self._wire.close(self._session.disconnect_info)
+
+    def _step(self) -> None:
+        while True:
+            for message in self._session.take_outgoing():
+                self._wire.send(message)
+            if (event := self._session.next_event()) is None:
+                return
+            self._deliver(event)
+
+    def _guard(self, act: Callable[[], None]) -> None:
+        """What breaks on our side ends this session, and no other; least of all does it stop the pump."""
+        try:
+            act()
+        except Exception:
+            self._log.failure("internal error")
+            self._shared.counters.count("internal_errors")
+            self._session.disconnect("error", "internal error")
+
+    def _arm(self) -> None:
+        """One timer per connection. One that rings too early costs less than one that is moved at every message."""
+        deadline = self._session.next_deadline()
+        if self._timer is not None:
+            if deadline is not None and self._armed_for <= deadline:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._armed_for = deadline
+            delay = max(0.0, deadline - self._shared.clock.seconds())
+            self._timer = self._shared.clock.callLater(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        deadline = self._session.next_deadline()
+        self._is_catching_up = (
+            not self._is_catching_up
+            and deadline is not None
+            and self._shared.clock.seconds() - deadline > SUSPENDED_AFTER
+        )
+        if self._is_catching_up:
+            # We slept, not the client: what it said meanwhile is still in the socket's buffer. Without this, a
+            # machine that was stopped for 25 s ended all its calls when it woke up.
+            self._armed_for = self._shared.clock.seconds() + CATCH_UP_TIME
+            self._timer = self._shared.clock.callLater(CATCH_UP_TIME, self._tick)
+        else:
+            self._session.tick()
+            self._pump()
+
+    # ---- what happened ---------------------------------------------------------------------------
+
+    def _deliver(self, event: events.Event) -> None:
+        match event:
+            case events.Message():
+                self._message(event)
+            case events.OpenRequested():
+                self._open(event)
+            case events.Opened():
+                self._opened()
+            case events.Closing(reason):
+                self._closing(reason)
+            case events.Ended(reason):
+                self._ended(reason)
+            case events.Fault(detail):
+                self.log_protocol_error(detail)
+            case events.Tolerated(what):
+                self._tolerate(what)
+            case events.PeerError(code, message, _):
+                self._shared.counters.count("peer_errors")
+                if self._log.log_once(f"error {code}"):
+                    said = quoted(message, CLIENT_TEXT_LIMIT)
+                    self._log.warn("the client says: error {code} {message}", code=code, message=said)
+            case _ if self._fanout is not None:
+                self._fanout.deliver(event)
+
+    def _message(self, event: events.Message) -> None:
+        message = (event.outgoing, event.data, self._date())
+        if self._fanout is not None and self._is_open:
+            self._fanout.message(*message)
+        elif len(self._early) < self._early_limit:
+            self._early.append(message)
+
+    def _tolerate(self, what: str) -> None:
+        self._shared.counters.count("tolerated", what)
+        if self._log.log_once(what):
+            self._log.info("odd, but harmless: {what}", what=loggable(what, CLIENT_TEXT_LIMIT))
+
+    def _open(self, asked: events.OpenRequested) -> None:
+        is_probe = asked.request.is_probe
+        refusal = self._shared.registry.admit(self, is_probe, self._upgrade.owner)
+        if refusal is not None:
+            self._reject("error", refusal.info, refusal.detail)
+            return
+        if is_probe:
+            self._log.info("connection probe")
+        route = RoutePlugins() if is_probe else self._shared.routes[self._upgrade.path]
+        live = PluginSession(self._session, self._upgrade, asked.request, self._date(), self._pump)
+        seconds = self._shared.clock.seconds
+        counters, from_thread = self._shared.counters, self._shared.from_thread
+        self._fanout = Fanout(live, route, counters, self._required_failed, seconds, from_thread)
+        self._is_probe = is_probe
+        self._conversation_id = live.conversation_id
+        self._start_position = live.start_position
+        self._asking = Asking(Opening(live, asked), self._fanout, self._answer)
+        self._asking.start(self._shared.clock, self._shared.timers.admission_timeout, self._answer_late)
+
+    def _answer_late(self, unanswered: list[Watcher]) -> None:
+        if self._fanout is not None:
+            self._fanout.report_late_admission(unanswered[0])
+        required = [watcher.name for watcher in unanswered if watcher.required]
+        if required:
+            self._required_failed(required[0])
+        else:
+            self._shared.counters.count("late_admissions")
+
+    def _answer(self, opening: Opening) -> None:
+        self._asking = None
+        self._guard(partial(self._accept, opening))
+        self._pump()
+
+    def _stop_asking(self) -> None:
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.stop()
+
+    def _accept(self, opening: Opening) -> None:
+        media = opening.decide()
+        terms = opening.terms
+        if terms.refusal is not None:
+            self._reject(*terms.refusal, f"by plugin {opening.refused_by}" if opening.refused_by else "")
+            return
+        accepted = self._session.accept(
+            media,
+            start_paused=terms.start_paused,
+            discard_to=terms.discard_to,
+            supported_languages=terms.supported_languages if opening.supported_languages_wanted else None,
+        )
+        if accepted and not self._is_probe:
+            self._log.info(
+                "opened: {medium} on {path}, conversation {conversation}",
+                medium=f"{media.format} {'+'.join(media.channels)}" if media else "no audio",
+                path=self._upgrade.path,
+                conversation=self._conversation_id,
+            )
+
+    def _reject(self, reason: DisconnectReason, info: str, detail: str = "") -> None:
+        self._shared.counters.count("refusals", reason)
+        self._log.warn("session refused: {why}", why=loggable(f"{info}: {detail}" if detail else info))
+        self._session.disconnect(reason, info)
+        self._pump()
+
+    def _opened(self) -> None:
+        if self._fanout is not None:
+            self._shared.counters.count("probes" if self._is_probe else "sessions")
+            self._is_open = self._is_watched = True
+            self._fanout.open()
+            for message in self._early:
+                self._fanout.message(*message)
+            self._early.clear()
+            if self._fanout.awaits_opened:
+                timeout = self._shared.timers.admission_timeout
+                self._opened_timer = self._shared.clock.callLater(timeout, self._fanout.expire_opened)
+
+    def _closing(self, reason: str) -> None:
+        if self._fanout is not None:
+            self._fanout.closing(reason).addCallback(self._closing_done)
+
+    def _closing_done(self, _: object) -> None:
+        self._session.finish()
+        self._pump()
+
+    def _ended(self, reason: str) -> None:
+        self._shared.counters.count("endings", reason if reason in _REASONS else "other")
+        self._shared.registry.release(self)
+        self._stop_asking()
+        _cancel(self._opened_timer)
+        self._early.clear()
+        if self._fanout is None or not self._is_open:
+            self._fanout = None
+            return
+        how = f" ({self._end})" if self._end is not None else ""
+        why = loggable(reason, CLIENT_TEXT_LIMIT)
+        self._log.info("ended after {seconds:.1f} s: {reason}{how}", seconds=self._seconds, reason=why, how=how)
+        self._fanout.end(reason).addCallback(self._observers_done)
+        if self._is_watched:
+            self._observer_timer = self._shared.clock.callLater(FINISH_TIME, self._hurry, self._fanout)
+
+    def _date(self) -> float:
+        """Seconds since the epoch."""
+        return self._epoch + self._shared.clock.seconds()
+
+    @property
+    def _seconds(self) -> float:
+        """How long the session is in the time of the call, pauses and losses included."""
+        rate = self._session.media.rate if self._session.media else DEFAULT_RATE
+        return (self._session.position - self._start_position) / rate
+
+    def _hurry(self, fanout: Fanout) -> None:
+        # A plugin that hangs for ever must not keep a session's place for ever.
+        self._observer_timer = self._shared.clock.callLater(FINISH_TIME, fanout.abandon)
+        fanout.hurry()
+
+    def _observers_done(self, _: object) -> None:
+        _cancel(self._observer_timer)
+        self._is_watched = False
+        self._fanout = None
+        self._pump()
+
+    def _finish(self) -> None:
+        if self._is_watched:
+            self._shared.registry.detach(self)
+        elif not self.finished.called:
+            self._fanout = self._asking = None  # what plugins keep of the session leads back to here
+            self.finished.callback(None)
+
+    def abandon(self) -> None:
+        """The session is over and its connection gone: its plugins have no more time for it."""
+        if self._fanout is not None:
+            self._fanout.hurry()
+        if self._fanout is not None:
+            self._fanout.abandon()
+
+    def _required_failed(self, plugin: str) -> None:
+        if self._session.disconnect("error", "a required service failed"):
+            self._shared.counters.count("required_failures", plugin)
+            self._log.error("the session cannot go on without plugin {plugin}", plugin=plugin)
+            self._pump()
+
+
+def _cancel(timer: IDelayedCall | None) -> None:
+    if timer is not None and timer.active():
+        timer.cancel()

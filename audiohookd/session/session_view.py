@@ -1,0 +1,142 @@
+"""A session as one of its plugins sees it: what one plugin does to it, and how much it sends, concerns no other."""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from functools import cached_property
+from threading import current_thread, get_ident
+from traceback import extract_stack
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+from zope.interface import implementer
+
+from audiohookd.interfaces import ISession, WrongThread
+from audiohookd.protocol.entities import Entity, as_tuple
+from audiohookd.protocol.messages import DisconnectReason
+from audiohookd.runtime.token_bucket import Rate, TokenBucket
+
+#: Events, and their bytes, that one plugin may send in one session. 2,000 events of 3 KB in one callback made the
+#: daemon drop the connection, since no client reads that quickly, and filled the queue of the recorder.
+EVENTS: Final = Rate(20.0, 100)
+EVENT_BYTES: Final = Rate(65_536.0, 262_144)
+#: Requests to pause, and to resume. A resume after a pause of the same plugin needs no token: its loss is lost audio.
+PAUSES: Final = Rate(1.0, 20)
+
+
+@implementer(ISession)
+class SessionView:
+    """See :class:`ISession`. What is assigned here is seen by the plugin only.
+
+    :param seconds: from any origin, never going back.
+    :param limited: called for each message that is not sent because it is beyond the limit, with True the first time.
+    :param disconnected: called with the reason and the info with which the plugin ends the session.
+    :param misused: called with a text for the first misuse of each method, in the thread of the misuse.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        seconds: Callable[[], float],
+        limited: Callable[[bool], None],
+        misused: Callable[[str], object] = lambda _: None,
+        disconnected: Callable[[str, str | None], object] = lambda *_: None,
+    ) -> None:
+        self._disconnected = disconnected
+        self._misused = misused
+        self._misuses: set[str] = set()
+        self._thread = get_ident()
+        self._is_over = False
+        self._session = session
+        self._seconds = seconds
+        self._limited = limited
+        self._events = TokenBucket(EVENTS, seconds())
+        self._event_bytes = TokenBucket(EVENT_BYTES, seconds())
+        self._pauses = TokenBucket(PAUSES, seconds())
+        self._resumes = TokenBucket(PAUSES, seconds())
+        self._owes_resume = False
+        self._has_refused = False
+        self.missed_messages = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    @cached_property
+    def custom_config(self) -> Mapping[str, object]:
+        """A copy: what is nested in it can be changed."""
+        return MappingProxyType(deepcopy(dict(self._session.custom_config)))
+
+    @cached_property
+    def input_variables(self) -> Mapping[str, object]:
+        """A copy, as ``custom_config``."""
+        return MappingProxyType(deepcopy(dict(self._session.input_variables)))
+
+    def end(self) -> None:
+        """``closed`` is done: what the plugin asks for from now on is a mistake."""
+        self._is_over = True
+
+    def send_event(self, entities: Sequence[Entity]) -> bool:
+        """See :class:`ISession`."""
+        self._check_use("send_event")
+        entities = as_tuple(entities)
+        now, size = self._seconds(), _size(entities)
+        if not (self._events.take(now) and self._event_bytes.take_all(now, size)):
+            return self._refuse()
+        return bool(self._session.send_event(entities))
+
+    def pause(self) -> bool:
+        """See :class:`ISession`."""
+        self._check_use("pause")
+        if not self._pauses.take(self._seconds()):
+            return self._refuse()
+        self._owes_resume = bool(self._session.pause())
+        return self._owes_resume
+
+    def resume(self) -> bool:
+        """See :class:`ISession`."""
+        self._check_use("resume")
+        owed, self._owes_resume = self._owes_resume, False
+        if not owed and not self._resumes.take(self._seconds()):
+            return self._refuse()
+        return bool(self._session.resume())
+
+    def disconnect(
+        self,
+        reason: DisconnectReason = "completed",
+        info: str | None = None,
+        output_variables: Mapping[str, str] | None = None,
+    ) -> bool:
+        """See :class:`ISession`."""
+        self._check_use("disconnect")
+        is_sent = bool(self._session.disconnect(reason, info, output_variables))
+        if is_sent:
+            self._disconnected(reason, info)
+        return is_sent
+
+    def _check_use(self, method: str) -> None:
+        """:raises WrongThread: the session and its connection are not made for two threads."""
+        if get_ident() != self._thread:
+            text = f"{method} was called in thread {current_thread().name!r} and not in the reactor's"
+            self._misuse(method, f"{text}: nothing was done; use daemon.reactor.callFromThread")
+            raise WrongThread(f"{text}: use daemon.reactor.callFromThread(session.{method}, ...)")
+        if self._is_over:
+            self._misuse(method, f"{method} was called after the session had ended: nothing was done")
+
+    def _misuse(self, method: str, text: str) -> None:
+        if method not in self._misuses:
+            self._misuses.add(method)
+            caller = extract_stack(limit=4)[0]
+            self._misused(f"{text} ({caller.filename}:{caller.lineno})")
+
+    def _refuse(self) -> bool:
+        self._limited(not self._has_refused)
+        self._has_refused = True
+        return False
+
+
+def _size(entities: Sequence[Entity]) -> int:
+    """Bytes of JSON; 0 for what cannot be encoded, which the session rejects."""
+    try:
+        return len(msgspec.json.encode(entities))
+    except (TypeError, ValueError, RecursionError):
+        return 0

@@ -1,0 +1,1 @@
+"""Formats of the files of a recording: WAV, journal, sidecar. Pure, or for worker threads."""

@@ -1,0 +1,123 @@
+"""Repair while the daemon runs: at its start, and again as long as a draft could not be finished. Reactor side."""
+
+from collections import Counter
+from collections.abc import Callable, Container, Iterator
+from functools import partial
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from audiohookd.escaping import loggable
+from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.error_text import text_of
+from audiohookd.runtime.loops import SupervisedLoop
+from audiohookd.runtime.workers import PoolFull
+from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.repair import RepairResult, repair_drafts
+
+T = TypeVar("T")
+
+#: Seconds until what the disk refused is tried again.
+RETRY_INTERVAL = 60.0
+#: Seconds that one draft may take: a day of two channels are 1.4 GB to be hashed.
+DRAFT_LIMIT = 600.0
+
+
+class DraftRepairer:
+    """Makes recordings of drafts that nobody takes care of, one at a time, in worker threads.
+
+    :param live: the ids of the drafts that somebody takes care of.
+    :param mended: called in the reactor thread with each draft that was dealt with.
+    :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        workers: IWorkers,
+        spool: SpoolPaths,
+        live: Container[str],
+        on_repaired: Callable[[RepairResult], None],
+        count: Callable[..., object] = lambda *_: None,
+    ) -> None:
+        self._workers = workers
+        self._spool = spool
+        self._live = live
+        self._on_repaired = on_repaired
+        self.loop = SupervisedLoop(
+            reactor, "spool-repair", self._begin, RETRY_INTERVAL, count, DRAFT_LIMIT, on_demand=True
+        )
+        self.loop.start()
+        self._round: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Begins a round, unless one is under way."""
+        if self._round is None:
+            self.loop.run()
+
+    def _begin(self) -> "Deferred[None]":
+        self._round = Deferred.fromCoroutine(self._repair_all())
+        return self._round.addErrback(self._failed).addBoth(self._schedule_retry)
+
+    def retry(self) -> None:
+        """There is a draft to be tried again, after some time."""
+        if not self.loop.is_waiting:
+            self.loop.next_in(RETRY_INTERVAL)
+
+    def stop(self) -> "Deferred[None]":
+        """Fires when the draft that is being dealt with is done. For good."""
+        self.loop.stop()
+        stopped: Deferred[None] = Deferred()
+        if self._round is None:
+            stopped.callback(None)
+        else:
+            self._round.addBoth(lambda _: stopped.callback(None))
+        return stopped
+
+    async def _repair_all(self) -> None:
+        drafts: Iterator[RepairResult] = repair_drafts(self._spool, self._live)
+        outcomes: Counter[str] = Counter()
+        reason = ""
+        while self.loop.is_running:
+            mended = await self._workers.do(partial(next, drafts, None))
+            self.loop.touch()
+            if mended is None:
+                break
+            outcomes[mended.outcome] += 1
+            reason = reason or mended.reason
+            if mended.outcome == "broken":
+                self._log.error(
+                    "draft {id} cannot be repaired, and lies in broken/ now: {reason}",
+                    id=mended.id,
+                    reason=loggable(mended.reason),
+                )
+            self._on_repaired(mended)
+        if outcomes["ready"]:
+            self._log.info("{count} recordings that were left behind are ready now", count=outcomes["ready"])
+        if outcomes["empty"]:
+            self._log.info("{count} drafts with nothing in them were removed", count=outcomes["empty"])
+        if outcomes["failed"]:
+            self._log.warn(
+                "{count} drafts cannot be finished yet, and are tried again in {seconds:g} s: {reason}",
+                count=outcomes["failed"],
+                seconds=RETRY_INTERVAL,
+                reason=loggable(reason),
+            )
+            self.retry()
+
+    def _failed(self, failure: Failure) -> None:
+        """The pool was busy with more important things, or the directory could not be read."""
+        if failure.check(OSError, PoolFull):
+            self._log.warn("drafts cannot be repaired now: {reason}", reason=text_of(failure.value))
+        else:
+            self._log.failure("drafts cannot be repaired", failure)
+        self.retry()
+
+    def _schedule_retry(self, outcome: T) -> T:
+        self._round = None
+        return outcome

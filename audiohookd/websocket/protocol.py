@@ -1,0 +1,477 @@
+"""The only place that knows Autobahn's server classes."""
+
+from http import HTTPStatus
+from math import inf
+from typing import Any
+
+import txaio
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IDelayedCall, ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from audiohookd.auth.authenticator import AuthResult
+from audiohookd.auth.rejection import RejectionReason
+from audiohookd.auth.request import UpgradeRequest
+from audiohookd.diagnostics.recent import RecentRejections
+from audiohookd.edge.base_transport import READ_SIZE, base_transport
+from audiohookd.edge.client_address import client_address
+from audiohookd.edge.handshake_limiter import HandshakeAttempt, HandshakeLimiter
+from audiohookd.edge.pending_connections import PendingConnections
+from audiohookd.edge.policy import HandshakePolicy, ReceiveLimits
+from audiohookd.edge.rejected_sessions import RejectedSessionSlots
+from audiohookd.edge.rejection_log import BEYOND, RejectionLog
+from audiohookd.protocol.messages import DisconnectReason
+from audiohookd.session import connection_end
+from audiohookd.session.driver import Connection, ServerContext
+from audiohookd.session.quotas import Owner
+from audiohookd.session.registry import UNOWNED
+from audiohookd.session.upgrade import UpgradeInfo
+from audiohookd.websocket.autobahn_options import OPTIONS, freeze_options
+from audiohookd.websocket.fastpath.batch_reader import BatchReader, ReadHandle
+from audiohookd.websocket.fastpath.frames import (
+    CUT_LIMIT,
+    encode_pong,
+    encode_text_frame,
+    first_frame_length,
+    header_length,
+    is_control,
+    is_fragment,
+    is_partial_fast_frame,
+    parse_binary_messages,
+    parse_text_message,
+)
+from audiohookd.websocket.handshake import HandshakeRejected, check_handshake, minimal_request
+from audiohookd.websocket.http_head import HeadState, RequestHead, RequestHeadValidator
+from audiohookd.websocket.receive_limiter import ReceiveLimiter
+from audiohookd.websocket.send_limit import SendBufferLimit
+from audiohookd.websocket.upgrade import read_upgrade
+
+#: Seconds that each refusal takes in total, so that its time tells nothing about its reason.
+REJECTION_TIME = 0.5
+#: Seconds for a client to take what was sent before we close; then it is dropped.
+LINGER_TIME = 5.0
+#: Control frames, fragments and texts of one connection in one turn, 20 to 100 µs each, with at most
+#: :data:`CUT_LIMIT` messages of audio before each; the rest of what was read waits for the next turn. One read may
+#: hold 680 of them, and 150 connections may have them at once.
+FRAMES_PER_TURN = 4
+#: TCP connections without a WebSocket, of which nothing is known yet, besides as many as there may be calls.
+PENDING_LIMIT = 1_024
+#: Strangers that are told so in a session at a time; the others learn it from a status, which takes no place.
+REJECTED_SESSIONS_LIMIT = 64
+
+
+class AudioHookServerProtocol(WebSocketServerProtocol):
+    """One connection: guards its request head, asks the authenticator, and passes messages to a Connection."""
+
+    factory: "AudioHookServerFactory"
+    data: bytes  # that has not been looked at yet: Autobahn's, and ours
+    _log = Logger()
+    # Autobahn's own. Fixed, because at debug it writes whole requests, and an unsigned API key is a password.
+    log = txaio.make_logger("error")
+
+    def connectionMade(self) -> None:
+        """A TCP connection."""
+        self._head_validator: RequestHeadValidator | None = RequestHeadValidator()
+        self._connection: Connection | None = None
+        self._end: connection_end.ConnectionEnd | None = None  # what ended the connection first
+        self._request: RequestHead | None = None
+        self._upgrade: UpgradeInfo | None = None
+        self._disconnect_reason: DisconnectReason | None = None  # that is told in the session
+        self._attempt: HandshakeAttempt | None = None  # None: where he comes from is not known yet
+        self._receive_limiter: ReceiveLimiter | None = None
+        self._rejection_timer: IDelayedCall | None = None
+        self._linger_timer: IDelayedCall | None = None
+        self._read_handle: ReadHandle | None = None
+        self._backlog = b""  # that was read, and left for the next turn
+        self._send_limit = SendBufferLimit()
+        super().connectionMade()
+        if ITCPTransport.providedBy(self.transport):
+            # Autobahn reads its own option before it is set, and swallows the error: a pong behind audio took 40 ms.
+            self.transport.setTcpNoDelay(True)
+        base_transport(self.transport).bufferSize = READ_SIZE
+        self.transport.registerProducer(self._send_limit, True)
+        clock, timeout = self.factory.shared.clock, self.factory.handshake_timeout
+        self._head_timer = clock.callLater(timeout, self._drop, "handshake-timeout")
+        self._attempt = self.factory.limiter.check_connection(self._peer())
+        if self._attempt is not None and self._attempt.rejection is not None:
+            self.factory.rejection_log.dropped(self._peer_name(), self._attempt.reason)
+            self.transport.abortConnection()
+            return
+        self.factory.pending.add(self)
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """No TCP connection any more."""
+        self.factory.pending.discard(self)
+        self.factory.rejected_sessions.release(self)
+        handle = self._read_handle
+        read_error, is_at_end = (handle.fault, handle.is_at_end) if handle is not None else (0, False)
+        end = connection_end.by_transport(reason, read_error, is_at_end)
+        if end.cause in ("tls", "error"):  # Autobahn would log each at full length
+            self.factory.rejection_log.dropped(self._peer_name(), end.reason)
+            reason = Failure(ConnectionLost())
+        self._end = self._end or end
+        if self._read_handle is not None:
+            self.factory.batch_reader.unregister(self._read_handle)
+            self._read_handle = None
+        super().connectionLost(reason)
+        self.is_open = self.is_closed = None  # Deferreds that Autobahn fired with the connection itself
+
+    def dataReceived(self, data: bytes) -> None:
+        """Octets. Autobahn gets the frames that are no whole messages, one by one, and the rest of what it has begun.
+
+        Nothing before our answer, and nothing after the end: it would keep it all.
+        """
+        if self._head_validator is not None:
+            self._read_head(self._head_validator, data)
+        else:
+            self._disable_fast_path()
+            self._handle_data(data)
+            self._enable_fast_path()
+
+    def _handle_data(self, data: bytes) -> None:
+        """Handles what was left and what was read, at most :data:`FRAMES_PER_TURN` costly frames of it."""
+        data, self._backlog = self._backlog + data, b""
+        left = FRAMES_PER_TURN if self._read_handle is not None else inf
+        while data and left and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
+            data = self._handle_frame(data)
+            left -= 1
+        if self._read_handle is not None:
+            self._backlog = data if self.state in (self.STATE_OPEN, self.STATE_CLOSING) else b""
+            self._read_handle.has_backlog = bool(self._backlog)
+
+    def _handle_frame(self, data: bytes) -> bytes:
+        """Handles the audio and the text that ``data`` begins with, or a frame for Autobahn; returns the rest."""
+        if self.current_frame is not None:
+            size = self.current_frame.length - self.current_frame_masker.pointer()
+        else:
+            data, self.data = self.data + data, b""
+            if self.state == self.STATE_OPEN and not self.inside_message:
+                data, is_enough = self._handle_messages(data)
+                if is_enough or not data:
+                    return data
+            if self.state == self.STATE_CLOSED or not self._charge_frame(data):
+                return b""
+            size = first_frame_length(data)
+        self._dataReceived(data[:size])
+        return data[size:]
+
+    def _charge_frame(self, data: bytes) -> bool:
+        """Counts the frame for Autobahn that ``data`` begins with, once, when its head is whole. False: dropped."""
+        if self._receive_limiter is None or len(data) < header_length(data):
+            return True
+        if is_control(data[0]):
+            return self._receive_limiter.control_frame()
+        return not is_fragment(data[0]) or self._receive_limiter.fragment(is_first=not self.inside_message)
+
+    def _disable_fast_path(self) -> None:
+        """From here on, all that comes in is for :meth:`dataReceived`."""
+        if self._read_handle is not None:
+            self._read_handle.fast_path = False
+
+    def _enable_fast_path(self) -> None:
+        """Between two messages of an open call, audio need not come this way."""
+        if self._read_handle is not None and self._read_handle.is_raw_tcp:
+            whole = not self.data and not self._backlog and self.current_frame is None and not self.inside_message
+            self._read_handle.fast_path = whole and self.state == self.STATE_OPEN and self._connection is not None
+
+    def _handle_messages(self, data: bytes) -> tuple[bytes, bool]:
+        """Passes on the audio at the start of ``data``, at most :data:`CUT_LIMIT` messages, or else a text behind it.
+
+        :returns: the rest, and whether that was enough at a time: so much audio, or a text.
+        """
+        messages, at = parse_binary_messages(data)
+        for message in messages:
+            if self.state != self.STATE_CLOSED:
+                self.onMessage(message, True)
+        data = data[at:]
+        if len(messages) == CUT_LIMIT:
+            return data, True
+        if is_partial_fast_frame(data):
+            self.data = data
+            return b"", False
+        size = first_frame_length(data)
+        text = parse_text_message(data[:size])
+        if text is None:
+            return data, False
+        if self.state != self.STATE_CLOSED:
+            self.onMessage(text, False)
+        return data[size:], True
+
+    def _read_head(self, guard: RequestHeadValidator, data: bytes) -> None:
+        head = guard.feed(data)
+        if head is HeadState.INCOMPLETE:
+            return
+        self._head_validator = None
+        self._head_timer.cancel()
+        if self._attempt is None:
+            self._attempt = self.factory.limiter.check_request(self._peer(), guard.data)
+        if self._attempt.rejection is not None:
+            self.failHandshake(self._attempt.reason, self._attempt.rejection)
+        elif guard.request is None:
+            self.failHandshake(guard.fault, head.value)
+        else:
+            self._start_handshake(guard.request, guard.rest)
+
+    def _start_handshake(self, head: RequestHead, rest: bytes) -> None:
+        try:
+            self._request = check_handshake(head)
+        except HandshakeRejected as rejected:
+            self.failHandshake(str(rejected), rejected.status, rejected.headers)
+        else:
+            self._backlog = rest
+            self._dataReceived(minimal_request(head))
+            if self.state == self.STATE_OPEN:
+                self._handle_early_data()
+
+    def onConnect(self, request: Any) -> "Deferred[None]":
+        """A whole upgrade request. Its outcome must not carry an exception's text to the peer."""
+        return maybeDeferred(self._authenticate, self._request).addErrback(self._deny_internal_error)
+
+    def _deny_internal_error(self, failure: Failure) -> Failure:
+        if failure.check(ConnectionDeny):
+            return failure
+        self._log.failure("upgrade failed", failure)
+        return Failure(ConnectionDeny(500, "Internal Error"))
+
+    def _authenticate(self, request: RequestHead | None) -> "Deferred[None]":
+        since = self.factory.shared.clock.seconds()
+        if request is None:
+            raise RuntimeError("a request that was not checked")
+        try:
+            upgrade = read_upgrade(request.target, request.headers, self._peer_name())
+        except HandshakeRejected as rejected:
+            raise ConnectionDeny(int(rejected.status), str(rejected)) from None
+        if upgrade.path not in self.factory.shared.routes:
+            raise ConnectionDeny(404, f"no route for {upgrade.path}")
+        self._deny_beyond_limit()
+        self._upgrade = upgrade
+        now = self.factory.shared.now()
+        door = self.factory.policy
+        asked = door.authenticator.authenticate(UpgradeRequest(upgrade.target, upgrade.headers, door.authority), now)
+        return asked.addCallback(self._authenticated, upgrade, since)
+
+    def _authenticated(self, verdict: AuthResult, upgrade: UpgradeInfo, since: float) -> "Deferred[None] | None":
+        if self.state != self.STATE_CONNECTING:  # hung up while the replay store was asked: nobody is told
+            raise ConnectionDeny(400, "gone")
+        is_authentic = verdict.reason in (None, RejectionReason.REPLAY_STORE_DOWN)
+        self._deny_beyond_limit(upgrade.owner if is_authentic else UNOWNED)
+        if verdict.reason is None:
+            return None
+        self.factory.rejection_log.unauthentic(upgrade, verdict.reason)
+        request = UpgradeRequest(upgrade.target, upgrade.headers, self.factory.policy.authority)
+        self.factory.recent_rejections.note(self.factory.shared.now(), upgrade.peer, verdict.reason, request)
+        if verdict.reason is RejectionReason.REPLAY_STORE_DOWN:
+            # A good signature, and our fault. Genesys Cloud tries again after this, and does not after a 401.
+            if not self.factory.rejected_sessions.acquire(self, "error", verdict.nonce_id):
+                raise ConnectionDeny(503, "too many while the replay store is down")
+            self._disconnect_reason = "error"
+            return None
+        return self._reject(since)
+
+    def _deny_beyond_limit(self, owner: Owner = UNOWNED) -> None:
+        reason = self.factory.shared.registry.reject_upgrade(owner)
+        if reason is not None:
+            raise ConnectionDeny(503, reason)
+
+    def _reject(self, since: float) -> "Deferred[None]":
+        refused: Deferred[None] = Deferred()
+        shared, told = self.factory.shared, self.factory.rejected_sessions
+        if self.factory.policy.rejection == "disconnect" and told.acquire(self, "unauthorized"):
+            self._disconnect_reason = "unauthorized"
+        else:
+            refused.addCallback(_unauthorized)
+        delay = max(0.0, since + REJECTION_TIME - shared.clock.seconds())
+        self._rejection_timer = shared.clock.callLater(delay, refused.callback, None)
+        return refused
+
+    def _peer(self) -> str | None:
+        """Of the connection, or of its PROXY header. A socket of the file system has none."""
+        return getattr(self.transport.getPeer(), "host", None)
+
+    def _peer_name(self) -> str:
+        return (self._attempt.client if self._attempt is not None else client_address(self._peer())).name
+
+    def _drop(self, limit: str) -> None:
+        """Too slow, or too quick."""
+        self._end = self._end or connection_end.by_abort(BEYOND.get(limit, limit))
+        self.factory.rejection_log.exceeded(self._peer_name(), limit)
+        self.transport.abortConnection()
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        """No WebSocket. The peer learns the status and nothing else, whatever Autobahn would tell it."""
+        if self.state == self.STATE_CLOSED:
+            return
+        if code != HTTPStatus.UNAUTHORIZED:  # which has been counted by its reason
+            self.factory.rejection_log.failed(self._peer_name(), code, reason)
+        super().failHandshake(HTTPStatus(code).phrase, code, responseHeaders)
+
+    def onOpen(self) -> None:
+        """The WebSocket is open."""
+        self.factory.pending.discard(self)
+        if self._attempt is not None and self._disconnect_reason != "unauthorized":
+            welcome = (
+                self.factory.limiter.mark_authenticated
+                if self._disconnect_reason is None
+                else self.factory.limiter.refund
+            )
+            welcome(self._attempt)
+        if self._upgrade is not None:
+            self._connection = Connection(self.factory.shared, self._upgrade, self, self._disconnect_reason)
+            self._receive_limiter = ReceiveLimiter(
+                self._connection, self.factory.receive_limits, self.factory.shared, self._drop
+            )
+            audio, text = self._receive_limiter.audio, self._receive_limiter.text
+            self._read_handle = self.factory.batch_reader.register(self.transport, audio, text, self._handle_backlog)
+            if self._backlog:  # came with the request head, and Autobahn is still busy with that
+                self.factory.shared.clock.callLater(0, self._handle_early_data)
+
+    def _handle_early_data(self) -> None:
+        """Handles what came with the request head."""
+        self._handle_backlog()
+        if self._backlog and self._read_handle is not None:
+            self.factory.batch_reader.resume(self._read_handle)
+
+    def _handle_backlog(self) -> None:
+        """Goes on with the backlog."""
+        self.dataReceived(b"")
+
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
+        """The peer's close frame, in answer to ours or not. Autobahn would tell a code that it rejects as 1000."""
+        if self.state == self.STATE_OPEN:
+            self._end = self._end or connection_end.by_close_frame(code, reasonRaw)
+        return bool(super().onCloseFrame(None if code in connection_end.REGISTERED_LATER else code, reasonRaw))
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """A whole message."""
+        if self._receive_limiter is not None:
+            if isBinary:
+                self._receive_limiter.audio(payload)
+            else:
+                self._receive_limiter.text(payload)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """The connection is gone. Autobahn leaves reference cycles behind: what is large goes now."""
+        connection, self._connection, self._receive_limiter = self._connection, None, None
+        self._upgrade = self._head_validator = self._request = None
+        self.data = self._backlog = b""
+        for timer in (self._head_timer, self._rejection_timer, self._linger_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
+        if connection is not None:
+            connection.lost(self._end)
+
+    # ---- Wire ------------------------------------------------------------------------------------
+
+    def send(self, message: bytes) -> None:
+        """See :class:`audiohookd.session.wire.Wire`."""
+        if self._may_send(len(message)):
+            self._write(encode_text_frame(message))
+
+    def _write(self, unsent: bytes) -> None:
+        if self._read_handle is not None:
+            unsent = self.factory.batch_reader.write_now(self._read_handle, unsent)
+        if unsent:
+            self.transport.write(unsent)
+
+    def close(self, why: str) -> None:
+        """See :class:`audiohookd.session.wire.Wire`."""
+        if self.state == self.STATE_OPEN:
+            self._end = self._end or connection_end.ConnectionEnd("close-frame", "server", 1000, why)
+            self._disable_fast_path()
+            self.sendClose(1000)
+
+    def abort(self) -> None:
+        """See :class:`audiohookd.session.wire.Wire`."""
+        self.dropConnection(abort=True)
+
+    # ---- bounds ----------------------------------------------------------------------------------
+
+    def onPing(self, payload: bytes) -> None:
+        """A ping of the WebSocket, not of AudioHook. Autobahn takes longer to send the pong than to read the ping."""
+        if self._may_send(len(payload)):
+            self._write(encode_pong(payload))
+
+    def _may_send(self, size: int) -> bool:
+        """May ``size`` bytes more be sent? Drops a client that has left too many unread."""
+        if self.state == self.STATE_OPEN and self._send_limit.exceeds(size):
+            self.factory.shared.counters.count("clogged")
+            self._end = self._end or connection_end.by_abort("the client does not read")
+            self.abort()
+        return bool(self.state == self.STATE_OPEN)
+
+    def _fail_connection(self, code: int = 1001, reason: str = "") -> None:
+        # Too large, not UTF-8, not masked: the session never sees it.
+        is_protocol_error = code == self.CLOSE_STATUS_CODE_PROTOCOL_ERROR
+        closed = connection_end.by_unmasked_close_frame(self.data) if is_protocol_error else None
+        if closed is None and self._connection is not None and not self.failedByMe:
+            self._connection.log_protocol_error(f"WebSocket closed with {code}: {reason}")
+        self._end = self._end or closed or connection_end.ConnectionEnd("close-frame", "server", code, reason)
+        self._disable_fast_path()
+        super()._fail_connection(code, reason)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        self._disable_fast_path()
+        # Twisted closes only once all is written, and that may be never.
+        super()._closeConnection(abort)
+        if not abort:
+            self._linger_timer = self.factory.shared.clock.callLater(LINGER_TIME, self.transport.abortConnection)
+
+
+def _unauthorized(_: None) -> None:
+    raise ConnectionDeny(401, "Unauthorized")
+
+
+class AudioHookServerFactory(WebSocketServerFactory):
+    """Makes the protocols of one listening port.
+
+    :param gate: who may knock; everybody, unless it is given.
+    :param handshake_timeout: seconds from the connection to the complete request head, TLS included.
+    :param max_pending: TCP connections that may be without a WebSocket, including those in front of it that wait for
+        a PROXY header; with one more, the oldest is dropped.
+    """
+
+    protocol = AudioHookServerProtocol
+    noisy = False
+
+    def logPrefix(self) -> str:
+        """How the port calls itself in the log."""
+        return "AudioHook"
+
+    def __init__(
+        self,
+        shared: ServerContext,
+        policy: HandshakePolicy,
+        max_pending: int = PENDING_LIMIT,
+        handshake_timeout: float = 5.0,
+        reactor: Any = None,
+        limiter: HandshakeLimiter | None = None,
+        receive_limits: ReceiveLimits = ReceiveLimits(),  # noqa: B008 - it is frozen
+    ) -> None:
+        super().__init__(None, server="", reactor=reactor)
+        self.shared = shared
+        self.policy = policy
+        self.batch_reader = BatchReader(self.reactor)
+        #: For who asks why nobody gets in.
+        self.recent_rejections = RecentRejections()
+        self.pending: PendingConnections[Any] = PendingConnections(max_pending, self._evict)
+        # An error: the replay store is down. That is a call, or a repeated request; fewer than may have a WebSocket.
+        put_off = max(1, shared.registry.max_sessions // 2)
+        self.rejected_sessions: RejectedSessionSlots[AudioHookServerProtocol] = RejectedSessionSlots(
+            {"unauthorized": (REJECTED_SESSIONS_LIMIT, "strangers"), "error": (put_off, "put-off")},
+            shared.counters.count,
+        )
+        self.limiter = limiter or HandshakeLimiter(shared.clock.seconds, shared.counters.count)
+        self.rejection_log = RejectionLog(shared.counters, shared.clock)
+        self.handshake_timeout = handshake_timeout
+        self.receive_limits = receive_limits
+        self.setProtocolOptions(**OPTIONS)
+        self.protocol = freeze_options(self.protocol, self)
+
+    def _evict(self, oldest: Any) -> None:
+        self.shared.counters.count("crowded_out")
+        oldest.transport.abortConnection()

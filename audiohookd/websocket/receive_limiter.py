@@ -1,0 +1,104 @@
+"""Limits how much a client may send per second, by what it costs, before its connection handles it."""
+
+from collections.abc import Callable
+from typing import Final
+
+from audiohookd.edge.policy import ReceiveLimits
+from audiohookd.runtime.token_bucket import PrepaidTokens
+from audiohookd.session.driver import Connection, ServerContext
+
+#: Fragments of one message. Each is an object in memory until the message is whole, also an empty one.
+MAX_FRAGMENTS: Final = 256
+
+
+class ReceiveLimiter:
+    """Passes on what comes in, until that is too much: then the client is asked to close.
+
+    It may send some more until it has seen that; after that it is dropped.
+
+    :param drop: called with the name of the limit.
+    """
+
+    __slots__ = (
+        "_audio_bytes",
+        "_connection",
+        "_control_frames",
+        "_drop",
+        "_fragments",
+        "_fragments_of_message",
+        "_frames",
+        "_is_dropped",
+        "_is_restrained",
+        "_message_bytes",
+        "_messages",
+        "_shared",
+    )
+
+    def __init__(
+        self, connection: Connection, paces: ReceiveLimits, shared: ServerContext, drop: Callable[[str], object]
+    ) -> None:
+        since = shared.clock.seconds()
+        self._connection = connection
+        self._shared = shared
+        self._drop = drop
+        self._frames = PrepaidTokens(paces.frames, since)
+        self._messages = PrepaidTokens(paces.messages, since)
+        self._audio_bytes = PrepaidTokens(paces.audio_bytes, since)
+        self._message_bytes = PrepaidTokens(paces.message_bytes, since)
+        self._control_frames = PrepaidTokens(paces.control_frames, since)
+        self._fragments = PrepaidTokens(paces.fragments, since)
+        self._fragments_of_message = 0
+        self._is_restrained = False
+        self._is_dropped = False
+
+    def audio(self, data: bytes) -> None:
+        """A binary message."""
+        frames, audio_bytes = self._frames, self._audio_bytes
+        frames.left -= 1
+        audio_bytes.left -= len(data)
+        if (frames.left >= 0 or self._has_more(frames, "frames")) and (
+            audio_bytes.left >= 0 or self._has_more(audio_bytes, "audio-bytes")
+        ):
+            self._connection.audio(data)
+
+    def text(self, data: bytes) -> None:
+        """A text message. Its length counts as well: 64 KiB of hostile JSON take 10 ms or more to read."""
+        self._messages.left -= 1
+        self._message_bytes.left -= len(data)
+        if (self._messages.left >= 0 or self._has_more(self._messages, "messages")) and (
+            self._message_bytes.left >= 0 or self._has_more(self._message_bytes, "message-bytes")
+        ):
+            self._connection.text(data)
+
+    def control_frame(self) -> bool:
+        """A ping, pong or close frame. False when the client has been dropped."""
+        self._control_frames.left -= 1
+        has_more = self._control_frames.left >= 0 or self._has_more(self._control_frames, "control-frames")
+        return has_more or not self._is_dropped
+
+    def fragment(self, is_first: bool) -> bool:
+        """A fragment of a message. False when the client has been dropped."""
+        self._fragments_of_message = 1 if is_first else self._fragments_of_message + 1
+        if self._fragments_of_message > MAX_FRAGMENTS:
+            self._exceed(self._fragments, "fragments")
+            return not self._is_dropped
+        self._fragments.left -= 1
+        return self._fragments.left >= 0 or self._has_more(self._fragments, "fragments") or not self._is_dropped
+
+    def _has_more(self, allowance: PrepaidTokens, what: str) -> bool:
+        if allowance.renew(self._shared.clock.seconds()):
+            return True
+        self._exceed(allowance, what)
+        return False
+
+    def _exceed(self, allowance: PrepaidTokens, what: str) -> None:
+        if self._is_dropped:
+            return
+        if self._is_restrained:
+            self._is_dropped = True
+            self._drop(what)
+        else:
+            self._is_restrained = True
+            self._shared.counters.count("limits", what)
+            allowance.grant_grace()
+            self._connection.disconnect_for_rate(f"too many {what.replace('-', ' ')}")

@@ -1,0 +1,65 @@
+"""Signatures of webhooks by HMAC-SHA256, in the scheme of https://www.standardwebhooks.com.
+
+Several secrets sign side by side, so that one can be replaced by another without a notice that does not verify.
+"""
+
+import base64
+import hmac
+from pathlib import Path
+
+from audiohookd_plugins.notifications.secret_file import read_secret_lines
+
+PREFIX = "whsec_"
+#: Fewer bytes could be found by trying.
+SHORTEST = 24
+
+
+class Secrets:
+    """At least one secret. Its representation shows none.
+
+    :raises ValueError: one of ``lines`` is not good enough, or there is none; the text shows none either.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        self._keys = [_key(line, number) for number, line in enumerate(lines, 1) if line.strip()]
+        if not self._keys:
+            raise ValueError("holds no secret")
+
+    def __repr__(self) -> str:
+        return f"<{len(self._keys)} secrets>"
+
+    def sign(self, message_id: str, timestamp: int, body: bytes) -> str:
+        """What goes into the header ``webhook-signature``: a signature by each secret.
+
+        :param timestamp: of this attempt, in seconds since the epoch.
+        """
+        signed = f"{message_id}.{timestamp}.".encode() + body
+        signatures = (base64.b64encode(hmac.digest(key, signed, "sha256")).decode() for key in self._keys)
+        return " ".join(f"v1,{signature}" for signature in signatures)
+
+
+def read_secrets(path: Path) -> Secrets:
+    """The secrets in a file, one a line.
+
+    :raises ValueError: as :func:`read_private`, or one of them is not good enough.
+    """
+    lines = read_secret_lines(path)
+    try:
+        return Secrets(lines)
+    except ValueError as fault:
+        raise ValueError(f"{path}: {fault}") from None
+
+
+def _key(line: str, number: int) -> bytes:
+    text = line.strip()
+    key = _decoded(text.removeprefix(PREFIX), number) if text.startswith(PREFIX) else text.encode()
+    if len(key) < SHORTEST:
+        raise ValueError(f"line {number}: is shorter than {SHORTEST} bytes")
+    return key
+
+
+def _decoded(text: str, number: int) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        raise ValueError(f"line {number}: what follows {PREFIX} is not base64") from None

@@ -1,0 +1,178 @@
+"""One outlet whose other side is away, or whose threads are busy: everything waits, and nothing is blamed."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audiohookd.delivery.worker import CONSECUTIVE_FAILURES, PAUSE
+from audiohookd.interfaces import IRecording, Unavailable
+from audiohookd.runtime.workers import PoolFull
+from audiohookd.testing import START
+from tests.delivery.delivery_rig import DAY, LIMIT, Carrier, Rig, failing, ids, logged, recording_id
+
+
+class TestAnOutage:
+    def test_makes_everything_wait_but_one_trial_at_a_time(self, tmp_path: Path) -> None:
+        carrier = Carrier(4, failing(lambda: Unavailable("503 SlowDown")))
+        rig = Rig(tmp_path, s3=carrier).start()
+        rig.announce(*range(20))
+        assert len(carrier.asked) <= 4, "what was begun before it was known"
+        asked = len(carrier.asked)
+        carrier.act = carrier.hold
+        rig.pass_time(LIMIT)
+        assert len(carrier.asked) == asked + 1
+        assert rig.status().in_flight == 1
+        assert rig.status().waiting == 19
+
+    def test_penalises_no_recording(self, tmp_path: Path) -> None:
+        carrier = Carrier(4, failing(lambda: Unavailable("503 SlowDown")))
+        rig = Rig(tmp_path, s3=carrier).start()
+        rig.announce(*range(20))
+        rig.pass_time(1000)
+        assert rig.status().resting == 0
+        assert rig.counted("delivery_failures") == 0
+        carrier.act = carrier.upload
+        rig.pass_time(LIMIT)
+        assert rig.counted("stored") == 20
+
+    def test_is_tried_again_less_and_less_often(self, tmp_path: Path) -> None:
+        tried: list[float] = []
+
+        def act(recording: IRecording) -> Any:
+            tried.append(rig.clock.seconds())
+            raise Unavailable("no route")
+
+        rig = Rig(tmp_path, s3=Carrier(act=act)).start()
+        rig.announce(*range(3))
+        rig.pass_time(1800, step=0.5)
+        waits = [later - earlier for earlier, later in pairwise(tried)]
+        assert waits[:10] == [0.5, 1, 2, 4, 8, 16, 32, 64, 128, 150]
+        assert set(waits[10:]) == {150}
+
+    def test_lasts_as_long_as_the_other_side_says(self, tmp_path: Path) -> None:
+        carrier = Carrier(act=failing(lambda: Unavailable("429", retry_after=77)))
+        rig = Rig(tmp_path, s3=carrier).start()
+        rig.announce(1)
+        carrier.act = carrier.upload
+        rig.pass_time(76)
+        assert rig.counted("stored") == 0
+        rig.pass_time(1)
+        assert rig.counted("stored") == 1
+
+    def test_begins_and_ends_with_a_line(self, tmp_path: Path) -> None:
+        carrier = Carrier(4, failing(lambda: Unavailable("503\nSlowDown")))
+        rig = Rig(tmp_path, s3=carrier).start()
+        with logged() as lines:
+            rig.announce(*range(20))
+            began = rig.now()
+            rig.pass_time(60)
+            assert rig.status().unavailable_since == began
+            assert rig.status().last_error == "503 SlowDown"
+            carrier.act = carrier.upload
+            rig.pass_time(LIMIT)
+        assert lines[0] == "warn: s3: unavailable, everything waits, tried again in less than a second: 503 SlowDown"
+        assert len(lines) == 2
+        assert lines[1].startswith("info: s3: available again after ")
+        assert rig.counted("outages") == 1
+        assert rig.status().unavailable_since is None
+
+    def test_says_so_again_when_it_is_another_one(self, tmp_path: Path) -> None:
+        carrier = Carrier(act=failing(lambda: Unavailable("refused")))
+        rig = Rig(tmp_path, s3=carrier).start()
+        with logged() as lines:
+            rig.announce(1)
+            rig.pass_time(600)
+            carrier.act = failing(lambda: Unavailable("no such bucket"))
+            rig.pass_time(600)
+        assert [line.rpartition(": ")[2] for line in lines] == ["refused", "no such bucket"]
+
+    def test_says_so_every_half_hour_as_long_as_it_lasts(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, s3=Carrier(act=failing(lambda: Unavailable("refused")))).start()
+        with logged() as lines:
+            rig.announce(1)
+            rig.pass_time(4 * 3600)
+        assert 7 <= len(lines) <= 9
+
+    def test_is_also_when_everything_fails_with_anything(self, tmp_path: Path) -> None:
+        """It is not five recordings in a row that are broken."""
+        carrier = Carrier(act=failing(lambda: ConnectionResetError("peer")))
+        rig = Rig(tmp_path, s3=carrier).start()
+        with logged() as lines:
+            rig.announce(*range(20))
+        assert len(set(carrier.asked)) == CONSECUTIVE_FAILURES
+        assert rig.counted("outages") == 1
+        said = f"unavailable, everything waits, tried again in less than a second: {CONSECUTIVE_FAILURES} recordings"
+        assert any(said in line for line in lines)
+        carrier.act = carrier.upload
+        rig.pass_time(60)
+        assert rig.counted("stored") == 20
+
+    def test_is_not_when_one_recording_fails_again_and_again(self, tmp_path: Path) -> None:
+        carrier = Carrier(act=failing(lambda: OSError("bad sector")))
+        rig = Rig(tmp_path, s3=carrier).start()
+        rig.announce(1)
+        rig.pass_time(600)
+        assert len(carrier.asked) > CONSECUTIVE_FAILURES
+        assert rig.status().unavailable_since is None
+
+    def test_is_not_when_some_succeed_between(self, tmp_path: Path) -> None:
+        carrier = Carrier(act=failing(lambda: OSError("bad sector"), *range(0, 20, 2)))
+        rig = Rig(tmp_path, s3=carrier).start()
+        rig.announce(*range(20))
+        assert rig.counted("stored") == 10
+        assert rig.counted("outages") == 0
+
+    def test_ends_by_what_was_begun_before_it(self, tmp_path: Path) -> None:
+        carrier = Carrier(2)
+        carrier.act = carrier.hold
+        rig = Rig(tmp_path, s3=carrier).start()
+        rig.announce(1, 2, 3)
+        carrier.release(recording_id(1), Unavailable("reset"))
+        rig.workers.run()
+        assert rig.status().unavailable_since is not None
+        carrier.release(recording_id(2))
+        rig.workers.run()
+        assert rig.status().unavailable_since is None
+        assert rig.status().in_flight == 2
+
+
+class TestAClockThatIsSet:
+    @pytest.mark.parametrize("hours", [-5, 5])
+    def test_makes_nothing_wait_longer_or_shorter(self, tmp_path: Path, hours: int) -> None:
+        carrier = Carrier(act=failing(lambda: Unavailable("reset", retry_after=60)))
+        rig = Rig(tmp_path, s3=carrier).start()
+        rig.announce(1)
+        rig.set_by = hours * 3600.0
+        carrier.act = carrier.upload
+        with logged() as lines:
+            rig.pass_time(59)
+            assert rig.counted("stored") == 0
+            rig.pass_time(1)
+        assert rig.counted("stored") == 1
+        assert lines == ["info: s3: available again after 60 s"]
+
+    def test_is_the_one_that_dates_come_from(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, keep_local=True, s3=Carrier(), tape=Carrier(act=failing(lambda: Unavailable("reset"))))
+        rig.start()
+        rig.set_by = 3600.0
+        (id_,) = rig.announce(1)
+        assert '"at": "2026-01-01T01:00:00.000Z"' in (tmp_path / "ready" / DAY / f"{id_}.stored.s3.json").read_text()
+        assert rig.status("stored.tape").unavailable_since == START + 3600.0
+
+
+class TestAPoolThatIsFull:
+    def test_costs_only_time(self, tmp_path: Path) -> None:
+        carrier = Carrier(act=failing(lambda: PoolFull("plugin-s3")))
+        rig = Rig(tmp_path, s3=carrier).start()
+        with logged() as lines:
+            rig.announce(1, 2)
+            assert carrier.asked == ids(1)
+            rig.pass_time(10 * PAUSE)
+        assert len(carrier.asked) == 11
+        assert lines == []
+        assert rig.counted("delivery_failures") == rig.counted("outages") == 0
+        carrier.act = carrier.upload
+        rig.pass_time(PAUSE)
+        assert rig.counted("stored") == 2

@@ -1,0 +1,120 @@
+"""Connections whose answers have bounds: how long one may take, and how requests go out."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+from urllib3 import HTTPConnectionPool
+
+from audiohookd_plugins.bounded_http import Allowance, BadAnswer, Bounds, bounded
+from tests.plugins.webhook_rig import certificate
+
+SIZE = 1 << 20
+#: Seconds.
+USUAL, LONG = 60.0, 1800.0
+
+
+def connected(sock: socket.socket, bounds: Bounds) -> Any:
+    """The socket of a connection, as urllib3 has it."""
+    connection = bounded({"http": HTTPConnectionPool}, bounds)["http"].ConnectionCls("store.example")
+    connection.sock = sock
+    return connection.sock
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Ours, and the server's."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+class TestTheTimeOfAnAnswer:
+    def read(self, pair: tuple[socket.socket, socket.socket], bounds: Bounds, clock: Clock, *at: float) -> None:
+        """A byte at each of these times."""
+        ours, theirs = pair
+        with connected(ours, bounds).makefile("rb") as answer:
+            for seconds in at:
+                clock.advance(seconds - clock.seconds())
+                theirs.send(b" ")
+                assert answer.read1(1) == b" "
+
+    @pytest.mark.parametrize("allowance", [None, Allowance])
+    def test_is_for_all_of_it(self, pair: tuple[socket.socket, socket.socket], allowance: Any) -> None:
+        clock = Clock()
+        with pytest.raises(TimeoutError):
+            self.read(pair, Bounds(USUAL, SIZE, clock.seconds, allowance), clock, 0.0, 59.0, 61.0)
+        assert clock.seconds() == 61.0
+
+    def test_is_longer_for_what_takes_longer(self, pair: tuple[socket.socket, socket.socket]) -> None:
+        clock = Clock()
+        bounds = Bounds(USUAL, SIZE, clock.seconds, lambda: Allowance(LONG))
+        with pytest.raises(TimeoutError):
+            self.read(pair, bounds, clock, 0.0, 61.0, 1799.0, 1801.0)
+        assert clock.seconds() == 1801.0
+
+    def test_is_no_longer_from_byte_to_byte(self, pair: tuple[socket.socket, socket.socket]) -> None:
+        ours, _ = pair
+        bounds = Bounds(0.05, SIZE, Clock().seconds, lambda: Allowance(LONG))
+        with connected(ours, bounds).makefile("rb") as answer, pytest.raises(TimeoutError):
+            answer.read1(1)
+
+
+class TestTheSizeOfAnAnswer:
+    @pytest.mark.parametrize(
+        ("usual", "allowance", "size"),
+        [(SIZE, None, SIZE), (SIZE, Allowance, SIZE), (5, lambda: Allowance(0.0, 10), 10)],
+    )
+    def test_is_bounded_and_larger_for_what_is_large(
+        self, usual: int, allowance: Any, size: int, pair: tuple[socket.socket, socket.socket]
+    ) -> None:
+        ours, theirs = pair
+        bounds = Bounds(USUAL, usual, Clock().seconds, allowance)
+        with connected(ours, bounds).makefile("rb") as answer:
+            sender = Thread(target=theirs.sendall, args=(bytes(size + 1),))
+            sender.start()
+            with pytest.raises(BadAnswer, match=f"more than {size} bytes"):
+                answer.read(size + 1)
+            sender.join()
+
+
+class TestSendingWithTls:
+    def test_takes_its_time_as_long_as_something_goes(
+        self, pair: tuple[socket.socket, socket.socket], tmp_path: Path
+    ) -> None:
+        """Python has one deadline for all that it is given at once."""
+        ours, theirs = pair
+        for sock in pair:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        seconds, taken = 0.4, []
+        slowly = Thread(target=take, args=(theirs, certificate(tmp_path), taken, 4 * seconds))
+        slowly.start()
+        try:
+            context = ssl.create_default_context(cafile=tmp_path / "chain.pem")
+            with context.wrap_socket(ours, server_hostname="127.0.0.1") as secure:
+                connected(secure, Bounds(seconds, SIZE, Clock().seconds)).sendall(bytes(16 * RECORD))
+        finally:
+            slowly.join()
+        assert sum(taken) == 16 * RECORD
+
+
+#: Bytes that TLS sends at once, at most.
+RECORD = 16_384
+
+
+def take(sock: socket.socket, files: Any, taken: list[int], seconds: float) -> None:
+    """All that comes, in so many seconds."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    with context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=True) as secure:
+        while sum(taken) < 16 * RECORD:
+            Event().wait(seconds / 16)
+            data = secure.recv(RECORD)
+            if not data:
+                return
+            taken.append(len(data))

@@ -1,0 +1,96 @@
+"""Calls that are no ordinary ones: probes, one too many, strangers."""
+
+import json
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, eventAsText
+
+from audiohookd.session.driver import EARLY_LIMIT
+from audiohookd.session.fanout import Watcher
+from audiohookd.session.registry import Registry
+from audiohookd.testing import SESSION_ID, CapturingSink, ScriptedClient
+from tests.session.connection_rig import FRAME, PROBE, gone, opened, seen_types
+from tests.websocket.server_rig import CountedBytes, Plugin, admitted_by, watched_by
+
+
+def test_a_probe_reaches_no_plugin() -> None:
+    sink = CapturingSink()
+    plugin = Plugin(sink)
+    client = ScriptedClient(Watcher("plugin", plugin))
+    client.open(**PROBE)
+    client.say("ping")
+    client.close()
+    client.leave()
+    assert client.types == ["opened", "pong", "closed"]
+    assert plugin.sessions == sink.calls == []
+    assert (client.counters.value("probes"), client.counters.value("sessions")) == (1, 0)
+    assert gone(client)
+
+
+def test_a_probe_is_answered_though_all_places_are_taken() -> None:
+    clock = Clock()
+    registry = Registry(clock, max_sessions=1, drain_timeout=60.0)
+    opened(clock=clock, registry=registry)
+    probe = ScriptedClient(clock=clock, registry=registry)
+    probe.open(**PROBE)
+    assert probe.types == ["opened"]
+
+
+def test_one_session_too_many_is_told_so_in_the_session(logged: list[LogEvent]) -> None:
+    clock = Clock()
+    registry = Registry(clock, max_sessions=1, drain_timeout=60.0)
+    sink = CapturingSink()
+    first = opened(clock=clock, registry=registry)
+    second = opened(watched_by(sink), clock=clock, registry=registry)
+    assert second.wire.heard[0]["parameters"] == {"reason": "error", "info": "too many sessions"}
+    (line,) = [text for event in logged if "session refused" in (text := eventAsText(event))]
+    assert line.endswith(f"{SESSION_ID} session refused: too many sessions: listen.max_sessions is 1")
+    assert sink.calls == []
+    second.close("disconnect")
+    second.leave()
+    first.leave()
+    third = opened(clock=clock, registry=registry)
+    assert third.types == ["opened"]
+
+
+def test_while_draining_a_new_session_is_told_so_in_the_session() -> None:
+    client = ScriptedClient()
+    client.registry.start_draining()
+    client.open()
+    assert client.wire.heard[0]["parameters"] == {"reason": "error", "info": "server is shutting down"}
+
+
+def test_who_is_not_authentic_is_told_so_and_nothing_else() -> None:
+    plugin = Plugin(CapturingSink())
+    client = ScriptedClient(Watcher("plugin", plugin), authentic=False)
+    assert client.wire.heard[0]["parameters"] == {"reason": "unauthorized"}
+    assert (client.wire.heard[0]["seq"], client.wire.heard[0]["clientseq"]) == (1, 0)
+    client.open()
+    client.speak(FRAME)
+    client.close("disconnect")
+    client.leave()
+    assert client.types == ["disconnect", "closed"]
+    assert plugin.sessions == []
+    assert gone(client)
+
+
+def test_nothing_is_kept_of_what_strangers_say() -> None:
+    client = ScriptedClient(authentic=False)
+    for seq in range(1, EARLY_LIMIT):
+        envelope = {"version": "2", "id": SESSION_ID, "type": "ping", "seq": seq, "serverseq": 0, "position": "PT0S"}
+        message = envelope | {"parameters": {}, "padding": "x" * 60_000}
+        client.connection.text(CountedBytes(json.dumps(message).encode()))
+    assert client.types == ["disconnect", *["pong"] * (EARLY_LIMIT - 1)]
+    assert CountedBytes.alive == 0
+
+
+def test_before_opened_only_so_many_messages_are_kept() -> None:
+    sink = CapturingSink()
+    asked: Deferred[None] = Deferred()
+    client = opened(admitted_by(lambda _: asked, sink))
+    for _ in range(EARLY_LIMIT):
+        client.say("ping")
+    asked.callback(None)
+    assert len(seen_types(sink)) == EARLY_LIMIT
+    assert seen_types(sink)[:3] == [">open", ">ping", "<pong"]

@@ -1,0 +1,377 @@
+"""What a loss of power costs: nothing that was given longer ago than ``sync_interval``."""
+
+import errno
+import heapq
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.logger import capturedLogs
+
+from audiohookd.spool.draft import Draft
+from audiohookd.spool.format import wav
+from audiohookd.spool.format.checksums import read_checksums
+from audiohookd.spool.write import linux_fs, sync_rounds
+from audiohookd.spool.write.sync_rounds import SYNCFS_THRESHOLD
+from tests.spool.faulty_disk import FaultyRig
+from tests.spool.spool_rig import FLUSH_INTERVAL, MONO, SYNC_INTERVAL
+
+#: The longest time between two rounds, and the longest that one may take.
+PERIOD = (SYNC_INTERVAL - FLUSH_INTERVAL) / 2
+START = wav.header_bytes(MONO)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> FaultyRig:
+    return FaultyRig(tmp_path / "spool", sync=SYNC_INTERVAL)
+
+
+def names(rig: FaultyRig) -> list[str]:
+    return [path.name for path, _ in rig.disk.synced]
+
+
+def a_round(rig: FaultyRig) -> None:
+    rig.clock.advance(PERIOD)
+    assert len(rig.syncing) == 1
+    rig.syncing.run()
+
+
+def said(logged: Any) -> list[str]:
+    return [event["log_format"].format(**event) for event in logged]
+
+
+def test_new_files_are_synced_with_their_names(rig: FaultyRig) -> None:
+    rig.begin("a").audio(b"\x01\x02")
+    rig.commit()
+    a_round(rig)
+    assert sorted(names(rig)) == ["a.jsonl", "a.wav", "draft"]
+
+
+def test_later_only_what_has_grown(rig: FaultyRig) -> None:
+    draft, _ = rig.begin("a"), rig.begin("b")
+    rig.commit()
+    a_round(rig)
+    rig.disk.synced.clear()
+    draft.audio(b"\x01\x02")
+    rig.commit()
+    a_round(rig)
+    assert sorted(names(rig)) == ["a.jsonl", "a.wav"]
+
+
+def test_many_commits_are_one_round(rig: FaultyRig) -> None:
+    draft = rig.begin("a")
+    for _ in range(4):
+        draft.audio(b"\x01\x02")
+        rig.commit()
+    rig.clock.advance(PERIOD - 3 * FLUSH_INTERVAL)
+    rig.syncing.run()
+    assert sorted(names(rig)) == ["a.jsonl", "a.wav", "draft"]
+
+
+def test_never_two_rounds_at_a_time(rig: FaultyRig) -> None:
+    draft = rig.begin("a")
+    rig.commit()
+    rig.clock.advance(PERIOD)
+    draft.audio(b"\x01\x02")
+    rig.commit()
+    rig.clock.advance(10 * PERIOD)
+    assert len(rig.syncing) == 1
+    rig.syncing.run_one()
+    rig.clock.advance(0)
+    assert len(rig.syncing) == 1
+
+
+def test_a_commit_does_not_wait_for_a_round(rig: FaultyRig) -> None:
+    draft = rig.begin("a")
+    rig.commit()
+    rig.clock.advance(PERIOD)
+    assert len(rig.syncing) == 1
+    draft.audio(b"\x01\x02")
+    rig.commit()
+    assert rig.drafted_audio() == b"\x01\x02"
+
+
+def test_what_is_ready_meanwhile_is_no_fault(rig: FaultyRig) -> None:
+    draft = rig.begin("a")
+    rig.commit()
+    rig.end(draft)
+    a_round(rig)
+    assert names(rig) == ["draft"]
+    assert rig.writer.fault is None
+    assert rig.clock.getDelayedCalls() == []
+
+
+def test_zero_turns_it_off(tmp_path: Path) -> None:
+    rig = FaultyRig(tmp_path, sync=0)
+    rig.begin("a").audio(b"\x01\x02")
+    rig.commit()
+    rig.clock.advance(3600)
+    assert len(rig.syncing) == 0
+    assert rig.clock.getDelayedCalls() == []
+
+
+def test_an_interval_shorter_than_the_flush_is_as_short_as_can_be(tmp_path: Path) -> None:
+    rig = FaultyRig(tmp_path, sync=0.01)
+    rig.begin("a")
+    rig.commit()
+    rig.clock.advance(0.1)
+    assert len(rig.syncing) == 1
+
+
+def test_at_the_end_nothing_is_left_to_do(rig: FaultyRig) -> None:
+    rig.begin("a").audio(b"\x01\x02")
+    rig.writer.flush()
+    rig.writing.run()
+    assert rig.clock.getDelayedCalls() == []
+
+
+def test_a_pool_that_has_stopped_is_the_end_of_it(rig: FaultyRig) -> None:
+    rig.begin("a")
+    rig.commit()
+    for _ in range(1000):
+        rig.syncing.do(int)
+    rig.clock.advance(PERIOD)
+    assert rig.writer.fault is None
+    assert rig.clock.getDelayedCalls() == []
+
+
+class TestRefusal:
+    def test_is_a_fault_until_it_is_done(self, rig: FaultyRig) -> None:
+        rig.begin("a")
+        rig.commit()
+        rig.disk.refuse(errno.EIO, "sync", suffix=".wav")
+        with capturedLogs() as logged:
+            for _ in range(3):
+                a_round(rig)
+                assert rig.writer.fault == "the disk does not sync recordings: Input/output error"
+            rig.disk.heal()
+            a_round(rig)
+        assert rig.writer.fault is None
+        assert rig.counters.items() == [("disk_faults", "sync", 3)]
+        assert said(logged) == [
+            f"the disk does not sync recordings: Input/output error {rig.draft / 'a.wav'}; 1 files are tried again",
+            "the disk syncs recordings again",
+        ]
+        assert names(rig).count("a.wav") == 1
+
+    def test_of_the_directory_is_one_too(self, rig: FaultyRig) -> None:
+        rig.begin("a")
+        rig.commit()
+        rig.disk.refuse(errno.EIO, "sync", suffix="draft")
+        a_round(rig)
+        assert rig.writer.fault is not None
+        rig.disk.heal()
+        a_round(rig)
+        assert names(rig)[-1] == "draft"
+
+    def test_by_too_many_open_files_is_one_too(self, rig: FaultyRig) -> None:
+        rig.begin("a")
+        rig.commit()
+        rig.disk.refuse(errno.EMFILE, "look")
+        a_round(rig)
+        assert rig.writer.fault == f"the disk does not sync recordings: {os.strerror(errno.EMFILE)}"
+
+
+class TestManyFiles:
+    """Of half as many calls, as each has two files."""
+
+    @pytest.fixture(autouse=True)
+    def machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One where it may be done, whatever the tests run on and whoever writes there just now."""
+        monkeypatch.setattr(sync_rounds, "file_system_type", lambda _: "ext4")
+        monkeypatch.setattr(sync_rounds, "dirty_bytes", lambda: sync_rounds.MAX_DIRTY_BYTES - 1)
+        monkeypatch.setattr(sync_rounds, "_REPORTS_ERRORS", True)
+
+    @pytest.fixture
+    def drafts(self, rig: FaultyRig) -> list[Draft]:
+        drafts = [rig.begin(str(number)) for number in range(SYNCFS_THRESHOLD // 2)]
+        for draft in drafts:
+            draft.audio(b"\x01\x02")
+        rig.commit()
+        return drafts
+
+    def test_are_synced_with_their_file_system(self, rig: FaultyRig, drafts: list[Draft]) -> None:
+        a_round(rig)
+        assert rig.disk.whole_syncs == 1
+        assert sorted(names(rig)) == sorted(["draft", *(path.name for path in rig.draft.iterdir())])
+
+    def test_few_are_not(self, rig: FaultyRig, drafts: list[Draft]) -> None:
+        a_round(rig)
+        for draft in drafts[1:]:
+            draft.audio(b"\x01\x02")
+        rig.commit()
+        a_round(rig)
+        assert rig.disk.whole_syncs == 1
+
+    @pytest.mark.usefixtures("drafts")
+    @pytest.mark.parametrize("call", ["sync_all", "look"])
+    def test_one_by_one_when_that_is_refused(self, rig: FaultyRig, call: str) -> None:
+        rig.disk.refuse(errno.EIO, call, suffix="draft")
+        a_round(rig)
+        assert rig.disk.whole_syncs == 0
+        assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
+
+    @pytest.mark.usefixtures("drafts")
+    def test_whose_fault_it_is_shows_one_by_one(self, rig: FaultyRig) -> None:
+        rig.disk.refuse(errno.EIO, "sync_all", "sync", suffix="")
+        a_round(rig)
+        assert rig.writer.fault == "the disk does not sync recordings: Input/output error"
+        rig.disk.heal()
+        a_round(rig)
+        assert rig.writer.fault is None
+
+    @pytest.mark.usefixtures("drafts")
+    def test_one_by_one_while_others_write_much(self, rig: FaultyRig, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sync_rounds, "dirty_bytes", lambda: sync_rounds.MAX_DIRTY_BYTES)
+        a_round(rig)
+        assert rig.disk.whole_syncs == 0
+        assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
+
+    @pytest.mark.usefixtures("drafts")
+    @pytest.mark.parametrize("kind", ["fuse.sshfs", None])
+    def test_one_by_one_on_a_file_system_of_another_kind(
+        self, rig: FaultyRig, kind: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sync_rounds, "file_system_type", lambda _: kind)
+        a_round(rig)
+        assert rig.disk.whole_syncs == 0
+        assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
+
+    @pytest.mark.usefixtures("drafts")
+    def test_one_by_one_when_nobody_knows_what_others_write(
+        self, rig: FaultyRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sync_rounds, "dirty_bytes", lambda: linux_fs.dirty_bytes(tmp_path / "hidden"))
+        a_round(rig)
+        assert rig.disk.whole_syncs == 0
+        assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
+
+
+class TestFileSystem:
+    def test_is_synced(self, tmp_path: Path) -> None:
+        file = os.open(tmp_path, os.O_RDONLY)
+        try:
+            linux_fs.sync_file_system(file)
+        finally:
+            os.close(file)
+
+    def test_of_no_open_file_is_a_fault(self) -> None:
+        with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+            linux_fs.sync_file_system(-1)
+
+    @pytest.mark.parametrize(
+        ("release", "tells"),
+        [("6.1.0-18-amd64", True), ("5.8-rc1", True), ("5.7.19", False), ("4.18.0-553.el8", False), ("odd", False)],
+    )
+    def test_tells_faults_since_linux_5_8(self, release: str, *, tells: bool) -> None:
+        assert linux_fs.syncfs_reports_errors(release) is tells
+
+    def test_its_kind(self, tmp_path: Path) -> None:
+        mounts = tmp_path / "mountinfo"
+        mounts.write_bytes(
+            b"19 1 8:1 / /media/caf\xe9 rw - vfat /dev/sdb1 rw\n"
+            b"22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+            b"31 22 0:27 / /run rw - tmpfs tmpfs rw,mode=755\n"
+        )
+        assert linux_fs.file_system_type(os.makedev(254, 0), mounts) == "ext4"
+        assert linux_fs.file_system_type(os.makedev(0, 27), mounts) == "tmpfs"
+        assert linux_fs.file_system_type(os.makedev(0, 28), mounts) is None
+
+    def test_what_waits_for_any_disk(self, tmp_path: Path) -> None:
+        memory = tmp_path / "meminfo"
+        memory.write_text("MemFree:  7 kB\nDirty:     3 kB\nWriteback:  2 kB\nHugePages_Total:  0\n")
+        assert linux_fs.dirty_bytes(memory) == 5 * 1024
+        assert linux_fs.dirty_bytes() >= 0
+
+
+class TestSlowRound:
+    def test_is_counted_each_time_and_said_once_in_a_row(self, rig: FaultyRig) -> None:
+        draft = rig.begin("a")
+        with capturedLogs() as logged:
+            for _ in range(3):
+                draft.audio(b"\x01\x02")
+                rig.commit()
+                rig.clock.advance(PERIOD)
+                rig.clock.advance(PERIOD)
+                rig.syncing.run()
+            assert rig.counters.value("slow_syncs") == 3
+            assert len(logged) == 1
+            assert "longer than 2.25 s" in said(logged)[0]
+            draft.audio(b"\x01\x02")
+            rig.commit()
+            a_round(rig)
+            draft.audio(b"\x01\x02")
+            rig.commit()
+            rig.clock.advance(PERIOD)
+            rig.clock.advance(PERIOD)
+        assert rig.counters.value("slow_syncs") == 4
+        assert len(logged) == 2
+
+    def test_that_is_just_in_time_is_not_slow(self, rig: FaultyRig) -> None:
+        rig.begin("a")
+        rig.commit()
+        rig.clock.advance(PERIOD)
+        rig.clock.advance(PERIOD * 0.99)
+        rig.syncing.run()
+        assert rig.counters.items() == []
+
+
+class Run:
+    """A call that gives a byte at some times, on a disk whose syncing takes some time."""
+
+    def __init__(self, directory: Path, times: list[int], round_times: list[int]) -> None:
+        self.rig = FaultyRig(directory, sync=SYNC_INTERVAL)
+        self.draft = self.rig.begin("a", MONO)
+        self.round_times = round_times
+        self.given: list[float] = []
+        self.busy_until: float | None = None
+        self.rounds = 0
+        self.steps = heapq.merge(times, range(0, max(times) + 10_000, 10))
+
+    def go(self, times: set[int]) -> None:
+        for at in self.steps:  # milliseconds
+            self.rig.clock.advance(max(0.0, at / 1000 - self.rig.clock.seconds()))
+            if at in times:
+                times.discard(at)
+                self.given.append(at / 1000)
+                self.draft.audio(b"\x01")
+            self.rig.writing.run()
+            self._sync()
+            self._check()
+
+    def _sync(self) -> None:
+        now = self.rig.clock.seconds()
+        if len(self.rig.syncing) and self.busy_until is None:
+            self.busy_until = now + self.round_times[self.rounds % len(self.round_times)] / 1000
+            self.rounds += 1
+        if self.busy_until is not None and now >= self.busy_until:
+            self.busy_until = None
+            self.rig.syncing.run_one()
+
+    def _check(self) -> None:
+        """Were the power lost now, all that is older than the interval would be there."""
+        now = self.rig.clock.seconds()
+        sizes = {path: size for path, size in self.rig.disk.synced if path.suffix in (".wav", ".jsonl")}
+        audio = next((size - START for path, size in sizes.items() if path.suffix == ".wav"), 0)
+        journal = next((path.read_bytes()[:size] for path, size in sizes.items() if path.suffix == ".jsonl"), b"")
+        ends = [checksum.end for checksum in read_checksums(journal.splitlines(keepends=True))]
+        synced = max((end for end in ends if end <= audio), default=0)  # and can be verified
+        promised = sum(time < now - SYNC_INTERVAL - 0.02 for time in self.given)  # we look every 10 ms, twice
+        assert synced >= promised
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.sets(st.integers(0, 30_000), min_size=1, max_size=40),
+    st.lists(st.integers(0, int(PERIOD * 1000) - 20), min_size=1, max_size=5),
+)
+def test_power_loss_at_any_time_costs_no_more_than_the_interval(times: set[int], round_times: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        run = Run(Path(directory), sorted(times), round_times)
+        run.go(set(times))
+        assert run.rounds > 0
+        assert run.rig.counters.items() == []

@@ -1,0 +1,347 @@
+"""Connections with sockets of their own, read together."""
+
+import errno
+
+import pytest
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+
+from audiohookd.websocket.fastpath.batch_reader import ENOUGH, LONGEST, SHORTEST, BatchReader
+from audiohookd.websocket.fastpath.hearing import READ_SIZE
+from tests.websocket.batch_reader_rig import Call, Connect, Listener
+
+
+def waits(reactor: MemoryReactorClock, ears: BatchReader) -> bool:
+    """For the reactor to say that something came in."""
+    return ears in reactor.getReaders()
+
+
+def test_the_reactor_reads_nothing_itself(reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]) -> None:
+    assert reactor.getReaders() == [ears]
+
+
+def test_what_has_come_in_is_read_at_once(ears: BatchReader, lines: list[Call]) -> None:
+    for line, data in zip(lines, (b"one", b"two"), strict=True):
+        line.peer.send(data)
+    ears.doRead()
+    assert [line.heard for line in lines] == [b"one", b"two"]
+
+
+def test_what_comes_in_next_waits_for_more(reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]) -> None:
+    lines[0].peer.send(b"one")
+    ears.doRead()
+    lines[0].peer.send(b"two")
+    assert not waits(reactor, ears)
+    reactor.advance(SHORTEST * 0.9)
+    assert lines[0].heard == b"one"
+    reactor.advance(LONGEST)
+    assert lines[0].heard == b"onetwo"
+
+
+def test_the_more_comes_in_the_shorter_the_rest(
+    reactor: MemoryReactorClock, ears: BatchReader, connect: Connect
+) -> None:
+    many = [connect() for _ in range(100)]
+    for line in many:
+        line.join(ears)
+
+    def rest_after(speakers: float) -> float:
+        for line in many[: max(1, round(speakers))]:
+            line.peer.send(b"data")
+        for call in reactor.getDelayedCalls():
+            reactor.advance(call.getTime() - reactor.seconds())
+        if waits(reactor, ears):
+            ears.doRead()
+        (call,) = reactor.getDelayedCalls()
+        return call.getTime() - reactor.seconds()
+
+    def rest_at(rate: float) -> float:
+        """With so many that speak each second."""
+        rest = LONGEST
+        for _ in range(80):
+            rest = rest_after(rate * rest)
+        return rest
+
+    assert rest_at(100) == pytest.approx(LONGEST)
+    assert rest_after(ENOUGH) == pytest.approx(LONGEST)
+    assert LONGEST / 2 < rest_after(2 * ENOUGH) < LONGEST, "chance alone does not change it much"
+    assert 2 * SHORTEST < rest_at(6_000) < LONGEST / 2
+    assert rest_at(20_000) == pytest.approx(SHORTEST)
+    assert rest_at(100) == pytest.approx(LONGEST)
+
+
+def test_who_has_more_than_one_read_takes_is_not_kept_waiting(
+    reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
+) -> None:
+    """Calls 20 times as fast as real time were 13 s behind at their ends, and their pings with them."""
+    first, second = lines
+
+    def look() -> float:
+        (call,) = reactor.getDelayedCalls()
+        rest = call.getTime() - reactor.seconds()
+        reactor.advance(rest)
+        return rest
+
+    first.peer.send(b"?")
+    ears.doRead()
+    for _ in range(80):
+        first.peer.send(b"?")
+        usual = look()
+    assert usual == pytest.approx(LONGEST)
+    for line in lines:
+        line.transport.bufferSize = READ_SIZE
+        line.peer.send(b"!" * 5 * READ_SIZE)
+    look()
+    rests = [look() for _ in range(4)]
+    assert rests == pytest.approx([SHORTEST] * 4)
+    assert [line.heard.count(b"!") for line in lines] == [5 * READ_SIZE] * 2
+    second.peer.send(b"!")
+    assert look() > LONGEST / 2
+
+
+def test_when_nothing_comes_in_the_reactor_tells(
+    reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
+) -> None:
+    lines[0].peer.send(b"one")
+    ears.doRead()
+    reactor.advance(LONGEST)
+    assert waits(reactor, ears)
+    assert reactor.getDelayedCalls() == []
+
+
+def test_who_joins_meanwhile_is_read_too(
+    reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call], connect: Connect
+) -> None:
+    lines[0].peer.send(b"one")
+    ears.doRead()
+    late = connect()
+    late.join(ears)
+    assert not waits(reactor, ears)
+    late.peer.send(b"late")
+    reactor.advance(LONGEST)
+    assert late.heard == b"late"
+
+
+def test_the_end_of_a_connection_is_the_reactors(
+    reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
+) -> None:
+    lines[0].peer.send(b"last")
+    lines[0].peer.close()
+    ears.doRead()
+    reactor.advance(LONGEST)
+    assert lines[0].heard == b"last"
+    assert lines[0].transport in reactor.getReaders()
+    lines[1].peer.send(b"on")
+    ears.doRead()
+    assert lines[1].heard == b"on"
+
+
+def test_who_is_being_closed_is_not_read(reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]) -> None:
+    lines[0].transport.write(b"bye")
+    lines[0].transport.loseConnection()
+    lines[0].peer.send(b"more")
+    ears.doRead()
+    assert lines[0].heard == b""
+    assert lines[0].transport not in reactor.getReaders()
+    reactor.advance(LONGEST)
+    assert waits(reactor, ears)
+
+
+def test_one_that_breaks_is_dropped_alone(
+    reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call], connect: Connect
+) -> None:
+    class Broken(Listener):
+        def dataReceived(self, data: bytes) -> None:
+            raise ValueError("broken")
+
+    broken = connect(Broken())
+    broken.join(ears)
+    for line in (broken, *lines):
+        line.peer.send(b"data")
+    with capturedLogs() as logged:
+        ears.doRead()
+    assert [line.heard for line in lines] == [b"data", b"data"]
+    assert [str(event["log_failure"].value) for event in logged] == ["broken"]
+    reactor.advance(LONGEST)
+    assert broken.transport.disconnected
+
+
+def test_what_goes_wrong_costs_the_others_nothing(
+    reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is: nobody would be read any more."""
+
+    def fail() -> None:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(lines[0].transport, "startReading", fail)
+    lines[0].peer.close()
+    with capturedLogs():
+        ears.doRead()
+    lines[1].peer.send(b"on")
+    reactor.advance(LONGEST)
+    assert lines[1].heard == b"on"
+
+
+def test_one_that_is_dropped_by_another_is_left_alone(ears: BatchReader, lines: list[Call]) -> None:
+    first, second = lines
+
+    def drop(data: bytes) -> None:
+        for line in lines:
+            ears.unregister(line.line)  # type: ignore[arg-type]
+
+    for line in lines:
+        line.protocol.dataReceived = drop  # type: ignore[method-assign]
+    calls: list[bytes] = []
+    second.protocol.dataReceived = calls.append  # type: ignore[method-assign]
+    first.peer.send(b"one")
+    second.peer.send(b"two")
+    ears.doRead()
+    assert calls == []
+
+
+def test_when_nobody_is_left_the_reactor_has_nothing_to_do(
+    reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
+) -> None:
+    for line in lines:
+        ears.unregister(line.line)  # type: ignore[arg-type]
+    assert reactor.getReaders() == []
+
+
+def test_below_a_wrapper_there_is_a_socket(ears: BatchReader, connect: Connect) -> None:
+    wrapper = ProtocolWrapper(WrappingFactory(Factory()), Listener())
+    line = connect()
+    wrapper.makeConnection(line.transport)
+    below = ears.register(wrapper, line.taken.append, line.texts.append, line.resume)
+    assert below is not None
+    assert below.transport is line.transport
+
+
+def test_what_has_no_socket_is_left_to_the_reactor(reactor: MemoryReactorClock, ears: BatchReader) -> None:
+    assert ears.register(StringTransport(), [].append, [].append, [].clear) is None
+    assert reactor.getReaders() == []
+
+
+class Costly(Listener):
+    """Takes 2 ms to handle what it is given, or puts it off."""
+
+    def __init__(self, reactor: MemoryReactorClock, order: list["Costly"]) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._order = order
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        self._order.append(self)
+        self._reactor.rightNow += 0.002
+
+
+class TestTurns:
+    """150 sessions with one-octet fragments held up all other calls for 2.9 s."""
+
+    def next_turn(self, reactor: MemoryReactorClock) -> None:
+        (call,) = reactor.getDelayedCalls()
+        reactor.advance(max(0.0, call.getTime() - reactor.seconds()))
+
+    def test_a_connection_that_was_costly_is_read_after_the_others(
+        self, reactor: MemoryReactorClock, ears: BatchReader, connect: Connect
+    ) -> None:
+        order: list[Costly] = []
+        costly = connect(Costly(reactor, order)).join(ears)
+        costly.peer.send(b"x")
+        ears.doRead()
+        other = connect(Costly(reactor, order)).join(ears)
+        costly.peer.send(b"x")
+        other.peer.send(b"x")
+        self.next_turn(reactor)
+        assert order == [costly.protocol, other.protocol, costly.protocol]
+
+    def test_a_costly_connection_that_is_reset_has_its_error_kept(
+        self, reactor: MemoryReactorClock, ears: BatchReader, connect: Connect
+    ) -> None:
+        costly = connect(Costly(reactor, [])).join(ears)
+        costly.peer.send(b"x")
+        ears.doRead()
+        costly.transport.socket.send(b"never read")
+        costly.peer.close()
+        self.next_turn(reactor)
+        assert costly.line is not None
+        assert costly.line.fault == errno.ECONNRESET
+
+    def test_a_connection_whose_error_cannot_be_read_costs_no_other_one(
+        self, reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = lines
+        first.transport.socket.send(b"never read")
+        first.peer.close()
+        second.peer.send(b"y")
+        monkeypatch.delattr(first.transport, "socket")
+        monkeypatch.setattr(first.transport, "abortConnection", lambda: None)
+        with capturedLogs() as events:
+            ears.doRead()
+        assert [event["log_format"] for event in events] == ["a connection could not be read"]
+        assert second.heard == b"y"
+
+    def test_costly_connections_share_a_part_of_each_turn_and_take_turns(
+        self, reactor: MemoryReactorClock, ears: BatchReader, connect: Connect
+    ) -> None:
+        order: list[Costly] = []
+        flood = [connect(Costly(reactor, order)).join(ears) for _ in range(8)]
+        cheap = connect().join(ears)
+        for call in flood:
+            call.peer.send(b"x")
+        ears.doRead()
+        assert len(order) == 8, "none was costly before"
+        for number in range(1, 9):
+            for call in flood:
+                call.peer.send(b"x")
+            cheap.peer.send(b"y")
+            self.next_turn(reactor)
+            assert len(order) == 8 + 3 * number
+            assert cheap.heard == b"y" * number
+        assert all(2 <= order[8:].count(call.protocol) <= 4 for call in flood)
+
+    def test_what_a_connection_put_off_is_resumed_before_more_is_read(
+        self, reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
+    ) -> None:
+        first, second = lines
+        assert first.line is not None
+        first.backlog = 3
+        first.line.has_backlog = True
+        first.peer.send(b"x")
+        second.peer.send(b"y")
+        ears.doRead()
+        assert (first.resumed, first.heard, second.heard) == (1, b"", b"y")
+        self.next_turn(reactor)
+        self.next_turn(reactor)
+        assert (first.resumed, first.heard) == (3, b"")
+        self.next_turn(reactor)
+        assert (first.resumed, first.heard) == (3, b"x")
+
+    def test_what_was_put_off_is_resumed_although_nothing_comes_in(
+        self, reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
+    ) -> None:
+        first, _ = lines
+        assert first.line is not None
+        first.peer.send(b"x")
+        first.protocol.dataReceived = lambda _: setattr(first.line, "has_backlog", True)  # type: ignore[method-assign]
+        first.backlog = 2
+        ears.doRead()
+        self.next_turn(reactor)
+        assert first.resumed == 2
+        assert waits(reactor, ears)
+
+    def test_one_that_is_lost_is_not_resumed(
+        self, reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
+    ) -> None:
+        first, _ = lines
+        assert first.line is not None
+        first.backlog = 9
+        first.line.has_backlog = True
+        first.peer.send(b"x")
+        ears.doRead()
+        ears.unregister(first.line)
+        self.next_turn(reactor)
+        assert first.resumed == 1
