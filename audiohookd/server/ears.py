@@ -41,10 +41,8 @@ DAMPING: Final = 0.125
 #: Seconds of a turn; connections that are not read by then are the first ones of the next turn. Between two turns the
 #: reactor does all else: it accepts connections and answers their requests.
 TURN: Final = 0.016
-#: Seconds that reading a connection takes above which it is costly: it is read after all others for a time. A frame of
-#: audio takes 10 to 20 µs, a dozen that were held back 0.1 ms.
-COSTLY: Final = 0.001
-#: Seconds for which a connection is costly. It is not cheap because it has sent half a frame.
+#: Seconds after a turn in which a connection left a backlog: so long it is costly, and read after all others. What it
+#: leaves is counted in frames: by time, an ``open`` beside a busy processor is as costly as a flood.
 COSTLY_TIME: Final = 0.5
 #: Seconds of a turn for all costly connections together, in addition.
 COSTLY_SHARE: Final = 0.005
@@ -95,7 +93,7 @@ class Line:
         self.is_clear = False
         #: Its protocol has left some of what was read for the next turn. Set by the protocol.
         self.has_backlog = False
-        #: For :data:`COSTLY_TIME` after a turn that took longer than :data:`COSTLY`, or left a backlog.
+        #: For :data:`COSTLY_TIME` after a turn that left a backlog.
         self.costly_until = 0.0
         #: The errno of a connection that broke, and whether it ended. The reactor, which reads it once more, takes
         #: both for the end of the stream.
@@ -211,7 +209,7 @@ class Ears:
                 self._wait()
 
     def _read_all(self) -> bool:
-        """Those that have something, the costly ones last, while their shares of the turn last. False when none had."""
+        """Those that have something, the costly ones last, as long as the turn lasts. False when none had."""
         now = self._reactor.seconds()
         end = now + TURN
         now = self._read_waiting(self._late, now, end)
@@ -224,7 +222,7 @@ class Ears:
                 if line.has_backlog or now < line.costly_until:
                     self._costly[line] = None
                 elif now < end:
-                    now = self._read(line, now)
+                    now = self._read(line)
                 else:
                     self._late[line] = None
         self._read_waiting(self._costly, now, now + COSTLY_SHARE)
@@ -244,10 +242,10 @@ class Ears:
             if now >= end or not waiting:  # one may have had others dropped
                 break
             line, _ = waiting.popitem(last=False)
-            now = self._read(line, now)
+            now = self._read(line)
         return now
 
-    def _read(self, line: Line, since: float) -> float:
+    def _read(self, line: Line) -> float:
         """Reads once, or has the connection go on with what it has left. The time afterwards."""
         self._heard, self._is_answered = line, False
         try:
@@ -261,9 +259,8 @@ class Ears:
             self._log.failure("a connection could not be read")
             line.transport.abortConnection()
         now: float = self._reactor.seconds()
-        if line.has_backlog or now - since > COSTLY:
-            line.costly_until = now + COSTLY_TIME
         if line.has_backlog and self._lines.get(line.file) is line:
+            line.costly_until = now + COSTLY_TIME
             self._costly[line] = None
         return now
 

@@ -55,8 +55,8 @@ REFUSAL_TIME = 0.5
 #: Seconds for a client to take what was sent before we close; then it is dropped.
 LINGER_TIME = 5.0
 #: Control frames, fragments and texts of one connection in one turn, 20 to 100 µs each, with at most
-#: :data:`CUT_LIMIT` messages of audio before each; the rest of what was read waits for the next turn. One read may hold
-#: 680 of them, and 150 connections may have them at once.
+#: :data:`CUT_LIMIT` messages of audio before each; the rest of what was read waits for the next turn. One read may
+#: hold 680 of them, and 150 connections may have them at once.
 FRAMES_PER_TURN = 4
 #: TCP connections without a WebSocket, of which nothing is known yet, besides as many as there may be calls.
 PENDING_LIMIT = 1_024
@@ -177,7 +177,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._line.is_clear = whole and self.state == self.STATE_OPEN and self._connection is not None
 
     def _take_messages(self, data: bytes) -> tuple[bytes, bool]:
-        """Passes on the audio that ``data`` begins with, at most :data:`CUT_LIMIT` messages, or else a text behind it.
+        """Passes on the audio that ``data`` begins with, at most :data:`CUT_LIMIT` messages, or a text behind it.
 
         :returns: the rest, and whether that was enough at a time: so much audio, or a text.
         """

@@ -270,7 +270,7 @@ def test_a_text_with_more_halves_of_pairs_than_a_mistake_leaves_is_no_json() -> 
     text = b'["' + b"\\ud800" * MAX_HALVES + b'"]'
     assert decode(ANYTHING, text) == ["\ufffd" * MAX_HALVES]
     for reader in (one_line, partial(decode, ANYTHING)):
-        with pytest.raises(ValueError, match="utf-16"):
+        with pytest.raises(ValueError, match=r"surrogate|truncated"):
             reader(text.replace(b'["', b'["\\ud800'))
 
 

@@ -9,6 +9,7 @@ from websocket_rig import binary, frame, text, unframed
 
 from audiohookd.server import frames
 from audiohookd.server.frames import (
+    CUT_LIMIT,
     cut,
     cut_in_python,
     first_frame,
@@ -137,3 +138,8 @@ def test_texts_are_the_same_compiled_or_not(frame: bytes, cut_off: int) -> None:
 def test_texts_are_framed_as_a_server_does(size: int) -> None:
     words = b"." * size
     assert unframed(framed(words)) == [(1, words)]
+
+
+def test_so_many_messages_are_cut_out_at_a_time() -> None:
+    data = binary(b"") * (CUT_LIMIT + 1)
+    assert cut(data) == cut_in_python(data) == ([b""] * CUT_LIMIT, len(data) - len(binary(b"")))

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from websocket_rig import OPEN, Server, binary, frame, request_head, text, unframed
 
 from audiohookd.server.ears import LONGEST, Ears
+from audiohookd.server.frames import CUT_LIMIT
 from audiohookd.server.websocket import FRAMES_PER_TURN
 from audiohookd.testing import SESSION_ID
 from tests.proxy_headers import v1
@@ -217,3 +218,14 @@ def test_what_comes_with_the_request_is_handled_to_its_end_although_nothing_more
         answer = call.peer.recv(65_536).partition(b"\r\n\r\n")[2]
         assert [opcode for opcode, _ in unframed(answer)] == [1] + [10] * (3 * FRAMES_PER_TURN)
         assert call.server.factory.ears in call.reactor.getReaders()
+
+
+def test_of_many_tiny_messages_some_are_handled_in_one_turn_and_all_in_order(call: SocketPeer) -> None:
+    payloads = [bytes((number % 250, 1)) for number in range(400)]
+    call.peer.send(b"".join(map(binary, payloads)))
+    for reader in list(call.reactor.getReaders()):
+        reader.doRead()
+    first = len(call.server.sink.arguments("audio"))
+    assert CUT_LIMIT < first <= (2 * FRAMES_PER_TURN + 1) * CUT_LIMIT, "read, and resumed with the costly ones"
+    call.turn()
+    assert call.server.sink.arguments("audio") == payloads
