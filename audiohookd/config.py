@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct, field, inspect
 
+from audiohookd.escaping import printable
+from audiohookd.listen_address import listen_address
 from audiohookd.protocol.timers import Timers
 from audiohookd.text_encoding import decode_text
 from audiohookd.units import number_wanted, unquoted
@@ -25,10 +27,11 @@ Endpoint = Annotated[str, Meta(min_length=1)]
 REFERENCE_VARIABLE = "STATIC_API_KEY_MAP"
 #: Host and port, as clients address it. Or nothing.
 AUTHORITY = r"^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?\Z"
-
 #: No user and password: they would be secrets in the file, and in the log.
 _plain_url = re.compile(r"https?://[^/@?#\s]+(?:/[^@?#\s]*)?")
 _bare_key = re.compile(r"[A-Za-z0-9_-]+")
+#: A name without a port; with a leading dot, all names below it.
+_allowed_host = re.compile(r"\.?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 #: Exactly what stands on the request line before the query.
 _route_path = re.compile(r"/[!-~]*")
 #: The words of TOML for what msgspec calls as JSON and Python do.
@@ -39,7 +42,7 @@ class ConfigError(ValueError):
     """The user's mistake, as one line for the user; whatever others put into it, it stays one."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(" ".join(line.strip() for line in text.splitlines()))
+        super().__init__(printable(" ".join(line.strip() for line in text.splitlines())))
 
 
 class ConfigUnavailable(ConfigError):
@@ -77,9 +80,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Admin(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the daemon is asked how it is. An empty endpoint turns it off."""
+    """Where the daemon is asked how it is, and by which names. An empty endpoint turns it off."""
 
     endpoint: str = "tcp:3001:interface=127.0.0.1"
+    allowed_hosts: tuple[str, ...] = ()
 
 
 class AwsSecret(Struct, frozen=True, forbid_unknown_fields=True):
@@ -214,8 +218,7 @@ def check(tables: dict[str, Any], path: Path) -> Config:
     _check_plugin_tables(tables.get("plugins"), path)
     config = convert(_without_empty_file(tables), Config, path)
     _check_routes(config, path)
-    if config.admin.endpoint == config.listen.endpoint:
-        raise ConfigError(f"{path}: admin.endpoint: must not be the same as listen.endpoint")
+    _check_admin(config.listen.endpoint, config.admin, path)
     if (config.listen.tls_certificate is None) != (config.listen.tls_key is None):
         missing = "tls_key" if config.listen.tls_key is None else "tls_certificate"
         raise ConfigError(f"{path}: listen.{missing}: is missing: tls_certificate and tls_key go together")
@@ -346,6 +349,17 @@ def _without_empty_file(tables: dict[str, Any]) -> dict[str, Any]:
     auth = tables.get("auth")
     is_none = isinstance(auth, dict) and auth.get("keys_file") == ""
     return tables | {"auth": auth | {"keys_file": None}} if is_none and auth else tables
+
+
+def _check_admin(listen: str, admin: Admin, path: Path) -> None:
+    calls, questions = listen_address(listen), listen_address(admin.endpoint)
+    if listen == admin.endpoint or (calls is not None and questions is not None and calls.overlaps(questions)):
+        reason = f"is the same port or socket as listen.endpoint, {listen!r}: give it one of its own"
+        raise ConfigError(f"{path}: admin.endpoint: {admin.endpoint!r} {reason}")
+    for number, name in enumerate(admin.allowed_hosts):
+        if not _allowed_host.fullmatch(name):
+            reason = "must be a name without a port, 'metrics.example.com', or '.example.com' for all below it"
+            raise ConfigError(f"{path}: admin.allowed_hosts[{number}]: {name!r} {reason}")
 
 
 def _check_url(url: str, where: str) -> None:

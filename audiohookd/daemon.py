@@ -1,42 +1,114 @@
-"""What plugins may ask of the daemon."""
+"""What plugins may ask of the daemon. Each plugin has a daemon of its own: two tables can use one class."""
 
 from collections.abc import Callable
-from typing import Any
+from threading import current_thread, get_ident
+from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
 from zope.interface import implementer
 
-from audiohookd.interfaces import IDaemon, ISpool
+from audiohookd.config import address
+from audiohookd.interfaces import IDaemon, ISpool, WrongThread
 from audiohookd.runtime.workers import Workers
 
 #: Seconds that the stop waits for work of plugins that was cut off already, as uploads are; see Workers.
 PATIENCE = 4.0
 
+T = TypeVar("T")
 
-@implementer(IDaemon)
+_log = Logger()
+
+
+class PluginWorkers(Workers):
+    """A pool that rejects work from other threads than the reactor's, and says so: a plugin may drop the Deferred."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._thread = get_ident()
+        self._was_misused = False
+
+    def do(self, work: Callable[[], T]) -> "Deferred[T]":
+        """See :class:`IWorkers`."""
+        if get_ident() == self._thread:
+            return super().do(work)
+        text = f"work was given to the pool in thread {current_thread().name!r} and not in the reactor's"
+        if not self._was_misused:
+            self._was_misused = True
+            _log.error("{pool}: {text}: it is not done; use daemon.reactor.callFromThread", pool=self.name, text=text)
+        return fail(WrongThread(f"{text}: use daemon.reactor.callFromThread"))
+
+
 class Daemon:
-    """See :class:`IDaemon`. ``pools`` are the worker pools that plugins asked for, to be started and stopped.
+    """What all plugins share. ``pools`` are the worker pools that plugins asked for, to be started and stopped.
 
     :param now: seconds since the epoch.
+    :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
 
-    def __init__(self, reactor: Any, now: Callable[[], float], spool: ISpool) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        now: Callable[[], float],
+        spool: ISpool,
+        count: Callable[..., object] = lambda *_: None,
+    ) -> None:
         self.reactor = reactor
-        self._now = now
+        self.now = now
+        self._count = count
         self.spool = spool
         self.pools: list[Workers] = []
+        #: Once true, no plugin gets a pool: the daemon starts only those that it has by then.
+        self.is_complete = False
+        self._claims: dict[str, str] = {}
+
+    def of_plugin(self, table: str) -> "PluginDaemon":
+        """The daemon as the plugin of this table sees it."""
+        return PluginDaemon(self, table)
+
+    def add_pool(self, name: str, threads: int, waiting: int) -> Workers:
+        """A pool of this name. See :meth:`IDaemon.workers` for what it raises."""
+        if self.is_complete:
+            raise RuntimeError(f"{name}: plugins ask for worker pools while they are built, not later")
+        if name in [other.name for other in self.pools]:
+            raise ValueError(f"{name}: the plugin has a worker pool of this name already")
+        pool = PluginWorkers(self.reactor, name, threads, waiting, PATIENCE, count=self._count)
+        pool.minimum = 1
+        self.pools.append(pool)
+        return pool
+
+    def claim(self, resource: str, table: str) -> None:
+        """See :meth:`IDaemon.claim`."""
+        owner = self._claims.setdefault(resource, table)
+        if owner != table:
+            raise ValueError(f"[{address('plugins', owner)}] has claimed it")
+
+
+@implementer(IDaemon)
+class PluginDaemon:
+    """See :class:`IDaemon`. Names that the plugin chooses are names within its table."""
+
+    def __init__(self, daemon: Daemon, table: str) -> None:
+        self._daemon = daemon
+        self._table = table
+        self.reactor = daemon.reactor
+        self.spool = daemon.spool
 
     def now(self) -> float:
         """See :class:`IDaemon`."""
-        return self._now()
+        return self._daemon.now()
 
     def workers(self, name: str, threads: int, waiting: int) -> Workers:
-        """See :class:`IDaemon`.
+        """See :class:`IDaemon`."""
+        check_pool(name, threads, waiting)
+        return self._daemon.add_pool(f"{address('plugins', self._table)}/{name}", threads, waiting)
 
-        :raises ValueError: there is a pool of this name.
-        """
-        # The prefix keeps it apart from the daemon's own services and threads.
-        pool = Workers(self.reactor, f"plugin-{name}", threads, waiting, PATIENCE)
-        if pool.name in [other.name for other in self.pools]:
-            raise ValueError(f"there is a worker pool {name!r} already")
-        self.pools.append(pool)
-        return pool
+    def claim(self, resource: str) -> None:
+        """See :class:`IDaemon`."""
+        self._daemon.claim(resource, self._table)
+
+
+def check_pool(name: str, threads: int, waiting: int) -> None:
+    """:raises ValueError: no pool can be like this."""
+    if not name or threads < 1 or waiting < 0:
+        raise ValueError(f"worker pool {name!r}: needs a name, 1 or more threads, and waiting of 0 or more")

@@ -12,6 +12,8 @@ from twisted.logger import Logger
 
 from audiohookd.config import Config, ConfigError, Limits, Listen
 from audiohookd.observe.counters import Counters
+from audiohookd.runtime.loops import SupervisedLoop
+from audiohookd.runtime.privileges import read_remedy
 from audiohookd.runtime.watched import Watched
 from audiohookd.runtime.workers import Workers
 from audiohookd.server import gate
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
 #: session opens or the network stalls, and sends them as fast as it can; the kernel keeps some more for us.
 PACE_DEPTH = 60.0
 #: The same for what costs ten times as much as audio, and never comes in such amounts: control frames, fragments, and
-#: octets of messages (two messages of the longest size).
-COSTLY_DEPTH = 16.0
+#: octets of messages (one message of the longest size). With two, 60 sessions that sent them at once made another
+#: call wait 0.45 s for its ``opened``.
+COSTLY_DEPTH = 9.0
 
 #: Seconds before its end at which a certificate should have been renewed: 14 days.
 EXPIRES_SOON = 14 * 86_400.0
@@ -48,6 +51,7 @@ class Entrance(Struct, frozen=True):
     endpoint: str
     front: Callable[[AudioHookServerFactory], IProtocolFactory]
     services: list[IService]
+    loops: list[SupervisedLoop]
     #: To be called when files shall be read again.
     reread: list[Callable[[], None]]
     #: The UNIX time at which our certificate expires, where there is one.
@@ -62,14 +66,15 @@ def entrance_of(
     :param now: UNIX seconds.
     :raises ConfigError: something in it, or in them, is wrong.
     """
-    workers = Workers(reactor, "file-watcher", threads=1, waiting=2)
+    workers = Workers(reactor, "file-watcher", threads=1, waiting=2, count=counters.count)
     watch = partial(Watched, reactor, workers, count=counters.count)
     guarded, allowing = _gate(config, path, reactor, counters, watch)
     secure, identifying, expiry = _secure(config.listen, path, reactor, now, watch)
     watched: list[Watched[Any]] = [*allowing, *identifying]
     services: list[IService] = [workers, *watched] if watched else []
     endpoint, front = _front(config.listen.endpoint, secure)
-    return Entrance(guarded, endpoint, front, services, [one.reread for one in watched], expiry)
+    loops = [one.loop for one in watched]
+    return Entrance(guarded, endpoint, front, services, loops, [one.reread for one in watched], expiry)
 
 
 def paces_of(limits: Limits) -> Paces:
@@ -196,5 +201,7 @@ def _load(watched: Watched[Any], where: str, elsewhere: tuple[type[ValueError], 
     except ValueError as fault:
         place = elsewhere[1] if elsewhere and isinstance(fault, elsewhere[0]) else where
         raise ConfigError(f"{place}: {fault}") from None
+    except PermissionError as fault:
+        raise ConfigError(f"{where}: {fault.filename} {read_remedy(Path(fault.filename))}") from None
     except OSError as fault:
         raise ConfigError(f"{where}: {fault.filename}: {fault.strerror}") from None

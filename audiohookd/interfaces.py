@@ -3,7 +3,8 @@
 A plugin watches sessions and may speak into them. All methods are called in the reactor thread, never re-entrantly.
 
 They MUST NOT BLOCK: half a second of ``time.sleep``, of a query or of computing in one method is half a second in
-which no call of the daemon is served. What takes time goes into a worker pool of :class:`IDaemon`. A plugin that
+which no call of the daemon is served. What takes time goes into a worker pool of :class:`IDaemon`. The daemon logs
+each block of 100 ms or more with plugin, callback, file and line. A plugin that
 keeps to this can lose only its own view: it cannot delay ``opened`` or ``pong``, stop another plugin, or grow memory
 without bound.
 
@@ -55,6 +56,13 @@ class Undeliverable(Exception):
 
     It becomes a dead letter, once nobody else is due, and the text is the reason that the sysadmin reads. When in
     doubt, raise anything else.
+    """
+
+
+class WrongThread(RuntimeError):
+    """A method that is only for the reactor thread was called in another one. Nothing was done.
+
+    In a thread: ``daemon.reactor.callFromThread(session.send_event, entities)``.
     """
 
 
@@ -191,7 +199,12 @@ class IAudioSink(ISessionObserver):
 
 
 class ISession(Interface):
-    """One session, as one plugin sees it. What a plugin assigns to it is not seen by others."""
+    """One session, as one plugin sees it. What a plugin assigns to it is not seen by others.
+
+    Its methods are for the reactor thread: in another one they raise :class:`WrongThread`, which is logged and
+    counted as a failure of the plugin. Once ``closed`` is done, they return False; the first use of each is logged
+    and counted.
+    """
 
     id = Attribute("UUID of the session.")
     organization_id = Attribute("UUID of the organization, authenticated where requests are signed.")
@@ -211,6 +224,7 @@ class ISession(Interface):
         " timeout, tls, aborted, error), ``by`` (client, server), ``code`` of the WebSocket close frame or None, and"
         " ``reason``, a text that may come from the peer. In ``closed`` it is there when the connection ended first."
     )
+    missed_messages = Attribute("Messages to the client that the plugin's observer did not get: its queue was full.")
     log = Attribute("A twisted.logger.Logger that names this session in every line.")
 
     def send_event(entities: Sequence[Entity]) -> bool:
@@ -235,7 +249,11 @@ class ISession(Interface):
         info: str | None = None,
         output_variables: Mapping[str, str] | None = None,
     ) -> bool:
-        """Asks the client to end the session. False when it is ending already."""
+        """Asks the client to end the session. False when it is ending already.
+
+        :raises audiohookd.protocol.errors.LocalProtocolError: a reason that the protocol does not know, an ``info``
+            that is no text, or variables that are no texts by name; or larger than 64,000 bytes.
+        """
 
 
 class ILine(Interface):
@@ -374,8 +392,10 @@ class IWorkers(Interface):
     def do(work: Callable[[], Any]) -> Any:
         """Runs ``work`` in a thread of the pool; a Deferred with its result.
 
-        ``work`` must be safe to run outside the reactor thread. Pieces of work start in the order in which they
-        came. Fails with :class:`audiohookd.runtime.workers.PoolFull` when too many wait, or the pool has stopped.
+        Raises nothing. ``work`` must be safe to run outside the reactor thread. Pieces of work start in the order in
+        which they came. Fails with :class:`audiohookd.runtime.workers.PoolFull` when too many wait, or the pool has
+        stopped, or has not started yet: not before the plugin is built. Fails with :class:`WrongThread` outside the
+        reactor thread.
         """
 
 
@@ -394,5 +414,17 @@ class IDaemon(Interface):
     def workers(name: str, threads: int, waiting: int) -> IWorkers:
         """A pool of the plugin's own, of at most ``threads`` threads and ``waiting`` waiting pieces of work.
 
-        To be asked for while the plugin is built. The daemon starts and stops it.
+        To be asked for while the plugin is built. The daemon starts and stops it. Names are per table: two tables can
+        use one class.
+
+        :raises ValueError: the plugin has a pool of this name, or no pool can be like this.
+        :raises RuntimeError: the plugin was built before.
+        """
+
+    def claim(resource: str) -> None:
+        """Reserves what only one table may use, such as a bucket or a file. The name is for all plugins.
+
+        To be called while the plugin is built.
+
+        :raises ValueError: another table has claimed it; the text names that table.
         """

@@ -14,10 +14,12 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from audiohookd.config import Config, ConfigError, address, convert, did_you_mean
+from audiohookd.daemon import Daemon
 from audiohookd.delivery.outlet import OUTLET_NAME, is_outlet
 from audiohookd.interfaces import IAdmission, ICarrier, IDaemon, INotifier, IPlugin, IPluginFactory
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.faults import in_words, is_mistake, text_of
+from audiohookd.runtime.plugin_checks import mistakes_of_plugin
 from audiohookd.server.dispatch import Watcher
 
 _log = Logger()
@@ -30,12 +32,20 @@ _dotted = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _one_attribute = re.compile(f"{_dotted}:{_dotted}")
 
 
-def load_plugins(config: Config, path: Path, daemon: IDaemon) -> dict[str, Watcher]:
+def load_plugins(config: Config, path: Path, daemon: Daemon) -> dict[str, Watcher]:
     """The plugins by name, in the order of the file.
 
     :raises ConfigError: one line with file, key and the distribution at fault.
     """
-    return {name: _load(name, dict(table), path, daemon) for name, table in config.plugins.items()}
+    watchers: dict[str, Watcher] = {}
+    for name, table in config.plugins.items():
+        watchers[name] = watcher = _load(name, dict(table), path, daemon.of_plugin(name))
+        for other in watchers.values():
+            if other.plugin is watcher.plugin and other is not watcher:
+                where, first = address("plugins", name), address("plugins", other.name)
+                raise ConfigError(f"{path}: {where}: its factory returns the plugin of [{first}] and not a new one")
+    daemon.is_complete = True
+    return watchers
 
 
 def _load(name: str, table: dict[str, Any], path: Path, daemon: IDaemon) -> Watcher:
@@ -58,6 +68,8 @@ def _load(name: str, table: dict[str, Any], path: Path, daemon: IDaemon) -> Watc
 def _build(factory: Any, options: Any, daemon: IDaemon) -> Any:
     plugin = factory(options, daemon)
     _verify(plugin)
+    for mistake in mistakes_of_plugin(plugin):
+        raise ValueError(mistake)
     return plugin
 
 

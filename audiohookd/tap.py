@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,13 @@ from typing import Any, NoReturn
 
 from twisted.application.service import IService, IServiceCollection
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
-from twisted.logger import ILogObserver, Logger, globalLogPublisher
+from twisted.logger import ILogObserver, Logger, globalLogBeginner, globalLogPublisher
 from twisted.python.components import Componentized
 from twisted.python.usage import Options as UsageOptions
 
 from audiohookd import __version__
 from audiohookd.auth.authenticator import Authenticator
+from audiohookd.auth.explanations import Explanations
 from audiohookd.auth.keyring import Keyring
 from audiohookd.auth.keys import KeySourceError, SourceUnavailable
 from audiohookd.auth.replay import IReplayStore, replay_window
@@ -24,24 +26,28 @@ from audiohookd.auth.replay_outage import OUTCOMES, WatchedReplayStore
 from audiohookd.auth.replay_stores import SHARED, replay_store
 from audiohookd.auth.signature import CLOCK_SKEW, MAX_AGE
 from audiohookd.auth.sources import sources_of
-from audiohookd.auth.suspects import Hints
 from audiohookd.config import Config, ConfigError, ConfigUnavailable, address, load
 from audiohookd.daemon import Daemon
 from audiohookd.delivery.deliveries import Deliveries, deliveries_of, disk_work
 from audiohookd.delivery.outlet import Outlet, outlets_of
 from audiohookd.endpoint import endpoint_of
 from audiohookd.entrance import Entrance, entrance_of, paces_of
+from audiohookd.escaping import printable
+from audiohookd.listen_address import listen_address
 from audiohookd.loader import load_plugins
 from audiohookd.observe.admin import admin_site
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.observe.journald import error_line, journal_observer
-from audiohookd.observe.log_encoding import escape_log
+from audiohookd.observe.log_encoding import escape_early_log, escape_log
 from audiohookd.observe.unhandled import UnhandledErrors
+from audiohookd.observe.watchdog import Watchdog
+from audiohookd.plugin_calls import plugin_call
 from audiohookd.routes import routes_of
 from audiohookd.runtime.clock import keep_time
 from audiohookd.runtime.garbage import settle_down
 from audiohookd.runtime.limits import allow_open_files
+from audiohookd.runtime.loops import SupervisedLoop, Supervisor
 from audiohookd.runtime.privileges import User, acting_as, become, can_become, owner_of, user_of
 from audiohookd.runtime.services import Listener, OrderedServices, StartError
 from audiohookd.runtime.signals import Signals
@@ -137,7 +143,7 @@ class Root(OrderedServices):
         try:
             super().startService()
         except StartError as fault:
-            sys.stderr.write(f"audiohookd: {fault}\n")
+            sys.stderr.write(f"audiohookd: {printable(str(fault))}\n")
             # twistd has to see an exception: only then does it remove its pid file, and let go of the parent of a
             # daemonized process. What there is to say has been said: no traceback.
             sys.excepthook = lambda *_: None
@@ -167,6 +173,7 @@ def makeService(options: Options) -> IService:
         if options.parent is None or options.parent["uid"] is None:  # else twistd switches
             root.user = user
         root.log_observer = _log_observer(options)
+        escape_early_log(globalLogBeginner)
         return root
     except ConfigUnavailable as fault:
         _refuse(fault, EX_TEMPFAIL)
@@ -189,19 +196,16 @@ def build(
     """
     counters = Counters()
     pools, spool = _spool(config, reactor, counters)
-    daemon = Daemon(reactor, now, spool)
+    daemon = Daemon(reactor, now, spool, counters.count)
     watchers = load_plugins(config, path, daemon)
     outlets = outlets_of({name: watcher.plugin for name, watcher in watchers.items()})
     delivering, deliveries = _deliveries(config, outlets, reactor, now, counters)
     spool.on_ready = deliveries.announce
     readiness = Readiness(reactor, Notifier(environment))
     disk_pools, retention, watch = _disk(config, spool, outlets, reactor, now, counters, readiness)
-    goodbye = config.session.disconnect_timeout + 2.0  # who is polite shall not be aborted
-    sessions, drain_timeout, limits = config.listen.max_sessions, config.shutdown.drain_timeout, config.limits
-    quotas = Quotas(limits.sessions_per_organization, limits.sessions_per_key)
-    registry = Registry(reactor, sessions, drain_timeout, goodbye, lambda: watch.obstacle, quotas, counters.count)
+    registry = _registry(config, reactor, lambda: watch.obstacle, counters)
     routes = routes_of(config, path, watchers, readiness.warn)
-    shared = Shared(reactor, now, config.session, registry, counters, routes)
+    shared = Shared(reactor, now, config.session, registry, counters, routes, reactor.callFromThread)
     key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters, readiness)
     replay_pools, replay = _replay(config, path, reactor, counters, readiness)
     door = Door(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)
@@ -209,31 +213,23 @@ def build(
     factory = AudioHookServerFactory(
         shared,
         door,
-        max_pending=PENDING_LIMIT + sessions,
-        handshake_timeout=limits.handshake_timeout,
+        max_pending=PENDING_LIMIT + config.listen.max_sessions,
+        handshake_timeout=config.limits.handshake_timeout,
         reactor=reactor,
         gate=entrance.gate,
-        paces=paces_of(limits),
+        paces=paces_of(config.limits),
     )
     where, front = f"{path}: listen.endpoint", entrance.front(factory)
     calls = _listener("listener", where, config.listen.endpoint, front, reactor, entrance.endpoint)
     _prepare(spool, config, path, environment)
 
     root = Root(reactor, config.listen.endpoint, path, keyring)
-    children: list[IService] = [*pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
+    loops = [*spool.loops, *deliveries.loops, retention.loop, watch.loop, *keyring.loops, *entrance.loops]
+    supervisor = _supervisor(loops, replay, reactor, counters, readiness)
+    children: list[IService] = [supervisor, *pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
     children += [*_services(daemon, watchers, counters), deliveries, retention, watch, keyring]
-    if config.admin.endpoint:
-        figures = _figures(keyring, replay, entrance)
-        site = admin_site(
-            reactor,
-            lambda: readiness.ready,
-            lambda: registry.drain_state or readiness.obstacle,
-            lambda: exposition(counters) + gauged(figures),
-            lambda hosts, paths: factory.refused.explained(reactor, keyring.keys, Hints(hosts, paths)),
-            lambda: [*readiness.warnings, *registry.connection_warnings],
-        )
-        children.append(_listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor))
-    signals = Signals(reactor, registry.hurry, reread=[keyring.reload, *entrance.reread])
+    children += _admin(config, path, factory, readiness, keyring, _figures(keyring, replay, entrance))
+    signals = Signals(reactor, root.hurry, reread=[keyring.reload, *entrance.reread])
     children += [*entrance.services, calls, registry, readiness, signals]
     for child in children:
         child.setServiceParent(root)
@@ -242,9 +238,10 @@ def build(
 
 def _spool(config: Config, reactor: Any, counters: Counters) -> tuple[list[IService], Spool]:
     """The spool, and before it the pools that it needs."""
-    writing = Workers(reactor, "spool-writer", threads=1, waiting=8, niceness=COMMIT_NICENESS)
-    finishing = Workers(reactor, "spool-finisher", threads=2, waiting=config.listen.max_sessions + 64)
-    syncing = Workers(reactor, "spool-syncer", threads=1, waiting=8)
+    workers = partial(Workers, reactor, count=counters.count)
+    writing = workers("spool-writer", threads=1, waiting=8, niceness=COMMIT_NICENESS)
+    finishing = workers("spool-finisher", threads=2, waiting=config.listen.max_sessions + 64)
+    syncing = workers("spool-syncer", threads=1, waiting=8)
     intervals = Intervals(config.spool.flush_interval, config.spool.sync_interval)
     spool = Spool(reactor, config.spool.directory, Pools(writing, finishing, syncing), intervals, counters.count)
     return [writing, finishing, syncing], spool
@@ -254,7 +251,7 @@ def _deliveries(
     config: Config, outlets: Sequence[Outlet], reactor: Any, now: Callable[[], float], counters: Counters
 ) -> tuple[Workers, Deliveries]:
     """What brings recordings to the plugins that take them, and the pool for its own work on disk."""
-    workers = Workers(reactor, "delivery", threads=2, waiting=disk_work(outlets))
+    workers = Workers(reactor, "delivery", threads=2, waiting=disk_work(outlets), count=counters.count)
     return workers, deliveries_of(config, outlets, reactor, now, workers, counters, random.random)
 
 
@@ -268,8 +265,8 @@ def _disk(
     readiness: Readiness,
 ) -> tuple[list[IService], Retention, DiskWatch]:
     """What looks after the room there is, and the pools that it needs."""
-    looking = Workers(reactor, "disk-looker", threads=1, waiting=1)
-    sweeping = Workers(reactor, "spool-sweeper", threads=1, waiting=1)
+    looking = Workers(reactor, "disk-looker", threads=1, waiting=1, count=counters.count)
+    sweeping = Workers(reactor, "spool-sweeper", threads=1, waiting=1, count=counters.count)
     carriers = frozenset(outlet.name for outlet in outlets if outlet.is_carrier)
     terms = Terms(carriers, config.spool.keep_local, config.spool.max_spool * MIB)
     retention = Retention(reactor, now, sweeping, counters.count, spool.layout, terms)
@@ -281,7 +278,7 @@ def _disk(
 
 
 def _services(daemon: Daemon, watchers: Mapping[str, Watcher], counters: Counters) -> list[IService]:
-    """The plugins that are to be started and stopped, their pools, and the count of the errors that they leave.
+    """The plugins that are to be started and stopped, their pools, and what tells of blocks and errors of theirs.
 
     Plugins are named after their tables, for names must be unique.
     """
@@ -290,7 +287,8 @@ def _services(daemon: Daemon, watchers: Mapping[str, Watcher], counters: Counter
     services = [(name, watcher.plugin) for name, watcher in watchers.items() if IService.providedBy(watcher.plugin)]
     for name, service in services:
         service.setName(address("plugins", name))
-    return [unhandled, *daemon.pools, *(service for _, service in services)]
+    watchdog = Watchdog(daemon.reactor, plugins, counters, plugin_call)
+    return [watchdog, unhandled, *daemon.pools, *(service for _, service in services)]
 
 
 def _keyring(
@@ -305,7 +303,9 @@ def _keyring(
     """The keys, all of them loaded, and the pool that loads them again."""
     try:
         sources = sources_of(config.auth, environment, now)
-        workers = Workers(reactor, "key-loaders", threads=len(sources), waiting=0, patience=1.0)
+        workers = Workers(
+            reactor, "key-loaders", threads=len(sources), waiting=0, patience=1.0, count=counters.count
+        )
         routes, hinder = {route.path for route in config.route}, partial(readiness.hinder, "keys")
         keyring = Keyring(reactor, workers, sources, counters.count, random.random, routes, hinder)
         keyring.prepare()
@@ -327,6 +327,54 @@ def _replay(
     if config.auth.replay.store in SHARED:
         counters.expect("replay_store_failures", OUTCOMES)
     return replay_store(config.auth.replay, where, window, calls, reactor, counters.count, hinder)
+
+
+def _registry(
+    config: Config, reactor: Any, obstacle: Callable[[], str | None], counters: Counters
+) -> Registry:
+    """The sessions, and how many there may be."""
+    goodbye = config.session.disconnect_timeout + 2.0  # who is polite shall not be aborted
+    sessions, drain_timeout, limits = config.listen.max_sessions, config.shutdown.drain_timeout, config.limits
+    quotas = Quotas(limits.sessions_per_organization, limits.sessions_per_key)
+    return Registry(reactor, sessions, drain_timeout, goodbye, obstacle, quotas, counters.count)
+
+
+def _supervisor(
+    loops: list[SupervisedLoop], replay: object, reactor: Any, counters: Counters, readiness: Readiness
+) -> Supervisor:
+    """Sees that all periodic work goes on."""
+    if isinstance(replay, WatchedReplayStore):
+        loops = [*loops, replay.loop]
+    counters.expect("loop_failures", [loop.name for loop in loops])
+    counters.expect("loop_stalls", [loop.name for loop in loops])
+    return Supervisor(reactor, loops, counters.count, partial(readiness.hinder, "loops"))
+
+
+def _admin(
+    config: Config,
+    path: Path,
+    factory: AudioHookServerFactory,
+    readiness: Readiness,
+    keyring: Keyring,
+    figures: Mapping[str, Figures],
+) -> list[IService]:
+    """The admin port, and the pool that diagnoses rejected requests for it; nothing where it is turned off."""
+    if not config.admin.endpoint:
+        return []
+    reactor: Any = factory.shared.clock
+    registry = factory.shared.registry
+    own = listen_address(config.admin.endpoint)
+    workers = Workers(reactor, "explainer", threads=1, waiting=0, patience=1.0, count=factory.shared.counters.count)
+    site = admin_site(
+        reactor,
+        lambda: readiness.ready,
+        lambda: registry.drain_state or readiness.obstacle,
+        lambda: exposition(factory.shared.counters) + gauged(figures),
+        Explanations(reactor, workers, factory.refused, lambda: keyring.keys).explain,
+        lambda: [*readiness.warnings, *registry.connection_warnings],
+        allowed_hosts=[*config.admin.allowed_hosts, socket.gethostname(), "" if own is None else own.host],
+    )
+    return [workers, _listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor)]
 
 
 def _figures(keyring: Keyring, replay: object, entrance: Entrance) -> dict[str, Figures]:
@@ -388,7 +436,7 @@ def _prepare(spool: Spool, config: Config, path: Path, environment: Mapping[str,
 
 
 def _refuse(fault: Exception, status: int) -> NoReturn:
-    sys.stderr.write(error_line(f"audiohookd: {fault}", os.environ))
+    sys.stderr.write(error_line(f"audiohookd: {printable(str(fault))}", os.environ))
     raise SystemExit(status)
 
 

@@ -3,8 +3,11 @@
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
+from threading import get_ident
 from types import MappingProxyType
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -15,18 +18,23 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger
 from zope.interface import implementer
 
-from audiohookd.interfaces import IDaemon, ISession, ISpool, IWorkers
+from audiohookd.daemon import check_pool
+from audiohookd.interfaces import IDaemon, ISpool, IWorkers, WrongThread
 from audiohookd.observe.counters import Counters
 from audiohookd.observer import AudioSink
 from audiohookd.protocol.entities import Entity
 from audiohookd.protocol.events import Gap
 from audiohookd.protocol.media import Format, Media
-from audiohookd.protocol.messages import DisconnectReason, Participant
+from audiohookd.protocol.messages import DisconnectReason, Open, Participant
+from audiohookd.protocol.session import Session
+from audiohookd.protocol.states import State
 from audiohookd.protocol.timers import Timers
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.server.connection import Connection, Shared
 from audiohookd.server.dispatch import RoutePlugins, Watcher
+from audiohookd.server.live import LiveSession
 from audiohookd.server.registry import Registry
+from audiohookd.server.session_view import SessionView
 from audiohookd.server.upgrade import read_upgrade
 from audiohookd.spool import layout, wav
 from audiohookd.spool.journal import facts_of, finished_line
@@ -65,6 +73,9 @@ class MemoryWorkers:
 
     def __init__(self, waiting: int = 1000) -> None:
         self._waiting = waiting
+        self._thread = get_ident()
+        #: Assign False for a pool that has not started yet, or has stopped.
+        self.running = True
         self._queue: deque[tuple[Callable[[], Any], Deferred[Any]]] = deque()
 
     def __len__(self) -> int:
@@ -72,7 +83,9 @@ class MemoryWorkers:
 
     def do(self, work: Callable[[], T]) -> "Deferred[T]":
         """See :class:`IWorkers`."""
-        if len(self._queue) >= self._waiting:
+        if get_ident() != self._thread:
+            return fail(WrongThread("work was given to the pool in another thread than the reactor's"))
+        if not self.running or len(self._queue) >= self._waiting:
             return fail(PoolFull("memory workers"))
         result: Deferred[T] = Deferred()
         self._queue.append((work, result))
@@ -81,7 +94,7 @@ class MemoryWorkers:
     def run_one(self) -> None:
         """Does the oldest piece of work."""
         work, result = self._queue.popleft()
-        execute(work).chainDeferred(result)
+        execute(_no_deferred, work).chainDeferred(result)
 
     def run(self) -> None:
         """Does all work, and what it leads to."""
@@ -89,71 +102,155 @@ class MemoryWorkers:
             self.run_one()
 
 
+def _no_deferred(work: Callable[[], T]) -> T:
+    done = work()
+    if isinstance(done, Deferred):
+        raise TypeError("work for a thread returned a Deferred, which no thread can wait for")
+    return done
+
+
+@implementer(IWorkers)
+class _PluginWorkers:
+    """A pool of a plugin: its work is done by another one, and it has limits of its own."""
+
+    def __init__(self, pool: MemoryWorkers, limit: int) -> None:
+        self._pool = pool
+        self._limit = limit
+        self._unfinished = 0
+        self.running = True
+
+    def do(self, work: Callable[[], T]) -> "Deferred[T]":
+        """See :class:`IWorkers`."""
+        if not self.running or self._unfinished >= self._limit:
+            return fail(PoolFull(f"{self._unfinished} pieces of work"))
+        self._unfinished += 1
+        return self._pool.do(partial(self._work, work))
+
+    def _work(self, work: Callable[[], T]) -> T:
+        self._unfinished -= 1
+        return work()
+
+
+class FakeReactor(Clock):
+    """A clock that stands, and does in ``advance`` what threads ask for."""
+
+    def callFromThread(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        """See :class:`twisted.internet.interfaces.IReactorFromThreads`."""
+        self.callLater(0, function, *arguments, **options)
+
+
 @implementer(IDaemon)
 class FakeDaemon:
-    """Gives plugins a clock that stands (``reactor``), and a pool that works when the test says so (``pool``).
+    """Gives a plugin a clock that stands (``reactor``), and a pool that works when the test says so (``pool``).
 
     The date is :data:`START` when the clock is at 0, and goes on with it; ``clock_change`` are the seconds by which
     somebody has put the clock of the machine forward.
 
-    ``asked`` holds the pools that they asked for, as ``(name, threads, waiting)``; all of them get the one.
+    ``asked`` holds the pools that they asked for, as ``(name, threads, waiting)``. Each has its own limits, and the
+    work of all of them is done by ``pool``.
+    ``claims`` holds what the plugin claimed; what is in ``taken`` is claimed by the table ``other``.
+
+    It stands for the daemon of one plugin: each plugin of a test needs its own.
     """
 
     def __init__(self, spool: ISpool | None = None) -> None:
-        self.reactor = Clock()
+        self.reactor = FakeReactor()
         self.clock_change = 0.0
         self.spool = spool
         self.pool = MemoryWorkers()
         self.asked: list[tuple[str, int, int]] = []
+        self.claims: list[str] = []
+        self.taken: set[str] = set()
 
     def now(self) -> float:
         """See :class:`IDaemon`."""
         return START + self.reactor.seconds() + self.clock_change
 
-    def workers(self, name: str, threads: int, waiting: int) -> MemoryWorkers:
+    def workers(self, name: str, threads: int, waiting: int) -> IWorkers:
         """See :class:`IDaemon`."""
+        check_pool(name, threads, waiting)
+        if name in [asked for asked, _, _ in self.asked]:
+            raise ValueError(f"{name}: the plugin has a worker pool of this name already")
         self.asked.append((name, threads, waiting))
-        return self.pool
+        return _PluginWorkers(self.pool, threads + waiting)
+
+    def claim(self, resource: str) -> None:
+        """See :class:`IDaemon`."""
+        if resource in self.taken:
+            raise ValueError("[plugins.other] has claimed it")
+        self.claims.append(resource)
 
 
-@implementer(ISession)
-class FakeSession:
-    """A session without a connection. Everything is a plain attribute: assign what a test is about.
+class _ReadOnly:
+    """An attribute that keeps a read-only copy of the mapping that is assigned to it, as a real session has it."""
 
-    ``calls`` holds what the plugin asked for, as ``(method, *arguments)`` in order; ``logged`` its log events.
-    ``answer`` is what those methods return: False is a session that is over.
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return instance.__dict__.get(self._name) if instance is not None else self
+
+    def __set__(self, instance: Any, value: Mapping[str, Any]) -> None:
+        copied = deepcopy(dict(value))
+        shown = {key: MappingProxyType(one) if key == "headers" else one for key, one in copied.items()}
+        instance.__dict__[self._name] = MappingProxyType(shown)
+
+
+class FakeSession(SessionView):
+    """An open session without a connection. Everything is an attribute: assign what a test is about.
+
+    Its methods are those of a real session, with the same checks and limits: :class:`LocalProtocolError` for what
+    cannot be sent, :class:`WrongThread` in another thread, False when it is over or beyond a limit of
+    :class:`ISession`. ``clock`` is what those limits are measured by.
+
+    ``calls`` holds what the plugin asked for and no check rejected, as ``(method, *arguments)`` in order; ``sent``
+    the messages that a client would get, decoded; ``logged`` the log events of the session; ``misuses`` what a daemon
+    would log as a mistake of the plugin. ``answer`` is False once the session is over: assign that to end it.
     """
 
+    custom_config = _ReadOnly()
+    input_variables = _ReadOnly()
+    request = _ReadOnly()
+
     def __init__(self, media: Media | None = STEREO) -> None:
-        self.id = SESSION_ID
-        self.organization_id = ORGANIZATION_ID
-        self.correlation_id = CORRELATION_ID
-        self.conversation_id = CONVERSATION_ID
-        self.participant = PARTICIPANT
-        self.media = media
-        self.language: str | None = "en-US"
-        self.custom_config: Mapping[str, Any] = {}
-        self.input_variables: Mapping[str, Any] = {}
-        self.position = self.start_position = 0
-        self.started_at = START
-        self.request: Mapping[str, Any] = {"uri": PATH, "peer": "192.0.2.7", "headers": {}}
-        self.connection_end: Any = None
+        self.clock = Clock()
+        self.sent: list[dict[str, Any]] = []
+        self.misuses: list[str] = []
+        self._protocol = _open_session(media, self.clock)
+        about = Open(ORGANIZATION_ID, CONVERSATION_ID, PARTICIPANT, (), language="en-US")
+        live = LiveSession(self._protocol, read_upgrade(PATH, _HEADERS, "192.0.2.7"), about, START, self._send)
+        super().__init__(live, self.clock.seconds, lambda _: None, self.misuses.append)
+        self.custom_config, self.input_variables = {}, {}
+        self.request = {"uri": PATH, "peer": "192.0.2.7", "headers": {}}
         self.logged: list[LogEvent] = []
         self.log = Logger(namespace="audiohookd.session", observer=self.logged.append)  # type: ignore[arg-type]
         self.calls: list[tuple[Any, ...]] = []
-        self.answer = True
+
+    @property
+    def answer(self) -> bool:
+        """False when the session is over."""
+        return self._protocol.state is State.OPEN
+
+    @answer.setter
+    def answer(self, is_open: bool) -> None:
+        if is_open != self.answer:
+            if is_open:
+                raise ValueError("a session that is over is not opened again: make another FakeSession")
+            self._protocol.connection_lost()
 
     def send_event(self, entities: Sequence[Entity]) -> bool:
-        """See :class:`ISession`. Does not look at the entities' size."""
-        return self._called("send_event", tuple(entities))
+        """See :class:`ISession`."""
+        sent = tuple(entities) if isinstance(entities, Iterable) else entities
+        answer = super().send_event(sent if isinstance(entities, Iterator) else entities)
+        return self._called(answer, "send_event", sent)
 
     def pause(self) -> bool:
         """See :class:`ISession`."""
-        return self._called("pause")
+        return self._called(super().pause(), "pause")
 
     def resume(self) -> bool:
         """See :class:`ISession`."""
-        return self._called("resume")
+        return self._called(super().resume(), "resume")
 
     def disconnect(
         self,
@@ -162,11 +259,28 @@ class FakeSession:
         output_variables: Mapping[str, str] | None = None,
     ) -> bool:
         """See :class:`ISession`."""
-        return self._called("disconnect", reason, info, output_variables)
+        answer = super().disconnect(reason, info, output_variables)
+        return self._called(answer, "disconnect", reason, info, output_variables)
 
-    def _called(self, *call: Any) -> bool:
+    def _send(self) -> None:
+        self.sent += map(json.loads, self._protocol.take_outgoing())
+
+    def _called(self, answer: bool, *call: Any) -> bool:
         self.calls.append(call)
-        return self.answer
+        return answer
+
+
+def _open_session(media: Media | None, clock: Clock) -> Session:
+    """As after ``open`` of the client and ``opened``."""
+    session = Session(SESSION_ID, ORGANIZATION_ID, Timers(), clock.seconds)
+    participant = msgspec.to_builtins(PARTICIPANT)
+    parameters = {"organizationId": ORGANIZATION_ID, "conversationId": CONVERSATION_ID, "participant": participant}
+    parameters["media"] = []
+    message = {"version": "2", "id": SESSION_ID, "type": "open", "seq": 1, "serverseq": 0, "position": "PT0S"}
+    session.receive_text(json.dumps(message | {"parameters": parameters}).encode())
+    session.accept(media)
+    session.take_outgoing()
+    return session
 
 
 class FakeRecording(Recording):

@@ -40,10 +40,10 @@ PLAIN = """
     [spool]
     directory = "spool"
 """
-CORE_BELOW = ["spool-writer", "spool-finisher", "spool-syncer", "disk-looker", "spool-sweeper"]
-CORE_BELOW += ["delivery", "key-loaders", "spool", "unhandled-errors"]
+CORE_BELOW = ["loop-supervisor", "spool-writer", "spool-finisher", "spool-syncer", "disk-looker", "spool-sweeper"]
+CORE_BELOW += ["delivery", "key-loaders", "spool", "watchdog", "unhandled-errors"]
 CORE_ABOVE = ["deliveries", "retention", "disk-watch", "keyring"]
-CORE_ABOVE += ["admin", "listener", "sessions", "readiness", "signals"]
+CORE_ABOVE += ["explainer", "admin", "listener", "sessions", "readiness", "signals"]
 
 
 @implementer(IListeningPort)
@@ -196,7 +196,7 @@ def page(port: Port, path: str) -> str:
     protocol = port.factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
     transport = StringTransport()
     protocol.makeConnection(transport)
-    protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     return transport.value().decode()
 
 
@@ -205,6 +205,7 @@ class Call:
 
     def __init__(self) -> None:
         self.finished: Deferred[None] = Deferred()
+        self.unfinished: list[str] = []
         self.asked: list[str] = []
 
     def shut_down(self) -> None:

@@ -15,7 +15,7 @@ PURE |= {"json", "math", "re", "types", "typing", "http_sf", "msgspec"}
 PURE_AUTH = [f"audiohookd.auth.{name}" for name in ("fields", "refusal", "request", "signature")]
 #: What plugins may use of the daemon.
 PUBLIC = ("audiohookd.interfaces", "audiohookd.observer", "audiohookd.protocol", "audiohookd.testing")
-PUBLIC += ("audiohookd.text_encoding",)
+PUBLIC += ("audiohookd.escaping", "audiohookd.text_encoding")
 SERVER_CLASSES = {"WebSocketServerProtocol", "WebSocketServerFactory", "WebSocketAdapterProtocol"}
 #: Calls that read the wall clock, or wait for it.
 CLOCK = re.compile(
@@ -244,6 +244,19 @@ def test_no_failure_is_swallowed() -> None:
         for module in ALL
         for node in ast.walk(module.tree)
         if isinstance(node, ast.ExceptHandler) and [type(one) for one in node.body] == [ast.Pass]
+    ]
+    assert found == []
+
+
+def test_no_text_becomes_part_of_a_log_format() -> None:
+    """In a format, ``{}`` in foreign text looks fields up, and calls them. A constant, or a name for one, is none."""
+    levels = "debug|info|warn|error|critical|failure"
+    found = [
+        f"{module}:{node.lineno}"
+        for module in ALL
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and re.fullmatch(rf"(?:.*\.)?_?log\.(?:{levels})", ast.unparse(node.func))
+        if not (node.args and isinstance(node.args[0], ast.Constant | ast.Name))
     ]
     assert found == []
 

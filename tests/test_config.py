@@ -38,12 +38,24 @@ class TestMistakes:
             ("[listen]\nendpont = ''", "listen.endpont: unknown key, did you mean 'endpoint'?"),
             ("[session]\nidle_time = 3", "session.idle_time: unknown key, did you mean 'idle_timeout'?"),
             ("[[route]]\n[[route]]\npth = '/'", "route[1].pth: unknown key, did you mean 'path'?"),
-            ("[admin]\nx = 1", "admin.x: unknown key; there are: endpoint"),
-            ('[admin]\n"a\\nb" = 1', r"admin.'a\nb': unknown key; there are: endpoint"),
+            ("[admin]\nx = 1", "admin.x: unknown key; there are: allowed_hosts, endpoint"),
+            ('[admin]\n"a\\nb" = 1', r"admin.'a\nb': unknown key; there are: allowed_hosts, endpoint"),
         ],
     )
     def test_unknown_key(self, tmp_path: Path, text: str, line: str) -> None:
         assert self.refused(tmp_path, text) == line
+
+    @pytest.mark.parametrize("admin", ["tcp:8080:interface=localhost", "tcp:8080", r"tcp6:8080:interface=\:\:"])
+    def test_admin_and_calls_on_one_port(self, tmp_path: Path, admin: str) -> None:
+        listen = "tcp:8080:interface=127.0.0.1"
+        line = self.refused(tmp_path, f"[listen]\nendpoint = '{listen}'\n[admin]\nendpoint = '{admin}'")
+        said = f"{admin!r} is the same port or socket as listen.endpoint, {listen!r}: give it one of its own"
+        assert line == f"admin.endpoint: {said}"
+
+    @pytest.mark.parametrize("name", ["a:3001", "http://a", "*.example.com", "", ".", "a b", "a..b"])
+    def test_an_allowed_host_that_is_no_name(self, tmp_path: Path, name: str) -> None:
+        line = self.refused(tmp_path, f"[admin]\nallowed_hosts = ['{name}']")
+        assert line.startswith(f"admin.allowed_hosts[0]: {name!r} must be a name without a port, ")
 
     @pytest.mark.parametrize(
         ("text", "line"),

@@ -379,19 +379,88 @@ class TestWhatIsShipped:
         assert observer is None or verifyObject(ISessionObserver, observer)
 
 
+#: Observers in the module of a plugin, and what a start says of them.
+SILENT = {
+    "class Watch(SessionObserver):\n    def audio(self, frame): pass": (
+        "Watch.audio (FILE:22) is never called, for the class does not provide IAudioSink:"
+        " derive the class from audiohookd.observer.AudioSink"
+    ),
+    "class Watch(AudioSink):\n    def on_opened(self): pass": (
+        "Watch.on_opened (FILE:22) is no callback, did you mean 'opened'?"
+        " If not, let its name begin with an underscore"
+    ),
+    "class Watch(AudioSink):\n    def closed(self): pass": (
+        "Watch.closed (FILE:22) cannot be called: too many positional arguments; write def closed(self, reason)"
+    ),
+}
+
+
+class TestSilentMistakes:
+    @pytest.mark.parametrize("source", SILENT)
+    def test_of_observers_are_one_line(self, site: Site, source: str) -> None:
+        imports = "from audiohookd.observer import AudioSink, SessionObserver\n"
+        site.module("own_hook", f"{dedent(GOOD)}\n{imports}{source}\n")
+        line = refused(mine={"use": "own_hook:Plugin"})
+        file = str(sys.modules["own_hook"].__file__)
+        assert line == f"plugins.mine: own_hook:Plugin: {SILENT[source].replace('FILE', file)}"
+
+    def test_a_factory_that_gives_one_plugin_to_two_tables_is_one_line(self, site: Site) -> None:
+        source = """
+            _plugins = []
+
+            @provider(IPluginFactory)
+            def make(config, daemon):
+                _plugins.append(Plugin(config, daemon))
+                return _plugins[0]
+
+            make.config_type = Options
+        """
+        site.module("own_hook", dedent(GOOD) + dedent(source))
+        line = refused(one={"use": "own_hook:make"}, other={"use": "own_hook:make"})
+        assert line == "plugins.other: its factory returns the plugin of [plugins.one] and not a new one"
+
+
 class TestTheDaemonForPlugins:
     def test_keeps_the_contract(self) -> None:
-        assert verifyObject(IDaemon, Daemon(Clock(), today, Nowhere()))
+        assert verifyObject(IDaemon, Daemon(Clock(), today, Nowhere()).of_plugin("copy"))
 
     def test_keeps_the_pools_that_are_asked_for(self) -> None:
         daemon = Daemon(Clock(), today, Nowhere())
-        pools = [daemon.workers("upload", 2, 10), daemon.workers("scan", 1, 1)]
+        plugin = daemon.of_plugin("copy")
+        pools = [plugin.workers("upload", 2, 10), plugin.workers("scan", 1, 1)]
         assert daemon.pools == pools
-        assert [pool.name for pool in pools] == ["plugin-upload", "plugin-scan"]
+        assert [pool.name for pool in pools] == ["plugins.copy/upload", "plugins.copy/scan"]
 
-    def test_gives_no_two_pools_of_one_name(self) -> None:
+    def test_a_table_has_one_pool_of_a_name_and_each_table_may_have_it(self) -> None:
         daemon = Daemon(Clock(), today, Nowhere())
-        daemon.workers("upload", 2, 10)
-        with pytest.raises(ValueError, match="there is a worker pool 'upload' already"):
-            daemon.workers("upload", 1, 1)
-        assert len(daemon.pools) == 1
+        one, other = daemon.of_plugin("one"), daemon.of_plugin("other")
+        one.workers("upload", 2, 10)
+        other.workers("upload", 2, 10)
+        with pytest.raises(ValueError, match=r"^plugins\.one/upload: the plugin has a worker pool of this name"):
+            one.workers("upload", 1, 1)
+        assert len(daemon.pools) == 2
+
+    def test_names_of_tables_and_pools_cannot_be_made_to_collide(self) -> None:
+        daemon = Daemon(Clock(), today, Nowhere())
+        daemon.of_plugin("a").workers("b/c", 1, 1)
+        daemon.of_plugin("a/b").workers("c", 1, 1)
+        assert len({pool.name for pool in daemon.pools}) == 2
+
+    @pytest.mark.parametrize("pool", [("", 1, 1), ("upload", 0, 1), ("upload", 1, -1)])
+    def test_a_pool_that_cannot_work_is_rejected(self, pool: tuple[str, int, int]) -> None:
+        with pytest.raises(ValueError, match="worker pool"):
+            Daemon(Clock(), today, Nowhere()).of_plugin("copy").workers(*pool)
+
+    def test_a_pool_that_would_never_start_is_rejected(self) -> None:
+        daemon = Daemon(Clock(), today, Nowhere())
+        load_plugins(Config(), FILE, daemon)
+        with pytest.raises(RuntimeError, match="while they are built"):
+            daemon.of_plugin("copy").workers("upload", 1, 1)
+
+    def test_what_one_table_claimed_is_not_for_another(self) -> None:
+        daemon = Daemon(Clock(), today, Nowhere())
+        daemon.of_plugin("one").claim("bucket calls")
+        daemon.of_plugin("one").claim("bucket calls")
+        daemon.of_plugin("other").claim("bucket other")
+        with pytest.raises(ValueError, match=r"^\[plugins.one\] has claimed it"):
+            daemon.of_plugin("other").claim("bucket calls")

@@ -10,7 +10,6 @@ from tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Call, Reactor, ask,
 from twisted.internet.defer import maybeDeferred
 
 from audiohookd.auth.keys import Key
-from audiohookd.config import ConfigError
 from audiohookd.runtime.services import OrderedServices
 from audiohookd.server.websocket import AudioHookServerFactory
 from audiohookd.spool.room import LOOK_EVERY
@@ -27,21 +26,22 @@ class TestTheTree:
 
     def test_has_plugins_between_what_they_need_and_what_needs_them(self, write: Callable[..., Path]) -> None:
         root = build(write(PLAIN + "[plugins.recorder]\n" + UPLOADER))
-        assert names(root) == [*CORE_BELOW, "plugin-upload", "plugins.uploader", *CORE_ABOVE]
+        assert names(root) == [*CORE_BELOW, "plugins.uploader/upload", "plugins.uploader", *CORE_ABOVE]
 
-    def test_takes_one_plugin_twice(self, write: Callable[..., Path]) -> None:
-        with pytest.raises(ConfigError, match=r"plugins\.second: .* there is a worker pool 'upload' already\Z"):
-            build(write(PLAIN + UPLOADER + UPLOADER.replace("plugins.uploader", "plugins.second")))
+    def test_takes_one_class_in_two_tables(self, write: Callable[..., Path]) -> None:
+        root = build(write(PLAIN + UPLOADER + UPLOADER.replace("plugins.uploader", "plugins.second")))
+        first = ["plugins.uploader/upload", "plugins.second/upload", "plugins.uploader", "plugins.second"]
+        assert names(root) == [*CORE_BELOW, *first, *CORE_ABOVE]
 
     def test_a_plugin_may_be_called_as_a_part_of_the_daemon_is(self, write: Callable[..., Path]) -> None:
         root = build(write(PLAIN + UPLOADER.replace("plugins.uploader", "plugins.spool")))
-        assert names(root) == [*CORE_BELOW, "plugin-upload", "plugins.spool", *CORE_ABOVE]
+        assert names(root) == [*CORE_BELOW, "plugins.spool/upload", "plugins.spool", *CORE_ABOVE]
 
     def test_can_do_without_the_admin_port(self, write: Callable[..., Path]) -> None:
         reactor = Reactor()
         root = build(write(PLAIN + "[admin]\nendpoint = ''"), reactor)
         root.startService()
-        assert names(root) == [*CORE_BELOW, *(name for name in CORE_ABOVE if name != "admin")]
+        assert names(root) == [*CORE_BELOW, *(name for name in CORE_ABOVE if name not in ("explainer", "admin"))]
         assert reactor.listening == [("127.0.0.1", 3000)]
 
     def test_makes_the_spool_before_it_starts(self, write: Callable[..., Path], tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ class TestARecording:
 class TestTheTree:
     def test_deliveries_stand_between_plugins_and_the_ports(self, write: Callable[..., Path]) -> None:
         order = names(build(write(PLAIN + STORE + UPLOADER)))
-        below = ["delivery", "spool", "plugin-upload", "plugins.uploader"]
+        below = ["delivery", "spool", "plugins.uploader/upload", "plugins.uploader"]
         assert [order.index(name) for name in below] == sorted(order.index(name) for name in below)
         assert order.index("plugins.uploader") < order.index("deliveries") < order.index("admin")
 

@@ -40,7 +40,9 @@ def test_nothing_of_what_is_not_configured(tmp_path: Path) -> None:
 
 def test_failures_that_have_not_happened_are_none(tmp_path: Path) -> None:
     write_certificate(tmp_path)
-    found = metrics(writer(tmp_path)(PLAIN + ALL + ADMIN))
+    found = metrics(writer(tmp_path)(PLAIN + ALL + ADMIN + '[plugins.recorder]\n'))
     assert found['audiohookd_key_refresh_failures_total{source="auth.keys_file"}'] == "0"
     assert found['audiohookd_replay_store_failures_total{done="refused"}'] == "0"
     assert found['audiohookd_replay_store_failures_total{done="let-in"}'] == "0"
+    assert found['audiohookd_reactor_blocks_total{plugin="recorder"}'] == "0"
+    assert found['audiohookd_reactor_blocked_seconds_total{plugin="(daemon)"}'] == "0.000"

@@ -12,6 +12,7 @@ from audiohookd.auth.keys import fingerprint
 from audiohookd.config import ConfigError
 from audiohookd.runtime.watched import Watched
 from audiohookd.server.tls import read_identity
+from audiohookd.spool.room import DiskWatch
 from tests.certificates import write_certificate
 
 #: With a recorder, about which there is nothing to say.
@@ -221,3 +222,24 @@ class TestARouteThatIsNotToBeRecorded:
         text = PLAIN + "[[route]]\nrecord = false\nplugins = ['recorder']\n"
         with pytest.raises(ConfigError, match=r"route\[0\]\.record: is false, but plugin 'recorder' records"):
             build(write(text))
+
+
+def test_periodic_work_that_has_stopped_is_named_by_ready_until_it_runs(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: DiskWatch) -> None:
+        raise RuntimeError("can't start new thread")
+
+    reactor = Reactor()
+    with monkeypatch.context() as patched:
+        patched.setattr(DiskWatch, "_look_again", fail)
+        root = build(write(), reactor)
+        root.startService()
+        reactor.pump([1.0] * 20)
+    admin = next(port for port in reactor.ports if port.number == 3001)
+    answer = page(admin, "/ready")
+    assert " 503 " in answer
+    assert "not ready: periodic work has stopped: disk-watch" in answer
+    metrics = page(admin, "/metrics")
+    assert 'audiohookd_loop_stalls_total{loop="disk-watch"} 1' in metrics
+    assert 'audiohookd_loop_stalls_total{loop="spool-writer"} 0' in metrics

@@ -68,7 +68,7 @@ class Authenticator:
             return succeed(_verdict(request, signed, refused.reason))
         # Last, so that only who has the secret can put anything into the store.
         once = None if signature is None else fingerprint(signature.keyid, signature.nonce)
-        return self._seen_before(signature, now).addCallback(partial(_verdict, request, signed, once=once))
+        return self._seen_before(signature).addCallback(partial(_verdict, request, signed, once=once))
 
     def _judge(self, request: UpgradeRequest, signed: bool, now: float) -> Signature | None:
         api_key = request.header("x-api-key")
@@ -86,10 +86,10 @@ class Authenticator:
             check_scope(key, request, now)
         return signature
 
-    def _seen_before(self, signature: Signature | None, now: float) -> "Deferred[Refusal | None]":
+    def _seen_before(self, signature: Signature | None) -> "Deferred[Refusal | None]":
         if signature is None or self.replay is None:
             return succeed(None)
-        asked = maybeDeferred(self.replay.first_use, signature.keyid, signature.nonce, now)
+        asked = maybeDeferred(self.replay.first_use, signature.keyid, signature.nonce, signature.created)
         return asked.addCallbacks(_unless_first, _unless_answered)
 
 

@@ -39,7 +39,8 @@ _PLAIN: Final[Mapping[Refusal, str]] = {
     Refusal.COMPONENT_UNSUPPORTED: "the signature covers a component that AudioHook does not have",
     Refusal.ALGORITHM_UNSUPPORTED: "alg is not hmac-sha256",
     Refusal.REPLAYED: "a request with this nonce was let in before: a proxy sends requests twice, or somebody repeats"
-    " what he overheard; Genesys Cloud signs each attempt anew",
+    " what he overheard; Genesys Cloud signs each attempt anew. Or a clock was set back, to a time whose nonces have"
+    " expired: compare timedatectl",
     Refusal.REPLAY_STORE_DOWN: "the signature is good, but whether it came before could not be looked up: the replay"
     " store was down",
 }
@@ -188,12 +189,22 @@ def advice(suspect: Suspect, request: UpgradeRequest) -> str:
 def guesses(request: UpgradeRequest, hints: Hints) -> tuple[Cause, ...]:
     """What is left when no supposition could be proven, the likeliest first.
 
-    A wrong secret cannot be told from a name that nobody told us: only who tried what Genesys Cloud calls knows more.
+    A wrong secret cannot be distinguished from a rewritten name that no header has. A proxy comes first only where
+    the request shows one: of a test call from the same machine it was named before the secret, which was wrong.
     """
     secret = Cause(Kind.SECRET, _UNPROVEN, False)
     if hints.hosts or hints.paths:
         return (secret, Cause(Kind.HOST, _NOT_THAT_EITHER, False))
-    return (*_host_of_nobody(request), Cause(Kind.HOST, _OTHER_REQUEST, False), secret)
+    proxy = (*_host_of_nobody(request), Cause(Kind.HOST, _OTHER_REQUEST, False))
+    return (*proxy, secret) if _shows_proxy(request) else (secret, *proxy)
+
+
+#: Headers that only a proxy adds.
+_OF_PROXIES = ("forwarded", "via", "x-real-ip", "x-original-host", "x-original-uri", "x-original-url")
+
+
+def _shows_proxy(request: UpgradeRequest) -> bool:
+    return any(name in _OF_PROXIES or name.startswith(("x-forwarded-", "x-envoy-")) for name in request.headers)
 
 
 def signed_by_others(causes: Iterable[Cause]) -> tuple[Cause, ...]:
@@ -212,6 +223,9 @@ def _host_of_nobody(request: UpgradeRequest) -> tuple[Cause, ...]:
     host = request.header("host") or ""
     name = re.sub(r":\d*\Z", "", host)
     if request.authority is None and re.fullmatch(r"\[?[\d.:a-f]+\]?|localhost|[^.]*", name, re.IGNORECASE):
-        text = f"Host, {host!r}, is no name that Genesys Cloud can call, so a proxy rewrote it: {_REMEDY[Kind.HOST]}"
+        text = (
+            f"Host, {host!r}, is no name that Genesys Cloud can call: if the call came from there, a proxy rewrote"
+            f" it: {_REMEDY[Kind.HOST]}"
+        )
         return (Cause(Kind.HOST, text, False),)
     return ()

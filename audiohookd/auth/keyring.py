@@ -5,13 +5,15 @@ from functools import partial
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.auth.key_json import EXAMPLE
 from audiohookd.auth.keys import IKeySource, Key, Keys, KeySourceError, merged
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.loops import SupervisedLoop
 
 #: Seconds at least between two times that unknown keys have all sources asked.
 ASK_EVERY = 60.0
@@ -26,12 +28,12 @@ Load = Callable[[], Keys | None]
 class _Held:
     """A source, and what is known of it."""
 
-    def __init__(self, source: IKeySource) -> None:
+    def __init__(self, source: IKeySource, loop: SupervisedLoop) -> None:
         self.source = source
+        self.loop = loop
         self.keys = Keys({})
         #: Why it could not be loaded the last time; None: it could.
         self.fault: str | None = None
-        self.timer: IDelayedCall | None = None
         #: What is being done with it in a thread.
         self.work: Deferred[Keys | None] | None = None
         #: It is to be loaded again once that is done.
@@ -73,13 +75,25 @@ class Keyring(Service):
         self._routes = routes
         self._tell = tell
         self._is_empty = False
-        self._held = [_Held(source) for source in sources]
+        self._held = [_Held(source, self._loop(source)) for source in sources]
         self._keys = Keys({})
         self._remarks: list[str] = []
         self._asked: float | None = None
 
     def __repr__(self) -> str:
         return f"<Keyring: {self._keys!r}>"
+
+    def _loop(self, source: IKeySource) -> SupervisedLoop:
+        def look() -> None:
+            (held,) = [held for held in self._held if held.source is source]
+            self._look(held)
+
+        return SupervisedLoop(self._reactor, f"keys of {source.name}", look, source.interval or 0.0, self._count)
+
+    @property
+    def loops(self) -> list[SupervisedLoop]:
+        """One for each source."""
+        return [held.loop for held in self._held]
 
     @property
     def keys(self) -> Keys:
@@ -125,14 +139,15 @@ class Keyring(Service):
         """From now on the sources are looked at."""
         super().startService()
         for held in self._held:
+            if held.source.interval is not None:
+                held.loop.start()
             self._wait(held)
 
     def stopService(self) -> None:
         """What is being loaded is not waited for."""
         super().stopService()
         for held in self._held:
-            if held.timer is not None and held.timer.active():
-                held.timer.cancel()
+            held.loop.stop()
             if held.work is not None:
                 held.work.cancel()
 
@@ -149,13 +164,11 @@ class Keyring(Service):
 
     def _wait(self, held: _Held) -> None:
         """For the next look, whatever is waited for already."""
-        if held.timer is not None and held.timer.active():
-            held.timer.cancel()
         if held.source.interval is None:
             return
         seconds = min(held.source.interval, RETRY_AFTER) if held.fault is not None else held.source.interval
         seconds *= 1 + JITTER * (2 * self._random() - 1)
-        held.timer = self._reactor.callLater(seconds, self._look, held)
+        held.loop.next_in(seconds)
 
     def _look(self, held: _Held) -> None:
         if held.work is None:
@@ -179,7 +192,7 @@ class Keyring(Service):
         held.tells, held.asked = held.asked, False
         held.work = self._workers.do(load)
         held.work.addCallbacks(partial(self._loaded, held), partial(self._not_loaded, held))
-        held.work.addBoth(partial(self._done, held))
+        held.work.addErrback(held.loop.failed).addBoth(partial(self._done, held))
 
     def _done(self, held: _Held, _: None) -> None:
         held.work = None
@@ -209,7 +222,7 @@ class Keyring(Service):
             return
         fault = failure.value
         # The text of what nobody expected may be anything.
-        self._failed(held, str(fault) if isinstance(fault, KeySourceError) else type(fault).__name__)
+        self._failed(held, text_of(fault) if isinstance(fault, KeySourceError) else type(fault).__name__)
 
     def _failed(self, held: _Held, reason: str) -> None:
         self._count("key_refresh_failures", held.source.name)

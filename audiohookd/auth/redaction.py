@@ -4,6 +4,7 @@ import re
 
 from audiohookd.auth.keys import fingerprint
 from audiohookd.auth.request import UpgradeRequest
+from audiohookd.escaping import printable
 
 #: Characters of a line.
 MAX_LINE = 500
@@ -20,7 +21,7 @@ def redacted(text: str, request: UpgradeRequest) -> str:
     for word, instead in _secret_words(request):
         text = text.replace(word, instead)
     shown = _QUERY.sub(lambda found: found[1] + hint(found[2]), text[: 2 * MAX_LINE])
-    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown)
+    shown = printable(shown)
     if len(shown) <= MAX_LINE and len(text) <= 2 * MAX_LINE:
         return shown
     return f"{shown[:MAX_LINE]}... ({len(text)} characters)"

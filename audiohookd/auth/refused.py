@@ -1,14 +1,9 @@
-"""The last requests that were refused, for who asks why. In memory alone, and bounded."""
+"""The last requests that were rejected. In memory only, and bounded."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
-
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import Cooperator
 
 from audiohookd.auth.diagnosis import diagnose
 from audiohookd.auth.keys import Keys
@@ -23,7 +18,7 @@ NO_HINTS: Final = Hints()
 LIMIT = 50
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class RefusedRequest:
     """One of them; and how many came that were like it, this one included. Its representation shows no header."""
 
@@ -32,21 +27,13 @@ class RefusedRequest:
     reason: Refusal
     request: UpgradeRequest = field(repr=False)
     times: int = 1
-    _explained: tuple[Keys, dict[str, Any]] | None = field(default=None, repr=False)
 
     def explained(self, keys: Keys, called: Hints = NO_HINTS) -> dict[str, Any]:
-        """As it may be shown: nothing in it lets anybody in. Takes some milliseconds; without hints once only.
+        """As it may be shown: nothing in it lets anybody in. Takes some milliseconds, in any thread.
 
         :param keys: those of now.
-        :param called: what Genesys Cloud may have been told to call.
+        :param called: what Genesys Cloud may have been configured to call.
         """
-        if called.hosts or called.paths:
-            return self._explain(keys, called)
-        if self._explained is None or self._explained[0] is not keys:
-            self._explained = keys, self._explain(keys, called)
-        return self._explained[1]
-
-    def _explain(self, keys: Keys, called: Hints) -> dict[str, Any]:
         request = self.request
         known = keys.lookup(request.header("x-api-key") or "")
         secrets = None if known is None else known.secrets_at(self.at)
@@ -92,17 +79,3 @@ class RefusedRequests:
         self._kept[alike] = RefusedRequest(at, peer, reason, request, times)
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)
-
-    def explained(
-        self, reactor: IReactorTime, keys: Keys, called: Hints = NO_HINTS
-    ) -> "Deferred[list[dict[str, Any]]]":
-        """All of them, the newest first, explained with these keys. One in a turn of the reactor: calls go on."""
-        found: list[dict[str, Any]] = []
-
-        def one_by_one() -> Iterator[None]:
-            for one in self:
-                found.append(one.explained(keys, called))
-                yield
-
-        cooperator = Cooperator(lambda: lambda: True, partial(reactor.callLater, 0.0))
-        return cooperator.coiterate(one_by_one()).addCallback(lambda _: found)

@@ -7,6 +7,8 @@ from typing import Any
 
 from zope.interface import Attribute, Interface, implementer
 
+from audiohookd.auth.expired_ranges import ExpiredRanges
+
 # zope interfaces describe methods without `self`.
 # ruff: noqa: N805
 
@@ -33,12 +35,12 @@ class IReplayStore(Interface):
 
     window = Attribute("For how many seconds after its first use a nonce is remembered, at least.")
 
-    def first_use(key_id: str, nonce: str, now: float) -> Any:
+    def first_use(key_id: str, nonce: str, created: float) -> Any:
         """Remember the nonce of a key, and say whether it is new: a bool, or a Deferred of one. Never blocks.
 
-        `now` is UNIX time in seconds, from the clock by which the signature was verified. Of several that ask about
-        the same nonce, in whatever process, one is told that it is new. Offer only nonces whose signature has
-        verified: then nobody without a secret can fill the store.
+        `created` is that of the signature: once a nonce has expired, signatures of its time are not new. Of several
+        that ask about the same nonce, in whatever process, one is told that it is new. Offer only nonces whose
+        signature has verified: then no client without a secret can fill the store.
 
         :raises StoreDown: it cannot be told; so does a Deferred fail, and soon.
         """
@@ -52,7 +54,7 @@ def fingerprint(key_id: str, nonce: str) -> bytes:
 
 @implementer(IReplayStore)
 class MemoryReplayStore:
-    """Nonces of the last `window` seconds, in memory, whatever the wall clock is set to meanwhile.
+    """Nonces of the last `window` seconds, in memory. No wall clock is asked: none can make a nonce new again.
 
     Not shared between processes and forgotten at a restart, after which a signature works once more until it is
     too old. Not for use from several threads.
@@ -64,34 +66,32 @@ class MemoryReplayStore:
         self.window = window
         self._clock = clock
         self._limit = limit
-        # By either clock. In a dict the first key takes longer to find the more were deleted before it.
+        # When each was used first, and `created`. In a dict the first key takes longer to find the more were deleted
+        # before it.
         self._seen: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+        self._expired = ExpiredRanges(window)
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def first_use(self, key_id: str, nonce: str, now: float) -> bool:
+    def first_use(self, key_id: str, nonce: str, created: float) -> bool:
         """Remember the nonce of a key, and say whether it is new.
 
-        `now` is in seconds, from the clock by which the signature was verified. Takes constant time on
-        average. With `limit` nonces in the window every further one counts as used: rather refuse a call than
-        accept a replay.
+        Takes constant time on average. With `limit` nonces in the window every further one counts as used: rather
+        refuse a call than accept a replay.
         """
-        self._forget(now)
+        self._expire()
         # Hashed, so that the limit is one on memory whatever the length of a nonce.
         entry = fingerprint(key_id, nonce)
-        if entry in self._seen or len(self._seen) >= self._limit:
+        if entry in self._seen or created in self._expired or len(self._seen) >= self._limit:
             return False
-        self._seen[entry] = self._clock(), now
+        self._seen[entry] = self._clock(), created
         return True
 
-    def _forget(self, now: float) -> None:
-        """What is past the window by both clocks. The wall clock alone may be set forward, and back again."""
-        passed = self._clock()
+    def _expire(self) -> None:
+        now = self._clock()
         for _ in range(SWEEP):
-            if not self._seen or passed - next(iter(self._seen.values()))[0] <= self.window:
+            if not self._seen or now - next(iter(self._seen.values()))[0] <= self.window:
                 return
-            entry, times = self._seen.popitem(last=False)
-            if now - times[1] <= self.window:
-                # It was set back: the signature will verify again. Behind the others, which shall not wait for it.
-                self._seen[entry] = times
+            _, (since, created) = self._seen.popitem(last=False)
+            self._expired.add(created, since)

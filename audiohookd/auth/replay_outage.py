@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Literal
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from audiohookd.auth.replay import IReplayStore, StoreDown
+from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.loops import SupervisedLoop
 
 #: Seconds without a failure after which an outage is over, when the store answers then; it is asked when nobody else
 #: does so. A store that answers every other time is one outage.
@@ -51,8 +53,9 @@ class WatchedReplayStore:
         self._tell = tell
         self._failures = 0
         self._failed_at = 0.0
-        self._probe: IDelayedCall | None = None
-        #: What to add to the seconds of the clock to get those by which nonces are dated.
+        self.loop = SupervisedLoop(clock, "replay-store-probe", self._look, CALM, count, on_demand=True)
+        self.loop.start()
+        #: What to add to the seconds of the clock to get a ``created`` of now.
         self._epoch = 0.0
 
     @property
@@ -60,13 +63,13 @@ class WatchedReplayStore:
         """Since somebody had no answer, until it is over."""
         return self._failures > 0
 
-    def first_use(self, key_id: str, nonce: str, now: float) -> "Deferred[bool]":
+    def first_use(self, key_id: str, nonce: str, created: float) -> "Deferred[bool]":
         """See :class:`IReplayStore`."""
-        self._epoch = now - self._clock.seconds()
-        return self._ask(key_id, nonce, now).addCallbacks(self._answered, self._failed)
+        self._epoch = created - self._clock.seconds()
+        return self._ask(key_id, nonce, created).addCallbacks(self._answered, self._failed)
 
-    def _ask(self, key_id: str, nonce: str, now: float) -> "Deferred[bool]":
-        return maybeDeferred(self._store.first_use, key_id, nonce, now)
+    def _ask(self, key_id: str, nonce: str, created: float) -> "Deferred[bool]":
+        return maybeDeferred(self._store.first_use, key_id, nonce, created)
 
     def _answered(self, first: bool) -> bool:
         if self._failures and self._clock.seconds() - self._failed_at >= CALM:
@@ -81,7 +84,7 @@ class WatchedReplayStore:
         done = "let-in" if self._fail == "open" else "refused"
         if not self._failures:
             text = "the replay store is down ({store}): {reason}; who asks is {done}"
-            self._log.error(text, store=self._name, reason=failure.getErrorMessage(), done=done.replace("-", " "))
+            self._log.error(text, store=self._name, reason=text_of(failure.value), done=done.replace("-", " "))
             if self._fail == "closed":
                 self._tell(f"the replay store is down ({self._name})")
         self._failures += 1
@@ -92,29 +95,22 @@ class WatchedReplayStore:
     def _put_off(self) -> None:
         """The end, and the question whether it has come."""
         self._failed_at = self._clock.seconds()
-        if self._probe is not None and self._probe.active():
-            self._probe.reset(CALM)
-        else:
-            self._probe = self._clock.callLater(CALM, self._look)
+        self.loop.next_in(CALM)
 
-    def _look(self) -> None:
+    def _look(self) -> "Deferred[None] | None":
         if not self._failures:
-            return
+            return None
         seconds = self._clock.seconds()
         # No API key is empty. Whether the nonce is new does not matter.
         asked = self._ask("", f"{seconds}", seconds + self._epoch)
-        asked.addCallbacks(self._answered, self._still_down).addErrback(self._broken)
-        asked.addBoth(self._look_again)
+        asked.addCallbacks(self._answered, self._still_down)
+        return asked.addCallback(self._look_again)
 
     def _still_down(self, failure: Failure) -> None:
         failure.trap(StoreDown)
         self._put_off()
 
-    def _broken(self, failure: Failure) -> None:
-        self._log.failure("the replay store could not be asked ({store})", failure, store=self._name)
-        self._put_off()
-
     def _look_again(self, _: object) -> None:
         """Unless somebody sees to that already."""
-        if self._failures and (self._probe is None or not self._probe.active()):
-            self._probe = self._clock.callLater(CALM, self._look)
+        if self._failures and not self.loop.is_waiting:
+            self.loop.next_in(CALM)

@@ -16,17 +16,22 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from audiohookd.auth.replay import StoreDown
+from audiohookd.runtime.faults import text_of
 from audiohookd.text_encoding import decode_text
 
 #: Begins the name of each key.
 PREFIX = "audiohookd:nonce:"
+
+#: Seconds that a nonce stays, at least. Redis expires keys by the wall clock of its server: when that is set forward
+#: by less than an hour, none expires too early. A daemon's clock that is set back by less makes none new.
+RETENTION = 3_600
 
 #: Of the part after the authority. Whatever else stands there is a part of a password that was not encoded.
 _DATABASE = re.compile(r"/?\d*")
 
 
 class RedisNonces:
-    """Nonces of the last ``window`` seconds at ``url``. May be called by several threads.
+    """Nonces of the last ``window`` seconds, and of the last hour, at ``url``. May be called by several threads.
 
     Connects with the first call, and again whenever a connection broke. Nothing is tried twice: a question whose
     answer was lost would be answered with "not new". Its representation does not show the URL.
@@ -37,7 +42,7 @@ class RedisNonces:
 
     def __init__(self, url: str, window: float, patience: float) -> None:
         self._place = _place(url)
-        self._seconds = math.ceil(window)
+        self._seconds = max(math.ceil(window), RETENTION)
         try:
             self._client = Redis.from_url(
                 url,
@@ -51,12 +56,12 @@ class RedisNonces:
         except (ValueError, TypeError):
             raise ValueError("has an option that redis-py does not know") from None
 
-    def add(self, entry: bytes, now: float) -> bool:
+    def add(self, entry: bytes, created: float) -> bool:
         """See :class:`audiohookd.auth.replay_shared.Nonces`. Time is the server's."""
         try:
             return self._client.set(PREFIX + entry.hex(), 1, nx=True, ex=self._seconds) is True
         except (RedisError, OSError) as fault:
-            raise StoreDown(f"{self._place}: {' '.join(str(fault).split())[:200]}") from None
+            raise StoreDown(f"{self._place}: {text_of(fault)}") from None
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -12,35 +12,37 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from audiohookd.auth.expired_ranges import ExpiredRange, ExpiredRanges
 from audiohookd.auth.replay import SWEEP, StoreDown
 from audiohookd.runtime.privileges import give_to_owner_of
 
 #: 16 MiB, in pages of 4 KiB: room for some 150,000 nonces. A directory like /run is memory.
 MAX_PAGES = 4_096
 
-#: Seen by the wall clock; since when by one that nobody can set, which all processes share until the next boot.
-_COLUMNS = "entry BLOB PRIMARY KEY, seen REAL NOT NULL, since REAL NOT NULL"
+#: ``since`` by the clock that nobody can set, which all processes share until the next boot. Names are new with the
+#: columns: a file that an earlier version of the daemon has made can be used on.
+_COLUMNS = "entry BLOB PRIMARY KEY, created REAL NOT NULL, since REAL NOT NULL"
 _SETTINGS = (
     "PRAGMA journal_mode = TRUNCATE",
     "PRAGMA synchronous = OFF",
     f"PRAGMA max_page_count = {MAX_PAGES}",
-    f"CREATE TABLE IF NOT EXISTS nonces ({_COLUMNS}) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS nonces_by_age ON nonces (seen)",
+    f"CREATE TABLE IF NOT EXISTS used ({_COLUMNS}) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS used_since ON used (since)",
+    "CREATE TABLE IF NOT EXISTS expired_ranges (clock_offset REAL NOT NULL, first REAL NOT NULL, last REAL NOT NULL)",
 )
-#: What is past the window by both clocks, for the wall clock alone may be set forward, and back again. What is there
-#: since later than now is from before the last boot.
-_FORGET = """
-    DELETE FROM nonces WHERE entry IN (
-        SELECT entry FROM nonces
-        WHERE seen < :now - :window AND NOT since BETWEEN :passed - :window AND :passed
-        ORDER BY seen LIMIT :sweep
-    )
+#: Past the window. What is there since later than now is from before the last boot.
+_OLD = """
+    SELECT entry, created, since FROM used WHERE since < :now - :window OR since > :now ORDER BY since LIMIT :sweep
 """
-_KEEP = "INSERT OR IGNORE INTO nonces (entry, seen, since) VALUES (:entry, :now, :passed)"
+_RANGES = "SELECT clock_offset, first, last FROM expired_ranges"
+_IS_EXPIRED = "SELECT 1 FROM expired_ranges WHERE :created BETWEEN first AND last"
+_KEEP = "INSERT OR IGNORE INTO used (entry, created, since) VALUES (:entry, :created, :now)"
 
 
 class SqliteNonces:
     """Nonces of the last ``window`` seconds in the file ``path``, which is made where it is missing.
+
+    Times from which nonces have expired stay in it as :class:`ExpiredRanges`, over restarts as well.
 
     Of all processes that add the same entry, one is told that it is new. A file that cannot be used is left as it is:
     once it was removed or repaired, the next call finds that out. For one thread at a time.
@@ -57,10 +59,10 @@ class SqliteNonces:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
 
-    def add(self, entry: bytes, now: float) -> bool:
+    def add(self, entry: bytes, created: float) -> bool:
         """See :class:`audiohookd.auth.replay_shared.Nonces`."""
         try:
-            return self._add(self._connected(), entry, now)
+            return self._add(self._connected(), entry, created)
         except (sqlite3.Error, OSError) as fault:
             self.close()
             reason = (isinstance(fault, OSError) and fault.strerror) or fault
@@ -74,14 +76,28 @@ class SqliteNonces:
                 self._connection.close()
         self._connection = None
 
-    def _add(self, connection: sqlite3.Connection, entry: bytes, now: float) -> bool:
+    def _add(self, connection: sqlite3.Connection, entry: bytes, created: float) -> bool:
         # At once for writing: what has only read, and then wants to write, may have to be given up.
         connection.execute("BEGIN IMMEDIATE")
-        times = {"now": now, "passed": self._clock()}
-        connection.execute(_FORGET, {"window": self._window, "sweep": SWEEP, **times})
-        is_new = connection.execute(_KEEP, {"entry": entry, **times}).rowcount == 1
+        now = self._clock()
+        self._expire(connection, now)
+        is_new = connection.execute(_IS_EXPIRED, {"created": created}).fetchone() is None
+        if is_new:
+            kept = connection.execute(_KEEP, {"entry": entry, "created": created, "now": now})
+            is_new = kept.rowcount == 1
         connection.execute("COMMIT")
         return is_new
+
+    def _expire(self, connection: sqlite3.Connection, now: float) -> None:
+        old = connection.execute(_OLD, {"window": self._window, "now": now, "sweep": SWEEP}).fetchall()
+        if not old:
+            return
+        ranges = ExpiredRanges(self._window, (ExpiredRange(*row) for row in connection.execute(_RANGES)))
+        for _, created, since in old:
+            ranges.add(created, since)
+        connection.execute("DELETE FROM expired_ranges")
+        connection.executemany("INSERT INTO expired_ranges VALUES (?, ?, ?)", ranges)
+        connection.executemany("DELETE FROM used WHERE entry = ?", [(entry,) for entry, _, _ in old])
 
     def _connected(self) -> sqlite3.Connection:
         """To the file that has the name now: another one, or none, leaves us alone with what others do not see."""

@@ -46,7 +46,7 @@ def replay_store(
         case "redis":
             # Several, so that a look-up of the host's name that hangs in one of them holds up no others.
             name, threads, nonces = "Redis", 4, _redis(config, where, window)
-    workers = Workers(reactor, "replay", threads, WAITING + calls, PATIENCE)
+    workers = Workers(reactor, "replay", threads, WAITING + calls, PATIENCE, count=count)
     shared = SharedReplayStore(nonces, window, workers, reactor, config.timeout)
     return [workers], WatchedReplayStore(shared, name, config.fail, reactor, count, tell)
 

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Protocol
 import audiohookd
 from audiohookd.cli import call, doctor, explain, sign, spool, verify
 from audiohookd.cli.mistake import Mistake
+from audiohookd.escaping import printable
 from audiohookd.text_encoding import escape_unencodable
 
 #: Exit codes, besides those of the commands themselves.
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
     except Mistake as mistake:
-        print(f"audiohookctl: {mistake}", file=sys.stderr)
+        print(printable(f"audiohookctl: {mistake}"), file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -1,13 +1,6 @@
-"""How things are put for people: sizes, times, and text that came from others."""
-
-import json
+"""How things are put for people: sizes and times."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-
-
-def printable(text: str) -> str:
-    """``text`` on one line, without the power to move a terminal's cursor. Leaves JSON the same JSON."""
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def size(count: int) -> str:

@@ -143,6 +143,10 @@ class Bulletin:
             shown = foreign_code.loggable(Failure(fault))
             self._log.failure("{outlet}: the plugin has a mistake", shown, outlet=self._outlet.name)
 
+    def search_failed(self, failure: Failure) -> None:
+        """Our own mistake. The next search, each minute, goes on."""
+        self._log.failure("{outlet}: the search for recordings failed", failure, outlet=self._outlet.name)
+
     def went_wrong(self, key: Key, failure: Failure) -> None:
         """Our own mistake."""
         self._log.failure("{outlet}: recording {id}", failure, outlet=self._outlet.name, id=key.id)
@@ -150,15 +154,9 @@ class Bulletin:
 
 def describe(fault: BaseException) -> str:
     """What it is, as one line."""
-    return one_line(in_words(fault))
+    return in_words(fault, TEXT_LIMIT)
 
 
 def duration(seconds: float) -> str:
     """Seconds as text."""
     return f"{seconds:.0f} s" if seconds >= 1.0 else "less than a second"
-
-
-def one_line(text: str) -> str:
-    """``text`` without line breaks, and not too long."""
-    line = " ".join(text.split())
-    return line if len(line) <= TEXT_LIMIT else f"{line[:TEXT_LIMIT]}..."

@@ -11,13 +11,12 @@ from typing import Any
 from msgspec import Struct
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from audiohookd.delivery.backoff import Backoff
 from audiohookd.delivery.blame import Unreadable, is_of_file
 from audiohookd.delivery.breaker import Breaker, Trial
-from audiohookd.delivery.bulletin import Bulletin, describe, one_line
+from audiohookd.delivery.bulletin import TEXT_LIMIT, Bulletin, describe
 from audiohookd.delivery.dues import Step
 from audiohookd.delivery.lanes import Lanes
 from audiohookd.delivery.ledger import Ledger
@@ -28,6 +27,7 @@ from audiohookd.interfaces import IWorkers, Unavailable, Undeliverable
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.workers import PoolFull
 
 #: So many different recordings that fail one after the other are not at fault themselves, most likely.
@@ -180,7 +180,8 @@ class Courier:
         self._is_searching = True
         ledger, queue = self._means.ledger, self._queue
         search = partial(ledger.search, self.outlet, self._cursor, queue.known(), queue.room)
-        self._means.workers.do(search).addCallbacks(self._found, self._not_found)
+        searched: Deferred[Found] = self._means.workers.do(search)
+        searched.addCallbacks(self._found, self._not_found).addErrback(self._bulletin.search_failed)
 
     def _found(self, found: Found) -> None:
         self._is_searching = False
@@ -208,13 +209,13 @@ class Courier:
         trial = self._breaker.begin()
         delivery = Deferred.fromCoroutine(self._deliver(key, trial))
         self._under_way.add(delivery)
-        watch = LoopingCall(self._look_at_the_clock, key, self._now())
-        watch.clock = self._means.reactor
-        watch.start(SLOW, now=False)
+        look = partial(self._look_at_the_clock, key, self._now())
+        watch = SupervisedLoop(self._means.reactor, "delivery-watch", look, SLOW, self._means.counters.count)
+        watch.start()
         delivery.addErrback(self._went_wrong, key, trial)
         delivery.addCallback(self._ended, delivery, watch)
 
-    def _ended(self, _: None, delivery: "Deferred[None]", watch: LoopingCall) -> None:
+    def _ended(self, _: None, delivery: "Deferred[None]", watch: SupervisedLoop) -> None:
         watch.stop()
         self._under_way.discard(delivery)
         self._work()
@@ -247,7 +248,7 @@ class Courier:
         outcome = await foreign_code.outcome_of(self.outlet.deliver, recording)
         fault = outcome.failure.value if outcome.failure is not None else None
         if isinstance(fault, Undeliverable):
-            await self._refuse(key, one_line(text_of(fault)))
+            await self._refuse(key, text_of(fault, TEXT_LIMIT))
             return False
         if isinstance(fault, OSError) and is_of_file(fault, recording):
             raise Unreadable(describe(fault)) from fault
@@ -293,7 +294,7 @@ class Courier:
             self._breaker.release(trial)
             self._breaker.pause(self._now() + PAUSE)
         elif isinstance(fault, Unavailable):
-            self._unavailable(trial, one_line(text_of(fault)), fault.retry_after)
+            self._unavailable(trial, text_of(fault, TEXT_LIMIT), fault.retry_after)
             self._queue.put_back(key)
         elif isinstance(fault, Unreadable):
             self._rest(key, str(fault))

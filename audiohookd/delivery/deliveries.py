@@ -1,18 +1,18 @@
 """The service that brings ready recordings to every carrier, and then tells every notifier."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.config import Config
 from audiohookd.delivery.backoff import Backoff
-from audiohookd.delivery.courier import Courier, Means, Status
+from audiohookd.delivery.courier import SLOW, Courier, Means, Status
 from audiohookd.delivery.ledger import Ledger
 from audiohookd.delivery.outlet import Outlet
 from audiohookd.delivery.queue import Key
@@ -20,6 +20,8 @@ from audiohookd.delivery.strays import Strays
 from audiohookd.delivery.wake import WakeFile
 from audiohookd.interfaces import IWorkers
 from audiohookd.observe.counters import Counters
+from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.spool.layout import Layout
 
 #: Seconds between two looks at the file ``wake``.
@@ -43,23 +45,25 @@ class Deliveries(Service):
         self._notifying = [courier for courier in self._couriers if not courier.outlet.is_carrier]
         carrying = [courier for courier in self._couriers if courier.outlet.is_carrier]
         self._first = carrying or self._notifying
-        self._rounds = [LoopingCall(self._look_at_wake), LoopingCall(self._search)]
-        for each in self._rounds:
-            each.clock = means.reactor
+        loop = partial(SupervisedLoop, means.reactor, count=means.counters.count)
+        self.loops = [
+            # It waits for what couriers ask of the same threads, as a search through a large spool.
+            loop("delivery-wake", self._look_at_wake, WAKE_EVERY, limit=SLOW),
+            loop("delivery-search", self._search, SEARCH_EVERY),
+        ]
 
     def startService(self) -> None:
         """Returns at once; what lies in the spool is looked for afterwards, in a worker thread."""
         super().startService()
         if self._couriers:
             prepared: Deferred[Strays] = self._means.workers.do(self._prepare)
-            prepared.addCallbacks(self._tell_of, self._refused).addCallback(self._begin)
+            prepared.addCallback(self._tell_of).addErrback(self._refused).addCallback(self._begin)
 
     def stopService(self) -> "Deferred[Any]":
         """Begins nothing new. Fires when nothing is in flight, after :data:`STOP_LIMIT` seconds at the latest."""
         super().stopService()
-        for each in self._rounds:
-            if each.running:
-                each.stop()
+        for loop in self.loops:
+            loop.stop()
         stopped = DeferredList([courier.stop() for courier in self._couriers])
         return stopped.addTimeout(STOP_LIMIT, self._means.reactor)
 
@@ -88,8 +92,8 @@ class Deliveries(Service):
             return
         for courier in self._couriers:
             courier.start()
-        for each, seconds in zip(self._rounds, (WAKE_EVERY, SEARCH_EVERY), strict=True):
-            each.start(seconds, now=False)
+        for loop in self.loops:
+            loop.start()
 
     def _tell(self, key: Key) -> None:
         for courier in self._notifying:
@@ -108,7 +112,7 @@ class Deliveries(Service):
             courier.wake()
 
     def _refused(self, failure: Failure) -> None:
-        self._log.error("the spool cannot be used: {fault}", fault=failure.getErrorMessage())
+        self._log.error("the spool cannot be used: {fault}", fault=text_of(failure.value))
 
 
 def deliveries_of(

@@ -3,33 +3,45 @@
 ``/live``: the process works. ``/ready``: new calls are welcome. ``/health/check``: the same in the words of Genesys'
 reference server, whose load balancers and monitors ask for it. ``/metrics``: what was counted, for Prometheus.
 ``/refused``: the last requests that were refused, and why, for ``audiohookctl explain-signature``; what ``host`` and
-``path`` in its query name is tried as well.
+``path`` in its query name is tried as well. Requests with a foreign Host are rejected
+(:mod:`audiohookd.observe.host_check`).
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import INTERNAL_SERVER_ERROR, NOT_ALLOWED, NOT_FOUND, OK, SERVICE_UNAVAILABLE, Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from audiohookd.escaping import printable
+from audiohookd.observe.floods import Floods
+from audiohookd.observe.host_check import HostCheck, HostFault
 from audiohookd.observe.visits import Visits
+from audiohookd.runtime.workers import PoolFull
+
+#: Seconds after which a client may ask again whose question was one too many.
+RETRY_AFTER = 2
+#: Lines per minute about requests whose Host or Origin is foreign.
+REJECTIONS_LOGGED = 5
 
 
 class _Answer(NamedTuple):
     status: int
     body: bytes
     kind: bytes = b"text/plain; charset=utf-8"
+    header: tuple[bytes, bytes] | None = None
 
 
 _Query = Mapping[bytes, Sequence[bytes]]
 _Page = Callable[[_Query], "_Answer | Deferred[_Answer]"]
-_Refused = Callable[[tuple[str, ...], tuple[str, ...]], "Deferred[list[dict[str, Any]]]"]
+_Refused = Callable[[tuple[str, ...], tuple[str, ...]], "Deferred[bytes]"]
 
 
 def admin_site(
@@ -37,25 +49,28 @@ def admin_site(
     is_ready: Callable[[], bool],
     obstacle: Callable[[], str | None],
     metrics: Callable[[], str],
-    refused: _Refused = lambda *_: succeed([]),
+    refused: _Refused = lambda *_: succeed(b'{"refused": []}'),
     warnings: Callable[[], Sequence[str]] = lambda: (),
+    allowed_hosts: Sequence[str] = (),
 ) -> IProtocolFactory:
     """The site; each connection may ask once. All parameters are asked at each request. ``is_ready``, ``obstacle``
     and ``metrics`` must answer at once.
 
     :param obstacle: why no new call is taken, for the sysadmin, or None.
-    :param refused: the last requests that were refused, as they may be shown to anybody; asked with the names and the
-        paths that Genesys Cloud may have been told to call, as far as who asks says any.
+    :param refused: the last requests that were rejected, in JSON, without secrets. It gets the names and the paths
+        that Genesys Cloud may be configured to call, as far as the client gives any, and fails with PoolFull where
+        too many questions wait already.
     :param warnings: what the operator should know although new calls are accepted; a line of ``/ready`` each.
+    :param allowed_hosts: as for :class:`~audiohookd.observe.host_check.HostCheck`.
     """
     pages: dict[bytes, _Page] = {
         b"/live": lambda _: _say("live", True),
         b"/ready": lambda _: _say("ready", is_ready(), obstacle(), warnings()),
         b"/health/check": lambda _: _say_like_reference(is_ready()),
         b"/metrics": lambda _: _Answer(OK, metrics().encode(), b"text/plain; version=0.0.4; charset=utf-8"),
-        b"/refused": lambda query: refused(_told(query, b"host"), _told(query, b"path")).addCallback(_list),
+        b"/refused": lambda query: refused(_told(query, b"host"), _told(query, b"path")).addCallback(_json),
     }
-    return Visits(_QuietSite(_Pages(pages), reactor=reactor), reactor)
+    return Visits(_QuietSite(_Pages(pages, HostCheck(allowed_hosts), reactor), reactor=reactor), reactor)
 
 
 class _Pages(Resource):
@@ -64,21 +79,38 @@ class _Pages(Resource):
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, pages: Mapping[bytes, _Page]) -> None:
+    def __init__(self, pages: Mapping[bytes, _Page], check: HostCheck, clock: IReactorTime) -> None:
         super().__init__()
         self._pages = pages
+        self._check = check
+        self._clock = clock
+        self._logged = Floods(REJECTIONS_LOGGED)
 
     def render(self, request: Request) -> bytes | int:
         """Answers, at once or later, and nobody is to keep the answer. It is the last one on its connection."""
         request.channel.persistent = False  # what else was asked on it stays unread
         request.setHeader(b"connection", b"close")
+        headers = request.requestHeaders.getRawHeaders
+        fault = self._check.fault(request.clientproto, headers(b"host", []), headers(b"origin", []))
+        if fault is not None:
+            return _headed(self._reject(fault), request)
         answer = self._answer(request.method, request.path, request.args or {})
         if isinstance(answer, Deferred):
             answer.addErrback(self._failed).addCallback(_answer_later, request)
             return NOT_DONE_YET
         return _headed(answer, request)
 
+    def _reject(self, fault: HostFault) -> _Answer:
+        left_out = self._logged.admit("", self._clock.seconds())
+        if left_out is not None:
+            more = f" ({left_out} more within the last minute)" if left_out else ""
+            self._log.warn("admin port: rejected: {fault}{more}", fault=fault.text, more=more)
+        return _Answer(fault.status, f"{fault.text}\n".encode("ascii"))
+
     def _failed(self, failure: Failure) -> _Answer:
+        if failure.check(PoolFull):
+            body = b"busy: too many questions about rejected requests wait: try again later\n"
+            return _Answer(SERVICE_UNAVAILABLE, body, header=(b"retry-after", b"%d" % RETRY_AFTER))
         self._log.failure("a page of the admin port failed", failure)
         return _Answer(INTERNAL_SERVER_ERROR, b"internal error\n")
 
@@ -86,7 +118,7 @@ class _Pages(Resource):
         if path not in self._pages:
             return _Answer(NOT_FOUND, b"not found\n")
         if method not in (b"GET", b"HEAD"):
-            return _Answer(NOT_ALLOWED, b"method not allowed\n")
+            return _Answer(NOT_ALLOWED, b"method not allowed\n", header=(b"allow", b"GET, HEAD"))
         return self._pages[path](query)
 
 
@@ -98,13 +130,13 @@ def _answer_later(answer: _Answer, request: Request) -> None:
 
 def _headed(answer: _Answer, request: Request) -> bytes:
     """Writes the head; gives the body that is to be sent."""
-    request.setResponseCode(answer.status)
+    request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())  # Twisted does not know 421
     request.setHeader(b"cache-control", b"no-store")
     request.setHeader(b"content-type", answer.kind)
     # Where a HEAD is answered, Twisted would not send the body either, but log that there was one, at each probe.
     request.setHeader(b"content-length", b"%d" % len(answer.body))
-    if answer.status == NOT_ALLOWED:
-        request.setHeader(b"allow", b"GET, HEAD")
+    if answer.header is not None:
+        request.setHeader(*answer.header)
     return b"" if request.method == b"HEAD" else answer.body
 
 
@@ -122,8 +154,8 @@ def _status(well: bool) -> int:
 def _say(word: str, well: bool, reason: str | None = None, warnings: Sequence[str] = ()) -> _Answer:
     first = word if well else f"not {word}" + (f": {reason}" if reason else "")
     lines = [first, *(f"warning: {warning}" for warning in warnings)]
-    # A path in it may be of bytes that are no text.
-    return _Answer(_status(well), "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
+    # A path in it may have a line break, or bytes that are no text.
+    return _Answer(_status(well), "".join(f"{printable(line)}\n" for line in lines).encode())
 
 
 def _say_like_reference(well: bool) -> _Answer:
@@ -135,5 +167,5 @@ def _told(query: _Query, name: bytes) -> tuple[str, ...]:
     return tuple(value.decode("utf-8", "replace") for value in query.get(name, ()))
 
 
-def _list(refused: list[dict[str, Any]]) -> _Answer:
-    return _Answer(OK, json.dumps({"refused": refused}).encode(), b"application/json; charset=utf-8")
+def _json(document: bytes) -> _Answer:
+    return _Answer(OK, document, b"application/json; charset=utf-8")

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
+from audiohookd.escaping import printable
+
 #: Every name there is. A label is a plugin's name or one of a few fixed words, never an id: ids would grow for ever.
 CATALOGUE: Final = {
     "connections": "WebSocket upgrades accepted",
@@ -42,6 +44,11 @@ CATALOGUE: Final = {
     "unmade_lines": "commits of a recording with entries that a plugin could not make",
     "slow_commits": "writes of recordings that took longer than promised",
     "slow_syncs": "rounds of syncing recordings that took longer than promised",
+    "threads_refused": "times that the system refused a thread to a pool, by pool",
+    "loop_failures": "turns of periodic work that failed, by loop",
+    "loop_stalls": "times that periodic work had stopped and was started again, by loop",
+    "reactor_blocks": "times that the reactor was blocked for 100 ms or more and all calls waited, by plugin",
+    "reactor_blocked_seconds": "seconds that the reactor was blocked, 100 ms or more at a time, by plugin",
     "internal_errors": "errors of our own, in sessions and upgrades",
 }
 
@@ -71,7 +78,20 @@ LABELS: Final = {
     "dead_letters": "plugin",
     "disk_faults": "error",
     "key_refresh_failures": "source",
+    "threads_refused": "pool",
+    "loop_failures": "loop",
+    "loop_stalls": "loop",
+    "reactor_blocks": "plugin",
+    "reactor_blocked_seconds": "plugin",
 }
+
+#: The largest values since the start.
+MAXIMA: Final = {
+    "reactor_longest_block_seconds": "the longest time that the reactor was blocked since the start, by plugin",
+}
+MAXIMA_LABELS: Final = {"reactor_longest_block_seconds": "plugin"}
+#: Names whose unit is the second. They are counted in milliseconds, for counts are integers.
+IN_MILLISECONDS: Final = {"reactor_blocked_seconds", "reactor_longest_block_seconds"}
 
 
 class Counters:
@@ -79,6 +99,7 @@ class Counters:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._maxima: dict[tuple[str, str], int] = {}
 
     def count(self, name: str, label: str = "", amount: int = 1) -> int:
         """Adds ``amount``; returns what was there before.
@@ -90,6 +111,15 @@ class Counters:
         before = self._counts[name, label]
         self._counts[name, label] = before + amount
         return before
+
+    def reach(self, name: str, label: str, value: int) -> None:
+        """Keeps ``value`` if it is the largest so far.
+
+        :raises KeyError: a name that is not in :data:`MAXIMA`.
+        """
+        if name not in MAXIMA:
+            raise KeyError(name)
+        self._maxima[name, label] = max(value, self._maxima.get((name, label), 0))
 
     def expect(self, name: str, labels: Iterable[str]) -> None:
         """Lists what is going to be counted by these labels from now on, at 0: of what is not there none sees a rise.
@@ -103,6 +133,10 @@ class Counters:
     def value(self, name: str, label: str = "") -> int:
         """The count so far."""
         return self._counts[name, label]
+
+    def maxima(self) -> list[tuple[str, str, int]]:
+        """All of :data:`MAXIMA` that were reached: name, label, value; sorted."""
+        return sorted((name, label, value) for (name, label), value in self._maxima.items())
 
     def items(self) -> list[tuple[str, str, int]]:
         """All of them: name, label, count; sorted."""
@@ -119,13 +153,24 @@ def exposition(counters: Counters) -> str:
         samples = [(label, count) for counted, label, count in values if counted == name]
         if not samples and name not in LABELS:
             samples = [("", 0)]
-        lines += [f"{metric}{labelled(LABELS.get(name), label)} {count}" for label, count in samples]
+        lines += [_line(metric, name, LABELS.get(name), label, count) for label, count in samples]
+    for name, explanation in sorted(MAXIMA.items()):
+        metric = f"audiohookd_{name}"
+        lines += (f"# HELP {metric} {explanation}", f"# TYPE {metric} gauge")
+        reached = [(label, value) for kept, label, value in counters.maxima() if kept == name]
+        lines += [_line(metric, name, MAXIMA_LABELS.get(name), label, value) for label, value in reached]
     return "\n".join(lines) + "\n"
+
+
+def _line(metric: str, name: str, label_name: str | None, label: str, value: int) -> str:
+    shown = f"{value / 1000:.3f}" if name in IN_MILLISECONDS else str(value)
+    return f"{metric}{labelled(label_name, label)} {shown}"
 
 
 def labelled(name: str | None, label: str) -> str:
     """What comes between a metric and its value. ``name`` is that of its label; None: it has none."""
     if name is None:
         return ""
-    escaped = label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    lines = (printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in label.split("\n"))
+    escaped = "\\n".join(lines)
     return f'{{{name}="{escaped}"}}'

@@ -23,7 +23,8 @@ class JournalObserver:
     """Writes log events to ``stream``, which journald reads. In any thread.
 
     All lines of an event have the priority of its level, also the lines of a traceback: journald makes an entry of
-    each. Characters that UTF-8 cannot encode are escaped, and so is NUL, which would end the line.
+    each. A tab marks those that follow the first: none of them looks like the first line of another event.
+    Characters that UTF-8 cannot encode are escaped, and so is NUL, which would end the line.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -32,7 +33,7 @@ class JournalObserver:
     def __call__(self, event: LogEvent) -> None:
         """See :class:`ILogObserver`."""
         if text := eventAsText(event, includeTimestamp=False).rstrip("\n"):
-            self._stream.write(prefixed(text, event.get("log_level", LogLevel.info)))
+            self._stream.write(prefixed(text.replace("\n", "\n\t"), event.get("log_level", LogLevel.info)))
             self._stream.flush()
 
 

@@ -1,7 +1,7 @@
 """Counts errors in timers, ``callFromThread`` and Deferreds of plugins, which no caller handles and Twisted logs."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,37 +56,38 @@ class UnhandledErrors(Service):
             if found is not None:
                 self._reactor.callFromThread(self._report, *found)
 
-    def _blame(self, failure: Failure) -> tuple[str, str] | None:
-        """The plugin that the innermost frame of one belongs to, and that frame."""
+    def _blame(self, failure: Failure) -> tuple[Sequence[str], str] | None:
+        """The plugins that the innermost frame of one belongs to, and that frame."""
         for function, file, line, *_ in reversed(failure.frames):
-            plugin = plugin_of(file, self._places)
-            if plugin is not None:
-                return plugin, f"{function} ({file}:{line})"
+            plugins = plugins_of(file, self._places)
+            if plugins:
+                return plugins, f"{function} ({file}:{line})"
         return None
 
-    def _report(self, plugin: str, where: str) -> None:
-        if self._count("unhandled_plugin_errors", plugin) == 0:
+    def _report(self, plugins: Sequence[str], where: str) -> None:
+        """Tables that use one class cannot be told apart by a traceback: the error counts for each of them."""
+        if [plugin for plugin in plugins if self._count("unhandled_plugin_errors", plugin) == 0]:
             text = "plugin {plugin}: an error in {where} was not handled by it; see above, the next are only counted"
-            self._log.error(text, plugin=plugin, where=where)
+            self._log.error(text, plugin=" or ".join(plugins), where=where)
 
 
-def places_of(plugins: Mapping[str, object]) -> dict[Path, str]:
-    """The files and directories of their modules, and their top-level packages where two do not share one."""
+def places_of(plugins: Mapping[str, object]) -> dict[Path, list[str]]:
+    """The files and directories of their modules, and their top-level packages where two modules do not share one."""
     modules = {name: type(plugin).__module__ for name, plugin in plugins.items()}
-    tops = [module.partition(".")[0] for module in modules.values()]
-    places: dict[Path, str] = {}
+    tops = [module.partition(".")[0] for module in set(modules.values())]
+    places: dict[Path, list[str]] = {}
     for name, module in modules.items():
         top = module.partition(".")[0]
-        for one in (top, module) if tops.count(top) == 1 else (module,):
-            if (place := _place(sys.modules.get(one))) is not None:
-                places[place] = name
+        found = {_place(sys.modules.get(one)) for one in ((top, module) if tops.count(top) == 1 else (module,))}
+        for place in filter(None, found):
+            places.setdefault(place, []).append(name)
     return places
 
 
-def plugin_of(file: str, places: Mapping[Path, str]) -> str | None:
-    """The plugin that a source file belongs to: to a module rather than to a package."""
+def plugins_of(file: str, places: Mapping[Path, Sequence[str]]) -> Sequence[str]:
+    """The plugins that a source file belongs to: to a module rather than to a package."""
     path = Path(file)
-    return next((places[place] for place in (path, *path.parents) if place in places), None)
+    return next((places[place] for place in (path, *path.parents) if place in places), [])
 
 
 def _place(module: Any) -> Path | None:

@@ -5,7 +5,7 @@ with :func:`audiohookd.protocol.position.samples_to_duration`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct, convert, to_builtins
@@ -167,14 +167,15 @@ def is_named(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("type"), str) and "data" in value
 
 
-def check_sendable(entities: Sequence[Any]) -> None:
-    """Sees that the client will understand all ``entities``: ours, and anything that is one in JSON.
+def sendable(entities: Iterable[Any]) -> tuple[Any, ...]:
+    """``entities``, if the client will understand all of them: ours, and anything that is one in JSON.
 
     Looks at what they become on the wire, for structures are not validated when they are made.
 
     :raises LocalProtocolError: none at all (Genesys' own client falls over that), or one without type or data, of a
         type that we know with other contents, or that JSON cannot say (it has no NaN).
     """
+    entities = as_tuple(entities)
     if not entities:
         raise LocalProtocolError("event: no entities")
     for entity in entities:
@@ -185,3 +186,14 @@ def check_sendable(entities: Sequence[Any]) -> None:
             parse_entity(value)
         except (TypeError, ValueError, RecursionError) as fault:  # a ValidationError is a ValueError
             raise LocalProtocolError(f"event: malformed entity: {fault}") from fault
+    return entities
+
+
+def as_tuple(entities: Iterable[Any]) -> tuple[Any, ...]:
+    """The entities of an event. A generator gives its entities only once.
+
+    :raises LocalProtocolError: one entity, or nothing of the kind, and not several.
+    """
+    if isinstance(entities, str | bytes | Mapping) or not isinstance(entities, Iterable):
+        raise LocalProtocolError(f"event: a list of entities is needed, not {type(entities).__name__}")
+    return tuple(entities)

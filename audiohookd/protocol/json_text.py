@@ -26,9 +26,6 @@ MAX_DEPTH: Final = 200
 #: Bytes of a text in which numbers are replaced. A longer one takes milliseconds, which the reactor waits for.
 MAX_NUMBERS: Final = 16_384
 
-#: Halves of surrogate pairs that are replaced in a text. An emoji that was cut leaves one; 10,000 take 2 ms.
-MAX_HALVES: Final = 1_000
-
 #: What msgspec raises for text that it cannot read.
 _FAULTS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 # No group is repeated possessively: Python 3.11.2 of Debian 12 then goes on inside an alternative that has failed.
@@ -77,8 +74,8 @@ def decode(decoder: "msgspec.json.Decoder[_T]", data: bytes | Raw) -> _T:
 def one_line(data: bytes) -> bytes:
     """JSON on one line, that can be part of another JSON text.
 
-    :raises ValueError: no JSON in UTF-8, or more than can be re-encoded: nested deeper than :data:`MAX_DEPTH`, a
-        number out of range in more than :data:`MAX_NUMBERS`, or more than :data:`MAX_HALVES` halves of pairs.
+    :raises ValueError: no JSON in UTF-8, or more than can be re-encoded: nested deeper than :data:`MAX_DEPTH`, or a
+        number out of range in more than :data:`MAX_NUMBERS`.
     """
     try:
         line = _formatted(data)
@@ -100,13 +97,13 @@ def _formatted(data: bytes) -> bytes:
 
 
 def _without_halves(data: bytes) -> bytes:
-    """Without byte order mark and the first :data:`MAX_HALVES` halves of surrogate pairs."""
+    """Without byte order mark and halves of surrogate pairs."""
     data = data.removeprefix(BYTE_ORDER_MARK)
     if not _surrogate.search(data) or _NO_UTF8 in data:
         return data
     # Without escaped backslashes each backslash begins an escape, and one pattern finds halves wherever they are.
     text = data.replace(rb"\\", _NO_UTF8 * 2)
-    return _half.sub(rb"\\ufffd", text, MAX_HALVES).replace(_NO_UTF8 * 2, rb"\\")
+    return _half.sub(rb"\\ufffd", text).replace(_NO_UTF8 * 2, rb"\\")
 
 
 def _with_whole_numbers(data: bytes) -> bytes:

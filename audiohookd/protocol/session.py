@@ -9,14 +9,14 @@ the WebSocket when ``finished``, and see that ``tick`` is called at ``next_deadl
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
 from msgspec import UNSET
 
 from audiohookd.protocol import codec, events, messages
 from audiohookd.protocol.deadlines import Deadlines
-from audiohookd.protocol.entities import Entity, check_sendable
+from audiohookd.protocol.entities import Entity, sendable
 from audiohookd.protocol.errors import LocalProtocolError, RemoteProtocolError
 from audiohookd.protocol.media import Media, understood
 from audiohookd.protocol.numbering import Numbering
@@ -194,21 +194,25 @@ class Session:
         self,
         reason: messages.DisconnectReason,
         info: str | None = None,
-        output_variables: dict[str, str] | None = None,
+        output_variables: Mapping[str, str] | None = None,
         grace: float | None = None,
     ) -> bool:
         """Asks the client to close. False when the session is already ending.
 
         :param info: is logged by Genesys Cloud: nothing internal, nothing personal.
         :param grace: seconds to wait for its ``close`` instead of the ``disconnect_timeout``.
-        :raises LocalProtocolError: a reason that the protocol does not know, or too large for a message.
+        :raises LocalProtocolError: a reason that the protocol does not know, an ``info`` that is no text, variables
+            that are no texts by name, or too large for a message.
         """
         if reason not in get_args(messages.DisconnectReason):
             raise LocalProtocolError(f"disconnect: no reason {reason!r}")
+        if not isinstance(info, str | None):
+            raise LocalProtocolError(f"disconnect: info must be a str, not {type(info).__name__}")
+        variables = None if output_variables is None else _variables(output_variables)
         if self.state in LENIENT:
             return False
+        self._send(messages.Disconnect(reason, info, variables))
         self.disconnect_info = info or reason
-        self._send(messages.Disconnect(reason, info, output_variables))
         self._enter(State.DISCONNECTING, self._timers.disconnect_timeout if grace is None else grace)
         return True
 
@@ -241,11 +245,11 @@ class Session:
 
         :raises LocalProtocolError: no entity at all, one that is malformed, or too large for a message.
         """
-        check_sendable(entities)
+        sent = sendable(entities)
         welcome = self.state is State.OPEN or (self.state is State.CLOSING and self._was_open)
         if not welcome or self._deadlines.is_quiet:
             return False
-        self._send(messages.Event(tuple(entities)))
+        self._send(messages.Event(sent))
         return True
 
     def _ask_pause(self, parameters: messages.Parameters, wanted: bool) -> bool:
@@ -398,3 +402,14 @@ class Session:
     def _end(self, reason: str) -> None:
         self._emit(events.Ended(reason))
         self._is_ended = True
+
+
+def _variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Checked here, for structures are not validated when they are made."""
+    if not isinstance(variables, Mapping):
+        raise LocalProtocolError(f"disconnect: output variables must be a mapping, not {type(variables).__name__}")
+    copied = dict(variables)
+    for name, value in copied.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise LocalProtocolError(f"disconnect: output variable {name!r}: name and value must be str")
+    return copied

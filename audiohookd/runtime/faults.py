@@ -1,9 +1,6 @@
 """Exceptions in words for the operator (pure). Where in the source they were raised belongs into a traceback."""
 
-from collections.abc import Callable
-
-#: Characters of an exception's own text that are shown: it may hold the answer of a server.
-TEXT_LIMIT = 1_000
+from audiohookd.escaping import TEXT_LIMIT, loggable
 
 #: What only a mistake in a program raises; a traceback is needed to mend it.
 _MISTAKES = (
@@ -29,24 +26,29 @@ def is_mistake(fault: BaseException) -> bool:
     return isinstance(fault, _MISTAKES) and type(fault).__module__ == "builtins"
 
 
-def in_words(fault: BaseException) -> str:
+def in_words(fault: BaseException, limit: int = TEXT_LIMIT) -> str:
     """``fault`` in words: what the system says and of which file, or else its name and its text. Raises nothing."""
     if isinstance(fault, OSError) and fault.strerror:
-        return _shown(lambda: f"{fault.strerror} ({fault.filename})" if fault.filename else str(fault.strerror))
-    text = text_of(fault)
+        where = f" ({fault.filename})" if fault.filename else ""
+        return _joined(f"{fault.strerror}{where}", limit)
+    text = text_of(fault, limit)
     if isinstance(fault, InWords):
         return text
     return f"{type(fault).__name__}: {text}" if text else type(fault).__name__
 
 
-def text_of(fault: BaseException | None) -> str:
-    """What ``fault`` says of itself, up to :data:`TEXT_LIMIT`. Raises nothing, whatever its ``__str__`` does."""
-    return _shown(lambda: str(fault))
+def text_of(fault: BaseException | None, limit: int = TEXT_LIMIT) -> str:
+    """What ``fault`` says of itself, on one line. Raises nothing, whatever its ``__str__`` does.
 
-
-def _shown(make: Callable[[], str]) -> str:
+    It may hold the answer of a server: its lines are joined, it is escaped, and cut after ``limit`` characters.
+    """
     try:
-        text = make()
+        return _joined(str(fault), limit)
     except BaseException as mistake:  # it may be a plugin's SystemExit as well
         return f"(its text cannot be shown: {type(mistake).__name__})"
-    return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}..."
+
+
+def _joined(text: str, limit: int) -> str:
+    """The lines of ``text`` as one."""
+    head, rest = text[: 2 * limit], text[2 * limit :]  # all of a text of megabytes is not to be split
+    return loggable(" ".join(head.split()) + rest, limit)

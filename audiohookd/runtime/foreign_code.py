@@ -6,17 +6,20 @@ the stop for 44 s. While the reactor runs, none of them comes from the operator:
 itself, outside of any plugin.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from concurrent.futures import Future
 from typing import Any
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from audiohookd.runtime.faults import TEXT_LIMIT, InWords, in_words, text_of
+from audiohookd.runtime.faults import InWords, in_words, text_of
 
 #: Innermost frames of a traceback that are logged: that of an endless recursion has a thousand.
 FRAMES_LIMIT = 30
+_YIELD = "twisted.internet.defer.inlineCallbacks"
+_REMEDIES = "for asyncio Deferred.fromFuture with the asyncio reactor, for a thread daemon.workers"
 
 
 class PluginRaised(InWords):
@@ -57,18 +60,30 @@ def contained(failure: Failure) -> Failure:
 
 
 def loggable(failure: Failure) -> Failure:
-    """``failure``, or one that stands for it where its text fails, or text or traceback are too long."""
-    text = text_of(failure.value)
-    if len(text) < TEXT_LIMIT and len(failure.frames) <= FRAMES_LIMIT and _has_text(failure):
-        return failure
-    return _stand_in(failure)
+    """``failure``, or one that stands for it where its text is not loggable, or its traceback is too long."""
+    is_short = len(failure.frames) <= FRAMES_LIMIT
+    return failure if is_short and _has_loggable_text(failure) else _stand_in(failure)
 
 
 def deferred_of(result: Any) -> "Deferred[Any] | None":
-    """What to wait for, if there is anything to wait for."""
+    """What to wait for, if there is anything to wait for.
+
+    :raises TypeError: it has to be waited for and is neither a Deferred nor a coroutine, or is a generator, which
+        would never run: no log would show it otherwise.
+    """
+    if isinstance(result, Deferred):
+        return result
     if isinstance(result, Coroutine):
         return Deferred.fromCoroutine(result)
-    return result if isinstance(result, Deferred) else None
+    if isinstance(result, Generator | AsyncGenerator):
+        raise TypeError(f"returned {_kind(result)}, which never runs: use async def without yield, or {_YIELD}")
+    if isinstance(result, Awaitable | Future):
+        raise TypeError(f"returned {_kind(result)}: return a Deferred or be a coroutine ({_REMEDIES})")
+    return None
+
+
+def _kind(result: object) -> str:
+    return f"{type(result).__module__}.{type(result).__qualname__}"
 
 
 def outcome_of(function: Callable[..., Any], *arguments: Any) -> "Deferred[Outcome]":
@@ -103,10 +118,10 @@ def cancel(waiting: "Deferred[Any]") -> Failure | None:
     return failure if isinstance(failure, Failure) else None
 
 
-def _has_text(failure: Failure) -> bool:
+def _has_loggable_text(failure: Failure) -> bool:
     """Twisted, too, has to find it when it formats the traceback."""
     try:
-        return isinstance(str(failure.value), str)
+        return str(failure.value) == text_of(failure.value)
     except BaseException:
         return False
 

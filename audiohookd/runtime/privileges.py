@@ -4,8 +4,10 @@ What root makes in the spool, the service's user could not read afterwards. So r
 spool belongs to.
 """
 
+import grp
 import os
 import pwd
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,14 @@ class User(NamedTuple):
     def __str__(self) -> str:
         entry = _entry(self.uid)
         return entry.pw_name if entry else str(self.uid)
+
+    @property
+    def group(self) -> str:
+        """Its name, or its number where it has none."""
+        try:
+            return grp.getgrgid(self.gid).gr_name
+        except KeyError:
+            return str(self.gid)
 
 
 def owner_of(path: Path) -> User | None:
@@ -74,6 +84,15 @@ def become(user: User) -> None:
     os.setuid(user.uid)
     if (entry := _entry(user.uid)) is not None:
         os.environ.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
+
+
+def read_remedy(path: Path) -> str:
+    """Of a file that this process may not read: which user that is, and what to do."""
+    user, quoted = User(os.geteuid(), os.getegid()), shlex.quote(str(path))
+    return (
+        f"cannot be read by user {user} (Permission denied): give it to the group of that user"
+        f" (chown root:{user.group} {quoted} && chmod 0640 {quoted}; its directories need x for the group)"
+    )
 
 
 def give_to_owner_of(directory: Path, file: int) -> None:

@@ -9,7 +9,13 @@ from typing import Any
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -17,6 +23,9 @@ from audiohookd.runtime import foreign_code
 from audiohookd.runtime.faults import in_words, is_mistake
 from audiohookd.runtime.foreign_code import Outcome
 from audiohookd.runtime.inherited_socket import as_inherited
+
+#: Seconds for the stop of each child after a second signal; a child may ask for others in ``hurried_limit``.
+HURRIED_LIMIT = 0.25
 
 
 class StartError(Exception):
@@ -38,6 +47,9 @@ class OrderedServices(MultiService):
         super().__init__()
         self._clock = clock
         self._stop_timeout = stop_timeout
+        self._is_hurried = False
+        #: The child whose stop is awaited, and the end of that.
+        self._stopping: tuple[IService, IDelayedCall] | None = None
 
     def startService(self) -> None:
         """Starts all, in order.
@@ -55,15 +67,59 @@ class OrderedServices(MultiService):
 
     async def _stop(self) -> None:
         for child in reversed(list(self)):
-            limit = getattr(child, "stop_limit", 0.0) + self._stop_timeout
-            stopping = foreign_code.outcome_of(child.stopService)
-            outcome: Outcome | None = await stopping.addTimeout(limit, self._clock, lambda *_: None)
-            if outcome is None:
-                text = "{service} did not stop within {limit:g} s, and is not waited for any longer"
-                self._log.error(text, service=child.name, limit=limit)
-            elif outcome.failure is not None:
+            await self._stop_child(child)
+
+    def _stop_child(self, child: IService) -> "Deferred[None]":
+        """Fires when it has stopped, or is given up."""
+        limit = getattr(child, "stop_limit", 0.0) + self._stop_timeout
+        over: Deferred[None] = Deferred()
+        stopping = foreign_code.outcome_of(child.stopService)
+
+        def stopped(outcome: Outcome) -> None:
+            if over.called:
+                return  # given up, and logged as such
+            end.cancel()
+            self._stopping = None
+            if outcome.failure is not None:
                 failure = foreign_code.loggable(outcome.failure)
                 self._log.failure("{service} did not stop well", failure, service=child.name)
+            over.callback(None)
+
+        def give_up() -> None:
+            self._stopping = None
+            self._log_given_up(child, limit)
+            over.callback(None)
+            stopping.cancel()
+
+        def goes_on(_: Failure) -> None:
+            """It was cancelled, and ignores that."""
+
+        end = self._clock.callLater(limit, give_up)
+        self._stopping = child, end
+        stopping.addCallbacks(stopped, goes_on)
+        if self._is_hurried and self._stopping is not None:
+            self._hurry_child(child, end)
+        return over
+
+    def hurry(self) -> None:
+        """Waits a fraction of a second for the child that stops, and for each after it. Harmless before the stop."""
+        self._is_hurried = self._is_hurried or not self.running
+        if self._stopping is not None:
+            self._hurry_child(*self._stopping)
+
+    def _hurry_child(self, child: IService, end: IDelayedCall) -> None:
+        hurry = getattr(child, "hurry", None)
+        if hurry is not None:
+            hurry()
+        if end.active():
+            end.reset(getattr(child, "hurried_limit", HURRIED_LIMIT))
+
+    def _log_given_up(self, child: IService, limit: float) -> None:
+        if self._is_hurried:
+            text = "{service} did not stop at once after a second signal, and is given up"
+        else:
+            text = "{service} did not stop within {limit:g} s, and is not waited for any longer"
+        self._log.error(text, service=child.name, limit=limit)
 
 
 def _start(child: IService) -> None:
@@ -81,12 +137,15 @@ def _start(child: IService) -> None:
 def _attend(child: IService, result: Any) -> None:
     """A start that goes on, as that of a plugin may: it is not waited for, but what it comes to is logged."""
     starting = foreign_code.call(foreign_code.deferred_of, result)
-    if isinstance(starting, Deferred):
-        starting.addErrback(
-            lambda failure: OrderedServices._log.failure(
-                "{service} did not start well", foreign_code.loggable(failure), service=child.name
-            )
-        )
+
+    def log(failure: Failure) -> None:
+        text = "{service} did not start well"
+        OrderedServices._log.failure(text, foreign_code.loggable(failure), service=child.name)
+
+    if isinstance(starting, Failure):
+        log(starting)
+    elif isinstance(starting, Deferred):
+        starting.addErrback(log)
 
 
 class Listener(Service):

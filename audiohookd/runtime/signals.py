@@ -1,10 +1,12 @@
 """What signals mean besides those that Twisted handles.
 
-A second SIGTERM or Ctrl-C: do not wait any longer (Twisted ignores it, and logs a traceback for it). SIGHUP: keys,
-and files that may change while the daemon runs, are read again; by default it kills, and a closed terminal or a log
-rotation sends it, too.
+A second SIGTERM or Ctrl-C: do not wait any longer (Twisted ignores it, and logs a traceback for it). A process that
+runs on all the same, because a plugin blocks the reactor or Twisted waits for a thread, is ended after some seconds.
+SIGHUP: keys, and files that may change while the daemon runs, are read again; by default it kills, and a closed
+terminal or a log rotation sends it, too.
 """
 
+import os
 import signal
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,13 +15,21 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
+#: Seconds after a second signal until the process is ended.
+EXIT_AFTER = 5.0
+
 Install = Callable[[int, Callable[[int, Any], None]], Any]
+
+
+def _alarm(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 class Signals(Service):
     """Handles SIGHUP while it runs, and from its stop on each further SIGINT and SIGTERM by calling ``hurry``.
 
     :param reread: are called at each SIGHUP, in the reactor thread; none of them raises.
+    :param alarm: has SIGALRM sent after so many seconds.
     :param install: sets a signal's handler; signals reach the main thread, between any two of its instructions.
     """
 
@@ -32,11 +42,13 @@ class Signals(Service):
         hurry: Callable[[], None],
         install: Install = signal.signal,
         reread: Sequence[Callable[[], object]] = (),
+        alarm: Callable[[float], object] = _alarm,
     ) -> None:
         self._reactor = reactor
         self._hurry = hurry
         self._install = install
         self._reread = reread
+        self._alarm = alarm
 
     def privilegedStartService(self) -> None:
         """Before anything starts: a SIGHUP right after the daemon said that it is ready would have killed it."""
@@ -52,7 +64,13 @@ class Signals(Service):
         """The first SIGTERM has come, or something else ends the daemon."""
         super().stopService()
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._install(number, self._later(self._go_on))
+            self._install(number, self._end_soon)
+
+    def _end_soon(self, number: int, frame: Any) -> None:
+        """In the signal's handler: a reactor that is blocked calls nothing."""
+        self._install(signal.SIGALRM, _exit)
+        self._alarm(EXIT_AFTER)
+        self._reactor.callFromThread(self._go_on)
 
     def _later(self, react: Callable[[], None]) -> Callable[[int, Any], None]:
         return lambda number, frame: self._reactor.callFromThread(react)
@@ -63,5 +81,13 @@ class Signals(Service):
             read()
 
     def _go_on(self) -> None:
-        self._log.info("another signal: waiting no longer")
+        text = "a second signal: nothing is waited for any longer; {what} are repaired at the next start"
+        self._log.info(text, what="unfinished recordings")
         self._hurry()
+
+
+def _exit(number: int, frame: Any) -> None:
+    """Without Python's own end of a process, which waits for threads."""
+    why = "blocked by a plugin or a thread"
+    os.write(2, f"audiohookd: still running {EXIT_AFTER:g} s after a second signal, {why}: ended\n".encode())
+    os._exit(1)

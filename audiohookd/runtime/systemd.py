@@ -9,8 +9,11 @@ from pathlib import Path
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+
+from audiohookd.escaping import printable
+from audiohookd.runtime.faults import in_words
+from audiohookd.runtime.loops import SupervisedLoop
 
 #: Seconds between two requests for more time to stop, and what each asks for.
 EXTEND_EVERY = 10.0
@@ -62,7 +65,7 @@ class Notifier:
                 channel.setblocking(False)
                 channel.sendto(state.encode(), self._address)
         except OSError as fault:
-            self._log.warn("systemd cannot be told {state}: {fault}", state=state, fault=str(fault))
+            self._log.warn("systemd cannot be told {state}: {fault}", state=state, fault=in_words(fault))
 
 
 class Readiness(Service):
@@ -75,8 +78,7 @@ class Readiness(Service):
 
     def __init__(self, clock: IReactorTime, notifier: Notifier) -> None:
         self._notifier = notifier
-        self._extending = LoopingCall(self._extend)
-        self._extending.clock = clock
+        self._extending = SupervisedLoop(clock, "stop-extension", self._extend, EXTEND_EVERY)
         self._obstacles: dict[str, str] = {}
         #: What the operator should know although new calls are accepted.
         self.warnings: list[str] = []
@@ -115,12 +117,14 @@ class Readiness(Service):
         """Not ready any more."""
         super().stopService()
         self._notifier.notify("STOPPING=1\nSTATUS=waiting for calls to end")
-        self._extending.start(EXTEND_EVERY)
+        self._extending.start()
+        self._extending.run()
 
     @property
     def _status(self) -> str:
         state = "taking calls" if not self._obstacles else f"not taking calls: {self.obstacle}"
-        return "; warning: ".join([state, *self.warnings])
+        # A line break would begin another assignment of sd_notify(3).
+        return printable("; warning: ".join([state, *self.warnings]))
 
     def _extend(self) -> None:
         self._notifier.notify(f"EXTEND_TIMEOUT_USEC={int(EXTEND_BY * 1_000_000)}")

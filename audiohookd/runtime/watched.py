@@ -5,16 +5,22 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from audiohookd.escaping import loggable
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.loops import SupervisedLoop
 
 T = TypeVar("T")
 
 #: Seconds from one look at the files to the next.
 LOOK_EVERY = 5.0
+#: Seconds that one look may take: files may be on a server.
+LOOK_LIMIT = 60.0
 #: What tells that a file is another, or None where there is none.
 Looks = tuple[tuple[int, int, int] | None, ...]
 
@@ -43,16 +49,14 @@ class Watched(Service, Generic[T]):
         count: Callable[..., object],
     ) -> None:
         self.name = name
-        self._clock = clock
         self._workers = workers
         self._paths = paths
         self._read = read
         self._take = take
         self._count = count
         self._seen: Looks = ()
-        self._timer: IDelayedCall | None = None
         self._is_wanted = False
-        self._is_looking = False
+        self.loop = SupervisedLoop(clock, f"watch of {name}", self._look, LOOK_EVERY, count, LOOK_LIMIT)
 
     def load(self) -> T:
         """Reads it for the first time. Blocks: before the reactor runs.
@@ -66,26 +70,22 @@ class Watched(Service, Generic[T]):
     def startService(self) -> None:
         """Looks from now on."""
         super().startService()
-        self._timer = self._clock.callLater(LOOK_EVERY, self._look)
+        self.loop.start()
 
     def stopService(self) -> None:
         """Looks no more."""
         super().stopService()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self.loop.stop()
 
     def reread(self) -> None:
         """Reads it at once, changed or not."""
         self._is_wanted = True
-        if self.running and not self._is_looking and self._timer is not None:
-            self._timer.reset(0)
+        self.loop.next_in(0)
 
-    def _look(self) -> None:
+    def _look(self) -> "Deferred[None]":
         is_wanted, self._is_wanted = self._is_wanted, False
-        self._is_looking = True
-        self._workers.do(lambda: self._news(is_wanted)).addCallbacks(self._taken, self._bad).addErrback(
-            lambda failure: self._log.failure("{what} could not be taken over", failure, what=self.name)
-        ).addBoth(self._rest)
+        looked: Deferred[tuple[T] | None] = self._workers.do(lambda: self._news(is_wanted))
+        return looked.addCallbacks(self._taken, self._bad).addErrback(self._not_taken)
 
     def _news(self, is_wanted: bool) -> tuple[T] | None:
         """In a thread."""
@@ -102,14 +102,14 @@ class Watched(Service, Generic[T]):
     def _bad(self, failure: Failure) -> None:
         failure.trap(ValueError, OSError)
         fault = failure.value
-        reason = f"{fault.filename}: {fault.strerror}" if isinstance(fault, OSError) else str(fault)
+        reason = loggable(f"{fault.filename}: {fault.strerror}") if isinstance(fault, OSError) else text_of(fault)
         self._count("bad_reloads", self.name)
         self._log.error("{what} stays as it is: {fault}", what=self.name, fault=reason)
 
-    def _rest(self, _: object) -> None:
-        self._is_looking = False
-        if self.running:
-            self._timer = self._clock.callLater(0 if self._is_wanted else LOOK_EVERY, self._look)
+    def _not_taken(self, failure: Failure) -> Failure:
+        """What is not the fault of the files: they are read again, changed or not."""
+        self._is_wanted = True
+        return failure
 
     def _looks(self) -> Looks:
         return tuple(map(_looks_of, self._paths))

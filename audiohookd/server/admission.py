@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import get_args
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
@@ -59,17 +59,28 @@ class Opening:
     def settle(self) -> None:
         """Takes over what was assigned.
 
-        :raises ValueError: media that were not offered, a position that is none, or a reason that does not exist.
+        A refusal counts whatever else is wrong.
+
+        :raises ValueError: media that were not offered, a position that is none, or a refusal without a reason of the
+            protocol or a text; the session is refused with another one then.
         """
+        if self._refusal is not None:
+            self._settle_refusal(*self._refusal)
+            return
         media = tuple(self.media)
         if not all(one in self._offers for one in media):
             raise ValueError("media that were not offered")
         if self.discard_to is not None and self.discard_to < 0:
             raise ValueError("discard_to is negative")
-        if self._refusal is not None and self._refusal[0] not in get_args(DisconnectReason):
-            raise ValueError(f"{self._refusal[0]!r} is no reason of the protocol")
         languages = tuple(str(language) for language in self.supported_languages)
-        self.terms = Terms(media, bool(self.start_paused), self.discard_to, languages, self._refusal)
+        self.terms = Terms(media, bool(self.start_paused), self.discard_to, languages)
+
+    def _settle_refusal(self, reason: DisconnectReason, info: str) -> None:
+        if reason in get_args(DisconnectReason) and isinstance(info, str):
+            self.terms = structs.replace(self.terms, refusal=(reason, info))
+            return
+        self.terms = structs.replace(self.terms, refusal=("error", "refused"))
+        raise ValueError(f"refuse({info!r}, {reason!r}): info must be a str, and reason one of the protocol")
 
     def decide(self) -> Media | None:
         """The medium to open with; None for none. Refuses when the client wants audio and no offer is left."""
@@ -133,7 +144,11 @@ class Asking:
             if failure is not None:
                 self._opening.reset()
                 if not (self._opening.over and failure.check(CancelledError)):
-                    fanout.report(watcher, "admit", failure)
+                    fanout.report(watcher, "admit" if self._opening.terms.refusal is None else "refuse", failure)
+            elif outcome.result is not None:
+                kind = type(outcome.result).__name__
+                misuse = f"admit returned {kind}, which has no effect: to refuse, call opening.refuse()"
+                fanout.report_misuse(watcher, misuse)
             if self._opening.over:
                 return
             self._unanswered.pop(0)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from audiohookd.escaping import CLIENT_TEXT_LIMIT, loggable, quoted
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
 from audiohookd.protocol.messages import DisconnectReason
@@ -18,7 +19,7 @@ from audiohookd.protocol.session import DEFAULT_RATE, Session
 from audiohookd.protocol.timers import Timers
 from audiohookd.server.admission import Asking, Opening
 from audiohookd.server.connection_end import ConnectionEnd, by_abort
-from audiohookd.server.dispatch import Fanout, RoutePlugins, Watcher
+from audiohookd.server.dispatch import Fanout, RoutePlugins, Watcher, call_now
 from audiohookd.server.live import LiveSession, SessionLogger
 from audiohookd.server.registry import NOBODY, Registry
 from audiohookd.server.upgrade import Upgrade
@@ -48,6 +49,8 @@ class Shared(Struct, frozen=True):
     counters: Counters
     #: Path -> the plugins on it.
     routes: Mapping[str, RoutePlugins]
+    #: Calls a function with arguments in the reactor thread, from any thread.
+    from_thread: Callable[..., object] = call_now
 
 
 class Connection:
@@ -89,6 +92,11 @@ class Connection:
             self._session.disconnect(refusal)
         self._pump()
 
+    @property
+    def unfinished(self) -> list[str]:
+        """The names of the plugins that are not done with the session."""
+        return [] if self._fanout is None else self._fanout.unfinished
+
     # ---- from the wire ---------------------------------------------------------------------------
 
     def text(self, data: bytes) -> None:
@@ -115,7 +123,8 @@ class Connection:
         """The client broke the protocol, in the session or below; whoever found out ends the connection."""
         self._shared.counters.count("faults")
         if self._log.is_news("broke the protocol"):
-            self._log.warn("disconnected, the client broke the protocol: {detail}", detail=detail)
+            shown = loggable(detail, CLIENT_TEXT_LIMIT)
+            self._log.warn("disconnected, the client broke the protocol: {detail}", detail=shown)
 
     def lost(self, end: ConnectionEnd | None = None) -> None:
         """There is no connection any more. Harmless when called again."""
@@ -236,7 +245,8 @@ class Connection:
             case events.PeerError(code, message, _):
                 self._shared.counters.count("peer_errors")
                 if self._log.is_news(f"error {code}"):
-                    self._log.warn("the client says: error {code} {message!r}", code=code, message=message[:200])
+                    said = quoted(message, CLIENT_TEXT_LIMIT)
+                    self._log.warn("the client says: error {code} {message}", code=code, message=said)
             case _ if self._fanout is not None:
                 self._fanout.deliver(event)
 
@@ -250,7 +260,7 @@ class Connection:
     def _tolerate(self, what: str) -> None:
         self._shared.counters.count("tolerated", what)
         if self._log.is_news(what):
-            self._log.info("odd, but harmless: {what}", what=what)
+            self._log.info("odd, but harmless: {what}", what=loggable(what, CLIENT_TEXT_LIMIT))
 
     def _open(self, asked: events.OpenRequested) -> None:
         is_probe = asked.request.is_probe
@@ -263,7 +273,8 @@ class Connection:
         route = RoutePlugins() if is_probe else self._shared.routes[self._upgrade.path]
         live = LiveSession(self._session, self._upgrade, asked.request, self._date(), self._pump)
         seconds = self._shared.clock.seconds
-        self._fanout = Fanout(live, route, self._shared.counters, self._required_failed, seconds)
+        counters, from_thread = self._shared.counters, self._shared.from_thread
+        self._fanout = Fanout(live, route, counters, self._required_failed, seconds, from_thread)
         self._is_probe = is_probe
         self._conversation_id = live.conversation_id
         self._start_position = live.start_position
@@ -311,7 +322,7 @@ class Connection:
 
     def _refuse(self, reason: DisconnectReason, info: str, detail: str = "") -> None:
         self._shared.counters.count("refusals", reason)
-        self._log.warn("session refused: {why}", why=f"{info}: {detail}" if detail else info)
+        self._log.warn("session refused: {why}", why=loggable(f"{info}: {detail}" if detail else info))
         self._session.disconnect(reason, info)
         self._pump()
 
@@ -345,7 +356,8 @@ class Connection:
             self._fanout = None
             return
         how = f" ({self._end})" if self._end is not None else ""
-        self._log.info("ended after {seconds:.1f} s: {reason}{how}", seconds=self._seconds, reason=reason, how=how)
+        why = loggable(reason, CLIENT_TEXT_LIMIT)
+        self._log.info("ended after {seconds:.1f} s: {reason}{how}", seconds=self._seconds, reason=why, how=how)
         self._fanout.end(reason).addCallback(self._watched_no_more)
         if self._is_watched:
             self._patience = self._shared.clock.callLater(FINISH_TIME, self._hurry, self._fanout)

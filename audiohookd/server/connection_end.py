@@ -8,6 +8,7 @@ from msgspec import Struct
 from twisted.internet.error import ConnectionAborted, ConnectionClosed, ConnectionDone
 from twisted.python.failure import Failure
 
+from audiohookd.escaping import loggable, quoted
 from audiohookd.server.ears import Line
 from audiohookd.server.tls_failure import failure_of_tls
 
@@ -41,10 +42,10 @@ class ConnectionEnd(Struct, frozen=True, omit_defaults=True):
         if self.by == "server":
             code = f" with {self.code}" if self.code else ""
             verb = f"closed by the daemon{code}" if self.cause == "close-frame" else "dropped by the daemon"
-            return f"{verb}: {self.reason}" if self.reason else verb
+            return f"{verb}: {loggable(self.reason)}" if self.reason else verb
         match self.cause:
             case "close-frame":
-                reason = f" {self.reason!a}" if self.reason else ""
+                reason = f" {quoted(self.reason)}" if self.reason else ""
                 return f"the peer closed the WebSocket with {self.code or 'no code'}{reason}"
             case "eof":
                 return "the peer closed TCP without a WebSocket close frame"
@@ -53,7 +54,7 @@ class ConnectionEnd(Struct, frozen=True, omit_defaults=True):
             case "timeout":
                 return "TCP timed out"
             case _:
-                return self.reason
+                return loggable(self.reason)
 
 
 def by_abort(reason: str) -> ConnectionEnd:

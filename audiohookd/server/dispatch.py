@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
@@ -15,10 +15,16 @@ from audiohookd.interfaces import IPlugin, IRecorder, ISession, ISessionObserver
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
 from audiohookd.runtime import foreign_code
-from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.faults import in_words, text_of
+from audiohookd.runtime.plugin_checks import mistakes_of_observer
 from audiohookd.server.connection_end import ConnectionEnd
 from audiohookd.server.mailbox import Mailbox, NeverDone
 from audiohookd.server.session_view import SessionView
+
+
+def call_now(function: Callable[..., object], *arguments: object) -> None:
+    """Stands for ``reactor.callFromThread`` where there is only one thread."""
+    function(*arguments)
 
 
 class Watcher(Struct, frozen=True):
@@ -27,6 +33,8 @@ class Watcher(Struct, frozen=True):
     name: str
     plugin: IPlugin
     required: bool = False
+    #: Names of the classes of its observers that were looked through for mistakes.
+    checked: set[str] = field(default_factory=set)
 
     @property
     def records(self) -> bool:
@@ -54,6 +62,7 @@ class Fanout:
 
     :param give_up: called with a plugin's name when a required one failed.
     :param seconds: from any origin, never going back.
+    :param from_thread: calls something in the reactor thread, from any thread.
     """
 
     def __init__(
@@ -63,6 +72,7 @@ class Fanout:
         counters: Counters,
         give_up: Callable[[str], None],
         seconds: Callable[[], float],
+        from_thread: Callable[..., object] = call_now,
     ) -> None:
         self._session = session
         self._route = route
@@ -70,11 +80,20 @@ class Fanout:
         self._counters = counters
         self._give_up = give_up
         self._seconds = seconds
+        self._from_thread = from_thread
         self._views: dict[str, SessionView] = {}
         self._required: list[Mailbox] = []
         self._mailboxes: list[Mailbox] = []
+        self._names: list[str] = []  # of the plugins that have these
         self._sinks: list[Mailbox] = []
         self._slow: set[str] = set()
+        self._partial: set[str] = set()  # recorders whose recording ended before the call
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The names of the plugins that are not done with the session."""
+        mailboxes = zip(self._names, self._mailboxes, strict=False)  # no mailboxes are left after the end
+        return [name for name, mailbox in mailboxes if not mailbox.finished.called]
 
     def open(self) -> None:
         """The session is open: ask the plugins for their observers."""
@@ -93,7 +112,8 @@ class Fanout:
         if watcher.name not in self._views:
             # Not a method: the view would keep us alive, and a refused session leaves that to the garbage collector.
             limited = partial(_limit, self._counters, self._session.log, watcher.name)
-            self._views[watcher.name] = SessionView(self._session, self._seconds, limited)
+            misused = partial(self._from_thread, _report_misuse, self._counters, self._session.log, watcher.name)
+            self._views[watcher.name] = SessionView(self._session, self._seconds, limited, misused)
         return self._views[watcher.name]
 
     @property
@@ -166,6 +186,8 @@ class Fanout:
     def _let_go(self, _: object) -> None:
         """Observers hold the session, and the session may hold us: what a call used shall not wait for the gc."""
         self._mailboxes, self._sinks, self._required = [], [], []
+        for view in self._views.values():
+            view.end()
         self._views.clear()
 
     def _call(self, method: str, *arguments: Any) -> None:
@@ -178,6 +200,7 @@ class Fanout:
             self.report(watcher, "observe", mailbox)
         elif mailbox is not None:
             self._mailboxes.append(mailbox)
+            self._names.append(watcher.name)
             self._is_recorded = self._is_recorded or watcher.records
             if watcher.required:
                 self._required.append(mailbox)
@@ -187,14 +210,24 @@ class Fanout:
         if observer is None:
             return None
         if not ISessionObserver.providedBy(observer):
-            raise TypeError(f"{type(observer).__qualname__} does not provide ISessionObserver")
+            raise TypeError(f"observe must return an observer or None: {_kind(observer)} is no ISessionObserver")
+        self._check_class(watcher, type(observer))
         return Mailbox(
             observer,
             self._session,
             partial(self.report, watcher),
             partial(self._lose, watcher),
             partial(self._leave_out, watcher),
+            watcher.name,
         )
+
+    def _check_class(self, watcher: Watcher, observer: type) -> None:
+        """Names the mistakes in a class that could not be found at the start, once."""
+        name = f"{observer.__module__}.{observer.__qualname__}"
+        if name not in watcher.checked:
+            watcher.checked.add(name)
+            for mistake in mistakes_of_observer(observer):
+                self.report_misuse(watcher, mistake)
 
     def report(self, watcher: Watcher, callback: str, failure: Failure) -> None:
         """A plugin failed in ``callback``: count it, log it, and end the session if it requires the plugin.
@@ -214,8 +247,14 @@ class Fanout:
             text = "plugin {plugin} failed in {callback}; {consequence}"
             shown = foreign_code.loggable(failure)
             log.failure(text, shown, plugin=plugin, callback=callback, consequence=consequence)
+        if watcher.records and not failure.check(Lapse):
+            self._warn_of_partial_recording(watcher, callback, failure)
         if watcher.required:
             self._give_up(plugin)
+
+    def report_misuse(self, watcher: Watcher, misuse: str) -> None:
+        """A plugin did what has no effect, or not the effect that its author meant."""
+        _report_misuse(self._counters, self._session.log, watcher.name, misuse)
 
     def report_late_admission(self, watcher: Watcher) -> None:
         """``admit`` of a plugin is cancelled because the client cannot wait for it any longer."""
@@ -232,6 +271,15 @@ class Fanout:
             text = "not recorded: no plugin of the route records calls (record = false in [[route]] if this is meant)"
             self._session.log.warn(text)
 
+    def _warn_of_partial_recording(self, watcher: Watcher, callback: str, failure: Failure) -> None:
+        """Once per call and plugin; where there is no observer, or nothing is left to record, that is not it."""
+        if callback in ("admit", "observe", "closed") or watcher.name in self._partial:
+            return
+        self._partial.add(watcher.name)
+        reason = "it took too long" if failure.check(NeverDone) else in_words(failure.value or Exception())
+        text = "not recorded from now on: plugin {plugin} failed in {callback}: {reason}; what it recorded is kept"
+        self._session.log.error(text, plugin=watcher.name, callback=callback, reason=reason)
+
     def _lose(self, watcher: Watcher, samples: int) -> None:
         self._counters.count("overflow_samples", watcher.name, samples)
         if watcher.required:
@@ -242,10 +290,15 @@ class Fanout:
 
     def _leave_out(self, watcher: Watcher) -> None:
         self._counters.count("overflow_messages", watcher.name)
+        self.view(watcher).missed_messages += 1
         if f"messages of {watcher.name}" not in self._slow:
             self._slow.add(f"messages of {watcher.name}")
             text = "plugin {plugin} is too slow: it does not get all messages that are sent to the client"
             self._session.log.warn(text, plugin=watcher.name)
+
+
+def _kind(value: object) -> str:
+    return type(value).__qualname__
 
 
 def _limit(counters: Counters, log: Any, plugin: str, is_first: bool) -> None:
@@ -253,6 +306,11 @@ def _limit(counters: Counters, log: Any, plugin: str, is_first: bool) -> None:
     if is_first:
         text = "plugin {plugin} sends more than it may: messages beyond the limit are not sent"
         log.warn(text, plugin=plugin)
+
+
+def _report_misuse(counters: Counters, log: Any, plugin: str, misuse: str) -> None:
+    counters.count("plugin_failures", plugin)
+    log.error("plugin {plugin} has a mistake: {misuse}", plugin=plugin, misuse=misuse)
 
 
 def _consequence(watcher: Watcher, callback: str) -> str:
@@ -263,6 +321,8 @@ def _consequence(watcher: Watcher, callback: str) -> str:
             return "it does not watch this session"
         case "admit":
             return "its answer does not count for this session"
+        case "refuse":
+            return "the session is refused all the same"
         case "closed":
             return "the session had ended before"
     return "of this session it gets only closed"

@@ -114,8 +114,10 @@ class Ears:
         self._reactor = reactor
         self._epoll = select.epoll()
         self._lines: dict[int, Line] = {}
-        self._late: OrderedDict[Line, None] = OrderedDict()  # had something when the last turn was over
-        self._costly: OrderedDict[Line, None] = OrderedDict()  # to be read or resumed, in this order
+        #: To be read or resumed, in this order, and what epoll says of them: connections that had something when the
+        #: last turn was over, and the costly ones.
+        self._late: OrderedDict[Line, int] = OrderedDict()
+        self._costly: OrderedDict[Line, int] = OrderedDict()
         self._is_resting = False
         self._rest = SHORTEST
         self._is_behind = False  # of those who said something, most have more to say
@@ -151,7 +153,7 @@ class Ears:
 
     def go_on(self, line: Line) -> None:
         """Resumes a line whose backlog was not read from here."""
-        self._costly[line] = None
+        self._costly[line] = 0
         if not self._is_resting:
             self._is_resting = True
             self._reactor.removeReader(self)
@@ -209,7 +211,7 @@ class Ears:
                 self._wait()
 
     def _read_all(self) -> bool:
-        """Those that have something, the costly ones last, as long as the turn lasts. False when none had."""
+        """Reads what is ready, the costly ones last, while their shares of the turn last. False when nothing was."""
         now = self._reactor.seconds()
         end = now + TURN
         now = self._read_waiting(self._late, now, end)
@@ -217,14 +219,12 @@ class Ears:
         for file, happened in ready:
             line = self._lines.get(file)
             if line is not None:  # one of those before may have had it dropped
-                if happened & select.EPOLLERR:
-                    line.fault = line.transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if line.has_backlog or now < line.costly_until:
-                    self._costly[line] = None
+                    self._costly[line] = happened
                 elif now < end:
-                    now = self._read(line)
+                    now = self._read(line, happened)
                 else:
-                    self._late[line] = None
+                    self._late[line] = happened
         self._read_waiting(self._costly, now, now + COSTLY_SHARE)
         self._heard = None
         if ready:
@@ -236,19 +236,21 @@ class Ears:
             self._is_behind = 2 * len(more) >= len(ready) and 2 * len({*more} & {*ready}) >= len(ready)
         return bool(ready or self._late or self._costly)
 
-    def _read_waiting(self, waiting: "OrderedDict[Line, None]", now: float, end: float) -> float:
+    def _read_waiting(self, waiting: "OrderedDict[Line, int]", now: float, end: float) -> float:
         """Each of those that wait, once, until ``end``. The time afterwards."""
         for _ in range(len(waiting)):
             if now >= end or not waiting:  # one may have had others dropped
                 break
-            line, _ = waiting.popitem(last=False)
-            now = self._read(line)
+            line, happened = waiting.popitem(last=False)
+            now = self._read(line, happened)
         return now
 
-    def _read(self, line: Line) -> float:
+    def _read(self, line: Line, happened: int) -> float:
         """Reads once, or has the connection go on with what it has left. The time afterwards."""
         self._heard, self._is_answered = line, False
         try:
+            if happened & select.EPOLLERR:
+                line.fault = line.transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if line.has_backlog:
                 line.resume()
             elif not (line.is_clear and _take(line)) and not _is_going_on(line):
@@ -261,7 +263,7 @@ class Ears:
         now: float = self._reactor.seconds()
         if line.has_backlog and self._lines.get(line.file) is line:
             line.costly_until = now + COSTLY_TIME
-            self._costly[line] = None
+            self._costly[line] = 0
         return now
 
     def _answer(self, line: Line) -> None:

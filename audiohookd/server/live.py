@@ -40,6 +40,7 @@ class LiveSession:
         self.started_at = started_at
         self.request = upgrade.shown()
         self.connection_end: ConnectionEnd | None = None
+        self.missed_messages = 0  # each plugin's view counts its own
         self.log = SessionLogger(upgrade)
 
     @property
@@ -71,8 +72,7 @@ class LiveSession:
         output_variables: Mapping[str, str] | None = None,
     ) -> bool:
         """See :class:`ISession`."""
-        variables = None if output_variables is None else dict(output_variables)
-        return self._done(self._session.disconnect(reason, info, variables))
+        return self._done(self._session.disconnect(reason, info, output_variables))
 
     def _done(self, sent: bool) -> bool:
         self._pump()

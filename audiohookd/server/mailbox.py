@@ -44,6 +44,7 @@ class Mailbox:
     :param lost: called with the samples of each frame that had to become part of a gap, and of all that waited when
         it was too late for that.
     :param left_out: called for each message to the client that found no room.
+    :param plugin: the name of the plugin that ``observer`` is of.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class Mailbox:
         failed: Callable[[str, Failure], None],
         lost: Callable[[int], None],
         left_out: Callable[[], None] = lambda: None,
+        plugin: str = "",
     ) -> None:
+        self.plugin = plugin
         self._observer = observer
         self._session = session
         self._failed = failed

@@ -9,12 +9,11 @@ from twisted.logger import Logger
 
 from audiohookd.auth.keys import fingerprint
 from audiohookd.auth.refusal import Refusal
+from audiohookd.escaping import CLIENT_TEXT_LIMIT, loggable, quoted
 from audiohookd.observe.counters import Counters
 from audiohookd.observe.floods import Floods
 from audiohookd.server.upgrade import Upgrade
 
-#: Characters of what a stranger says that go into the log.
-SHOWN = 200
 #: What a proxy most often does wrong where no WebSocket is asked for.
 _LIKELY: Final[Mapping[int, str]] = {
     HTTPStatus.UPGRADE_REQUIRED: ": a browser, a health check, or a proxy that passes on no Upgrade and Connection",
@@ -48,12 +47,12 @@ class Refusals:
         self._counters.count("refusals", str(reason))
         self._warn(
             str(reason),
-            "{peer} refused: {reason} (session {session}, Host {host!r}, path {path!r}{query}{key}){more}",
+            "{peer} refused: {reason} (session {session}, Host {host}, path {path}{query}{key}){more}",
             peer=upgrade.peer,
             reason=str(reason),
             session=upgrade.session_id,
-            host=upgrade.headers.get("host", "")[:SHOWN],
-            path=upgrade.path[:SHOWN],
+            host=quoted(upgrade.headers.get("host", ""), CLIENT_TEXT_LIMIT),
+            path=quoted(upgrade.path, CLIENT_TEXT_LIMIT),
             query=_of_query(upgrade),
             key=_of_key(upgrade),
         )
@@ -63,13 +62,14 @@ class Refusals:
         self._counters.count("refusals", f"http-{code}")
         if code == HTTPStatus.INTERNAL_SERVER_ERROR:
             self._counters.count("internal_errors")
-        line = "{peer} refused: {code} {reason!r}{likely}{more}"
-        self._warn(f"http-{code}", line, peer=peer, code=code, reason=reason[:SHOWN], likely=_LIKELY.get(code, ""))
+        line = "{peer} refused: {code} {reason}{likely}{more}"
+        reason, likely = loggable(reason, CLIENT_TEXT_LIMIT), _LIKELY.get(code, "")
+        self._warn(f"http-{code}", line, peer=peer, code=code, reason=reason, likely=likely)
 
     def dropped(self, peer: str, why: str) -> None:
         """A connection without any request."""
         self._counters.count("refusals", "dropped")
-        self._warn(why, "{peer} dropped: {why}{more}", peer=peer, why=why)
+        self._warn(why, "{peer} dropped: {why}{more}", peer=peer, why=loggable(why, CLIENT_TEXT_LIMIT))
 
     def exceeded(self, peer: str, limit: str) -> None:
         """A connection that was too slow, or too quick: dropped, and counted by the limit that it was beyond."""

@@ -1,6 +1,7 @@
 """The live sessions: how many there may be, and how they end when the daemon does."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
@@ -14,6 +15,8 @@ from audiohookd.server.quotas import Owner, Quotas
 #: Connections beyond twice the sessions: of those who are told that there is no place, of probes, and of calls that
 #: are over while their plugins still work.
 SPARE_CONNECTIONS = 64
+#: Seconds for each of the two steps of a drain after a second signal, instead of ``grace``.
+HURRIED_GRACE = 0.4
 #: The same for an owner with a quota, beyond twice the quota: a few more upgrades are accepted, for ``disconnect
 #: error`` in a session, which Genesys Cloud retries.
 SPARE_CONNECTIONS_OF_OWNER = 16
@@ -38,6 +41,10 @@ class Live(Protocol):
     #: Fires when the connection is gone and its plugins are done.
     finished: "Deferred[None]"
 
+    @property
+    def unfinished(self) -> Sequence[str]:
+        """The names of the plugins that are not done with it."""
+
     def abandon(self) -> None:
         """Its session is over and the connection gone: do not wait for its plugins any longer."""
 
@@ -60,6 +67,7 @@ class Registry(Service):
     """
 
     name = "sessions"
+    hurried_limit = 3 * HURRIED_GRACE
     _log = Logger()
 
     def __init__(
@@ -90,6 +98,7 @@ class Registry(Service):
         self._emptied: Deferred[None] | None = None
         self._awaited: Collection[Live] = ()
         self._drain_began = 0.0
+        self._is_hurried = False
         self.draining = False
 
     def __len__(self) -> int:
@@ -203,7 +212,7 @@ class Registry(Service):
         if owner is not None:
             self._quotas.give_back(owner)
         if self._emptied is not None and not self._awaited:
-            self.hurry()
+            self._go_on()
 
     def leave(self, connection: Live) -> None:
         """``connection`` is gone, and only its plugins still work. Of too many, the oldest is abandoned."""
@@ -242,7 +251,10 @@ class Registry(Service):
             connection.abort()
         await self._wait_until_empty(self._connections, self._grace)
         if self._connections:
-            self._log.warn("{count} sessions were not finished by their plugins", count=len(self._connections))
+            names = Counter(name for connection in self._connections for name in connection.unfinished)
+            text = "{count} sessions were not finished by their plugins, and are given up{plugins}"
+            plugins = f": {', '.join(sorted(names))}" if names else ""
+            self._log.warn(text, count=len(self._connections), plugins=plugins)
 
     async def _wait_until_empty(self, connections: Collection[Live], timeout: float) -> None:
         if not connections:
@@ -250,13 +262,17 @@ class Registry(Service):
         emptied: Deferred[None] = Deferred()
         self._emptied = emptied
         self._awaited = connections
-        timer = self._clock.callLater(timeout, self.hurry)
+        timer = self._clock.callLater(min(timeout, HURRIED_GRACE) if self._is_hurried else timeout, self._go_on)
         await emptied
         if timer.active():
             timer.cancel()
 
     def hurry(self) -> None:
-        """Go on with the next step of the drain, whoever is still awaited. Harmless at any other time."""
+        """Goes on with the next step of the drain, and waits a fraction of a second for the others."""
+        self._is_hurried = self.draining
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
+from threading import current_thread, get_ident
+from traceback import extract_stack
 from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 from zope.interface import implementer
 
-from audiohookd.interfaces import ISession
-from audiohookd.protocol.entities import Entity
+from audiohookd.interfaces import ISession, WrongThread
+from audiohookd.protocol.entities import Entity, as_tuple
+from audiohookd.protocol.messages import DisconnectReason
 from audiohookd.server.rates import Bucket, Rate
 
 #: Events, and their bytes, that one plugin may send in one session. 2,000 events of 3 KB in one callback made the
@@ -27,9 +30,20 @@ class SessionView:
 
     :param seconds: from any origin, never going back.
     :param limited: called for each message that is not sent because it is beyond the limit, with True the first time.
+    :param misused: called with a text for the first misuse of each method, in the thread of the misuse.
     """
 
-    def __init__(self, session: Any, seconds: Callable[[], float], limited: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        session: Any,
+        seconds: Callable[[], float],
+        limited: Callable[[bool], None],
+        misused: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._misused = misused
+        self._misuses: set[str] = set()
+        self._thread = get_ident()
+        self._is_over = False
         self._session = session
         self._seconds = seconds
         self._limited = limited
@@ -39,6 +53,7 @@ class SessionView:
         self._resumes = Bucket(PAUSES, seconds())
         self._owes_resume = False
         self._has_refused = False
+        self.missed_messages = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
@@ -53,8 +68,14 @@ class SessionView:
         """A copy, as ``custom_config``."""
         return MappingProxyType(deepcopy(dict(self._session.input_variables)))
 
+    def end(self) -> None:
+        """``closed`` is done: what the plugin asks for from now on is a mistake."""
+        self._is_over = True
+
     def send_event(self, entities: Sequence[Entity]) -> bool:
         """See :class:`ISession`."""
+        self._check_use("send_event")
+        entities = as_tuple(entities)
         now, size = self._seconds(), _size(entities)
         if not (self._events.take(now) and self._event_bytes.take_all(now, size)):
             return self._refuse()
@@ -62,6 +83,7 @@ class SessionView:
 
     def pause(self) -> bool:
         """See :class:`ISession`."""
+        self._check_use("pause")
         if not self._pauses.take(self._seconds()):
             return self._refuse()
         self._owes_resume = bool(self._session.pause())
@@ -69,10 +91,36 @@ class SessionView:
 
     def resume(self) -> bool:
         """See :class:`ISession`."""
+        self._check_use("resume")
         owed, self._owes_resume = self._owes_resume, False
         if not owed and not self._resumes.take(self._seconds()):
             return self._refuse()
         return bool(self._session.resume())
+
+    def disconnect(
+        self,
+        reason: DisconnectReason = "completed",
+        info: str | None = None,
+        output_variables: Mapping[str, str] | None = None,
+    ) -> bool:
+        """See :class:`ISession`."""
+        self._check_use("disconnect")
+        return bool(self._session.disconnect(reason, info, output_variables))
+
+    def _check_use(self, method: str) -> None:
+        """:raises WrongThread: the session and its connection are not made for two threads."""
+        if get_ident() != self._thread:
+            text = f"{method} was called in thread {current_thread().name!r} and not in the reactor's"
+            self._misuse(method, f"{text}: nothing was done; use daemon.reactor.callFromThread")
+            raise WrongThread(f"{text}: use daemon.reactor.callFromThread(session.{method}, ...)")
+        if self._is_over:
+            self._misuse(method, f"{method} was called after the session had ended: nothing was done")
+
+    def _misuse(self, method: str, text: str) -> None:
+        if method not in self._misuses:
+            self._misuses.add(method)
+            caller = extract_stack(limit=4)[0]
+            self._misused(f"{text} ({caller.filename}:{caller.lineno})")
 
     def _refuse(self) -> bool:
         self._limited(not self._has_refused)

@@ -177,7 +177,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._line.is_clear = whole and self.state == self.STATE_OPEN and self._connection is not None
 
     def _take_messages(self, data: bytes) -> tuple[bytes, bool]:
-        """Passes on the audio that ``data`` begins with, at most :data:`CUT_LIMIT` messages, or a text behind it.
+        """Passes on the audio at the start of ``data``, at most :data:`CUT_LIMIT` messages, or else a text behind it.
 
         :returns: the rest, and whether that was enough at a time: so much audio, or a text.
         """

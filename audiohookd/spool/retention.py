@@ -5,11 +5,13 @@ from collections.abc import Callable
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from audiohookd.escaping import loggable
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.spool.layout import Layout
 from audiohookd.spool.sweep import Sweep, Terms
 
@@ -46,8 +48,7 @@ class Retention(Service):
         self._count = count
         self._spool = spool
         self._terms = terms
-        self._sweeps = LoopingCall(self._sweep)
-        self._sweeps.clock = reactor
+        self.loop = SupervisedLoop(reactor, self.name, self._sweep, SWEEP_EVERY, count)
         #: Bytes of all files in the spool after the last sweep.
         self.used = 0
         #: Why no new call should be taken: the spool takes more than it may, and nothing of it can go. Or None.
@@ -57,18 +58,23 @@ class Retention(Service):
         """The first sweep begins at once; it is not waited for."""
         super().startService()
         if self._terms.carriers or self._terms.max_spool:
-            self._sweeps.start(SWEEP_EVERY)
+            self.loop.start()
+            self.loop.run()
 
     def stopService(self) -> None:
         """A sweep that is under way ends after the recording it is at; the pool waits for that."""
         super().stopService()
-        if self._sweeps.running:
-            self._sweeps.stop()
+        self.loop.stop()
 
     def _sweep(self) -> "Deferred[None]":
-        sweep = Sweep(self._spool, self._terms, self._now(), lambda: not self.running)
+        sweep = Sweep(self._spool, self._terms, self._now(), self._is_over)
         swept: Deferred[Sweep] = self._workers.do(sweep.run)
         return swept.addCallbacks(self._swept, self._failed)
+
+    def _is_over(self) -> bool:
+        """In a thread, between two recordings: a sweep through a large spool takes minutes, and may."""
+        self.loop.touch()
+        return not self.running
 
     def _swept(self, sweep: Sweep) -> None:
         if sweep.expired:
@@ -80,7 +86,7 @@ class Retention(Service):
             self._log.error("{reason}: it cannot be removed", reason=_say(sweep.fault))
         self.used = sweep.used
         self.obstacle = self._find_obstacle(sweep)
-        self._sweeps.interval = SWEEP_EVERY if self.obstacle is None else HURRY_EVERY
+        self.loop.period = SWEEP_EVERY if self.obstacle is None else HURRY_EVERY
 
     def _find_obstacle(self, sweep: Sweep) -> str | None:
         if not self._terms.max_spool or sweep.used <= self._terms.max_spool:
@@ -91,9 +97,9 @@ class Retention(Service):
 
     def _failed(self, failure: Failure) -> None:
         fault = failure.value
-        reason = _say(fault) if isinstance(fault, OSError) else failure.getErrorMessage()
+        reason = _say(fault) if isinstance(fault, OSError) else text_of(failure.value)
         self._log.error("the spool cannot be swept: {reason}", reason=reason)
 
 
 def _say(fault: OSError) -> str:
-    return f"{fault.filename}: {fault.strerror}"
+    return loggable(f"{fault.filename}: {fault.strerror}")

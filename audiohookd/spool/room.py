@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 from twisted.application.service import Service
 from twisted.internet.defer import execute
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.spool.layout import Layout
 
 #: Seconds from look to look.
@@ -104,8 +105,7 @@ class DiskWatch(Service):
         self._min_free = min_free
         self._complaints = complaints
         self._tell = tell
-        self._looks = LoopingCall(self._look_again)
-        self._looks.clock = reactor
+        self.loop = SupervisedLoop(reactor, self.name, self._look_again, LOOK_EVERY, count)
         self._is_looking = False
         self._missed = 0
         self._refused: str | None = None
@@ -122,12 +122,12 @@ class DiskWatch(Service):
         """Looks at once."""
         super().startService()
         execute(self._disk.look).addBoth(self._seen)
-        self._looks.start(LOOK_EVERY, now=False)
+        self.loop.start()
 
     def stopService(self) -> None:
         """Does not wait for a look that is under way: the pool does."""
         super().stopService()
-        self._looks.stop()
+        self.loop.stop()
 
     def _look_again(self) -> None:
         if self._is_looking:
@@ -135,7 +135,7 @@ class DiskWatch(Service):
             self._judge()
         else:
             self._is_looking = True
-            self._workers.do(self._disk.look).addBoth(self._seen)
+            self._workers.do(self._disk.look).addBoth(self._seen).addErrback(self.loop.failed)
 
     def _seen(self, outcome: int | Failure) -> None:
         self._is_looking = False
@@ -195,4 +195,4 @@ def _reason(failure: Failure) -> str:
     fault = failure.value
     if isinstance(fault, OSError) and fault.strerror:
         return f"{fault.filename}: {fault.strerror}"
-    return f"the disk cannot be looked at: {failure.getErrorMessage()}"
+    return f"the disk cannot be looked at: {text_of(failure.value)}"

@@ -16,6 +16,8 @@ from zope.interface import implementer
 
 from audiohookd.interfaces import ISpool
 from audiohookd.protocol.media import Media
+from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.draft import Draft
 from audiohookd.spool.files import DIRECTORY_MODE, DraftFiles, DraftPaths
@@ -42,6 +44,8 @@ class Spool(Service):
     """
 
     name = "spool"
+    #: Seconds for its stop after a second signal, to write what it was given.
+    hurried_limit = 1.0
 
     def __init__(
         self,
@@ -60,13 +64,18 @@ class Spool(Service):
         self._count = count
         self._writer = GroupWriter(reactor, pools, intervals, limits or Limits(), count)
         self._live: set[str] = set()
-        self._mender = Mender(reactor, pools.finishing, self.layout, self._live, self._mended)
+        self._mender = Mender(reactor, pools.finishing, self.layout, self._live, self._mended, count)
         self._unfinished: set[Deferred[None]] = set()
 
     @property
     def fault(self) -> str | None:
         """What is wrong with the disk just now, as far as writing to it tells; None when nothing is."""
         return self._writer.fault
+
+    @property
+    def loops(self) -> list[SupervisedLoop]:
+        """What goes on all the time: commits, syncing, repair."""
+        return [*self._writer.loops, self._mender.loop]
 
     def prepare(self) -> None:
         """Makes the directories where they are missing, and takes the spool for this process until it is stopped.
@@ -105,8 +114,9 @@ class Spool(Service):
         return Deferred.fromCoroutine(self._settle())
 
     async def _settle(self) -> None:
-        await self._mender.stop()
-        await self._writer.flush()
+        repaired = self._mender.stop()
+        await self._writer.flush()  # first: a stop that is cut short must not cost audio
+        await repaired
         while self._unfinished:
             await self._unfinished.pop()
         self.lock.release()
@@ -133,7 +143,7 @@ class Spool(Service):
         if failure.check(OSError):
             return failure
         # No room in the pool, or a journal that the disk never took.
-        raise OSError(errno.EAGAIN if failure.check(PoolFull) else errno.EIO, failure.getErrorMessage())
+        raise OSError(errno.EAGAIN if failure.check(PoolFull) else errno.EIO, text_of(failure.value))
 
     def _mended(self, mended: Mended) -> None:
         self._count("repaired", mended.outcome)

@@ -10,17 +10,22 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.growing import Disk
 from audiohookd.spool.rounds import Refused, sync_all
 
 #: Seconds between rounds at least, however short the interval that is asked for.
 SHORTEST = 0.1
+#: Seconds that a round may take: a disk that is busy for long is late, but has not stopped.
+ROUND_LIMIT = 30.0
 
 
 class Syncer:
@@ -48,7 +53,9 @@ class Syncer:
         self._disk = disk
         self._dirty: dict[Path, bool] = {}  # True for a directory
         self._due = 0.0  # when the next round is to begin, if anything is dirty
-        self._timer: IDelayedCall | None = None
+        loop = partial(SupervisedLoop, reactor, "spool-syncer", self._sync, self._period, count)
+        self.loop = loop(ROUND_LIMIT, on_demand=True)
+        self.loop.start()
         self._lateness: IDelayedCall | None = None  # there while a round is under way
         self._is_slow = False
 
@@ -64,33 +71,31 @@ class Syncer:
     def rest(self) -> None:
         """Nobody writes any more. What is dirty is left to the system, until something is marked again."""
         self._dirty.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.loop.rest()
 
     def _schedule(self) -> None:
-        if self._dirty and self._timer is None and self._lateness is None:
-            wait = max(0.0, self._due - self._reactor.seconds())
-            self._timer = self._reactor.callLater(wait, self._begin)
+        if self._dirty and not self.loop.is_waiting and self._lateness is None:
+            self.loop.next_in(max(0.0, self._due - self._reactor.seconds()))
 
-    def _begin(self) -> None:
-        self._timer = None
+    def _sync(self) -> "Deferred[None]":
         dirty, self._dirty = self._dirty, {}
         self._lateness = self._reactor.callLater(self._period, self._late)
-        done = self._workers.do(partial(sync_all, self._disk, dirty))
+        done: Deferred[list[Refused]] = maybeDeferred(self._workers.do, partial(sync_all, self._disk, dirty))
         done.addErrback(_not_done, dirty)
-        done.addCallback(self._done, dirty)
+        return done.addCallback(self._done, dirty)
 
     def _done(self, refused: list[Refused], dirty: Mapping[Path, bool]) -> None:
         if self._lateness is not None and self._lateness.active():
             self._lateness.cancel()
             self._is_slow = False
         self._lateness = None
-        self._judge(refused)
-        self.mark(
-            [path for path, _ in refused if not dirty[path]],
-            [path for path, _ in refused if dirty[path]],
-        )
+        try:
+            self._judge(refused)
+        finally:
+            self.mark(
+                [path for path, _ in refused if not dirty[path]],
+                [path for path, _ in refused if dirty[path]],
+            )
 
     def _late(self) -> None:
         self._count("slow_syncs")
@@ -120,5 +125,5 @@ class Syncer:
 def _not_done(failure: Failure, dirty: Mapping[Path, bool]) -> list[Refused]:
     if failure.check(PoolFull):  # there is one round at a time: the pool has stopped, and so has the daemon
         return []
-    fault = OSError(errno.EIO, failure.getErrorMessage())
+    fault = OSError(errno.EIO, text_of(failure.value))
     return [Refused(path, fault) for path in dirty]

@@ -14,12 +14,14 @@ from typing import NamedTuple, Protocol, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.interfaces import IWorkers
+from audiohookd.runtime.faults import text_of
+from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.spool.faults import Faults
 from audiohookd.spool.files import DraftFiles, Outcome
 from audiohookd.spool.growing import DISK, Disk
@@ -129,9 +131,11 @@ class GroupWriter:
         self._committing = 0  # drafts in the commit that is under way, or was last
         self._unmade: set[str] = set()  # what is in the log of lines that could not be made
         self._left = 0  # drafts of this round that are not in a commit yet; the first so many that are dirty
+        loop = partial(SupervisedLoop, reactor, "spool-writer", self._commit, intervals.flush, count)
+        self.loop = loop(STALL_TIMEOUT, on_demand=True)
+        self.loop.start()
         self._held: list[tuple[Source, Deferred[None]]] = []
         self._flushed: list[Deferred[None]] = []
-        self._timer: IDelayedCall | None = None
         self._stall_timer: IDelayedCall | None = None
         self._begun = 0.0  # when this commit did, or the last one
         self._round_begun = 0.0
@@ -144,6 +148,11 @@ class GroupWriter:
     def fault(self) -> str | None:
         """What is wrong with the disk just now; None when nothing is."""
         return self._faults.text or (self._syncer.fault if self._syncer is not None else None)
+
+    @property
+    def loops(self) -> list[SupervisedLoop]:
+        """The commits, and the rounds of syncing where there are any."""
+        return [self.loop] if self._syncer is None else [self.loop, self._syncer.loop]
 
     @property
     def is_flushing(self) -> bool:
@@ -194,12 +203,11 @@ class GroupWriter:
         if self._is_committing:
             return
         if self._dirty and self._is_urgent:
-            self._commit()
+            self.loop.run()
         elif not self._dirty:
             self._idle()
-        elif self._timer is None:
-            wait = 0.0 if self._left else max(0.0, self._due - self._reactor.seconds())
-            self._timer = self._reactor.callLater(wait, self._commit)
+        elif not self.loop.is_waiting:
+            self.loop.next_in(0.0 if self._left else max(0.0, self._due - self._reactor.seconds()))
 
     def _idle(self) -> None:
         self._is_urgent = False
@@ -209,21 +217,23 @@ class GroupWriter:
         for done in flushed:
             done.callback(None)
 
-    def _commit(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+    def _commit(self) -> "Deferred[None] | None":
+        if not self._dirty:
+            self._is_committing = False
+            self._idle()
+            return None
         self._is_committing = True
         self._begun = self._reactor.seconds()
         if not self._left:
             self._begin_round()
-        self._group = [(source, source.take()) for source in self._next_sources()]
+        self._group = list(filter(None, map(self._take, self._next_sources())))
         self._committing = len(self._group)
         self._stall_timer = self._reactor.callLater(STALL_TIMEOUT, self._stalled)
         parts = [part for _, part in self._group]
-        written = self._workers.do(partial(_write_parts, parts, self.limits.silence // max(1, len(parts))))
+        write = partial(_write_parts, parts, self.limits.silence // max(1, len(parts)))
+        written = maybeDeferred(self._workers.do, write)  # what it raises must not cost the parts
         written.addErrback(_none_taken, len(parts))
-        written.addCallback(self._written)
+        return written.addCallback(self._written)
 
     def _begin_round(self) -> None:
         """All that are dirty now get their commit in this round; who gets dirty again, in the next one."""
@@ -240,6 +250,18 @@ class GroupWriter:
             del self._dirty[source]
         return sources
 
+    def _take(self, source: Source) -> tuple[Source, Part] | None:
+        try:
+            return source, source.take()
+        except Exception:  # a mistake of ours costs one draft this commit, and not the others theirs
+            self._mistaken()
+            self._dirty[source] = None
+            return None
+
+    def _mistaken(self) -> None:
+        self._count("internal_errors")
+        self._log.failure("a draft could not take part in a commit")
+
     def _stalled(self) -> None:
         fault = self._faults.begin_stall(STALL_TIMEOUT, len(self._group))
         for source in dict.fromkeys((*(source for source, _ in self._group), *self._dirty)):
@@ -248,10 +270,27 @@ class GroupWriter:
     def _written(self, outcomes: list[Outcome]) -> None:
         if self._stall_timer is not None and self._stall_timer.active():
             self._stall_timer.cancel()
+        group, self._group = self._group, []
+        try:
+            self._learn(group, outcomes)
+        finally:  # or the drafts would wait for ever, and with them all that they are given
+            for (source, part), outcome in zip(group, outcomes, strict=True):
+                self._settle(source, part, outcome)
+            self._is_committing = False
+            self._release()
+            self._schedule()
+
+    def _settle(self, source: Source, part: Part, outcome: Outcome) -> None:
+        try:
+            source.settle(part, outcome)
+        except Exception:
+            self._mistaken()
+
+    def _learn(self, group: list[tuple[Source, Part]], outcomes: list[Outcome]) -> None:
+        """What the commit says of the disk."""
         self._faults.end_stall(self._reactor.seconds() - self._begun)
         if not self._left:
             self._end_round(self._reactor.seconds() - self._round_begun)
-        group, self._group = self._group, []
         if self._faults.is_ailing or any(map(_FAULT, outcomes)):
             self._judge(group, outcomes)
         for why in filter(None, map(_UNMADE, outcomes)):
@@ -259,11 +298,6 @@ class GroupWriter:
         if self._syncer is not None:
             directories = set(map(_DIRECTORY, outcomes)) - {None}
             self._syncer.mark(chain.from_iterable(map(_GROWN, outcomes)), directories)
-        for (source, part), outcome in zip(group, outcomes, strict=True):
-            source.settle(part, outcome)
-        self._is_committing = False
-        self._release()
-        self._schedule()
 
     def _end_round(self, seconds: float) -> None:
         if seconds > self._pace.margin:
@@ -308,5 +342,5 @@ def _write_part(part: Part, silence: int) -> Outcome:
 
 def _none_taken(failure: Failure, count: int) -> list[Outcome]:
     """The pool did not do it: it has stopped."""
-    fault = OSError(errno.EIO, f"not written: {failure.getErrorMessage()}")
+    fault = OSError(errno.EIO, f"not written: {text_of(failure.value)}")
     return [Outcome(fault, audio_taken=False, lines_taken=False, is_pending=True)] * count

@@ -65,7 +65,20 @@ def bounded(pools: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
 
 def _bounded(pool: Any, bounds: Bounds) -> Any:
     connection = type(pool.ConnectionCls.__name__, (_Bounded, pool.ConnectionCls), {"answer_bounds": bounds})
-    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+    return type(pool.__name__, (_FollowsNoRedirect, pool), {"ConnectionCls": connection})
+
+
+class _FollowsNoRedirect:
+    """A pool that returns redirects as they are.
+
+    For a 303 urllib3 (2.x) makes a GET of the request and fails at botocore's headers, which are bytes: the request
+    then counts as one without an answer, and is sent again.
+    """
+
+    def urlopen(self, *arguments: Any, **options: Any) -> Any:
+        """See urllib3's ``HTTPConnectionPool.urlopen``."""
+        pool: Any = super()
+        return pool.urlopen(*arguments, **{**options, "redirect": False})
 
 
 class _Bounded:

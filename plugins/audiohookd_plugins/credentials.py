@@ -62,7 +62,12 @@ class LateCredentials:
         """Has them looked for, or renewed, unless that goes on already. For who has the lock."""
         if self._asked is None:
             asked: Future[Any] = Future()
-            Thread(target=self._find, args=(self._found, asked), name="credentials", daemon=True).start()
+            thread = Thread(target=self._find, args=(self._found, asked), name="credentials", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as fault:
+                text = f"the system refuses a thread ({fault}): raise TasksMax= of the systemd unit, or pids.max"
+                raise CredentialRetrievalError(provider="boto3's chain", error_msg=text) from fault
             self._asked = asked
         return self._asked
 

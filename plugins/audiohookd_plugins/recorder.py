@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer, provider
 
+from audiohookd.escaping import loggable
 from audiohookd.interfaces import IDaemon, ILine, IPlugin, IPluginFactory, IRecorder, ISession, Lapse
 from audiohookd.observer import AudioSink
 from audiohookd.protocol import json_text
@@ -166,10 +167,21 @@ class Recorder(AudioSink):
         missing = self._missing()
         if missing > 0:
             about["missingSamples"] = missing
+            self._warn_of_missing(missing)
+        if self._session.missed_messages:
+            about["omittedMessages"] = self._session.missed_messages
         finished: Deferred[Any] = self._draft.finish(about | self._omitted())
         done: Deferred[None] = Deferred()
         finished.addCallbacks(self._finished, self._failed).addCallback(done.callback)
         return done.addTimeout(PATIENCE, self._reactor, lambda *_: None)
+
+    def _warn_of_missing(self, samples: int) -> None:
+        seconds = samples / self._session.media.rate if self._session.media else 0.0
+        self._session.log.warn(
+            "recording {recording} ends {seconds:.1f} s before the call: the sidecar has it as missingSamples",
+            recording=self._draft.id,
+            seconds=seconds,
+        )
 
     def _missing(self) -> int:
         """Samples of the call that never came here, or came too late to be written: no gap tells of them."""
@@ -185,7 +197,7 @@ class Recorder(AudioSink):
         self._session.log.error(
             "recording {recording} could not be finished and stays a draft: {reason}",
             recording=self._draft.id,
-            reason=failure.getErrorMessage(),
+            reason=loggable(failure.getErrorMessage()),
         )
 
     # ---- entries ---------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 import os
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from zope.interface.verify import verifyObject
@@ -11,6 +13,7 @@ from audiohookd.auth.keys import UNSIGNED, IKeySource, Key, Keys, KeySourceError
 from audiohookd.auth.sources.credential import credential
 from audiohookd.auth.sources.environment import KeyVariable
 from audiohookd.auth.sources.file import MAX_SIZE, KeyFile
+from audiohookd.runtime.privileges import User, acting_as
 
 SECRET = "U2VjcmV0U2VjcmV0"
 ONE = f'{{"a-key": "{SECRET}"}}'
@@ -174,3 +177,35 @@ class TestAVariable:
     def test_a_mistake_in_it_names_it(self) -> None:
         said = refusal(KeyVariable("v", "STATIC_API_KEY_MAP", ONE[:-1]))
         assert said.startswith("$STATIC_API_KEY_MAP: is not JSON")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="switches users: needs root")
+class TestAFileThatTheUserMayNotRead:
+    """Root starts the daemon, which acts as the owner of the spool; the file is root's."""
+
+    NOBODY = User(65534, 65534)
+
+    @pytest.fixture
+    def readable(self) -> Iterator[Path]:
+        """A directory that any user may enter: those of pytest are its own user's."""
+        with TemporaryDirectory() as name:
+            Path(name).chmod(0o755)
+            yield Path(name)
+
+    def test_names_the_user_and_the_remedies(self, readable: Path) -> None:
+        path = readable / "keys.json"
+        path.write_text(ONE)
+        path.chmod(0o600)
+        with acting_as(self.NOBODY):
+            said = refusal(KeyFile("f", path))
+        assert said.startswith(f"'{path}': cannot be read by user nobody (Permission denied): ")
+        assert f"chown root:nogroup {path} && chmod 0640 {path}" in said
+        assert "LoadCredential= and keys_credential, docs/keys.rst" in said
+
+    def test_is_read_after_the_remedy(self, readable: Path) -> None:
+        path = readable / "keys.json"
+        path.write_text(ONE)
+        path.chmod(0o640)
+        os.chown(path, 0, self.NOBODY.gid)
+        with acting_as(self.NOBODY):
+            assert len(KeyFile("f", path).load()) == 1

@@ -262,7 +262,7 @@ def test_an_error_of_our_own_does_not_end_the_questions(logged: list[LogEvent]) 
     rig.reason()
     rig.is_down(ZeroDivisionError("oops"))
     rig.clock.advance(CALM)
-    assert texts(logged)[1:] == ["the replay store could not be asked (a store)"]
+    assert texts(logged)[1:] == ["replay-store-probe failed, and is tried again: ZeroDivisionError: oops"]
     rig.store.answer = True
     rig.clock.advance(CALM)
     assert not rig.watched.is_down

@@ -59,9 +59,23 @@ def test_both_kinds_are_stores() -> None:
 def test_a_nonce_is_new_once() -> None:
     rig = Rig()
     answers = [rig.ask("one"), rig.ask("one"), rig.ask("other")]
-    assert answers == [[], [], []]
+    assert answers == [[], [False], []]
     rig.workers.run()
     assert answers == [[True], [False], [True]]
+
+
+def test_what_the_store_forgets_is_not_new_for_the_daemon_that_accepted_it() -> None:
+    """Its server's clock was set forward, or its file deleted."""
+    rig = Rig()
+    rig.ask("one")
+    rig.workers.run()
+    rig.nonces.entries.clear()
+    again = rig.ask("one")
+    rig.clock.advance(17.0)
+    other = rig.ask("other")
+    late = rig.ask("one")
+    rig.workers.run()
+    assert (again, other, late) == ([False], [False], [False])
 
 
 def test_only_the_fingerprint_and_the_time_leave_us() -> None:

@@ -4,6 +4,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +20,7 @@ from audiohookd.auth.replay_sqlite import MAX_PAGES, SqliteNonces
 RACER = Path(__file__).parent / "nonce_racer.py"
 NOW = 1_700_000_000.0
 WINDOW = 16.0
-COLUMNS = "entry BLOB PRIMARY KEY, seen REAL NOT NULL, since REAL NOT NULL"
+COLUMNS = "entry BLOB PRIMARY KEY, created REAL NOT NULL, since REAL NOT NULL"
 #: Seconds to wait for another process: nobody waits for anything here, unless that is what a test is about.
 PATIENCE = 0.01
 
@@ -47,7 +48,7 @@ class Stores:
     def rows(self) -> dict[bytes, float]:
         with closing(sqlite3.connect(self.path)) as connection:
             connection.execute("PRAGMA busy_timeout = 30000")
-            return dict(connection.execute("SELECT entry, seen FROM nonces"))
+            return dict(connection.execute("SELECT entry, created FROM used"))
 
 
 @pytest.fixture
@@ -74,41 +75,50 @@ class TestNonces:
         store.close()
         assert not stores.open().add(ONE, NOW + 1)
 
-    def test_are_remembered_for_the_whole_window_and_forgotten_after_it(self, stores: Stores) -> None:
+    def test_leave_the_file_after_the_window_and_are_not_new_again(self, stores: Stores) -> None:
         store = stores.open()
         store.add(ONE, NOW)
-        assert not store.add(ONE, stores.later(WINDOW))
-        assert store.add(ONE, stores.later(0.01))
+        store.add(ONE, NOW)
+        stores.later(WINDOW)
+        assert not store.add(ONE, NOW)
+        assert store.add(OTHER, stores.later(0.01))
+        assert set(stores.rows()) == {OTHER}
+        assert not store.add(ONE, NOW)
 
     def test_a_repeat_does_not_prolong_it(self, stores: Stores) -> None:
         store = stores.open()
         store.add(ONE, NOW)
-        store.add(ONE, stores.later(WINDOW))
-        assert stores.rows() == {ONE: NOW}
-
-    def test_are_kept_when_the_clock_is_set_back(self, stores: Stores) -> None:
-        store = stores.open()
+        stores.later(WINDOW)
         store.add(ONE, NOW)
-        assert not store.add(ONE, NOW - 3600)
+        store.add(OTHER, stores.later(0.01))
+        assert set(stores.rows()) == {OTHER}
 
-    def test_are_kept_when_the_clock_is_set_forward_and_back_again(self, stores: Stores) -> None:
+    @pytest.mark.parametrize("step", [-3600.0, -30.0, 30.0, 3600.0])
+    def test_are_not_new_after_any_step_of_the_wall_clock_and_a_restart(self, step: float, stores: Stores) -> None:
         store = stores.open()
-        store.add(ONE, NOW)
-        assert store.add(OTHER, NOW + 3600)
-        assert not store.add(ONE, stores.later(10))
+        assert store.add(ONE, NOW)
+        assert store.add(OTHER, stores.later(WINDOW + 1) + step)
+        stores.later(WINDOW + 1)
+        assert store.add(fingerprint("key", "third"), stores.later(0))
+        store.close()
+        assert not stores.open().add(ONE, NOW)
+        assert not stores.open().add(OTHER, NOW + WINDOW + 1 + step)
 
-    def test_are_kept_until_a_clock_that_was_set_back_has_passed_them_again(self, stores: Stores) -> None:
-        store = stores.open()
-        store.add(ONE, NOW)
-        assert not store.add(ONE, stores.later(3600) - 3600)
-        assert store.add(ONE, stores.later(WINDOW + 1))
-
-    def test_of_before_the_last_boot_are_forgotten_as_well(self, stores: Stores) -> None:
+    def test_of_before_the_last_boot_are_not_new_either(self, stores: Stores) -> None:
         store = stores.open()
         store.add(ONE, NOW)
         stores.clock = Clock()
-        assert not stores.open().add(ONE, NOW + WINDOW)
-        assert stores.open().add(ONE, NOW + WINDOW + 1)
+        store = stores.open()
+        assert store.add(OTHER, NOW + WINDOW + 1)
+        assert set(stores.rows()) == {OTHER}
+        assert not store.add(ONE, NOW)
+
+    def test_a_file_of_an_earlier_version_can_be_used_on(self, stores: Stores) -> None:
+        with closing(sqlite3.connect(stores.path)) as connection:
+            connection.execute("CREATE TABLE nonces (entry BLOB PRIMARY KEY, seen REAL, since REAL) WITHOUT ROWID")
+            connection.execute("CREATE INDEX nonces_by_age ON nonces (seen)")
+        store = stores.open()
+        assert [store.add(ONE, NOW), store.add(ONE, NOW)] == [True, False]
 
     def test_each_question_removes_more_than_it_adds(self, stores: Stores) -> None:
         store = stores.open()
@@ -122,16 +132,24 @@ class TestNonces:
         assert stores.rows() == {ONE: later, OTHER: later}
 
     @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(asked=st.lists(st.tuples(st.integers(0, 5), st.floats(0, 20), st.booleans()), max_size=30))
-    def test_are_new_as_often_as_in_memory(
-        self, asked: list[tuple[int, float, bool]], tmp_path_factory: pytest.TempPathFactory
+    @given(
+        asked=st.lists(
+            st.tuples(st.integers(0, 5), st.floats(0, 20), st.booleans(), st.sampled_from([0, 60.0, -60.0, 3600.0])),
+            max_size=30,
+        )
+    )
+    def test_are_new_as_often_as_in_memory_and_once_at_most(
+        self, asked: list[tuple[int, float, bool, float]], tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         stores = Stores(tmp_path_factory.mktemp("nonces") / "replay.sqlite")
         both, memory = (stores.open(), stores.open()), MemoryReplayStore(WINDOW, stores.clock.seconds)
-        for nonce, seconds, which in asked:
-            now = stores.later(seconds)
-            is_new = both[which].add(fingerprint("key", str(nonce)), now)
-            assert is_new is memory.first_use("key", str(nonce), now)
+        created, used = dict[int, float](), set[int]()
+        for nonce, seconds, which, ahead in asked:
+            signed_at = created.setdefault(nonce, stores.later(seconds) + ahead)
+            is_new = both[which].add(fingerprint("key", str(nonce)), signed_at)
+            assert is_new is memory.first_use("key", str(nonce), signed_at)
+            assert not (is_new and nonce in used)
+            used.add(nonce)
         for store in both:
             store.close()
 
@@ -153,8 +171,8 @@ class TestTheFile:
     def test_has_a_limit(self, stores: Stores) -> None:
         """A full one is down, and not larger; what is too old makes room again."""
         with closing(sqlite3.connect(stores.path)) as connection:
-            connection.execute(f"CREATE TABLE nonces ({COLUMNS}) WITHOUT ROWID")
-            connection.execute("CREATE INDEX nonces_by_age ON nonces (seen)")
+            connection.execute(f"CREATE TABLE used ({COLUMNS}) WITHOUT ROWID")
+            connection.execute("CREATE INDEX used_since ON used (since)")
             connection.execute("CREATE TABLE ballast (page BLOB)")
             size = 4096 * (MAX_PAGES - 40)
             connection.execute("INSERT INTO ballast VALUES (zeroblob(?))", (size,))
@@ -224,7 +242,7 @@ class TestDown:
 
     def test_a_table_of_somebody_else(self, stores: Stores) -> None:
         with closing(sqlite3.connect(stores.path)) as connection:
-            connection.execute("CREATE TABLE nonces (a, b)")
+            connection.execute("CREATE TABLE used (a, b)")
         self.down(stores.open(), "no such column|has no column")
 
     def test_somebody_who_does_not_let_go_of_it(self, stores: Stores) -> None:
@@ -242,7 +260,7 @@ class TestDown:
         store.add(OTHER, NOW)
         with closing(sqlite3.connect(stores.path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
-            assert reader.execute("SELECT count(*) FROM nonces").fetchone() == (1,)
+            assert reader.execute("SELECT count(*) FROM used").fetchone() == (1,)
             self.down(store, "locked")  # only when it has written all, and everybody has to look away
         assert store.add(ONE, NOW)
 
@@ -294,7 +312,7 @@ class TestSeveralProcesses:
 
     def test_of_which_one_was_killed_go_on(self, stores: Stores, racer: Callable[[int], Racer]) -> None:
         """Whatever it had begun is undone by who comes next."""
-        store = SqliteNonces(stores.path, WINDOW, stores.clock.seconds, patience=30.0)
+        store = SqliteNonces(stores.path, WINDOW, time.monotonic, patience=30.0)  # the clock of the other process
         stores.opened.append(store)
         store.add(ONE, NOW)
         killed = racer(1_000_000)

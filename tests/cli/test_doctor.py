@@ -154,7 +154,11 @@ def test_a_port_without_tls(doctor: Callable[..., tuple[int, dict[str, str]]]) -
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        (f"ws://{HOST}/x", "has no TLS, and Genesys Cloud calls wss:// only"),
+        (f"ws://{HOST}:443/x", "has no TLS, and Genesys Cloud calls wss:// only"),
+        (
+            f"ws://{HOST}/x",
+            "ws:// has no TLS, and Genesys Cloud calls wss:// only; port 80, and Genesys Cloud calls port 443 only",
+        ),
         (f"wss://{HOST}:8443/x", "port 8443, and Genesys Cloud calls port 443 only"),
     ],
 )
@@ -164,7 +168,8 @@ def test_an_address_that_genesys_does_not_take(
     code, said = doctor(9, url)
     assert code == 1
     assert told in said["URL"]
-    assert said[""].endswith("only wss://, and only port 443.")
+    verdict = f"it takes no such address: only wss://, and only port 443; {Complaint.CONNECTION}."
+    assert said[""].endswith(verdict), "the address, and that nothing listens there"
 
 
 @pytest.mark.parametrize(
@@ -188,7 +193,8 @@ def test_a_verdict_names_what_cannot_be_seen_from_here() -> None:
     assert "would not activate" in private
     assert private.endswith("it trusts public certificate authorities only, not one of --ca. All else is right.")
     both = _verdict([Complaint.PRIVATE_AUTHORITY, Complaint.LATE, Complaint.MALFORMED], [])
-    assert both.endswith(f"not one of --ca; {Complaint.LATE}.")
+    assert both.endswith(f"not one of --ca; {Complaint.LATE}; {Complaint.MALFORMED}.")
+    assert _verdict([Complaint.CONNECTION, Complaint.LATE, Complaint.CONNECTION], []).count("connection failed") == 1
 
 
 def test_a_name_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -17,6 +18,7 @@ from audiohookd.auth.signature import sign
 from audiohookd.cli.explain.reading import read
 from audiohookd.cli.main import main
 from audiohookd.cli.mistake import Mistake
+from tests.cli.tls_front import answering
 
 KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
 SECRET = b"MySuperSecretKeyTellNoOne-1!2@3#4$5"
@@ -400,3 +402,38 @@ def test_no_daemon(capsys: pytest.CaptureFixture[str]) -> None:
     assert "refused" in said.lower()
     assert "give --admin URL" in said
     assert main(["explain-signature", "--recent", "--admin", "file:///etc"]) == 2
+
+
+def test_an_error_of_the_admin_port_is_shown_with_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+    body = b"misdirected request: \x1b[2J: add it to allowed_hosts in [admin]\n"
+    with answering(b"HTTP/1.1 421 Misdirected Request\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as port:
+        assert main(["explain-signature", "--recent", "--admin", f"http://127.0.0.1:{port}"]) == 2
+    said = capsys.readouterr().err
+    assert "421 Misdirected Request: misdirected request: " in said
+    assert "allowed_hosts" in said
+    assert "\x1b" not in said
+
+
+def test_older_requests_that_the_daemon_left_out_are_counted(
+    admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, kind = admin
+    kind.body = json.dumps({"refused": [one()], "omitted": 7}).encode()
+    assert main(["explain-signature", "--recent", "1", "--admin", url]) == 1
+    assert "older ones" not in capsys.readouterr().out
+    assert main(["explain-signature", "--recent", "9", "--admin", url]) == 1
+    assert "7 older ones are not shown" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "count"), [(" x\n", 400_000), ("x-forwarded-for: 192.0.2.1\n", 100_000), ("a: b\n  c\n", 100_000)]
+)
+def test_many_lines_take_time_in_proportion(line: str, count: int) -> None:
+    """Each folded line had the header so far put to lower case: 400,000 of them took minutes."""
+    assert _seconds_to_read(line * count) < 40 * _seconds_to_read(line * (count // 10)) + 0.05
+
+
+def _seconds_to_read(lines: str) -> float:
+    begun = time.process_time()
+    read(f"GET / HTTP/1.1\nHost: {HOST}\nsignature: sig1=:\n{lines}")
+    return time.process_time() - begun

@@ -16,7 +16,8 @@ from kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_of, of_all_
 
 from audiohookd.cli.spool.found import Days, State, recordings, search
 from audiohookd.cli.spool.place import daemon_runs, place_of
-from audiohookd.cli.wording import counted, printable, size, span
+from audiohookd.cli.wording import counted, size, span
+from audiohookd.escaping import printable
 from audiohookd.spool import layout, shelf
 
 CONFIG = """

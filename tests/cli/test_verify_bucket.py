@@ -16,6 +16,7 @@ from test_verify_files import large
 from audiohookd.cli.mistake import Mistake
 from audiohookd.cli.verify.bucket import Objects, pairs, split
 from audiohookd.cli.verify.checking import Seen
+from tests.stores.rude_server import Visit, rude_server
 from tests.stores.seaweedfs import SeaweedFS
 
 
@@ -73,6 +74,21 @@ def test_all_is_well(bucket: Bucket) -> None:
         f"{bucket.url(bucket.key(2))}: ok",
         "2 recordings: 2 ok, 0 wrong; 31.4 KiB of audio read",
     ]
+
+
+def test_a_store_that_redirects_is_asked_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+    def redirect(visit: Visit) -> None:
+        visit.say(b"HTTP/1.1 307 Elsewhere\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n")
+
+    with rude_server() as server:
+        server.answer = redirect
+        store = ("--endpoint-url", server.url, "--path-style", "--region", "us-east-1")
+        said = audiohookctl("verify", *store, "s3://recordings/")
+    assert "cannot be listed" in said.err
+    assert len(server.heads) <= 3
 
 
 def test_a_prefix_narrows_it(bucket: Bucket) -> None:

@@ -7,19 +7,20 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import EventLoggingObserver, StringTransport
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from audiohookd.observe.admin import admin_site
-from audiohookd.observe.visits import LONGEST, MOST
+from audiohookd.observe.admin import REJECTIONS_LOGGED, admin_site
+from audiohookd.observe.visits import BURST, INTERVAL, LONGEST, MOST
 
 
 class Answer:
     def __init__(self, data: bytes) -> None:
         head, _, self.body = data.partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
-        self.status = int(first.split(" ")[1])
+        _, status, self.phrase = first.split(" ", 2)
+        self.status = int(status)
         self.headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
 
 
@@ -48,7 +49,7 @@ class TestAdmin(SynchronousTestCase):
         asked: list[str] = []
         self.site = admin_site(self.clock, lambda: True, lambda: None, lambda: asked.append("metrics") or "a 1\n")
         protocol, transport = self.connected()
-        protocol.dataReceived(b"GET /metrics HTTP/1.1\r\n\r\n" * 2_700)
+        protocol.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2_700)
         self.assertEqual(asked, ["metrics"])
         self.assertEqual(transport.value().count(b"HTTP/1.1 200"), 1)
         self.assertEqual(Answer(transport.value()).headers["connection"], "close")
@@ -60,9 +61,30 @@ class TestAdmin(SynchronousTestCase):
         visits[0][0].connectionLost(Failure(ConnectionDone()))
         self.connected()
 
+    def test_requests_beyond_a_burst_are_read_at_a_pace(self) -> None:
+        visits = [self.connected() for _ in range(BURST + 10)]
+
+        def read() -> int:
+            return sum(transport.producerState == "producing" for _, transport in visits)
+
+        self.assertEqual(read(), BURST)
+        for number in range(1, 11):
+            self.clock.advance(INTERVAL * 1.01)
+            self.assertEqual(read(), BURST + number)
+        for protocol, _ in visits:
+            protocol.connectionLost(Failure(ConnectionDone()))
+        self.clock.advance(2 * BURST * INTERVAL)
+        visits = [self.connected() for _ in range(BURST)]
+        self.assertEqual(read(), BURST)
+
+    def test_a_client_that_leaves_before_its_turn_leaves_no_timer(self) -> None:
+        for protocol, _ in [self.connected() for _ in range(BURST + 1)]:
+            protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_who_does_not_go_is_sent_away(self) -> None:
         protocol, transport = self.connected()
-        protocol.dataReceived(b"GET /metrics HTTP/1.1\r\n\r\n")
+        protocol.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.clock.advance(LONGEST)
         self.assertTrue(transport.disconnected)
         protocol.connectionLost(Failure(ConnectionDone()))
@@ -84,6 +106,13 @@ class TestAdmin(SynchronousTestCase):
         answer = self.ask("/ready")
         self.assertEqual(answer.status, 200)
         self.assertEqual(answer.body, b"ready\nwarning: calls on '/' are not recorded\n")
+
+    def test_a_warning_is_one_printable_line(self) -> None:
+        self.site = admin_site(
+            self.clock, lambda: False, lambda: "/\nready\x1b", lambda: "", warnings=lambda: ["a\u202e\r\nb\udce9"]
+        )
+        body = rb"not ready: /\nready\u001b" + b"\n" + rb"warning: a\u202e\r\nb\udce9" + b"\n"
+        self.assertEqual(self.ask("/ready").body, body)
 
     def test_not_ready(self) -> None:
         self.is_ready = False
@@ -149,3 +178,41 @@ class TestAdmin(SynchronousTestCase):
         protocol.makeConnection(transport)
         self.clock.advance(61)
         self.assertTrue(transport.disconnecting)
+
+    # ---- Host and Origin ---------------------------------------------------------------------------------
+
+    def ask_as(self, head: str) -> Answer:
+        protocol, transport = self.connected()
+        protocol.dataReceived(f"{head}\r\n\r\n".encode())
+        return Answer(transport.value())
+
+    def test_a_request_for_a_foreign_host_reads_nothing_and_is_told_the_setting(self) -> None:
+        for path in ("/metrics", "/ready", "/live", "/health/check", "/refused", "/nothing"):
+            answer = self.ask_as(f"GET {path} HTTP/1.1\r\nHost: evil.example:3001")
+            self.assertEqual((answer.status, answer.phrase), (421, "Misdirected Request"), path)
+            self.assertIn(b"allowed_hosts", answer.body)
+            self.assertNotIn(b"a 1", answer.body)
+            self.assertEqual(answer.headers["cache-control"], "no-store")
+
+    def test_a_request_of_another_origin_is_forbidden(self) -> None:
+        answer = self.ask_as("GET /metrics HTTP/1.1\r\nHost: localhost:3001\r\nOrigin: http://evil.example")
+        self.assertEqual((answer.status, b"a 1" in answer.body), (403, False))
+
+    def test_a_host_is_needed_since_http_1_1(self) -> None:
+        self.assertEqual(self.ask_as("GET /ready HTTP/1.1").status, 400)
+        self.assertEqual(self.ask_as("GET /ready HTTP/1.0").status, 200)
+        self.assertEqual(self.ask_as("OPTIONS /ready HTTP/1.0").status, 405)
+
+    def test_a_configured_name_is_accepted(self) -> None:
+        names = ["metrics.example.com"]
+        self.site = admin_site(self.clock, lambda: True, lambda: None, lambda: "a 1\n", allowed_hosts=names)
+        self.assertEqual(self.ask_as("GET /metrics HTTP/1.1\r\nHost: metrics.example.com:3001").status, 200)
+
+    def test_rejections_are_logged_and_cannot_fill_the_log(self) -> None:
+        for number in range(40):
+            self.ask_as(f"GET /ready HTTP/1.1\r\nHost: h{number}.example")
+        self.assertEqual(len(self.logged), REJECTIONS_LOGGED)
+        self.assertIn("h0.example", formatEvent(self.logged[0]))
+        self.clock.advance(60)
+        self.ask_as("GET /ready HTTP/1.1\r\nHost: last.example")
+        self.assertIn("(35 more within the last minute)", formatEvent(self.logged[-1]))

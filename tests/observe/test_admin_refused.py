@@ -1,4 +1,4 @@
-"""The admin port tells of refused requests once they are explained, which takes some turns of the reactor."""
+"""The admin port tells of refused requests once they are diagnosed, which takes some turns of the reactor."""
 
 import json
 from typing import Any
@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from audiohookd.observe.admin import admin_site
+from audiohookd.runtime.workers import PoolFull
 
 
 class TestRefused(SynchronousTestCase):
@@ -35,7 +36,7 @@ class TestRefused(SynchronousTestCase):
     def test_the_answer_comes_when_it_is_there(self) -> None:
         _, transport = self.ask()
         self.assertEqual(transport.value(), b"")
-        self.asked[0].callback([{"peer": "192.0.2.1"}])
+        self.asked[0].callback(b'{"refused": [{"peer": "192.0.2.1"}]}')
         head, _, body = transport.value().partition(b"\r\n\r\n")
         self.assertTrue(head.startswith(b"HTTP/1.1 200 OK\r\n"))
         self.assertIn(b"application/json", head.lower())
@@ -50,7 +51,7 @@ class TestRefused(SynchronousTestCase):
 
     def test_head(self) -> None:
         _, transport = self.ask("HEAD")
-        self.asked[0].callback([])
+        self.asked[0].callback(b'{"refused": []}')
         head, _, body = transport.value().partition(b"\r\n\r\n")
         self.assertTrue(head.startswith(b"HTTP/1.1 200 OK\r\n"))
         self.assertEqual(body, b"")
@@ -58,7 +59,7 @@ class TestRefused(SynchronousTestCase):
     def test_who_asks_and_leaves(self) -> None:
         protocol, transport = self.ask()
         protocol.connectionLost(Failure(ConnectionDone()))
-        self.asked[0].callback([])
+        self.asked[0].callback(b'{"refused": []}')
         self.assertEqual(transport.value(), b"")
 
     def test_what_fails_tells_nothing(self) -> None:
@@ -67,3 +68,12 @@ class TestRefused(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertTrue(transport.value().startswith(b"HTTP/1.1 500 "))
         self.assertNotIn(b"secret", transport.value())
+
+    def test_one_question_too_many_may_come_again(self) -> None:
+        _, transport = self.ask()
+        self.asked[0].errback(PoolFull("4 questions"))
+        head, _, body = transport.value().partition(b"\r\n\r\n")
+        self.assertTrue(head.startswith(b"HTTP/1.1 503 "))
+        self.assertIn(b"retry-after: 2", head.lower())
+        self.assertIn(b"try again", body)
+        self.assertEqual(self.flushLoggedErrors(), [])

@@ -124,4 +124,6 @@ def test_prometheus_reads_them() -> None:
     assert 'audiohookd_stored_total{carrier="s3"} 1' in lines
     assert r'audiohookd_stored_total{carrier="a\\b\"c\nd"} 2' in lines
     assert lines.count("# TYPE audiohookd_stored_total counter") == 1
+    counters.count("stored", "\x1b[2J\u202e\udce9\r")
+    assert r'audiohookd_stored_total{carrier="\\u001b[2J\\u202e\\udce9\\r"} 1' in exposition(counters).splitlines()
     assert "# HELP audiohookd_stored_total recordings stored elsewhere, by carrier" in lines

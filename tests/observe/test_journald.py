@@ -33,7 +33,8 @@ def test_each_line_of_a_traceback_has_the_priority() -> None:
     lines = written(lambda log: log.failure("it failed", Failure(ValueError("one\ntwo"))))
     assert len(lines) > 3
     assert [line[:3] for line in lines] == ["<2>"] * len(lines)
-    assert lines[-1] == "<2>two"
+    assert [line[3:4] for line in lines[1:]] == ["\t"] * (len(lines) - 1)
+    assert lines[-1] == "<2>\ttwo"
 
 
 @given(st.text(st.characters(codec=None)), st.sampled_from(sorted(PRIORITIES, key=lambda level: level.name)))

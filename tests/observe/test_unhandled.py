@@ -12,7 +12,7 @@ from twisted.logger import LogEvent, Logger, LogPublisher
 from twisted.python.failure import Failure
 
 from audiohookd.observe.counters import Counters
-from audiohookd.observe.unhandled import UnhandledErrors, places_of, plugin_of
+from audiohookd.observe.unhandled import UnhandledErrors, places_of, plugins_of
 
 SOURCE = """
 import json
@@ -91,6 +91,14 @@ def test_a_package_that_two_plugins_share_is_neither_ones() -> None:
     one = type("One", (), {"__module__": "audiohookd.observe.counters"})()
     other = type("Other", (), {"__module__": "audiohookd.observe.unhandled"})()
     places = places_of({"one": one, "other": other})
-    assert sorted(places.values()) == ["one", "other"]
-    assert plugin_of(str(next(iter(places))), places) == "one"
-    assert plugin_of(__file__, places) is None
+    assert sorted(places.values()) == [["one"], ["other"]]
+    assert plugins_of(str(next(iter(places))), places) == ["one"]
+    assert plugins_of(__file__, places) == []
+
+
+def test_an_error_of_a_class_that_two_tables_use_counts_for_both(site: Site) -> None:
+    site.service._places = places_of({"first": site.plugin, "second": site.plugin})
+    site.log(site.plugin.tick)
+    site.log(site.plugin.tick)
+    assert [site.counters.value("unhandled_plugin_errors", name) for name in ("first", "second")] == [2, 2]
+    assert [event["plugin"] for event in site.events if "plugin" in event] == ["first or second"]

@@ -72,6 +72,9 @@ class FakeDaemon:
     def workers(self, name: str, threads: int, waiting: int) -> MemoryWorkers:
         raise NotImplementedError
 
+    def claim(self, resource: str) -> None:
+        raise NotImplementedError
+
 
 class Call:
     """A session that is being recorded, and the recording that comes of it."""

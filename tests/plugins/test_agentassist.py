@@ -50,6 +50,9 @@ class Daemon:
     def workers(self, name: str, threads: int, waiting: int) -> MemoryWorkers:
         raise NotImplementedError
 
+    def claim(self, resource: str) -> None:
+        raise NotImplementedError
+
 
 class Call:
     """A call that the plugin watches, told from the client's side."""

@@ -87,17 +87,18 @@ def test_the_plugin_keeps_the_contract(amazon: str) -> None:
 
 def test_buses_of_one_name_may_be_in_two_regions() -> None:
     daemon = Daemon(Clock(), lambda: 0.0, None)
-    for place in ({}, {"region": "us-east-1"}, {"endpoint_url": "https://a.example"}):
-        PublishPlugin(PublishConfig("eventbridge", "calls", **{"region": REGION, **place}), daemon)
+    for table, place in enumerate(({}, {"region": "us-east-1"}, {"endpoint_url": "https://a.example"})):
+        config = PublishConfig("eventbridge", "calls", **{"region": REGION, **place})
+        PublishPlugin(config, daemon.of_plugin(f"bus{table}"))
     assert len(daemon.pools) == 3
 
 
 def test_two_tables_with_one_target_are_a_mistake() -> None:
     daemon = Daemon(Clock(), lambda: 0.0, None)
     config = PublishConfig("eventbridge", "calls", region=REGION)
-    PublishPlugin(config, daemon)
+    PublishPlugin(config, daemon.of_plugin("bus"))
     with pytest.raises(ValueError, match=r"^target: another table tells the same"):
-        PublishPlugin(config, daemon)
+        PublishPlugin(config, daemon.of_plugin("publish"))
 
 
 class TestSqs:

@@ -12,6 +12,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recorded_call import DAY, L16, MONO, SECRET, STARTED_AT, STEREO, Call, FakeDaemon, a_session
+from twisted.logger import formatEvent
 from zope.interface.verify import verifyObject
 
 from audiohookd.interfaces import IAudioSink, IDaemon, IPlugin, IPluginFactory, ISession
@@ -346,6 +347,17 @@ class TestWhatIsMissing:
         made.session.position += 100 + 8000 + 250
         made.close("connection-lost")
         assert made.sidecar()["recording"]["missingSamples"] == 250
+        lines = [formatEvent(event) for event in made.session.logged]
+        (recording,) = {path.stem for path in made.ready()}
+        assert [line.partition(" s before")[0] for line in lines if "missingSamples" in line] == [
+            f"recording {recording} ends {250 / L16.rate:.1f}"
+        ]
+
+    def test_messages_that_found_no_room_in_its_queue_are_counted_in_the_sidecar(self, call: MakeCall) -> None:
+        made = call(STEREO)
+        made.session.missed_messages = 3
+        made.close()
+        assert made.sidecar()["recording"]["omittedMessages"] == 3
 
     def test_nothing_is_in_a_session_without_audio(self, call: MakeCall) -> None:
         made = call(None)

@@ -1,6 +1,7 @@
 """The border to the code of plugins."""
 
 import asyncio
+import concurrent.futures
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 
+from audiohookd.escaping import TEXT_LIMIT, printable
 from audiohookd.runtime import foreign_code
-from audiohookd.runtime.faults import TEXT_LIMIT, in_words, text_of
+from audiohookd.runtime.faults import in_words, text_of
 from audiohookd.runtime.foreign_code import FRAMES_LIMIT, PluginRaised
 
 BEYOND_EXCEPTION = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()]
@@ -87,6 +89,20 @@ def test_what_is_logged_is_short_whatever_was_raised(fault: Exception) -> None:
     assert len(in_words(fault)) + len(text_of(fault)) < 3 * TEXT_LIMIT
 
 
+@pytest.mark.parametrize("text", ["a\x1b[2J\x00", "a\u202eb", "a\udce9"])
+def test_what_is_logged_is_printable_whatever_was_raised(text: str) -> None:
+    fault = ValueError(text)
+    shown = foreign_code.loggable(foreign_code.call(raising(fault)))
+    assert shown.getTraceback().splitlines()[-1].endswith(f"ValueError: {printable(text)}")
+    assert text_of(fault) == printable(text)
+    assert in_words(OSError(2, text, text)) == f"{printable(text)} ({printable(text)})"
+
+
+def test_the_lines_of_what_was_raised_are_joined() -> None:
+    shown = foreign_code.loggable(foreign_code.call(raising(ValueError("a\r\n  [forged] b"))))
+    assert shown.getTraceback().splitlines()[-1].endswith("ValueError: a [forged] b")
+
+
 def test_of_an_endless_recursion_the_innermost_frames_are_logged() -> None:
     def recurse() -> None:
         recurse()
@@ -101,3 +117,46 @@ def test_a_failure_that_a_plugin_returns_is_one() -> None:
     failure = Failure(RuntimeError("returned"))
     foreign_code.outcome_of(lambda: failure).addCallback(outcomes.append)
     assert outcomes[0].failure is failure
+
+
+def generator() -> Any:
+    yield
+
+
+async def async_generator() -> Any:
+    yield
+
+
+def asyncio_future() -> Any:
+    loop = asyncio.new_event_loop()
+    future = loop.create_future()
+    loop.close()
+    return future
+
+
+class Awaitable:
+    def __await__(self) -> Any:
+        yield
+
+
+FOREIGN: dict[str, Callable[[], Any]] = {
+    "asyncio.Future": asyncio_future,
+    "concurrent.futures.Future": concurrent.futures.Future,
+    "awaitable": Awaitable,
+    "generator": generator,
+    "async generator": async_generator,
+}
+
+
+@pytest.mark.parametrize("make", FOREIGN.values(), ids=FOREIGN)
+def test_what_nothing_would_wait_for_is_a_failure_that_says_what_to_return(make: Callable[[], Any]) -> None:
+    outcomes: list[Any] = []
+    foreign_code.outcome_of(make).addCallback(outcomes.append)
+    (outcome,) = outcomes
+    assert outcome.failure.check(TypeError)
+    assert "Deferred" in text_of(outcome.failure.value) or "async def" in text_of(outcome.failure.value)
+
+
+@pytest.mark.parametrize("value", [42, True, "text", [], {"a": 1}, print], ids=repr)
+def test_any_other_result_is_a_result(value: Any) -> None:
+    assert foreign_code.deferred_of(value) is None

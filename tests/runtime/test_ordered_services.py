@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
@@ -19,7 +19,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from audiohookd.runtime.foreign_code import PluginRaised
-from audiohookd.runtime.services import Listener, OrderedServices, StartError
+from audiohookd.runtime.services import HURRIED_LIMIT, Listener, OrderedServices, StartError
 
 STOP_TIMEOUT = 60.0
 
@@ -172,6 +172,58 @@ class TestOrder(SynchronousTestCase):
         self.successResultOf(stopped)
         self.assertEqual(self.diary, ["stop b", "stop a"])
         self.assertEqual(self.said(), [late("b", STOP_TIMEOUT)])
+
+    def test_in_a_hurry_each_child_gets_a_fraction_of_a_second_and_what_is_given_up_is_named(self) -> None:
+        a, b, c = self.children("abc")
+        a.stopped.callback(None)
+        root = self.started(a, b, c)
+        stopped = root.stopService()
+        self.clock.advance(10)
+        root.hurry()
+        self.clock.advance(HURRIED_LIMIT)
+        self.assertEqual(self.diary, ["stop c", "stop b"])
+        self.clock.advance(HURRIED_LIMIT)
+        self.successResultOf(stopped)
+        self.assertEqual(self.diary, ["stop c", "stop b", "stop a"])
+        given_up = "{} did not stop at once after a second signal, and is given up"
+        self.assertEqual(self.said(), [given_up.format("c"), given_up.format("b")])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_in_a_hurry_a_child_that_has_work_to_finish_gets_the_time_it_asks_for(self) -> None:
+        hurried: list[str] = []
+        child = Child("a", self.diary)
+        child.hurried_limit, child.hurry = 1.0, lambda: hurried.append("a")
+        root = self.started(child)
+        stopped = root.stopService()
+        root.hurry()
+        self.clock.advance(0.9)
+        self.assertNoResult(stopped)
+        child.stopped.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual((hurried, self.said()), (["a"], []))
+
+    def test_a_child_that_ignores_that_it_was_given_up_does_not_keep_the_others(self) -> None:
+        class Stubborn(Child):
+            async def stopService(self) -> None:
+                for _ in range(2):
+                    try:
+                        await Deferred()
+                    except CancelledError:
+                        self._diary.append("stays")
+
+        (a,) = self.children("a")
+        a.stopped.callback(None)
+        stopped = self.started(a, Stubborn("b", self.diary)).stopService()
+        self.clock.advance(STOP_TIMEOUT)
+        self.successResultOf(stopped)
+        self.assertEqual(self.diary, ["stop a", "stays"])
+
+    def test_there_is_no_hurry_before_the_stop(self) -> None:
+        root = self.started(*self.children("a"))
+        root.hurry()
+        stopped = root.stopService()
+        self.clock.advance(STOP_TIMEOUT - 1)
+        self.assertNoResult(stopped)
 
     def test_a_child_gets_its_own_stop_limit_on_top(self) -> None:
         (a,) = self.children("a")

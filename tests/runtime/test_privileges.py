@@ -106,7 +106,18 @@ def test_a_file_that_the_user_cannot_read_is_named_at_a_trial_as_root(directory:
     os.chown(directory / "keys.json", 0, 0)
     done = site.start()
     assert done.returncode == 78
-    assert f"'{directory}/keys.json': cannot be read (Permission denied)" in done.stderr
+    assert f"'{directory}/keys.json': cannot be read by user {UID} (Permission denied): give it to the" in done.stderr
+    assert f"(chown root:{GID} {directory}/keys.json && chmod 0640 {directory}/keys.json" in done.stderr
+
+
+def test_a_list_of_networks_that_the_user_cannot_read_is_named_likewise(directory: Path) -> None:
+    site = Site(directory, UID)
+    (directory / "networks").write_text("127.0.0.0/8\n")
+    (directory / "networks").chmod(0o600)
+    site.config.write_text(f"[listen]\nallow_file = '{directory}/networks'\n{site.config.read_text()}")
+    done = site.start()
+    assert done.returncode == 78
+    assert f"listen.allow_file: {directory}/networks cannot be read by user {UID} (Permission denied)" in done.stderr
 
 
 def test_a_spool_that_root_wrote_to_before_is_named_with_what_to_do(directory: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
-from audiohookd.runtime.signals import Signals
+from audiohookd.runtime.signals import EXIT_AFTER, Signals
 
 
 class Reactor(MemoryReactorClock):
@@ -25,7 +25,8 @@ class Process:
         self.hurried = 0
         self.read: list[str] = []
         reread = [lambda: self.read.append("keys"), lambda: self.read.append("certificates")]
-        self.service = Signals(Reactor(), self.hurry, self.handlers.__setitem__, reread)
+        self.alarms: list[float] = []
+        self.service = Signals(Reactor(), self.hurry, self.handlers.__setitem__, reread, self.alarms.append)
         self.service.startService()
 
     def hurry(self) -> None:
@@ -52,6 +53,8 @@ def test_the_first_signal_is_twisteds_and_each_further_one_hurries(process: Proc
     process.handlers[signal.SIGTERM](signal.SIGTERM, None)
     process.handlers[signal.SIGINT](signal.SIGINT, None)
     assert process.hurried == 2
+    assert process.alarms == [EXIT_AFTER] * 2
+    assert signal.SIGALRM in process.handlers
 
 
 def test_sighup_is_harmless_before_anything_has_started() -> None:

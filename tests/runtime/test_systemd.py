@@ -129,6 +129,12 @@ class TestReadiness:
         assert self.readiness.warnings == ["calls on '/' are not recorded"]
         assert told(self.systemd) == ["READY=1\nSTATUS=taking calls; warning: calls on '/' are not recorded"]
 
+    def test_a_line_break_in_an_obstacle_is_no_assignment_of_its_own(self) -> None:
+        self.readiness.hinder("disk", "/spool\nSTOPPING=1\x1b[2J\udce9 is full")
+        self.readiness.startService()
+        status = r"STATUS=not taking calls: /spool\nSTOPPING=1\u001b[2J\udce9 is full"
+        assert told(self.systemd) == [f"READY=1\n{status}"]
+
     def test_says_that_it_stops_whatever_hindered_it(self) -> None:
         self.readiness.startService()
         self.readiness.stopService()

@@ -114,3 +114,13 @@ def test_after_the_stop_nothing_is_looked_at(rig: Rig) -> None:
     rig.watched.stopService()
     rig.workers.run()
     assert rig.clock.getDelayedCalls() == []
+
+
+def test_what_could_not_be_taken_over_by_no_fault_of_the_file_is_read_again(rig: Rig) -> None:
+    take, rig.watched._take = rig.watched._take, lambda word: str(1 / 0)
+    rig.write("two")
+    rig.look()
+    assert rig.counters.value("loop_failures", "watch of word") == 1
+    rig.watched._take = take
+    rig.look()
+    assert rig.taken == ["two"]

@@ -11,7 +11,8 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import deferLater
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.threadable import isInIOThread
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
@@ -20,6 +21,8 @@ from audiohookd.daemon import PATIENCE as PATIENCE_OF_PLUGINS
 from audiohookd.daemon import Daemon
 from audiohookd.delivery.deliveries import STOP_LIMIT
 from audiohookd.interfaces import IWorkers
+from audiohookd.observe.counters import Counters
+from audiohookd.runtime.services import StartError
 from audiohookd.runtime.workers import PoolFull, Workers
 from audiohookd.testing import MemoryWorkers
 
@@ -184,6 +187,87 @@ class TestWorkers(TestCase):
         self.assertTrue(thread.daemon)
 
 
+class TestRefusedThreads(TestCase):
+    """The system makes no thread: a full pids cgroup, TasksMax=, ulimit -u, or no memory."""
+
+    timeout = PATIENCE
+
+    def setUp(self) -> None:
+        self.release = threading.Event()
+        self.addCleanup(self.release.set)
+        self.counters = Counters()
+        self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        self.make = threading._start_new_thread
+
+    def refuse(self, is_refused: bool = True) -> None:
+        def no_thread(*_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        self.patch(threading, "_start_new_thread", no_thread if is_refused else self.make)
+
+    def pool(self, threads: int, minimum: int | None = None) -> Workers:
+        pool = Workers(reactor, "test", threads, 10, count=self.counters.count)
+        pool.minimum = minimum or threads
+        pool.startService()
+
+        def stop() -> Any:
+            self.release.set()
+            return pool.stopService()
+
+        self.addCleanup(stop)
+        return pool
+
+    def errors(self) -> list[str]:
+        return [formatEvent(event) for event in self.logged if event["log_level"] is LogLevel.error]
+
+    async def test_a_pool_that_has_started_needs_no_thread_for_its_first_work(self) -> None:
+        pool = self.pool(threads=1)
+        self.refuse()
+        self.assertEqual(await pool.do(lambda: 7), 7)
+        self.assertEqual(self.errors(), [])
+
+    async def test_a_pool_that_cannot_grow_works_with_the_threads_that_it_has(self) -> None:
+        pool = self.pool(threads=3, minimum=1)
+        self.refuse()
+        results = [pool.do(lambda number=number: number) for number in range(5)]
+        self.assertEqual([result for _, result in await DeferredList(results)], [0, 1, 2, 3, 4])
+        (line,) = self.errors()
+        self.assertIn("test: the system refuses another thread (can't start new thread); 1 go on", line)
+        self.assertIn("TasksMax=", line)
+        self.assertGreater(self.counters.value("threads_refused", "test"), 0)
+
+    async def test_a_pool_that_could_not_grow_tries_again_while_work_waits(self) -> None:
+        pool = self.pool(threads=2, minimum=1)
+        self.refuse()
+        hanging = pool.do(lambda: self.release.wait(PATIENCE))
+        waiting = pool.do(lambda: "done")
+        self.refuse(False)
+        self.assertEqual(await waiting, "done")
+        self.assertFalse(hanging.called)
+
+    async def test_a_pool_that_stops_asks_for_no_more_threads(self) -> None:
+        pool = Workers(reactor, "test", 2, 10, patience=0.01)
+        pool.minimum = 1
+        pool.startService()
+        self.refuse()
+        for _ in range(2):
+            result = pool.do(lambda: self.release.wait(PATIENCE))
+            result.cancel()
+            self.failureResultOf(result, CancelledError)
+        await pool.stopService()  # trial fails a test that leaves a timer behind
+
+    def test_a_pool_that_cannot_make_its_threads_does_not_start(self) -> None:
+        self.refuse()
+        pool = Workers(reactor, "test", 2, 10)
+        with self.assertRaisesRegex(StartError, r"\Atest: the system refuses a thread \(can't .*raise TasksMax="):
+            pool.startService()
+        self.failureResultOf(pool.do(lambda: 7), PoolFull)
+
+    async def test_work_that_returns_a_deferred_fails(self) -> None:
+        with self.assertRaisesRegex(TypeError, "returned a Deferred"):
+            await self.pool(threads=1).do(Deferred)
+
+
 class TestAStopThatIsNotPatient(TestCase):
     """With work that hangs."""
 
@@ -243,6 +327,6 @@ class TestAStopThatIsNotPatient(TestCase):
         self.assertEqual(self.lines, [])
 
     def test_is_that_of_plugins_so_that_the_daemon_ends_in_time(self) -> None:
-        pool = Daemon(reactor, time.time, None).workers("upload", 1, 1)
+        pool = Daemon(reactor, time.time, None).of_plugin("s3").workers("upload", 1, 1)
         self.assertEqual(pool.patience, PATIENCE_OF_PLUGINS)
         self.assertLessEqual(STOP_LIMIT + PATIENCE_OF_PLUGINS, 25.0)

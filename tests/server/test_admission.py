@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from server_rig import admitted_by, watched_by
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import LogEvent, formatEvent
 
 from audiohookd.interfaces import IOpening
 from audiohookd.protocol.timers import Timers
@@ -225,20 +226,47 @@ def negative(opening: IOpening) -> None:
     opening.discard_to = -1
 
 
-def unknown_reason(opening: IOpening) -> None:
-    opening.refuse("no", "because")  # type: ignore[arg-type]
-
-
 def no_languages(opening: IOpening) -> None:
     opening.supported_languages = None
 
 
-@pytest.mark.parametrize("admit", [raising, foreign_media, negative, unknown_reason, no_languages])
+@pytest.mark.parametrize("admit", [raising, foreign_media, negative, no_languages])
 def test_a_plugin_that_fails_has_no_say(admit: Any) -> None:
     client = ScriptedClient(admitted_by(admit, name="broken"), admitted_by(mono))
     client.open(media=ALL)
     assert accepted(client) == {"media": [EXTERNAL]}
     assert client.counters.value("plugin_failures", "broken") == 1
+
+
+@pytest.mark.parametrize("arguments", [("no", "because"), (b"no", "error"), ("no", []), (None, None)])
+def test_a_refusal_with_wrong_arguments_refuses_all_the_same(arguments: Any, logged: list[LogEvent]) -> None:
+    client = ScriptedClient(admitted_by(lambda opening: opening.refuse(*arguments), name="broken"))
+    client.open(media=ALL)
+    assert refused(client) == ("error", "refused")
+    assert client.counters.value("plugin_failures", "broken") == 1
+    assert client.counters.value("internal_errors") == 0
+    (line,) = [str(formatEvent(event)) for event in logged if event.get("plugin") == "broken"]
+    assert "failed in refuse; the session is refused all the same" in line
+
+
+def test_a_refusal_counts_whatever_else_the_plugin_assigned() -> None:
+    def admit(opening: IOpening) -> None:
+        opening.refuse("not licensed", "unauthorized")
+        foreign_media(opening)
+
+    client = ScriptedClient(admitted_by(admit))
+    client.open(media=ALL)
+    assert refused(client) == ("unauthorized", "not licensed")
+
+
+@pytest.mark.parametrize("answer", [False, True, "no"])
+def test_an_answer_of_admit_that_has_no_effect_is_named(answer: object, logged: list[LogEvent]) -> None:
+    client = ScriptedClient(admitted_by(lambda _: answer, name="broken"))
+    client.open(media=ALL)
+    assert client.types == ["opened"]
+    assert client.counters.value("plugin_failures", "broken") == 1
+    (line,) = [str(formatEvent(event)) for event in logged if event.get("plugin") == "broken"]
+    assert "to refuse, call opening.refuse()" in line
 
 
 def test_a_required_plugin_that_fails_ends_the_session() -> None:

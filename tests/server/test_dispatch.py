@@ -1,5 +1,6 @@
 """One session's events to many observers, none of which can harm another."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -275,6 +276,14 @@ def test_what_a_slow_plugin_loses_at_the_end_is_counted_and_logged() -> None:
     assert call.logged() == ["slow", "slow"]  # that it loses audio, and that opened is cancelled
 
 
+def raising(fault: Exception, at: str) -> Callable[..., None]:
+    def act(method: str, *_: object) -> None:
+        if method == at:
+            raise fault
+
+    return act
+
+
 @implementer(IRecorder)
 class RecordingPlugin(Plugin):
     """Records what it observes."""
@@ -299,6 +308,25 @@ class TestTheEndOfACall:
     def test_says_which_plugin_did_not_record_it(self, observer: Any) -> None:
         (line,) = self.warnings(self.ended(Watcher("recorder", RecordingPlugin(observer))))
         assert line == "not recorded: plugin recorder did not record this call"
+
+    def test_says_once_that_a_recording_ended_before_the_call(self) -> None:
+        sink = CapturingSink(raising(ValueError("no\x1b[2J"), "audio"))
+        call = Call(Watcher("recorder", RecordingPlugin(sink)), must_record=True)
+        for _ in range(3):
+            call.audio()
+        call.fanout.end("end")
+        lines = [formatEvent(event) for event in call.session.logged if "log_failure" not in event]
+        reason = r"plugin recorder failed in audio: ValueError: no\u001b[2J; what it recorded is kept"
+        assert lines == [f"not recorded from now on: {reason}"]
+
+    @pytest.mark.parametrize(("fault", "method"), [(Lapse("a part"), "audio"), (ValueError("no"), "closed")])
+    def test_says_nothing_of_a_recording_that_did_not_end_before_it(self, fault: Exception, method: str) -> None:
+        sink = CapturingSink(raising(fault, method))
+        other = watched_by(CapturingSink(raising(ValueError("no"), "audio")))
+        call = Call(Watcher("recorder", RecordingPlugin(sink)), other, must_record=True)
+        call.audio()
+        call.fanout.end("end")
+        assert [event for event in call.session.logged if formatEvent(event).startswith("not recorded")] == []
 
     def test_says_nothing_of_a_call_that_was_recorded(self) -> None:
         watchers = Watcher("recorder", RecordingPlugin(CapturingSink())), watched_by(CapturingSink())

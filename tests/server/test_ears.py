@@ -1,5 +1,7 @@
 """Connections with sockets of their own, read together."""
 
+import errno
+
 import pytest
 from ears_rig import Call, Connect, Listener
 from twisted.internet.protocol import Factory
@@ -264,6 +266,32 @@ class TestTurns:
             assert order == expected
             order.clear()
             reactor.rightNow += COSTLY_TIME
+
+    def test_a_costly_connection_that_is_reset_has_its_error_kept(
+        self, reactor: MemoryReactorClock, ears: Ears, connect: Connect
+    ) -> None:
+        costly = flooder(connect, reactor, ears, [])
+        costly.peer.send(b"x")
+        ears.doRead()
+        costly.transport.socket.send(b"never read")
+        costly.peer.close()
+        self.next_turn(reactor)
+        assert costly.line is not None
+        assert costly.line.fault == errno.ECONNRESET
+
+    def test_a_connection_whose_error_cannot_be_read_costs_no_other_one(
+        self, reactor: MemoryReactorClock, ears: Ears, lines: list[Call], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = lines
+        first.transport.socket.send(b"never read")
+        first.peer.close()
+        second.peer.send(b"y")
+        monkeypatch.delattr(first.transport, "socket")
+        monkeypatch.setattr(first.transport, "abortConnection", lambda: None)
+        with capturedLogs() as events:
+            ears.doRead()
+        assert [event["log_format"] for event in events] == ["a connection could not be read"]
+        assert second.heard == b"y"
 
     def test_costly_connections_share_a_part_of_each_turn_and_take_turns(
         self, reactor: MemoryReactorClock, ears: Ears, connect: Connect

@@ -208,7 +208,8 @@ def test_a_recorder_that_is_busy_for_long_is_not_cut_off_by_what_is_sent() -> No
     plugin = Plugin(CapturingSink())
     waiting: Deferred[None] = Deferred()
     recorder = failing("audio", lambda: waiting)
-    client = opened(Watcher("talker", plugin), watched_by(recorder, "recorder"))
+    recorder_plugin = Plugin(recorder)
+    client = opened(Watcher("talker", plugin), Watcher("recorder", recorder_plugin))
     (session,) = plugin.sessions
     client.speak(FRAME)
     for _ in range(60):
@@ -216,7 +217,10 @@ def test_a_recorder_that_is_busy_for_long_is_not_cut_off_by_what_is_sent() -> No
         client.say("ping")
         for _ in range(20):
             session.send_event([ENTITY])
-    assert client.counters.value("overflow_messages", "recorder") > 0
+    missed = client.counters.value("overflow_messages", "recorder")
+    assert missed > 0
+    assert session.missed_messages == 0  # that is the talker's
+    assert recorder_plugin.sessions[0].missed_messages == missed
     waiting.callback(None)
     assert client.counters.value("plugin_failures", "recorder") == 0
     assert seen_types(recorder).count(">ping") == 60

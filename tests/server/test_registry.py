@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent
 
 from audiohookd.auth.keys import fingerprint
 from audiohookd.observe.counters import Counters
@@ -33,6 +34,7 @@ class Caller:
     ) -> None:
         self.finished: Deferred[None] = Deferred()
         self.asked: list[str] = []
+        self.unfinished = ["hanging"]
         self._polite = polite
         self._quick = quick
         registry.add(self, owner)
@@ -256,6 +258,20 @@ def test_in_a_hurry_the_drain_goes_on_with_its_next_step() -> None:
     sessions.hurry()
     assert rude.asked == ["shut_down", "abort"]
     assert stopped.called
+    assert clock.getDelayedCalls() == []
+
+
+def test_in_a_hurry_no_step_of_the_drain_takes_longer_than_a_fraction_of_a_second(logged: list[LogEvent]) -> None:
+    clock = Clock()
+    sessions = registry(clock)
+    hanging = Caller(sessions, quick=False)
+    stopped = sessions.stopService()
+    sessions.hurry()
+    clock.pump([0.1] * round(10 * sessions.hurried_limit))
+    assert hanging.asked == ["shut_down", "abort"]
+    assert stopped.called
+    line = "1 sessions were not finished by their plugins, and are given up: hanging"
+    assert formatEvent(logged[-1]) == line
     assert clock.getDelayedCalls() == []
 
 

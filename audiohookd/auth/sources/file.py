@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from audiohookd.auth.key_json import BadKeys, read_keys
 from audiohookd.auth.keys import IKeySource, Keys, KeySourceError
+from audiohookd.runtime.privileges import read_remedy
 
 #: Seconds from one look at the file to the next.
 WATCH_EVERY = 3.0
@@ -54,6 +55,9 @@ class KeyFile:
         except KeySourceError:
             raise
         except OSError as error:
+            if isinstance(error, PermissionError):
+                credential = ", or let systemd pass it (LoadCredential= and keys_credential, docs/keys.rst)"
+                raise self._error(f"{read_remedy(self._path)}{credential}{self._alternative}") from None
             advice = f"correct path or permissions{self._alternative}"
             raise self._error(f"cannot be read ({error.strerror}): {advice}") from None
         except ValueError:  # a null character

@@ -25,6 +25,7 @@ from audiohookd.cli.call.options import Options
 from audiohookd.cli.call.report import Report
 from audiohookd.cli.call.source import Source, recording, tone
 from audiohookd.cli.call.websocket import Upgrade
+from audiohookd.observe.log_encoding import EscapingObserver
 from audiohookd.protocol.client import ClientSession
 from audiohookd.protocol.client_checks import offers
 from audiohookd.protocol.messages import NULL_UUID, Open, Participant
@@ -101,7 +102,7 @@ def keep_informed(clock: Any, report: Report) -> None:
 def _log_to_stderr() -> None:
     """Only what must not happen: what does happen is in the report."""
     only_critical = LogLevelFilterPredicate(defaultLogLevel=LogLevel.critical)
-    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [only_critical])
+    observer = FilteringLogObserver(EscapingObserver(textFileLogObserver(sys.stderr)), [only_critical])
     globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
 
 

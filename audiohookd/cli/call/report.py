@@ -7,7 +7,7 @@ from hdrh.histogram import HdrHistogram
 from tqdm import tqdm
 
 from audiohookd.cli.call.failures import disconnect, not_closed
-from audiohookd.cli.wording import printable
+from audiohookd.escaping import printable
 from audiohookd.protocol import events
 from audiohookd.protocol.client import RATE
 from audiohookd.protocol.client_events import Accepted, Disconnected, Results

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from audiohookd.cli.wording import printable
+from audiohookd.escaping import printable
 
 T = TypeVar("T")
 

@@ -62,9 +62,9 @@ def _verdict(complaints: Sequence[Complaint], conditions: Sequence[str]) -> str:
     """What Genesys Cloud would do, for all that can be seen from here."""
     if complaints:
         is_private = Complaint.PRIVATE_AUTHORITY in complaints
-        first = next((one for one in complaints if one != Complaint.PRIVATE_AUTHORITY), None)
-        causes = [Complaint.PRIVATE_AUTHORITY.value] * is_private + ([] if first is None else [first.value])
-        rest = "" if first else ". All else is right"
+        others = list(dict.fromkeys(one.value for one in complaints if one != Complaint.PRIVATE_AUTHORITY))
+        causes = [Complaint.PRIVATE_AUTHORITY.value] * is_private + others
+        rest = "" if others else ". All else is right"
         return f"Genesys Cloud would not activate this integration: {'; '.join(causes)}{rest}."
     provided = f", provided that {' and that '.join(conditions)}" if conditions else ""
     return f"Genesys Cloud would activate this integration{provided}."
@@ -99,7 +99,7 @@ def _address(target: Target) -> Done[None]:
     wrong = []
     if not target.is_secure:
         wrong.append("ws:// has no TLS, and Genesys Cloud calls wss:// only")
-    elif target.port != 443:
+    if target.port != 443:
         wrong.append(f"port {target.port}, and Genesys Cloud calls port 443 only")
     if wrong:
         return Done(None, "; ".join(wrong), State.FAILED, Complaint.ADDRESS)

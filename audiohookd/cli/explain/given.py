@@ -12,7 +12,7 @@ from audiohookd.auth.suspects import Hints, pairs
 from audiohookd.cli import credentials
 from audiohookd.cli.explain.reading import Read, read
 from audiohookd.cli.mistake import Mistake
-from audiohookd.cli.wording import printable
+from audiohookd.escaping import printable
 from audiohookd.text_encoding import decode_text
 
 _MAX_SIZE = 8 << 20

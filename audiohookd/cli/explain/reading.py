@@ -63,20 +63,21 @@ def _unfolded(lines: Iterable[str]) -> Iterator[str]:
     A pasted request may be indented as a whole. Long headers are wrapped anywhere, even inside the base64 of a
     signature.
     """
-    header, indent = "", 0
+    header: list[str] = []  # pieces: to put each to a text anew took the square of their number
+    indent, is_base64 = 0, False
     for line in lines:
         text, depth = line.strip(), len(line) - len(line.lstrip())
         if header and text and depth > indent:
-            is_base64 = header.lower().startswith("signature:")
-            header += text if is_base64 or text.startswith(_NO_BLANK_BEFORE) else f" {text}"
+            header.append(text if is_base64 or text.startswith(_NO_BLANK_BEFORE) else f" {text}")
             continue
         if header:
-            yield header
-        header, indent = (text, depth) if _HEADER.fullmatch(text) else ("", 0)
+            yield "".join(header)
+        header, indent = ([text], depth) if _HEADER.fullmatch(text) else ([], 0)
+        is_base64 = text.lower().startswith("signature:")
         if not header:
             yield text
     if header:
-        yield header
+        yield "".join(header)
 
 
 def _read_har(text: str) -> Read:
@@ -101,10 +102,10 @@ def _entry(content: Any) -> Any:
 
 def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Names in lower case, repeated ones joined, as the daemon has them."""
-    joined: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     for name, value in headers:
-        key = name.lower()
-        joined[key] = f"{joined[key]}, {value}" if key in joined else value
+        values.setdefault(name.lower(), []).append(value)
+    joined = {name: ", ".join(each) for name, each in values.items()}
     if ":authority" in joined:
         joined.setdefault("host", joined[":authority"])
     return joined

@@ -8,16 +8,18 @@ import json
 import re
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, build_opener
 
 from audiohookd.auth.refusal import Refusal
 from audiohookd.cli.mistake import Mistake
-from audiohookd.cli.wording import printable
+from audiohookd.escaping import printable
 
 _TIMEOUT = 10.0  # seconds
 _MAX_SIZE = 8 << 20
+#: Of the body of an error.
+_MAX_SAID = 1_000
 _COUNTER = re.compile(r'^audiohookd_(refusals|limits)_total\{\w+="([^"]*)"\} (\d+)$', re.MULTILINE)
 #: Reasons of requests that the daemon keeps: all of them have an API key.
 _EXPLAINED: Final = frozenset(Refusal) - {Refusal.API_KEY_MISSING}
@@ -29,10 +31,12 @@ def explain(arguments: argparse.Namespace) -> int:
 
     :raises Mistake: the daemon cannot be asked.
     """
-    refused = _ask(arguments.admin, [("host", name) for name in arguments.host]
-                   + [("path", path) for path in arguments.path])
+    refused, omitted = _ask(arguments.admin, [("host", name) for name in arguments.host]
+                            + [("path", path) for path in arguments.path])
     for one in refused[: arguments.recent]:
         print("\n".join(printable(line) for line in _lines(one)), end="\n\n")
+    if omitted and arguments.recent > len(refused):
+        print(f"{omitted} older ones are not shown: the answer of the daemon is limited in size")
     if not refused:
         print("no request was refused for its key or signature since the daemon started")
     print(printable(_unexplained(arguments.admin)))
@@ -46,19 +50,24 @@ def _lines(one: dict[str, Any]) -> list[str]:
     return [head, *(f"  {line}" for line in one["explanation"])]
 
 
-def _ask(admin: str, called: list[tuple[str, str]]) -> list[dict[str, Any]]:
+def _ask(admin: str, called: list[tuple[str, str]]) -> tuple[list[dict[str, Any]], int]:
+    """The requests, the newest first, and how many older ones the daemon left out."""
     url = _url(admin, "refused")
     query = f"?{urlencode(called)}" if called else ""
     if not url.startswith(("http://", "https://")):
         raise Mistake(f"explain-signature: --admin {admin} is not as http://127.0.0.1:3001")
     try:
-        refused: list[dict[str, Any]] = json.loads(_get(url + query))["refused"]
+        found = json.loads(_get(url + query))
+        refused: list[dict[str, Any]] = found["refused"]
+        return refused, found.get("omitted", 0)
+    except HTTPError as fault:
+        said = fault.read(_MAX_SAID).decode("utf-8", "replace").partition("\n")[0]
+        raise Mistake(f"explain-signature: {url}: {fault.code} {fault.reason}: {printable(said)}") from None
     except (OSError, URLError) as fault:
         why = getattr(fault, "reason", fault)
         raise Mistake(f"explain-signature: {url}: {why}: {_WHERE}") from None
     except (ValueError, KeyError, TypeError):
         raise Mistake(f"explain-signature: {url}: that is no admin port of this daemon: {_WHERE}") from None
-    return refused
 
 
 def _url(admin: str, page: str) -> str:

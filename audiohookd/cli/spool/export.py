@@ -13,7 +13,8 @@ from audiohookd.cli.spool.copying import NotCopied, copy_recording
 from audiohookd.cli.spool.found import WHOLE, Days, Found, again, audio_of, recordings, search
 from audiohookd.cli.spool.listing import day
 from audiohookd.cli.spool.place import Place
-from audiohookd.cli.wording import counted, printable
+from audiohookd.cli.wording import counted
+from audiohookd.escaping import printable
 from audiohookd.spool.layout import Layout
 from audiohookd.spool.shelf import Recording
 

@@ -10,7 +10,8 @@ from audiohookd.cli.spool.about import About, about
 from audiohookd.cli.spool.found import Days, State, recordings
 from audiohookd.cli.spool.outlets import Outlets, outlets_of
 from audiohookd.cli.spool.place import Place
-from audiohookd.cli.wording import printable, size, span
+from audiohookd.cli.wording import size, span
+from audiohookd.escaping import printable
 from audiohookd.spool.layout import DAY
 
 
@@ -35,7 +36,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
     for found in recordings(place.spool, arguments.state or tuple(State), days):
         known = about(found, outlets.due(found.files))
         if known is not None and days.has(known.day):
-            print(msgspec.json.encode(known).decode() if arguments.json else _line(known))
+            print(printable(msgspec.json.encode(known).decode()) if arguments.json else _line(known))
     return 0
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from audiohookd.cli.progress import Progress
 from audiohookd.cli.spool.found import State, recordings
 from audiohookd.cli.spool.place import Place, as_owner, wake
-from audiohookd.cli.wording import counted, printable
+from audiohookd.cli.wording import counted
+from audiohookd.escaping import printable
 from audiohookd.spool.files import DIRECTORY_MODE
 from audiohookd.spool.layout import Layout
 from audiohookd.spool.lock import Lock

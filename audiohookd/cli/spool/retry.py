@@ -11,6 +11,7 @@ from audiohookd.cli.mistake import Mistake
 from audiohookd.cli.spool.found import Found, State, recordings, search
 from audiohookd.cli.spool.place import Place, as_owner, daemon_runs, wake
 from audiohookd.cli.wording import counted
+from audiohookd.escaping import printable
 from audiohookd.spool import layout, shelf
 from audiohookd.spool.files import DIRECTORY_MODE
 from audiohookd.spool.layout import Layout
@@ -49,7 +50,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
                 revived += _retry(place.spool, found, suffixes)
             except NotRevived as why:
                 failed += 1
-                print(f"audiohookctl: spool: {found.files.id}: {why}", file=sys.stderr)
+                print(printable(f"audiohookctl: spool: {found.files.id}: {why}"), file=sys.stderr)
         for found in recordings(place.spool, (State.READY,)) if arguments.all else ():
             forget_refusals(found.files)
         wake(place.spool)
@@ -64,10 +65,10 @@ def _named(spool: Layout, ids: list[str]) -> Iterator[Found]:
 def _retry(spool: Layout, found: Found, suffixes: Callable[[str], frozenset[str]]) -> bool:
     if found.state is State.READY:
         forget_refusals(found.files)
-        print(f"{found.files.id} waits in ready/")
+        print(printable(f"{found.files.id} waits in ready/"))
         return False
     revive(spool, found.files, suffixes(found.files.day))
-    print(f"{found.files.id} is ready again")
+    print(printable(f"{found.files.id} is ready again"))
     return True
 
 

@@ -10,7 +10,8 @@ from audiohookd.cli.spool.about import reason_of, recording_of, seconds, sizes
 from audiohookd.cli.spool.found import Found, State, search
 from audiohookd.cli.spool.listing import known_outlets
 from audiohookd.cli.spool.place import Place
-from audiohookd.cli.wording import printable, span
+from audiohookd.cli.wording import span
+from audiohookd.escaping import printable
 from audiohookd.spool import layout
 
 

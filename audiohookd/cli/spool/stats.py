@@ -15,8 +15,9 @@ from audiohookd.cli.spool.found import Found, State, recordings
 from audiohookd.cli.spool.listing import known_outlets
 from audiohookd.cli.spool.outlets import Outlets
 from audiohookd.cli.spool.place import Place, daemon_runs
-from audiohookd.cli.wording import counted, printable, size
+from audiohookd.cli.wording import counted, size
 from audiohookd.delivery.strays import strays
+from audiohookd.escaping import printable
 from audiohookd.spool import layout
 
 _MIB = 1 << 20
@@ -77,7 +78,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
         print(json.dumps(figures))
     else:
         for line in _lines(figures):
-            print(line)
+            print(printable(line))
     return 0
 
 
@@ -107,7 +108,7 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
         yield f"waiting {counted(count, 'recording'):>20}  for {name}"
     if figures["alone"]["files"]:
         files = counted(figures["alone"]["files"], "audio file")
-        yield printable(f"alone   {files:>20}  in ready/ without a sidecar, such as {figures['alone']['example']}")
+        yield f"alone   {files:>20}  in ready/ without a sidecar, such as {figures['alone']['example']}"
     limit = f" of {size(figures['maxSpool'])} (max_spool)" if figures["maxSpool"] else ""
     yield f"in all  {size(figures['bytes'])}{limit}"
     least = f", min_free is {size(figures['minFree'])}" if figures["minFree"] else ""

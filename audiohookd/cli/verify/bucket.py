@@ -42,6 +42,7 @@ class Store(NamedTuple):
             client = session.client("s3", endpoint_url=self.endpoint_url, config=config)
         except (BotoCoreError, ValueError) as fault:
             raise Mistake(f"verify: {fault}") from None
+        client.meta.events.register("before-call.s3.HeadBucket", _redirect_once)
         with closing(client):
             yield client
 
@@ -118,6 +119,14 @@ def find(client: Any, target: str) -> Iterator[Objects]:
     for key, is_alone in pairs(_keys(client, bucket, prefix if only is None else only)):
         if only is None or key == only:
             yield Objects(client, bucket, key, is_alone)
+
+
+def _redirect_once(params: Any, **_: Any) -> None:
+    """For botocore's search for the region of a bucket: a HEAD of it that is redirected, too, calls for no other.
+
+    botocore sends one after the other otherwise, until Python's stack is full.
+    """
+    params["context"].get("s3_redirect", {})["redirected"] = True
 
 
 def split(target: str) -> tuple[str, str]:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from audiohookd.cli.verify.verdict import Verdict
-from audiohookd.cli.wording import counted, printable, size
+from audiohookd.cli.wording import counted, size
+from audiohookd.escaping import printable
 
 
 class Report:

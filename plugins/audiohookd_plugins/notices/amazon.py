@@ -8,6 +8,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from audiohookd.escaping import loggable
 from audiohookd.interfaces import Unavailable
 from audiohookd_plugins.aws import Access
 from audiohookd_plugins.notices.notifier import CONNECT_TIMEOUT, Refused, delay
@@ -73,7 +74,7 @@ def default_region() -> str | None:
 
 def failure(code: str, text: str, status: int = 0, retry_after: float | None = None) -> Exception:
     """What a service's error is to be raised as. It is a single line."""
-    line = " ".join(f"{code}: {text}".split())[:SHOWN]
+    line = loggable(" ".join(f"{code}: {text}".split()), SHOWN)
     if status in (401, 403, 408, 429) or status >= 500 or _FOR_ALL.search(code):
         return Unavailable(line, retry_after)
     return Refused(line)

@@ -33,7 +33,7 @@ class Refused(Exception):
 class BlockingNotifier(ABC):
     """Composes notices and sends them, in worker threads of its own.
 
-    :param name: of the pool: says who is told, which no two plugins may do.
+    :param receiver: of the notices, which no two tables may share.
     :param key: of the configuration, that is at fault if two do.
     :param concurrency: how many notices at a time.
     """
@@ -41,12 +41,13 @@ class BlockingNotifier(ABC):
     #: How many bytes the JSON of a notice may have; None for any number.
     limit: int | None = None
 
-    def __init__(self, name: str, key: str, concurrency: int, daemon: IDaemon) -> None:
+    def __init__(self, receiver: str, key: str, concurrency: int, daemon: IDaemon) -> None:
         self.concurrency = concurrency
         try:
-            self._workers = daemon.workers(name, concurrency, concurrency)
+            daemon.claim(receiver)
         except ValueError as fault:
-            raise ValueError(f"{key}: another table tells the same") from fault
+            raise ValueError(f"{key}: another table tells the same: {fault}") from fault
+        self._workers = daemon.workers("notify", concurrency, concurrency)
         self._now: Callable[[], float] = daemon.now
 
     def observe(self, session: ISession) -> ISessionObserver | None:

@@ -10,6 +10,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util import Url
 
+from audiohookd.escaping import loggable, quoted
 from audiohookd.interfaces import Unavailable
 from audiohookd_plugins.answers import Bounds, bounded
 from audiohookd_plugins.notices.address import origin
@@ -65,13 +66,13 @@ class Receiver:
             answer = self._request(body, {**self._headers, **headers})
         except HTTPError as fault:
             # Not chained: whoever logs the original one may log a URL.
-            raise Unavailable(f"{origin(self._url)}: {self._redacted(str(fault))}") from None
+            raise Unavailable(f"{origin(self._url)}: {loggable(self._redacted(str(fault)))}") from None
         said = _beginning(answer)
         if not 200 <= answer.status < 300:
-            text = self._redacted(said.decode("ascii", "replace"))[:SHOWN]
+            text = self._redacted(said.decode("ascii", "replace"))
             raise refusal(
                 answer.status,
-                f"{origin(self._url)} answered {answer.status}" + (f": {text!a}" if text else ""),
+                f"{origin(self._url)} answered {answer.status}" + (f": {quoted(text, SHOWN)}" if text else ""),
                 answer.headers.get("retry-after"),
                 now,
             )

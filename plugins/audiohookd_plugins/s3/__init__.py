@@ -180,9 +180,10 @@ def _pool(config: S3Config, daemon: IDaemon) -> IWorkers:
     probes = 1 if config.fallback is None else 2  # with threads of their own: no upload waits for one
     store = "" if config.endpoint_url is None else f" at {config.endpoint_url}"
     try:
-        return daemon.workers(f"s3-{config.bucket}{store}", config.concurrency + probes, config.concurrency)
+        daemon.claim(f"s3 bucket {config.bucket}{store}")
     except ValueError as fault:
-        raise ValueError(f"bucket: another table carries to {config.bucket}{store} already") from fault
+        raise ValueError(f"bucket: another table carries to {config.bucket}{store} already: {fault}") from fault
+    return daemon.workers("upload", config.concurrency + probes, config.concurrency)
 
 
 def _at_most(patience: float, fault: Unavailable) -> Unavailable:

@@ -33,6 +33,7 @@ class Connection:
 
     def __init__(self, place: S3Config | Fallback, config: S3Config, loader: Loader) -> None:
         self._bucket = place.bucket
+        self._place = _describe(place)
         options = Config(
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=config.timeout,
@@ -72,11 +73,16 @@ class Connection:
         except FAILURES as fault:
             if code_of(fault) in STALE:
                 self._access.forget()
-            raise meaning(fault, self._bucket) from fault
+            raise meaning(fault, self._bucket, self._place) from fault
 
     def close(self) -> None:
         """Ends the connections that are idle."""
         self._access.close()
+
+
+def _describe(place: S3Config | Fallback) -> str:
+    """Endpoint and region as they are configured, for errors."""
+    return f"endpoint_url {place.endpoint_url or 'of Amazon'}, region {place.region or 'of the environment'}"
 
 
 def _redirect_once(params: Any, **_: Any) -> None:

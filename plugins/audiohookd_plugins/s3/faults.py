@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from botocore.exceptions import BotoCoreError, ClientError, MissingDependencyException, ParamValidationError
 from botocore.parsers import ResponseParserError
 
+from audiohookd.escaping import loggable
 from audiohookd.interfaces import Unavailable, Undeliverable
 
 #: What botocore raises for a request. An answer that is not S3's XML has a class of its own.
@@ -31,7 +32,7 @@ _DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "For
 _SETTINGS = frozenset({"InvalidTag", "InvalidStorageClass", "InvalidEncryptionAlgorithmError"})
 _ELSEWHERE = frozenset(
     {
-        *("NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "TemporaryRedirect", "301", "307"),
+        *("NoSuchBucket", "InvalidBucketName", "PermanentRedirect", "TemporaryRedirect"),
         *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
     }
 )
@@ -40,7 +41,7 @@ _UNKNOWN = frozenset({"NotImplemented", "501", "MissingContentLength", "411"})
 _CLOCK = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
 #: What a sysadmin can do; the first that fits.
 _ADVICE = (
-    (_CLOCK, "the clock of this machine is wrong"),
+    (_CLOCK, "the clock of this machine, or of the store, is wrong: compare timedatectl with the Date of an answer"),
     (STALE - _DENIED - {"400"}, "look after the credentials, they are looked for again each time"),
     (_DENIED, "the policy must allow it (of HEAD, S3 tells no reason: s3:GetObject, s3:ListBucket, kms:Decrypt)"),
     (frozenset({"400"}), "of HEAD, S3 tells no reason: mostly a token that has expired"),
@@ -95,21 +96,26 @@ def rejects_checksums(fault: ClientError) -> bool:
     return is_rejected and code_of(fault) not in CORRUPT and _CHECKSUM_HEADER.search(_message(fault)) is not None
 
 
-def meaning(fault: Failure, bucket: str) -> Unavailable | Undeliverable | Refusal:
-    """What to raise for the failure of a request. It names the bucket: there may be two."""
+def meaning(fault: Failure, bucket: str, place: str = "") -> Unavailable | Undeliverable | Refusal:
+    """What to raise for the failure of a request. It names the bucket: there may be two.
+
+    :param place: endpoint and region of the bucket as they are configured, for the text of a redirect.
+    """
     if isinstance(fault, ClientError):
-        return _of_answer(fault, bucket)
+        return _of_answer(fault, bucket, place)
     text = f"bucket {bucket}: {describe(fault)}"
     if isinstance(fault, (ParamValidationError, MissingDependencyException)):
         return Refusal(text)
     return Unavailable(text + _advice(code_of(fault)))
 
 
-def _of_answer(fault: ClientError, bucket: str) -> Unavailable | Undeliverable | Refusal:
+def _of_answer(fault: ClientError, bucket: str, place: str) -> Unavailable | Undeliverable | Refusal:
     code, status = code_of(fault), status_of(fault)
     text = f"bucket {bucket}: {describe(fault)}"
     if code in _NEVER:
         return Undeliverable(text)
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return Unavailable(text + _redirect_advice(fault, place))
     is_down = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
     is_for_all = is_down or code in BUSY or (_advice(code) and code not in _UNKNOWN)
     text += _advice(code)
@@ -124,9 +130,21 @@ def _advice(code: str) -> str:
     return "; look after the KMS key" if code.startswith("KMS.") else ""
 
 
+def _redirect_advice(fault: ClientError, place: str) -> str:
+    """What the store says of where the bucket is. Redirects to other hosts are not followed: they get no audio."""
+    headers = _metadata(fault).get("HTTPHeaders", {})
+    error = fault.response.get("Error", {})
+    target = _words(str(headers.get("location") or error.get("Endpoint") or ""))
+    region = _words(str(headers.get("x-amz-bucket-region") or error.get("Region") or ""))
+    to = f" to {target}" if target else ""
+    named = f" (bucket region {region})" if region else ""
+    settings = f" (now {place})" if place else ""
+    return f"; the store redirects{to}{named}: set region and endpoint_url of the bucket{settings}"
+
+
 def _words(text: str) -> str:
     """On one line, and not all of a page that a proxy sent."""
-    return " ".join(text.split())[:_WORDS]
+    return loggable(" ".join(text.split()), _WORDS)
 
 
 def _retry_after(fault: ClientError) -> float | None:

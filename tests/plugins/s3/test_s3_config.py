@@ -50,21 +50,26 @@ def test_it_watches_no_session() -> None:
 def test_the_pool_has_a_thread_for_each_upload_and_each_probe(fallback: Fallback | None, threads: int) -> None:
     one = Carrier(bucket="a-bucket", concurrency=3, fallback=fallback)
     assert one.plugin.concurrency == 3
-    assert one.daemon.asked == [("s3-a-bucket", threads, 3)]
+    assert one.daemon.asked == [("upload", threads, 3)]
+    assert one.daemon.claims == ["s3 bucket a-bucket"]
 
 
 def test_buckets_of_one_name_may_be_in_two_stores() -> None:
     daemon = Daemon(Clock(), lambda: 0.0, None)
-    for endpoint in (None, "https://a.example", "https://b.example/s3"):
-        S3Plugin(S3Config(bucket="recordings", endpoint_url=endpoint), daemon)
+    for table, endpoint in enumerate((None, "https://a.example", "https://b.example/s3")):
+        S3Plugin(S3Config(bucket="recordings", endpoint_url=endpoint), daemon.of_plugin(f"s{table}"))
     assert len(daemon.pools) == 3
 
 
 def test_two_tables_with_one_bucket_are_a_mistake() -> None:
     daemon = Daemon(Clock(), lambda: 0.0, None)
-    S3Plugin(S3Config(bucket="recordings", endpoint_url="https://a.example"), daemon)
-    with pytest.raises(ValueError, match=r"^bucket: another .* recordings at https://a.example already"):
-        S3Plugin(S3Config(bucket="recordings", endpoint_url="https://a.example", key="x/{recording}"), daemon)
+    S3Plugin(S3Config(bucket="recordings", endpoint_url="https://a.example"), daemon.of_plugin("s3"))
+    told = r"^bucket: another .* recordings at https://a.example already: \[plugins.s3\] has claimed it"
+    with pytest.raises(ValueError, match=told):
+        S3Plugin(
+            S3Config(bucket="recordings", endpoint_url="https://a.example", key="x/{recording}"),
+            daemon.of_plugin("copy"),
+        )
 
 
 @pytest.mark.parametrize(

@@ -39,12 +39,15 @@ def answer(status: int, code: str, message: str = "", **headers: str) -> ClientE
         (400, "ExpiredToken", "; look after the credentials"),
         (403, "InvalidAccessKeyId", "; look after the credentials"),
         (403, "SignatureDoesNotMatch", "; look after the credentials"),
-        (403, "RequestTimeTooSkewed", "; the clock of this machine is wrong"),
+        (403, "RequestTimeTooSkewed", "; the clock of this machine, or of the store, is wrong"),
         (403, "AccessDenied", "; the policy must allow it"),
         (403, "403", "; the policy must allow it"),
         (400, "400", "mostly a token that has expired"),
         (404, "NoSuchBucket", "; look after name and region of the bucket"),
-        (301, "PermanentRedirect", "; look after name and region of the bucket"),
+        (301, "PermanentRedirect", "; the store redirects: set region and endpoint_url of the bucket"),
+        (302, "302", "; the store redirects: set region and endpoint_url of the bucket"),
+        (303, "303", "; the store redirects: set region and endpoint_url of the bucket"),
+        (308, "308", "; the store redirects: set region and endpoint_url of the bucket"),
         (400, "AuthorizationHeaderMalformed", "; look after name and region of the bucket"),
         (400, "KMS.DisabledException", "; look after the KMS key"),
     ],
@@ -55,6 +58,14 @@ def test_everything_waits(status: int, code: str, advice: str) -> None:
     assert str(known).startswith(f"bucket recordings: PutObject: {code}: ")
     assert advice in str(known)
     assert known.retry_after is None
+
+
+def test_a_redirect_names_where_the_bucket_is_and_what_is_configured() -> None:
+    fault = answer(307, "307", location="http://other.example/\r\nforged", **{"x-amz-bucket-region": "eu-west-1"})
+    assert str(meaning(fault, "recordings", "endpoint_url http://store, region us-east-1")) == (
+        "bucket recordings: PutObject: 307: ; the store redirects to http://other.example/ forged (bucket region"
+        " eu-west-1): set region and endpoint_url of the bucket (now endpoint_url http://store, region us-east-1)"
+    )
 
 
 @pytest.mark.parametrize(

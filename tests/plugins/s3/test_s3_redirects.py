@@ -9,6 +9,8 @@ from s3_rig import MIB, Carrier, spooled
 from webhook_rig import certificate
 
 from audiohookd.interfaces import Unavailable
+from audiohookd_plugins.s3.config import S3Config
+from audiohookd_plugins.s3.connection import Connection
 from audiohookd_plugins.s3.faults import Refusal
 from tests.stores.rude_server import Answer, RudeServer, Visit, rude_server
 
@@ -57,9 +59,31 @@ def test_a_bucket_in_another_region_is_named(
     with pytest.raises(Unavailable) as caught:
         to.carry(spooled(tmp_path, bytes(size)))
     assert str(caught.value).startswith("bucket recordings: ")
+    advice = "look after name and region" if status.startswith("400") else "set region and endpoint_url"
     is_without_words = size > MIB and status.startswith("400")  # the first request is a HEAD
-    assert ("look after name and region of the bucket" in str(caught.value)) != is_without_words
+    assert (advice in str(caught.value)) != is_without_words
     assert len(server.heads) < 10
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("target", [None, "itself", "http://127.0.0.1:9/recordings"])
+@pytest.mark.parametrize("region", [None, "eu-west-1"])
+def test_a_request_that_is_redirected_is_sent_at_most_three_times(
+    status: int, target: str | None, region: str | None, loader: Loader, server: RudeServer
+) -> None:
+    lines = [f"Location: {server.url if target == 'itself' else target}"] if target else []
+    lines += [f"x-amz-bucket-region: {region}"] if region else []
+    server.answer = says(f"{status} Elsewhere", str(status), *lines)
+    config = S3Config(bucket="recordings", endpoint_url=server.url, region="us-east-1", path_style=True)
+    connection = Connection(config, config, loader)
+    for operation in ("put_object", "head_object", "get_object", "head_bucket"):
+        server.heads.clear()
+        wanted = {"Bucket": "recordings"} | ({} if operation == "head_bucket" else {"Key": "key"})
+        with pytest.raises(Unavailable, match="the store redirects") as caught, connection.requests() as client:
+            getattr(client, operation)(**wanted)
+        assert f"endpoint_url {server.url}, region us-east-1" in str(caught.value)
+        assert len(server.heads) <= 3
+    connection.close()
 
 
 @pytest.mark.parametrize(

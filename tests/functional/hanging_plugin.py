@@ -1,0 +1,55 @@
+"""A plugin that hangs where its table says: ``closed``, ``stop``, ``pool``, ``block`` or ``thread``."""
+
+import time
+from threading import Event
+from typing import Any
+
+from msgspec import Struct
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from zope.interface import implementer, provider
+
+from audiohookd.interfaces import IDaemon, IPlugin, IPluginFactory, ISession
+from audiohookd.observer import SessionObserver
+
+
+class HangingConfig(Struct, frozen=True):
+    """Where it hangs."""
+
+    at: str
+
+
+class Observer(SessionObserver):
+    """Is never done with its ``closed``, if that is where the plugin hangs."""
+
+    def __init__(self, at: str) -> None:
+        self._at = at
+
+    def closed(self, reason: str) -> Any:
+        return Deferred() if self._at == "closed" else None
+
+
+@provider(IPluginFactory)
+@implementer(IPlugin)
+class Hanging(Service):
+    """See the module."""
+
+    config_type = HangingConfig
+
+    def __init__(self, config: HangingConfig, daemon: IDaemon) -> None:
+        self._at = config.at
+        self._daemon = daemon
+        self._pool = daemon.workers("hanging", 1, 1)
+
+    def observe(self, session: ISession) -> Observer:
+        if self._at == "pool":
+            self._pool.do(Event().wait)
+        if self._at == "thread":
+            self._daemon.reactor.callInThread(Event().wait)
+        return Observer(self._at)
+
+    def stopService(self) -> Any:
+        super().stopService()
+        if self._at == "block":
+            time.sleep(600)
+        return Deferred() if self._at == "stop" else None

@@ -1,0 +1,111 @@
+"""What blocks the reactor of a daemon is named, counted and shown."""
+
+import signal
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from caller import Caller
+from conftest import Place
+from daemon import Daemon
+
+PLUGIN = Path(__file__).parent / "blocking_plugin.py"
+MakePlace = Callable[..., Place]
+
+
+def metrics(there: Place) -> dict[str, float]:
+    """The metrics of blocks, by name and plugin."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{there.admin_port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    samples = (line.rsplit(" ", 1) for line in lines if line.startswith("audiohookd_reactor_"))
+    return {name.removeprefix("audiohookd_reactor_"): float(value) for name, value in samples}
+
+
+def longest(there: Place, plugin: str) -> float:
+    """In seconds, once it is more than 0.2 s; what it is after 5 s."""
+    seconds = 0.0
+    for _ in range(50):
+        seconds = metrics(there).get(f'longest_block_seconds{{plugin="{plugin}"}}', 0.0)
+        if seconds > 0.2:
+            break
+        time.sleep(0.1)
+    return seconds
+
+
+def started(place: MakePlace, how: str) -> tuple[Place, Daemon]:
+    there = place(**{"plugins.evil": {"use": "blocking_plugin:BlockingPlugin", "how": how}, "plugins.recorder": {}})
+    return there, Daemon(there.bin, there.config, {"PYTHONPATH": str(PLUGIN.parent)})
+
+
+def lines(daemon: Daemon, words: str) -> list[str]:
+    """Lines with these words, once there is one; none after 5 s."""
+    for _ in range(50):
+        found = [line for line in daemon.log().splitlines() if words in line]
+        if found:
+            return found
+        time.sleep(0.1)
+    return []
+
+
+def line_of(function: str, words: str) -> int:
+    source = PLUGIN.read_text().splitlines()
+    start = source.index(f"def {function}() -> None:")
+    return next(number for number, line in enumerate(source[start:], start + 1) if words in line)
+
+
+@pytest.mark.parametrize(
+    ("how", "callback", "function", "words"),
+    [
+        ("sleep", "opened", "sleep", "sleep(0.3)"),
+        ("match", "opened", "match", ".match("),
+        ("timer", "sleep", "sleep", "sleep(0.3)"),
+        ("from-thread", "sleep", "sleep", "sleep(0.3)"),
+        ("thread", "match", "match", ".match("),
+    ],
+)
+def test_a_plugin_that_blocks_is_named_with_callback_file_and_line(
+    place: MakePlace, how: str, callback: str, function: str, words: str
+) -> None:
+    there, daemon = started(place, how)
+    with daemon, Caller(there.port) as caller:
+        assert caller.open()["type"] == "opened"
+        found = lines(daemon, "by plugin evil")
+        assert f"in {callback} at {PLUGIN}:{line_of(function, words)} ({function})" in found[0]
+        assert longest(there, "evil") > 0.2
+        shown = metrics(there)
+        assert shown['blocks_total{plugin="evil"}'] >= 1
+        assert shown['blocked_seconds_total{plugin="evil"}'] >= shown['longest_block_seconds{plugin="evil"}']
+
+
+def test_the_daemons_own_block_is_no_plugins(place: MakePlace) -> None:
+    there, daemon = started(place, "daemon")
+    with daemon, Caller(there.port) as caller:
+        assert caller.open()["type"] == "opened"
+        (found,) = lines(daemon, "by no plugin, but by the daemon")
+        assert "runUntilCurrent" in found
+        assert longest(there, "(daemon)") > 0.2
+        assert metrics(there)['blocks_total{plugin="evil"}'] == 0
+
+
+def test_garbage_is_collected_on_no_plugins_account(place: MakePlace) -> None:
+    there, daemon = started(place, "collect")
+    with daemon, Caller(there.port) as caller:
+        assert caller.open()["type"] == "opened"
+        (found,) = lines(daemon, "by the garbage collector")
+        assert f"while evil was in opened at {PLUGIN}:{line_of('collect', 'gc.collect()')} (collect)" in found
+        assert metrics(there)['blocks_total{plugin="evil"}'] == 0
+
+
+def test_a_stop_of_the_process_blames_no_plugin(place: MakePlace) -> None:
+    there, daemon = started(place, "none")
+    with daemon, Caller(there.port) as caller:
+        assert caller.open()["type"] == "opened"
+        daemon.process.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)
+        daemon.process.send_signal(signal.SIGCONT)
+        (found,) = lines(daemon, "because the process did not run")
+        assert "no plugin is blamed" in found
+        assert longest(there, "(process)") > 1
+        assert metrics(there)['blocks_total{plugin="evil"}'] == 0

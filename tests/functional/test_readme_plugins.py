@@ -1,0 +1,51 @@
+"""README's plugins, each in two tables of one daemon."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from caller import Caller
+from conftest import Place
+from daemon import Daemon
+
+from tests.functional.documents import snippet
+
+#: Seconds that copying may take.
+PATIENCE = 30.0
+AUDIO = bytes(range(256)) * 100
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_each_plugin_of_the_readme_works_in_two_tables(place: Callable[..., Place], tmp_path: Path) -> None:
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "copying.py").write_text(snippet("README.rst", "class CopyPlugin"))
+    (modules / "seconds.py").write_text(snippet("README.rst", "class SecondsPlugin"))
+    copies = [tmp_path / "first", tmp_path / "second"]
+    tables = {}
+    for directory in copies:
+        directory.mkdir()
+        tables[f"plugins.copy-{directory.name}"] = {"use": "copying:CopyPlugin", "directory": str(directory)}
+        tables[f"plugins.seconds-{directory.name}"] = {"use": "seconds:SecondsPlugin", "unit": directory.name}
+    there = place(**tables)
+    environment = {"PYTHONPATH": os.pathsep.join([str(modules), os.environ.get("PYTHONPATH", "")])}
+    with Daemon(there.bin, there.config, environment) as daemon:
+        with Caller(there.port) as caller:
+            assert caller.open()["type"] == "opened"
+            caller.audio(AUDIO)
+            assert caller.close()["type"] == "closed"
+        wait_for(lambda: all(len(list(directory.iterdir())) == 2 for directory in copies))
+        wait_for(lambda: not list(there.spool.glob("ready/*/*")))
+        log = daemon.log()
+    first, second = ({path.suffix: path.read_bytes() for path in directory.iterdir()} for directory in copies)
+    assert first == second
+    assert first[".wav"].endswith(AUDIO)
+    assert "1.6 first of audio" in log
+    assert "1.6 second of audio" in log

@@ -1,0 +1,47 @@
+"""A second SIGTERM ends the wait for plugins that hang, wherever they do; what was recorded is kept."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile
+from caller import Caller
+from conftest import Place
+from daemon import Daemon
+
+from audiohookd.runtime.signals import EXIT_AFTER
+
+#: By where a plugin hangs: what the log says, and the seconds that the stop may take on a loaded machine.
+GIVEN_UP = {
+    "closed": ("are given up: hanging", 3.0),
+    "stop": ("plugins.hanging did not stop at once after a second signal, and is given up", 3.0),
+    "pool": ("plugin-hanging did not stop at once after a second signal, and is given up", 3.0),
+    "block": ("still running 5 s after a second signal", EXIT_AFTER + 3.0),
+    "thread": ("still running 5 s after a second signal", EXIT_AFTER + 3.0),
+}
+
+
+@pytest.mark.parametrize("at", GIVEN_UP)
+def test_a_plugin_that_hangs_does_not_keep_the_daemon(place: Callable[..., Place], at: str) -> None:
+    use = {"use": "hanging_plugin:Hanging", "at": at}
+    there = place(**{"plugins.hanging": use, "plugins.agentassist": {}})
+    environment = {"PYTHONPATH": str(Path(__file__).parent)}
+    line, limit = GIVEN_UP[at]
+    with Daemon(there.bin, there.config, environment) as daemon, Caller(there.port) as caller:
+        caller.open()
+        caller.audio(bytes(4096))
+        caller.say("ping", rtt="PT0S")
+        assert caller.hear()["type"] == "pong"
+        daemon.process.terminate()
+        daemon.wait_for("STOPPING=1")
+        time.sleep(0.2)
+        begun = time.monotonic()
+        daemon.process.terminate()
+        daemon.process.wait(30)
+        assert time.monotonic() - begun < limit
+        assert line in daemon.log()
+    with Daemon(there.bin, there.config, environment) as daemon:
+        (sidecar,) = there.sidecars(1)
+        daemon.process.kill()
+    assert soundfile.info(sidecar["wav"]).frames == caller.samples
