@@ -41,8 +41,8 @@ DAMPING: Final = 0.125
 #: Seconds of a turn; connections that are not read by then are the first ones of the next turn. Between two turns the
 #: reactor does all else: it accepts connections and answers their requests.
 TURN: Final = 0.016
-#: Seconds after a turn in which a connection left a backlog: so long it is costly, and read after all others. What it
-#: leaves is counted in frames: by time, an ``open`` beside a busy processor is as costly as a flood.
+#: Seconds for which a connection stays costly, that is, read after all others. Its protocol says when, by frames:
+#: by time, an ``open`` beside a busy processor would be as costly as a flood.
 COSTLY_TIME: Final = 0.5
 #: Seconds of a turn for all costly connections together, in addition.
 COSTLY_SHARE: Final = 0.005
@@ -68,6 +68,7 @@ class Line:
         "has_backlog",
         "is_at_end",
         "is_clear",
+        "is_costly",
         "is_plain",
         "resume",
         "take_audio",
@@ -93,7 +94,9 @@ class Line:
         self.is_clear = False
         #: Its protocol has left some of what was read for the next turn. Set by the protocol.
         self.has_backlog = False
-        #: For :data:`COSTLY_TIME` after a turn that left a backlog.
+        #: What its protocol has left, or begun to read, takes long: a backlog, or a long text. Set by the protocol.
+        self.is_costly = False
+        #: It is read after all others until then.
         self.costly_until = 0.0
         #: The errno of a connection that broke, and whether it ended. The reactor, which reads it once more, takes
         #: both for the end of the stream.
@@ -261,8 +264,9 @@ class Ears:
             self._log.failure("a connection could not be read")
             line.transport.abortConnection()
         now: float = self._reactor.seconds()
-        if line.has_backlog and self._lines.get(line.file) is line:
+        if line.is_costly:
             line.costly_until = now + COSTLY_TIME
+        if line.has_backlog and self._lines.get(line.file) is line:
             self._costly[line] = 0
         return now
 

@@ -16,6 +16,7 @@ from websocket_rig import OPEN, Server, binary, frame, request_head, text, unfra
 
 from audiohookd.server.ears import LONGEST, Ears
 from audiohookd.server.frames import CUT_LIMIT
+from audiohookd.server.hearing import READ_SIZE
 from audiohookd.server.websocket import FRAMES_PER_TURN
 from audiohookd.testing import SESSION_ID
 from tests.proxy_headers import v1
@@ -229,3 +230,16 @@ def test_of_many_tiny_messages_some_are_handled_in_one_turn_and_all_in_order(cal
     assert CUT_LIMIT < first <= (2 * FRAMES_PER_TURN + 1) * CUT_LIMIT, "read, and resumed with the costly ones"
     call.turn()
     assert call.server.sink.arguments("audio") == payloads
+
+
+def test_the_end_of_a_long_text_is_read_after_all_others(call: SocketPeer) -> None:
+    long = text(PING.replace(b"{}", b'{"x":"%s"}' % (b"y" * 3 * READ_SIZE)) % (SESSION_ID.encode(), 2))
+    line = call.protocol._line
+    assert line is not None
+    call.say(ping(2)[:-1])
+    assert not line.is_costly, "a short text that is torn"
+    call.say(ping(2)[-1:])
+    call.say(long[:-1])
+    assert line.costly_until > call.reactor.seconds()
+    call.say(long[-1:])
+    assert not line.is_costly
