@@ -49,7 +49,7 @@ class BlockingPlugin:
     def __init__(self, config: Config, daemon: IDaemon) -> None:
         self.how = config.how
         self.reactor: Any = daemon.reactor
-        self.workers = daemon.workers("blocking", 1, 1)
+        self.workers = daemon.workers("blocking", 1, 2)
 
     def observe(self, session: ISession) -> "Watcher":
         return Watcher(self)
@@ -70,7 +70,8 @@ class Watcher(SessionObserver):
             case "from-thread":
                 threading.Thread(target=self.plugin.reactor.callFromThread, args=(sleep,)).start()
             case "thread":
-                self.plugin.workers.do(match)
+                for _ in range(3):  # the watchdog may miss one, in which the reactor had nothing to do
+                    self.plugin.workers.do(match)
             case "collect":
                 collect()
             case "daemon":

@@ -39,13 +39,18 @@ def started(place: MakePlace, how: str) -> tuple[Place, Daemon]:
     return there, Daemon(there.bin, there.config, {"PYTHONPATH": str(PLUGIN.parent)})
 
 
-def lines(daemon: Daemon, words: str) -> list[str]:
-    """Lines with these words, once there is one; none after 5 s."""
-    for _ in range(50):
+def lines(daemon: Daemon, words: str, caller: Caller | None = None) -> list[str]:
+    """Lines with these words, once there is one; none after 5 s.
+
+    :param caller: sends audio until then: a thread that holds the interpreter blocks no reactor that only waits.
+    """
+    for _ in range(250):
         found = [line for line in daemon.log().splitlines() if words in line]
         if found:
             return found
-        time.sleep(0.1)
+        if caller is not None:
+            caller.audio(bytes(320))
+        time.sleep(0.02)
     return []
 
 
@@ -71,7 +76,7 @@ def test_a_plugin_that_blocks_is_named_with_callback_file_and_line(
     there, daemon = started(place, how)
     with daemon, Caller(there.port) as caller:
         assert caller.open()["type"] == "opened"
-        found = lines(daemon, "by plugin evil")
+        found = lines(daemon, "by plugin evil", caller)
         assert f"in {callback} at {PLUGIN}:{line_of(function, words)} ({function})" in found[0]
         assert longest(there, "evil") > 0.2
         shown = metrics(there)

@@ -16,7 +16,7 @@ from audiohookd.runtime.signals import EXIT_AFTER
 GIVEN_UP = {
     "closed": ("are given up: hanging", 3.0),
     "stop": ("plugins.hanging did not stop at once after a second signal, and is given up", 3.0),
-    "pool": ("plugin-hanging did not stop at once after a second signal, and is given up", 3.0),
+    "pool": ("plugins.hanging/hanging did not stop at once after a second signal, and is given up", 3.0),
     "block": ("still running 5 s after a second signal", EXIT_AFTER + 3.0),
     "thread": ("still running 5 s after a second signal", EXIT_AFTER + 3.0),
 }
