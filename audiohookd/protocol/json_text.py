@@ -9,6 +9,7 @@ All of this works on tokens, in few steps of :mod:`re`: a client may send 64 KiB
 
 import math
 import re
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Final, TypeVar
 
@@ -16,6 +17,7 @@ import msgspec
 from msgspec import Raw
 
 _T = TypeVar("_T")
+Replace = Callable[[bytes], bytes]
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 #: Levels of arrays and objects in a line. The sidecar adds three, and jq 1.6 reads 256.
@@ -55,17 +57,18 @@ def decode(decoder: "msgspec.json.Decoder[_T]", data: bytes | Raw) -> _T:
 
     :raises ValueError: no JSON, or not what the decoder wants.
     """
-    text, tried = data, set[str]()
+    text, tried = data, set[Replace]()
     while True:
         try:
             return decoder.decode(text)
         except _FAULTS as fault:
             reason = str(fault)  # only that: a traceback in a variable keeps the frames of the call in a cycle
-        word = next((word for word in _REPLACEMENTS if word in reason and word not in tried), None)
-        if word is None:
+        fitting = (replace for word, replace in _REPLACEMENTS.items() if word in reason)
+        replace = next((replace for replace in fitting if replace not in tried), None)
+        if replace is None:
             raise ValueError(reason)
-        tried.add(word)
-        text = _REPLACEMENTS[word](bytes(text))
+        tried.add(replace)
+        text = replace(bytes(text))
 
 
 def one_line(data: bytes) -> bytes:
@@ -152,7 +155,7 @@ def _depth(data: bytes) -> int:
 
 #: What to replace, by a word of msgspec's reason to reject a text. Nothing else is tried: a client may send 64 KiB of
 #: what is wrong for another reason, again and again.
-_REPLACEMENTS: Final = {
+_REPLACEMENTS: Final[dict[str, Replace]] = {
     "(byte 0)": _without_halves,  # a byte order mark
     "escape": _without_halves,
     "surrogate": _without_halves,

@@ -143,6 +143,11 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         if self._read_handle is not None:
             self._backlog = data if self.state in (self.STATE_OPEN, self.STATE_CLOSING) else b""
             self._read_handle.has_backlog = bool(self._backlog)
+            self._read_handle.is_costly = self._read_handle.has_backlog or self._is_in_long_frame()
+
+    def _is_in_long_frame(self) -> bool:
+        """Autobahn has begun a frame that is longer than a read. If it is a text, its end may take 2 ms and more."""
+        return self.current_frame is not None and self.current_frame.length > READ_SIZE
 
     def _handle_frame(self, data: bytes) -> bytes:
         """Handles the audio and the text that ``data`` begins with, or a frame for Autobahn; returns the rest."""

@@ -40,7 +40,7 @@ class Call:
         """Handles one octet of what was put off."""
         assert self.line is not None
         self.resumed += 1
-        self.line.has_backlog = self.resumed < self.backlog
+        self.line.has_backlog = self.line.is_costly = self.resumed < self.backlog
 
     @property
     def heard(self) -> bytes:

@@ -8,7 +8,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from audiohookd.websocket.fastpath.batch_reader import ENOUGH, LONGEST, SHORTEST, BatchReader
+from audiohookd.websocket.fastpath.batch_reader import COSTLY_TIME, ENOUGH, LONGEST, SHORTEST, TURN, BatchReader
 from audiohookd.websocket.fastpath.hearing import READ_SIZE
 from tests.websocket.batch_reader_rig import Call, Connect, Listener
 
@@ -224,10 +224,10 @@ def test_what_has_no_socket_is_left_to_the_reactor(reactor: MemoryReactorClock, 
     assert reactor.getReaders() == []
 
 
-class Costly(Listener):
-    """Takes 2 ms to handle what it is given, or puts it off."""
+class Slow(Listener):
+    """Takes 2 ms to handle what it is given."""
 
-    def __init__(self, reactor: MemoryReactorClock, order: list["Costly"]) -> None:
+    def __init__(self, reactor: MemoryReactorClock, order: list[Listener]) -> None:
         super().__init__()
         self._reactor = reactor
         self._order = order
@@ -238,6 +238,14 @@ class Costly(Listener):
         self._reactor.rightNow += 0.002
 
 
+def flooder(connect: Connect, reactor: MemoryReactorClock, ears: BatchReader, order: list[Listener]) -> Call:
+    """A connection that has left a backlog a moment ago."""
+    call = connect(Slow(reactor, order)).join(ears)
+    assert call.line is not None
+    call.line.costly_until = reactor.seconds() + COSTLY_TIME
+    return call
+
+
 class TestTurns:
     """150 sessions with one-octet fragments held up all other calls for 2.9 s."""
 
@@ -245,23 +253,30 @@ class TestTurns:
         (call,) = reactor.getDelayedCalls()
         reactor.advance(max(0.0, call.getTime() - reactor.seconds()))
 
-    def test_a_connection_that_was_costly_is_read_after_the_others(
+    def test_a_connection_with_a_backlog_is_read_after_the_others_for_a_time(
         self, reactor: MemoryReactorClock, ears: BatchReader, connect: Connect
     ) -> None:
-        order: list[Costly] = []
-        costly = connect(Costly(reactor, order)).join(ears)
-        costly.peer.send(b"x")
+        order: list[Listener] = []
+        flood, other = connect(Slow(reactor, order)).join(ears), connect(Slow(reactor, order))
+        assert flood.line is not None
+        flood.line.has_backlog, flood.backlog = True, 2
+        flood.peer.send(b"x")
         ears.doRead()
-        other = connect(Costly(reactor, order)).join(ears)
-        costly.peer.send(b"x")
-        other.peer.send(b"x")
         self.next_turn(reactor)
-        assert order == [costly.protocol, other.protocol, costly.protocol]
+        assert (flood.resumed, flood.line.has_backlog, order) == (2, False, [])
+        other.join(ears)
+        for expected in ([other.protocol, flood.protocol], [flood.protocol, other.protocol]):
+            flood.peer.send(b"x")
+            other.peer.send(b"x")
+            self.next_turn(reactor)
+            assert order == expected
+            order.clear()
+            reactor.rightNow += COSTLY_TIME
 
     def test_a_costly_connection_that_is_reset_has_its_error_kept(
         self, reactor: MemoryReactorClock, ears: BatchReader, connect: Connect
     ) -> None:
-        costly = connect(Costly(reactor, [])).join(ears)
+        costly = flooder(connect, reactor, ears, [])
         costly.peer.send(b"x")
         ears.doRead()
         costly.transport.socket.send(b"never read")
@@ -287,21 +302,50 @@ class TestTurns:
     def test_costly_connections_share_a_part_of_each_turn_and_take_turns(
         self, reactor: MemoryReactorClock, ears: BatchReader, connect: Connect
     ) -> None:
-        order: list[Costly] = []
-        flood = [connect(Costly(reactor, order)).join(ears) for _ in range(8)]
+        order: list[Listener] = []
+        flood = [flooder(connect, reactor, ears, order) for _ in range(8)]
         cheap = connect().join(ears)
-        for call in flood:
-            call.peer.send(b"x")
-        ears.doRead()
-        assert len(order) == 8, "none was costly before"
         for number in range(1, 9):
             for call in flood:
                 call.peer.send(b"x")
             cheap.peer.send(b"y")
-            self.next_turn(reactor)
-            assert len(order) == 8 + 3 * number
+            if number == 1:
+                ears.doRead()
+            else:
+                self.next_turn(reactor)
+            assert len(order) == 3 * number
             assert cheap.heard == b"y" * number
-        assert all(2 <= order[8:].count(call.protocol) <= 4 for call in flood)
+        assert all(2 <= order.count(call.protocol) <= 4 for call in flood)
+
+    def test_connections_that_a_turn_has_no_time_for_are_the_first_ones_of_the_next(
+        self, reactor: MemoryReactorClock, ears: BatchReader, connect: Connect
+    ) -> None:
+        order: list[Listener] = []
+        calls = [connect(Slow(reactor, order)).join(ears) for _ in range(20)]
+        for call in calls:
+            call.peer.send(b"x")
+        ears.doRead()
+        assert len(order) == TURN / 0.002
+        for call in calls:
+            call.peer.send(b"x")
+        self.next_turn(reactor)
+        self.next_turn(reactor)
+        assert len(order) == 3 * TURN / 0.002
+        assert all(call.protocol in order[:20] for call in calls)
+
+    def test_a_connection_that_is_lost_while_it_waits_for_the_next_turn_is_not_read(
+        self, reactor: MemoryReactorClock, ears: BatchReader, connect: Connect
+    ) -> None:
+        order: list[Listener] = []
+        calls = [connect(Slow(reactor, order)).join(ears) for _ in range(10)]
+        for call in calls:
+            call.peer.send(b"x")
+        ears.doRead()
+        (*_, last) = (call for call in calls if call.protocol not in order)
+        assert last.line is not None
+        ears.unregister(last.line)
+        self.next_turn(reactor)
+        assert len(order) == 9
 
     def test_what_a_connection_put_off_is_resumed_before_more_is_read(
         self, reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]

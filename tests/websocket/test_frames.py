@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from audiohookd.websocket.fastpath import frames
 from audiohookd.websocket.fastpath.frames import (
+    CUT_LIMIT,
     encode_text_frame,
     first_frame_length,
     is_partial_fast_frame,
@@ -143,3 +144,12 @@ def test_texts_are_the_same_compiled_or_not(frame: bytes, cut_off: int) -> None:
 def test_texts_are_framed_as_a_server_does(size: int) -> None:
     words = b"." * size
     assert unframed(encode_text_frame(words)) == [(1, words)]
+
+
+def test_so_many_messages_are_cut_out_at_a_time() -> None:
+    data = binary(b"") * (CUT_LIMIT + 1)
+    assert (
+        parse_binary_messages(data)
+        == parse_binary_messages_in_python(data)
+        == ([b""] * CUT_LIMIT, len(data) - len(binary(b"")))
+    )

@@ -15,6 +15,8 @@ from twisted.python.failure import Failure
 
 from audiohookd.testing import SESSION_ID
 from audiohookd.websocket.fastpath.batch_reader import LONGEST, BatchReader
+from audiohookd.websocket.fastpath.frames import CUT_LIMIT
+from audiohookd.websocket.fastpath.hearing import READ_SIZE
 from audiohookd.websocket.protocol import FRAMES_PER_TURN
 from tests.proxy_headers import v1
 from tests.websocket.proxied_rig import FrontedServer
@@ -215,3 +217,27 @@ def test_what_comes_with_the_request_is_handled_to_its_end_although_nothing_more
         answer = call.peer.recv(65_536).partition(b"\r\n\r\n")[2]
         assert [opcode for opcode, _ in unframed(answer)] == [1] + [10] * (3 * FRAMES_PER_TURN)
         assert call.server.factory.batch_reader in call.reactor.getReaders()
+
+
+def test_of_many_tiny_messages_some_are_handled_in_one_turn_and_all_in_order(call: SocketPeer) -> None:
+    payloads = [bytes((number % 250, 1)) for number in range(400)]
+    call.peer.send(b"".join(map(binary, payloads)))
+    for reader in list(call.reactor.getReaders()):
+        reader.doRead()
+    first = len(call.server.sink.arguments("audio"))
+    assert CUT_LIMIT < first <= (2 * FRAMES_PER_TURN + 1) * CUT_LIMIT, "read, and resumed with the costly ones"
+    call.turn()
+    assert call.server.sink.arguments("audio") == payloads
+
+
+def test_the_end_of_a_long_text_is_read_after_all_others(call: SocketPeer) -> None:
+    long = text(PING.replace(b"{}", b'{"x":"%s"}' % (b"y" * 3 * READ_SIZE)) % (SESSION_ID.encode(), 2))
+    line = call.protocol._read_handle
+    assert line is not None
+    call.say(ping(2)[:-1])
+    assert not line.is_costly, "a short text that is torn"
+    call.say(ping(2)[-1:])
+    call.say(long[:-1])
+    assert line.costly_until > call.reactor.seconds()
+    call.say(long[-1:])
+    assert not line.is_costly

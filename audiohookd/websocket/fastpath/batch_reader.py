@@ -41,10 +41,8 @@ DAMPING: Final = 0.125
 #: Seconds of a turn; connections that are not read by then are the first ones of the next turn. Between two turns the
 #: reactor does all else: it accepts connections and answers their requests.
 TURN: Final = 0.016
-#: Seconds of one read above which a connection is costly: it is read after all others for a time. A frame of audio
-#: takes 10 to 20 µs, a dozen that were held back 0.1 ms.
-COSTLY: Final = 0.001
-#: Seconds for which a connection is costly. It is not cheap because it has sent half a frame.
+#: Seconds for which a connection stays costly, that is, read after all others. Its protocol says when, by frames:
+#: by time, an ``open`` beside a busy processor would be as costly as a flood.
 COSTLY_TIME: Final = 0.5
 #: Seconds of a turn for all costly connections together, in addition.
 COSTLY_SHARE: Final = 0.005
@@ -66,10 +64,12 @@ class ReadHandle:
     __slots__ = (
         "costly_until",
         "fast_path",
+        "fast_path",
         "fault",
         "file",
         "has_backlog",
         "is_at_end",
+        "is_costly",
         "is_raw_tcp",
         "resume",
         "take_audio",
@@ -95,7 +95,9 @@ class ReadHandle:
         self.fast_path = False
         #: Its protocol has left some of what was read for the next turn. Set by the protocol.
         self.has_backlog = False
-        #: For :data:`COSTLY_TIME` after a turn that took longer than :data:`COSTLY`, or left a backlog.
+        #: What its protocol has left, or begun to read, takes long: a backlog, or a long text. Set by the protocol.
+        self.is_costly = False
+        #: It is read after all others until then.
         self.costly_until = 0.0
         #: The errno of a connection that broke, and whether it ended. The reactor, which reads it once more, takes
         #: both for the end of the stream.
@@ -224,7 +226,7 @@ class BatchReader:
                 if line.has_backlog or now < line.costly_until:
                     self._costly[line] = happened
                 elif now < end:
-                    now = self._read(line, now, happened)
+                    now = self._read(line, happened)
                 else:
                     self._late[line] = happened
         self._read_waiting(self._costly, now, now + COSTLY_SHARE)
@@ -244,10 +246,10 @@ class BatchReader:
             if now >= end or not waiting:  # one may have had others dropped
                 break
             line, happened = waiting.popitem(last=False)
-            now = self._read(line, now, happened)
+            now = self._read(line, happened)
         return now
 
-    def _read(self, line: ReadHandle, since: float, happened: int) -> float:
+    def _read(self, line: ReadHandle, happened: int) -> float:
         """Reads once, or has the connection go on with what it has left. The time afterwards."""
         self._heard, self._is_answered = line, False
         try:
@@ -263,7 +265,7 @@ class BatchReader:
             self._log.failure("a connection could not be read")
             line.transport.abortConnection()
         now: float = self._reactor.seconds()
-        if line.has_backlog or now - since > COSTLY:
+        if line.is_costly:
             line.costly_until = now + COSTLY_TIME
         if line.has_backlog and self._lines.get(line.file) is line:
             self._costly[line] = 0
