@@ -93,6 +93,7 @@ test: lint $(SPEECH)
 
 lint: $(VENV)/.project $(DEV)
 	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
