@@ -1,5 +1,6 @@
 """What blocks the reactor of a daemon is named, counted and shown."""
 
+import re
 import signal
 import time
 import urllib.request
@@ -78,7 +79,11 @@ def test_a_plugin_that_blocks_is_named_with_callback_file_and_line(
     with daemon, Caller(there.port) as caller:
         assert caller.open()["type"] == "opened"
         found = lines(daemon, "by plugin evil", caller)
-        assert f"in {callback} at {PLUGIN}:{line_of(function, words)} ({function})" in found[0]
+        place_found = re.search(rf"in {callback} at {re.escape(str(PLUGIN))}:(\d+) \({function}\)", found[0])
+        assert place_found, found[0]
+        # Of a thread that holds the interpreter the stack can be read only when it lets go of it: up to two lines on.
+        lines_on = 2 if how == "thread" else 0
+        assert abs(int(place_found[1]) - line_of(function, words)) <= lines_on
         assert longest(there, "evil") > 0.2
         shown = metrics(there)
         assert shown['blocks_total{plugin="evil"}'] >= 1
