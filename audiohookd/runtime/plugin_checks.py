@@ -3,8 +3,9 @@
 import difflib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from types import FunctionType
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from types import CodeType, FunctionType
 from typing import Any
 
 from twisted.application.service import IService
@@ -24,6 +25,15 @@ _WORDS = frozenset(
     {"open", "opens", "opening", "close", "closes", "closer", "losing", "notified", "play"}
     | {"pause", "pauses", "resume", "resumes"}
 )
+#: Where descriptors have the functions that they are made of.
+_FUNCTIONS_OF: Mapping[type, Sequence[str]] = {
+    property: ("fget", "fset", "fdel"),
+    staticmethod: ("__func__",),
+    classmethod: ("__func__",),
+    cached_property: ("func",),
+}
+#: How a method sets attributes whose names its code does not show.
+_SETTERS = frozenset({"setattr", "__dict__", "vars"})
 #: What calls of a service are for; the rest of IService is not overridden.
 _SERVICE = ("startService", "stopService")
 
@@ -100,9 +110,41 @@ def _near_misses(owner: type, own: Mapping[str, FunctionType], known: Mapping[st
     """Methods that are named almost as a callback that the class does not have."""
     for name, function in own.items():
         meant = None if name in known else _meant(name, known)
-        if meant is not None and meant not in own and _mismatch(owner, function, known[meant]) is None:
+        if meant is None or _defines(owner, meant) or name in _names_used(owner):
+            continue
+        if _mismatch(owner, function, known[meant]) is None:
             place = _place(owner, function)
             yield f"{place} is no callback, did you mean {meant!r}? If not, let its name begin with an underscore"
+
+
+def _defines(owner: type, name: str) -> bool:
+    """Whether the plugin's author wrote it, as a method or as anything else."""
+    return any(name in vars(base) for base in owner.__mro__ if _is_own(base))
+
+
+def _names_used(owner: type) -> set[str]:
+    """Names in the code of the class and its modules: a method among them is called, or passed on, by the plugin."""
+    own = [base for base in owner.__mro__ if _is_own(base)]
+    modules = [module for base in own if (module := sys.modules.get(base.__module__)) is not None]
+    values = [value for module in modules for value in vars(module).values()]
+    classes = dict.fromkeys([*own, *(value for value in values if issubclass(type(value), type))])
+    values += [value for one in classes if _is_own(one) for value in vars(one).values()]
+    codes = [code for value in values for code in _codes(value)]
+    names: set[str] = set()
+    while codes:
+        code = codes.pop()
+        names.update(code.co_names)
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return names
+
+
+def _codes(value: object) -> Iterator[CodeType]:
+    names = _FUNCTIONS_OF.get(type(value))
+    for function in [value] if names is None else [getattr(value, name) for name in names]:
+        layer = function
+        while type(layer) is FunctionType:
+            yield layer.__code__
+            layer = vars(layer).get("__wrapped__")
 
 
 def _meant(name: str, known: Iterable[str]) -> str | None:
@@ -133,18 +175,22 @@ def _own_functions(owner: type) -> dict[str, FunctionType]:
     """The public methods that the plugin's author wrote, by name."""
     found: dict[str, FunctionType] = {}
     for base in reversed([base for base in owner.__mro__ if _is_own(base)]):
-        functions = {name: one for name, one in vars(base).items() if isinstance(one, FunctionType)}
+        functions = {name: one for name, one in vars(base).items() if type(one) is FunctionType}
         found |= {name: one for name, one in functions.items() if not name.startswith("_")}
     return found
 
 
 def _is_own(owner: type) -> bool:
-    return owner.__module__.partition(".")[0] not in _FOREIGN
+    return _is_own_module(owner.__module__)
+
+
+def _is_own_module(name: str) -> bool:
+    return name.partition(".")[0] not in _FOREIGN
 
 
 def _observer_classes(module: Any) -> list[type]:
     """The observers in a module. Not those from which others derive: they may be incomplete."""
-    classes = [one for one in vars(module).values() if isinstance(one, type)] if module is not None else []
+    classes = [one for one in vars(module).values() if issubclass(type(one), type)] if module is not None else []
     return [
         one
         for one in dict.fromkeys(classes)
@@ -155,13 +201,24 @@ def _observer_classes(module: Any) -> list[type]:
 def _is_set_later(owner: type, name: str) -> bool:
     """Whether an instance may have the attribute all the same."""
     functions = [one for base in owner.__mro__ for one in vars(base).values() if isinstance(one, FunctionType)]
-    return hasattr(owner, "__getattr__") or any(name in function.__code__.co_names for function in functions)
+    return hasattr(owner, "__getattr__") or any(
+        {name, *_SETTERS}.intersection(function.__code__.co_names) for function in functions
+    )
 
 
 def _mismatch(owner: type, function: FunctionType, method: Method) -> str | None:
-    """Why the function cannot be called with the arguments of the interface."""
+    """Why the function cannot be called with the arguments of the interface.
+
+    A plugin's own decorator may add arguments to what it wraps, so that its wrapper's signature counts. Twisted's
+    decorators add none.
+    """
+    is_decorator_known = not _is_own_module(function.__globals__.get("__name__", ""))
     try:
-        inspect.signature(function).bind(owner, *method.positional)
+        signature = inspect.signature(function, follow_wrapped=is_decorator_known)
+    except Exception:  # it has none that can be told, which is no mistake
+        return None
+    try:
+        signature.bind(owner, *method.positional)
     except TypeError as fault:
         return str(fault)
     return None
@@ -175,5 +232,5 @@ def _place(owner: type, function: FunctionType | None = None) -> str:
     if function is None:
         file = getattr(sys.modules.get(owner.__module__), "__file__", None) or owner.__module__
         return f"{owner.__qualname__} ({file})"
-    code = inspect.unwrap(function).__code__
+    *_, code = _codes(function)
     return f"{owner.__qualname__}.{function.__name__} ({code.co_filename}:{code.co_firstlineno})"

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Generator
+from functools import partial, wraps
 from types import ModuleType
 from typing import Any
 
@@ -125,6 +126,53 @@ def test_coroutines_and_inline_callbacks_are_right() -> None:
     assert list(mistakes_of_observer(Waiting)) == []
 
 
+def traced(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(self: Any, *arguments: Any) -> Any:
+        return method(self, "span", *arguments)
+
+    return call
+
+
+class CallableObject:
+    def __call__(self, *arguments: Any) -> None: ...
+
+
+class Decorated(AudioSink):
+    @traced
+    def opened(self, span: str) -> None: ...
+
+    @wraps(CallableObject())
+    def closed(self, reason: str) -> None: ...
+
+    @wraps(partial(print))
+    def closing(self, reason: str) -> None: ...
+
+
+def test_decorators_may_add_arguments_and_wrap_what_is_no_function() -> None:
+    assert list(mistakes_of_observer(Decorated)) == []
+
+
+class Subscriber(AudioSink):
+    client: Any
+
+    def opened(self) -> None:
+        self.client.subscribe("topic", self.message_received)
+        self.client.done.addBoth(lambda reason: self.on_closed(str(reason)))
+
+    def message_received(self, client: Any, userdata: Any, message: Any) -> None: ...
+
+    def on_closed(self, reason: Any) -> None: ...
+
+    dtmf = staticmethod(lambda digit: None)
+
+    def on_dtmf(self, digit: str) -> None: ...
+
+
+def test_a_method_that_the_plugin_uses_itself_is_no_misspelt_callback() -> None:
+    assert list(mistakes_of_observer(Subscriber)) == []
+
+
 class Yielding(AudioSink):
     def opened(self) -> Any:
         yield Deferred()
@@ -240,6 +288,33 @@ def test_an_observer_that_makes_its_methods_may_lack_them(monkeypatch: pytest.Mo
     members = {"__module__": __name__, "__getattr__": lambda self, name: print}
     made = implementer(ISessionObserver)(type("Made", (), members))
     assert of_module(monkeypatch, made) == []
+
+
+def test_an_observer_that_sets_its_methods_by_name_may_lack_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def set_all(self: Any) -> None:
+        for name in ISessionObserver:
+            setattr(self, name, print)
+
+    set_later = type("Set", (), {"__module__": __name__, "__init__": set_all})
+    assert of_module(monkeypatch, implementer(ISessionObserver)(set_later)) == []
+
+
+class Lazy:
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("not configured yet")
+
+
+def test_an_object_that_does_not_tell_its_class_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("plugin_of_test")
+    vars(module)["settings"] = Lazy()
+    monkeypatch.setitem(sys.modules, "plugin_of_test", module)
+    assert list(mistakes_of_plugin(plugin())) == []
+    assert any("did you mean 'admit'" in one for one in mistakes_of_plugin(plugin(Bare, admt=admitted)))
+
+
+def admitted(self: Any, opening: Any) -> None:
+    """As ``admit``."""
 
 
 def test_an_admission_that_declares_itself_is_right() -> None:
