@@ -1,4 +1,4 @@
-"""A plugin that hangs where its table says: ``closed``, ``stop``, ``pool``, ``block`` or ``thread``."""
+"""A plugin that hangs where its table says: ``dtmf``, ``closed``, ``stop``, ``pool``, ``block`` or ``thread``."""
 
 import time
 from threading import Event
@@ -24,6 +24,10 @@ class Observer(SessionObserver):
 
     def __init__(self, at: str) -> None:
         self._at = at
+
+    def dtmf(self, digit: str) -> None:
+        if self._at == "dtmf":
+            time.sleep(600)
 
     def closed(self, reason: str) -> Any:
         return Deferred() if self._at == "closed" else None

@@ -45,3 +45,19 @@ def test_a_plugin_that_hangs_does_not_keep_the_daemon(place: Callable[..., Place
         (sidecar,) = there.sidecars(1)
         daemon.process.kill()
     assert soundfile.info(sidecar["wav"]).frames == caller.samples
+
+
+def test_a_plugin_that_blocks_before_the_first_sigterm_does_not_keep_the_daemon(place: Callable[..., Place]) -> None:
+    there = place(**{"plugins.hanging": {"use": "hanging_plugin:Hanging", "at": "dtmf"}, "plugins.agentassist": {}})
+    environment = {"PYTHONPATH": str(Path(__file__).parent)}
+    with Daemon(there.bin, there.config, environment) as daemon, Caller(there.port) as caller:
+        caller.open()
+        caller.say("dtmf", digit="1")
+        time.sleep(0.5)
+        daemon.process.terminate()
+        time.sleep(0.2)
+        begun = time.monotonic()
+        daemon.process.terminate()
+        daemon.process.wait(30)
+        assert EXIT_AFTER - 1.0 < time.monotonic() - begun < EXIT_AFTER + 3.0
+        assert "still running 5 s after a second signal" in daemon.log()
