@@ -22,6 +22,7 @@ from audiohookd.interfaces import IWorkers
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
+from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.paths import SpoolPaths
 
 #: Seconds between two looks at the file ``wake``.
@@ -105,11 +106,17 @@ class Deliveries(Service):
 
     def _look_at_wake(self) -> "Deferred[None]":
         looked: Deferred[bool] = self._means.workers.do(self._wake.was_touched)
-        return looked.addCallbacks(self._woken, self._refused)
+        return looked.addCallbacks(self._woken, self._not_looked)
 
     def _woken(self, was_touched: bool) -> None:
         for courier in self._couriers if was_touched else ():
             courier.wake()
+
+    def _not_looked(self, failure: Failure) -> Failure | None:
+        if failure.check(PoolFull):  # what hangs has all threads: the loop has not turned
+            return failure
+        self._refused(failure)
+        return None
 
     def _refused(self, failure: Failure) -> None:
         self._log.error("the spool cannot be used: {fault}", fault=text_of(failure.value))

@@ -12,6 +12,7 @@ from audiohookd.escaping import loggable
 from audiohookd.interfaces import IWorkers
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
+from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.paths import SpoolPaths
 from audiohookd.spool.sweep import RetentionPass, RetentionPolicy
 
@@ -95,10 +96,13 @@ class Retention(Service):
         used, limit = -(-sweep.used // MIB), self._terms.max_spool // MIB
         return f"{self._spool.directory} takes {used} MiB, more than max_spool ({limit} MiB): {reason}"
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure) -> Failure | None:
+        if failure.check(PoolFull):  # a sweep before this one hangs: the loop has not turned
+            return failure
         fault = failure.value
         reason = _say(fault) if isinstance(fault, OSError) else text_of(failure.value)
         self._log.error("the spool cannot be swept: {reason}", reason=reason)
+        return None
 
 
 def _say(fault: OSError) -> str:

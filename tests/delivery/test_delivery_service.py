@@ -124,6 +124,12 @@ class TestStart:
             rig.start()
         assert any(line.startswith("error: the spool cannot be used: memory workers") for line in lines)
 
+    def test_a_look_for_which_there_is_no_thread_is_a_failed_turn(self, tmp_path: Path) -> None:
+        rig = Rig(tmp_path, workers=MemoryWorkers(waiting=0), s3=Carrier())
+        with logged() as lines:
+            rig.start().clock.advance(WAKE_EVERY)
+        assert any("delivery-wake failed, and is tried again: PoolFull" in line for line in lines)
+
     def test_without_outlets_recordings_stay_as_they_are(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         rig = Rig(tmp_path).start()

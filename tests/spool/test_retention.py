@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 
 from audiohookd.observe.counters import Counters
+from audiohookd.runtime.loops import Supervisor
 from audiohookd.spool.retention import HURRY_EVERY, SWEEP_EVERY, Retention
 from audiohookd.spool.sweep import RetentionPolicy
 from audiohookd.testing import MemoryWorkers
@@ -72,6 +73,19 @@ def test_sweeps_once_at_a_time(tmp_path: Path) -> None:
     assert len(kept.workers) == 1
     kept.workers.run()
     kept.sweep()
+
+
+def test_a_sweep_that_hangs_stays_a_fault_when_its_pool_takes_no_other(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "spool", "s3")
+    kept.workers = MemoryWorkers(waiting=2)
+    terms = RetentionPolicy(frozenset({"s3"}), 0.0, 0)
+    service = Retention(kept.clock, kept.now, kept.workers, kept.counters.count, kept.spool.layout, terms)
+    told: list[str | None] = []
+    supervisor = Supervisor(kept.clock, [service.loop], kept.counters.count, told.append)
+    service.startService()
+    supervisor.startService()
+    kept.clock.pump([1.0] * 30 * int(SWEEP_EVERY))
+    assert told == ["periodic work has stopped: retention"]
 
 
 def test_has_nothing_to_do_where_nothing_may_go_and_there_is_no_limit(tmp_path: Path) -> None:
