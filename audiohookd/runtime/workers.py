@@ -51,7 +51,7 @@ class _Thread(Thread):
 
     def run(self) -> None:
         """In the thread. The work catches what it raises."""
-        with suppress(PermissionError):  # a sandbox that forbids it is no reason not to work
+        with suppress(OSError):  # a sandbox that forbids it, or does not know it, is no reason not to work
             os.setpriority(os.PRIO_PROCESS, get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + self._niceness)
         while (work := self._work.get()) is not None:
             work()
