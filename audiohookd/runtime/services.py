@@ -26,6 +26,10 @@ from audiohookd.runtime.inherited_socket import as_inherited
 
 #: Seconds for the stop of each child after a second signal; a child may ask for others in ``hurried_limit``.
 HURRIED_LIMIT = 0.25
+#: The same once ``HURRIED_COUNT`` children have not stopped in that time. With 20 pools of a plugin that hang, the
+#: spool was not reached within the 5 s after which the process is ended.
+HURRIED_MINIMUM = 0.02
+HURRIED_COUNT = 4
 
 
 class StartError(Exception):
@@ -48,6 +52,7 @@ class OrderedServices(MultiService):
         self._clock = clock
         self._stop_timeout = stop_timeout
         self._is_hurried = False
+        self._given_up = 0  # children, since the second signal
         #: The child whose stop is awaited, and the end of that.
         self._stopping: tuple[IService, IDelayedCall] | None = None
 
@@ -112,10 +117,12 @@ class OrderedServices(MultiService):
         if hurry is not None:
             hurry()
         if end.active():
-            end.reset(getattr(child, "hurried_limit", HURRIED_LIMIT))
+            limit = HURRIED_LIMIT if self._given_up < HURRIED_COUNT else HURRIED_MINIMUM
+            end.reset(getattr(child, "hurried_limit", limit))
 
     def _log_given_up(self, child: IService, limit: float) -> None:
         if self._is_hurried:
+            self._given_up += 1
             text = "{service} did not stop at once after a second signal, and is given up"
         else:
             text = "{service} did not stop within {limit:g} s, and is not waited for any longer"

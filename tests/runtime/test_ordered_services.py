@@ -19,7 +19,14 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from audiohookd.runtime.foreign_code import PluginRaised
-from audiohookd.runtime.services import HURRIED_LIMIT, Listener, OrderedServices, StartError
+from audiohookd.runtime.services import (
+    HURRIED_COUNT,
+    HURRIED_LIMIT,
+    HURRIED_MINIMUM,
+    Listener,
+    OrderedServices,
+    StartError,
+)
 
 STOP_TIMEOUT = 60.0
 
@@ -188,6 +195,15 @@ class TestOrder(SynchronousTestCase):
         given_up = "{} did not stop at once after a second signal, and is given up"
         self.assertEqual(self.said(), [given_up.format("c"), given_up.format("b")])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_in_a_hurry_many_children_that_hang_take_little_more_than_a_few(self) -> None:
+        root = self.started(*self.children("abcdefghijklmnopqrst"))
+        stopped = root.stopService()
+        root.hurry()
+        self.clock.pump([HURRIED_LIMIT] * HURRIED_COUNT)
+        self.assertEqual(self.diary[-1], "stop p")
+        self.clock.pump([HURRIED_MINIMUM] * (20 - HURRIED_COUNT))
+        self.successResultOf(stopped)
 
     def test_in_a_hurry_a_child_that_has_work_to_finish_gets_the_time_it_asks_for(self) -> None:
         hurried: list[str] = []
