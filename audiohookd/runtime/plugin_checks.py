@@ -5,7 +5,7 @@ import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from twisted.application.service import IService
@@ -123,10 +123,9 @@ def _defines(owner: type, name: str) -> bool:
 
 
 def _names_used(owner: type) -> set[str]:
-    """Names in the code of the class and its modules: a method among them is called, or passed on, by the plugin."""
+    """Names in the code of the class and its packages: a method among them is called, or passed on, by the plugin."""
     own = [base for base in owner.__mro__ if _is_own(base)]
-    modules = [module for base in own if (module := sys.modules.get(base.__module__)) is not None]
-    values = [value for module in modules for value in vars(module).values()]
+    values = [value for module in _modules_of(own) for value in vars(module).values()]
     classes = dict.fromkeys([*own, *(value for value in values if issubclass(type(value), type))])
     values += [value for one in classes if _is_own(one) for value in vars(one).values()]
     codes = [code for value in values for code in _codes(value)]
@@ -136,6 +135,14 @@ def _names_used(owner: type) -> set[str]:
         names.update(code.co_names)
         codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     return names
+
+
+def _modules_of(classes: Iterable[type]) -> list[ModuleType]:
+    """Their modules, and the others of the same packages."""
+    names = {one.__module__ for one in classes}
+    packages = tuple(f"{package}." for name in names if (package := name.rpartition(".")[0]))
+    found = [module for name, module in list(sys.modules.items()) if name in names or name.startswith(packages)]
+    return [module for module in found if type(module) is ModuleType]
 
 
 def _codes(value: object) -> Iterator[CodeType]:

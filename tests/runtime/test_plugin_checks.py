@@ -173,6 +173,17 @@ def test_a_method_that_the_plugin_uses_itself_is_no_misspelt_callback() -> None:
     assert list(mistakes_of_observer(Subscriber)) == []
 
 
+def test_a_method_that_another_module_of_the_package_uses_is_no_misspelt_callback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = type("Stream", (AudioSink,), {"__module__": "vendor.stream", "on_closed": lambda self, reason: None})
+    socket = ModuleType("vendor.socket")
+    vars(socket)["lost"] = lambda stream: stream.on_closed("lost")
+    assert len(list(mistakes_of_observer(stream))) == 1
+    monkeypatch.setitem(sys.modules, "vendor.socket", socket)
+    assert list(mistakes_of_observer(stream)) == []
+
+
 class Yielding(AudioSink):
     def opened(self) -> Any:
         yield Deferred()
