@@ -1,6 +1,7 @@
 """Finds mistakes in the classes of a plugin that no call would show: callbacks that are never called, or wrongly."""
 
 import difflib
+import dis
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -132,9 +133,20 @@ def _names_used(owner: type) -> set[str]:
     names: set[str] = set()
     while codes:
         code = codes.pop()
-        names.update(code.co_names)
+        names.update(_names_loaded(code))
         codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     return names
+
+
+def _names_loaded(code: CodeType) -> Iterable[str]:
+    """The body of a class stores the names of its methods, and thereby uses none of them."""
+    if code.co_flags & inspect.CO_OPTIMIZED:
+        return code.co_names
+    return [
+        one.argval
+        for one in dis.get_instructions(code)
+        if one.opname.startswith("LOAD") and one.argval in code.co_names
+    ]
 
 
 def _modules_of(classes: Iterable[type]) -> list[ModuleType]:
