@@ -15,6 +15,7 @@ from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.paths import SpoolPaths
 from audiohookd.spool.sweep import RetentionPass, RetentionPolicy
+from audiohookd.spool.wall_clock import GuardedWallClock
 
 #: Seconds from the start of one sweep to the next.
 SWEEP_EVERY = 60.0
@@ -27,7 +28,8 @@ MIB = 1 << 20
 class Retention(Service):
     """Sweeps the spool from its start to its stop, where there is anything to look after.
 
-    :param now: seconds since the epoch, to tell the age of files by.
+    :param now: seconds since the epoch, to tell the age of files by. Guarded by the reactor's clock: see
+        :class:`GuardedWallClock`.
     :param workers: a pool with one thread, used for nothing else: a sweep through a large spool takes its time.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
@@ -44,7 +46,7 @@ class Retention(Service):
         spool: SpoolPaths,
         terms: RetentionPolicy,
     ) -> None:
-        self._now = now
+        self._clock = GuardedWallClock(now, reactor.seconds)
         self._workers = workers
         self._count = count
         self._spool = spool
@@ -68,7 +70,7 @@ class Retention(Service):
         self.loop.stop()
 
     def _sweep(self) -> "Deferred[None]":
-        sweep = RetentionPass(self._spool, self._terms, self._now(), self._is_over)
+        sweep = RetentionPass(self._spool, self._terms, self._clock.now(), self._is_over)
         swept: Deferred[RetentionPass] = self._workers.do(sweep.run)
         return swept.addCallbacks(self._swept, self._failed)
 

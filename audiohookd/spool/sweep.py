@@ -70,10 +70,12 @@ class RetentionPass:
 
     def _expire(self) -> None:
         deadline = self._now - self._terms.keep_local
-        last_day = datetime.fromtimestamp(max(0.0, deadline), UTC).strftime("%Y-%m-%d")
+        last_day, today = _day_of(deadline), _day_of(self._now)
         for day in catalog.iter_days(self._spool.done):
-            if day.name > last_day:  # what began after the deadline was not stored before it
-                break
+            # A call that began after the deadline was not stored before it. A day that has not come yet is from a
+            # wall clock that was ahead when its calls began.
+            if last_day < day.name <= today:
+                continue
             for recording in self._until_over(catalog.iter_day(day)):
                 if self._may_go(recording) and _stored_at(recording) <= deadline:
                     self.expired += self._remove(recording, removable(recording))
@@ -131,6 +133,10 @@ class RetentionPass:
             if self._is_over():
                 return
             yield thing
+
+
+def _day_of(seconds: float) -> str:
+    return datetime.fromtimestamp(max(0.0, seconds), UTC).strftime("%Y-%m-%d")
 
 
 def removable(recording: Recording) -> list[str]:

@@ -23,6 +23,8 @@ class Kept:
     def __init__(self, directory: Path, *carriers: str, keep: float = 0.0, limit: int = 0) -> None:
         self.spool = FullSpool(directory)
         self.clock = Clock()
+        #: Seconds by which the wall clock is ahead.
+        self.step = 0.0
         self.workers = MemoryWorkers()
         self.counters = Counters()
         terms = RetentionPolicy(frozenset(carriers), keep, limit)
@@ -30,7 +32,7 @@ class Kept:
 
     def now(self) -> float:
         """The date."""
-        return NOW + self.clock.seconds()
+        return NOW + self.clock.seconds() + self.step
 
     def sweep(self) -> str | None:
         """The next one, done at once."""
@@ -179,3 +181,16 @@ def test_a_stop_between_two_sweeps_leaves_nothing_behind(tmp_path: Path) -> None
     kept.workers.run()
     kept.service.stopService()
     assert kept.clock.getDelayedCalls() == []
+
+
+def test_a_wall_clock_set_forward_for_less_than_an_hour_removes_nothing(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "spool", "s3", keep=100 * HOUR)
+    kept.spool.put(kept.spool.layout.done / DAYS[3], 1)
+    kept.service.startService()
+    kept.workers.run()
+    kept.step += 400 * 24 * HOUR
+    kept.sweep()
+    assert kept.spool.numbers(kept.spool.layout.done) == [1]
+    kept.step = 0.0
+    kept.sweep()
+    assert kept.spool.numbers(kept.spool.layout.done) == [1]

@@ -51,6 +51,12 @@ class TestWhatIsKept:
         sweep(spool, keep=HOUR)
         assert spool.files() == {}
 
+    def test_a_call_that_began_while_the_wall_clock_was_ahead_is_removed_in_time(self, spool: FullSpool) -> None:
+        spool.put(spool.layout.done / "2027-02-08", 1, age=3 * HOUR)
+        spool.put(spool.layout.done / "2027-02-08", 2, age=HOUR)
+        sweep(spool, keep=2 * HOUR)
+        assert spool.numbers(spool.layout.done) == [2]
+
     def test_stays_for_ever_when_nobody_stored_it(self, spool: FullSpool) -> None:
         spool.put(spool.layout.done / DAYS[0], 1, ["wav", "json", WEBHOOK])
         assert sweep(spool, keep=0.0, limit=1).expired == 0
