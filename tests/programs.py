@@ -34,6 +34,17 @@ def program(name: str, package: str) -> str:
     return path
 
 
+def library(pattern: str, package: str) -> str:
+    """The path of a shared library below ``/usr/lib``, by a pattern of names. Without it the test is skipped.
+
+    :param package: the Debian package that has the library.
+    """
+    path = next(Path("/usr/lib").glob(pattern), None)
+    if path is None:
+        pytest.skip(MISSING + package)
+    return str(path)
+
+
 def can_compile() -> bool:
     """Whether C extensions can be built: there are a compiler and the headers of this Python."""
     return find_program("cc") is not None and Path(sysconfig.get_path("include"), "Python.h").exists()

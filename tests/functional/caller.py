@@ -25,9 +25,17 @@ PATIENCE = 20.0
 
 
 def signed_head(
-    port: int, session: str, secret: bytes | None = SECRET, authority: str | None = None, **changed: str
+    port: int,
+    session: str,
+    secret: bytes | None = SECRET,
+    authority: str | None = None,
+    created: int | None = None,
+    **changed: str,
 ) -> bytes:
-    """An upgrade request as Genesys Cloud sends it; ``changed`` replaces headers after the signing."""
+    """An upgrade request as Genesys Cloud sends it; ``changed`` replaces headers after the signing.
+
+    :param created: seconds since the epoch; by default the present time.
+    """
     headers = {
         "host": authority or f"127.0.0.1:{port}",
         "audiohook-organization-id": str(uuid4()),
@@ -37,7 +45,7 @@ def signed_head(
     }
     if secret is not None:
         nonce = base64.b64encode(os.urandom(18)).decode()
-        fields = sign(UpgradeRequest(PATH, headers), secret, created=int(time.time()), nonce=nonce)
+        fields = sign(UpgradeRequest(PATH, headers), secret, created=created or int(time.time()), nonce=nonce)
         headers |= {"signature-input": fields.signature_input, "signature": fields.signature}
     headers |= {
         "connection": "Upgrade",
