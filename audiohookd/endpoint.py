@@ -10,7 +10,7 @@ from msgspec import Struct
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from audiohookd.config.schema import ConfigError
+from audiohookd.config.errors import ConfigError
 from audiohookd.runtime.error_text import in_words
 
 #: Shown with every mistake.

@@ -168,7 +168,7 @@ class ISessionObserver(Interface):
     def closing(reason: str) -> Any:
         """The client closes. Last chance to send events.
 
-        ``closed`` waits for it, for at most ``[session] closing_timeout`` seconds.
+        ``closed`` waits for it, for at most ``[session] plugin_closing_timeout`` seconds.
         """
 
     def closed(reason: str) -> Any:

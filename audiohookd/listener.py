@@ -10,7 +10,8 @@ from twisted.application.service import IService
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
-from audiohookd.config.schema import Config, ConfigError, Limits, Listen
+from audiohookd.config.errors import ConfigError
+from audiohookd.config.schema import Config, Limits, Listen
 from audiohookd.edge import handshake_limiter
 from audiohookd.edge.loopback import is_loopback_endpoint
 from audiohookd.edge.networks import NetworkSet, read_networks
@@ -108,19 +109,19 @@ def _gate(
         listen.trusted_hops,
         proxies=_proxies(listen, path),
     )
-    guarded.allowed = _networks(listen.allow, f"{path}: listen.allow")
-    if listen.allow_file is None:
+    guarded.allowed = _networks(listen.allowed_networks, f"{path}: listen.allowed_networks")
+    if listen.allowed_networks_file is None:
         return guarded, []
 
-    def read(file: Path = listen.allow_file) -> NetworkSet:
-        return NetworkSet([*listen.allow, *read_networks(file)])
+    def read(file: Path = listen.allowed_networks_file) -> NetworkSet:
+        return NetworkSet([*listen.allowed_networks, *read_networks(file)])
 
     def take(networks: NetworkSet) -> str:
         guarded.allowed = networks
         return f"{len(networks)} networks"
 
-    watched = watch(name="allow_file", paths=[listen.allow_file], read=read, take=take)
-    guarded.allowed = _load(watched, f"{path}: listen.allow_file")
+    watched = watch(name="allowed_networks_file", paths=[listen.allowed_networks_file], read=read, take=take)
+    guarded.allowed = _load(watched, f"{path}: listen.allowed_networks_file")
     return guarded, [watched]
 
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from audiohookd.config.schema import address
+from audiohookd.config.errors import address
 from audiohookd.interfaces import IDaemon, ISpool, WrongThread
 from audiohookd.runtime.workers import Workers
 

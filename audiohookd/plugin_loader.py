@@ -13,7 +13,9 @@ from twisted.python.failure import Failure
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
-from audiohookd.config.schema import Config, ConfigError, address, convert, did_you_mean
+from audiohookd.config.convert import convert
+from audiohookd.config.errors import ConfigError, address, did_you_mean
+from audiohookd.config.schema import Config
 from audiohookd.delivery.destination import DESTINATION_NAME, is_destination
 from audiohookd.interfaces import IAdmission, ICarrier, IDaemon, INotifier, IPlugin, IPluginFactory
 from audiohookd.plugin_host import Daemon
@@ -26,7 +28,9 @@ _log = Logger()
 
 GROUP = "audiohookd.plugins"
 #: The keys that each plugin's table may have besides the plugin's own.
-COMMON_KEYS = ("use", "required")
+COMMON_KEYS = ("class", "required")
+#: Names that these keys had.
+RENAMED_KEYS = {"use": "class"}
 
 _dotted = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _one_attribute = re.compile(f"{_dotted}:{_dotted}")
@@ -50,11 +54,13 @@ def load_plugins(config: Config, path: Path, daemon: Daemon) -> dict[str, Watche
 
 def _load(name: str, table: dict[str, Any], path: Path, daemon: IDaemon) -> Watcher:
     where = address("plugins", name)
-    use = table.pop("use", None)
+    dotted = table.pop("class", None)
     required = table.pop("required", False)
     if not isinstance(required, bool):
         raise ConfigError(f"{path}: {where}.required: must be true or false")
-    entry = _installed(name, f"{path}: {where}") if use is None else _one_file(name, use, f"{path}: {where}.use")
+    entry = (
+        _installed(name, f"{path}: {where}") if dotted is None else _one_file(name, dotted, f"{path}: {where}.class")
+    )
     culprit = f"{path}: {where}: {_origin(entry)}"
     factory = _import(entry, culprit)
     _check_keys(table, factory.config_type, f"{path}: {where}")
@@ -97,10 +103,10 @@ def _installed(name: str, where: str) -> EntryPoint:
     return found[0]
 
 
-def _one_file(name: str, use: object, where: str) -> EntryPoint:
-    if not isinstance(use, str) or not _one_attribute.fullmatch(use):
+def _one_file(name: str, dotted: object, where: str) -> EntryPoint:
+    if not isinstance(dotted, str) or not _one_attribute.fullmatch(dotted):
         raise ConfigError(f"{where}: must be 'module:attribute'")
-    return EntryPoint(name, use, GROUP)
+    return EntryPoint(name, dotted, GROUP)
 
 
 def _import(entry: EntryPoint, culprit: str) -> Any:
@@ -116,7 +122,10 @@ def _import(entry: EntryPoint, culprit: str) -> Any:
 def _check_keys(table: dict[str, Any], config_type: type[msgspec.Struct], where: str) -> None:
     """An unknown key is a mistake, also where the plugin's author forgot to forbid it."""
     known = [field.encode_name for field in msgspec.structs.fields(config_type)]
+    renamed = {**RENAMED_KEYS, **getattr(config_type, "renamed_keys", {})}
     for key in table:
+        if key in renamed and key not in known:
+            raise ConfigError(f"{where}.{address(key)}: this key is named {renamed[key]!r} now")
         if key not in known:
             hint = did_you_mean(key, [*known, *COMMON_KEYS])
             raise ConfigError(f"{where}.{address(key)}: unknown key{hint}")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from audiohookd.config.schema import Config, ConfigError, Route
+from audiohookd.config.errors import ConfigError
+from audiohookd.config.schema import Config, Route
 from audiohookd.session.fanout import RoutePlugins, Watcher
 
 _log = Logger()

@@ -25,8 +25,10 @@ from audiohookd.auth.replay.factory import SHARED, replay_store
 from audiohookd.auth.replay.failover import OUTCOMES, FailoverReplayStore
 from audiohookd.auth.replay.store import IReplayStore, replay_window
 from audiohookd.auth.signature.message_signature import CLOCK_SKEW, MAX_AGE
+from audiohookd.config.errors import ConfigError, ConfigUnavailable, address
 from audiohookd.config.listen_address import listen_address
-from audiohookd.config.schema import Config, ConfigError, ConfigUnavailable, address, load
+from audiohookd.config.load import load
+from audiohookd.config.schema import Config
 from audiohookd.delivery.destination import Destination, destinations_of
 from audiohookd.delivery.service import Deliveries, deliveries_of, disk_work
 from audiohookd.diagnostics.explanations import Explanations
@@ -70,7 +72,6 @@ from audiohookd.websocket.protocol import PENDING_LIMIT, AudioHookServerFactory
 EX_CONFIG = 78
 #: Likewise, for what may be over when systemd tries again.
 EX_TEMPFAIL = 75
-MIB = 1 << 20
 #: The files of a call: its socket, its audio and its journal; and the sockets of two more, of whom one knocks and one
 #: is told to come again. Who comes when there are none left has no right to those of a recording.
 FILES_PER_CALL = 5
@@ -206,7 +207,7 @@ def build(config: Config, path: Path, reactor: Any, now: Callable[[], float], en
     shared = ServerContext(reactor, now, config.session, registry, counters, routes, reactor.callFromThread)
     key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters, readiness)
     replay_pools, replay = _replay(config, path, reactor, counters, readiness)
-    door = HandshakePolicy(Authenticator(keyring, replay), config.auth.failure, config.listen.authority or None)
+    door = HandshakePolicy(Authenticator(keyring, replay), config.auth.rejection, config.listen.authority or None)
     entrance = build_listener(config, path, reactor, now, counters)
     factory = AudioHookServerFactory(
         shared,
@@ -266,11 +267,11 @@ def _disk(
     looking = Workers(reactor, "disk-looker", threads=1, waiting=1, count=counters.count)
     sweeping = Workers(reactor, "spool-sweeper", threads=1, waiting=1, count=counters.count)
     carriers = frozenset(outlet.name for outlet in outlets if outlet.is_carrier)
-    terms = RetentionPolicy(carriers, config.spool.keep_local, config.spool.max_spool * MIB)
+    terms = RetentionPolicy(carriers, config.spool.local_retention, config.spool.max_spool)
     retention = Retention(reactor, now, sweeping, counters.count, spool.layout, terms)
     complaints = {"writer": lambda: spool.fault, "size": lambda: retention.obstacle}
     hinder = partial(readiness.set_blocker, "disk")
-    disk, min_free = SpoolDisk(spool.layout, spool.lock.keep), config.spool.min_free * MIB
+    disk, min_free = SpoolDisk(spool.layout, spool.lock.keep), config.spool.min_free
     watch = DiskMonitor(reactor, looking, counters.count, disk, min_free, complaints, hinder)
     return [looking, sweeping], retention, watch
 

@@ -10,7 +10,7 @@ from botocore.config import Config
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
 
-from audiohookd.config.schema import check
+from audiohookd.config.load import check
 from audiohookd.runtime.monotonic_clock import use_monotonic_clock
 from audiohookd.tap import build
 
@@ -26,7 +26,7 @@ def daemon(place: Path, endpoint: str, bucket: str, concurrency: int) -> float:
         "listen": {"endpoint": "tcp:0:interface=127.0.0.1"},
         "admin": {"endpoint": ""},
         "auth": {"keys_file": "keys.json"},
-        "spool": {"directory": "spool", "min_free": 0},
+        "spool": {"directory": "spool", "min_free": "0 B"},
         "plugins": {
             "s3": {"bucket": bucket, "endpoint_url": endpoint, "path_style": True, "concurrency": concurrency}
         },

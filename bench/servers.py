@@ -25,7 +25,7 @@ BIN = Path(sys.executable).parent
 MAX_SESSIONS = 3_600
 
 #: What stands in its table, unless it is replaced.
-SPOOL: Mapping[str, Any] = MappingProxyType({"directory": "spool", "min_free": 0})
+SPOOL: Mapping[str, Any] = MappingProxyType({"directory": "spool", "min_free": "0 B"})
 
 Tables = Mapping[str, Mapping[str, Any]]
 
@@ -98,7 +98,7 @@ def serving(side: str, cores: Cores, tables: Tables | None = None) -> Iterator[S
 
 def sinks(count: int) -> dict[str, dict[str, Any]]:
     """Tables for so many further sinks."""
-    return {f"plugins.sink{number}": {"use": "bench.sinks:SinkPlugin"} for number in range(count)}
+    return {f"plugins.sink{number}": {"class": "bench.sinks:SinkPlugin"} for number in range(count)}
 
 
 def _configuration(port: int, admin_port: int, tables: Tables) -> str:

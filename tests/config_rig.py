@@ -3,8 +3,10 @@
 from typing import Any
 
 import msgspec
+import msgspec.inspect
 
 from audiohookd.config.schema import Config, Route
+from audiohookd.units import UNIT, written
 from audiohookd_plugins.agentassist import AgentAssistConfig
 from audiohookd_plugins.publish import PublishConfig
 from audiohookd_plugins.recorder import RecorderConfig
@@ -24,6 +26,14 @@ PLUGINS = {
 def defaults_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Each key of a table and its default, as it would stand in TOML."""
     found = msgspec.to_builtins(kind(), enc_hook=str)
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType)
+    unit = {
+        field.encode_name: field.type.extra[UNIT]
+        for field in info.fields
+        if isinstance(field.type, msgspec.inspect.Metadata) and field.type.extra
+    }
+    found |= {key: written(found[key], unit[key]) for key in unit}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 

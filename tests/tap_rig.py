@@ -18,7 +18,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from zope.interface import implementer, provider
 
 from audiohookd import tap
-from audiohookd.config.schema import load
+from audiohookd.config.load import load
 from audiohookd.interfaces import (
     ICarrier,
     IDaemon,
@@ -153,8 +153,8 @@ class Store:
         self.diary.append(f"notify {recording.id}: {recording.receipts()['store']['bytes']} bytes")
 
 
-STORE = f'\n[plugins.store]\nuse = "{__name__}:Store"\n'
-UPLOADER = f'\n[plugins.uploader]\nuse = "{__name__}:Uploader"\n'
+STORE = f'\n[plugins.store]\nclass = "{__name__}:Store"\n'
+UPLOADER = f'\n[plugins.uploader]\nclass = "{__name__}:Uploader"\n'
 
 
 def writer(directory: Path) -> Callable[..., Path]:

@@ -17,7 +17,7 @@ PURE_AUTH = [
 ]
 #: What plugins may use of the daemon.
 PUBLIC = ("audiohookd.interfaces", "audiohookd.observer", "audiohookd.protocol", "audiohookd.testing")
-PUBLIC += ("audiohookd.escaping", "audiohookd.text_encoding")
+PUBLIC += ("audiohookd.escaping", "audiohookd.text_encoding", "audiohookd.units")
 SERVER_CLASSES = {"WebSocketServerProtocol", "WebSocketServerFactory", "WebSocketAdapterProtocol"}
 #: Calls that read the wall clock, or wait for it.
 CLOCK = re.compile(
@@ -146,7 +146,7 @@ def test_the_source_was_found() -> None:
 @pytest.mark.parametrize("module", PURE_MODULES, ids=repr)
 def test_the_protocol_does_no_io(module: Module) -> None:
     """Nor do signatures. A list of what is allowed: nobody can list all that does I/O."""
-    own = ["audiohookd.protocol"] if module.is_in("audiohookd.protocol") else PURE_AUTH
+    own = ["audiohookd.protocol", "audiohookd.units"] if module.is_in("audiohookd.protocol") else PURE_AUTH
     assert [name for name in module.imports() if not is_in(name, *PURE, *own)] == []
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from audiohookd.config.schema import Config, Route, convert, load
+from audiohookd.config.convert import convert
+from audiohookd.config.load import load
+from audiohookd.config.schema import Config, Route
 from audiohookd.plugin_loader import COMMON_KEYS
 from audiohookd_plugins.recorder import RecorderConfig
 from tests.config_rig import PLUGINS, defaults_of, tables
@@ -25,7 +27,7 @@ COMMON_DEFAULTS = {"required": False}
 WITHOUT_VALUE = {"route.plugins", "route.record", "auth.replay.url_file", "plugins.agentassist.script"}
 WITHOUT_VALUE |= {"plugins.publish.target"}
 WITHOUT_VALUE |= {f"auth.vault.{key}" for key in ("token_file", "secret_id_file", "ca_file")}
-FILES = {f"listen.{key}" for key in ("allow_file", "tls_certificate", "tls_key")}
+FILES = {f"listen.{key}" for key in ("allowed_networks_file", "tls_certificate", "tls_key")}
 WITHOUT_VALUE |= FILES
 WITHOUT_VALUE |= {f"plugins.publish.{key}" for key in ("region", "endpoint_url")}
 WITHOUT_VALUE |= {f"plugins.s3.{key}" for key in ("bucket", "region", "endpoint_url", "sse", "kms_key_id")}
@@ -65,7 +67,7 @@ class TestTheSampleFile:
         commented = {
             f"{table}.{key}"
             for table, key, is_comment, _ in self.entries()
-            if is_comment and key != "use" and table not in OPTIONAL
+            if is_comment and key != "class" and table not in OPTIONAL
         }
         assert commented == {key for key in WITHOUT_VALUE if not key.startswith("plugins.")}
 

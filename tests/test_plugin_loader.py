@@ -16,7 +16,8 @@ from twisted.logger import LogEvent
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from audiohookd.config.schema import Config, ConfigError
+from audiohookd.config.errors import ConfigError
+from audiohookd.config.schema import Config
 from audiohookd.interfaces import (
     IAdmission,
     ICarrier,
@@ -126,18 +127,18 @@ class TestFinding:
 
     def test_by_module_of_ones_own(self, site: Site) -> None:
         site.module("own_hook", GOOD)
-        assert build(mine={"use": "own_hook:Plugin"})["mine"].plugin.config.bucket == "calls"
+        assert build(mine={"class": "own_hook:Plugin"})["mine"].plugin.config.bucket == "calls"
 
     def test_one_plugin_under_two_names(self, site: Site) -> None:
         site.module("own_hook", GOOD)
         use = "own_hook:Plugin"
-        watchers = build(one={"use": use, "bucket": "1"}, two={"use": use, "bucket": "2"})
+        watchers = build(one={"class": use, "bucket": "1"}, two={"class": use, "bucket": "2"})
         assert [watcher.plugin.config.bucket for watcher in watchers.values()] == ["1", "2"]
 
     def test_keeps_the_order_of_the_file(self, site: Site) -> None:
         site.module("own_hook", GOOD)
         names = ["zebra", "ant", "mole"]
-        assert list(build(**{name: {"use": "own_hook:Plugin"} for name in names})) == names
+        assert list(build(**{name: {"class": "own_hook:Plugin"} for name in names})) == names
 
     def test_not_installed_but_nearly(self) -> None:
         line = refused(recordr={})
@@ -159,13 +160,13 @@ class TestFinding:
 
     def test_no_entry_point_is_looked_for_when_the_file_says_where(self, site: Site) -> None:
         site.module("own_hook", GOOD)
-        assert build(recorder={"use": "own_hook:Plugin"})["recorder"].plugin.config.bucket == "calls"
+        assert build(recorder={"class": "own_hook:Plugin"})["recorder"].plugin.config.bucket == "calls"
 
     @pytest.mark.parametrize(
         "use", ["own_hook", "own_hook:", ":Plugin", "own_hook:Plugin:x", "own-hook:P", "", 1, "a:b [c]"]
     )
     def test_use_that_names_nothing(self, use: object) -> None:
-        assert refused(mine={"use": use}) == "plugins.mine.use: must be 'module:attribute'"
+        assert refused(mine={"class": use}) == "plugins.mine.class: must be 'module:attribute'"
 
     def test_a_strange_name_does_not_break_the_line(self) -> None:
         assert refused(**{"a\nb": {}}).startswith(r"plugins.'a\nb': no plugin of this name")
@@ -175,7 +176,7 @@ class TestRequired:
     def test_is_off_unless_the_file_says_so(self, site: Site) -> None:
         site.module("own_hook", GOOD)
         use = "own_hook:Plugin"
-        watchers = build(a={"use": use}, b={"use": use, "required": True}, c={"use": use, "required": False})
+        watchers = build(a={"class": use}, b={"class": use, "required": True}, c={"class": use, "required": False})
         assert [watcher.required for watcher in watchers.values()] == [False, True, False]
 
     def test_is_true_or_false(self) -> None:
@@ -197,7 +198,7 @@ class TestImport:
     )
     def test_fails(self, site: Site, source: str, says: str) -> None:
         site.module("own_hook", source)
-        line = refused(mine={"use": "own_hook:Plugin"})
+        line = refused(mine={"class": "own_hook:Plugin"})
         assert line.startswith(f"plugins.mine: own_hook:Plugin: cannot be imported: {says}")
 
     def test_failure_names_the_distribution(self, site: Site) -> None:
@@ -208,41 +209,41 @@ class TestImport:
     @pytest.mark.parametrize("source", ["Plugin = None", "class Plugin: pass", "def Plugin(config, daemon): pass"])
     def test_of_something_else(self, site: Site, source: str) -> None:
         site.module("own_hook", source)
-        line = refused(mine={"use": "own_hook:Plugin"})
+        line = refused(mine={"class": "own_hook:Plugin"})
         says = "does not provide IPluginFactory (decorate it with @provider(IPluginFactory))"
         assert line == f"plugins.mine: own_hook:Plugin: {says}"
 
     @pytest.mark.parametrize("config_type", ["dict", "None", "Options()", "'Options'"])
     def test_of_a_plugin_without_a_structure_for_its_options(self, site: Site, config_type: str) -> None:
         site.module("own_hook", GOOD.replace("config_type = Options", f"config_type = {config_type}"))
-        line = refused(mine={"use": "own_hook:Plugin"})
+        line = refused(mine={"class": "own_hook:Plugin"})
         assert line == "plugins.mine: own_hook:Plugin: its config_type must be a msgspec.Struct"
 
     def test_of_a_plugin_that_does_not_say_what_its_options_are(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace("config_type = Options", ""))
-        line = refused(mine={"use": "own_hook:Plugin"})
+        line = refused(mine={"class": "own_hook:Plugin"})
         assert line == "plugins.mine: own_hook:Plugin: its config_type must be a msgspec.Struct"
 
 
 class TestOptions:
     def test_unknown_one(self, site: Site) -> None:
         site.module("own_hook", GOOD)
-        line = refused(mine={"use": "own_hook:Plugin", "buket": "x"})
+        line = refused(mine={"class": "own_hook:Plugin", "buket": "x"})
         assert line == "plugins.mine.buket: unknown key, did you mean 'bucket'?"
 
     def test_common_one_that_is_misspelt(self, site: Site) -> None:
         site.module("own_hook", GOOD)
-        line = refused(mine={"use": "own_hook:Plugin", "requried": True})
+        line = refused(mine={"class": "own_hook:Plugin", "requried": True})
         assert line == "plugins.mine.requried: unknown key, did you mean 'required'?"
 
     def test_unknown_one_is_a_mistake_even_where_the_plugin_forgot_to_forbid_it(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace(", forbid_unknown_fields=True", ""))
-        line = refused(mine={"use": "own_hook:Plugin", "buket": "x"})
+        line = refused(mine={"class": "own_hook:Plugin", "buket": "x"})
         assert line == "plugins.mine.buket: unknown key, did you mean 'bucket'?"
 
     def test_wrong_type(self) -> None:
-        line = refused(recorder={"timeline": "fil"})
-        assert line == "plugins.recorder.timeline: must be one of: 'compact', 'fill'"
+        line = refused(recorder={"gaps": "silenc"})
+        assert line == "plugins.recorder.gaps: must be one of: 'omit', 'silence'"
 
     def test_paths_are_relative_to_the_file(self) -> None:
         line = refused(agentassist={"script": "absent.toml"})
@@ -251,9 +252,9 @@ class TestOptions:
 
     def test_the_table_in_the_configuration_stays_as_it_is(self, site: Site) -> None:
         site.module("own_hook", GOOD)
-        table = {"use": "own_hook:Plugin", "required": True, "bucket": "b"}
+        table = {"class": "own_hook:Plugin", "required": True, "bucket": "b"}
         build(mine=table)
-        assert list(table) == ["use", "required", "bucket"]
+        assert list(table) == ["class", "required", "bucket"]
 
 
 class TestBuilding:
@@ -272,7 +273,7 @@ class TestBuilding:
     )
     def test_fails(self, site: Site, statement: str, says: str) -> None:
         site.module("own_hook", GOOD.replace("self.config, self.daemon = config, daemon", statement))
-        assert refused(mine={"use": "own_hook:Plugin"}) == f"plugins.mine: own_hook:Plugin: {says}"
+        assert refused(mine={"class": "own_hook:Plugin"}) == f"plugins.mine: own_hook:Plugin: {says}"
 
     @pytest.mark.parametrize(
         ("statement", "mistakes"), [("raise KeyError('bucket')", 1), ("raise OSError(28, 'No space left')", 0)]
@@ -281,58 +282,58 @@ class TestBuilding:
         self, site: Site, logged: list[LogEvent], statement: str, mistakes: int
     ) -> None:
         site.module("own_hook", GOOD.replace("self.config, self.daemon = config, daemon", statement))
-        assert ".py" not in refused(mine={"use": "own_hook:Plugin"})
+        assert ".py" not in refused(mine={"class": "own_hook:Plugin"})
         tracebacks = [event["log_failure"].getTraceback() for event in logged if "log_failure" in event]
         assert len(tracebacks) == mistakes
         assert all("own_hook.py" in text for text in tracebacks)
 
     def test_method_missing(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace("observe", "watch"))
-        line = refused(mine={"use": "own_hook:Plugin"})
+        line = refused(mine={"class": "own_hook:Plugin"})
         assert line.startswith("plugins.mine: own_hook:Plugin: has failed to implement interface ")
         assert "IPlugin.observe(session) attribute was not provided" in line
         assert " at 0x" not in line
 
     def test_several_faults_in_one_line(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace("observe", "watch").replace("@implementer(IPlugin)", ""))
-        line = refused(mine={"use": "own_hook:Plugin"})
+        line = refused(mine={"class": "own_hook:Plugin"})
         assert "Does not declaratively implement the interface" in line
         assert "observe(session) attribute was not provided" in line
 
     def test_method_with_other_arguments(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace("observe(self, session)", "observe(self)"))
-        assert "doesn't allow enough arguments" in refused(mine={"use": "own_hook:Plugin"})
+        assert "doesn't allow enough arguments" in refused(mine={"class": "own_hook:Plugin"})
 
     def test_method_missing_of_what_else_it_says_it_provides(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace("@implementer(IPlugin)", "@implementer(IPlugin, IAdmission)"))
-        assert "IAdmission.admit(opening) attribute was not provided" in refused(mine={"use": "own_hook:Plugin"})
+        assert "IAdmission.admit(opening) attribute was not provided" in refused(mine={"class": "own_hook:Plugin"})
 
     @pytest.mark.parametrize(("interface", "method"), [("ICarrier", "carry"), ("INotifier", "notify")])
     def test_method_missing_of_what_takes_recordings(self, site: Site, interface: str, method: str) -> None:
         site.module("own_hook", outlet(interface, "pass"))
-        line = refused(mine={"use": "own_hook:Plugin"})
+        line = refused(mine={"class": "own_hook:Plugin"})
         assert f"{interface}.{method}(recording) attribute was not provided" in line
 
     def test_what_takes_recordings(self, site: Site) -> None:
         site.module("own_hook", outlet("ICarrier", "def carry(self, recording): return {}"))
-        assert ICarrier.providedBy(build(mine={"use": "own_hook:Plugin"})["mine"].plugin)
+        assert ICarrier.providedBy(build(mine={"class": "own_hook:Plugin"})["mine"].plugin)
 
     @pytest.mark.parametrize("concurrency", ["0", "-1", "2.5", "'2'", "None"])
     def test_takes_at_least_one_at_a_time(self, site: Site, concurrency: str) -> None:
         source = outlet("INotifier", "def notify(self, recording): pass")
         site.module("own_hook", source.replace("concurrency = 2", f"concurrency = {concurrency}"))
-        line = refused(mine={"use": "own_hook:Plugin"})
+        line = refused(mine={"class": "own_hook:Plugin"})
         assert line == "plugins.mine: own_hook:Plugin: its concurrency must be an integer of at least 1"
 
     @pytest.mark.parametrize("name", ["a/b", "a.b", "\N{LATIN SMALL LETTER A WITH DIAERESIS}", "x" * 101, "a b"])
     def test_name_that_cannot_become_part_of_a_file_name(self, site: Site, name: str) -> None:
         site.module("own_hook", outlet("INotifier", "def notify(self, recording): pass"))
-        line = refused(**{name: {"use": "own_hook:Plugin"}})
+        line = refused(**{name: {"class": "own_hook:Plugin"}})
         assert line.endswith("becomes part of their files' names: at most 100 letters, digits, _ and - alone")
 
     def test_the_first_mistake_ends_it(self, site: Site) -> None:
         site.module("own_hook", "raise RuntimeError('to be imported later, if ever')")
-        assert refused(nobody={}, mine={"use": "own_hook:Plugin"}).startswith("plugins.nobody: ")
+        assert refused(nobody={}, mine={"class": "own_hook:Plugin"}).startswith("plugins.nobody: ")
 
 
 def shipped() -> dict[str, str]:
@@ -400,7 +401,7 @@ class TestSilentMistakes:
     def test_of_observers_are_one_line(self, site: Site, source: str) -> None:
         imports = "from audiohookd.observer import AudioSink, SessionObserver\n"
         site.module("own_hook", f"{dedent(GOOD)}\n{imports}{source}\n")
-        line = refused(mine={"use": "own_hook:Plugin"})
+        line = refused(mine={"class": "own_hook:Plugin"})
         file = str(sys.modules["own_hook"].__file__)
         assert line == f"plugins.mine: own_hook:Plugin: {SILENT[source].replace('FILE', file)}"
 
@@ -416,7 +417,7 @@ class TestSilentMistakes:
             make.config_type = Options
         """
         site.module("own_hook", dedent(GOOD) + dedent(source))
-        line = refused(one={"use": "own_hook:make"}, other={"use": "own_hook:make"})
+        line = refused(one={"class": "own_hook:make"}, other={"class": "own_hook:make"})
         assert line == "plugins.other: its factory returns the plugin of [plugins.one] and not a new one"
 
 

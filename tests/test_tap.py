@@ -181,7 +181,7 @@ class TestRoom:
 
     def test_where_there_is_too_little_new_calls_are_refused(self, write: Callable[..., Path]) -> None:
         reactor = Reactor()
-        root = build(write(PLAIN + "min_free = 1_000_000_000_000"), reactor)
+        root = build(write(PLAIN + "min_free = '976562500 GiB'"), reactor)
         root.startService()
         assert root.getServiceNamed("sessions").admit(object()).info == "no room for recordings"
         assert not root.getServiceNamed("readiness").ready

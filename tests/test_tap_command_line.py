@@ -13,7 +13,8 @@ from twisted.plugin import IPlugin as ITwistedPlugin
 from twisted.plugin import getPlugins
 
 from audiohookd import tap
-from audiohookd.config.schema import Admin, ConfigError, Listen
+from audiohookd.config.errors import ConfigError
+from audiohookd.config.schema import Admin, Listen
 from audiohookd.runtime.services import StartError
 from audiohookd.spool.spool import Spool
 from tests.stores.ports import free_ports

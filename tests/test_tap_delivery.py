@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audiohookd.config.schema import ConfigError
+from audiohookd.config.errors import ConfigError
 from audiohookd.protocol.media import Format, Media
 from audiohookd.runtime.services import OrderedServices
 from audiohookd.spool.format.wav import header_bytes
@@ -79,7 +79,7 @@ class TestARecording:
         self, write: Callable[..., Path], reactor: Reactor, tmp_path: Path
     ) -> None:
         id_ = make_ready(tmp_path / "spool", 1)
-        with running(write(PLAIN + "keep_local = 3600" + STORE), reactor):
+        with running(write(PLAIN + "local_retention = '1 h'" + STORE), reactor):
             reactor.run_until(lambda: not ready(tmp_path))
         kept = {path.name.removeprefix(f"{id_}.") for path in (tmp_path / "spool" / "done" / "2026-01-01").iterdir()}
         assert kept == {"wav", "json", "stored.store.json", "told.store.json"}

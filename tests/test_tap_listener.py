@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from audiohookd import edge
-from audiohookd.config.schema import ConfigError
+from audiohookd.config.errors import ConfigError
 from audiohookd.edge.proxy_protocol import ProxyProtocolFactory
 from audiohookd.websocket.protocol import PENDING_LIMIT, AudioHookServerFactory
 from tests.certificates import write_certificate
@@ -36,7 +36,7 @@ def refused(path: Path) -> str:
 
 def test_the_limits_of_the_file_are_in_force(write: Callable[..., Path]) -> None:
     limits = "[limits]\nhandshake_timeout = 7\nframes_per_second = 0\nhandshakes_per_second = 1\n"
-    factory = served(write(PLAIN + '[listen]\nmax_sessions = 10\nallow = ["192.0.2.0/24"]\n' + limits))
+    factory = served(write(PLAIN + '[listen]\nmax_sessions = 10\nallowed_networks = ["192.0.2.0/24"]\n' + limits))
     assert isinstance(factory, AudioHookServerFactory)
     assert factory.handshake_timeout == 7
     assert factory.receive_limits.frames is None
@@ -73,10 +73,10 @@ def test_files_that_may_change_are_watched_before_anybody_comes_in(
 ) -> None:
     (tmp_path / "allow").write_text("192.0.2.0/24")
     write_certificate(tmp_path)
-    files = '[listen]\nallow_file = "allow"\ntls_certificate = "tls.pem"\ntls_key = "tls.key"\n'
+    files = '[listen]\nallowed_networks_file = "allow"\ntls_certificate = "tls.pem"\ntls_key = "tls.key"\n'
     children = names(build(write(PLAIN + files)))
     start = children.index("file-watcher")
-    assert children[start : start + 4] == ["file-watcher", "allow_file", "tls_certificate", "listener"]
+    assert children[start : start + 4] == ["file-watcher", "allowed_networks_file", "tls_certificate", "listener"]
     assert [name for name in children[start + 3 :] if name in CORE_ABOVE] == children[start + 3 :]
 
 
@@ -113,15 +113,15 @@ def test_only_proxies_that_are_named_are_believed(write: Callable[..., Path]) ->
 MISTAKES = {
     'endpoint = "haproxy:foo:3000"': "listen.endpoint: 'haproxy:foo:3000': unknown type 'foo'; it must be like",
     'endpoint = "haproxy:"': "listen.endpoint: 'haproxy:': unknown type ''; it must be like 'tcp:3000:",
-    'allow = ["192.0.2.1/24"]': (
-        "listen.allow[0]: '192.0.2.1/24' is no network such as '192.0.2.0/24', did you mean '192.0.2.0/24'?"
+    'allowed_networks = ["192.0.2.1/24"]': (
+        "listen.allowed_networks[0]: '192.0.2.1/24' is no network such as '192.0.2.0/24', did you mean '192.0.2.0/24'"
     ),
     'trusted_proxies = ["10.0.0.0/8", "proxy.example"]': (
         "listen.trusted_proxies[1]: 'proxy.example' is no network such as '192.0.2.0/24'"
     ),
     'trusted_proxies = ["10.0.0.0/8"]': "listen.trusted_proxies: means nothing without listen.trusted_hops",
-    'allow_file = "missing"': "listen.allow_file: /etc/missing: No such file or directory",
-    'allow_file = "keys.json"': "listen.allow_file: line 1: ",
+    'allowed_networks_file = "missing"': "listen.allowed_networks_file: /etc/missing: No such file or directory",
+    'allowed_networks_file = "keys.json"': "listen.allowed_networks_file: line 1: ",
     'tls_certificate = "tls.pem"\ntls_key = "missing"': "listen.tls_key: /etc/missing: No such file",
     'tls_certificate = "missing"\ntls_key = "tls.key"': "listen.tls_certificate: /etc/missing: No such file",
     'tls_certificate = "tls.pem"\ntls_key = "other.key"': (

@@ -77,7 +77,7 @@ class Date:
 
 def test_dates_are_those_of_the_clock_and_durations_are_not(write: Callable[..., Path], tmp_path: Path) -> None:
     reactor, date = Reactor(), Date()
-    root = build(write(PLAIN + "keep_local = 3600\n[plugins.recorder]\n" + STORE), reactor, now=date)
+    root = build(write(PLAIN + "local_retention = '1 h'\n[plugins.recorder]\n" + STORE), reactor, now=date)
     root.startService()
     shared = reactor.ports[-1].factory.shared
     (route,) = shared.routes.values()

@@ -7,7 +7,7 @@ import pytest
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
 from audiohookd.auth.keys.model import fingerprint
-from audiohookd.config.schema import ConfigError
+from audiohookd.config.errors import ConfigError
 from audiohookd.edge.tls import read_identity
 from audiohookd.runtime.file_watcher import ReloadableFile
 from audiohookd.spool.disk_monitor import DiskMonitor

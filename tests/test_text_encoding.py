@@ -22,7 +22,7 @@ from audiohookd.cli.call import options
 from audiohookd.cli.credentials import api_key, given_secret
 from audiohookd.cli.doctor.tls import trusting
 from audiohookd.cli.explain.from_file import read_text
-from audiohookd.config.schema import load
+from audiohookd.config.load import load
 from audiohookd.edge.networks import read_networks
 from audiohookd.edge.tls import read_identity
 from audiohookd.spool.catalog import Recording
@@ -40,7 +40,7 @@ SCRIPT = (Path(__file__).parents[1] / "plugins/audiohookd_plugins/agentassist.to
 FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "configuration": (load, '[admin]\nendpoint = "tcp:3001"\n'),
     "keys_file": (lambda path: KeyFile("keys", path).load().lookup(KEY), KEYS),
-    "allow_file": (read_networks, "192.0.2.0/24\n"),
+    "allowed_networks_file": (read_networks, "192.0.2.0/24\n"),
     "url_file": (read_url, "redis://127.0.0.1\n"),
     "token_file": (read_line, "s.token\n"),
     "script": (lambda path: read_script(path).greeting, SCRIPT),

@@ -51,7 +51,9 @@ class DeliveryLog:
     def delivered(self, key: RecordingKey, now: float) -> None:
         """A recording was. The last that is heard of it here, often."""
         done = "stored" if self._outlet.is_carrier else "told"
-        self._counters.count("stored" if self._outlet.is_carrier else "told", self._outlet.name)
+        self._counters.count(
+            "recordings_stored" if self._outlet.is_carrier else "notifications_sent", self._outlet.name
+        )
         self._log.info("recording {done} by {outlet}: {id}", done=done, outlet=self._outlet.name, id=key.id)
         if self.unavailable_since is not None:
             after = duration(now - self._outage_began)
@@ -127,7 +129,7 @@ class DeliveryLog:
 
     def evicted(self, key: RecordingKey) -> None:
         """A recording that was to stay here, too, had to go, or its audio, to make room for a receipt."""
-        self._counters.count("removals", "displaced")
+        self._counters.count("recordings_removed", "evicted")
         self._log.warn(
             "the disk is full: recording {id} of {day} made room, it is stored elsewhere", id=key.id, day=key.day
         )

@@ -41,18 +41,18 @@ class Receipts:
 
     One thread at a time moves or removes anything: two outlets may be done with a recording in the same instant.
 
-    :param keep_local: whether recordings that were stored stay here, too, as long as there is room.
+    :param keeps_local: whether recordings that were stored stay here, too, as long as there is room.
     """
 
     def __init__(
-        self, spool: SpoolPaths, outlets: Sequence[Destination], keep_local: bool, disk: FileOperations | None = None
+        self, spool: SpoolPaths, outlets: Sequence[Destination], keeps_local: bool, disk: FileOperations | None = None
     ) -> None:
         self._spool = spool
         self._dues = Stages(outlets)
         unfinished = (suffix + TEMP_SUFFIX for suffix in self._dues.suffixes)
         self._suffixes = (paths.SIDECAR, paths.AUDIO, *self._dues.suffixes, *unfinished)
         # Where nobody stores it, this is the only copy.
-        self._removes = self._dues.is_stored and not keep_local
+        self._removes = self._dues.is_stored and not keeps_local
         self._disk = disk or FileOperations()
         self._lock = Lock()
         self._displaceable = EvictionCandidates(spool.done, self._dues.receipts)

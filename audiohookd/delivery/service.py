@@ -138,8 +138,8 @@ def deliveries_of(
     :param random: evenly from 0 up to, but not including, 1.
     """
     spool = SpoolPaths(config.spool.directory)
-    ledger = Receipts(spool, outlets, keep_local=config.spool.keep_local > 0)
-    backoff = Backoff(config.delivery.retry_first, config.delivery.retry_limit, random)
+    ledger = Receipts(spool, outlets, keeps_local=config.spool.local_retention > 0)
+    backoff = Backoff(config.delivery.retry_initial_delay, config.delivery.retry_max_delay, random)
     return Deliveries(
         DeliveryContext(reactor, now, workers, ledger, counters, backoff), outlets, WakeFile(spool.wake)
     )

@@ -89,10 +89,10 @@ class HandshakeLimiter:
         """A request head, which may be a bad one."""
         hops = self._hops if trusts(self._proxies, peer) else 0
         if hops < self._hops:
-            self._count("tolerated", "untrusted-proxy")
+            self._count("protocol_anomalies", "untrusted-proxy")
         client = client_address(peer, join_forwarded_for(head) if hops else "", hops)
         if client.is_fallback:
-            self._count("tolerated", "forwarded-for")
+            self._count("protocol_anomalies", "forwarded-for")
         return self._check(client)
 
     def mark_authenticated(self, attempt: HandshakeAttempt) -> None:
@@ -109,16 +109,16 @@ class HandshakeLimiter:
 
     def _check(self, client: ClientAddress) -> HandshakeAttempt:
         if self.allowed is not None and client.address not in self.allowed:
-            self._count("limits", "allow")
-            return HandshakeAttempt(client, HTTPStatus.FORBIDDEN, "not in listen.allow")
+            self._count("limit_hits", "allowed_networks")
+            return HandshakeAttempt(client, HTTPStatus.FORBIDDEN, "not in listen.allowed_networks")
         # His own bucket first: who has emptied that takes nothing out of the one that all share.
         if self._by_address is not None and not self._by_address.take(client.rate_limit_key, self._clock()):
-            self._count("limits", "handshakes-per-address")
+            self._count("limit_hits", "handshakes-per-address")
             return HandshakeAttempt(client, HTTPStatus.TOO_MANY_REQUESTS, "above limits.handshakes_per_second")
         if self._total is None or self._is_known(client.rate_limit_key):
             return HandshakeAttempt(client)
         if not self._total.take(self._clock()):
-            self._count("limits", "handshakes-total")
+            self._count("limit_hits", "handshakes-total")
             return HandshakeAttempt(client, HTTPStatus.TOO_MANY_REQUESTS, "above limits.handshakes_per_second_total")
         return HandshakeAttempt(client, charged_total=True)
 

@@ -26,7 +26,7 @@ class RejectedSessionSlots(Generic[T]):
         held = self._held[reason]
         key = connection if request is None else request
         if len(held) >= limit or key in held:
-            self._count("limits", name)
+            self._count("limit_hits", name)
             return False
         held[key] = connection
         return True

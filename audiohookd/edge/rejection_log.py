@@ -44,7 +44,7 @@ class RejectionLog:
 
     def unauthentic(self, upgrade: UpgradeInfo, reason: RejectionReason) -> None:
         """A request that was not authenticated. Its query stays out of the log: it may hold secrets."""
-        self._counters.count("refusals", str(reason))
+        self._counters.count("rejections", str(reason))
         self._warn(
             str(reason),
             "{peer} refused: {reason} (session {session}, Host {host}, path {path}{query}{key}){more}",
@@ -59,7 +59,7 @@ class RejectionLog:
 
     def failed(self, peer: str, code: int, reason: str) -> None:
         """A request that did not get as far as that."""
-        self._counters.count("refusals", f"http-{code}")
+        self._counters.count("rejections", f"http-{code}")
         if code == HTTPStatus.INTERNAL_SERVER_ERROR:
             self._counters.count("internal_errors")
         line = "{peer} refused: {code} {reason}{likely}{more}"
@@ -68,12 +68,12 @@ class RejectionLog:
 
     def dropped(self, peer: str, why: str) -> None:
         """A connection without any request."""
-        self._counters.count("refusals", "dropped")
+        self._counters.count("rejections", "dropped")
         self._warn(why, "{peer} dropped: {why}{more}", peer=peer, why=loggable(why, CLIENT_TEXT_LIMIT))
 
     def exceeded(self, peer: str, limit: str) -> None:
         """A connection that was too slow, or too quick: dropped, and counted by the limit that it was beyond."""
-        self._counters.count("limits", limit)
+        self._counters.count("limit_hits", limit)
         self.dropped(peer, BEYOND.get(limit, limit))
 
     def _warn(self, kind: str, line: str, **fields: object) -> None:

@@ -1,4 +1,4 @@
-"""What happened how often, since the start: plain numbers, for logs and for whoever asks."""
+"""Counters of events since the start, for the metrics and the log."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,77 +6,77 @@ from typing import Final
 
 from audiohookd.escaping import printable
 
-#: Every name there is. A label is a plugin's name or one of a few fixed words, never an id: ids would grow for ever.
+#: All counters. A label is the name of a plugin or one of a few fixed words, never an id: their number is unbounded.
 CATALOGUE: Final = {
     "connections": "WebSocket upgrades accepted",
-    "refusals": "upgrades or sessions refused, by reason",
-    "limits": "connections, sessions and messages that were beyond a limit, by limit",
-    "bad_reloads": "files that changed, but something in them is wrong, so that they were not taken over, by name",
-    "replay_store_failures": "requests for which the replay store had no answer, by what was done",
+    "rejections": "upgrades and sessions rejected, by reason",
+    "limit_hits": "connections, sessions and messages rejected because of a limit, by limit",
+    "reload_failures": "changed files that could not be reloaded, by file",
+    "replay_store_failures": "requests that the replay store did not answer, by what was done with them",
     "sessions": "sessions opened",
     "probes": "connection probes answered",
-    "endings": "sessions ended, by reason",
-    "unrecorded": "sessions that no plugin recorded, on routes without record = false",
-    "faults": "sessions in which the client broke the protocol",
-    "tolerated": "oddities of clients that do no harm, by kind",
-    "peer_errors": "error messages of clients",
+    "sessions_closed": "sessions closed, by reason",
+    "unrecorded_sessions": "sessions that no plugin recorded, on routes without record = false",
+    "protocol_errors": "sessions in which the client broke the protocol",
+    "protocol_anomalies": "harmless deviations of clients from the protocol, by kind",
+    "peer_errors": "error messages received from clients",
     "plugin_failures": "failures of plugins, by plugin",
-    "late_callbacks": "callbacks of plugins that took too long and were cancelled, by plugin",
-    "required_failures": "sessions ended because a plugin failed that they require, by plugin",
+    "callback_timeouts": "callbacks of plugins that took too long and were cancelled, by plugin",
+    "required_failures": "sessions ended because a plugin that they require failed, by plugin",
     "unhandled_plugin_errors": "errors in timers and Deferreds of plugins that the plugin did not handle, by plugin",
-    "limited_sends": "events and pauses of plugins that were not sent because they were too many, by plugin",
-    "overflow_samples": "samples that a plugin was too slow for, by plugin",
-    "overflow_messages": "messages to clients that a plugin was too slow for, by plugin",
-    "late_admissions": "sessions opened without waiting any longer for plugins",
-    "crowded_out": "connections dropped before their upgrade, because too many waited for one",
-    "key_refresh_failures": "times that keys could not be loaded again, by source",
-    "clogged": "connections dropped because the client did not read",
-    "repaired": "drafts that were left behind, by what became of them",
-    "obstacles": "times that new calls were refused from then on because they could not be recorded, by cause",
-    "removals": "recordings, stored elsewhere, that were removed here because of their age or for lack of room",
-    "stored": "recordings stored elsewhere, by carrier",
-    "told": "recordings told of, by notifier",
-    "delivery_failures": "recordings that failed and are tried again, by carrier or notifier",
+    "rate_limited_sends": "events and pauses of plugins that were not sent because of a rate limit, by plugin",
+    "overflow_samples": "samples that a slow plugin did not get, by plugin",
+    "overflow_messages": "messages that a slow plugin did not get, by plugin",
+    "admission_timeouts": "sessions opened because plugins took too long to admit them",
+    "pending_connections_evicted": "connections dropped before their upgrade because too many were waiting",
+    "key_refresh_failures": "reloads of keys that failed, by source",
+    "slow_clients_dropped": "connections dropped because the client did not read",
+    "drafts_recovered": "drafts left behind by a crash, by outcome",
+    "not_ready_transitions": "times that the daemon stopped accepting calls, by cause",
+    "recordings_removed": "local copies of stored recordings removed, by cause",
+    "recordings_stored": "recordings stored elsewhere, by carrier",
+    "notifications_sent": "recordings notified, by notifier",
+    "delivery_failures": "failed deliveries that will be retried, by carrier or notifier",
     "outages": "times that a carrier or notifier became unavailable, by its name",
-    "dead_letters": "recordings that can never be delivered, by carrier or notifier",
-    "disk_faults": "writes of recordings that the disk refused, by error, commits that stalled, syncs",
-    "disk_lost_samples": "samples of recordings that the disk refused, which are silence now",
-    "unmade_lines": "commits of a recording with entries that a plugin could not make",
-    "slow_commits": "writes of recordings that took longer than promised",
-    "slow_syncs": "rounds of syncing recordings that took longer than promised",
+    "dead_letters": "recordings that cannot be delivered, by carrier or notifier",
+    "disk_errors": "writes of recordings that failed, by error; commits that stalled; failed syncs",
+    "disk_lost_samples": "samples of recordings that could not be written, replaced by silence",
+    "journal_entry_errors": "commits of a recording with journal entries that a plugin could not render",
+    "slow_commits": "commits of recordings that took longer than flush_interval",
+    "slow_syncs": "syncs of recordings that took longer than sync_interval",
     "threads_refused": "times that the system refused a thread to a pool, by pool",
-    "loop_failures": "turns of periodic work that failed, by loop",
-    "loop_stalls": "times that periodic work had stopped and was started again, by loop",
+    "loop_failures": "iterations of periodic work that failed, by loop",
+    "loop_stalls": "restarts of periodic work that had stopped, by loop",
     "reactor_blocks": "times that the reactor was blocked for 100 ms or more and all calls waited, by plugin",
     "reactor_blocked_seconds": "seconds that the reactor was blocked, 100 ms or more at a time, by plugin",
     "internal_errors": "errors of our own, in sessions and upgrades",
 }
 
 
-#: What the label of a name says, for those that have one.
+#: The name of the label, for counters that have one.
 LABELS: Final = {
-    "refusals": "reason",
-    "limits": "limit",
-    "bad_reloads": "file",
+    "rejections": "reason",
+    "limit_hits": "limit",
+    "reload_failures": "file",
     "replay_store_failures": "done",
-    "endings": "reason",
-    "tolerated": "kind",
+    "sessions_closed": "reason",
+    "protocol_anomalies": "kind",
     "plugin_failures": "plugin",
-    "late_callbacks": "plugin",
+    "callback_timeouts": "plugin",
     "required_failures": "plugin",
     "unhandled_plugin_errors": "plugin",
-    "limited_sends": "plugin",
+    "rate_limited_sends": "plugin",
     "overflow_samples": "plugin",
     "overflow_messages": "plugin",
-    "repaired": "outcome",
-    "obstacles": "cause",
-    "removals": "cause",
-    "stored": "carrier",
-    "told": "notifier",
+    "drafts_recovered": "outcome",
+    "not_ready_transitions": "cause",
+    "recordings_removed": "cause",
+    "recordings_stored": "carrier",
+    "notifications_sent": "notifier",
     "delivery_failures": "plugin",
     "outages": "plugin",
     "dead_letters": "plugin",
-    "disk_faults": "error",
+    "disk_errors": "error",
     "key_refresh_failures": "source",
     "threads_refused": "pool",
     "loop_failures": "loop",
@@ -85,17 +85,17 @@ LABELS: Final = {
     "reactor_blocked_seconds": "plugin",
 }
 
-#: The largest values since the start.
+#: The largest values since the start, by name.
 MAXIMA: Final = {
-    "reactor_longest_block_seconds": "the longest time that the reactor was blocked since the start, by plugin",
+    "reactor_longest_block_seconds": "the longest block of the reactor since the start, by plugin",
 }
 MAXIMA_LABELS: Final = {"reactor_longest_block_seconds": "plugin"}
-#: Names whose unit is the second. They are counted in milliseconds, for counts are integers.
+#: Names whose unit is the second. They are counted in milliseconds since counts are integers.
 IN_MILLISECONDS: Final = {"reactor_blocked_seconds", "reactor_longest_block_seconds"}
 
 
 class Counters:
-    """Counts by name and label. For the reactor thread alone."""
+    """Counts by name and label. Only for the reactor's thread."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -122,7 +122,7 @@ class Counters:
         self._maxima[name, label] = max(value, self._maxima.get((name, label), 0))
 
     def expect(self, name: str, labels: Iterable[str]) -> None:
-        """Lists what is going to be counted by these labels from now on, at 0: of what is not there none sees a rise.
+        """Exposes these labels at 0 before the first event: a rise from an absent value cannot be seen.
 
         :raises KeyError: a name that has no label.
         """
@@ -131,7 +131,7 @@ class Counters:
             self._counts[name, label] += 0
 
     def value(self, name: str, label: str = "") -> int:
-        """The count so far."""
+        """The present count."""
         return self._counts[name, label]
 
     def maxima(self) -> list[tuple[str, str, int]]:
@@ -144,7 +144,7 @@ class Counters:
 
 
 def exposition(counters: Counters) -> str:
-    """All that was counted, in the text format of Prometheus (0.0.4)."""
+    """All counters in the text format of Prometheus (0.0.4)."""
     lines: list[str] = []
     values = counters.items()
     for name, explanation in sorted(CATALOGUE.items()):

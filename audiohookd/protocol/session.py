@@ -53,7 +53,7 @@ class Session:
         self._outgoing: list[bytes] = []
         self._events: deque[events.Event] = deque()
         self._deadlines = Deadlines(now)
-        self._deadlines.wait(timers.open_timeout)
+        self._deadlines.wait(timers.client_open_timeout)
         self._frame_bytes = 0  # of the selected media while audio is welcome, else 0: one test per frame
         self._timeline = Timeline(now)
         self._said_position = "PT0S"  # as the client's last message has it
@@ -220,7 +220,7 @@ class Session:
         """All last events are sent: answer the client's ``close``. Harmless at any other time."""
         if self.state is State.CLOSING:
             self._send(messages.Closed())
-            self._enter(State.CLOSED, self._timers.closed_timeout)
+            self._enter(State.CLOSED, self._timers.client_close_timeout)
             self._end(self._close_reason or events.CONNECTION_LOST)
 
     def pause(self) -> bool:
@@ -301,7 +301,7 @@ class Session:
     # ---- what the client says --------------------------------------------------------------------
 
     def _on_open(self, parameters: messages.Open) -> None:
-        self._enter(State.OPENING, self._timers.opening_timeout)
+        self._enter(State.OPENING, self._timers.accept_timeout)
         if parameters.organization_id.lower() != self._organization_id:
             self._emit(events.Fault("organization in open is not that of the request"))
             self.disconnect("unauthorized", None)
@@ -315,7 +315,7 @@ class Session:
 
     def _on_close(self, parameters: messages.Close) -> None:
         self._close_reason = parameters.reason
-        self._enter(State.CLOSING, self._timers.closing_timeout)
+        self._enter(State.CLOSING, self._timers.plugin_closing_timeout)
         if self.paused and self._timeline.samples(self._said_position) > self.position:
             # No ``resumed`` will tell how long the pause was.
             self._skip(self._said_position, "PT0S", events.GapCause.PAUSED)

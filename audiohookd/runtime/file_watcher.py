@@ -103,7 +103,7 @@ class ReloadableFile(Service, Generic[T]):
         failure.trap(ValueError, OSError)
         fault = failure.value
         reason = loggable(f"{fault.filename}: {fault.strerror}") if isinstance(fault, OSError) else text_of(fault)
-        self._count("bad_reloads", self.name)
+        self._count("reload_failures", self.name)
         self._log.error("{what} stays as it is: {fault}", what=self.name, fault=reason)
 
     def _not_taken(self, failure: Failure) -> Failure:

@@ -127,7 +127,7 @@ class Connection:
 
     def log_protocol_error(self, detail: str) -> None:
         """The client broke the protocol, in the session or below; whoever found out ends the connection."""
-        self._shared.counters.count("faults")
+        self._shared.counters.count("protocol_errors")
         if self._log.log_once("broke the protocol"):
             shown = loggable(detail, CLIENT_TEXT_LIMIT)
             self._log.warn("disconnected, the client broke the protocol: {detail}", detail=shown)
@@ -266,7 +266,7 @@ class Connection:
             self._early.append(message)
 
     def _tolerate(self, what: str) -> None:
-        self._shared.counters.count("tolerated", what)
+        self._shared.counters.count("protocol_anomalies", what)
         if self._log.log_once(what):
             self._log.info("odd, but harmless: {what}", what=loggable(what, CLIENT_TEXT_LIMIT))
 
@@ -296,7 +296,7 @@ class Connection:
         if required:
             self._required_failed(required[0])
         else:
-            self._shared.counters.count("late_admissions")
+            self._shared.counters.count("admission_timeouts")
 
     def _answer(self, opening: Opening) -> None:
         self._asking = None
@@ -329,7 +329,7 @@ class Connection:
             )
 
     def _reject(self, reason: DisconnectReason, info: str, detail: str = "") -> None:
-        self._shared.counters.count("refusals", reason)
+        self._shared.counters.count("rejections", reason)
         self._log.warn("session refused: {why}", why=loggable(f"{info}: {detail}" if detail else info))
         self._session.disconnect(reason, info)
         self._pump()
@@ -355,7 +355,7 @@ class Connection:
         self._pump()
 
     def _ended(self, reason: str) -> None:
-        self._shared.counters.count("endings", reason if reason in _REASONS else "other")
+        self._shared.counters.count("sessions_closed", reason if reason in _REASONS else "other")
         self._shared.registry.release(self)
         self._stop_asking()
         _cancel(self._opened_timer)

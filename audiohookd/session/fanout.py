@@ -242,7 +242,7 @@ class Fanout:
         if failure.check(PartialLoss):
             log.debug("plugin {plugin} lost a part: {reason}", plugin=plugin, reason=text_of(failure.value))
         elif failure.check(ObserverTimeout):
-            self._counters.count("late_callbacks", plugin)
+            self._counters.count("callback_timeouts", plugin)
             text = "plugin {plugin} failed: {callback} took too long and is cancelled; {consequence}"
             log.error(text, plugin=plugin, callback=callback, consequence=consequence)
         else:
@@ -260,12 +260,12 @@ class Fanout:
 
     def report_late_admission(self, watcher: Watcher) -> None:
         """``admit`` of a plugin is cancelled because the client cannot wait for it any longer."""
-        self._counters.count("late_callbacks", watcher.name)
+        self._counters.count("callback_timeouts", watcher.name)
         text = "plugin {plugin}: admit took too long and is cancelled; {consequence}"
         self._session.log.warn(text, plugin=watcher.name, consequence=_consequence(watcher, "admit"))
 
     def _warn_of_no_recording(self) -> None:
-        self._counters.count("unrecorded")
+        self._counters.count("unrecorded_sessions")
         if recorders := self._route.recorders:
             text = "not recorded: plugin {plugin} did not record this call"
             self._session.log.warn(text, plugin=", ".join(recorders))
@@ -304,7 +304,7 @@ def _kind(value: object) -> str:
 
 
 def _limit(counters: Counters, log: Any, plugin: str, is_first: bool) -> None:
-    counters.count("limited_sends", plugin)
+    counters.count("rate_limited_sends", plugin)
     if is_first:
         text = "plugin {plugin} sends more than it may: messages beyond the limit are not sent"
         log.warn(text, plugin=plugin)

@@ -159,7 +159,7 @@ class Registry(Service):
             reason = f"{count} for {self._quotas.describe(exhausted, owner)}"
         else:
             return None
-        self._count("limits", limit)
+        self._count("limit_hits", limit)
         self._rejected = (self._clock.seconds(), f"too many connections: {reason}")
         return self._rejected[1]
 
@@ -197,11 +197,11 @@ class Registry(Service):
         if is_probe:
             return None
         if self.full:
-            self._count("limits", "sessions")
+            self._count("limit_hits", "sessions")
             return AdmissionDenied("too many sessions", f"listen.max_sessions is {self.max_sessions}")
         exhausted = self._quotas.exhausted(owner)
         if exhausted is not None:
-            self._count("limits", exhausted)
+            self._count("limit_hits", exhausted)
             return AdmissionDenied("too many sessions", self._quotas.describe(exhausted, owner))
         obstacle = self._obstacle()
         if obstacle is not None:
@@ -225,7 +225,7 @@ class Registry(Service):
         if len(self._unfinished) > self.max_sessions + SPARE_CONNECTIONS:
             oldest = next(iter(self._unfinished))
             del self._unfinished[oldest]
-            self._count("limits", "unfinished-sessions")
+            self._count("limit_hits", "unfinished-sessions")
             oldest.abandon()
 
     def stopService(self) -> "Deferred[None]":

@@ -156,7 +156,7 @@ class DiskMonitor(Service):
                 self._log.info("new calls are taken again: {free} MiB free", free=self.free // MIB)
                 self._on_change(None)
         elif before is None or before.cause != self._not_ready.cause:
-            self._count("obstacles", self._not_ready.cause)
+            self._count("not_ready_transitions", self._not_ready.cause)
             self._log.error("new calls are refused: {obstacle}", obstacle=self._not_ready.text)
             self._on_change(self._not_ready.text)
 

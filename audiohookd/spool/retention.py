@@ -81,9 +81,9 @@ class Retention(Service):
 
     def _swept(self, sweep: RetentionPass) -> None:
         if sweep.expired:
-            self._count("removals", "expired", sweep.expired)
+            self._count("recordings_removed", "expired", sweep.expired)
         if sweep.evicted:
-            self._count("removals", "displaced", sweep.evicted)
+            self._count("recordings_removed", "evicted", sweep.evicted)
             self._log.info("{count} recordings made room for others", count=sweep.evicted)
         if sweep.fault is not None:
             self._log.error("{reason}: it cannot be removed", reason=_say(sweep.fault))

@@ -146,7 +146,7 @@ class Spool(Service):
         raise OSError(errno.EAGAIN if failure.check(PoolFull) else errno.EIO, text_of(failure.value))
 
     def _on_repaired(self, mended: RepairResult) -> None:
-        self._count("repaired", mended.outcome)
+        self._count("drafts_recovered", mended.outcome)
         if mended.path is not None:
             self.on_ready(mended.path)
 

@@ -32,7 +32,7 @@ class RetentionPolicy(Struct, frozen=True):
     #: is ever removed.
     carriers: frozenset[str]
     #: Seconds, since a recording was stored last.
-    keep_local: float
+    local_retention: float
     #: Bytes of all files in the spool. 0: no such limit.
     max_spool: int
 
@@ -69,7 +69,7 @@ class RetentionPass:
         return self
 
     def _expire(self) -> None:
-        deadline = self._now - self._terms.keep_local
+        deadline = self._now - self._terms.local_retention
         last_day, today = _day_of(deadline), _day_of(self._now)
         for day in catalog.iter_days(self._spool.done):
             # A call that began after the deadline was not stored before it. A day that has not come yet is from a

@@ -404,7 +404,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def _may_send(self, size: int) -> bool:
         """May ``size`` bytes more be sent? Drops a client that has left too many unread."""
         if self.state == self.STATE_OPEN and self._send_limit.exceeds(size):
-            self.factory.shared.counters.count("clogged")
+            self.factory.shared.counters.count("slow_clients_dropped")
             self._end = self._end or connection_end.by_abort("the client does not read")
             self.abort()
         return bool(self.state == self.STATE_OPEN)
@@ -478,5 +478,5 @@ class AudioHookServerFactory(WebSocketServerFactory):
         self.protocol = freeze_options(self.protocol, self)
 
     def _evict(self, oldest: Any) -> None:
-        self.shared.counters.count("crowded_out")
+        self.shared.counters.count("pending_connections_evicted")
         oldest.transport.abortConnection()

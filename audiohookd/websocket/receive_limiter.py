@@ -99,6 +99,6 @@ class ReceiveLimiter:
             self._drop(what)
         else:
             self._is_restrained = True
-            self._shared.counters.count("limits", what)
+            self._shared.counters.count("limit_hits", what)
             allowance.grant_grace()
             self._connection.disconnect_for_rate(f"too many {what.replace('-', ' ')}")

@@ -29,7 +29,7 @@ PROBE = 0.005
 #: Seconds from one look for answers to the next.
 TICK = 0.001
 BUCKET = "bench"
-_STORED = re.compile(r"^audiohookd_stored_total\{.*\} (\d+)$", re.MULTILINE)
+_STORED = re.compile(r"^audiohookd_recordings_stored_total\{.*\} (\d+)$", re.MULTILINE)
 
 
 def stall(site: Runner) -> Report:

@@ -21,6 +21,7 @@ from audiohookd.observer import SessionObserver
 from audiohookd.protocol.duration import samples_to_duration
 from audiohookd.protocol.entities import AgentAssist, AgentAssistData, Article, Faq, Utterance
 from audiohookd.text_encoding import decode_text
+from audiohookd.units import parse
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 #: Seconds that speech takes per character: 130 words a minute, of 7.5 characters with their space.
@@ -159,7 +160,9 @@ def read_script(path: Path) -> Script:
     :raises ValueError: it cannot be read, or is no script; one line that names the file.
     """
     try:
-        script = msgspec.convert(tomllib.loads(decode_text(path.read_bytes())), Script)
+        table = tomllib.loads(decode_text(path.read_bytes()))
+        texts = {key: table[key] for key in ("first_after", "every") if isinstance(table.get(key), str)}
+        script = msgspec.convert(table | {key: parse(text, "s") for key, text in texts.items()}, Script)
     except OSError as fault:
         raise ValueError(f"{path}: cannot be read: {fault.strerror}") from fault
     except (ValueError, RecursionError) as fault:

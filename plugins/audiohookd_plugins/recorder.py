@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import uuid4
 
 import msgspec
@@ -18,6 +18,7 @@ from audiohookd.protocol import json_text
 from audiohookd.protocol.duration import NANOSECONDS, format_duration
 from audiohookd.protocol.events import Gap
 from audiohookd.protocol.media import Format
+from audiohookd.units import Size
 
 #: Silence is written as references to one block of so many bytes, whole samples of any media.
 SILENCE_BYTES = 65_536
@@ -38,12 +39,14 @@ _SHOWN_PREFIX = "audiohook-"
 class RecorderConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """``[plugins.recorder]``."""
 
-    #: Pauses and losses: silence in the file ("fill"), or left out ("compact"). The sidecar lists them either way.
-    timeline: Literal["fill", "compact"] = "fill"
+    #: What stands in the file for pauses and losses: silence, or nothing. The sidecar lists them either way.
+    gaps: Literal["silence", "omit"] = "silence"
     #: Of L16 as it comes over the wire. In the file it is little-endian always.
     l16_byte_order: Literal["little", "big"] = "little"
-    #: MiB of messages and round trips in one sidecar. What comes after that is counted, and not kept.
-    max_messages: Annotated[int, Meta(ge=1, le=4096)] = 16
+    #: Of the messages and round trips in one sidecar. Those after that are counted, and not kept.
+    max_messages_size: Annotated[Size, Meta(ge=MIB, le=4096 * MIB)] = 16 * MIB
+
+    renamed_keys: ClassVar[Mapping[str, str]] = {"timeline": "gaps", "max_messages": "max_messages_size"}
 
 
 @provider(IPluginFactory)
@@ -81,11 +84,11 @@ class Recorder(AudioSink):
         self._seconds: Callable[[], float] = daemon.reactor.seconds
         # As the session's own dates, these go on as time does: they stand in the sidecar as durations.
         self._epoch: float = daemon.now() - self._seconds()
-        self._fills = session.media is not None and config.timeline == "fill"
+        self._fills = session.media is not None and config.gaps == "silence"
         self._silence = silence
         self._bytes = 0
         self._left_out = 0  # samples of gaps that are in the sidecar alone
-        self._room = config.max_messages * MIB  # bytes of entries that may still come into the body
+        self._room = config.max_messages_size  # bytes of entries that may still come into the body
         self._gaps = 0  # listed ones
         self._omitted_entries: OmittedEntries | None = None
         self._omitted_gaps: OmittedGaps | None = None
@@ -227,7 +230,7 @@ class Recorder(AudioSink):
             self._omitted_entries = OmittedEntries(_since(now - self._session.started_at))
             self._note_omissions(now)
             self._session.log.warn(
-                "recording {recording}: messages are above max_messages; from now on they are counted and not kept",
+                "recording {recording}: messages exceed max_messages_size: further ones are counted, and not kept",
                 recording=self._draft.id,
             )
         self._omitted_entries.count += 1

@@ -16,7 +16,7 @@ from audiohookd.auth.keys.parse import BadKeys, read_keys
 from audiohookd.auth.keys.rotation import merge_versions
 from audiohookd.auth.keys.sources import sources_of
 from audiohookd.auth.replay.store import MemoryReplayStore
-from audiohookd.config.schema import check
+from audiohookd.config.load import check
 from audiohookd.observe.counters import Counters
 from audiohookd.testing import MemoryWorkers
 from tests.auth.foreign_signer import API_KEY, CREATED, DOCUMENTED_SIGNATURE, SECRET, SECRET_TEXT, signed, unsigned

@@ -10,7 +10,9 @@ from audiohookd.auth.keys.model import KeySourceError
 from audiohookd.auth.keys.sources import sources_of
 from audiohookd.auth.keys.sources.secretsmanager import SecretsManager
 from audiohookd.auth.keys.sources.vault import Vault
-from audiohookd.config.schema import Auth, ConfigError, check
+from audiohookd.config.errors import ConfigError
+from audiohookd.config.load import check
+from audiohookd.config.schema import Auth
 
 ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
 #: None but those that a test names.
@@ -112,7 +114,7 @@ def test_they_are_refreshed_as_the_file_says() -> None:
         ({"vault": {"url": "https://user:word@vault"}}, "auth.vault.url: must be like https://"),
         ({"vault": {"url": "vault:8200"}}, "auth.vault.url: must be like https://"),
         ({"aws": {"endpoint_url": "https://a:b@c"}}, "auth.aws.endpoint_url: must be like https://"),
-        ({"aws": {"refresh": 5}}, "auth.aws.refresh: Expected float >= 10.0"),
+        ({"aws": {"refresh": 5}}, "auth.aws.refresh: must be at least 10 s"),
         ({"aws": {"secrets": "x"}}, "auth.aws.secrets: unknown key, did you mean 'secret'?"),
     ],
 )

@@ -10,7 +10,8 @@ from twisted.internet.task import Clock
 from audiohookd.auth.replay.factory import MAX_WAITING, replay_store
 from audiohookd.auth.replay.failover import FailoverReplayStore
 from audiohookd.auth.replay.store import MemoryReplayStore
-from audiohookd.config.schema import ConfigError, load
+from audiohookd.config.errors import ConfigError
+from audiohookd.config.load import load
 from audiohookd.runtime.workers import Workers
 
 PASSWORD = "Tr0ub4dor"
@@ -97,8 +98,8 @@ def test_a_url_with_a_password_comes_from_a_file(place: Place, mode: int) -> Non
     [
         ('store = "disk"', "auth.replay.store: must be one of: 'memory', 'off', 'redis', 'sqlite'"),
         ('fail = "maybe"', "auth.replay.fail: must be one of: 'closed', 'open'"),
-        ("timeout = 0", "auth.replay.timeout: Expected float > 0.0"),
-        ("timeout = 0.5", "auth.replay.timeout: Expected float <= 0.4"),
+        ("timeout = 0", "auth.replay.timeout: must be more than 0 s"),
+        ("timeout = 0.5", "auth.replay.timeout: must be at most 400 ms"),
         ('store = "redis"', "auth.replay: store = 'redis' needs url_file, or url"),
         (
             'url = "redis://a"\nurl_file = "redis.url"',

@@ -362,17 +362,17 @@ def test_what_was_refused_for_other_reasons_is_counted(
 ) -> None:
     url, kind = admin
     kind.body = b'{"refused": []}'
-    kind.metrics = b"""# TYPE audiohookd_refusals_total counter
-audiohookd_refusals_total{reason="api-key-missing"} 1
-audiohookd_refusals_total{reason="http-429"} 2
-audiohookd_refusals_total{reason="too-old"} 5
-audiohookd_limits_total{limit="handshakes-per-address"} 2
-audiohookd_limits_total{limit="sessions"} 0
+    kind.metrics = b"""# TYPE audiohookd_rejections_total counter
+audiohookd_rejections_total{reason="api-key-missing"} 1
+audiohookd_rejections_total{reason="http-429"} 2
+audiohookd_rejections_total{reason="too-old"} 5
+audiohookd_limit_hits_total{limit="handshakes-per-address"} 2
+audiohookd_limit_hits_total{limit="sessions"} 0
 audiohookd_sessions_total 7
 """
     assert main(["explain-signature", "--recent", "--admin", url]) == 0
     said = capsys.readouterr().out
-    assert "not shown here: api-key-missing 1, http-429 2, handshakes-per-address 2 (refusals_total" in said
+    assert "not shown here: api-key-missing 1, http-429 2, handshakes-per-address 2 (rejections_total" in said
     assert f"{url}/metrics" in said
 
 

@@ -32,14 +32,14 @@ from tests.cli.kept_spool import (
 CONFIG = """
 [spool]
 directory = "spool"
-min_free = 512
-max_spool = 4096
+min_free = "512 MiB"
+max_spool = "4 GiB"
 
 [plugins.store]
-use = "delivering_plugins:Carrier"
+class = "delivering_plugins:Carrier"
 
 [plugins.tell]
-use = "delivering_plugins:Teller"
+class = "delivering_plugins:Teller"
 
 [plugins.absent]
 """
@@ -120,7 +120,7 @@ class TestList:
         )
 
     def test_a_carrier_that_comes_too_late_is_not_waited_for(self, spool: KeptSpool, config: Path) -> None:
-        config.write_text(CONFIG + '[plugins.copy]\nuse = "delivering_plugins:Carrier"\n')
+        config.write_text(CONFIG + '[plugins.copy]\nclass = "delivering_plugins:Carrier"\n')
         said = audiohookctl("spool", "list", "--config", config, "--state", "ready", "--json")
         by_id = {line["id"]: line["due"] for line in said.json()}
         assert by_id[id_of(3)] == ["copy", "tell"]
@@ -382,7 +382,7 @@ def test_the_place_is_found_by_the_configuration(spool: KeptSpool, config: Path)
     place = place_of(argparse.Namespace(config=config, spool=None))
     assert place.spool == spool.layout
     assert place.config is not None
-    assert place.config.spool.max_spool == 4096
+    assert place.config.spool.max_spool == 4 << 30
 
 
 class TestWords:

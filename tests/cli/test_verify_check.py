@@ -34,10 +34,10 @@ class Made(NamedTuple):
         return check(self.sidecar, io.BytesIO(self.audio))
 
 
-def made(media: Media, steps: list[Step], timeline: str = "fill", missing: int = 0) -> Made:
+def made(media: Media, steps: list[Step], gaps: str = "silence", missing: int = 0) -> Made:
     """A call in which so many samples were heard, or were not."""
     with tempfile.TemporaryDirectory() as directory:
-        call = Call(Path(directory), media, timeline=timeline)
+        call = Call(Path(directory), media, gaps=gaps)
         position = START
         for kind, samples in steps:
             if kind == "heard":
@@ -57,7 +57,7 @@ RECORDINGS = {
     "mono": made(MONO, STEPS),
     "stereo": made(STEREO, STEPS),
     "stereo L16": made(L16_STEREO, STEPS),
-    "left out": made(STEREO, STEPS, "compact"),
+    "left out": made(STEREO, STEPS, "omit"),
 }
 SILENT = made(STEREO, [("paused", 1000)])
 
@@ -70,9 +70,9 @@ steps = st.lists(
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.sampled_from(ALL_MEDIA), steps, st.sampled_from(["fill", "compact"]), st.integers(0, 100))
-def test_what_the_recorder_makes_is_right(media: Media, steps: list[Step], timeline: str, missing: int) -> None:
-    recording = made(media, steps, timeline, missing)
+@given(st.sampled_from(ALL_MEDIA), steps, st.sampled_from(["silence", "omit"]), st.integers(0, 100))
+def test_what_the_recorder_makes_is_right(media: Media, steps: list[Step], gaps: str, missing: int) -> None:
+    recording = made(media, steps, gaps, missing)
     assert recording.sidecar["recording"].get("missingSamples", 0) == missing
     assert recording.faults() == []
     assert glance(recording.sidecar, Seen(len(recording.audio), recording.audio[:4096])) == []

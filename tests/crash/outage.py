@@ -19,13 +19,13 @@ LINES = 16
 class Outage(NamedTuple):
     """For how many seconds, and how many calls there are meanwhile.
 
-    ``timeout`` is the plugin's, ``retry_limit`` the daemon's.
+    ``timeout`` is the plugin's, ``retry_max_delay`` the daemon's.
     """
 
     seconds: float
     calls: int
     timeout: float = 60.0
-    retry_limit: float = 300.0
+    retry_max_delay: float = 300.0
 
     @property
     def duration(self) -> tuple[float, float]:
@@ -37,7 +37,10 @@ class Outage(NamedTuple):
 def run(outage: Outage, directory: Path) -> Verdict:
     """All of it, in ``directory``; prints the figures."""
     tables = {
-        "delivery": {"retry_first": min(1.0, outage.retry_limit), "retry_limit": outage.retry_limit},
+        "delivery": {
+            "retry_initial_delay": min(1.0, outage.retry_max_delay),
+            "retry_max_delay": outage.retry_max_delay,
+        },
         "plugins.s3": {"timeout": outage.timeout},
     }
     with SeaweedFS(directory / "store") as store, FaultProxy(store.port) as proxy:
@@ -49,7 +52,7 @@ def run(outage: Outage, directory: Path) -> Verdict:
             tries = _suffer(outage, proxy, lines)
             waiting = len(site.files("ready")) // 2
             healed = time.monotonic()
-            is_empty = site.wait_until_empty(outage.retry_limit + 120)
+            is_empty = site.wait_until_empty(outage.retry_max_delay + 120)
             took = time.monotonic() - healed
             site.stop()
             verdict = judge(site, lines.calls, {}, 0)

@@ -126,8 +126,8 @@ class Site:
             "listen": {"endpoint": f"tcp:{self.port}:interface=127.0.0.1"},
             "admin": {"endpoint": f"tcp:{self._admin_port}:interface=127.0.0.1"},
             "auth": {"keys_file": "keys.json"},
-            "spool": {"directory": "spool", "min_free": 0},
-            "delivery": {"retry_first": 0.2, "retry_limit": 2.0},
+            "spool": {"directory": "spool", "min_free": "0 B"},
+            "delivery": {"retry_initial_delay": "200 ms", "retry_max_delay": "2 s"},
             "plugins.recorder": {},
             "plugins.s3": {"bucket": self.bucket, "endpoint_url": endpoint, "path_style": True},
         }

@@ -35,7 +35,7 @@ def test_no_byte_that_was_not_sent_survives_the_power_of_an_ext4(tmp_path: Path)
 
 
 def test_all_calls_arrive_after_an_outage(tmp_path: Path) -> None:
-    verdict = outage.run(Outage(seconds=6, calls=200, timeout=1, retry_limit=1), tmp_path)
+    verdict = outage.run(Outage(seconds=6, calls=200, timeout=1, retry_max_delay=1), tmp_path)
     assert verdict.is_good, verdict.why
     assert verdict.whole == verdict.calls >= 200
 

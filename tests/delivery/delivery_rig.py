@@ -129,7 +129,7 @@ class Rig:
     def __init__(
         self,
         directory: Path,
-        keep_local: bool = False,
+        keeps_local: bool = False,
         disk: FileOperations | None = None,
         random: Callable[[], float] = lambda: 0.5,
         workers: MemoryWorkers | None = None,
@@ -145,7 +145,7 @@ class Rig:
         self.counters = Counters()
         self.workers = MemoryWorkers() if workers is None else workers
         outlets = destinations_of(plugins)
-        self.ledger = Receipts(self.layout, outlets, keep_local, disk)
+        self.ledger = Receipts(self.layout, outlets, keeps_local, disk)
         backoff = Backoff(FIRST, LIMIT, random)
         means = DeliveryContext(self.clock, self.now, self.workers, self.ledger, self.counters, backoff, limit)
         self.deliveries = Deliveries(means, outlets, WakeFile(self.layout.wake))

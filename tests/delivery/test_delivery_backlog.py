@@ -67,7 +67,7 @@ class TestMemory:
             resting.append(rig.status().resting)
             assert rig.status().waiting <= LIMIT
         assert max(resting) == LIMIT
-        assert rig.counted("stored") == 2 * LIMIT + 1, "number 0 is there twice"
+        assert rig.counted("recordings_stored") == 2 * LIMIT + 1, "number 0 is there twice"
 
 
 class TestAll:

@@ -107,16 +107,16 @@ class MortalWorkers(MemoryWorkers):
 class World:
     """A spool with two recordings, and the others, which outlive the daemon."""
 
-    def __init__(self, spool: Path, keep_local: bool) -> None:
+    def __init__(self, spool: Path, keeps_local: bool) -> None:
         self.spool = spool
-        self.keep_local = keep_local
+        self.keeps_local = keeps_local
         self.plugins: dict[str, Any] = {"s3": Carrier(2), "tape": Carrier(), "webhook": Notifier()}
         make_ready(spool, 1, YESTERDAY)
         make_ready(spool, 2)
 
     def live(self, disk: MortalDisk) -> Rig:
         """A daemon, from its start until all is done, or it dies."""
-        rig = Rig(self.spool, self.keep_local, disk, workers=MortalWorkers(), **self.plugins)
+        rig = Rig(self.spool, self.keeps_local, disk, workers=MortalWorkers(), **self.plugins)
         rig.start()
         rig.pass_time(70)
         return rig
@@ -131,7 +131,7 @@ class World:
             assert all(set(stored) == {"wav", "json"} for stored in self.plugins[name].store.values())
         assert set(self.plugins["webhook"].asked) == set(IDS)
         assert self.shelf() == set()
-        suffixes = ["wav", "json", "stored.s3.json", "stored.tape.json", "told.webhook.json"] * self.keep_local
+        suffixes = ["wav", "json", "stored.s3.json", "stored.tape.json", "told.webhook.json"] * self.keeps_local
         expected = {f"{day}/{number}.{end}" for number, day in ((1, YESTERDAY), (2, DAY)) for end in suffixes}
         assert files(self.spool, "done") == expected
 
@@ -141,21 +141,21 @@ Make = Callable[[bool], World]
 
 @pytest.fixture
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    return lambda keep_local: World(tmp_path_factory.mktemp("spool"), keep_local)
+    return lambda keeps_local: World(tmp_path_factory.mktemp("spool"), keeps_local)
 
 
-@pytest.mark.parametrize("keep_local", [False, True])
+@pytest.mark.parametrize("keeps_local", [False, True])
 class TestDeath:
-    def steps(self, make: Make, keep_local: bool) -> int:
+    def steps(self, make: Make, keeps_local: bool) -> int:
         disk = MortalDisk(FOREVER)
-        make(keep_local).live(disk)
+        make(keeps_local).live(disk)
         return disk.steps
 
-    def test_at_any_step(self, make: Make, keep_local: bool) -> None:
-        steps = self.steps(make, keep_local)
+    def test_at_any_step(self, make: Make, keeps_local: bool) -> None:
+        steps = self.steps(make, keeps_local)
         assert steps > 20
         for step in range(steps):
-            world = make(keep_local)
+            world = make(keeps_local)
             assert world.live(MortalDisk(step)).workers.is_dead
             world.live(MortalDisk(FOREVER))
             world.check()
@@ -163,26 +163,26 @@ class TestDeath:
     @settings(max_examples=60, deadline=None)
     @given(lives=st.lists(st.integers(0, 25), min_size=2, max_size=8))
     def test_again_and_again(
-        self, tmp_path_factory: pytest.TempPathFactory, keep_local: bool, lives: list[int]
+        self, tmp_path_factory: pytest.TempPathFactory, keeps_local: bool, lives: list[int]
     ) -> None:
-        world = World(tmp_path_factory.mktemp("spool"), keep_local)
+        world = World(tmp_path_factory.mktemp("spool"), keeps_local)
         for steps in lives:
             world.live(MortalDisk(steps))
         world.live(MortalDisk(FOREVER))
         world.check()
 
-    def test_costs_at_most_one_more_delivery(self, make: Make, keep_local: bool) -> None:
-        for step in range(self.steps(make, keep_local)):
-            world = make(keep_local)
+    def test_costs_at_most_one_more_delivery(self, make: Make, keeps_local: bool) -> None:
+        for step in range(self.steps(make, keeps_local)):
+            world = make(keeps_local)
             world.live(MortalDisk(step))
             world.live(MortalDisk(FOREVER))
             for plugin in world.plugins.values():
                 assert all(plugin.asked.count(id_) <= 2 for id_ in IDS)
 
-    def test_is_no_business_of_who_was_configured_then(self, make: Make, keep_local: bool) -> None:
+    def test_is_no_business_of_who_was_configured_then(self, make: Make, keeps_local: bool) -> None:
         """What had moved on has moved on, though another carrier is there now."""
-        for step in range(self.steps(make, keep_local)):
-            world = make(keep_local)
+        for step in range(self.steps(make, keeps_local)):
+            world = make(keeps_local)
             world.live(MortalDisk(step))
             world.plugins["attic"] = Carrier()
             with logged() as lines:
@@ -192,12 +192,12 @@ class TestDeath:
             assert set(world.plugins["webhook"].asked) == set(IDS)
 
 
-@pytest.mark.parametrize("keep_local", [False, True])
-def test_a_step_that_the_disk_refuses(make: Make, keep_local: bool) -> None:
+@pytest.mark.parametrize("keeps_local", [False, True])
+def test_a_step_that_the_disk_refuses(make: Make, keeps_local: bool) -> None:
     disk = MortalDisk(FOREVER)
-    make(keep_local).live(disk)
+    make(keeps_local).live(disk)
     for step in range(1, disk.steps + 1):
-        world = make(keep_local)
+        world = make(keeps_local)
         rig = world.live(FaultyDisk(step))
         rig.pass_time(130)
         # What was cut short in the middle of a move is finished by the next daemon.

@@ -35,7 +35,7 @@ class TestAnOutage:
         assert rig.counted("delivery_failures") == 0
         carrier.act = carrier.upload
         rig.pass_time(LIMIT)
-        assert rig.counted("stored") == 20
+        assert rig.counted("recordings_stored") == 20
 
     def test_is_tried_again_less_and_less_often(self, tmp_path: Path) -> None:
         tried: list[float] = []
@@ -57,9 +57,9 @@ class TestAnOutage:
         rig.announce(1)
         carrier.act = carrier.upload
         rig.pass_time(76)
-        assert rig.counted("stored") == 0
+        assert rig.counted("recordings_stored") == 0
         rig.pass_time(1)
-        assert rig.counted("stored") == 1
+        assert rig.counted("recordings_stored") == 1
 
     def test_begins_and_ends_with_a_line(self, tmp_path: Path) -> None:
         carrier = Carrier(4, failing(lambda: Unavailable("503\nSlowDown")))
@@ -107,7 +107,7 @@ class TestAnOutage:
         assert any(said in line for line in lines)
         carrier.act = carrier.upload
         rig.pass_time(60)
-        assert rig.counted("stored") == 20
+        assert rig.counted("recordings_stored") == 20
 
     def test_is_not_when_one_recording_fails_again_and_again(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: OSError("bad sector")))
@@ -121,7 +121,7 @@ class TestAnOutage:
         carrier = Carrier(act=failing(lambda: OSError("bad sector"), *range(0, 20, 2)))
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(*range(20))
-        assert rig.counted("stored") == 10
+        assert rig.counted("recordings_stored") == 10
         assert rig.counted("outages") == 0
 
     def test_ends_by_what_was_begun_before_it(self, tmp_path: Path) -> None:
@@ -148,13 +148,13 @@ class TestAClockThatIsSet:
         carrier.act = carrier.upload
         with logged() as lines:
             rig.pass_time(59)
-            assert rig.counted("stored") == 0
+            assert rig.counted("recordings_stored") == 0
             rig.pass_time(1)
-        assert rig.counted("stored") == 1
+        assert rig.counted("recordings_stored") == 1
         assert lines == ["info: s3: available again after 60 s"]
 
     def test_is_the_one_that_dates_come_from(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, keep_local=True, s3=Carrier(), tape=Carrier(act=failing(lambda: Unavailable("reset"))))
+        rig = Rig(tmp_path, keeps_local=True, s3=Carrier(), tape=Carrier(act=failing(lambda: Unavailable("reset"))))
         rig.start()
         rig.set_by = 3600.0
         (id_,) = rig.announce(1)
@@ -175,4 +175,4 @@ class TestAPoolThatIsFull:
         assert rig.counted("delivery_failures") == rig.counted("outages") == 0
         carrier.act = carrier.upload
         rig.pass_time(PAUSE)
-        assert rig.counted("stored") == 2
+        assert rig.counted("recordings_stored") == 2

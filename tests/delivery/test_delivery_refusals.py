@@ -96,7 +96,7 @@ class TestANotifiers:
         assert rig.files() == {f"{DAY}/1.{end}" for end in ("json", "stored.s3.json", "refused.one.json")}
         slow.act = lambda recording: {}
         rig.pass_time(10)
-        assert rig.counted("told", "two") == 1
+        assert rig.counted("notifications_sent", "two") == 1
         assert rig.files() == set()
         ends = ("json", "stored.s3.json", "told.two.json", "refused.one.json", "reason.txt")
         assert rig.files("dead") == {f"{DAY}/1.{end}" for end in ends}
@@ -114,11 +114,11 @@ class TestANotifiers:
         assert rig.files("dead") == set()
 
 
-@pytest.mark.parametrize("keep_local", [False, True])
-def test_it_is_due_again_without_the_mark(tmp_path: Path, keep_local: bool) -> None:
+@pytest.mark.parametrize("keeps_local", [False, True])
+def test_it_is_due_again_without_the_mark(tmp_path: Path, keeps_local: bool) -> None:
     """As a retry leaves it: only who had refused it is asked again."""
     s3, archive, hook = Carrier(), Carrier(act=refuse), Notifier()
-    rig = Rig(tmp_path, keep_local, s3=s3, archive=archive, webhook=hook).start()
+    rig = Rig(tmp_path, keeps_local, s3=s3, archive=archive, webhook=hook).start()
     rig.announce(1)
     for path in (tmp_path / "dead" / DAY).iterdir():
         if "refused" in path.name or path.suffix == ".txt":

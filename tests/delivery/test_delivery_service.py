@@ -45,7 +45,11 @@ class TestTheWayOfARecording:
         rig.workers.run()
         assert hook.asked == [id_]
         assert rig.files() == set()
-        assert [rig.counted("stored"), rig.counted("stored", "tape"), rig.counted("told", "webhook")] == [1, 1, 1]
+        assert [
+            rig.counted("recordings_stored"),
+            rig.counted("recordings_stored", "tape"),
+            rig.counted("notifications_sent", "webhook"),
+        ] == [1, 1, 1]
 
     def test_notifiers_are_told_while_another_one_cannot_be(self, tmp_path: Path) -> None:
         carrier, hook, queue = Carrier(), Notifier(act=unavailable), Notifier()
@@ -280,7 +284,7 @@ class TestWake:
         carrier.act = carrier.upload
         self.touch(rig)
         rig.pass_time(WAKE_EVERY)
-        assert rig.counted("stored") == 2
+        assert rig.counted("recordings_stored") == 2
 
     def test_finds_what_was_put_back_by_hand(self, tmp_path: Path) -> None:
         carrier = Carrier()
@@ -370,6 +374,6 @@ class TestTheDisk:
 
 
 def test_where_things_are_is_the_layout_of_the_spool(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, keep_local=True, s3=Carrier()).start()
+    rig = Rig(tmp_path, keeps_local=True, s3=Carrier()).start()
     rig.announce(1)
     assert (SpoolPaths(tmp_path).done / DAY / f"{recording_id(1)}.stored.s3.json").exists()

@@ -60,10 +60,10 @@ class Poisoned(Carrier):
 
 def seconds_until_stored(rig: Rig, number: int, limit: float) -> float:
     """From its announcement on."""
-    before = rig.counted("stored")
+    before = rig.counted("recordings_stored")
     began = rig.clock.seconds()
     rig.announce(number)
-    while rig.counted("stored") == before and rig.clock.seconds() < began + limit:
+    while rig.counted("recordings_stored") == before and rig.clock.seconds() < began + limit:
         rig.pass_time(0.01, step=0.01)
     return rig.clock.seconds() - began
 
@@ -100,7 +100,7 @@ class TestFilesThatCannotBeRead:
         assert rig.status().unavailable_since is not None
         carrier.is_down = False
         rig.pass_time(300, step=0.1)
-        assert rig.counted("stored") == 1
+        assert rig.counted("recordings_stored") == 1
         assert rig.status().unavailable_since is None
 
     def test_do_not_keep_the_machine_busy(self, tmp_path: Path, fault: Any) -> None:
@@ -138,7 +138,7 @@ class TestOtherFailures:
         asked = len(carrier.asked)
         rig.pass_time(300)
         assert id_ == carrier.asked[asked]
-        assert rig.counted("stored") == 1
+        assert rig.counted("recordings_stored") == 1
 
 
 def test_those_that_come_do_not_starve_those_that_are_there(tmp_path: Path) -> None:

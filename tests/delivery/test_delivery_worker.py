@@ -45,7 +45,7 @@ class TestOrder:
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(1, 2)
         assert carrier.asked == ids(1, 2)
-        assert rig.counted("stored") == 2
+        assert rig.counted("recordings_stored") == 2
         assert rig.status().waiting == rig.status().in_flight == 0
 
     def test_a_coroutine_will_do(self, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ class TestOrder:
 
         rig = Rig(tmp_path, s3=Carrier(act=store)).start()
         rig.announce(1)
-        assert rig.counted("stored") == 1
+        assert rig.counted("recordings_stored") == 1
 
     def test_what_is_gone_is_not_delivered(self, tmp_path: Path) -> None:
         carrier = Carrier()
@@ -139,7 +139,7 @@ class TestARecordingThatFails:
         carrier = Carrier(act=failing(lambda: OSError("bad sector"), 1))
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(1, 2, 3)
-        assert rig.counted("stored") == 2
+        assert rig.counted("recordings_stored") == 2
         assert rig.status().unavailable_since is None
 
     def test_is_delivered_in_the_end(self, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ class TestARecordingThatFails:
         rig.announce(1)
         carrier.act = carrier.upload
         rig.pass_time(1)
-        assert rig.counted("stored") == 1
+        assert rig.counted("recordings_stored") == 1
         assert rig.files() == set()
 
     def test_two_hundred_that_never_succeed_starve_nobody(self, tmp_path: Path) -> None:
@@ -161,16 +161,16 @@ class TestARecordingThatFails:
         carrier = Carrier(act=failing(lambda: ValueError("cursed"), *range(200)))
         rig = Rig(tmp_path, s3=carrier).start()
         rig.pass_time(900)
-        assert rig.counted("stored") == len(good)
+        assert rig.counted("recordings_stored") == len(good)
         assert rig.status().resting == 200
         rig.announce(2000)
         rig.pass_time(300)
-        assert rig.counted("stored") == len(good) + 1
+        assert rig.counted("recordings_stored") == len(good) + 1
 
     def test_without_a_receipt_that_can_be_kept_is_not_stored(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, s3=Carrier(act=lambda recording: None)).start()
         rig.announce(1)
-        assert rig.counted("stored") == 0
+        assert rig.counted("recordings_stored") == 0
         assert f"{DAY}/1.wav" in rig.files()
         assert rig.status().last_error is not None
         assert rig.status().last_error.startswith("TypeError: 'NoneType' object is not a mapping")
@@ -241,7 +241,7 @@ class TestADeadLetter:
         what = f"recording {recording_id(1)} of {DAY} can never be delivered, and was put into dead/"
         assert lines == [f"error: s3: {what}: larger than 5 TiB"]
         assert rig.counted("dead_letters") == 1
-        assert rig.counted("stored") == 1
+        assert rig.counted("recordings_stored") == 1
         rig.pass_time(600)
         assert len(carrier.asked) == 2
 
@@ -259,7 +259,7 @@ class TestADeadLetter:
         carrier.act = failing(lambda: Undeliverable("too large"), 2)
         rig.pass_time(1)
         assert rig.counted("dead_letters") == 1
-        assert rig.counted("stored") == 1
+        assert rig.counted("recordings_stored") == 1
 
     def test_is_tried_again_while_it_cannot_be_put_aside(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: Undeliverable("too large")))
@@ -287,9 +287,9 @@ class TestAMistakeOfOurOwn:
         carrier.act = carrier.upload
         rig.announce(2)
         rig.pass_time(PAUSE)
-        assert rig.counted("stored") == 1
+        assert rig.counted("recordings_stored") == 1
         rig.pass_time(60)
-        assert rig.counted("stored") == 2
+        assert rig.counted("recordings_stored") == 2
 
 
 def _cycle(draws: list[float]) -> Iterator[float]:

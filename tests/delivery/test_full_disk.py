@@ -58,7 +58,7 @@ class TestWhatIsStored:
             rig.announce(1, 2)
         assert sorted(carrier.store) == [ID, recording_id(2)]
         assert rig.files() == set()
-        assert rig.counted("stored") == 2
+        assert rig.counted("recordings_stored") == 2
         assert lines == []
 
     def test_makes_room_for_the_receipt_that_notifiers_read(self, tmp_path: Path, code: int) -> None:

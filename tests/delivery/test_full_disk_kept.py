@@ -72,14 +72,14 @@ def test_the_one_that_was_stored_first_gives_way(tmp_path: Path, code: int) -> N
     for number, day, age in ((1, DAY, 900), (2, YESTERDAY, 10), (3, YESTERDAY, 20)):
         make_done(tmp_path, number, day, age, "s3")
     disk = SmallDisk(code=code)
-    rig = Rig(tmp_path, keep_local=True, disk=disk, s3=Carrier()).start()
+    rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier()).start()
     with logged() as lines:
         rig.announce(4)
     expected = [whole(day, number, "stored.s3.json") for day, number in ((DAY, 1), (YESTERDAY, 2), (DAY, 4))]
     assert rig.files("done") == set().union(*expected)
     assert disk.removed == [f"{recording_id(3)}.{suffix}" for suffix in ("wav", "json", "stored.s3.json")]
-    assert rig.counted("stored") == 1
-    assert rig.counted("removals", "displaced") == 1
+    assert rig.counted("recordings_stored") == 1
+    assert rig.counted("recordings_removed", "evicted") == 1
     assert lines == [
         f"warn: the disk is full: recording {recording_id(3)} of {YESTERDAY} made room, it is stored elsewhere"
     ]
@@ -87,9 +87,9 @@ def test_the_one_that_was_stored_first_gives_way(tmp_path: Path, code: int) -> N
 
 def test_it_drains_with_nothing_to_displace_but_what_is_stored_just_now(tmp_path: Path) -> None:
     carrier = Carrier()
-    rig = Rig(tmp_path, keep_local=True, disk=SmallDisk(), s3=carrier).start()
+    rig = Rig(tmp_path, keeps_local=True, disk=SmallDisk(), s3=carrier).start()
     ids = rig.announce(*range(20))
-    assert rig.counted("stored") == 20
+    assert rig.counted("recordings_stored") == 20
     assert sorted(carrier.store) == ids
     assert all(set(files) == {"wav", "json"} for files in carrier.store.values())
     assert rig.files() == set()
@@ -111,7 +111,7 @@ def test_as_many_give_way_as_the_receipt_needs(tmp_path: Path) -> None:
 
     for number in range(1, 6):
         make_done(tmp_path, number, DAY, 100 - number, "s3")
-    rig = Rig(tmp_path, keep_local=True, disk=Blocks(), s3=Carrier()).start()
+    rig = Rig(tmp_path, keeps_local=True, disk=Blocks(), s3=Carrier()).start()
     rig.announce(9)
     expected = [whole(DAY, number, "stored.s3.json") for number in (4, 5, 9)]
     assert rig.files("done") == set().union(*expected)
@@ -128,7 +128,7 @@ class TestNeverGives:
             make_ready(tmp_path, number)
         tape = Carrier(act=unavailable)
         disk = SmallDisk()
-        rig = Rig(tmp_path, keep_local=True, disk=disk, s3=Carrier(), tape=tape).start()
+        rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier(), tape=tape).start()
         rig.pass_time(300)
         assert disk.removed == []
         assert rig.files("done") == whole(YESTERDAY, 1)
@@ -137,7 +137,7 @@ class TestNeverGives:
     def test_what_a_carrier_that_was_added_since_does_not_have(self, tmp_path: Path) -> None:
         make_done(tmp_path, 1, YESTERDAY, 900, "s3")
         disk = SmallDisk()
-        rig = Rig(tmp_path, keep_local=True, disk=disk, s3=Carrier(), tape=Carrier()).start()
+        rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier(), tape=Carrier()).start()
         rig.announce(2)
         assert disk.removed == []
         assert rig.files("done") == whole(YESTERDAY, 1, "stored.s3.json")
@@ -145,7 +145,7 @@ class TestNeverGives:
     def test_what_is_the_only_copy(self, tmp_path: Path) -> None:
         make_done(tmp_path, 1, YESTERDAY, 900, "s3")
         disk = SmallDisk()
-        rig = Rig(tmp_path, keep_local=True, disk=disk, webhook=Notifier()).start()
+        rig = Rig(tmp_path, keeps_local=True, disk=disk, webhook=Notifier()).start()
         rig.announce(2)
         assert disk.removed == [], "who took the carrier out may want to keep what is here"
         assert whole(DAY, 2) <= rig.files()
@@ -153,22 +153,22 @@ class TestNeverGives:
     def test_anything_by_another_fault(self, tmp_path: Path) -> None:
         make_done(tmp_path, 1, YESTERDAY, 900, "s3")
         disk = SmallDisk(code=errno.EIO)
-        rig = Rig(tmp_path, keep_local=True, disk=disk, s3=Carrier()).start()
+        rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier()).start()
         rig.announce(2)
         assert disk.removed == []
 
     def test_anything_while_there_is_room(self, tmp_path: Path) -> None:
         make_done(tmp_path, 1, YESTERDAY, 900, "s3")
         disk = SmallDisk(free=100)
-        rig = Rig(tmp_path, keep_local=True, disk=disk, s3=Carrier(), webhook=Notifier()).start()
+        rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier(), webhook=Notifier()).start()
         rig.announce(2, 3)
         assert disk.removed == []
-        assert rig.counted("told", "webhook") == 2
+        assert rig.counted("notifications_sent", "webhook") == 2
 
 
 def test_two_carriers_do_not_wait_for_each_others_receipt(tmp_path: Path) -> None:
     make_done(tmp_path, 1, YESTERDAY, 900, "s3", "tape")
-    rig = Rig(tmp_path, keep_local=True, disk=SmallDisk(), s3=Carrier(), tape=Carrier()).start()
+    rig = Rig(tmp_path, keeps_local=True, disk=SmallDisk(), s3=Carrier(), tape=Carrier()).start()
     rig.announce(2)
     assert rig.files() == set()
     assert rig.files("done") == whole(DAY, 2, "stored.s3.json", "stored.tape.json")
@@ -184,7 +184,7 @@ def test_notices_go_out_too(tmp_path: Path) -> None:
             super().unlink(path)
 
     hook = Notifier(act=lambda recording: seen.append(dict(recording.receipts())["s3"]["key"]))
-    rig = Rig(tmp_path, keep_local=True, disk=Roomy(), s3=Carrier(), webhook=hook).start()
+    rig = Rig(tmp_path, keeps_local=True, disk=Roomy(), s3=Carrier(), webhook=hook).start()
     (id_,) = rig.announce(1)
     assert seen == [id_]
     ends = ("json", "stored.s3.json", "told.webhook.json")

@@ -23,10 +23,10 @@ ONE = RecordingKey(DAY, recording_id(1))
 class Books:
     """A ledger, and its outlets by name."""
 
-    def __init__(self, spool: Path, keep_local: bool = False, **plugins: Any) -> None:
+    def __init__(self, spool: Path, keeps_local: bool = False, **plugins: Any) -> None:
         self.spool = spool
         outlets = destinations_of(plugins)
-        self.ledger = Receipts(SpoolPaths(spool), outlets, keep_local)
+        self.ledger = Receipts(SpoolPaths(spool), outlets, keeps_local)
         self.carriers = {outlet.name: outlet for outlet in outlets if outlet.is_carrier}
         self.notifiers = {outlet.name: outlet for outlet in outlets if not outlet.is_carrier}
 
@@ -156,15 +156,15 @@ class TestKeep:
         assert files(tmp_path, "ready") == {f"{DAY}/2.wav", f"{DAY}/2.json"}
 
     @pytest.mark.parametrize(
-        ("keep_local", "plugins", "receipts"),
+        ("keeps_local", "plugins", "receipts"),
         [(True, {"s3": Carrier()}, {"stored.s3.json"}), (False, {"hook": Notifier()}, {"told.hook.json"})],
         ids=["on demand", "when it is the only copy"],
     )
     def test_or_all_moves_to_done(
-        self, tmp_path: Path, keep_local: bool, plugins: dict[str, Any], receipts: set[str]
+        self, tmp_path: Path, keeps_local: bool, plugins: dict[str, Any], receipts: set[str]
     ) -> None:
         make_ready(tmp_path, 1)
-        books = Books(tmp_path, keep_local, **plugins)
+        books = Books(tmp_path, keeps_local, **plugins)
         (outlet,) = (books.carriers | books.notifiers).values()
         assert not books.keep(outlet)
         assert files(tmp_path, "ready") == set()
@@ -172,7 +172,7 @@ class TestKeep:
 
     def test_with_keep_local_the_audio_stays_while_notices_are_due(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
-        books = s3_and_webhook(tmp_path, keep_local=True)
+        books = s3_and_webhook(tmp_path, keeps_local=True)
         assert books.keep(books.carriers["s3"])
         assert f"{DAY}/1.wav" in files(tmp_path, "ready")
 
@@ -197,7 +197,7 @@ class TestKeep:
 
         make_ready(tmp_path, 1, with_audio=False)
         (s3,) = destinations_of({"s3": Carrier()})
-        assert not Receipts(SpoolPaths(tmp_path), [s3], keep_local=False, disk=Race()).record_delivered(
+        assert not Receipts(SpoolPaths(tmp_path), [s3], keeps_local=False, disk=Race()).record_delivered(
             ONE, s3, {}, START
         )
         assert files(tmp_path, "ready") == set()
@@ -328,12 +328,12 @@ class TestSearch:
 
     def test_goes_past_what_the_disk_refuses(self, tmp_path: Path) -> None:
         """Where nothing can be put into done/, the others are delivered all the same."""
-        before = s3_and_webhook(tmp_path, keep_local=True)
+        before = s3_and_webhook(tmp_path, keeps_local=True)
         make_ready(tmp_path, 1)
         before.keep(before.carriers["s3"])
         make_ready(tmp_path, 2)
         (tmp_path / "done").write_text("in the way")
-        after = Books(tmp_path, keep_local=True, s3=Carrier())
+        after = Books(tmp_path, keeps_local=True, s3=Carrier())
         found = after.ledger.search(after.carriers["s3"], None, frozenset(), 1000)
         assert found.keys == [RecordingKey(DAY, recording_id(2))]
         assert isinstance(found.fault, OSError)

@@ -49,7 +49,7 @@ def test_the_client_is_whom_the_trusted_proxies_name() -> None:
 def test_a_request_that_came_around_the_proxies_is_that_of_its_peer_and_counted() -> None:
     rig = Rig(hops=2)
     assert rig.gate.check_request(PROXY, head(CALLER)).client.name == PROXY
-    assert rig.counters.value("tolerated", "forwarded-for") == 1
+    assert rig.counters.value("protocol_anomalies", "forwarded-for") == 1
 
 
 class TestProxies:
@@ -66,7 +66,7 @@ class TestProxies:
     def test_of_others_nothing_is_believed_and_that_is_counted(self, rig: Rig, forwarded: tuple[str, ...]) -> None:
         visitor = rig.gate.check_request(STRANGER, head(*forwarded))
         assert (visitor.client.name, visitor.rejection) == (STRANGER, None)
-        assert rig.counters.items() == [("tolerated", "untrusted-proxy", 1)]
+        assert rig.counters.items() == [("protocol_anomalies", "untrusted-proxy", 1)]
 
     def test_nobody_gets_past_the_list_of_networks_by_claiming_to_be_one(self, rig: Rig) -> None:
         rig.gate.allowed = NetworkSet(["192.0.2.0/24"])
@@ -88,7 +88,7 @@ class TestAllowed:
         rig = Rig()
         rig.gate.allowed = NetworkSet(["192.0.2.0/24"])
         assert rig.knock(peer) == [status]
-        assert rig.counters.value("limits", "allow") == (status is not None)
+        assert rig.counters.value("limit_hits", "allowed_networks") == (status is not None)
 
     def test_is_nobody_whose_address_cannot_be_told(self) -> None:
         rig = Rig()
@@ -116,7 +116,7 @@ class TestRates:
         rig = Rig(limits=HandshakeLimits(per_address=1, total=100))
         assert rig.knock(STRANGER, 12) == [None] * int(BURST_SECONDS) + [self.REFUSED] * 2
         assert rig.knock(CALLER) == [None]
-        assert rig.counters.value("limits", "handshakes-per-address") == 2
+        assert rig.counters.value("limit_hits", "handshakes-per-address") == 2
 
     def test_come_back_with_time(self) -> None:
         rig = Rig(limits=HandshakeLimits(per_address=1))
@@ -127,7 +127,7 @@ class TestRates:
     def test_many_addresses_together_have_a_limit(self) -> None:
         rig = Rig(limits=HandshakeLimits(per_address=1, total=1))
         assert [rig.knock(f"198.51.100.{number}") for number in range(12)] == [[None]] * 10 + [[self.REFUSED]] * 2
-        assert rig.counters.value("limits", "handshakes-total") == 2
+        assert rig.counters.value("limit_hits", "handshakes-total") == 2
 
     def test_a_network_of_one_subscriber_counts_as_one(self) -> None:
         rig = Rig(limits=HandshakeLimits(per_address=1))

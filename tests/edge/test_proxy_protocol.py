@@ -86,7 +86,7 @@ class TestTheGate:
     def test_counts_handshakes_by_client(self, logged: list[LogEvent]) -> None:
         server = FrontedServer(gate={"limits": HandshakeLimits(per_address=0.1)})
         assert [call(server, v1(STRANGER)).is_aborted for _ in range(3)] == [False, True, True]
-        assert server.counters.value("limits", "handshakes-per-address") == 2
+        assert server.counters.value("limit_hits", "handshakes-per-address") == 2
         assert lines(logged) == ["198.51.100.1 dropped: above limits.handshakes_per_second"] * 2
         call(server, HEADER).opened()
 
@@ -150,7 +150,7 @@ class TestStrangers:
         stranger.send(HEADER + request_head())
         assert stranger.answer() == b""
         assert lines(logged) == [f"10.0.0.1 dropped: {why}"]
-        assert server.counters.value("refusals", "dropped") == 1
+        assert server.counters.value("rejections", "dropped") == 1
         assert (len(server.factory.pending), server.clock.getDelayedCalls()) == (0, [])
         stranger.lose()
         assert server.port.protocols == {}
@@ -160,7 +160,7 @@ class TestStrangers:
         for number in range(1_000):
             call(server, b"nonsense %d" % number)
         assert 0 < len(lines(logged)) <= 20
-        assert server.counters.value("refusals", "dropped") == 1_000
+        assert server.counters.value("rejections", "dropped") == 1_000
 
     @given(st.lists(st.binary(min_size=1, max_size=400), min_size=1, max_size=6), st.sampled_from([b"", HEADER[:20]]))
     def test_may_say_anything(self, pieces: list[bytes], beginning: bytes) -> None:
@@ -181,7 +181,7 @@ class TestStrangers:
         assert not slow.is_aborted
         server.clock.advance(0.3)
         assert slow.is_aborted
-        assert server.counters.value("limits", "handshake-timeout") == 1
+        assert server.counters.value("limit_hits", "handshake-timeout") == 1
         assert lines(logged) == ["10.0.0.1 dropped: limits.handshake_timeout is over"]
         assert len(server.factory.pending) == 0
 
@@ -209,7 +209,7 @@ class TestStrangers:
         assert len(server.factory.pending) == 3
         third = server.connect()
         assert [peer.is_aborted for peer in (*silent, third)] == [True, False, False]
-        assert server.counters.value("crowded_out") == 1
+        assert server.counters.value("pending_connections_evicted") == 1
         caller.opened()
         assert len(server.factory.pending) == 2
 

@@ -63,7 +63,7 @@ class Place:
             "listen": {"endpoint": f"tcp:{self.port}:interface=127.0.0.1"},
             "admin": {"endpoint": f"tcp:{self.admin_port}:interface=127.0.0.1"},
             "auth": {"keys_file": "keys.json"},
-            "spool": {"directory": "spool", "flush_interval": 0.1},
+            "spool": {"directory": "spool", "flush_interval": "100 ms"},
             "plugins.recorder": {},
             "plugins.agentassist": {},
         }

@@ -51,7 +51,7 @@ def test_an_unsigned_request_needs_a_key_without_secret(place: Any) -> None:
 
 def test_refusal_in_the_session(place: Any) -> None:
     there = place()
-    there.write(auth={"keys_file": "keys.json", "failure": "disconnect"})
+    there.write(auth={"keys_file": "keys.json", "rejection": "disconnect"})
     with there.daemon():
         caller = Caller(there.port)
         caller._head = caller._head.replace(b"signature: sig1=:", b"signature: sig1=:AAAA")

@@ -37,7 +37,7 @@ def longest(there: Place, plugin: str) -> float:
 
 
 def started(place: MakePlace, how: str) -> tuple[Place, Daemon]:
-    there = place(**{"plugins.evil": {"use": "blocking_plugin:BlockingPlugin", "how": how}, "plugins.recorder": {}})
+    there = place(**{"plugins.evil": {"class": "blocking_plugin:BlockingPlugin", "how": how}, "plugins.recorder": {}})
     return there, Daemon(there.bin, there.config, {"PYTHONPATH": str(PLUGIN.parent)})
 
 

@@ -161,7 +161,7 @@ def suspect(text: str, limit: int = LONGEST) -> list[str]:
 
 @pytest.fixture
 def there(place: MakePlace) -> Place:
-    there = place(**{"plugins.hostile": {"use": "hostile:Plugin"}, "limits": {"handshakes_per_second": 0}})
+    there = place(**{"plugins.hostile": {"class": "hostile:Plugin"}, "limits": {"handshakes_per_second": 0}})
     (there.directory / "hostile.py").write_text(PLUGIN.format(hostile=HOSTILE, long=LONG))
     return there
 
@@ -196,7 +196,7 @@ def test_no_stream_shows_it_raw(there: Place, tmp_path: Path, log: str) -> None:
     assert "... (60000 characters)" in written
     for text in shown:
         assert suspect(text, 1 << 20) == []
-    assert "audiohookd_tolerated_total" in "".join(shown)
+    assert "audiohookd_protocol_anomalies_total" in "".join(shown)
 
 
 def test_no_command_shows_it_raw(there: Place, tmp_path: Path) -> None:

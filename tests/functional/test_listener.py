@@ -87,27 +87,27 @@ class TestProxyProtocol:
             assert call_through(there, V1) == "203.0.113.7"
             assert "takes calls" in daemon.log()
             assert "Traceback" not in daemon.log()
-            assert counted(there, 'refusals_total{reason="dropped"}') == len(nonsense)
+            assert counted(there, 'rejections_total{reason="dropped"}') == len(nonsense)
 
     def test_limits_and_the_log_are_about_the_client(self, place: MakePlace) -> None:
-        there = configured(place, {"allow": ["203.0.113.0/29"]}, prefix="haproxy:")
+        there = configured(place, {"allowed_networks": ["203.0.113.0/29"]}, prefix="haproxy:")
         with there.daemon() as daemon:
             assert call_through(there, V1) == "203.0.113.7"
             with Caller(there.port) as stranger:
                 assert is_dropped(stranger, v2(OTHER) + stranger._head)
-            wait(lambda: "203.0.113.8 dropped: not in listen.allow" in daemon.log())
-            assert counted(there, 'limits_total{limit="allow"}') == 1
+            wait(lambda: "203.0.113.8 dropped: not in listen.allowed_networks" in daemon.log())
+            assert counted(there, 'limit_hits_total{limit="allowed_networks"}') == 1
 
     def test_who_is_not_in_the_list_is_dropped_before_tls(self, place: MakePlace) -> None:
-        there = configured(place, {"allow": ["203.0.113.7"], **TLS}, prefix="haproxy:")
+        there = configured(place, {"allowed_networks": ["203.0.113.7"], **TLS}, prefix="haproxy:")
         certificate, _ = write_certificate(there.directory)
         with there.daemon() as daemon:
             with Caller(there.port) as stranger:
                 assert is_dropped(stranger, v2(OTHER) + hello())
-            wait(lambda: "203.0.113.8 dropped: not in listen.allow" in daemon.log())
+            wait(lambda: "203.0.113.8 dropped: not in listen.allowed_networks" in daemon.log())
             with SecureCaller(there.port, certificate, v2(CLIENT)) as caller:
                 assert caller.open()["type"] == "opened"
-            assert counted(there, 'limits_total{limit="allow"}') == 1
+            assert counted(there, 'limit_hits_total{limit="allowed_networks"}') == 1
 
     def test_a_storm_is_dropped_before_tls_and_others_call(self, place: MakePlace) -> None:
         listen = {**TLS, "max_sessions": 10}  # so many may come at once in any case
@@ -117,7 +117,7 @@ class TestProxyProtocol:
             storm = [stack.enter_context(Caller(there.port)) for _ in range(40)]
             dropped = [is_dropped(stranger, v2(OTHER) + hello()) for stranger in storm]
             assert dropped[:10] == [False] * 10
-            assert 20 < sum(dropped) == counted(there, 'limits_total{limit="handshakes-per-address"}')
+            assert 20 < sum(dropped) == counted(there, 'limit_hits_total{limit="handshakes-per-address"}')
             with SecureCaller(there.port, certificate, v2(CLIENT)) as caller:
                 assert caller.open()["type"] == "opened"
 
@@ -186,7 +186,7 @@ class TestForwarded:
                 assert caller.close()["type"] == "closed"
             (sidecar,) = there.sidecars(1)
             assert {entry["peer"] for entry in peers(sidecar)} == {address}
-            assert counted(there, 'tolerated_total{kind="forwarded-for"}') == (address == "127.0.0.1")
+            assert counted(there, 'protocol_anomalies_total{kind="forwarded-for"}') == (address == "127.0.0.1")
 
 
 def test_the_authority_may_be_another_than_the_host(place: MakePlace) -> None:
@@ -197,7 +197,7 @@ def test_the_authority_may_be_another_than_the_host(place: MakePlace) -> None:
 
 
 def test_an_allow_file_that_changes_while_the_daemon_runs(place: MakePlace) -> None:
-    there = configured(place, {"allow_file": "allow"})
+    there = configured(place, {"allowed_networks_file": "allow"})
     allow = there.directory / "allow"
     allow.write_text("127.0.0.0/8\n")
     with there.daemon() as daemon:
@@ -205,19 +205,19 @@ def test_an_allow_file_that_changes_while_the_daemon_runs(place: MakePlace) -> N
             assert caller.open()["type"] == "opened"
             allow.write_text("203.0.113.0/24 # elsewhere\n")
             daemon.process.send_signal(signal.SIGHUP)
-            wait(lambda: "allow_file read again: 1 networks" in daemon.log())
+            wait(lambda: "allowed_networks_file read again: 1 networks" in daemon.log())
             caller.say("ping")
             assert caller.hear()["type"] == "pong"
             with contextlib.suppress(ConnectionError), Caller(there.port) as stranger:
                 assert stranger.hears_nothing_more()
             allow.write_text("nonsense\n")
-            wait(lambda: "allow_file stays as it is: line 1: 'nonsense' is no network" in daemon.log())
+            wait(lambda: "allowed_networks_file stays as it is: line 1: 'nonsense' is no network" in daemon.log())
             assert caller.close()["type"] == "closed"
         allow.write_text("127.0.0.1\n")
-        wait(lambda: daemon.log().count("allow_file read again") == 2)
+        wait(lambda: daemon.log().count("allowed_networks_file read again") == 2)
         with Caller(there.port) as caller:
             assert caller.upgrade() == 101
-        assert counted(there, 'bad_reloads_total{file="allow_file"}') == 1
+        assert counted(there, 'reload_failures_total{file="allowed_networks_file"}') == 1
 
 
 class TestTLS:
@@ -285,7 +285,7 @@ class TestStrangers:
     def test_a_thousand_that_are_half_open_have_less_than_64_kib_each(self, place: MakePlace, secure: bool) -> None:
         """15 KiB of a head, which never ends; all at once. And calls are taken meanwhile."""
         tls = TLS if secure else {}
-        limits = {"handshakes_per_second": 0, "handshakes_per_second_total": 0, "handshake_timeout": 60}
+        limits = {"handshakes_per_second": 0, "handshakes_per_second_total": 0, "handshake_timeout": "1 min"}
         there = configured(place, tls, limits=limits)
         certificate, _ = write_certificate(there.directory)
         context = ssl.create_default_context(cafile=str(certificate))
@@ -303,7 +303,7 @@ class TestStrangers:
             assert 15_000 < each < 65_536
 
     def test_a_head_that_trickles_in_has_its_time_and_no_more(self, place: MakePlace) -> None:
-        there = configured(place, limits={"handshake_timeout": 1.0})
+        there = configured(place, limits={"handshake_timeout": "1 s"})
         with there.daemon(), Caller(there.port) as slow:
             began = time.monotonic()
             with contextlib.suppress(ConnectionError):
@@ -311,15 +311,15 @@ class TestStrangers:
                     slow.socket.sendall(bytes([octet]))
                     time.sleep(0.1)
             assert 0.9 < time.monotonic() - began < 5.0
-            assert counted(there, 'limits_total{limit="handshake-timeout"}') == 1
+            assert counted(there, 'limit_hits_total{limit="handshake-timeout"}') == 1
 
     def test_who_comes_around_the_proxies_is_not_who_he_says(self, place: MakePlace) -> None:
-        listen = {"trusted_hops": 1, "trusted_proxies": ["192.0.2.0/24"], "allow": ["203.0.113.0/24"]}
+        listen = {"trusted_hops": 1, "trusted_proxies": ["192.0.2.0/24"], "allowed_networks": ["203.0.113.0/24"]}
         there = configured(place, listen)
         with there.daemon() as daemon:
             with Caller(there.port, signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.9")) as stranger:
                 assert stranger.upgrade() == 403
-            assert counted(there, 'tolerated_total{kind="untrusted-proxy"}') == 1
+            assert counted(there, 'protocol_anomalies_total{kind="untrusted-proxy"}') == 1
             assert "127.0.0.1 refused: 403" in daemon.log()
 
     def test_too_many_of_them_are_refused_and_calls_are_not(self, place: MakePlace) -> None:
@@ -351,7 +351,7 @@ class TestStrangers:
                 assert (answer["type"], answer["parameters"]["reason"]) == ("disconnect", "error")
                 assert second.close()["type"] == "closed"
             assert first.close()["type"] == "closed"
-            assert counted(there, f'limits_total{{limit="{limit.replace("_", "-")}"}}') == 1
+            assert counted(there, f'limit_hits_total{{limit="{limit.replace("_", "-")}"}}') == 1
             first.socket.close()
 
             def finds_a_place() -> bool:

@@ -70,7 +70,7 @@ def test_sigterm_lets_the_call_finish_and_refuses_new_ones(place: MakePlace) -> 
 
 
 def test_the_drain_has_an_end(place: MakePlace) -> None:
-    there = place(shutdown={"drain_timeout": 0.5})
+    there = place(shutdown={"drain_timeout": "500 ms"})
     with there.daemon() as daemon, Caller(there.port) as caller:
         caller.open()
         caller.audio(bytes(1600))

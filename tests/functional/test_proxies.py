@@ -16,7 +16,7 @@ import botocore.session
 import pytest
 from conftest import Place, free_port
 
-from audiohookd.config.schema import load
+from audiohookd.config.load import load
 from tests.certificates import write_certificate
 from tests.functional.caller import Caller, SecureCaller, signed_head
 from tests.functional.documents import blocks, snippet

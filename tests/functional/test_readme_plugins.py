@@ -32,8 +32,8 @@ def test_each_plugin_of_the_readme_works_in_two_tables(place: Callable[..., Plac
     tables = {}
     for directory in copies:
         directory.mkdir()
-        tables[f"plugins.copy-{directory.name}"] = {"use": "copying:CopyPlugin", "directory": str(directory)}
-        tables[f"plugins.seconds-{directory.name}"] = {"use": "seconds:SecondsPlugin", "unit": directory.name}
+        tables[f"plugins.copy-{directory.name}"] = {"class": "copying:CopyPlugin", "directory": str(directory)}
+        tables[f"plugins.seconds-{directory.name}"] = {"class": "seconds:SecondsPlugin", "unit": directory.name}
     there = place(**tables)
     environment = {"PYTHONPATH": os.pathsep.join([str(modules), os.environ.get("PYTHONPATH", "")])}
     with Daemon(there.bin, there.config, environment) as daemon:

@@ -30,7 +30,7 @@ def test_who_sends_without_end_is_disconnected(place: MakePlace) -> None:
         answer = caller.hear()
         assert answer["parameters"] == {"reason": "error", "info": "too many frames"}
         assert caller.close()["type"] == "closed"
-        assert counted(there, 'limits_total{limit="frames"}') == 1
+        assert counted(there, 'limit_hits_total{limit="frames"}') == 1
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_flood_of_small_frames_is_disconnected_with_the_default_limits(
         first = caller.frame(2, b"", fin=False) if limit == "fragments" else b""
         caller.socket.sendall(first + caller.frame(opcode, b"", fin=fin) * 1000)
         assert other.open()["type"] == "opened"
-        wait(lambda: counted(there, f'limits_total{{limit="{limit}"}}'))
+        wait(lambda: counted(there, f'limit_hits_total{{limit="{limit}"}}'))
         assert other.close()["type"] == "closed"
 
 
@@ -59,4 +59,4 @@ def test_a_key_at_its_limit_of_connections_leaves_those_of_others_and_ready_says
             ready = answer.read().decode()
         assert ready.startswith("ready\nwarning: an upgrade was rejected with status 503 within the last minute")
         assert "limits.sessions_per_key is 1" in ready
-        assert counted(there, 'limits_total{limit="connections-per-key"}') == 1
+        assert counted(there, 'limit_hits_total{limit="connections-per-key"}') == 1

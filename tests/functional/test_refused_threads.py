@@ -33,7 +33,7 @@ def no_threads(tmp_path: Path) -> dict[str, str]:
 def test_two_seconds_without_threads_cost_no_audio(
     place: Callable[..., Place], no_threads: dict[str, str], tmp_path: Path
 ) -> None:
-    there = place(shutdown={"drain_timeout": 1.0})
+    there = place(shutdown={"drain_timeout": "1 s"})
     switch = tmp_path / "no-threads"
     with Daemon(there.bin, there.config, no_threads) as daemon, Caller(there.port) as caller:
         switch.touch()

@@ -60,7 +60,7 @@ def bucket(seaweedfs: SeaweedFS) -> Iterator[Bucket]:
 def carrying(place: Callable[..., Place], bucket: Bucket) -> Iterator[Place]:
     """A place whose daemon runs, and carries what it records to the bucket."""
     s3 = {"bucket": bucket.name, "endpoint_url": bucket.line.endpoint, "path_style": True, "timeout": 1.0}
-    delivery = {"retry_first": 0.05, "retry_limit": 0.2}
+    delivery = {"retry_initial_delay": "50 ms", "retry_max_delay": "200 ms"}
     there = place(**{"delivery": delivery, "plugins.s3": s3})
     with Daemon(there.bin, there.config, bucket.store.credentials()):
         yield there
@@ -151,7 +151,7 @@ def test_a_bucket_that_is_not_there_yet(place: Callable[..., Place], seaweedfs: 
     with FaultProxy(seaweedfs.port) as proxy:
         bucket = Bucket(seaweedfs, proxy)
         s3 = {"bucket": bucket.name, "endpoint_url": proxy.endpoint, "path_style": True}
-        there = place(**{"delivery": {"retry_first": 0.05, "retry_limit": 0.2}, "plugins.s3": s3})
+        there = place(**{"delivery": {"retry_initial_delay": "50 ms", "retry_max_delay": "200 ms"}, "plugins.s3": s3})
         with Daemon(there.bin, there.config, seaweedfs.credentials()):
             record(there)
             wait_for(lambda: proxy.count("PUT", status=404) > 0)

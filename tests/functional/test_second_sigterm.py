@@ -24,7 +24,7 @@ GIVEN_UP = {
 
 @pytest.mark.parametrize("at", GIVEN_UP)
 def test_a_plugin_that_hangs_does_not_keep_the_daemon(place: Callable[..., Place], at: str) -> None:
-    use = {"use": "hanging_plugin:Hanging", "at": at}
+    use = {"class": "hanging_plugin:Hanging", "at": at}
     there = place(**{"plugins.hanging": use, "plugins.agentassist": {}})
     environment = {"PYTHONPATH": str(Path(__file__).parent)}
     line, limit = GIVEN_UP[at]
@@ -48,7 +48,7 @@ def test_a_plugin_that_hangs_does_not_keep_the_daemon(place: Callable[..., Place
 
 
 def test_a_plugin_that_blocks_before_the_first_sigterm_does_not_keep_the_daemon(place: Callable[..., Place]) -> None:
-    there = place(**{"plugins.hanging": {"use": "hanging_plugin:Hanging", "at": "dtmf"}, "plugins.agentassist": {}})
+    there = place(**{"plugins.hanging": {"class": "hanging_plugin:Hanging", "at": "dtmf"}, "plugins.agentassist": {}})
     environment = {"PYTHONPATH": str(Path(__file__).parent)}
     with Daemon(there.bin, there.config, environment) as daemon, Caller(there.port) as caller:
         caller.open()

@@ -80,21 +80,30 @@ class TestCounters:
 
     def test_keep_labels_apart(self) -> None:
         counters = Counters()
-        counters.count("endings", "end", 2)
-        counters.count("endings", "error")
-        assert [counters.value("endings", label) for label in ("end", "error", "disconnect", "")] == [2, 1, 0, 0]
+        counters.count("sessions_closed", "end", 2)
+        counters.count("sessions_closed", "error")
+        assert [counters.value("sessions_closed", label) for label in ("end", "error", "disconnect", "")] == [
+            2,
+            1,
+            0,
+            0,
+        ]
 
     def test_are_listed_in_order(self) -> None:
         counters = Counters()
-        for name, label in (("sessions", ""), ("endings", "error"), ("endings", "end")):
+        for name, label in (("sessions", ""), ("sessions_closed", "error"), ("sessions_closed", "end")):
             counters.count(name, label)
-        assert counters.items() == [("endings", "end", 1), ("endings", "error", 1), ("sessions", "", 1)]
+        assert counters.items() == [
+            ("sessions", "", 1),
+            ("sessions_closed", "end", 1),
+            ("sessions_closed", "error", 1),
+        ]
 
     def test_that_are_expected_are_listed_with_nothing(self) -> None:
         counters = Counters()
-        counters.count("stored", "s3")
-        counters.expect("stored", ["s3", "other"])
-        assert counters.items() == [("stored", "other", 0), ("stored", "s3", 1)]
+        counters.count("recordings_stored", "s3")
+        counters.expect("recordings_stored", ["s3", "other"])
+        assert counters.items() == [("recordings_stored", "other", 0), ("recordings_stored", "s3", 1)]
 
     @pytest.mark.parametrize("name", ["sessions", "nothing"])
     def test_are_expected_by_label_alone(self, name: str) -> None:
@@ -103,7 +112,7 @@ class TestCounters:
 
     def test_asking_does_not_count(self) -> None:
         counters = Counters()
-        counters.value("endings", "end")
+        counters.value("sessions_closed", "end")
         assert counters.items() == []
 
     def test_refuse_a_name_that_is_not_in_the_catalogue(self) -> None:
@@ -116,14 +125,17 @@ class TestCounters:
 def test_prometheus_reads_them() -> None:
     counters = Counters()
     counters.count("sessions", amount=3)
-    counters.count("stored", "s3")
-    counters.count("stored", 'a\\b"c\nd', 2)
+    counters.count("recordings_stored", "s3")
+    counters.count("recordings_stored", 'a\\b"c\nd', 2)
     lines = exposition(counters).splitlines()
     assert "audiohookd_sessions_total 3" in lines
     assert "audiohookd_probes_total 0" in lines
-    assert 'audiohookd_stored_total{carrier="s3"} 1' in lines
-    assert r'audiohookd_stored_total{carrier="a\\b\"c\nd"} 2' in lines
-    assert lines.count("# TYPE audiohookd_stored_total counter") == 1
-    counters.count("stored", "\x1b[2J\u202e\udce9\r")
-    assert r'audiohookd_stored_total{carrier="\\u001b[2J\\u202e\\udce9\\r"} 1' in exposition(counters).splitlines()
-    assert "# HELP audiohookd_stored_total recordings stored elsewhere, by carrier" in lines
+    assert 'audiohookd_recordings_stored_total{carrier="s3"} 1' in lines
+    assert r'audiohookd_recordings_stored_total{carrier="a\\b\"c\nd"} 2' in lines
+    assert lines.count("# TYPE audiohookd_recordings_stored_total counter") == 1
+    counters.count("recordings_stored", "\x1b[2J\u202e\udce9\r")
+    assert (
+        r'audiohookd_recordings_stored_total{carrier="\\u001b[2J\\u202e\\udce9\\r"} 1'
+        in exposition(counters).splitlines()
+    )
+    assert "# HELP audiohookd_recordings_stored_total recordings stored elsewhere, by carrier" in lines

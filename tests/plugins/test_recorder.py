@@ -46,8 +46,8 @@ def test_keeps_the_contract(call: MakeCall) -> None:
 
 
 def test_options_that_do_not_exist_are_refused() -> None:
-    assert msgspec.convert({}, RecorderConfig) == RecorderConfig("fill", "little")
-    for options in ({"timeline": "stretch"}, {"l16_byte_order": "middle"}, {"time_line": "fill"}):
+    assert msgspec.convert({}, RecorderConfig) == RecorderConfig("silence", "little")
+    for options in ({"gaps": "stretch"}, {"l16_byte_order": "middle"}, {"gap": "silence"}):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(options, RecorderConfig)
 
@@ -114,7 +114,7 @@ class TestTimeLine:
         ]
 
     def test_compact_leaves_them_out_and_tells_where(self, call: MakeCall) -> None:
-        made = call(L16, timeline="compact")
+        made = call(L16, gaps="omit")
         made.sink.audio(bytes(400))
         made.gap(8000, GapCause.DISCARDED, 4100)
         made.sink.audio(bytes(40))
@@ -330,18 +330,18 @@ class TestEnd:
 class TestWhatIsMissing:
     """The session's position says how much there was to record."""
 
-    @pytest.mark.parametrize("timeline", ["fill", "compact"])
-    def test_nothing_is_when_all_came(self, call: MakeCall, timeline: str) -> None:
-        made = call(STEREO, timeline=timeline)
+    @pytest.mark.parametrize("gaps", ["silence", "omit"])
+    def test_nothing_is_when_all_came(self, call: MakeCall, gaps: str) -> None:
+        made = call(STEREO, gaps=gaps)
         made.sink.audio(bytes(400))
         made.gap(8000, start=4200)
         made.session.position += 200 + 8000
         made.close()
         assert "missingSamples" not in made.sidecar()["recording"]
 
-    @pytest.mark.parametrize("timeline", ["fill", "compact"])
-    def test_is_told_in_samples(self, call: MakeCall, timeline: str) -> None:
-        made = call(L16, timeline=timeline)
+    @pytest.mark.parametrize("gaps", ["silence", "omit"])
+    def test_is_told_in_samples(self, call: MakeCall, gaps: str) -> None:
+        made = call(L16, gaps=gaps)
         made.sink.audio(bytes(400))
         made.gap(8000, start=4100)
         made.session.position += 100 + 8000 + 250

@@ -30,7 +30,7 @@ def say(made: Call, count: int) -> None:
 
 
 def test_messages_above_the_limit_are_counted_and_not_kept(call: MakeCall) -> None:
-    made = call(STEREO, max_messages=1)
+    made = call(STEREO, max_messages_size=1 << 20)
     say(made, 100)
     made.daemon.reactor.advance(3)
     made.sink.round_trip(5_000_000)
@@ -47,7 +47,7 @@ def test_messages_above_the_limit_are_counted_and_not_kept(call: MakeCall) -> No
 
 
 def test_a_sidecar_with_omitted_entries_is_verified(call: MakeCall) -> None:
-    made = call(STEREO, max_messages=1)
+    made = call(STEREO, max_messages_size=1 << 20)
     made.sink.audio(b"\x01\x02" * 800)
     say(made, 30)
     made.close()
@@ -57,7 +57,7 @@ def test_a_sidecar_with_omitted_entries_is_verified(call: MakeCall) -> None:
 
 
 def test_after_a_crash_the_sidecar_says_since_when_entries_are_omitted(call: MakeCall) -> None:
-    made = call(STEREO, max_messages=1)
+    made = call(STEREO, max_messages_size=1 << 20)
     made.sink.audio(b"\x01\x02" * 800)
     say(made, 30)
     made.commit()
@@ -65,12 +65,12 @@ def test_after_a_crash_the_sidecar_says_since_when_entries_are_omitted(call: Mak
     assert made.sidecar()["recording"]["omittedEntries"] == {"since": "PT0S", "count": 0, "bytes": 0}
 
 
-@pytest.mark.parametrize("timeline", ["fill", "compact"])
+@pytest.mark.parametrize("gaps", ["silence", "omit"])
 def test_gaps_above_the_limit_are_silence_in_the_file_and_counted(
-    call: MakeCall, timeline: str, monkeypatch: pytest.MonkeyPatch
+    call: MakeCall, gaps: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "MAX_GAPS", 3)
-    made = call(L16, timeline=timeline)
+    made = call(L16, gaps=gaps)
     position = 4000
     for number in range(10):
         made.sink.audio(bytes([number, 0, 0, 0]))
@@ -82,7 +82,7 @@ def test_gaps_above_the_limit_are_silence_in_the_file_and_counted(
     assert len(recording["gaps"]) == 3
     assert recording["omittedGaps"] == {"since": "PT0S", "count": 7, "samples": 14}
     assert "missingSamples" not in recording
-    assert recording["samples"] == (30 if timeline == "fill" else 24)
+    assert recording["samples"] == (30 if gaps == "silence" else 24)
     (path,) = (made.directory / "ready").rglob("*.wav")
     with path.open("rb") as audio:
         assert check(made.sidecar(), audio) == []

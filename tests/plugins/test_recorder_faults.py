@@ -65,9 +65,9 @@ class TestRecorder:
         made.close()
         assert [entry["data"]["message"] for entry in made.entries("audiohook")] == [{"type": "ping"}]
 
-    @pytest.mark.parametrize("timeline", ["fill", "compact"])
-    def test_a_gap_that_hears_of_it_is_as_long_as_ever(self, tmp_path: Path, timeline: str) -> None:
-        made = refused(tmp_path, timeline=timeline)
+    @pytest.mark.parametrize("gaps", ["silence", "omit"])
+    def test_a_gap_that_hears_of_it_is_as_long_as_ever(self, tmp_path: Path, gaps: str) -> None:
+        made = refused(tmp_path, gaps=gaps)
         samples = 3 * SILENCE_BYTES
         failures: list[Any] = []
         made.gap(samples, start=4800).addErrback(failures.append)
@@ -75,7 +75,7 @@ class TestRecorder:
         made.session.position += 800 + samples
         made.close()
         recording = made.sidecar()["recording"]
-        assert recording["samples"] == 800 + (samples if timeline == "fill" else 0)
+        assert recording["samples"] == 800 + (samples if gaps == "silence" else 0)
         assert [(gap["cause"], gap["start"], gap["samples"]) for gap in recording["gaps"]] == [
             ("disk", 4000, 800),
             ("paused", 4800, samples),

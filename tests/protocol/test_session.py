@@ -154,7 +154,7 @@ def test_audio_beyond_the_longest_session_is_refused():
     assert client.said()[0]["parameters"] == {"reason": "error", "info": "position too far"}
 
 
-@pytest.mark.parametrize("timer", ["open_timeout", "opening_timeout", "idle_timeout", "closing_timeout"])
+@pytest.mark.parametrize("timer", ["client_open_timeout", "accept_timeout", "idle_timeout", "plugin_closing_timeout"])
 def test_a_tick_too_early_does_nothing(timer):
     client = opened(Timeouts(**{timer: 3.0}))
     for _ in range(10):

@@ -18,7 +18,9 @@ from tests.protocol.wire_client import OTHER_ID, PARAMETERS, SESSION_ID, WireCli
 
 TIMERS = Timeouts(max_duration=120)
 #: Whatever happens, a silent client is gone after this time.
-PATIENCE = TIMERS.max_duration + TIMERS.disconnect_timeout + TIMERS.closing_timeout + TIMERS.closed_timeout
+PATIENCE = (
+    TIMERS.max_duration + TIMERS.disconnect_timeout + TIMERS.plugin_closing_timeout + TIMERS.client_close_timeout
+)
 
 reasons = st.sampled_from(["completed", "unauthorized", "error", "rejected"])
 types = st.sampled_from([*PARAMETERS, "ping", "paused", "resumed", "discarded", "weather_report", "toString"])

@@ -71,7 +71,7 @@ def test_what_is_bad_changes_nothing_and_is_told_once(rig: Rig, spoil: object) -
     rig.look()
     rig.look()
     assert rig.taken == []
-    assert rig.counters.value("bad_reloads", "word") == 1
+    assert rig.counters.value("reload_failures", "word") == 1
     rig.write("three")
     rig.look()
     assert rig.taken == ["three"]

@@ -114,10 +114,13 @@ def test_a_list_of_networks_that_the_user_cannot_read_is_named_likewise(director
     site = Site(directory, UID)
     (directory / "networks").write_text("127.0.0.0/8\n")
     (directory / "networks").chmod(0o600)
-    site.config.write_text(f"[listen]\nallow_file = '{directory}/networks'\n{site.config.read_text()}")
+    site.config.write_text(f"[listen]\nallowed_networks_file = '{directory}/networks'\n{site.config.read_text()}")
     done = site.start()
     assert done.returncode == 78
-    assert f"listen.allow_file: {directory}/networks cannot be read by user {UID} (Permission denied)" in done.stderr
+    assert (
+        f"listen.allowed_networks_file: {directory}/networks cannot be read by user {UID} (Permission denied)"
+        in done.stderr
+    )
 
 
 def test_a_spool_that_root_wrote_to_before_is_named_with_what_to_do(directory: Path) -> None:

@@ -30,7 +30,7 @@ def test_closed_waits_for_the_last_words_of_all() -> None:
 
 def test_closed_does_not_wait_longer_than_closing_timeout() -> None:
     sink = CapturingSink(lambda method, *_: Deferred() if method == "closing" else None)
-    client = opened(watched_by(sink), timers=Timeouts(closing_timeout=8.0))
+    client = opened(watched_by(sink), timers=Timeouts(plugin_closing_timeout=8.0))
     client.close()
     client.clock.advance(7.9)
     assert client.types == ["opened"]
@@ -46,7 +46,7 @@ def test_a_lost_connection() -> None:
     client.leave()
     assert sink.calls[-1] == ("closed", "connection-lost")
     assert "closing" not in sink.names
-    assert client.counters.value("endings", "connection-lost") == 1
+    assert client.counters.value("sessions_closed", "connection-lost") == 1
     assert gone(client)
 
 
@@ -61,7 +61,7 @@ def test_the_reason_of_the_client_is_kept_and_counted_if_it_is_known() -> None:
     client = opened(watched_by(sink))
     client.close("bored")
     assert sink.calls[-1] == ("closed", "bored")
-    assert client.counters.value("endings", "other") == 1
+    assert client.counters.value("sessions_closed", "other") == 1
 
 
 def test_who_hangs_after_the_end_is_hurried_and_then_abandoned() -> None:
@@ -76,7 +76,7 @@ def test_who_hangs_after_the_end_is_hurried_and_then_abandoned() -> None:
     assert not client.connection.finished.called
     client.clock.advance(FINISH_TIME)
     assert client.connection.finished.called
-    assert client.counters.value("late_callbacks", "hanging") == 2
+    assert client.counters.value("callback_timeouts", "hanging") == 2
     assert gone(client)
 
 
@@ -98,7 +98,7 @@ def test_finished_waits_for_the_plugins_and_for_the_end_of_the_connection() -> N
 
 
 def test_a_client_that_never_leaves_is_shown_out() -> None:
-    client = opened(timers=Timeouts(closed_timeout=5.0))
+    client = opened(timers=Timeouts(client_close_timeout=5.0))
     client.close()
     client.clock.advance(5.0)
     assert client.wire.ends == ["close"]
@@ -118,7 +118,7 @@ def test_a_silent_client_is_asked_to_close_and_then_shown_out() -> None:
 
 
 def test_a_client_that_does_not_open_is_asked_to_close() -> None:
-    client = ScriptedClient(timers=Timeouts(open_timeout=10.0))
+    client = ScriptedClient(timers=Timeouts(client_open_timeout=10.0))
     client.clock.advance(10.0)
     assert client.types == ["disconnect"]
     client.close("disconnect")

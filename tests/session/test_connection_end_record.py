@@ -57,7 +57,7 @@ def test_a_close_frame_is_recorded_and_answered_and_is_no_fault(call: Call, code
     call.peer.send(close(code, b"going away"))
     assert call.peer.frames() == [(8, CLOSE(1000))]
     assert call.lose(ConnectionDone()) == ConnectionEnd("close-frame", "client", code, "going away")
-    assert call.server.counters.value("faults") == 0
+    assert call.server.counters.value("protocol_errors") == 0
 
 
 def test_a_close_frame_without_a_code_is_recorded_as_such(call: Call) -> None:
@@ -71,7 +71,7 @@ def test_a_close_frame_without_a_mask_is_no_fault_of_the_client(call: Call, logg
     ((opcode, payload),) = call.peer.frames()
     assert (opcode, payload[:2]) == (8, CLOSE(1002))
     assert call.lose(ConnectionDone()) == ConnectionEnd("close-frame", "client", 1001)
-    assert call.server.counters.value("faults") == 0
+    assert call.server.counters.value("protocol_errors") == 0
     assert not any("broke the protocol" in line for line in lines_of(logged))
 
 
@@ -80,7 +80,7 @@ def test_a_close_code_that_means_nothing_is_a_fault(call: Call) -> None:
     ((opcode, payload),) = call.peer.frames()
     assert (opcode, payload[:2]) == (8, CLOSE(1002))
     assert call.lose(ConnectionDone()) == ConnectionEnd("close-frame", "client", 1006)
-    assert call.server.counters.value("faults") == 1
+    assert call.server.counters.value("protocol_errors") == 1
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_a_client_that_breaks_the_protocol_is_disconnected_and_still_gets_its_cl
     assert client.wire.heard[-1]["parameters"]["reason"] == "error"
     client.say("close", {"reason": "disconnect"}, seq=8)
     assert client.types == ["opened", "disconnect", "closed"]
-    assert client.counters.value("faults") == 1
+    assert client.counters.value("protocol_errors") == 1
     assert sink.calls[-1] == ("closed", "disconnect")
 
 
@@ -32,7 +32,7 @@ def test_odd_things_are_counted_each_time_and_logged_once(logged: list[LogEvent]
     client = opened()
     for _ in range(3):
         client.say("invented")
-    assert client.counters.value("tolerated", "unknown-type") == 3
+    assert client.counters.value("protocol_anomalies", "unknown-type") == 3
     lines = [formatEvent(event) for event in logged]
     assert sum("odd, but harmless: unknown-type" in line for line in lines) == 1
 

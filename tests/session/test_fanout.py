@@ -255,7 +255,7 @@ def test_who_hangs_is_hurried_and_then_abandoned() -> None:
     assert not ended.called
     call.fanout.abandon()
     assert ended.called
-    assert call.counters.value("plugin_failures", "slow") == call.counters.value("late_callbacks", "slow") == 2
+    assert call.counters.value("plugin_failures", "slow") == call.counters.value("callback_timeouts", "slow") == 2
     assert call.counters.value("plugin_failures", "plugin") == 0
 
 
@@ -297,7 +297,7 @@ class TestTheEndOfACall:
 
     def warnings(self, call: Call) -> list[str]:
         events = [event for event in call.session.logged if event["log_level"] is LogLevel.warn]
-        assert call.counters.value("unrecorded") == len(events)
+        assert call.counters.value("unrecorded_sessions") == len(events)
         return [formatEvent(event) for event in events]
 
     def test_says_that_no_plugin_recorded_it(self) -> None:

@@ -74,7 +74,7 @@ def test_a_plugin_can_refuse_and_the_next_one_is_not_asked() -> None:
     client.open()
     assert refused(client) == ("unauthorized", "not licensed")
     assert asked == []
-    assert client.counters.value("refusals", "unauthorized") == 1
+    assert client.counters.value("rejections", "unauthorized") == 1
     assert client.counters.value("sessions") == 0
 
 
@@ -141,7 +141,7 @@ def test_a_deferred_answer_is_waited_for() -> None:
     assert client.types == []
     asked.callback(None)
     assert client.types == ["opened"]
-    assert client.counters.value("late_admissions") == 0
+    assert client.counters.value("admission_timeouts") == 0
 
 
 def test_a_coroutine_may_ask_elsewhere_before_it_decides() -> None:
@@ -168,7 +168,7 @@ def test_a_late_answer_is_not_waited_for_and_changes_nothing() -> None:
     assert client.types == []
     client.clock.advance(0.1)
     assert accepted(client) == {"media": [STEREO]}  # half a change is no change
-    assert client.counters.value("late_admissions") == 1
+    assert client.counters.value("admission_timeouts") == 1
     asked.callback(None)
     assert client.types == ["opened"]
 
@@ -210,7 +210,7 @@ def test_a_client_that_gives_up_meanwhile_leaves_no_timer_and_no_session(how: st
     asked.callback(None)
     assert "opened" not in client.types
     assert sink.calls == []
-    assert client.counters.value("late_admissions") == client.counters.value("refusals", "error") == 0
+    assert client.counters.value("admission_timeouts") == client.counters.value("rejections", "error") == 0
 
 
 def raising(opening: IOpening) -> None:

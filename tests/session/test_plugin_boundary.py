@@ -124,7 +124,7 @@ def test_a_call_that_ended_has_no_place_while_a_plugin_hangs(at: str, logged: li
     clock.advance(FINISH_TIME)
     clock.advance(FINISH_TIME)
     assert first.connection.finished.called
-    assert len(cancelled) == first.counters.value("late_callbacks", "evil") == 1
+    assert len(cancelled) == first.counters.value("callback_timeouts", "evil") == 1
     assert f"plugin evil failed: {at} took too long and is cancelled" in lines_of(logged, "evil")[0]
     assert evil.names[-1] == "closed"
 
@@ -140,8 +140,8 @@ def test_a_required_plugin_that_does_not_answer_in_time_ends_the_session(logged:
         ("disconnect", {"reason": "error", "info": "a required service failed"})
     ]
     assert client.counters.value("required_failures", "recorder") == 1
-    assert client.counters.value("late_callbacks", "recorder") == 1
-    assert client.counters.value("late_admissions") == 0
+    assert client.counters.value("callback_timeouts", "recorder") == 1
+    assert client.counters.value("admission_timeouts") == 0
     assert any(event["log_level"] is LogLevel.error for event in logged if event.get("plugin") == "recorder")
 
 
@@ -153,7 +153,7 @@ def test_a_required_plugin_that_was_not_asked_in_time_ends_the_session() -> None
     client.clock.advance(3.0)
     assert client.types == ["disconnect"]
     assert client.counters.value("required_failures", "licence") == 1
-    assert client.counters.value("late_callbacks", "slow") == 1
+    assert client.counters.value("callback_timeouts", "slow") == 1
 
 
 @pytest.mark.parametrize("required", [True, False])
@@ -197,7 +197,7 @@ def test_a_plugin_that_floods_is_limited_and_cuts_off_no_other(logged: list[LogE
     sent = [session.send_event([ENTITY]) for _ in range(3 * CALL_LIMIT)]
     sent += [flag for _ in range(CALL_LIMIT) for flag in (session.pause(), session.resume())]
     assert 0 < sum(sent) < 200
-    assert client.counters.value("limited_sends", "evil") == len(sent) - sum(sent)
+    assert client.counters.value("rate_limited_sends", "evil") == len(sent) - sum(sent)
     assert client.counters.value("plugin_failures", "recorder") == 0
     assert len(lines_of(logged, "evil")) == 1
     client.clock.advance(1.0)

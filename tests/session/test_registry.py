@@ -302,7 +302,7 @@ class TestQuotas:
         second = Caller(sessions, owner=Owner("acme", "two"))
         other = Caller(sessions, owner=Owner("globex", "one"))
         assert [first.answer, second.answer, other.answer] == [None, "too many sessions", None]
-        assert counters.items() == [("limits", "sessions-per-organization", 1)]
+        assert counters.items() == [("limit_hits", "sessions-per-organization", 1)]
 
     def test_a_session_that_ends_gives_its_place_back_and_one_that_was_refused_has_none(self) -> None:
         sessions, _ = self.sessions(per_key=1)
@@ -335,7 +335,7 @@ class TestQuotas:
     def test_what_is_above_all_places_is_counted_too(self) -> None:
         sessions, counters = self.sessions(max_sessions=1)
         assert [Caller(sessions).answer for _ in range(2)] == [None, "too many sessions"]
-        assert counters.value("limits", "sessions") == 1
+        assert counters.value("limit_hits", "sessions") == 1
 
 
 class TestConnectionsOfAnOwner:
@@ -363,7 +363,7 @@ class TestConnectionsOfAnOwner:
         assert sessions.reject_upgrade(self.GLOBEX) is None
         assert Caller(sessions, owner=self.GLOBEX).answer is None
         label = f"connections-{quota.replace('_', '-')}"
-        assert counters.value("limits", label) == 1
+        assert counters.value("limit_hits", label) == 1
         callers[0].end()
         assert sessions.reject_upgrade(self.ACME) is None
 
@@ -376,7 +376,7 @@ class TestConnectionsOfAnOwner:
         sessions, counters, _ = self.sessions()
         assert len(self.held(sessions, self.ACME, admitted=False)) == 2 * 20 + SPARE_CONNECTIONS
         assert sessions.reject_upgrade(self.GLOBEX) == "too many connections: listen.max_sessions is 20"
-        assert counters.value("limits", "connections") == 2
+        assert counters.value("limit_hits", "connections") == 2
 
     def test_the_reason_names_the_quota_and_no_key(self) -> None:
         sessions, _, _ = self.sessions(per_key=5)
@@ -435,4 +435,4 @@ def test_sessions_whose_plugins_still_work_do_not_crowd_it_and_are_bounded() -> 
     assert not any(caller.asked for caller in over)
     sessions.detach(over[-1])
     assert [caller.asked for caller in over] == [["abandon"], *[[]] * (len(over) - 1)]
-    assert counters.value("limits", "unfinished-sessions") == 1
+    assert counters.value("limit_hits", "unfinished-sessions") == 1

@@ -144,7 +144,7 @@ class TestWhatIsLost:
         draft.audio(SPEECH)
         rig.commit(3)
         assert rig.counters.value("disk_lost_samples") == 150
-        assert rig.counters.value("disk_faults", "ENOSPC") == 3
+        assert rig.counters.value("disk_errors", "ENOSPC") == 3
 
 
 class TestLongSilence:

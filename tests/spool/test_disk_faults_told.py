@@ -195,7 +195,7 @@ class TestEndOfARecording:
         rig.disk.refuse(errno.EIO, "close")
         recorded = rig.end(draft)
         assert recorded.audio == SPEECH
-        assert rig.counters.value("disk_faults", "EIO") == 1
+        assert rig.counters.value("disk_errors", "EIO") == 1
         assert rig.writer.fault is None
 
     def test_on_a_disk_that_never_took_anything_fails_at_the_stop(self, rig: FaultyRig) -> None:

@@ -144,7 +144,7 @@ class TestFreeRoom:
             watched.look()
         assert watched.told == [f"less than 1024 MiB free on {watched.layout.directory} (512 MiB)", None]
         assert levels(logged) == ["error", "info"]
-        assert watched.counters.items() == [("obstacles", "room", 1)]
+        assert watched.counters.items() == [("not_ready_transitions", "room", 1)]
 
     def test_is_what_who_is_not_root_may_use(self, tmp_path: Path) -> None:
         (tmp_path / "draft").mkdir()
@@ -162,7 +162,7 @@ class TestTheDirectories:
         assert watched.look() == f"{directory}: No such file or directory"
         directory.mkdir()
         assert watched.look() is None
-        assert watched.counters.items() == [("obstacles", "disk", 1)]
+        assert watched.counters.items() == [("not_ready_transitions", "disk", 1)]
 
     def test_are_written_into_and_nothing_stays_there(self, watched: Watched) -> None:
         watched.look()
@@ -245,7 +245,10 @@ class TestTheDisk:
         watched.free = MIN_FREE // 2
         watched.workers.run()
         assert watched.watch.not_ready_reason == f"less than 1024 MiB free on {watched.layout.directory} (512 MiB)"
-        assert watched.counters.items() == [("obstacles", "disk", 1), ("obstacles", "room", 1)]
+        assert watched.counters.items() == [
+            ("not_ready_transitions", "disk", 1),
+            ("not_ready_transitions", "room", 1),
+        ]
         watched.free = 2 * MIN_FREE
         assert watched.look() is None
 
@@ -263,7 +266,7 @@ class TestWhatOthersSay:
         watched.complaints["writer"] = None
         assert watched.look() is None
         assert watched.told == ["the disk refuses", None]
-        assert watched.counters.items() == [("obstacles", "writer", 1)]
+        assert watched.counters.items() == [("not_ready_transitions", "writer", 1)]
 
     def test_is_heard_while_the_disk_does_not_answer(self, watched: Watched) -> None:
         watched.clock.advance(PROBE_INTERVAL)

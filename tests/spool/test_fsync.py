@@ -151,7 +151,7 @@ class TestRefusal:
             rig.disk.heal()
             a_round(rig)
         assert rig.writer.fault is None
-        assert rig.counters.items() == [("disk_faults", "sync", 3)]
+        assert rig.counters.items() == [("disk_errors", "sync", 3)]
         assert said(logged) == [
             f"the disk does not sync recordings: Input/output error {rig.draft / 'a.wav'}; 1 files are tried again",
             "the disk syncs recordings again",

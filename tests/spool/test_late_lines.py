@@ -85,7 +85,7 @@ def test_one_that_cannot_be_made_says_so_and_costs_nothing_else(rig: SpoolRig, m
     assert entry["type"] == "logger"
     assert "could not be made" in entry["data"]["msg"]
     assert last == b'{"c":3}'
-    assert rig.counters.value("unmade_lines") == 1
+    assert rig.counters.value("journal_entry_errors") == 1
     assert draft.waiting == other.waiting == 0
 
 
@@ -95,7 +95,7 @@ def test_the_same_mistake_is_logged_once_and_counted_each_time(rig: SpoolRig) ->
         for draft in drafts * 2:
             draft.note(Late(RuntimeError()))
             rig.commit()
-    assert rig.counters.value("unmade_lines") == 6
+    assert rig.counters.value("journal_entry_errors") == 6
     (line,) = [event for event in logged if event["log_level"] is LogLevel.error]
     assert line["why"] == "Late: RuntimeError"
 

@@ -309,7 +309,7 @@ class TestWhileTheDaemonRuns:
     def test_drafts_are_repaired_at_start(self, tmp_path: Path) -> None:
         rig = self.rig(tmp_path, ID, OTHER)
         assert rig.ready() == {f"{DAY}/{name}.{suffix}" for name in (ID, OTHER) for suffix in ("wav", "json")}
-        assert rig.counters.value("repaired", "ready") == 2
+        assert rig.counters.value("drafts_recovered", "ready") == 2
 
     def test_whoever_waits_for_recordings_hears_of_them(self, tmp_path: Path) -> None:
         rig = self.rig(tmp_path)
@@ -353,11 +353,11 @@ class TestWhileTheDaemonRuns:
         for _ in range(3):
             rig.clock.advance(60)
             rig.finishing.run()
-        assert rig.counters.value("repaired", "failed") == 3
+        assert rig.counters.value("drafts_recovered", "failed") == 3
         (rig.directory / "ready" / DAY).unlink()
         rig.clock.advance(60)
         rig.finishing.run()
-        assert rig.counters.value("repaired", "ready") == 1
+        assert rig.counters.value("drafts_recovered", "ready") == 1
         assert rig.clock.getDelayedCalls() == []
 
     def test_is_one_line_a_round_however_many_there_are(self, tmp_path: Path) -> None:

@@ -89,5 +89,5 @@ def test_empty_drafts_are_removed_with_one_line(tmp_path: Path) -> None:
         rig.finishing.run()
     lines = [(event["log_level"], formatEvent(event)) for event in logged]
     assert lines == [(LogLevel.info, "20 drafts with nothing in them were removed")]
-    assert rig.counters.items() == [("repaired", "empty", 20)]
+    assert rig.counters.items() == [("drafts_recovered", "empty", 20)]
     assert rig.drafted() == set()

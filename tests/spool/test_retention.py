@@ -65,7 +65,7 @@ def test_sweeps_at_its_start_and_each_minute(tmp_path: Path) -> None:
     assert (kept.service.used, kept.service.obstacle) == (400, None)
     kept.sweep()
     assert kept.spool.files() == {}
-    assert kept.counters.items() == [("removals", "expired", 2)]
+    assert kept.counters.items() == [("recordings_removed", "expired", 2)]
 
 
 def test_sweeps_once_at_a_time(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_makes_room_and_says_so(tmp_path: Path, logged: list[str]) -> None:
     kept.workers.run()
     assert kept.spool.numbers(kept.spool.layout.done) == [2]
     assert kept.service.obstacle is None
-    assert kept.counters.items() == [("removals", "displaced", 1)]
+    assert kept.counters.items() == [("recordings_removed", "evicted", 1)]
     assert logged == ["info"]
 
 

@@ -68,7 +68,7 @@ def test_loses_nothing_when_it_comes_back(rig: FaultyRig) -> None:
     recorded = rig.end(draft)
     assert recorded.audio == SPEECH * 2
     assert recorded.gaps == []
-    assert rig.counters.items() == [("disk_faults", "stalled", 1), ("slow_commits", "", 1)]
+    assert rig.counters.items() == [("disk_errors", "stalled", 1), ("slow_commits", "", 1)]
 
 
 def test_holds_back_beyond_the_limits_as_always(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_one_after_another_is_told_again(rig: FaultyRig) -> None:
         stall(rig)
         rig.writing.run_one()
         assert told_by(lambda: draft.audio(SPEECH), lambda: draft.audio(SPEECH)) == [STALLED, None]
-    assert rig.counters.value("disk_faults", "stalled") == 2
+    assert rig.counters.value("disk_errors", "stalled") == 2
 
 
 def test_may_end_in_a_refusal(rig: FaultyRig) -> None:
@@ -110,7 +110,7 @@ def test_may_end_in_a_refusal(rig: FaultyRig) -> None:
     stall(rig)
     rig.writing.run()
     assert rig.writer.fault == "the disk refuses recordings: Input/output error"
-    assert rig.counters.value("disk_faults", "EIO") == 1
+    assert rig.counters.value("disk_errors", "EIO") == 1
     rig.disk.heal()
     rig.commit()
     assert rig.writer.fault is None

@@ -88,7 +88,7 @@ def test_who_does_not_read_is_dropped_when_too_much_waits() -> None:
         seq += 1
     assert peer.is_aborted
     assert len(peer.answer()) <= UNREAD_LIMIT
-    assert server.counters.value("clogged") == 1
+    assert server.counters.value("slow_clients_dropped") == 1
     peer.lose(ConnectionAborted())
     assert server.sink.calls[-1] == ("closed", "connection-lost")
 
@@ -114,7 +114,7 @@ def test_pings_of_the_websocket_cannot_fill_our_memory_either() -> None:
     for _ in range(UNREAD_LIMIT // 10_000 + 1):
         peer.send(flood)
     assert peer.is_aborted
-    assert server.counters.value("clogged") == 1
+    assert server.counters.value("slow_clients_dropped") == 1
 
 
 def test_a_plugin_that_is_asked_while_the_client_does_not_read_learns_that_it_is_over() -> None:

@@ -57,8 +57,8 @@ class TestAllow:
         stranger = server.connect(CALLER)
         stranger.send(request_head(X_Forwarded_For="192.0.2.1, 198.51.100.1"))
         assert stranger.status() == b"HTTP/1.1 403 Forbidden"
-        assert server.counters.value("limits", "allow") == 1
-        assert server.counters.value("refusals", "http-403") == 1
+        assert server.counters.value("limit_hits", "allowed_networks") == 1
+        assert server.counters.value("rejections", "http-403") == 1
         server.connect(STRANGER).upgrade(X_Forwarded_For="198.51.100.1, 192.0.2.1")
 
     def test_a_list_that_changes_does_not_end_the_calls_that_are(self) -> None:
@@ -112,7 +112,7 @@ def test_the_setting_that_kept_somebody_out_is_named(logged: list[LogEvent]) -> 
         for _ in range(2):
             server.connect(STRANGER)
     assert told(logged) == [
-        "dropped: not in listen.allow",
+        "dropped: not in listen.allowed_networks",
         "dropped: above limits.handshakes_per_second",
         "dropped: above limits.handshakes_per_second_total",
     ]
@@ -121,7 +121,7 @@ def test_the_setting_that_kept_somebody_out_is_named(logged: list[LogEvent]) -> 
 def test_behind_a_proxy_it_is_named_with_the_status(logged: list[LogEvent]) -> None:
     server = gated(networks=["192.0.2.0/24"], hops=1)
     server.connect(CALLER).send(request_head(X_Forwarded_For=STRANGER.host))
-    assert told(logged) == ["refused: 403 not in listen.allow"]
+    assert told(logged) == ["refused: 403 not in listen.allowed_networks"]
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ class TestHandshakes:
             stranger = server.connect(CALLER)
             stranger.send(request_head(signed=False, X_Forwarded_For="198.51.100.1"))
         assert stranger.status() == b"HTTP/1.1 429 Too Many Requests"
-        assert server.counters.value("refusals", "signature-required") == 1
-        assert server.counters.value("limits", "handshakes-per-address") == 1
+        assert server.counters.value("rejections", "signature-required") == 1
+        assert server.counters.value("limit_hits", "handshakes-per-address") == 1
 
     def test_calls_do_not_count_however_many(self) -> None:
         server = gated(limits=HandshakeLimits(per_address=0.1, total=0.1))
@@ -192,7 +192,7 @@ class TestHandshakes:
             server.connect(STRANGER).send(request_head(signed=False))
         lines = [eventAsText(event) for event in logged if "signature-required" in eventAsText(event)]
         assert 0 < len(lines) <= 20
-        assert server.counters.value("refusals", "signature-required") == 1000
+        assert server.counters.value("rejections", "signature-required") == 1000
         server.clock.advance(60)
         server.connect(STRANGER).send(request_head(signed=False))
         assert "; 980 more like this are not shown" in eventAsText(logged[-1])
@@ -210,7 +210,7 @@ class TestSlowness:
         assert not peer.is_aborted
         server.clock.advance(5.0 - server.clock.seconds())
         assert peer.is_aborted
-        assert server.counters.value("limits", "handshake-timeout") == 1
+        assert server.counters.value("limit_hits", "handshake-timeout") == 1
         peer.lose()
         assert server.clock.getDelayedCalls() == []
 
@@ -219,7 +219,7 @@ class TestSlowness:
         caller = server.connect().upgrade()
         server.clock.advance(9.0)
         assert not caller.is_aborted
-        assert server.counters.value("limits", "handshake-timeout") == 0
+        assert server.counters.value("limit_hits", "handshake-timeout") == 0
 
 
 class TestStrangersInSessions:
@@ -232,7 +232,7 @@ class TestStrangersInSessions:
         answers = [stranger.answer() for stranger in strangers]
         assert all(answer.startswith(b"HTTP/1.1 101 ") for answer in answers[:-1])
         assert answers[-1].startswith(b"HTTP/1.1 401 ")
-        assert server.counters.value("limits", "strangers") == 1
+        assert server.counters.value("limit_hits", "strangers") == 1
         strangers[0].lose()
         another = server.connect()
         another.send(request_head(signed=False))
@@ -256,7 +256,7 @@ class TestConnectionsOfAKey:
         beyond = server.connect()
         beyond.send(request_head(nonce=nonce(99)))
         assert beyond.status() == b"HTTP/1.1 503 Service Unavailable"
-        assert server.counters.value("limits", "connections-per-key") == 1
+        assert server.counters.value("limit_hits", "connections-per-key") == 1
         server.connect().upgrade(signed=False, X_API_KEY=OPEN_KEY)
         peers[0].lose()
         server.connect().upgrade(nonce=nonce(100))

@@ -62,7 +62,7 @@ def test_a_message_far_too_large_is_answered_with_1009(size: int, logged: list[L
     ((opcode, payload),) = peer.frames()
     assert (opcode, payload[:2]) == (8, struct.pack("!H", 1009))
     assert server.sink.arguments("audio") == []
-    assert server.counters.value("faults") == 1
+    assert server.counters.value("protocol_errors") == 1
     assert sum("broke the protocol: WebSocket closed with 1009" in formatEvent(event) for event in logged) == 1
 
 
@@ -73,7 +73,7 @@ def test_a_message_far_too_large_in_fragments() -> None:
     for _ in range(3):
         peer.send(frame(0, b"\xff" * 60_000, fin=False))
     assert [(opcode, payload[:2]) for opcode, payload in peer.frames()] == [(8, struct.pack("!H", 1009))]
-    assert server.counters.value("faults") == 1
+    assert server.counters.value("protocol_errors") == 1
 
 
 def test_an_unmasked_frame_is_answered_with_1002() -> None:
@@ -88,7 +88,7 @@ def test_who_breaks_websocket_again_and_again_is_counted_once() -> None:
     peer = server.connect().opened()
     for _ in range(3):
         peer.send(frame(1, b"{}", masked=False))
-    assert server.counters.value("faults") == 1
+    assert server.counters.value("protocol_errors") == 1
 
 
 def test_text_that_is_not_utf_8_is_answered_with_1007() -> None:

@@ -51,7 +51,7 @@ class Rig:
         self.peer.send(request_head())
 
     def refusals(self) -> list[tuple[str, int]]:
-        return [(label, count) for name, label, count in self.server.counters.items() if name == "refusals"]
+        return [(label, count) for name, label, count in self.server.counters.items() if name == "rejections"]
 
 
 def test_who_is_new_is_let_in_as_soon_as_that_is_known() -> None:
@@ -104,7 +104,7 @@ def test_half_as_many_as_there_may_be_calls_are_told_to_come_again_at_a_time() -
     answers = [peer.answer().partition(b"\r\n")[0] for peer in peers]
     unavailable = b"HTTP/1.1 503 Service Unavailable"
     assert answers == [b"HTTP/1.1 101 Switching Protocols"] * 3 + [unavailable] * 2
-    assert rig.server.counters.value("limits", "put-off") == 2
+    assert rig.server.counters.value("limit_hits", "put-off") == 2
     assert len(list(rig.server.registry)) == 3
     peers[0].lose()
     again = rig.server.connect()

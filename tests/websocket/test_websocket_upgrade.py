@@ -110,7 +110,7 @@ def test_every_refusal_takes_the_same_time_and_says_the_same(changed: dict[str, 
     peer.lose()
     assert server.clock.getDelayedCalls() == []
     assert server.counters.value("connections") == 0
-    assert [(name, count) for name, _, count in server.counters.items()] == [("refusals", 1)]
+    assert [(name, count) for name, _, count in server.counters.items()] == [("rejections", 1)]
 
 
 def test_a_request_works_once() -> None:
@@ -120,7 +120,7 @@ def test_a_request_works_once() -> None:
     again.send(request_head())
     server.clock.advance(0.5)
     assert again.status() == b"HTTP/1.1 401 Unauthorized"
-    assert server.counters.value("refusals", "replayed") == 1
+    assert server.counters.value("rejections", "replayed") == 1
 
 
 def test_where_it_is_wished_the_refusal_comes_in_the_session() -> None:
@@ -195,7 +195,7 @@ def test_a_request_that_is_none_gets_its_status_and_no_explanation(head: bytes, 
     peer.send(head)
     assert peer.status() == b"HTTP/1.1 " + status
     assert peer.is_closed
-    assert server.counters.value("refusals", f"http-{int(status[:3])}") == 1
+    assert server.counters.value("rejections", f"http-{int(status[:3])}") == 1
     assert server.counters.value("internal_errors") == 0
 
 
@@ -229,10 +229,10 @@ def test_who_says_nothing_makes_room_for_who_calls() -> None:
     server.connect().upgrade()
     assert first.is_aborted
     assert not any(peer.is_aborted for peer in (called, *others))
-    assert server.counters.value("crowded_out") == 1
+    assert server.counters.value("pending_connections_evicted") == 1
     first.lose()
     server.connect()
-    assert server.counters.value("crowded_out") == 1
+    assert server.counters.value("pending_connections_evicted") == 1
 
 
 def test_who_waits_for_a_refusal_is_pending_and_leaves_nothing_behind_when_dropped() -> None:

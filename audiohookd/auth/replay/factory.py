@@ -8,7 +8,8 @@ from audiohookd.auth.replay.failover import FailoverReplayStore
 from audiohookd.auth.replay.shared import NonceBackend, SharedReplayStore
 from audiohookd.auth.replay.sqlite import SqliteNonces
 from audiohookd.auth.replay.store import IReplayStore, MemoryReplayStore
-from audiohookd.config.schema import ConfigError, Replay
+from audiohookd.config.errors import ConfigError
+from audiohookd.config.schema import Replay
 from audiohookd.runtime.workers import Workers
 
 #: Questions that may wait, besides one for each call that there may be: all of them may come at once.

@@ -20,7 +20,7 @@ _TIMEOUT = 10.0  # seconds
 _MAX_SIZE = 8 << 20
 #: Of the body of an error.
 _MAX_SAID = 1_000
-_COUNTER = re.compile(r'^audiohookd_(refusals|limits)_total\{\w+="([^"]*)"\} (\d+)$', re.MULTILINE)
+_COUNTER = re.compile(r'^audiohookd_(rejections|limit_hits)_total\{\w+="([^"]*)"\} (\d+)$', re.MULTILINE)
 #: Reasons of requests that the daemon keeps: all of them have an API key.
 _EXPLAINED: Final = frozenset(RejectionReason) - {RejectionReason.API_KEY_MISSING}
 _WHERE = "give --admin URL, where [admin] endpoint of its configuration is"
@@ -93,6 +93,6 @@ def _unexplained(admin: str) -> str:
     if not found:
         return "nothing was refused for other reasons"
     return (
-        f"refused for other reasons, and not shown here: {', '.join(found)} (refusals_total and limits_total of"
+        f"refused for other reasons, and not shown here: {', '.join(found)} (rejections_total and limit_hits_total of"
         f" {url}); the daemon's log has the lines, docs/refusals.rst explains them"
     )

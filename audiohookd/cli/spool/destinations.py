@@ -35,7 +35,7 @@ def outlets_of(config: Config) -> Outlets:
     carriers, notifiers, unknown = [], [], []
     for name, table in config.plugins.items():
         try:
-            factory = _factory(name, table.get("use"))
+            factory = _factory(name, table.get("class"))
         except Exception as fault:  # whatever a plugin raises while it is imported, recordings can be looked at
             unknown.append(f"plugins.{name} cannot be imported: {fault}")
             continue

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from audiohookd.cli.usage_error import UsageError
-from audiohookd.config.schema import Config, ConfigError, load
+from audiohookd.config.errors import ConfigError
+from audiohookd.config.load import load
+from audiohookd.config.schema import Config
 from audiohookd.runtime.privileges import User, acting_as, owner_of
 from audiohookd.spool.lock import is_locked
 from audiohookd.spool.paths import SpoolPaths

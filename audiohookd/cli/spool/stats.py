@@ -20,7 +20,6 @@ from audiohookd.delivery.orphans import find_orphans
 from audiohookd.escaping import printable
 from audiohookd.spool import paths
 
-_MIB = 1 << 20
 #: A sidecar's first line has its header, and is much shorter.
 _FIRST_LINE = 65_536
 
@@ -95,8 +94,8 @@ def _figures(place: Place, stats: Stats) -> dict[str, Any]:
         "alone": {"files": alone.files, "example": None if alone.example is None else str(alone.example)},
         "bytes": stats.bytes,
         "free": shutil.disk_usage(place.spool.directory).free,
-        "minFree": limits.min_free * _MIB if limits else None,
-        "maxSpool": limits.max_spool * _MIB if limits else None,
+        "minFree": limits.min_free if limits else None,
+        "maxSpool": limits.max_spool if limits else None,
     }
 
 

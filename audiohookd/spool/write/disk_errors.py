@@ -53,7 +53,7 @@ class DiskErrorTracker:
     def begin_stall(self, seconds: float, calls: int) -> OSError:
         """A commit of ``calls`` drafts is under way for so many ``seconds``."""
         self.stall = OSError(errno.ETIMEDOUT, f"nothing was written for {seconds:g} s")
-        self._count("disk_faults", "stalled")
+        self._count("disk_errors", "stalled")
         self._log.error("the disk stalls: {calls} calls wait since {seconds:g} s", calls=calls, seconds=seconds)
         return self.stall
 
@@ -88,7 +88,7 @@ class DiskErrorTracker:
         self._episode.lost += lost
         self._count("disk_lost_samples", amount=lost)
         for fault in faults:
-            self._count("disk_faults", name_of(fault))
+            self._count("disk_errors", name_of(fault))
 
     def _begin(self, fault: OSError, calls: int) -> _Episode:
         self._log.error(

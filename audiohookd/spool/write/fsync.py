@@ -108,7 +108,7 @@ class Syncer:
 
     def _report(self, refused: list[SyncError]) -> None:
         for one in refused:
-            self._count("disk_faults", "sync")
+            self._count("disk_errors", "sync")
             if self.fault is None:
                 self.fault = f"the disk does not sync recordings: {one.fault.strerror}"
                 self._log.error(

@@ -306,7 +306,7 @@ class GroupWriter:
 
     def _log_unrendered(self, why: str) -> None:
         """Each kind once in the log: a plugin that makes a mistake makes it with every message of every call."""
-        self._count("unmade_lines")
+        self._count("journal_entry_errors")
         if why not in self._unrendered and len(self._unrendered) < MAX_RENDER_ERROR_KINDS:
             self._unrendered.add(why)
             self._log.error("an entry of a journal could not be made: {why}; unmade_lines counts them", why=why)

@@ -13,9 +13,10 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from audiohookd.interfaces import IDaemon, INotifier, IPlugin, IRecording, ISession, ISessionObserver, Unavailable
+from audiohookd.units import Duration
 from audiohookd_plugins.notifications.payload import Notification, compose
 
-Seconds = Annotated[float, Meta(gt=0, le=300)]
+Seconds = Annotated[Duration, Meta(gt=0, le=300)]
 Concurrency = Annotated[int, Meta(ge=1, le=64)]
 #: To connect, when the answer may take longer. Seconds.
 CONNECT_TIMEOUT = 5.0

@@ -1,10 +1,12 @@
 """``[plugins.s3]``, and what can be found wrong in it before anything is sent."""
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
+from audiohookd.units import Duration, Size
 from audiohookd_plugins.aws import check_endpoint
 from audiohookd_plugins.s3.checksum import algorithm
 
@@ -15,7 +17,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]|arn:[!-~]+")
 _REGION = re.compile(r"[a-z0-9-]+")
 _STORAGE_CLASS = re.compile(r"[A-Z0-9_]+")
 
-Seconds = Annotated[float, Meta(ge=0, le=7 * 24 * 3600)]
+Seconds = Annotated[Duration, Meta(ge=0, le=7 * 24 * 3600)]
 
 
 class Fallback(Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,16 +41,16 @@ class S3Config(Struct, frozen=True, forbid_unknown_fields=True):
     key: str = "{date}/{recording}"
     concurrency: Annotated[int, Meta(ge=1, le=256)] = 8
     #: For the answer to a request, or more of it.
-    timeout: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    timeout: Annotated[Duration, Meta(gt=0, le=3600)] = 60.0
     #: Sent besides Content-MD5.
     checksum: Literal["sha256", "crc32", "crc64nvme", "none"] = "sha256"
     #: By a HEAD, which has checksum and size (some stores tell only the size), or by reading the object back.
     confirm: Literal["checksum", "size", "read"] = "checksum"
     #: By a condition of the request, or, where the store knows none, by a look before it.
-    never_overwrite: Literal["condition", "head"] = "condition"
-    #: MiB, as are the parts.
-    multipart_threshold: Annotated[int, Meta(ge=5, le=5120)] = 64
-    part_size: Annotated[int, Meta(ge=5, le=5120)] = 16
+    overwrite_protection: Literal["if-none-match", "head"] = "if-none-match"
+    #: From this size on, an upload has parts of ``part_size``.
+    multipart_threshold: Annotated[Size, Meta(ge=5 * MIB, le=5120 * MIB)] = 64 * MIB
+    part_size: Annotated[Size, Meta(ge=5 * MIB, le=5120 * MIB)] = 16 * MIB
     sse: Literal["AES256", "aws:kms"] | None = None
     kms_key_id: str | None = None
     storage_class: str | None = None
@@ -56,6 +58,8 @@ class S3Config(Struct, frozen=True, forbid_unknown_fields=True):
     metadata: dict[str, str] = {}
     fallback: Fallback | None = None
     fallback_after: Seconds = 60.0
+
+    renamed_keys: ClassVar[Mapping[str, str]] = {"never_overwrite": "overwrite_protection"}
 
 
 def check(config: S3Config) -> None:

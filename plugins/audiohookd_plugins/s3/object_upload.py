@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from audiohookd.interfaces import Unavailable, Undeliverable
 from audiohookd_plugins.s3.capabilities import Capabilities
 from audiohookd_plugins.s3.checksum import algorithm
-from audiohookd_plugins.s3.config import MIB, Fallback, S3Config
+from audiohookd_plugins.s3.config import Fallback, S3Config
 from audiohookd_plugins.s3.errors import ABSENT, code_of
 from audiohookd_plugins.s3.file_slice import FileSlice
 from audiohookd_plugins.s3.verify_object import NOTED
@@ -57,10 +57,10 @@ class UploadSettings:
         self.store = Capabilities(place.bucket, algorithm(config.checksum), now)
         self.confirm = config.confirm
         self.probe_key = config.key.partition("{")[0] + PROBE
-        self.looks_first = config.never_overwrite == "head"
+        self.looks_first = config.overwrite_protection == "head"
         self.condition = {} if self.looks_first else {"IfNoneMatch": "*"}
-        self.threshold = config.multipart_threshold * MIB
-        self.part_size = config.part_size * MIB
+        self.threshold = config.multipart_threshold
+        self.part_size = config.part_size
         extras = {
             "ServerSideEncryption": config.sse,
             "SSEKMSKeyId": place.kms_key_id,

@@ -85,7 +85,12 @@ def to(loader: Loader) -> Iterator[Callable[..., Carrier]]:
     made: list[Carrier] = []
 
     def make(url: str, **config: Any) -> Carrier:
-        common = {"path_style": True, "multipart_threshold": 5, "part_size": 5, "timeout": 5.0}
+        common = {
+            "path_style": True,
+            "multipart_threshold": 5 << 20,
+            "part_size": 5 << 20,
+            "timeout": 5.0,
+        }
         made.append(Carrier(loader, bucket="recordings", endpoint_url=url, **common | config))
         return made[-1]
 

@@ -12,7 +12,7 @@ from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Lose, Reset
 
 Make = Callable[..., Carrier]
-LARGE = {"multipart_threshold": 5, "part_size": 5}
+LARGE = {"multipart_threshold": 5 << 20, "part_size": 5 << 20}
 LARGE_AUDIO = b"0123456789abcdef" * (5 * MIB // 16 + 99)
 
 
@@ -30,24 +30,24 @@ def unfinished(store: Any, prefix: str) -> list[str]:
     return [one["Key"] for one in answer.get("Uploads", [])]
 
 
-@pytest.mark.parametrize("way", ["condition", "head"])
+@pytest.mark.parametrize("way", ["if-none-match", "head"])
 @pytest.mark.parametrize("audio", [b"small", LARGE_AUDIO], ids=["small", "large"])
 def test_it_counts_as_stored(way: str, audio: bytes, carrier: Make, proxy: FaultProxy, tmp_path: Path) -> None:
     recording = spooled(tmp_path, audio)
     first = carrier(**LARGE).carry(recording)
-    again = carrier(never_overwrite=way, endpoint_url=proxy.endpoint, **LARGE).carry(recording)
+    again = carrier(overwrite_protection=way, endpoint_url=proxy.endpoint, **LARGE).carry(recording)
     assert again == first | {"endpoint_url": proxy.endpoint}
     assert proxy.count("PUT", r"\.(wav|json)", 200) == proxy.count("POST", r"\.wav", status=200) == 0
     assert proxy.received < 10_000
 
 
-@pytest.mark.parametrize("way", ["condition", "head"])
+@pytest.mark.parametrize("way", ["if-none-match", "head"])
 @pytest.mark.parametrize("audio", [b"small", LARGE_AUDIO], ids=["small", "large"])
 def test_another_object_is_not_overwritten(way: str, audio: bytes, carrier: Make, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, audio)
     put(store, f"{DAY}/{recording.id}.wav", b"other")
     with pytest.raises(Undeliverable, match="another object is at s3://recordings/"):
-        carrier(never_overwrite=way, **LARGE).carry(recording)
+        carrier(overwrite_protection=way, **LARGE).carry(recording)
     assert get(store, f"{DAY}/{recording.id}.wav") == b"other"
     assert "Contents" not in store.list_objects_v2(Bucket="recordings", Prefix=f"{DAY}/{recording.id}.json")
 
@@ -103,7 +103,7 @@ def test_a_lost_answer(method: str, carrier: Make, proxy: FaultProxy, store: Any
     assert get(store, receipt["key"]) == b"once"
 
 
-@pytest.mark.parametrize("other", [{"part_size": 6}, {"checksum": "crc32"}, {"multipart_threshold": 60}])
+@pytest.mark.parametrize("other", [{"part_size": 6 << 20}, {"checksum": "crc32"}, {"multipart_threshold": 60 << 20}])
 def test_other_settings_than_before(other: dict[str, Any], carrier: Make, tmp_path: Path) -> None:
     recording = spooled(tmp_path, LARGE_AUDIO)
     first = carrier(**LARGE).carry(recording)

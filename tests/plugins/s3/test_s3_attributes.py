@@ -46,7 +46,7 @@ def test_kms(carrier: Make, moto: str, aws: Any, tmp_path: Path) -> None:
 
 
 def test_kms_in_parts(carrier: Make, moto: str, aws: Any, tmp_path: Path) -> None:
-    parts = {"multipart_threshold": 5, "part_size": 5, "checksum": "crc32"}
+    parts = {"multipart_threshold": 5 << 20, "part_size": 5 << 20, "checksum": "crc32"}
     one = carrier(endpoint_url=moto, sse="aws:kms", kms_key_id="alias/calls", **parts)
     head, _ = heads(aws, one.carry(spooled(tmp_path, bytes(6 << 20))))
     assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "alias/calls")
@@ -86,8 +86,8 @@ def test_tags_and_metadata(size: int, carrier: Make, store: Any, tmp_path: Path)
     one = carrier(
         tags={"kind": "call audio+", "language": "{language}"},
         metadata={"organization": "{organization}", "note": "made in {year}"},
-        multipart_threshold=5,
-        part_size=5,
+        multipart_threshold=5 << 20,
+        part_size=5 << 20,
     )
     receipt = one.carry(recording)
     for head, which in zip(heads(store, receipt), ("key", "sidecar"), strict=True):

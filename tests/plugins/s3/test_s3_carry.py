@@ -68,7 +68,9 @@ def test_all_checksums_at_once_and_in_parts(
     checksum: str, member: str, size: int, carrier: Make, store: Any, tmp_path: Path
 ) -> None:
     audio = bytes(range(250)) * (size // 250)
-    receipt = carrier(checksum=checksum, multipart_threshold=6, part_size=5).carry(spooled(tmp_path, audio))
+    receipt = carrier(checksum=checksum, multipart_threshold=6 << 20, part_size=5 << 20).carry(
+        spooled(tmp_path, audio)
+    )
     about = head(store, receipt)
     assert stored(store, receipt) == audio
     assert about[f"Checksum{member}"]

@@ -68,7 +68,7 @@ def store(client: ScriptedStore, directory: Path, size: int = len(AUDIO), **conf
     audio = AUDIO if size == len(AUDIO) else bytes(size)
     (directory / "a.wav").write_bytes(audio)
     item = Item(directory / "a.wav", "a.wav", size, hashlib.sha256(audio).hexdigest(), "audio/wav", "", {})
-    settings = S3Config(bucket="recordings", multipart_threshold=5, part_size=5, **config)
+    settings = S3Config(bucket="recordings", multipart_threshold=5 << 20, part_size=5 << 20, **config)
     return upload.store(ObjectUpload(client, UploadSettings(settings, settings, lambda: None, lambda: 0.0), item))
 
 
@@ -148,7 +148,7 @@ class TestAStoreThatSaysStrangeThings:
             store(client, tmp_path, 5 * MIB)
         assert client.asked[-2:] == ["complete_multipart_upload", "head_object"]
         with pytest.raises(ClientError):
-            store(ScriptedStore(denied), tmp_path, never_overwrite="head")
+            store(ScriptedStore(denied), tmp_path, overwrite_protection="head")
 
     def test_what_cannot_be_aborted_is_left(self, tmp_path: Path) -> None:
         refuses = {"upload_part": refused(409, "Conflict"), "abort_multipart_upload": refused(403, "AccessDenied")}

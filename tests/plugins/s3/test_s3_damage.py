@@ -20,7 +20,7 @@ from tests.stores.faults import Corrupt
 from tests.stores.seaweedfs import SeaweedFS
 
 Make = Callable[..., Carrier]
-LARGE = {"multipart_threshold": 5, "part_size": 5}
+LARGE = {"multipart_threshold": 5 << 20, "part_size": 5 << 20}
 LARGE_SIZE = 5 * MIB + 1000
 
 

@@ -20,7 +20,7 @@ ATTEMPTS = 2
 
 @pytest.fixture
 def large(carrier: Make, proxy: FaultProxy) -> Carrier:
-    return carrier(endpoint_url=proxy.endpoint, timeout=TIMEOUT, multipart_threshold=5, part_size=5)
+    return carrier(endpoint_url=proxy.endpoint, timeout=TIMEOUT, multipart_threshold=5 << 20, part_size=5 << 20)
 
 
 def get(store: Any, key: str) -> bytes:

@@ -112,7 +112,7 @@ def test_the_bucket_is_gone_and_back(carrier: Make, seaweedfs: SeaweedFS, store:
 
 def test_cut_in_the_middle_of_a_part(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, b"ab" * 3 * MIB)
-    one = carrier(endpoint_url=proxy.endpoint, multipart_threshold=5, part_size=5)
+    one = carrier(endpoint_url=proxy.endpoint, multipart_threshold=5 << 20, part_size=5 << 20)
     proxy.fault(Cut(500_000), times=2, method="PUT", path="partNumber=2")
     refusal(one, recording)
     assert arrives(one, recording, store)
@@ -142,8 +142,8 @@ class TestCredentials:
     @pytest.mark.parametrize(
         ("keys", "way", "text"),
         [
-            (("taken-back", SeaweedFS.secret_key), "condition", "PutObject: InvalidAccessKeyId"),
-            ((SeaweedFS.access_key, "changed"), "condition", "PutObject: SignatureDoesNotMatch"),
+            (("taken-back", SeaweedFS.secret_key), "if-none-match", "PutObject: InvalidAccessKeyId"),
+            ((SeaweedFS.access_key, "changed"), "if-none-match", "PutObject: SignatureDoesNotMatch"),
             ((SeaweedFS.access_key, "changed"), "head", "HeadObject: 403"),
         ],
         ids=["taken back", "changed", "head"],
@@ -153,7 +153,7 @@ class TestCredentials:
     ) -> None:
         self.write(file, *keys)
         recording = spooled(file.parent)
-        one = carrier(never_overwrite=way)
+        one = carrier(overwrite_protection=way)
         told = str(refusal(one, recording))
         assert text in told
         assert "taken-back" not in told

@@ -36,7 +36,7 @@ def server() -> Iterator[RudeServer]:
 
 @pytest.fixture
 def to(loader: Loader, server: RudeServer) -> Iterator[Carrier]:
-    one = Carrier(loader, bucket="recordings", endpoint_url=server.url, path_style=True, multipart_threshold=5)
+    one = Carrier(loader, bucket="recordings", endpoint_url=server.url, path_style=True, multipart_threshold=5 << 20)
     yield one
     one.plugin.stopService()
 

@@ -70,9 +70,9 @@ def test_a_recording_arrives(
         {"checksum": "none"},
         {"checksum": "none", "confirm": "read"},
         {"checksum": "none", "confirm": "size"},
-        {"checksum": "none", "confirm": "size", "never_overwrite": "head"},
+        {"checksum": "none", "confirm": "size", "overwrite_protection": "head"},
         {"checksum": "sha256", "confirm": "size"},
-        {"checksum": "sha256", "never_overwrite": "head"},
+        {"checksum": "sha256", "overwrite_protection": "head"},
     ],
     ids=str,
 )

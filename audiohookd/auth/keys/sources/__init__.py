@@ -8,7 +8,8 @@ from audiohookd.auth.keys.sources.environment import KeyVariable
 from audiohookd.auth.keys.sources.file import KeyFile
 from audiohookd.auth.keys.sources.secretsmanager import SecretsManager
 from audiohookd.auth.keys.sources.vault import Vault
-from audiohookd.config.schema import REFERENCE_VARIABLE, Auth, ConfigError
+from audiohookd.config.errors import ConfigError
+from audiohookd.config.schema import REFERENCE_VARIABLE, Auth
 
 
 def sources_of(auth: Auth, environment: Mapping[str, str], now: Callable[[], float]) -> list[IKeySource]:
