@@ -1,7 +1,6 @@
 """A session as one of its plugins sees it: what one plugin does to it, and how much it sends, concerns no other."""
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from functools import cached_property
 from threading import current_thread, get_ident
 from traceback import extract_stack
@@ -64,12 +63,12 @@ class SessionView:
     @cached_property
     def custom_config(self) -> Mapping[str, object]:
         """A copy: what is nested in it can be changed."""
-        return MappingProxyType(deepcopy(dict(self._session.custom_config)))
+        return MappingProxyType(_copy_of_json(self._session.custom_config))
 
     @cached_property
     def input_variables(self) -> Mapping[str, object]:
         """A copy, as ``custom_config``."""
-        return MappingProxyType(deepcopy(dict(self._session.input_variables)))
+        return MappingProxyType(_copy_of_json(self._session.input_variables))
 
     def end(self) -> None:
         """``closed`` is done: what the plugin asks for from now on is a mistake."""
@@ -140,3 +139,16 @@ def _size(entities: Sequence[Entity]) -> int:
         return len(msgspec.json.encode(entities))
     except (TypeError, ValueError, RecursionError):
         return 0
+
+
+def _copy_of_json(tables: Mapping[str, object]) -> dict[str, Any]:
+    """A copy of all containers in it. ``copy.deepcopy`` fails at about 300 levels, and a client may send more."""
+    copied: dict[str, Any] = dict(tables)
+    pending: list[Any] = [copied]
+    while pending:
+        container = pending.pop()
+        for key, value in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(value, dict | list):
+                container[key] = value.copy()
+                pending.append(container[key])
+    return copied

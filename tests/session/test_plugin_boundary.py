@@ -275,6 +275,15 @@ def test_what_is_nested_in_the_configuration_of_a_session_belongs_to_each_plugin
     assert fine.input_variables == {"a": {"b": 1}}
 
 
+def test_a_plugin_reads_a_configuration_that_is_nested_deeply() -> None:
+    plugin = Plugin(CapturingSink())
+    nested: Any = []
+    for _ in range(600):
+        nested = [nested]
+    ScriptedClient(Watcher("fine", plugin)).open(customConfig={"deep": nested}, inputVariables={"deep": nested})
+    assert plugin.sessions[0].custom_config == plugin.sessions[0].input_variables == {"deep": nested}
+
+
 def test_an_opening_that_lost_its_session_opens_all_the_same() -> None:
     def lose(opening: IOpening) -> None:
         opening.session = None
