@@ -444,7 +444,7 @@ class ScriptedClient:
 
     :param watchers: the plugins that observe the session, in the order of delivery.
     :param registry: the session registry. Clients that share a registry need one ``clock``, too.
-    :param authentic: False for a request whose authentication was rejected.
+    :param authentic: False for a request that authentication rejected.
     :param now: returns the date in seconds since the epoch; by default :data:`START` plus the time of ``clock``.
     """
 
