@@ -1,4 +1,4 @@
-"""``twistd audiohookd``: the options, and the whole service tree in one function. START READING HERE."""
+"""``twistd audiohookd``: the command line, and :func:`build`, which builds the service tree. START READING HERE."""
 
 import os
 import random
@@ -68,22 +68,22 @@ from audiohookd.spool.write.group_commit import Intervals, Pools
 from audiohookd.text_encoding import escape_unencodable
 from audiohookd.websocket.protocol import PENDING_LIMIT, AudioHookServerFactory
 
-#: sysexits.h, EX_CONFIG: systemd units can tell it from a crash.
+#: Exit status for a configuration error (sysexits.h), which systemd units can distinguish from a crash.
 EX_CONFIG = 78
-#: Likewise, for what may be over when systemd tries again.
+#: Exit status for a temporary failure, which a restart by systemd may cure.
 EX_TEMPFAIL = 75
-#: The files of a call: its socket, its audio and its journal; and the sockets of two more, of whom one knocks and one
-#: is told to come again. Who comes when there are none left has no right to those of a recording.
+#: Open files per call: its socket, its audio and its journal, and the sockets of two other connections: one before
+#: its upgrade and a rejected one. New connections must not take the descriptors that recordings need.
 FILES_PER_CALL = 5
-#: Open files beyond those of the calls: strangers that knock, the log, what Python and plugins need.
+#: Open files in addition to the calls: for unauthenticated connections, the log, Python and plugins.
 SPARE_FILES = 1_600
-#: Seconds until a thread that computes (for an upload, say) lets others on. Python's own 5 ms made a commit of 200
-#: calls take 0.14 s beside two such threads; with this it was 0.04 s.
+#: Seconds after which a computing thread (an upload, for example) yields to others. With Python's default of 5 ms, a
+#: commit of 200 calls took 0.14 s beside two such threads; with this value it took 0.04 s.
 SWITCH_INTERVAL = 0.0005
-#: Of the thread that commits: calls come before it, but it before all else that is done in threads, for it has to be
-#: done within ``flush_interval``.
+#: Niceness of the commit thread. The reactor runs before it, and it runs before all other threads, because it must
+#: finish within ``flush_interval``.
 COMMIT_NICENESS = 5
-#: Seconds that each service gets for its stop beyond what it allows itself.
+#: Seconds that each service may take to stop, in addition to its own time-out.
 STOP_TIMEOUT = 60.0
 
 
@@ -103,54 +103,57 @@ class Options(UsageOptions):
         raise SystemExit(0)
 
     def postOptions(self) -> None:
-        """Reads the configuration, before anything else happens."""
-        # twistd changes its directory later on.
+        """Loads the configuration before twistd does anything else."""
+        # Absolute, because twistd changes its working directory later.
         path = Path(self["config"]).absolute()
         try:
             self["tree"] = load(path)
-        except ConfigError as fault:
-            _refuse(fault, EX_CONFIG)
+        except ConfigError as error:
+            _exit(error, EX_CONFIG)
         self["config"] = path
 
 
 class Root(OrderedServices):
-    """The top of the tree: what keeps the daemon from starting becomes one line and a status that is not 0."""
+    """The top of the service tree. If a service fails to start, prints one line and exits with a non-zero status."""
 
     def __init__(self, clock: IReactorTime, endpoint: str, path: Path, keyring: Keyring) -> None:
         super().__init__(clock, STOP_TIMEOUT)
         self.keyring = keyring
         self.endpoint = endpoint
         self.path = path
-        #: To become when root starts it.
+        #: The user to switch to if root starts the daemon.
         self.user = User(os.geteuid(), os.getegid())
-        #: Takes the log, unless the command line of twistd says where it goes.
+        #: Receives the log; None if the command line of twistd names another destination.
         self.log_observer: ILogObserver | None = None
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
-        """The parent is the application: twistd asks it for its log observer."""
+        """Registers the log observer at the parent, which is the application that twistd asks for it."""
         super().setServiceParent(parent)
         if self.log_observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self.log_observer)
 
     def privilegedStartService(self) -> None:
-        """What twistd calls first, once it has made its log and its pid file. Everything else is made by the user."""
+        """Drops root privileges. twistd calls this first, after it has created its log and its pid file."""
         escape_log(globalLogPublisher)
         super().privilegedStartService()
         if os.geteuid() == 0 and self.user.uid != 0:
             become(self.user)
 
     def startService(self) -> None:
-        """Starts the daemon."""
+        """Starts all services.
+
+        :raises StartError: a service cannot start; the reason was printed.
+        """
         try:
             super().startService()
-        except StartError as fault:
-            sys.stderr.write(f"audiohookd: {printable(str(fault))}\n")
-            # twistd has to see an exception: only then does it remove its pid file, and let go of the parent of a
-            # daemonized process. What there is to say has been said: no traceback.
+        except StartError as error:
+            sys.stderr.write(f"audiohookd: {printable(str(error))}\n")
+            # twistd needs the exception: only then does it remove its pid file and release the parent process of a
+            # daemonized process. The line above says everything, so no traceback is printed.
             sys.excepthook = lambda *_: None
             raise
         self._log.info(
-            "audiohookd {version} takes calls on {endpoint}, configured by {path}",
+            "audiohookd {version} started: listening on {endpoint}, configured by {path}",
             version=__version__,
             endpoint=self.endpoint,
             path=str(self.path),
@@ -159,10 +162,10 @@ class Root(OrderedServices):
 
 
 def makeService(options: Options) -> IService:
-    """What twistd calls."""
-    from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it, and twistd may have a wish
+    """Builds the daemon for twistd. Exits with one line if the configuration is wrong."""
+    from twisted.internet import reactor  # noqa: PLC0415 - the import installs it; twistd may select another first
 
-    escape_unencodable(sys.stdout)  # twistd logs to it; a line that cannot be encoded would be missing
+    escape_unencodable(sys.stdout)  # twistd logs to it; a line that cannot be encoded would be lost
     use_monotonic_clock(reactor)
     reactor.callWhenRunning(freeze_gc)
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -176,22 +179,23 @@ def makeService(options: Options) -> IService:
         root.log_observer = _log_observer(options)
         escape_early_log(globalLogBeginner)
         return root
-    except ConfigUnavailable as fault:
-        _refuse(fault, EX_TEMPFAIL)
-    except (ConfigError, StartError) as fault:
-        _refuse(fault, EX_CONFIG)
+    except ConfigUnavailable as error:
+        _exit(error, EX_TEMPFAIL)
+    except (ConfigError, StartError) as error:
+        _exit(error, EX_CONFIG)
 
 
 def build(config: Config, path: Path, reactor: Any, now: Callable[[], float], environment: Mapping[str, str]) -> Root:
-    """The daemon, not started yet. Checks all that can be checked without opening a port.
+    """Builds the daemon without starting it. Checks everything that it can check without opening a port.
 
-    Children are started from first to last and stopped from last to first. The listener is stopped after the
-    sessions are drained: who calls meanwhile is answered with ``disconnect error``, which Genesys Cloud retries,
-    while it does not retry a connection that is refused.
+    The services start from first to last and stop from last to first. The listener stops after the sessions have
+    drained: until then new sessions get ``disconnect error``, which Genesys Cloud retries. It does not retry a
+    connection that is refused.
 
-    :param reactor: its seconds are for durations, and never go back.
-    :param now: seconds since the epoch, for dates.
-    :raises ConfigError: something in the file, or in a file that it names, is wrong.
+    :param reactor: its ``seconds()`` must be monotonic; they are used for durations.
+    :param now: returns seconds since the epoch, for dates.
+    :param environment: the process environment.
+    :raises ConfigError: the configuration file, or a file that it names, is wrong.
     """
     counters = Counters()
     pools, spool = _spool(config, reactor, counters)
@@ -201,42 +205,42 @@ def build(config: Config, path: Path, reactor: Any, now: Callable[[], float], en
     delivering, deliveries = _deliveries(config, outlets, reactor, now, counters)
     spool.on_ready = deliveries.announce
     readiness = Readiness(reactor, Notifier(environment))
-    disk_pools, retention, watch = _disk(config, spool, outlets, reactor, now, counters, readiness)
-    registry = _registry(config, reactor, lambda: watch.not_ready_reason, counters)
+    disk_pools, retention, monitor = _disk(config, spool, outlets, reactor, now, counters, readiness)
+    registry = _registry(config, reactor, lambda: monitor.not_ready_reason, counters)
     routes = routes_of(config, path, watchers, readiness.warn)
     shared = ServerContext(reactor, now, config.session, registry, counters, routes, reactor.callFromThread)
     key_loaders, keyring = _keyring(config, path, reactor, now, environment, counters, readiness)
     replay_pools, replay = _replay(config, path, reactor, counters, readiness)
-    door = HandshakePolicy(Authenticator(keyring, replay), config.auth.rejection, config.listen.authority or None)
-    entrance = build_listener(config, path, reactor, now, counters)
+    policy = HandshakePolicy(Authenticator(keyring, replay), config.auth.rejection, config.listen.authority or None)
+    stack = build_listener(config, path, reactor, now, counters)
     factory = AudioHookServerFactory(
         shared,
-        door,
+        policy,
         max_pending=PENDING_LIMIT + config.listen.max_sessions,
         handshake_timeout=config.limits.handshake_timeout,
         reactor=reactor,
-        limiter=entrance.limiter,
+        limiter=stack.limiter,
         receive_limits=receive_limits_of(config.limits),
     )
-    where, front = f"{path}: listen.endpoint", entrance.wrap(factory)
-    calls = _listener("listener", where, config.listen.endpoint, front, reactor, entrance.endpoint)
+    where, wrapped = f"{path}: listen.endpoint", stack.wrap(factory)
+    listener = _listener("listener", where, config.listen.endpoint, wrapped, reactor, stack.endpoint)
     _prepare(spool, config, path, environment)
 
     root = Root(reactor, config.listen.endpoint, path, keyring)
-    loops = [*spool.loops, *deliveries.loops, retention.loop, watch.loop, *keyring.loops, *entrance.loops]
+    loops = [*spool.loops, *deliveries.loops, retention.loop, monitor.loop, *keyring.loops, *stack.loops]
     supervisor = _supervisor(loops, replay, reactor, counters, readiness)
     children: list[IService] = [supervisor, *pools, *disk_pools, delivering, key_loaders, *replay_pools, spool]
-    children += [*_services(daemon, watchers, counters), deliveries, retention, watch, keyring]
-    children += _admin(config, path, factory, readiness, keyring, _figures(keyring, replay, entrance))
-    signals = Signals(reactor, root.hurry, reread=[keyring.reload, *entrance.reload_hooks])
-    children += [*entrance.services, calls, registry, readiness, signals]
+    children += [*_services(daemon, watchers, counters), deliveries, retention, monitor, keyring]
+    children += _admin(config, path, factory, readiness, keyring, _figures(keyring, replay, stack))
+    signals = Signals(reactor, root.hurry, reread=[keyring.reload, *stack.reload_hooks])
+    children += [*stack.services, listener, registry, readiness, signals]
     for child in children:
         child.setServiceParent(root)
     return root
 
 
 def _spool(config: Config, reactor: Any, counters: Counters) -> tuple[list[IService], Spool]:
-    """The spool, and before it the pools that it needs."""
+    """Builds the spool and its worker pools."""
     workers = partial(Workers, reactor, count=counters.count)
     writing = workers("spool-writer", threads=1, waiting=8, niceness=COMMIT_NICENESS)
     finishing = workers("spool-finisher", threads=2, waiting=config.listen.max_sessions + 64)
@@ -249,7 +253,7 @@ def _spool(config: Config, reactor: Any, counters: Counters) -> tuple[list[IServ
 def _deliveries(
     config: Config, outlets: Sequence[Destination], reactor: Any, now: Callable[[], float], counters: Counters
 ) -> tuple[Workers, Deliveries]:
-    """What brings recordings to the plugins that take them, and the pool for its own work on disk."""
+    """Builds the delivery service and the worker pool of its disk work."""
     workers = Workers(reactor, "delivery", threads=2, waiting=disk_work(outlets), count=counters.count)
     return workers, deliveries_of(config, outlets, reactor, now, workers, counters, random.random)
 
@@ -263,23 +267,23 @@ def _disk(
     counters: Counters,
     readiness: Readiness,
 ) -> tuple[list[IService], Retention, DiskMonitor]:
-    """What looks after the room there is, and the pools that it needs."""
-    looking = Workers(reactor, "disk-looker", threads=1, waiting=1, count=counters.count)
+    """Builds retention and the disk monitor, and their worker pools."""
+    probing = Workers(reactor, "disk-looker", threads=1, waiting=1, count=counters.count)
     sweeping = Workers(reactor, "spool-sweeper", threads=1, waiting=1, count=counters.count)
     carriers = frozenset(outlet.name for outlet in outlets if outlet.is_carrier)
     terms = RetentionPolicy(carriers, config.spool.local_retention, config.spool.max_spool)
     retention = Retention(reactor, now, sweeping, counters.count, spool.layout, terms)
-    complaints = {"writer": lambda: spool.fault, "size": lambda: retention.obstacle}
-    hinder = partial(readiness.set_blocker, "disk")
+    checks = {"writer": lambda: spool.fault, "size": lambda: retention.obstacle}
+    set_blocker = partial(readiness.set_blocker, "disk")
     disk, min_free = SpoolDisk(spool.layout, spool.lock.keep), config.spool.min_free
-    watch = DiskMonitor(reactor, looking, counters.count, disk, min_free, complaints, hinder)
-    return [looking, sweeping], retention, watch
+    monitor = DiskMonitor(reactor, probing, counters.count, disk, min_free, checks, set_blocker)
+    return [probing, sweeping], retention, monitor
 
 
 def _services(daemon: Daemon, watchers: Mapping[str, Watcher], counters: Counters) -> list[IService]:
-    """The plugins that are to be started and stopped, their pools, and what tells of blocks and errors of theirs.
+    """The plugins that are services, their worker pools, and the reporters of their blocks and unhandled errors.
 
-    Plugins are named after their tables, for names must be unique.
+    Each service gets the name of its table, because names must be unique.
     """
     plugins = {name: watcher.plugin for name, watcher in watchers.items()}
     unhandled = UnhandledErrors(daemon.reactor, globalLogPublisher, plugins, counters.count)
@@ -299,36 +303,36 @@ def _keyring(
     counters: Counters,
     readiness: Readiness,
 ) -> tuple[Workers, Keyring]:
-    """The keys, all of them loaded, and the pool that loads them again."""
+    """Builds the keyring with all API keys loaded, and the worker pool that refreshes them."""
     try:
         sources = sources_of(config.auth, environment, now)
         workers = Workers(reactor, "key-loaders", threads=len(sources), waiting=0, patience=1.0, count=counters.count)
-        routes, hinder = {route.path for route in config.route}, partial(readiness.set_blocker, "keys")
-        keyring = Keyring(reactor, workers, sources, counters.count, random.random, routes, hinder)
+        routes, set_blocker = {route.path for route in config.route}, partial(readiness.set_blocker, "keys")
+        keyring = Keyring(reactor, workers, sources, counters.count, random.random, routes, set_blocker)
         keyring.prepare()
         counters.expect("key_refresh_failures", keyring.sizes())
-    except SourceUnavailable as fault:
-        raise ConfigUnavailable(f"{path}: {fault}") from None
-    except (KeySourceError, ConfigError) as fault:
-        raise ConfigError(f"{path}: {fault}") from None
+    except SourceUnavailable as error:
+        raise ConfigUnavailable(f"{path}: {error}") from None
+    except (KeySourceError, ConfigError) as error:
+        raise ConfigError(f"{path}: {error}") from None
     return workers, keyring
 
 
 def _replay(
     config: Config, path: Path, reactor: Any, counters: Counters, readiness: Readiness
 ) -> tuple[list[Workers], IReplayStore | None]:
-    """Where used signatures are remembered, and the pools that it needs."""
+    """Builds the replay store of used signatures, and its worker pools."""
     window = replay_window(MAX_AGE, CLOCK_SKEW)
     calls = config.listen.max_sessions
-    where, hinder = f"{path}: auth.replay", partial(readiness.set_blocker, "replay store")
+    where, set_blocker = f"{path}: auth.replay", partial(readiness.set_blocker, "replay store")
     if config.auth.replay.store in SHARED:
         counters.expect("replay_store_failures", OUTCOMES)
-    return replay_store(config.auth.replay, where, window, calls, reactor, counters.count, hinder)
+    return replay_store(config.auth.replay, where, window, calls, reactor, counters.count, set_blocker)
 
 
 def _registry(config: Config, reactor: Any, obstacle: Callable[[], str | None], counters: Counters) -> Registry:
-    """The sessions, and how many there may be."""
-    goodbye = config.session.disconnect_timeout + 2.0  # who is polite shall not be aborted
+    """Builds the session registry with its limits."""
+    goodbye = config.session.disconnect_timeout + 2.0  # longer, so that a client which closes in time is not aborted
     sessions, drain_timeout, limits = config.listen.max_sessions, config.shutdown.drain_timeout, config.limits
     quotas = Quotas(limits.sessions_per_organization, limits.sessions_per_key)
     return Registry(reactor, sessions, drain_timeout, goodbye, obstacle, quotas, counters.count)
@@ -337,7 +341,7 @@ def _registry(config: Config, reactor: Any, obstacle: Callable[[], str | None], 
 def _supervisor(
     loops: list[SupervisedLoop], replay: object, reactor: Any, counters: Counters, readiness: Readiness
 ) -> Supervisor:
-    """Sees that all periodic work goes on."""
+    """Builds the supervisor that restarts and reports periodic work."""
     if isinstance(replay, FailoverReplayStore):
         loops = [*loops, replay.loop]
     counters.expect("loop_failures", [loop.name for loop in loops])
@@ -353,7 +357,7 @@ def _admin(
     keyring: Keyring,
     figures: Mapping[str, Figures],
 ) -> list[IService]:
-    """The admin port, and the pool that diagnoses rejected requests for it; nothing where it is turned off."""
+    """The admin port and the worker pool that diagnoses rejected requests; empty if the port is turned off."""
     if not config.admin.endpoint:
         return []
     reactor: Any = factory.shared.clock
@@ -372,12 +376,12 @@ def _admin(
     return [workers, _listener("admin", f"{path}: admin.endpoint", config.admin.endpoint, site, reactor)]
 
 
-def _figures(keyring: Keyring, replay: object, entrance: ListenerStack) -> dict[str, Figures]:
-    """What can be seen of them now; nothing of what is not configured."""
+def _figures(keyring: Keyring, replay: object, stack: ListenerStack) -> dict[str, Figures]:
+    """The functions that read the gauges, by name; only for configured parts."""
     figures: dict[str, Figures] = {"keys": keyring.sizes, "key_source_failing": keyring.failing}
     if isinstance(replay, FailoverReplayStore):
         figures["replay_store_down"] = lambda: {"": int(replay.is_down)}
-    if (expiry := entrance.expiry) is not None:
+    if (expiry := stack.expiry) is not None:
         figures["tls_certificate_expiry_seconds"] = lambda: {"": int(expiry())}
     return figures
 
@@ -385,20 +389,23 @@ def _figures(keyring: Keyring, replay: object, entrance: ListenerStack) -> dict[
 def _listener(
     name: str, where: str, description: str, factory: IProtocolFactory, reactor: Any, parsed: str | None = None
 ) -> Listener:
-    """``parsed`` is what Twisted sees of ``description``; all of it, unless it is given."""
+    """Builds a listener service.
+
+    :param parsed: the part of ``description`` that Twisted parses; all of it by default.
+    """
     endpoint = endpoint_of(reactor, description if parsed is None else parsed, where, description)
     return Listener(name, endpoint, description, where, factory)
 
 
 def _log_observer(options: Options) -> ILogObserver | None:
-    """For the journal of systemd; None where the log does not go there: to a file, and so when twistd daemonizes."""
+    """The log observer for the journal of systemd; None if twistd logs elsewhere or daemonizes."""
     twistd = options.parent or {"logfile": None, "syslog": False, "nodaemon": True}
     is_elsewhere = twistd["syslog"] or not twistd["nodaemon"] or twistd["logfile"] not in (None, "-")
     return None if is_elsewhere else journal_observer(os.environ)
 
 
 def _user(options: Options) -> User:
-    """The user to run as: root switches to the user that twistd is to switch to, or to the owner of the spool."""
+    """The user to run as. Root switches to the user in twistd's options, or else to the owner of the spool."""
     itself = User(os.geteuid(), os.getegid())
     if itself.uid != 0:
         return itself
@@ -406,15 +413,15 @@ def _user(options: Options) -> User:
         return user_of(options.parent["uid"], options.parent["gid"])
     directory = options["tree"].spool.directory
     owner = owner_of(directory)
-    remedy = "start it by the unit with User=, or by twistd --uid USER"
+    remedy = "start it by a systemd unit with User=, or by twistd --uid USER"
     if owner is None or owner.uid == 0:
-        text = "started as root, and runs as root: a service of another user cannot use {directory} then; {remedy}"
+        text = "started as root, and runs as root: services of other users cannot use {directory}; {remedy}"
     elif can_become(owner):
         itself = owner
         text = "started as root: runs as user {user}, the owner of {directory}; {remedy}"
     else:
-        text = "started as root, and runs as root: it lacks CAP_SETUID or CAP_SETGID to become {user}, the owner of"
-        text += " {directory}; {remedy}"
+        text = "started as root, and runs as root: it lacks CAP_SETUID or CAP_SETGID to switch to user {user}, the"
+        text += " owner of {directory}; {remedy}"
     _log.warn(text, user=str(owner), directory=str(directory), remedy=remedy)
     return itself
 
@@ -422,14 +429,14 @@ def _user(options: Options) -> User:
 def _prepare(spool: Spool, config: Config, path: Path, environment: Mapping[str, str]) -> None:
     try:
         spool.prepare()
-    except OSError as fault:
+    except OSError as error:
         directory = config.spool.directory
-        where = f" ({fault.filename})" if fault.filename and Path(fault.filename).parent == directory else ""
-        remedy = write_remedy(fault, directory, environment)
-        reason = f"{directory} cannot be used: {fault.strerror}{where}{remedy}"
-        raise ConfigError(f"{path}: spool.directory: {reason}") from fault
+        where = f" ({error.filename})" if error.filename and Path(error.filename).parent == directory else ""
+        remedy = write_remedy(error, directory, environment)
+        reason = f"{directory} cannot be used: {error.strerror}{where}{remedy}"
+        raise ConfigError(f"{path}: spool.directory: {reason}") from error
 
 
-def _refuse(fault: Exception, status: int) -> NoReturn:
-    sys.stderr.write(error_line(f"audiohookd: {printable(str(fault))}", os.environ))
+def _exit(error: Exception, status: int) -> NoReturn:
+    sys.stderr.write(error_line(f"audiohookd: {printable(str(error))}", os.environ))
     raise SystemExit(status)

@@ -1,4 +1,4 @@
-"""Public: what plugin authors, and our own tests, test with. No threads, no sockets, no waiting."""
+"""Public test doubles for plugin authors and for the daemon's own tests. No threads, no sockets, no real time."""
 
 import hashlib
 import json
@@ -50,11 +50,11 @@ CORRELATION_ID = "30b0e395-84d3-4570-ac13-9a62d8f514c0"
 CONVERSATION_ID = "090eaa2f-72fa-480a-83e0-8667ff89c0ec"
 PARTICIPANT = Participant("883efee8-3d6c-4537-b500-6d7ca4b92fa0", "+1-555-555-1234", "John Doe", "+1-800-555-6789")
 STEREO = Media(Format.PCMU, ("external", "internal"))
-#: The path of :class:`ScriptedClient`.
+#: The path that :class:`ScriptedClient` requests.
 PATH = "/audiohook"
-#: The date here when a clock is at 0, in seconds since the epoch.
+#: The date when the clock of a test is at 0, in seconds since the epoch.
 START = 1_767_225_600.0
-#: A WAV file of one second of silence, as the recorder makes it.
+#: A WAV file of one second of silence, as the recorder writes it.
 WAV = wav.header(STEREO, STEREO.rate * STEREO.frame_bytes) + STEREO.silence(STEREO.rate)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _HEADERS = {
@@ -67,15 +67,15 @@ _HEADERS = {
 
 @implementer(IWorkers)
 class MemoryWorkers:
-    """A pool without threads: work is done when the test says so.
+    """A pool without threads: work runs when the test calls ``run`` or ``run_one``.
 
-    :param waiting: how much may wait; one more fails like the real one.
+    :param waiting: how many pieces of work may be queued; one more fails with PoolFull.
     """
 
     def __init__(self, waiting: int = 1000) -> None:
         self._waiting = waiting
         self._thread = get_ident()
-        #: Assign False for a pool that has not started yet, or has stopped.
+        #: Assign False to simulate a pool that has not started, or has stopped.
         self.running = True
         self._queue: deque[tuple[Callable[[], Any], Deferred[Any]]] = deque()
 
@@ -85,7 +85,7 @@ class MemoryWorkers:
     def do(self, work: Callable[[], T]) -> "Deferred[T]":
         """See :class:`IWorkers`."""
         if get_ident() != self._thread:
-            return fail(WrongThread("work was given to the pool in another thread than the reactor's"))
+            return fail(WrongThread("do() was called outside the reactor thread"))
         if not self.running or len(self._queue) >= self._waiting:
             return fail(PoolFull("memory workers"))
         result: Deferred[T] = Deferred()
@@ -93,12 +93,12 @@ class MemoryWorkers:
         return result
 
     def run_one(self) -> None:
-        """Does the oldest piece of work."""
+        """Runs the oldest piece of work."""
         work, result = self._queue.popleft()
         execute(_no_deferred, work).chainDeferred(result)
 
     def run(self) -> None:
-        """Does all work, and what it leads to."""
+        """Runs all queued work, and the work that it queues."""
         while self._queue:
             self.run_one()
 
@@ -106,13 +106,13 @@ class MemoryWorkers:
 def _no_deferred(work: Callable[[], T]) -> T:
     done = work()
     if isinstance(done, Deferred):
-        raise TypeError("work for a thread returned a Deferred, which no thread can wait for")
+        raise TypeError("work for a thread must not return a Deferred: a thread cannot wait for it")
     return done
 
 
 @implementer(IWorkers)
 class _PluginWorkers:
-    """A pool of a plugin: its work is done by another one, and it has limits of its own."""
+    """A pool with its own limit that runs its work in a shared MemoryWorkers."""
 
     def __init__(self, pool: MemoryWorkers, limit: int) -> None:
         self._pool = pool
@@ -125,15 +125,15 @@ class _PluginWorkers:
         if not self.running or self._unfinished >= self._limit:
             return fail(PoolFull(f"{self._unfinished} pieces of work"))
         self._unfinished += 1
-        return self._pool.do(partial(self._work, work))
+        return self._pool.do(partial(self._run, work))
 
-    def _work(self, work: Callable[[], T]) -> T:
+    def _run(self, work: Callable[[], T]) -> T:
         self._unfinished -= 1
         return work()
 
 
 class FakeReactor(Clock):
-    """A clock that stands, and does in ``advance`` what threads ask for."""
+    """A Clock that moves only by ``advance``, which also runs the calls of ``callFromThread``."""
 
     def callFromThread(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         """See :class:`twisted.internet.interfaces.IReactorFromThreads`."""
@@ -142,16 +142,17 @@ class FakeReactor(Clock):
 
 @implementer(IDaemon)
 class FakeDaemon:
-    """Gives a plugin a clock that stands (``reactor``), and a pool that works when the test says so (``pool``).
+    """An IDaemon for one plugin, with a clock (``reactor``) and a pool (``pool``) that the test drives.
 
-    The date is :data:`START` when the clock is at 0, and goes on with it; ``clock_change`` are the seconds by which
-    somebody has put the clock of the machine forward.
+    Each plugin of a test needs its own FakeDaemon.
 
-    ``asked`` holds the pools that they asked for, as ``(name, threads, waiting)``. Each has its own limits, and the
-    work of all of them is done by ``pool``.
-    ``claims`` holds what the plugin claimed; what is in ``taken`` is claimed by the table ``other``.
+    The date is :data:`START` when the clock is at 0, and advances with it. ``clock_change`` is the number of seconds
+    by which the system clock was set forward.
 
-    It stands for the daemon of one plugin: each plugin of a test needs its own.
+    ``asked`` lists the pools that the plugin created, as ``(name, threads, waiting)``. Each pool has its own limit;
+    ``pool`` runs the work of all of them.
+
+    ``claims`` lists the resources that the plugin claimed. The table ``other`` holds the resources in ``taken``.
     """
 
     def __init__(self, spool: ISpool | None = None) -> None:
@@ -183,7 +184,7 @@ class FakeDaemon:
 
 
 class _ReadOnly:
-    """An attribute that keeps a read-only copy of the mapping that is assigned to it, as a real session has it."""
+    """An attribute that keeps a read-only copy of the assigned mapping, as in a real session."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -193,20 +194,22 @@ class _ReadOnly:
 
     def __set__(self, instance: Any, value: Mapping[str, Any]) -> None:
         copied = deepcopy(dict(value))
-        shown = {key: MappingProxyType(one) if key == "headers" else one for key, one in copied.items()}
-        instance.__dict__[self._name] = MappingProxyType(shown)
+        frozen = {key: MappingProxyType(item) if key == "headers" else item for key, item in copied.items()}
+        instance.__dict__[self._name] = MappingProxyType(frozen)
 
 
 class FakeSession(SessionView):
-    """An open session without a connection. Everything is an attribute: assign what a test is about.
+    """An open session without a connection. A test can assign all attributes of :class:`ISession`.
 
-    Its methods are those of a real session, with the same checks and limits: :class:`LocalProtocolError` for what
-    cannot be sent, :class:`WrongThread` in another thread, False when it is over or beyond a limit of
-    :class:`ISession`. ``clock`` is what those limits are measured by.
+    The methods have the checks and limits of a real session. They raise :class:`LocalProtocolError` for an invalid
+    message and :class:`WrongThread` in another thread. They return False after the session has ended and beyond the
+    rate limits of :class:`ISession`, which ``clock`` measures.
 
-    ``calls`` holds what the plugin asked for and no check rejected, as ``(method, *arguments)`` in order; ``sent``
-    the messages that a client would get, decoded; ``logged`` the log events of the session; ``misuses`` what a daemon
-    would log as a mistake of the plugin. ``answer`` is False once the session is over: assign that to end it.
+    * ``calls``: the calls that passed the checks, as ``(method, *arguments)`` in order
+    * ``sent``: the messages that a client would receive, decoded
+    * ``logged``: the log events of the session
+    * ``misuses``: the texts that a daemon would log as a mistake of the plugin
+    * ``answer``: False after the session has ended; assign False to end it
     """
 
     custom_config = _ReadOnly()
@@ -229,14 +232,14 @@ class FakeSession(SessionView):
 
     @property
     def answer(self) -> bool:
-        """False when the session is over."""
+        """False after the session has ended."""
         return self._protocol.state is State.OPEN
 
     @answer.setter
     def answer(self, is_open: bool) -> None:
         if is_open != self.answer:
             if is_open:
-                raise ValueError("a session that is over is not opened again: make another FakeSession")
+                raise ValueError("a session that has ended cannot be opened again: create another FakeSession")
             self._protocol.connection_lost()
 
     def send_event(self, entities: Sequence[Entity]) -> bool:
@@ -272,7 +275,7 @@ class FakeSession(SessionView):
 
 
 def _open_session(media: Media | None, clock: Clock) -> Session:
-    """As after ``open`` of the client and ``opened``."""
+    """A session after the client's ``open`` and the daemon's ``opened``."""
     session = Session(SESSION_ID, ORGANIZATION_ID, Timeouts(), clock.seconds)
     participant = msgspec.to_builtins(PARTICIPANT)
     parameters = {"organizationId": ORGANIZATION_ID, "conversationId": CONVERSATION_ID, "participant": participant}
@@ -285,12 +288,14 @@ def _open_session(media: Media | None, clock: Clock) -> Session:
 
 
 class FakeRecording(Recording):
-    """A ready recording, to be carried or told of: its files are written below ``spool / "ready"``.
+    """A ready recording for tests of carriers and notifiers. Its files are written below ``spool / "ready"``.
 
-    :param audio: all of the audio file, which may be anything: the sidecar has its size and digest, and otherwise
-        goes on to speak of :data:`WAV`. None for a recording without audio.
-    :param about: members of the sidecar's ``recording`` that shall be something else.
-    :param receipts: of the carriers that have stored it, by the names of their tables.
+    :param spool: the directory of the spool.
+    :param audio: the content of the audio file, any bytes. The sidecar has their size and digest, and otherwise
+        describes :data:`WAV`. None for a recording without audio.
+    :param about: overrides members of the sidecar's ``recording``.
+    :param receipts: receipts of the carriers that have stored it, by the names of their tables.
+    :param recording_id: UUID; a random one by default.
     """
 
     def __init__(
@@ -320,7 +325,7 @@ def _described(name: str, content: bytes) -> AudioFile:
 
 
 def _sidecar(recording_id: str, audio: AudioFile | None) -> Any:
-    """As the recorder writes it."""
+    """The sidecar that the recorder writes for one second of silence, or for a call without audio."""
     about = {
         "session": SESSION_ID,
         "conversation": CONVERSATION_ID,
@@ -338,10 +343,10 @@ def _sidecar(recording_id: str, audio: AudioFile | None) -> Any:
 
 
 class CapturingSink(AudioSink):
-    """Keeps what it was told, as ``(method, *arguments)`` in order.
+    """Records its calls in ``calls``, as ``(method, *arguments)`` in order.
 
-    ``act``, when it is set, is called with each of these after it was kept; what it returns goes to the daemon
-    (a Deferred holds the next call back), and so does what it raises.
+    :param act: called with the items of each recorded call. Its result is the result of the call, so a Deferred
+        delays the next call; an exception passes to the daemon.
     """
 
     def __init__(self, act: Callable[..., Any] | None = None) -> None:
@@ -350,50 +355,50 @@ class CapturingSink(AudioSink):
 
     @property
     def names(self) -> list[str]:
-        """The methods that were called."""
+        """Names of the methods that were called, in order."""
         return [call[0] for call in self.calls]
 
     def arguments(self, method: str) -> list[Any]:
-        """The first argument of each call of ``method``."""
+        """The first argument of each call of ``method``, in order."""
         return [call[1] for call in self.calls if call[0] == method]
 
     def opened(self) -> Any:
-        return self._told("opened")
+        return self._record("opened")
 
     def paused(self) -> Any:
-        return self._told("paused")
+        return self._record("paused")
 
     def resumed(self) -> Any:
-        return self._told("resumed")
+        return self._record("resumed")
 
     def language_changed(self, language: str | None) -> Any:
-        return self._told("language_changed", language)
+        return self._record("language_changed", language)
 
     def message(self, outgoing: bool, data: bytes, at: float) -> Any:
-        return self._told("message", outgoing, data, at)
+        return self._record("message", outgoing, data, at)
 
     def round_trip(self, nanoseconds: int) -> Any:
-        return self._told("round_trip", nanoseconds)
+        return self._record("round_trip", nanoseconds)
 
     def dtmf(self, digit: str) -> Any:
-        return self._told("dtmf", digit)
+        return self._record("dtmf", digit)
 
     def playback(self, started: bool) -> Any:
-        return self._told("playback", started)
+        return self._record("playback", started)
 
     def closing(self, reason: str) -> Any:
-        return self._told("closing", reason)
+        return self._record("closing", reason)
 
     def closed(self, reason: str) -> Any:
-        return self._told("closed", reason)
+        return self._record("closed", reason)
 
     def audio(self, frame: bytes) -> Any:
-        return self._told("audio", frame)
+        return self._record("audio", frame)
 
     def gap(self, gap: Gap) -> Any:
-        return self._told("gap", gap)
+        return self._record("gap", gap)
 
-    def _told(self, *call: Any) -> Any:
+    def _record(self, *call: Any) -> Any:
         self.calls.append(call)
         return None if self.act is None else self.act(*call)
 
@@ -407,16 +412,16 @@ class RaisingSink(CapturingSink):
 
     def _raise(self, method: str, *_: Any) -> None:
         if method in self._methods:
-            raise RuntimeError(f"this observer cannot stand {method}")
+            raise RuntimeError(f"RaisingSink fails in {method}")
 
 
 class RecordingWire:
-    """The WebSocket below a Connection: nothing is sent, everything is kept."""
+    """Stands for the WebSocket of a Connection and records what the Connection sends."""
 
     def __init__(self) -> None:
-        #: The messages that were sent, decoded.
+        #: The sent messages, decoded.
         self.heard: list[dict[str, Any]] = []
-        #: ``close`` and ``abort``, as they came.
+        #: The calls of ``close`` and ``abort``, in order.
         self.ends: list[str] = []
 
     def send(self, message: bytes) -> None:
@@ -433,13 +438,14 @@ class RecordingWire:
 
 
 class ScriptedClient:
-    """A client, and the connection of the daemon that it talks to: a call without a socket.
+    """A client and the daemon's connection to it, without a socket: a call in one test.
 
-    It does as it is told and nothing by itself, so it can also break the protocol.
+    It sends only what the test asks for, so it can also break the protocol.
 
-    :param watchers: whose plugins watch the session, in the order of delivery.
-    :param registry: to be shared by several clients, which then need one ``clock``, too.
-    :param now: the date, in seconds since the epoch, when it is not :data:`START` and goes on with that clock.
+    :param watchers: the plugins that observe the session, in the order of delivery.
+    :param registry: the session registry. Clients that share a registry need one ``clock``, too.
+    :param authentic: False for a request that authentication rejected.
+    :param now: returns the date in seconds since the epoch; by default :data:`START` plus the time of ``clock``.
     """
 
     def __init__(
@@ -453,7 +459,7 @@ class ScriptedClient:
     ) -> None:
         self.clock = clock or Clock()
         self.counters = Counters()
-        # `or` would not do: an empty registry is false.
+        # Not `registry or ...`: an empty registry is false.
         self.registry = Registry(self.clock, max_sessions=10, drain_timeout=60.0) if registry is None else registry
         self.wire = RecordingWire()
         self._said = 0
@@ -464,7 +470,7 @@ class ScriptedClient:
         self.connection = Connection(shared, upgrade, self.wire, None if authentic else "unauthorized")
 
     def say(self, type_: str, parameters: Mapping[str, Any] | None = None, **envelope: Any) -> None:
-        """Sends a message, right in everything that ``envelope`` does not overrule."""
+        """Sends a protocol message. ``envelope`` overrides its valid members."""
         self._said += 1
         message = {
             "version": "2",
@@ -478,7 +484,7 @@ class ScriptedClient:
         self.connection.text(json.dumps(message | envelope).encode())
 
     def open(self, position: str = "PT0S", **parameters: Any) -> None:
-        """Asks for a session: with one offer, of both channels in PCMU, unless ``parameters`` say otherwise."""
+        """Sends ``open`` with one offer, both channels in PCMU. ``parameters`` override its valid parameters."""
         offer = {"type": "audio", "format": "PCMU", "channels": ["external", "internal"], "rate": 8000}
         request = {
             "organizationId": ORGANIZATION_ID,
@@ -490,18 +496,18 @@ class ScriptedClient:
         self.say("open", request | parameters, position=position)
 
     def speak(self, audio: bytes) -> None:
-        """Sends audio."""
+        """Sends one binary message of audio."""
         self.connection.audio(audio)
 
     def close(self, reason: str = "end") -> None:
-        """Asks for the end of the session."""
+        """Sends ``close``."""
         self.say("close", {"reason": reason})
 
     def leave(self) -> None:
-        """Ends the connection, or loses it."""
+        """Ends or loses the connection, without ``close``."""
         self.connection.lost()
 
     @property
     def types(self) -> list[str]:
-        """The types of all messages of the daemon."""
+        """The types of all messages that the daemon sent, in order."""
         return [message["type"] for message in self.wire.heard]

@@ -252,7 +252,7 @@ def test_a_fake_session_shows_what_was_sent() -> None:
 def test_a_fake_session_that_is_over_is_not_opened_again() -> None:
     session = FakeSession()
     session.answer = False
-    with pytest.raises(ValueError, match="make another FakeSession"):
+    with pytest.raises(ValueError, match="create another FakeSession"):
         session.answer = True
 
 

@@ -168,7 +168,7 @@ def priorities(there: Installed, words: str) -> set[str]:
 def test_the_journal_has_the_priority_of_each_line(there: Installed) -> None:
     there.append('[[route]]\npath = "/unrecorded"\nplugins = []\n')
     there.start()
-    assert priorities(there, "takes calls on") == priorities(there, "starting up") == {"6"}
+    assert priorities(there, "listening on") == priorities(there, "starting up") == {"6"}
     assert priorities(there, "are not recorded") == {"4"}
     assert "calls on '/unrecorded' are not recorded" in there.machine.run("systemctl status audiohookd")
     assert "plugin cache" not in there.machine.journal()
