@@ -58,8 +58,7 @@ class Spool(Service):
     ) -> None:
         self.layout = SpoolPaths(directory)
         self.lock = Lock(self.layout)
-        #: Called in the reactor thread with the path of each recording that became ready.
-        self.on_ready: Callable[[Path], None] = _ignore
+        self._ready_observers: list[Callable[[Path], None]] = []
         self._finishing = pools.finishing
         self._count = count
         self._writer = GroupWriter(reactor, pools, intervals, limits or CommitLimits(), count)
@@ -134,8 +133,13 @@ class Spool(Service):
 
         return result.addCallbacks(self._ready, self._not_ready).addBoth(pass_on)
 
+    def add_ready_observer(self, observer: Callable[[Path], None]) -> None:
+        """Calls ``observer`` with the path of each recording that becomes ready, in the reactor's thread."""
+        self._ready_observers.append(observer)
+
     def _ready(self, path: Path) -> Path:
-        self.on_ready(path)
+        for observer in self._ready_observers:
+            observer(path)
         return path
 
     def _not_ready(self, failure: Failure) -> Failure:
@@ -148,7 +152,7 @@ class Spool(Service):
     def _on_repaired(self, mended: RepairResult) -> None:
         self._count("drafts_recovered", mended.outcome)
         if mended.path is not None:
-            self.on_ready(mended.path)
+            self._ready(mended.path)
 
 
 def _check_writable(directory: Path) -> None:
@@ -158,7 +162,3 @@ def _check_writable(directory: Path) -> None:
     except OSError as fault:
         if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(fault.errno, fault.strerror, str(directory)) from fault
-
-
-def _ignore(_: Path) -> None:
-    """Nobody is told."""

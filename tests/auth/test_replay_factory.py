@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from audiohookd.auth.replay.factory import MAX_WAITING, replay_store
+from audiohookd.auth.replay.factory import MAX_WAITING, replay_protection
 from audiohookd.auth.replay.failover import FailoverReplayStore
 from audiohookd.auth.replay.store import MemoryReplayStore
 from audiohookd.config.errors import ConfigError
@@ -29,7 +29,9 @@ class Place:
         self.file.write_text(f"[auth.replay]\n{text}\n")
         replay = load(self.file).auth.replay
         where = f"{self.file}: auth.replay"
-        return replay_store(replay, where, 16.0, CALLS, Clock(), lambda *what: self.counted.append(what))
+        made = replay_protection(replay, where, 16.0, CALLS, Clock(), lambda *what: self.counted.append(what))
+        assert len(made.loops) == len(made.pools)
+        return made.pools, made.store
 
     def mistake(self, text: str) -> str:
         with pytest.raises(ConfigError) as caught:

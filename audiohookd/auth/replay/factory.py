@@ -4,23 +4,39 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import Struct
+
 from audiohookd.auth.replay.failover import FailoverReplayStore
 from audiohookd.auth.replay.shared import NonceBackend, SharedReplayStore
 from audiohookd.auth.replay.sqlite import SqliteNonces
 from audiohookd.auth.replay.store import IReplayStore, MemoryReplayStore
 from audiohookd.config.errors import ConfigError
 from audiohookd.config.schema import Replay
+from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.workers import Workers
 
 #: Questions that may wait, besides one for each call that there may be: all of them may come at once.
 MAX_WAITING = 1_024
 #: Seconds that a stop waits for questions that nobody waits for any more.
 TIMEOUT = 1.0
-#: Those that may be down.
-SHARED = ("sqlite", "redis")
 
 
-def replay_store(
+class ReplayProtection(Struct, frozen=True):
+    """The store of used nonces, and the services that it needs."""
+
+    #: None: replay protection is turned off.
+    store: IReplayStore | None
+    pools: list[Workers] = []
+    #: Of a store that may be down; else None.
+    failover: FailoverReplayStore | None = None
+
+    @property
+    def loops(self) -> list[SupervisedLoop]:
+        """The periodic work of the store."""
+        return [] if self.failover is None else [self.failover.loop]
+
+
+def replay_protection(
     config: Replay,
     where: str,
     window: float,
@@ -28,20 +44,20 @@ def replay_store(
     reactor: Any,
     count: Callable[[str, str], object],
     tell: Callable[[str | None], None] = lambda obstacle: None,
-) -> tuple[list[Workers], IReplayStore | None]:
-    """The store, None when there shall be none, and before it the pools that it needs. Connects to nothing.
+) -> ReplayProtection:
+    """The replay protection that the configuration asks for. Connects to nothing.
 
-    :param where: the address of ``config``, for the user: file and table.
+    :param where: the address of ``config``, for errors: file and table.
     :param window: for how many seconds a nonce is remembered.
     :param calls: how many may come at once.
-    :param tell: see :class:`WatchedReplayStore`.
+    :param tell: see :class:`FailoverReplayStore`.
     :raises ConfigError: the store cannot work like this.
     """
     match config.store:
         case "off":
-            return [], None
+            return ReplayProtection(None)
         case "memory":
-            return [], MemoryReplayStore(window, reactor.seconds)
+            return ReplayProtection(MemoryReplayStore(window, reactor.seconds))
         case "sqlite":
             name, threads, nonces = f"SQLite, {config.path}", 1, _sqlite(config, where, window, reactor.seconds)
         case "redis":
@@ -49,7 +65,8 @@ def replay_store(
             name, threads, nonces = "Redis", 4, _redis(config, where, window)
     workers = Workers(reactor, "replay", threads, MAX_WAITING + calls, TIMEOUT, count=count)
     shared = SharedReplayStore(nonces, window, workers, reactor, config.timeout)
-    return [workers], FailoverReplayStore(shared, name, config.fail, reactor, count, tell)
+    failover = FailoverReplayStore(shared, name, config.fail, reactor, count, tell)
+    return ReplayProtection(failover, [workers], failover)
 
 
 def _sqlite(config: Replay, where: str, window: float, clock: Callable[[], float]) -> NonceBackend:
