@@ -10,7 +10,8 @@ from twisted.logger import LogEvent, formatEvent
 from audiohookd.protocol.session import Session
 from audiohookd.session.fanout import Watcher
 from audiohookd.session.registry import Registry
-from audiohookd.testing import CONVERSATION_ID, PATH, SESSION_ID, CapturingSink, ScriptedClient
+from audiohookd.testing import CONVERSATION_ID, PATH, SESSION_ID, CapturingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.session.connection_rig import FRAME, gone, message_type, opened, without_messages
 from tests.websocket.server_rig import Plugin, watched_by
 

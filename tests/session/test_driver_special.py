@@ -9,7 +9,8 @@ from twisted.logger import LogEvent, eventAsText
 from audiohookd.session.driver import EARLY_LIMIT
 from audiohookd.session.fanout import Watcher
 from audiohookd.session.registry import Registry
-from audiohookd.testing import SESSION_ID, CapturingSink, ScriptedClient
+from audiohookd.testing import SESSION_ID, CapturingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.session.connection_rig import FRAME, PROBE, gone, opened, seen_types
 from tests.websocket.server_rig import CountedBytes, Plugin, admitted_by, watched_by
 

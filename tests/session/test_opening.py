@@ -10,7 +10,8 @@ from twisted.logger import LogEvent, formatEvent
 
 from audiohookd.interfaces import IOpening
 from audiohookd.protocol.timeouts import Timeouts
-from audiohookd.testing import CapturingSink, ScriptedClient
+from audiohookd.testing import CapturingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.websocket.server_rig import admitted_by, watched_by
 
 STEREO = {"type": "audio", "format": "PCMU", "channels": ["external", "internal"], "rate": 8000}

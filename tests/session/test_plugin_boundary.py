@@ -15,7 +15,8 @@ from audiohookd.session.driver import FINISH_TIME
 from audiohookd.session.fanout import Watcher
 from audiohookd.session.observer_queue import CALL_LIMIT
 from audiohookd.session.registry import Registry
-from audiohookd.testing import CapturingSink, ScriptedClient
+from audiohookd.testing import CapturingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.session.connection_rig import ENTITY, FRAME, gone, opened, seen_types
 from tests.websocket.server_rig import Plugin, admitted_by, watched_by
 

@@ -11,7 +11,8 @@ from twisted.logger import LogEvent, formatEvent
 from audiohookd.interfaces import WrongThread
 from audiohookd.observer import SessionObserver
 from audiohookd.session.fanout import Watcher
-from audiohookd.testing import CapturingSink, ScriptedClient
+from audiohookd.testing import CapturingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.session.connection_rig import ENTITY, gone, opened
 from tests.websocket.server_rig import Plugin
 
