@@ -78,8 +78,8 @@ class SessionView:
         """See :class:`ISession`."""
         self._check_use("send_event")
         entities = as_tuple(entities)
-        now, size = self._seconds(), _size(entities)
-        if not (self._events.take(now) and self._event_bytes.take_all(now, size)):
+        now = self._seconds()
+        if not (self._events.take(now) and self._event_bytes.take_all(now, _size(entities))):
             return self._refuse()
         return bool(self._session.send_event(entities))
 
