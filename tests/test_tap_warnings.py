@@ -44,8 +44,8 @@ class TestTrustedHops:
         path = write(PLAIN + self.OUTSIDE)
         build(path).startService()
         (warning,) = warnings(logged)
-        assert warning.startswith(f"{path}: listen.trusted_hops: whoever reaches tcp:3000 past the proxies")
-        assert warning.endswith("say in listen.trusted_proxies where the proxies are")
+        assert warning.startswith(f"{path}: listen.trusted_hops: a client that connects to tcp:3000 without passing")
+        assert warning.endswith("list the networks of the proxies in listen.trusted_proxies")
 
     @pytest.mark.parametrize(
         "listen",

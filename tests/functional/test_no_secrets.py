@@ -115,7 +115,7 @@ def test_nothing_of_it_is_told(there: Place, vault: VaultStandIn) -> None:
     # That there is something in what is looked through.
     assert fingerprint(OPEN_KEY) in log
     for reason in ("signature-wrong", "signature-required", "api-key-unknown", "signature-unexpected"):
-        assert f"refused: {reason}" in log
+        assert f"rejected: {reason}" in log
     assert b'audiohookd_key_refresh_failures_total{source="auth.vault"}' in pages
     spool = everything(there.spool)
     assert b"audiohook-session-id" in spool
