@@ -124,7 +124,7 @@ class TestKeys:
         (tmp_path / "keys.json").write_text(f'{{"the-key": {entry}}}')
         build(path)
         (warning,) = warnings(logged)
-        assert warning.startswith(f"the API key {fingerprint('the-key')} in auth.keys_file is for '/nope'")
+        assert warning.startswith(f"the API key {fingerprint('the-key')} in auth.keys_file allows the path '/nope'")
 
     def test_none_make_the_daemon_not_ready(
         self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]
@@ -135,7 +135,7 @@ class TestKeys:
         build(path, reactor).startService()
         assert [ask(reactor.ports[0], page) for page in ("/live", "/ready", "/health/check")] == [200, 503, 503]
         (line,) = texts(logged, LogLevel.error)
-        assert line.startswith("there are no API keys in auth.keys_file, all requests are rejected: write {")
+        assert line.startswith("no API keys in auth.keys_file, all requests are rejected: write {")
         assert "not ready: no keys in auth.keys_file\n" in page(reactor.ports[0], "/ready")
 
     def test_with_a_short_secret_are_named_without_it(

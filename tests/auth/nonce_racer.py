@@ -15,7 +15,7 @@ def main(path: Path, count: int) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     # Patient: here it is about who is first, and not about how long that takes.
-    nonces = SqliteNonces(path, 16.0, time.monotonic, patience=30.0)
+    nonces = SqliteNonces(path, 16.0, time.monotonic, timeout=30.0)
     new: list[int] = []
     for number in range(count):
         try:

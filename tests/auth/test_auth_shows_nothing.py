@@ -60,7 +60,7 @@ def test_objects(keyring: Keyring) -> None:
     judged = verdicts(authenticator)
     assert [verdict.accepted for verdict in judged] == [True, False, True, False]
     things: list[Any] = [key, keyring, keyring.keys, authenticator, *judged, signed(), verified(signed())]
-    things += [authenticator.replay, *(held.source for held in keyring._held), *keyring._held]
+    things += [authenticator.replay, *(held.source for held in keyring._states), *keyring._states]
     things += [merge_versions(keyring.keys, keyring.keys, 5.0)]
     assert shown(*things) == []
 

@@ -58,13 +58,13 @@ class TestAFile:
         path.write_text(ONE)
         path.chmod(mode)
         said = refusal(KeyFile("f", path))
-        assert said.startswith(f"'{path}': is open to everybody (mode {mode:04o}): chmod o= it")
+        assert said.startswith(f"'{path}': is accessible to all users (mode {mode:04o}): chmod o= it")
 
     def test_has_a_bounded_size(self, path: Path) -> None:
         path.write_text("{" + " " * (MAX_SIZE - 2) + "}")
         assert len(KeyFile("f", path).load()) == 0
         path.write_text("{" + " " * (MAX_SIZE - 1) + "}")
-        assert f"more than {MAX_SIZE} bytes" in refusal(KeyFile("f", path))
+        assert f"larger than {MAX_SIZE} bytes" in refusal(KeyFile("f", path))
 
     def test_a_mistake_in_it_names_it(self, path: Path) -> None:
         path.write_text(ONE[:-1])
@@ -162,7 +162,7 @@ class TestACredential:
 
     @pytest.mark.parametrize("name", ["../keys", "/etc/keys", "..", "."])
     def test_of_a_name_that_leads_elsewhere(self, name: str) -> None:
-        with pytest.raises(KeySourceError, match="no name of a credential"):
+        with pytest.raises(KeySourceError, match="not the name of a credential"):
             credential("c", name, {"CREDENTIALS_DIRECTORY": "/run/credentials"})
 
 

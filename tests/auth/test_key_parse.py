@@ -52,7 +52,7 @@ class TestSecrets:
 
     @pytest.mark.parametrize("api_key", ["", "=", "a===", "a=b", "a b", "a\\n", "\\u00e4", "a,b"])
     def test_of_what_is_no_api_key(self, api_key: str) -> None:
-        with pytest.raises(BadKeys, match=r"^API key of entry 2: use letters, digits"):
+        with pytest.raises(BadKeys, match=r"^API key of entry 2: use only letters, digits"):
             read_keys(f'{{"good": null, "{api_key}": "{SECRET}"}}')
 
     @pytest.mark.parametrize("text", ["{}", b"\xef\xbb\xbf{}", " {\n} "])
@@ -125,15 +125,15 @@ class TestMistakes:
             ("[]", "not a JSON object"),
             ("null", "not a JSON object"),
             (f'["{SECRET}"]', "not a JSON object"),
-            (f'{{"twin": "{SECRET}", "b": null, "twin": "{SECRET}"}}', "is there twice"),
+            (f'{{"twin": "{SECRET}", "b": null, "twin": "{SECRET}"}}', "occurs twice"),
             ('{"number": 12345678}', "is not text"),
             ('{"bool": false}', "is not text"),
             (f'{{"list": ["{SECRET}"]}}', "is not text"),
             (f'{{"object": {{"secret": {{"secret": "{SECRET}"}}}}}}', "is not text"),
             ('{"empty": {}}', '"secret" is missing'),
-            (f'{{"typo": {{"secert": "{SECRET}"}}}}', "there are: secret, organizations, routes, not_after"),
+            (f'{{"typo": {{"secert": "{SECRET}"}}}}', "known members: secret, organizations, routes, not_after"),
             (f'{{"swapped": {{"{SECRET}": "secret"}}}}', "has an unknown member"),
-            (f'{{"k": {{"secret": null, "secret": "{SECRET}"}}}}', "a member is there twice"),
+            (f'{{"k": {{"secret": null, "secret": "{SECRET}"}}}}', "a member occurs twice"),
             ('{"none": {"secret": []}}', "has 0 secrets"),
             ('{"lost": {"secret": ""}}', "its secret is empty: write null"),
             (f'{{"lost": {{"secret": ["{SECRET}", ""]}}}}', "its secret is empty: write null"),
@@ -164,7 +164,7 @@ class TestMistakes:
         with pytest.raises(BadKeys) as caught:
             read_keys('{"first": null, "a-password": "&"}')
         where = f"entry 2 (API key {fingerprint('a-password')})"
-        assert str(caught.value) == f"{where}: its secret is not base64: copy it anew from the integration"
+        assert str(caught.value) == f"{where}: its secret is not base64: copy it again from the integration"
 
     @given(
         st.one_of(

@@ -11,11 +11,11 @@ UNTIL = 1000.0
 
 class TestWhenItWas:
     def test_at_the_first_look_is_when_the_version_was_made(self) -> None:
-        assert Rotation().since("1", made=100.0, now=500.0) == 100.0
+        assert Rotation().since("1", created=100.0, now=500.0) == 100.0
 
     def test_is_not_in_the_future(self) -> None:
         """Of a clock that is not ours."""
-        assert Rotation().since("1", made=501.0, now=500.0) == 500.0
+        assert Rotation().since("1", created=501.0, now=500.0) == 500.0
 
     def test_later_is_when_we_saw_it(self) -> None:
         rotation = Rotation()

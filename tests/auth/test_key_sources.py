@@ -88,7 +88,7 @@ def test_a_variable_that_is_named_has_to_be_set() -> None:
 
 
 def test_a_credential_without_systemd() -> None:
-    assert refusal({}, keys_credential="keys").startswith("auth.keys_credential: systemd hands over no credentials")
+    assert refusal({}, keys_credential="keys").startswith("auth.keys_credential: systemd passes no credentials")
 
 
 def test_they_are_refreshed_as_the_file_says() -> None:

@@ -8,7 +8,7 @@ from audiohookd.auth.keys.model import UNSIGNED, Key, Keys, KeySourceError, Sour
 from audiohookd.runtime.workers import PoolFull
 from tests.auth.keyring_rig import INTERVAL, NEW, OLD, Rig, Source
 
-NO_KEYS = 'there are no API keys in auth.aws, all requests are rejected: write {"API key": "secret in base64"} there'
+NO_KEYS = 'no API keys in auth.aws, all requests are rejected: write {"API key": "secret in base64"} there'
 
 
 class TestAtTheStart:
@@ -33,8 +33,8 @@ class TestAtTheStart:
         first.gives = Keys({"a": Key((b"newer, and long enough",))})
         rig.wait()
         assert rig.secrets("a") == (b"newer, and long enough",)
-        twice = f"the API key {fingerprint('a')} stands in auth.keys_file and in auth.aws: the first counts"
-        changed = "auth.keys_file: the keys have changed: <Keys: 1, of which 0 without a secret>"
+        twice = f"the API key {fingerprint('a')} is in auth.keys_file and in auth.aws: the first is used"
+        changed = "auth.keys_file: keys reloaded, changed: <Keys: 1, of which 0 without a secret>"
         assert rig.lines == [twice, changed]
 
     def test_a_short_secret_is_told_once_and_so_is_the_next(self) -> None:
@@ -67,7 +67,7 @@ class TestARefresh:
         source.gives = NEW
         rig.wait()
         assert rig.secrets("a") == (b"new, and long enough",)
-        assert rig.lines == ["auth.aws: the keys have changed: <Keys: 2, of which 1 without a secret>"]
+        assert rig.lines == ["auth.aws: keys reloaded, changed: <Keys: 2, of which 1 without a secret>"]
 
     def test_of_what_has_not_changed_is_none(self) -> None:
         source = Source()
@@ -140,12 +140,12 @@ class TestASourceThatFails:
             rig.wait()
             assert rig.secrets("a") == (b"old, and long enough",)
             assert rig.failures() == number
-        line = "auth.aws: keys cannot be loaded, those that it gave last stay valid: does not speak"
+        line = "auth.aws: cannot load keys, the last good keys stay valid: does not speak"
         assert rig.lines == [line]
         source.gives = OLD
         rig.wait()
         rig.wait()
-        assert rig.lines == [line, "auth.aws: keys are loaded again"]
+        assert rig.lines == [line, "auth.aws: recovered, keys are loaded"]
 
     def test_says_it_again_the_next_time(self) -> None:
         source = Source()
@@ -153,7 +153,7 @@ class TestASourceThatFails:
         for given in (KeySourceError("1"), OLD, KeySourceError("2")):
             source.gives = given
             rig.wait()
-        assert [line[-1] for line in rig.lines] == ["1", "n", "2"]
+        assert [line[-1] for line in rig.lines] == ["1", "d", "2"]
 
     def test_is_tried_sooner(self) -> None:
         source = Source()
@@ -195,7 +195,7 @@ class TestASourceThatFails:
         rig = Rig(source)
         source.gives = RuntimeError("with a secret in it")
         rig.wait()
-        assert rig.lines == ["auth.aws: keys cannot be loaded, those that it gave last stay valid: RuntimeError"]
+        assert rig.lines == ["auth.aws: cannot load keys, the last good keys stay valid: RuntimeError"]
 
     def test_by_never_answering_is_found_out(self) -> None:
         source = Source()
@@ -206,7 +206,7 @@ class TestASourceThatFails:
         assert rig.failures() == 3
         assert [line.rpartition(": ")[2] for line in rig.lines] == ["does not answer"]
         rig.pool.run()
-        assert rig.lines[-1] == "auth.aws: keys are loaded again"
+        assert rig.lines[-1] == "auth.aws: recovered, keys are loaded"
 
     def test_because_of_the_pool_is_one_that_fails(self) -> None:
         rig = Rig(Source())
@@ -236,7 +236,7 @@ class TestNoKeys:
         for given in (Keys({}), Keys({}), NEW, Keys({})):
             second.gives = given
             rig.wait()
-            told.append(rig.lines.count("auth.aws: there are no keys in it"))
+            told.append(rig.lines.count("auth.aws: contains no keys"))
         assert told == [1, 1, 1, 2]
         assert rig.obstacles == []
 
@@ -254,7 +254,7 @@ class TestNoKeys:
         source.gives = Keys({})
         rig = Rig(source)
         assert rig.obstacles == ["no keys in auth.aws"]
-        assert rig.lines == ["auth.aws: there are no keys in it", NO_KEYS]
+        assert rig.lines == ["auth.aws: contains no keys", NO_KEYS]
 
 
 class TestAReloadThatIsAskedFor:
@@ -263,7 +263,7 @@ class TestAReloadThatIsAskedFor:
         rig.keyring.reload()
         rig.pool.run()
         rig.wait()
-        assert rig.lines == ["auth.aws: the keys are the same: <Keys: 1, of which 0 without a secret>"]
+        assert rig.lines == ["auth.aws: keys reloaded, unchanged: <Keys: 1, of which 0 without a secret>"]
 
     def test_tells_of_what_still_fails(self) -> None:
         source = Source()
@@ -273,7 +273,7 @@ class TestAReloadThatIsAskedFor:
         rig.keyring.reload()
         rig.pool.run()
         rig.wait()
-        line = "auth.aws: keys cannot be loaded, those that it gave last stay valid: no"
+        line = "auth.aws: cannot load keys, the last good keys stay valid: no"
         assert rig.lines == [line, line]
 
     def test_tells_of_what_does_not_answer_still(self) -> None:
@@ -288,7 +288,7 @@ class TestAReloadThatIsAskedFor:
     def test_tells_of_what_is_not_read_again(self) -> None:
         rig = Rig(Source("auth.keys_variable", interval=None))
         rig.keyring.reload()
-        assert rig.lines == ["auth.keys_variable: is read at the start alone"]
+        assert rig.lines == ["auth.keys_variable: not reloaded, because it is read only at start-up"]
 
     def test_tells_of_what_was_read_after_it(self) -> None:
         """And not of what was under way."""

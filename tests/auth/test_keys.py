@@ -63,13 +63,15 @@ class TestKeys:
 class TestSeveralSources:
     def test_one_that_is_empty_is_told(self) -> None:
         _, remarks = merged([("file", Keys({})), ("aws", Keys({"b": Key((OTHER,))}))])
-        assert remarks == ["file: there are no keys in it"]
+        assert remarks == ["file: contains no keys"]
 
     def test_a_route_that_there_is_not_is_told(self) -> None:
         limited = Key((SECRET,), routes=frozenset({"/nope", "/call"}))
         sources = [("file", Keys({"a": limited, "b": Key((SECRET,))}))]
         _, (remark,) = merged(sources, {"/call", "/"})
-        assert remark.startswith(f"the API key {fingerprint('a')} in file is for '/nope', for which there is no")
+        assert remark.startswith(
+            f"the API key {fingerprint('a')} in file allows the path '/nope', which no [[route]] has"
+        )
         assert merged(sources)[1] == []
 
     def test_are_taken_together(self) -> None:
@@ -82,7 +84,7 @@ class TestSeveralSources:
         keys, (remark,) = merged(sources)
         assert keys.lookup("a") == Key((SECRET,))
         assert keys.lookup("b") == Key((OTHER,))
-        assert remark == f"the API key {fingerprint('a')} stands in file and in aws: the first counts"
+        assert remark == f"the API key {fingerprint('a')} is in file and in aws: the first is used"
 
 
 class TestAShortSecret:
@@ -94,7 +96,7 @@ class TestAShortSecret:
         assert keys.lookup("a") == Key(secrets)
         assert remark == (
             f"the API key {fingerprint('a')} in file has a secret of less than 16 bytes,"
-            " which can be guessed: give it a longer one"
+            " which can be guessed: set a longer one"
         )
 
     @pytest.mark.parametrize("key", [Key((b"x" * 16,)), Key((UNSIGNED,)), Key((SECRET,), previous=(b"short",))])

@@ -134,7 +134,7 @@ def test_a_file_for_the_url_that_is_not_there_or_open_to_everybody(place: Place)
     assert place.mistake(text) == f"auth.replay.url_file: {url}: cannot be read: No such file or directory"
     url.write_text(f"redis://:{PASSWORD}@redis.example.com")
     url.chmod(0o644)
-    assert place.mistake(text) == f"auth.replay.url_file: {url}: everybody may use it: chmod o= it"
+    assert place.mistake(text) == f"auth.replay.url_file: {url}: is accessible to all users: chmod o= it"
 
 
 def test_a_file_with_something_else_in_it(place: Place) -> None:

@@ -152,20 +152,22 @@ def test_an_error_of_our_own_is_no_outage_and_lets_nobody_in() -> None:
     assert rig.counters.items() == []
 
 
-@pytest.mark.parametrize(("policy", "done"), [("closed", "refused"), ("open", "let in")])
-def test_an_outage_is_a_line_at_its_begin_and_one_at_its_end(policy: Fail, done: str, logged: list[LogEvent]) -> None:
+@pytest.mark.parametrize(
+    ("policy", "decision"), [("closed", "rejected"), ("open", "accepted without replay protection")]
+)
+def test_an_outage_logs_its_begin_and_its_end(policy: Fail, decision: str, logged: list[LogEvent]) -> None:
     rig = Rig(policy)
     rig.is_down()
     for _ in range(50):
         rig.reason()
         rig.clock.advance(1.0)
-    assert texts(logged) == [f"the replay store is down (a store): it is on fire; who asks is {done}"]
+    assert texts(logged) == [f"the replay store is down (a store): it is on fire; signed requests are {decision}"]
     assert logged[0]["log_level"] is LogLevel.error
     rig.store.answer = True
     rig.clock.advance(OUTAGE_LOG_INTERVAL)
     for _ in range(3):
         rig.reason()
-    assert texts(logged)[1:] == ["the replay store answers again (a store); requests that had no answer: 50"]
+    assert texts(logged)[1:] == ["the replay store has recovered (a store); requests without an answer: 50"]
 
 
 def test_one_that_answers_now_and_then_is_one_outage(logged: list[LogEvent]) -> None:
@@ -187,9 +189,9 @@ def test_the_next_outage_has_lines_of_its_own(logged: list[LogEvent]) -> None:
         rig.store.answer = True
         rig.clock.advance(OUTAGE_LOG_INTERVAL)
         rig.reason()
-    begin, end = "the replay store is down", "the replay store answers again"
+    begin, end = "the replay store is down", "the replay store has recovered"
     assert [text.partition(" (")[0] for text in texts(logged)] == [begin, end, begin, end]
-    assert texts(logged)[3].endswith(" requests that had no answer: 1")
+    assert texts(logged)[3].endswith(" requests without an answer: 1")
 
 
 def test_closed_hinders_calls_while_it_is_down() -> None:
@@ -222,7 +224,7 @@ def test_that_it_is_over_is_found_out_when_nobody_calls(logged: list[LogEvent]) 
     assert len(logged) == 1
     rig.store.answer = False  # an answer, too
     rig.clock.advance(OUTAGE_LOG_INTERVAL)
-    assert texts(logged)[1:] == ["the replay store answers again (a store); requests that had no answer: 1"]
+    assert texts(logged)[1:] == ["the replay store has recovered (a store); requests without an answer: 1"]
     assert rig.count("refused") == 1
 
 

@@ -181,7 +181,7 @@ class TestTheUrl:
         ],
     )
     def test_must_not_be(self, url: str) -> None:
-        with pytest.raises(ValueError, match=r"must be redis://|is no URL|redis-py") as caught:
+        with pytest.raises(ValueError, match=r"must be redis://|is not a URL|redis-py") as caught:
             RedisNonces(url, WINDOW, PATIENCE)
         assert not any(part in str(caught.value) for part in ("loop", "pass@", "12"))
 
@@ -209,7 +209,7 @@ class TestTheUrl:
         file = tmp_path / "redis.url"
         file.write_text("redis://:loop@127.0.0.1")
         file.chmod(mode)
-        with pytest.raises(ValueError, match="everybody may use it"):
+        with pytest.raises(ValueError, match="is accessible to all users"):
             read_url(file)
 
     def test_is_not_in_a_file_that_is_no_text_or_not_there(self, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_who_has_no_answer_in_time_is_told_that_it_is_down() -> None:
     rig.clock.advance(TIMEOUT - 0.01)
     assert answer == []
     rig.clock.advance(0.01)
-    assert said(answer) == "no answer in time"
+    assert said(answer) == "timed out: no answer"
 
 
 def test_what_nobody_waits_for_any_more_is_not_asked() -> None:
@@ -107,7 +107,7 @@ def test_what_nobody_waits_for_any_more_is_not_asked() -> None:
     rig.clock.advance(TIMEOUT)
     in_time = rig.ask("in time")
     rig.workers.run()
-    assert said(late) == "no answer in time"
+    assert said(late) == "timed out: no answer"
     assert in_time == [True]
     assert list(rig.nonces.entries) == [nonce_digest("key", "in time")]
 
@@ -123,7 +123,7 @@ def test_an_answer_that_comes_too_late_is_no_answer() -> None:
     rig.store = SharedReplayStore(Slow(), 16.0, rig.workers, rig.clock, TIMEOUT)
     answer = rig.ask()
     rig.workers.run()
-    assert said(answer) == "no answer in time"
+    assert said(answer) == "timed out: no answer"
 
 
 def test_what_the_store_says_of_its_fault_is_passed_on() -> None:
@@ -137,7 +137,7 @@ def test_what_the_store_says_of_its_fault_is_passed_on() -> None:
 def test_with_too_many_questions_it_is_down_for_one_more() -> None:
     rig = Rig(waiting=2)
     waiting = [rig.ask("1"), rig.ask("2")]
-    assert said(rig.ask("3")) == "too many wait for an answer"
+    assert said(rig.ask("3")) == "too many lookups wait for an answer"
     rig.workers.run()
     assert waiting == [[True], [True]]
 

@@ -312,7 +312,7 @@ class TestSeveralProcesses:
 
     def test_of_which_one_was_killed_go_on(self, stores: Stores, racer: Callable[[int], Racer]) -> None:
         """Whatever it had begun is undone by who comes next."""
-        store = SqliteNonces(stores.path, WINDOW, time.monotonic, patience=30.0)  # the clock of the other process
+        store = SqliteNonces(stores.path, WINDOW, time.monotonic, timeout=30.0)  # the clock of the other process
         stores.opened.append(store)
         store.add(ONE, NOW)
         killed = racer(1_000_000)

@@ -101,7 +101,7 @@ class TestAppRole:
 
     def test_that_is_refused_says_what_to_check(self, role: Reader, tmp_path: Path) -> None:
         (tmp_path / "secret-id").write_text("another")
-        assert "refused: check the mount (KV version 2), role_id and secret_id" in str(role.failure())
+        assert "request rejected: check the mount (KV version 2), role_id and secret_id" in str(role.failure())
 
 
 class TestARotation:
@@ -140,7 +140,7 @@ class TestAFailure:
 
     def test_of_the_path(self, server: VaultStandIn, tmp_path: Path) -> None:
         reader = Reader(server.url, tmp_path, path="absent", token_file=tmp_path / "token")
-        assert "there is no such secret" in str(reader.failure())
+        assert "the secret does not exist" in str(reader.failure())
 
     def test_of_a_secret_that_is_deleted(self, reader: Reader, server: VaultStandIn) -> None:
         server.versions.append((None, START))
@@ -148,7 +148,7 @@ class TestAFailure:
 
     def test_of_the_content(self, reader: Reader, server: VaultStandIn) -> None:
         server.versions[0] = ({"key": f"{OLD}&"}, START)
-        assert str(reader.failure()).endswith("copy it anew from the integration (current version)")
+        assert str(reader.failure()).endswith("copy it again from the integration (current version)")
 
     def test_of_the_server_may_be_over_next_time(self, reader: Reader, server: VaultStandIn) -> None:
         for status, name in [(500, "InternalServerError"), (503, "VaultDown"), (429, "RateLimitExceeded")]:
@@ -166,7 +166,7 @@ class TestAFailure:
     def test_of_the_ca_file(self, server: VaultStandIn, tmp_path: Path) -> None:
         by = {"token_file": tmp_path / "token", "ca_file": tmp_path / "absent.pem"}
         fault = Reader(server.url.replace("http:", "https:"), tmp_path, **by).failure()
-        assert str(fault) == f"ca_file '{tmp_path}/absent.pem': there is no such file"
+        assert str(fault) == f"ca_file '{tmp_path}/absent.pem': no such file: correct the path"
 
     @pytest.mark.parametrize(("content", "says"), [("", "one line"), ("a\nb", "one line"), (None, "cannot be read")])
     def test_of_the_token_file(self, reader: Reader, tmp_path: Path, content: str | None, says: str) -> None:

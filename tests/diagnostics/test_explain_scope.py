@@ -21,16 +21,16 @@ LIMITED = Key(
 @pytest.mark.parametrize(
     ("key", "verdict", "told"),
     [
-        (LIMITED, RejectionReason.KEY_EXPIRED, ["since 2022-01-01 04:59:00 UTC", "a later not_after", "overlap"]),
+        (LIMITED, RejectionReason.KEY_EXPIRED, ["at 2022-01-01 04:59:00 UTC", "a later not_after", "overlap"]),
         (
             replace(LIMITED, not_after=None),
             RejectionReason.ORGANIZATION_NOT_ALLOWED,
-            [f"'{ORGANIZATION}' is not among", "('11111111-0972-4844-938e-9060eef73d05'): add it there"],
+            [f"'{ORGANIZATION}' is not in", "('11111111-0972-4844-938e-9060eef73d05'): add it there"],
         ),
         (
             replace(LIMITED, not_after=None, organizations=None),
             RejectionReason.ROUTE_NOT_ALLOWED,
-            [f"'{TARGET}' is not among", "('/b', '/c', '/d' and 1 more): add it there"],
+            [f"'{TARGET}' is not in", "('/b', '/c', '/d' and 1 more): add it there"],
         ),
     ],
 )

@@ -105,8 +105,8 @@ def test_nothing_of_it_is_told(there: Place, vault: VaultStandIn) -> None:
         for broken in (f'{{"{OPEN_KEY}": "{NEW}&"}}', f'{{"{API_KEY}": "{NEW}", "{OPEN_KEY}": "'):
             write_keys(there, broken)
             daemon.process.send_signal(signal.SIGHUP)
-            logged(daemon, "auth.keys_file: keys cannot be loaded")
-        logged(daemon, "auth.vault: keys cannot be loaded")
+            logged(daemon, "auth.keys_file: cannot load keys")
+        logged(daemon, "auth.vault: cannot load keys")
         there.sidecars(3)
         pages = b"".join(page(there, path) for path in PAGES)
         daemon.process.send_signal(signal.SIGTERM)

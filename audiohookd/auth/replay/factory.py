@@ -1,4 +1,4 @@
-"""Which replay store the configuration asks for."""
+"""Builds the replay store from the configuration."""
 
 import os
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from audiohookd.auth.replay.store import IReplayStore, MemoryReplayStore
 from audiohookd.config.schema import ConfigError, Replay
 from audiohookd.runtime.workers import Workers
 
-#: Questions that may wait, besides one for each call that there may be: all of them may come at once.
+#: Lookups that may wait for a thread, in addition to one for each possible call. All may come at once.
 MAX_WAITING = 1_024
-#: Seconds that a stop waits for questions that nobody waits for any more.
+#: Seconds that a shutdown waits for running lookups.
 TIMEOUT = 1.0
-#: Those that may be down.
+#: The stores that may become unavailable.
 SHARED = ("sqlite", "redis")
 
 
@@ -26,15 +26,16 @@ def replay_store(
     calls: int,
     reactor: Any,
     count: Callable[[str, str], object],
-    tell: Callable[[str | None], None] = lambda obstacle: None,
+    tell: Callable[[str | None], None] = lambda reason: None,
 ) -> tuple[list[Workers], IReplayStore | None]:
-    """The store, None when there shall be none, and before it the pools that it needs. Connects to nothing.
+    """Builds the store, without connecting to it.
 
-    :param where: the address of ``config``, for the user: file and table.
-    :param window: for how many seconds a nonce is remembered.
-    :param calls: how many may come at once.
-    :param tell: see :class:`WatchedReplayStore`.
-    :raises ConfigError: the store cannot work like this.
+    :param where: file and table of ``config``, for error texts.
+    :param window: seconds for which a nonce is stored.
+    :param calls: how many calls may come at once.
+    :param tell: see :class:`.FailoverReplayStore`.
+    :returns: the pools that the store needs, and the store; None if it is off.
+    :raises ConfigError: a setting of the store is invalid.
     """
     match config.store:
         case "off":
@@ -44,7 +45,7 @@ def replay_store(
         case "sqlite":
             name, threads, nonces = f"SQLite, {config.path}", 1, _sqlite(config, where, window, reactor.seconds)
         case "redis":
-            # Several, so that a look-up of the host's name that hangs in one of them holds up no others.
+            # Several threads, so that a DNS lookup that hangs in one of them does not block the others.
             name, threads, nonces = "Redis", 4, _redis(config, where, window)
     workers = Workers(reactor, "replay", threads, MAX_WAITING + calls, TIMEOUT, count=count)
     shared = SharedReplayStore(nonces, window, workers, reactor, config.timeout)
@@ -69,5 +70,5 @@ def _redis(config: Replay, where: str, window: float) -> NonceBackend:
     try:
         url = read_url(config.url_file) if config.url_file else config.url
         return RedisNonces(url, window, config.timeout)
-    except ValueError as fault:
-        raise ConfigError(f"{where}.{key}: {fault}") from None
+    except ValueError as error:
+        raise ConfigError(f"{where}.{key}: {error}") from None
