@@ -1,4 +1,4 @@
-"""Why a request was refused is found out, and told without what could let anybody in."""
+"""The cause of a rejection is found, and shown without anything that grants access."""
 
 import base64
 import re
@@ -44,7 +44,7 @@ def first(request: UpgradeRequest, secret: bytes = SECRET, now: float = CREATED,
 
 
 def at(target: str, request: UpgradeRequest | None = None) -> UpgradeRequest:
-    """The request as it arrives when somebody on its way changed the target."""
+    """The request as it arrives after a proxy has changed the target."""
     return UpgradeRequest(target, (request or signed()).headers)
 
 
@@ -104,7 +104,7 @@ def test_a_prefix_that_a_proxy_added(prefix: list[str]) -> None:
     ],
 )
 def test_a_path_that_was_rewritten(asked: str, arrived: str) -> None:
-    if asked == "/a%2Fws":  # what was decoded cannot be told from what never was: the user has to say
+    if asked == "/a%2Fws":  # a decoded character cannot be distinguished from an unencoded one: the user has to say
         assert first(at(arrived, signed(values={"@request-target": asked})), hints=Hints(paths=(asked,)))[1]
     else:
         assert first(at(arrived, signed(values={"@request-target": asked}))) == (Kind.PATH, True)
@@ -315,7 +315,7 @@ def assert_harmless(text: str, request: UpgradeRequest, *secrets: bytes) -> None
 def test_nothing_that_is_shown_lets_anybody_in(
     secret: bytes, target: str, host: str, forwarded: str | None, late: int
 ) -> None:
-    """Nor does what it says of a request whose sender put the key where it does not belong."""
+    """Also for a request with the key in an unexpected place."""
     request = replaced(at(target), host=host, x_forwarded_host=forwarded)
     found = diagnosis(request, secret, CREATED + late, hints=Hints(keys=[("further", b"a further secret, too")]))
     text = "\n".join(found.lines())

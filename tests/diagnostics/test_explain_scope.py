@@ -1,4 +1,4 @@
-"""What a key may not do is told with what came, what is allowed, and what to do."""
+"""A violation of a key's scope is explained with the value, the allowed values, and the remedy."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ LIMITED = Key(
 )
 @pytest.mark.parametrize("is_recorded", [True, False])
 def test_what_a_key_may_not_do(key: Key, verdict: RejectionReason, told: list[str], is_recorded: bool) -> None:
-    """With what came, what is allowed, and what to do; whether or not a daemon has seen it."""
+    """With the value, the allowed values and the remedy, with and without a recorded rejection."""
     found = diagnose(signed(), (SECRET,), CREATED, key=key, seen=verdict if is_recorded else None)
     assert (found.verdict, found.causes[0].kind, found.causes[0].is_certain) == (verdict, Kind.SCOPE, True)
     assert [part for part in told if part not in found.causes[0].text] == []

@@ -1,4 +1,4 @@
-"""The record of refused requests: bounded, and harmless to show."""
+"""The record of rejected requests: bounded, and safe to show."""
 
 import json
 from typing import Any
