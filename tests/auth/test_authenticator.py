@@ -58,7 +58,7 @@ class TestSigned:
         verdict = authenticated(signed(secret=b"other"))
         assert verdict == AuthResult(False, API_KEY, ORGANIZATION, RejectionReason.SIGNATURE_WRONG, signed=True)
 
-    def test_unknown_key(self) -> None:
+    def test_unknown_key_is_rejected(self) -> None:
         request = signed(headers={"x-api-key": "other"}, keyid='"other"')
         assert authenticated(request).reason is RejectionReason.API_KEY_UNKNOWN
 
@@ -111,7 +111,7 @@ class TestUnsigned:
         assert verdict == AuthResult(False, API_KEY, ORGANIZATION, RejectionReason.SIGNATURE_REQUIRED, signed=False)
 
     @pytest.mark.parametrize("api_key", ["other", f"{OPEN_KEY}, {OPEN_KEY}", OPEN_KEY.upper(), "\ud800"])
-    def test_unknown_key(self, api_key: str) -> None:
+    def test_unknown_key_is_rejected(self, api_key: str) -> None:
         verdict = authenticated(unsigned(x_api_key=api_key, audiohook_organization_id=None))
         assert verdict == AuthResult(False, api_key, None, RejectionReason.API_KEY_UNKNOWN, signed=False)
 

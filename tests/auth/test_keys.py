@@ -24,7 +24,7 @@ class TestKey:
         key = Key((b"new", b"old"), previous=(b"old", b"new"), previous_until=1.0)
         assert key.secrets_at(0.0) == (b"new", b"old")
 
-    def test_shows_no_secret(self) -> None:
+    def test_key_shows_no_secret(self) -> None:
         key = Key((SECRET,), frozenset({"org"}), None, 5.0, (b"older secret",), 6.0)
         assert "secret" not in repr(key)
         assert "org" in repr(key)

@@ -106,7 +106,7 @@ def test_a_url_with_a_password_comes_from_a_file(place: Place, mode: int) -> Non
         ),
     ],
 )
-def test_mistakes(place: Place, text: str, line: str) -> None:
+def test_a_mistake_is_one_line(place: Place, text: str, line: str) -> None:
     assert place.mistake(text) == line
 
 

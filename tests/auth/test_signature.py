@@ -171,6 +171,6 @@ class TestSign:
             sign(unsigned(audiohook_session_id=None), SECRET, created=CREATED, nonce=NONCE)
 
     @pytest.mark.parametrize("mistake", [{"nonce": "\xe9"}, {"label": "Upper"}, {"created": 10**15}])
-    def test_what_structured_fields_cannot_say(self, mistake: dict[str, Any]) -> None:
+    def test_invalid_structured_values_are_errors(self, mistake: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=r"disallowed|legal|allowed|range"):
             sign(unsigned(), SECRET, **{"created": CREATED, "nonce": NONCE, **mistake})

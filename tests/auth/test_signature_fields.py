@@ -31,7 +31,7 @@ class TestSpelling:
         "neighbour",
         ['a=",sig1=("', 'a="\\",sig1=("', 'a=%"\\",b="x,sig1=("', "sig1x=1", "a=1;sig1=2", "sig1.b"],
     )
-    def test_is_found_between_other_members(self, neighbour: str) -> None:
+    def test_signature_is_found_between_other_members(self, neighbour: str) -> None:
         request = signed(text=ODD)
         ours = request.headers["signature-input"]
         verified(replaced(request, signature_input=f"{neighbour} ,\t{ours}\t, z"))
@@ -114,6 +114,6 @@ class TestGarbage:
     anything = st.one_of(st.text(), latin_1, st.lists(fragments).map("".join))
 
     @given(anything, anything)
-    def test_is_refused_and_raises_nothing_else(self, signature_input: str, signature: str) -> None:
+    def test_garbage_is_rejected_without_another_error(self, signature_input: str, signature: str) -> None:
         with pytest.raises(SignatureRejected):
             parsed(signature_input, signature)

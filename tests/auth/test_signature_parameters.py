@@ -79,7 +79,7 @@ class TestParameters:
         assert refusal(signed(**wrong)) is RejectionReason.MALFORMED
 
     @pytest.mark.parametrize("name", ["created", "expires", "keyid", "nonce", "alg"])
-    def test_without_a_value_is_a_boolean(self, name: str) -> None:
+    def test_parameter_without_a_value_is_a_boolean(self, name: str) -> None:
         absent: dict[str, Any] = {name: None}
         assert refusal(signed(text=f"{foreign.rendering(**absent)};{name}")) is RejectionReason.MALFORMED
 
@@ -120,7 +120,7 @@ class TestComponents:
     def test_no_components_are_rejected(self) -> None:
         assert refusal(signed(())) is RejectionReason.COMPONENT_NOT_COVERED
 
-    def test_are_taken_in_the_order_of_the_header(self) -> None:
+    def test_components_keep_the_order_of_the_header(self) -> None:
         covered = ("x-api-key", "@authority", *SIX[2:5], "@request-target")
         assert verified(signed(covered)).components == covered
 

@@ -129,7 +129,7 @@ class TestMembersOfADictionary:
         assert refusal(f"{GOOD},{space}x") is RejectionReason.MALFORMED
         assert refusal(f"{space}{GOOD}") is RejectionReason.MALFORMED
 
-    def test_of_two_with_one_key_the_last_would_count(self) -> None:
+    def test_duplicate_members_are_rejected(self) -> None:
         """RFC 8941, 3.2. Not all parsers do that, so neither is accepted."""
         assert refusal(f"x=1, {GOOD}, x=2") is RejectionReason.DUPLICATE
         assert refusal(f"{GOOD};created=1") is RejectionReason.DUPLICATE

@@ -48,7 +48,7 @@ def at(target: str, request: UpgradeRequest | None = None) -> UpgradeRequest:
     return UpgradeRequest(target, (request or signed()).headers)
 
 
-def test_a_good_request() -> None:
+def test_a_valid_request_is_accepted() -> None:
     found = diagnosis(signed())
     assert found.verdict is None
     assert [cause.kind for cause in found.causes] == [Kind.NOTHING]
@@ -160,7 +160,7 @@ def test_host_and_clock_are_both_told() -> None:
     assert [cause.kind for cause in diagnosis(request, now=CREATED + 100).causes] == [Kind.HOST, Kind.CLOCK]
 
 
-def test_exchanged_identifiers() -> None:
+def test_exchanged_identifiers_are_found() -> None:
     request = signed()
     exchanged = replaced(
         request,
@@ -178,7 +178,7 @@ def test_a_signer_with_the_method_in_its_target() -> None:
 
 
 @given(SECRETS)
-def test_what_nobody_can_tell_apart_is_named_together(secret: bytes) -> None:
+def test_a_wrong_secret_and_a_rewritten_name_are_both_named(secret: bytes) -> None:
     """A wrong secret, or a name or path that no header has: both are guesses, the secret first."""
     found = diagnosis(signed(secret=secret + b"!" * 50)).causes
     assert [(cause.kind, cause.is_certain) for cause in found] == [(Kind.SECRET, False), (Kind.HOST, False)]
@@ -202,7 +202,7 @@ def test_a_proxy_is_the_likeliest_cause_where_a_header_shows_one(header: str) ->
 
 
 @pytest.mark.parametrize("hints", [Hints(hosts=(HOST,)), Hints(paths=(TARGET,))])
-def test_who_tried_what_was_called_hears_of_the_secret_first(hints: Hints) -> None:
+def test_hints_that_fail_put_the_secret_first(hints: Hints) -> None:
     found = diagnosis(signed(secret=b"of nobody"), hints=hints).causes
     assert [(cause.kind, cause.is_certain) for cause in found] == [(Kind.SECRET, False), (Kind.HOST, False)]
 
@@ -215,9 +215,7 @@ def test_who_tried_what_was_called_hears_of_the_secret_first(hints: Hints) -> No
         (at("/ws", signed(values={"@request-target": "/a/ws?bot=1"})), Hints(paths=("/a/ws?bot=1",))),
     ],
 )
-def test_what_no_header_tells_is_found_with_a_hint_and_guessed_without(
-    request_: UpgradeRequest, hints: Hints
-) -> None:
+def test_a_target_without_a_header_needs_a_hint(request_: UpgradeRequest, hints: Hints) -> None:
     assert diagnosis(request_, hints=hints).causes[0].is_certain
     assert Kind.HOST in [cause.kind for cause in diagnosis(request_).causes if not cause.is_certain]
 
@@ -251,13 +249,13 @@ def test_a_host_that_nobody_can_call_is_guessed_to_be_rewritten(name: str) -> No
     ],
     ids=lambda value: str(value) if isinstance(value, RejectionReason) else "",
 )
-def test_what_can_be_read(request_: UpgradeRequest, verdict: RejectionReason) -> None:
+def test_a_certain_reason_is_explained(request_: UpgradeRequest, verdict: RejectionReason) -> None:
     found = diagnosis(request_)
     assert found.verdict is verdict
     assert found.causes[0].is_certain
 
 
-def test_details_that_help() -> None:
+def test_details_are_shown() -> None:
     assert "5 characters" in diagnosis(signed(nonce='"short"')).causes[0].text
     assert "x-api-key" in diagnosis(signed(SIX[:5])).causes[0].text
     absent = diagnosis(replaced(signed(), audiohook_correlation_id=None))
@@ -272,7 +270,7 @@ def test_a_key_without_a_secret() -> None:
     assert diagnose(signed(), (UNSIGNED,), CREATED).verdict is RejectionReason.SIGNATURE_UNEXPECTED
 
 
-def test_what_only_the_daemon_can_know() -> None:
+def test_a_replay_is_explained_by_the_record() -> None:
     assert first(signed(), seen=RejectionReason.REPLAYED) == (Kind.REPLAY, True)
     assert first(signed(), seen=RejectionReason.REPLAY_STORE_DOWN) == (Kind.REPLAY, True)
 
