@@ -58,7 +58,7 @@ def certain_causes(
     now: float,
     key: Key | None = None,
 ) -> tuple[Cause, ...]:
-    """Returns the causes that follow from the verdict alone, at the UNIX time ``now``. At least one."""
+    """Returns the causes that follow directly from the verdict, at the UNIX time ``now``. At least one."""
     if verdict is None:
         condition = "" if signature is None else ", unless its nonce was used before"
         return (Cause(Kind.NOTHING, f"the request is valid: it would be accepted{condition}", True),)
