@@ -96,7 +96,7 @@ def test_the_daemon_is_installed_started_reloaded_and_stopped_as_the_readme_says
     there.records_a_call(Caller(there.port))
     there.machine.run("systemctl reload audiohookd")
     for _ in range(100):
-        if "the keys are the same" in there.machine.journal():
+        if "keys reloaded, unchanged" in there.machine.journal():
             break
         time.sleep(0.1)
     else:

@@ -1,4 +1,4 @@
-"""Which replay store the configuration asks for."""
+"""Builds the replay store from the configuration."""
 
 import os
 from collections.abc import Callable
@@ -15,10 +15,12 @@ from audiohookd.config.schema import Replay
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.workers import Workers
 
-#: Questions that may wait, besides one for each call that there may be: all of them may come at once.
+#: Lookups that may wait for a thread, in addition to one for each possible call. All may come at once.
 MAX_WAITING = 1_024
-#: Seconds that a stop waits for questions that nobody waits for any more.
+#: Seconds that a shutdown waits for running lookups.
 TIMEOUT = 1.0
+#: The stores that may become unavailable.
+SHARED = ("sqlite", "redis")
 
 
 class ReplayProtection(Struct, frozen=True):
@@ -43,15 +45,16 @@ def replay_protection(
     calls: int,
     reactor: Any,
     count: Callable[[str, str], object],
-    tell: Callable[[str | None], None] = lambda obstacle: None,
-) -> ReplayProtection:
-    """The replay protection that the configuration asks for. Connects to nothing.
+    tell: Callable[[str | None], None] = lambda reason: None,
+) -> tuple[list[Workers], IReplayStore | None]:
+    """Builds the store, without connecting to it.
 
-    :param where: the address of ``config``, for errors: file and table.
-    :param window: for how many seconds a nonce is remembered.
-    :param calls: how many may come at once.
-    :param tell: see :class:`FailoverReplayStore`.
-    :raises ConfigError: the store cannot work like this.
+    :param where: file and table of ``config``, for error texts.
+    :param window: seconds for which a nonce is stored.
+    :param calls: how many calls may come at once.
+    :param tell: see :class:`.FailoverReplayStore`.
+    :returns: the pools that the store needs, and the store; None if it is off.
+    :raises ConfigError: a setting of the store is invalid.
     """
     match config.store:
         case "off":
@@ -61,7 +64,7 @@ def replay_protection(
         case "sqlite":
             name, threads, nonces = f"SQLite, {config.path}", 1, _sqlite(config, where, window, reactor.seconds)
         case "redis":
-            # Several, so that a look-up of the host's name that hangs in one of them holds up no others.
+            # Several threads, so that a DNS lookup that hangs in one of them does not block the others.
             name, threads, nonces = "Redis", 4, _redis(config, where, window)
     workers = Workers(reactor, "replay", threads, MAX_WAITING + calls, TIMEOUT, count=count)
     shared = SharedReplayStore(nonces, window, workers, reactor, config.timeout)
@@ -87,5 +90,5 @@ def _redis(config: Replay, where: str, window: float) -> NonceBackend:
     try:
         url = read_url(config.url_file) if config.url_file else config.url
         return RedisNonces(url, window, config.timeout)
-    except ValueError as fault:
-        raise ConfigError(f"{where}.{key}: {fault}") from None
+    except ValueError as error:
+        raise ConfigError(f"{where}.{key}: {error}") from None
