@@ -187,7 +187,7 @@ class Fanout:
             queue.force_finish()
 
     def _release_observers(self, _: object) -> None:
-        """Breaks the cycle of observers, session and fan-out, so that memory is freed without the garbage collector."""
+        """Breaks the cycle of observers, session and fan-out, to free memory without the garbage collector."""
         self._queues, self._sinks, self._required = [], [], []
         for view in self._views.values():
             view.end()
