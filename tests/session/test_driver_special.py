@@ -45,8 +45,8 @@ def test_one_session_too_many_is_told_so_in_the_session(logged: list[LogEvent]) 
     first = opened(clock=clock, registry=registry)
     second = opened(watched_by(sink), clock=clock, registry=registry)
     assert second.wire.heard[0]["parameters"] == {"reason": "error", "info": "too many sessions"}
-    (line,) = [text for event in logged if "session refused" in (text := eventAsText(event))]
-    assert line.endswith(f"{SESSION_ID} session refused: too many sessions: listen.max_sessions is 1")
+    (line,) = [text for event in logged if "session rejected" in (text := eventAsText(event))]
+    assert line.endswith(f"{SESSION_ID} session rejected: too many sessions: listen.max_sessions is 1")
     assert sink.calls == []
     second.close("disconnect")
     second.leave()

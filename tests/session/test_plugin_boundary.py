@@ -126,7 +126,7 @@ def test_a_call_that_ended_has_no_place_while_a_plugin_hangs(at: str, logged: li
     clock.advance(FINISH_TIME)
     assert first.connection.finished.called
     assert len(cancelled) == first.counters.value("callback_timeouts", "evil") == 1
-    assert f"plugin evil failed: {at} took too long and is cancelled" in lines_of(logged, "evil")[0]
+    assert f"plugin evil failed: {at} timed out and was cancelled" in lines_of(logged, "evil")[0]
     assert evil.names[-1] == "closed"
 
 
