@@ -200,9 +200,9 @@ def test_a_spool_elsewhere_needs_its_line_in_a_drop_in(there: Installed) -> None
 
 
 def test_a_plugin_of_a_file_is_found_by_its_drop_in(there: Installed) -> None:
-    there.machine.write("/opt/plugins/seconds.py", snippet("README.rst", "class SecondsPlugin"))
+    there.machine.write("/opt/plugins/seconds.py", snippet("docs/plugins.rst", "class SecondsPlugin"))
     there.drop_in("[Service]\nEnvironment=PYTHONPATH=/opt/plugins\n")
-    there.append(snippet("README.rst", "seconds:SecondsPlugin"))
+    there.append(snippet("docs/plugins.rst", "seconds:SecondsPlugin"))
     there.start()
     there.records_a_call(Caller(there.port))
     assert "0.1 s of audio" in there.machine.journal()

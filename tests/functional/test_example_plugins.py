@@ -1,4 +1,4 @@
-"""README's plugins, each in two tables of one daemon."""
+"""The plugins of docs/plugins.rst run in the daemon, each in two tables."""
 
 import os
 import time
@@ -11,23 +11,23 @@ from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon
 from tests.functional.documents import snippet
 
-#: Seconds that copying may take.
-PATIENCE = 30.0
+#: Seconds within which the copies must be complete.
+TIMEOUT = 30.0
 AUDIO = bytes(range(256)) * 100
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def test_each_plugin_of_the_readme_works_in_two_tables(place: Callable[..., Place], tmp_path: Path) -> None:
+def test_each_example_works_in_two_tables(place: Callable[..., Place], tmp_path: Path) -> None:
     modules = tmp_path / "modules"
     modules.mkdir()
-    (modules / "copying.py").write_text(snippet("README.rst", "class CopyPlugin"))
-    (modules / "seconds.py").write_text(snippet("README.rst", "class SecondsPlugin"))
+    (modules / "copying.py").write_text(snippet("docs/plugins.rst", "class CopyPlugin"))
+    (modules / "seconds.py").write_text(snippet("docs/plugins.rst", "class SecondsPlugin"))
     copies = [tmp_path / "first", tmp_path / "second"]
     tables = {}
     for directory in copies:

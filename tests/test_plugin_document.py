@@ -1,4 +1,4 @@
-"""What README.rst tells plugin authors to write, works."""
+"""The examples in docs/plugins.rst work, and so do the stand-ins for their tests."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from audiohookd.cli.verify import check
 from audiohookd.interfaces import IAudioSink, ICarrier, IPlugin, IPluginFactory, IRecording
 from audiohookd.testing import STEREO, FakeDaemon, FakeRecording, FakeSession
 
-README = Path(__file__).parents[1] / "README.rst"
+DOCUMENT = Path(__file__).parents[1] / "docs/plugins.rst"
 
 
 def snippets(text: str) -> list[str]:
@@ -27,8 +27,8 @@ def snippets(text: str) -> list[str]:
 
 
 def module(directory: Path, plugin: str) -> Mapping[str, Any]:
-    """What the module holds that somebody makes of the example with this class."""
-    (example,) = [snippet for snippet in snippets(README.read_text()) if f"class {plugin}" in snippet]
+    """The names of a module that is a copy of the example with this class."""
+    (example,) = [snippet for snippet in snippets(DOCUMENT.read_text()) if f"class {plugin}" in snippet]
     (directory / "example.py").write_text(example)
     return runpy.run_path(str(directory / "example.py"), run_name="example")
 
@@ -66,7 +66,7 @@ def test_the_example_survives_a_call_without_media(plugin: Any) -> None:
     assert [event for event in session.logged if event["seconds"]] == []
 
 
-def test_a_key_that_the_example_does_not_know_is_told(names: Mapping[str, Any]) -> None:
+def test_the_example_rejects_an_unknown_key(names: Mapping[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError, match="units"):
         msgspec.convert({"units": "s"}, names["SecondsPlugin"].config_type)
 
@@ -78,7 +78,7 @@ class TestTheCarrier:
 
     @pytest.fixture
     def there(self, tmp_path: Path) -> Path:
-        """Where it copies to."""
+        """The directory that it copies to."""
         (tmp_path / "there").mkdir()
         return tmp_path / "there"
 
@@ -88,13 +88,13 @@ class TestTheCarrier:
         assert verifyObject(IPluginFactory, factory)
         return factory(msgspec.convert({"directory": there}, factory.config_type), daemon)
 
-    def test_keeps_the_contract(self, carrier: Any) -> None:
+    def test_the_carrier_keeps_the_contract(self, carrier: Any) -> None:
         assert verifyObject(IPlugin, carrier)
         assert verifyObject(ICarrier, carrier)
         assert carrier.observe(FakeSession()) is None
 
     @pytest.mark.parametrize("options", [{}, {"audio": None}])
-    def test_copies_a_recording(
+    def test_the_carrier_copies_a_recording(
         self, carrier: Any, daemon: FakeDaemon, there: Path, tmp_path: Path, options: Any
     ) -> None:
         recording = FakeRecording(tmp_path, **options)
@@ -109,27 +109,27 @@ class TestTheCarrier:
 
 
 class TestAFakeRecording:
-    def test_is_one(self, tmp_path: Path) -> None:
+    def test_a_fake_recording_keeps_the_contract(self, tmp_path: Path) -> None:
         receipts = {"s3": {"bucket": "calls"}}
         recording = FakeRecording(tmp_path, receipts=receipts)
         assert verifyObject(IRecording, recording)
         assert recording.sidecar == tmp_path / "ready" / recording.day / f"{recording.id}.json"
         assert recording.receipts() == receipts
 
-    def test_is_as_the_recorder_would_make_it(self, tmp_path: Path) -> None:
+    def test_a_fake_recording_is_as_the_recorder_makes_it(self, tmp_path: Path) -> None:
         recording = FakeRecording(tmp_path)
         with recording.audio.open("rb") as audio:
             assert check(json.loads(recording.sidecar.read_bytes()), audio) == []
         assert recording.read()["duration"] == "PT1S"
 
-    def test_or_as_a_test_wants_it(self, tmp_path: Path) -> None:
+    def test_a_test_chooses_audio_and_members(self, tmp_path: Path) -> None:
         recording = FakeRecording(tmp_path, b"damaged", {"language": "de-DE", "startedAt": "2026-02-03T00:00:00Z"})
         assert recording.audio.read_bytes() == b"damaged"
         assert recording.day == "2026-02-03"
         about = recording.read()
         assert (about["language"], about["audio"]["bytes"]) == ("de-DE", 7)
 
-    def test_has_no_audio_where_none_is_wanted(self, tmp_path: Path) -> None:
+    def test_a_fake_recording_may_have_no_audio(self, tmp_path: Path) -> None:
         recording = FakeRecording(tmp_path, audio=None)
         assert not recording.audio.exists()
         assert (recording.read()["audio"], recording.read()["media"]) == (None, None)
