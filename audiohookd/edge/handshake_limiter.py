@@ -111,7 +111,7 @@ class HandshakeLimiter:
 
     def _check(self, client: ClientAddress) -> HandshakeAttempt:
         if self.allowed is not None and client.address not in self.allowed:
-            self._count("limit_hits", "allow")
+            self._count("limit_hits", "allowed_networks")
             return HandshakeAttempt(client, HTTPStatus.FORBIDDEN, "not in listen.allowed_networks")
         # The bucket of the address comes first: a client that has emptied it takes nothing from the total bucket.
         if self._by_address is not None and not self._by_address.take(client.rate_limit_key, self._clock()):

@@ -65,12 +65,12 @@ class SessionView:
     @cached_property
     def custom_config(self) -> Mapping[str, object]:
         """A copy, because its nested objects are mutable."""
-        return MappingProxyType(deepcopy(dict(self._session.custom_config)))
+        return MappingProxyType(_copy_of_json(self._session.custom_config))
 
     @cached_property
     def input_variables(self) -> Mapping[str, object]:
         """A copy, like ``custom_config``."""
-        return MappingProxyType(deepcopy(dict(self._session.input_variables)))
+        return MappingProxyType(_copy_of_json(self._session.input_variables))
 
     def end(self) -> None:
         """Marks that ``closed`` has finished: each further call of the plugin is a misuse."""

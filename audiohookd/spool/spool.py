@@ -58,8 +58,7 @@ class Spool(Service):
     ) -> None:
         self.layout = SpoolPaths(directory)
         self.lock = Lock(self.layout)
-        #: Called in the reactor thread with the path of each recording when it is ready.
-        self.on_ready: Callable[[Path], None] = _ignore
+        self._ready_observers: list[Callable[[Path], None]] = []
         self._finishing = pools.finishing
         self._count = count
         self._writer = GroupWriter(reactor, pools, intervals, limits or CommitLimits(), count)
@@ -153,7 +152,7 @@ class Spool(Service):
     def _on_repaired(self, result: RepairResult) -> None:
         self._count("drafts_recovered", result.outcome)
         if result.path is not None:
-            self.on_ready(result.path)
+            self._ready(result.path)
 
 
 def _check_writable(directory: Path) -> None:
@@ -166,7 +165,3 @@ def _check_writable(directory: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(error.errno, error.strerror, str(directory)) from error
-
-
-def _ignore(_: Path) -> None:
-    """The default of :attr:`Spool.on_ready`: does nothing."""

@@ -34,15 +34,15 @@ class RecordingWire:
         self.ends: list[str] = []
 
     def send(self, message: bytes) -> None:
-        """See :class:`audiohookd.session.wire.Wire`."""
+        """See :class:`audiohookd.session.wire.ITextTransport`."""
         self.heard.append(json.loads(message))
 
     def close(self, why: str) -> None:
-        """See :class:`audiohookd.session.wire.Wire`."""
+        """See :class:`audiohookd.session.wire.ITextTransport`."""
         self.ends.append("close")
 
     def abort(self) -> None:
-        """See :class:`audiohookd.session.wire.Wire`."""
+        """See :class:`audiohookd.session.wire.ITextTransport`."""
         self.ends.append("abort")
 
 

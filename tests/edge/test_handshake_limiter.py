@@ -88,7 +88,7 @@ class TestAllowed:
         rig = Rig()
         rig.limiter.allowed = NetworkSet(["192.0.2.0/24"])
         assert rig.connect(peer) == [status]
-        assert rig.counters.value("limit_hits", "allow") == (status is not None)
+        assert rig.counters.value("limit_hits", "allowed_networks") == (status is not None)
 
     def test_unknown_address_is_rejected(self) -> None:
         rig = Rig()

@@ -19,8 +19,6 @@ from audiohookd.runtime.workers import Workers
 MAX_WAITING = 1_024
 #: Seconds that a shutdown waits for running lookups.
 TIMEOUT = 1.0
-#: The stores that may become unavailable.
-SHARED = ("sqlite", "redis")
 
 
 class ReplayProtection(Struct, frozen=True):
@@ -46,14 +44,13 @@ def replay_protection(
     reactor: Any,
     count: Callable[[str, str], object],
     tell: Callable[[str | None], None] = lambda reason: None,
-) -> tuple[list[Workers], IReplayStore | None]:
+) -> ReplayProtection:
     """Builds the store, without connecting to it.
 
     :param where: file and table of ``config``, for error texts.
     :param window: seconds for which a nonce is stored.
     :param calls: how many calls may come at once.
     :param tell: see :class:`.FailoverReplayStore`.
-    :returns: the pools that the store needs, and the store; None if it is off.
     :raises ConfigError: a setting of the store is invalid.
     """
     match config.store:

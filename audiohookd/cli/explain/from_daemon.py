@@ -20,7 +20,7 @@ _TIMEOUT = 10.0  # seconds
 _MAX_SIZE = 8 << 20
 #: Bytes that are read of the body of an HTTP error.
 _MAX_ERROR_BODY = 1_000
-_COUNTER = re.compile(r'^audiohookd_(refusals|limits)_total\{\w+="([^"]*)"\} (\d+)$', re.MULTILINE)
+_COUNTER = re.compile(r'^audiohookd_(rejections|limit_hits)_total\{\w+="([^"]*)"\} (\d+)$', re.MULTILINE)
 #: Rejection reasons of the requests that the daemon keeps. All of them have an API key.
 _EXPLAINED: Final = frozenset(RejectionReason) - {RejectionReason.API_KEY_MISSING}
 _REMEDY = "give --admin URL, the address in [admin] endpoint of its configuration"

@@ -36,7 +36,7 @@ def outlets_of(config: Config) -> Outlets:
     carriers, notifiers, unknown = [], [], []
     for name, table in config.plugins.items():
         try:
-            factory = _factory(name, table.get("use"))
+            factory = _factory(name, table.get("class"))
         except Exception as error:  # a plugin may raise anything on import: the spool must stay readable
             unknown.append(f"plugins.{name} cannot be imported: {error}")
             continue

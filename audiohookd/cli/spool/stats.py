@@ -20,7 +20,6 @@ from audiohookd.delivery.orphans import find_orphans
 from audiohookd.escaping import printable
 from audiohookd.spool import paths
 
-_MIB = 1 << 20
 #: Bytes that are read of a sidecar to get its first line, which has the header and is much shorter.
 _FIRST_LINE = 65_536
 
