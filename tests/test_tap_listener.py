@@ -114,7 +114,7 @@ MISTAKES = {
     'endpoint = "haproxy:foo:3000"': "listen.endpoint: 'haproxy:foo:3000': unknown type 'foo'; it must be like",
     'endpoint = "haproxy:"': "listen.endpoint: 'haproxy:': unknown type ''; it must be like 'tcp:3000:",
     'allowed_networks = ["192.0.2.1/24"]': (
-        "listen.allowed_networks[0]: '192.0.2.1/24' is not a network such as '192.0.2.0/24', did you mean '192.0.2.0/24"
+        "listen.allowed_networks[0]: '192.0.2.1/24' is not a network such as '192.0.2.0/24', did you mean '192.0.2.0"
     ),
     'trusted_proxies = ["10.0.0.0/8", "proxy.example"]': (
         "listen.trusted_proxies[1]: 'proxy.example' is not a network such as '192.0.2.0/24'"
