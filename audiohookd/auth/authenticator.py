@@ -6,7 +6,7 @@ from functools import partial
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
-from audiohookd.auth.keys.model import UNSIGNED, IKeys
+from audiohookd.auth.keys.model import UNSIGNED, IKeys, Key
 from audiohookd.auth.keys.scope import check_scope
 from audiohookd.auth.rejection import RejectionReason, SignatureRejected, require
 from audiohookd.auth.replay.store import IReplayStore, StoreUnavailable, nonce_digest, replay_window
@@ -60,36 +60,41 @@ class Authenticator:
         Call this once for each request: it stores the nonce of an accepted one. The caller must hide the time that
         this takes, by sending every rejection after the same delay.
         """
-        signed = "signature" in request.headers or "signature-input" in request.headers
+        key = self.keys.lookup(request.header("x-api-key") or "")
         try:
-            signature = self._check(request, signed, now)
+            signature = check_request(request, key, now, max_age=self.max_age, skew=self.skew)
         except SignatureRejected as rejected:
-            return succeed(_result(request, signed, rejected.reason))
+            return succeed(_result(request, rejected.reason))
         # Last, so that only a client with the secret can add to the store.
         nonce_id = None if signature is None else nonce_digest(signature.keyid, signature.nonce)
-        return self._check_replay(signature).addCallback(partial(_result, request, signed, nonce_id=nonce_id))
-
-    def _check(self, request: UpgradeRequest, signed: bool, now: float) -> Signature | None:
-        api_key = request.header("x-api-key")
-        if not api_key:
-            raise SignatureRejected(RejectionReason.API_KEY_MISSING)
-        key = self.keys.lookup(api_key)
-        secrets = None if key is None else key.secrets_at(now)
-        signature = None
-        if signed:
-            signature = verify_any(request, secrets, now, max_age=self.max_age, skew=self.skew)
-        else:
-            require(secrets is not None, RejectionReason.API_KEY_UNKNOWN)
-            require(secrets is not None and UNSIGNED in secrets, RejectionReason.SIGNATURE_REQUIRED)
-        if key is not None:
-            check_scope(key, request, now)
-        return signature
+        return self._check_replay(signature).addCallback(partial(_result, request, nonce_id=nonce_id))
 
     def _check_replay(self, signature: Signature | None) -> "Deferred[RejectionReason | None]":
         if signature is None or self.replay is None:
             return succeed(None)
         answer = maybeDeferred(self.replay.first_use, signature.keyid, signature.nonce, signature.created)
         return answer.addCallbacks(_rejection_of_replay, _rejection_of_outage)
+
+
+def check_request(
+    request: UpgradeRequest, key: Key | None, now: float, *, max_age: float = MAX_AGE, skew: float = CLOCK_SKEW
+) -> Signature | None:
+    """Checks everything about a request except for a replay, and returns its signature; None if it is unsigned. Pure.
+
+    :param key: the key of the request; None if it is unknown.
+    :raises SignatureRejected: the request is not valid.
+    """
+    require(bool(request.header("x-api-key")), RejectionReason.API_KEY_MISSING)
+    secrets = None if key is None else key.secrets_at(now)
+    signature = None
+    if request.is_signed:
+        signature = verify_any(request, secrets, now, max_age=max_age, skew=skew)
+    else:
+        require(secrets is not None, RejectionReason.API_KEY_UNKNOWN)
+        require(secrets is not None and UNSIGNED in secrets, RejectionReason.SIGNATURE_REQUIRED)
+    if key is not None:
+        check_scope(key, request, now)
+    return signature
 
 
 def _rejection_of_replay(first: bool) -> RejectionReason | None:
@@ -101,14 +106,12 @@ def _rejection_of_outage(failure: Failure) -> RejectionReason:
     return RejectionReason.REPLAY_STORE_DOWN
 
 
-def _result(
-    request: UpgradeRequest, signed: bool, reason: RejectionReason | None, nonce_id: bytes | None = None
-) -> AuthResult:
+def _result(request: UpgradeRequest, reason: RejectionReason | None, nonce_id: bytes | None = None) -> AuthResult:
     return AuthResult(
         accepted=reason is None,
         api_key=request.header("x-api-key"),
         organization_id=request.header("audiohook-organization-id"),
         reason=reason,
-        signed=signed,
+        signed=request.is_signed,
         nonce_id=nonce_id,
     )

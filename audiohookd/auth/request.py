@@ -25,6 +25,11 @@ class UpgradeRequest:
     headers: Mapping[str, str] = field(repr=False)
     authority: str | None = None
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether the request has a signature, or a part of one."""
+        return "signature" in self.headers or "signature-input" in self.headers
+
     def header(self, name: str) -> str | None:
         """Returns the value of a header, trimmed and unfolded; None if it is absent, "" if it is empty."""
         value = self.headers.get(name)

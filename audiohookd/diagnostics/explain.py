@@ -8,29 +8,28 @@ the first few characters of MACs.
 import base64
 import hmac
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from typing import Final
 
-from audiohookd.auth.keys.model import UNSIGNED, Key
-from audiohookd.auth.keys.scope import check_scope
-from audiohookd.auth.rejection import RejectionReason, SignatureRejected, require
+from audiohookd.auth.authenticator import check_request
+from audiohookd.auth.keys.model import Keys
+from audiohookd.auth.rejection import RejectionReason, SignatureRejected
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.auth.signature.fields import Candidate, Signature, parse
-from audiohookd.auth.signature.message_signature import mac, verify_any, verify_candidates
-from audiohookd.diagnostics import hypotheses
-from audiohookd.diagnostics.causes import Cause, certain_causes, clock_causes, likely_causes, remedy, signed_by_others
-from audiohookd.diagnostics.hypotheses import Hints, Hypothesis, Kind
+from audiohookd.auth.signature.message_signature import mac, verify_candidates
+from audiohookd.diagnostics.causes import Cause, certain_cause, component, likely_causes
+from audiohookd.diagnostics.hypotheses import Hints, Hypothesis, hypotheses
 from audiohookd.diagnostics.redaction import hint, redacted
 
-#: Most hypotheses that are tried. Each costs one or two HMACs.
-MAX_TRIES = 600
-#: Most bytes that are hashed for them: enough for all hypotheses on a request of the usual 500 bytes, with 4 secrets
-#: for its key. Without a bound, a head of 16 KiB took 80 MB of hashing.
+#: Most bytes that are hashed for the hypotheses: enough for all of them on a request of the usual 500 bytes, with 4
+#: secrets for its key. Without a bound, a head of 16 KiB took 80 MB of hashing.
 MAX_HASHED = 4 << 20
 MAC_SIZE = 32
 #: Most labels of other signatures that are named.
 MAX_LABELS = 8
+#: A diagnosis without hints.
+NO_HINTS: Final = Hints()
 #: Components that may be shown with their values.
 _SHOWN = frozenset(
     {
@@ -45,6 +44,8 @@ _SHOWN = frozenset(
     }
 )
 _STRING_PARAMETER = re.compile(r'(;\s*(?!alg\s*=)[a-z*][a-z0-9_.*-]*\s*=\s*)"((?:[^"\\]|\\.)*)"')
+#: Reasons that only the daemon's record can show.
+_REPLAY_REASONS = (RejectionReason.REPLAYED, RejectionReason.REPLAY_STORE_DOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +53,20 @@ class Diagnosis:
     """The result of a diagnosis.
 
     :param verdict: why the request is rejected; None if it is accepted.
+    :param causes: at least one, the most likely first.
     :param label: the label of the decisive signature, empty without one. ``others`` are all other labels.
     :param base: the lines of the signature base.
     :param sent: the beginning of the MAC in the request, empty without one. ``expected``: that of the computed MACs.
-    :param causes: at least one, the most likely first.
     :param is_partial: not all hypotheses were tried, because the request is too long.
     """
 
     verdict: RejectionReason | None
-    label: str
-    others: tuple[str, ...]
-    base: tuple[str, ...]
-    sent: str
-    expected: str
     causes: tuple[Cause, ...]
+    label: str = ""
+    others: tuple[str, ...] = ()
+    base: tuple[str, ...] = ()
+    sent: str = ""
+    expected: str = ""
     is_partial: bool = False
 
     def lines(self) -> list[str]:
@@ -85,181 +86,99 @@ class Diagnosis:
 
 
 def diagnose(
-    request: UpgradeRequest,
-    secrets: Sequence[bytes] | None,
-    now: float,
-    hints: Hints | None = None,
-    seen: RejectionReason | None = None,
-    key: Key | None = None,
+    request: UpgradeRequest, keys: Keys, now: float, hints: Hints = NO_HINTS, seen: RejectionReason | None = None
 ) -> Diagnosis:
     """Explains why a request is rejected. No request raises an error.
 
     Takes some milliseconds at most.
 
-    :param secrets: the secrets of the request's API key, UNSIGNED if it has none; None for an unknown key.
     :param now: the UNIX time at which the request arrived.
     :param seen: why the daemon rejected the request then, if it did.
-    :param key: the API key with its scope, if known.
     """
-    case = _Case(request, secrets, now, hints or Hints(), key)
+    key = keys.lookup(request.header("x-api-key") or "")
+    secrets = None if key is None else key.secrets_at(now)
     try:
-        verdict = case.verdict()
-        diagnosis = case.diagnosis(verdict, seen)
-    except SignatureRejected as rejected:  # the fields are malformed
-        diagnosis = Diagnosis(
-            rejected.reason, "", (), (), "", "", certain_causes(request, rejected.reason, None, now, key)
-        )
-    return _without_secrets(diagnosis, request)
+        check_request(request, key, now)
+        verdict = seen if seen in _REPLAY_REASONS else None
+    except SignatureRejected as rejected:
+        verdict = rejected.reason
+    candidates, signature = _signatures(request, secrets, now)
+    if signature is None:
+        diagnosis = Diagnosis(verdict, (certain_cause(request, verdict, None, now, key),))
+    else:
+        trial = _Trial(request, signature, tuple(filter(None, secrets or ())))
+        causes: tuple[Cause, ...] = ()
+        if verdict in (RejectionReason.SIGNATURE_WRONG, RejectionReason.API_KEY_UNKNOWN):
+            causes = trial.confirmed(hypotheses(request, trial.secrets, keys, now, hints))
+        if verdict is not RejectionReason.SIGNATURE_WRONG:
+            causes = (*causes, certain_cause(request, verdict, signature, now, key))
+        diagnosis = trial.diagnosis(verdict, causes or likely_causes(request, hints))
+    others = tuple(candidate.label for candidate in candidates if candidate.label != diagnosis.label)
+    return _without_secrets(replace(diagnosis, others=others), request)
 
 
-class _Case:
-    """The diagnosis of one request."""
+def _signatures(
+    request: UpgradeRequest, secrets: tuple[bytes, ...] | None, now: float
+) -> tuple[tuple[Candidate, ...], Signature | None]:
+    """Returns all signatures of a request, and the decisive one. None of them if the fields are malformed."""
+    if not request.is_signed:
+        return (), None
+    fields = request.header("signature-input") or "", request.header("signature") or ""
+    try:
+        return parse(*fields, request.header("x-api-key")), verify_candidates(request, secrets, now).signature
+    except SignatureRejected:
+        return (), None
 
-    def __init__(
-        self,
-        request: UpgradeRequest,
-        secrets: Sequence[bytes] | None,
-        now: float,
-        hints: Hints,
-        key: Key | None,
-    ) -> None:
-        self.request = request
-        self.given = None if secrets is None else tuple(secrets)
-        self.secrets = tuple(secret for secret in secrets or () if secret)
-        self.now = now
-        self.hints = hints
-        self.key = key
-        self.is_signed = "signature" in request.headers or "signature-input" in request.headers
-        self.api_key = request.header("x-api-key")
-        self._components: dict[str, str | None] = {}
-        self._hashed = 0  # bytes
 
-    def verdict(self) -> RejectionReason | None:
-        """Authenticates the request as the authenticator does, except for replays."""
-        try:
-            self._check()
-        except SignatureRejected as rejected:
-            return rejected.reason
-        return None
+class _Trial:
+    """Computes the MAC of one signature for hypotheses."""
 
-    def _check(self) -> None:
-        require(bool(self.api_key), RejectionReason.API_KEY_MISSING)
-        if self.is_signed:
-            verify_any(self.request, self.given, self.now)
-        else:
-            require(self.given is not None, RejectionReason.API_KEY_UNKNOWN)
-            require(self.given is not None and UNSIGNED in self.given, RejectionReason.SIGNATURE_REQUIRED)
-        if self.key is not None:
-            check_scope(self.key, self.request, self.now)
+    def __init__(self, request: UpgradeRequest, signature: Signature, secrets: tuple[bytes, ...]) -> None:
+        self.secrets = secrets
+        self._request = request
+        self._signature = signature
+        self._components = {name: component(request, name) for name in signature.components}
+        self._is_partial = False
 
-    def diagnosis(self, verdict: RejectionReason | None, seen: RejectionReason | None) -> Diagnosis:
-        is_over = seen in _CHANGES_WITH_THE_KEYS or (self.key is not None and seen in _SCOPE_REASONS)
-        if verdict is None and not is_over:
-            verdict = seen
-        signature = verify_candidates(self.request, self.given, self.now).signature if self.is_signed else None
-        label = "" if signature is None else signature.label
-        candidates = self._candidates() if self.is_signed else ()
-        others = tuple(candidate.label for candidate in candidates if candidate.label != label)
-        causes = self._causes(verdict, signature)
-        if candidates and verdict is not None and not any(candidate.names_key for candidate in candidates):
-            causes = (*causes, *signed_by_others(causes))
-        if signature is None:
-            return Diagnosis(verdict, "", others, (), "", "", causes)
-        expected, sent = self._expected(signature), _beginning(signature.value)
-        is_partial = self._hashed >= MAX_HASHED and not causes[0].is_certain
-        return Diagnosis(verdict, label, others, self._base(signature), sent, expected, causes, is_partial)
-
-    def _causes(self, verdict: RejectionReason | None, signature: Signature | None) -> tuple[Cause, ...]:
-        if signature is not None and verdict is RejectionReason.SIGNATURE_WRONG:
-            found = self._confirmed(signature)
-            return (*found, *clock_causes(signature, self.now)) if found else likely_causes(self.request, self.hints)
-        causes = certain_causes(self.request, verdict, signature, self.now, self.key)
-        if signature is not None and verdict is RejectionReason.API_KEY_UNKNOWN:
-            return (*self._confirmed(signature), *causes)
-        return causes
-
-    def _expected(self, signature: Signature) -> str:
-        lines = self._lines(signature, {})
-        if lines is None or not self.secrets:
-            return "none can be computed"
-        return " or ".join(_beginning(mac(secret, lines, signature.renderings[0])) for secret in self.secrets[:2])
-
-    def _candidates(self) -> tuple[Candidate, ...]:
-        header = self.request.header
-        return parse(header("signature-input") or "", header("signature") or "", self.api_key)
-
-    # ---- hypotheses ------------------------------------------------------------------------------
-
-    def _confirmed(self, signature: Signature) -> tuple[Cause, ...]:
+    def confirmed(self, tried: Iterable[Hypothesis]) -> tuple[Cause, ...]:
         """Returns the cause for the first hypothesis with which the signature verifies."""
-        for hypothesis in islice(self._hypotheses(signature), MAX_TRIES):
-            if self._verifies(signature, hypothesis):
-                return (Cause(hypothesis.kind, remedy(hypothesis, self.request), True),)
-            if self._hashed >= MAX_HASHED:
+        signature, hashed = self._signature, 0
+        for hypothesis in tried:
+            lines = self._lines(hypothesis.values)
+            if lines is None:
+                continue
+            secrets = self.secrets if hypothesis.secret is None else (hypothesis.secret,)
+            macs = [mac(secret, lines, text) for secret in secrets for text in signature.renderings]
+            if any(hmac.compare_digest(expected, signature.value) for expected in macs):
+                return (Cause(hypothesis.explained(self._request)),)
+            hashed += len(secrets) * sum(len(lines) + len(text) for text in signature.renderings)
+            if hashed >= MAX_HASHED:
+                self._is_partial = True
                 break
         return ()
 
-    def _hypotheses(self, signature: Signature) -> Iterator[Hypothesis]:
-        keys = hypotheses.keys(self.request, self.hints)
-        if not self.secrets:
-            return keys
-        hosts = hypotheses.hosts(self.request, self.hints)
-        paths = hypotheses.paths(self.request, self.hints)
-        own = (hypothesis for secret in self.secrets for hypothesis in hypotheses.secrets(secret))
-        others = hypotheses.identifiers(self.request) + hypotheses.signer(self.request, signature.keyid)
-        both = (
-            Hypothesis(Kind.HOST, f"{h.text} and {p.text}", {**h.values, **p.values}) for h in hosts for p in paths
-        )
-        return chain(hosts, paths, own, others, keys, both)
+    def diagnosis(self, verdict: RejectionReason | None, causes: tuple[Cause, ...]) -> Diagnosis:
+        """Returns the diagnosis with the base of the signature."""
+        signature, lines, expected = self._signature, self._lines({}), "none can be computed"
+        if lines is not None and self.secrets:
+            macs = [mac(secret, lines, signature.renderings[0]) for secret in self.secrets[:2]]
+            expected = " or ".join(map(_beginning, macs))
+        parameters = _STRING_PARAMETER.sub(lambda found: f'{found[1]}"{hint(found[2])}"', signature.renderings[0])
+        base = (*map(self._shown, signature.components), f'"@signature-params": {parameters}')
+        sent, is_partial = _beginning(signature.value), self._is_partial
+        return Diagnosis(verdict, causes, signature.label, (), base, sent, expected, is_partial)
 
-    def _verifies(self, signature: Signature, hypothesis: Hypothesis) -> bool:
-        lines = self._lines(signature, hypothesis.values)
-        if lines is None:
-            return False
-        secrets = self.secrets if hypothesis.secret is None else (hypothesis.secret,)
-        self._hashed += len(secrets) * sum(len(lines) + len(text) for text in signature.renderings)
-        macs = [mac(secret, lines, text) for secret in secrets for text in signature.renderings]
-        return any(hmac.compare_digest(expected, signature.value) for expected in macs)
-
-    def _lines(self, signature: Signature, values: Mapping[str, str]) -> str | None:
-        covered = [(name, values.get(name, self._component(name))) for name in signature.components]
+    def _lines(self, values: Mapping[str, str]) -> str | None:
+        """Returns the lines of the components with other values; None if a component is not in the request."""
+        covered = [(name, values.get(name, value)) for name, value in self._components.items()]
         text = "".join(f'"{name}": {value}\n' for name, value in covered)
         return text if text.isascii() and all(value is not None for _, value in covered) else None
 
-    def _component(self, name: str) -> str | None:
-        """Returns the value of a component, None if it is not in the request. Cached for the many hypotheses."""
-        if name not in self._components:
-            try:
-                self._components[name] = self.request.component(name)
-            except SignatureRejected:
-                self._components[name] = None
-        return self._components[name]
-
-    # ---- output ----------------------------------------------------------------------------------
-
-    def _base(self, signature: Signature) -> tuple[str, ...]:
-        parameters = _STRING_PARAMETER.sub(lambda found: f'{found[1]}"{hint(found[2])}"', signature.renderings[0])
-        return (*map(self._line, signature.components), f'"@signature-params": {parameters}')
-
-    def _line(self, name: str) -> str:
-        value = self._component(name)
+    def _shown(self, name: str) -> str:
+        value = self._components[name]
         if value is None:
             return f'"{name}": (not in the request)'
         return f'"{name}": {value if name in _SHOWN else hint(value)}'
-
-
-#: Reasons that no longer apply when the keys have been corrected.
-_CHANGES_WITH_THE_KEYS = frozenset(
-    {
-        RejectionReason.API_KEY_UNKNOWN,
-        RejectionReason.SIGNATURE_REQUIRED,
-        RejectionReason.SIGNATURE_UNEXPECTED,
-        RejectionReason.SIGNATURE_WRONG,
-    }
-)
-_SCOPE_REASONS = frozenset(
-    {RejectionReason.KEY_EXPIRED, RejectionReason.ORGANIZATION_NOT_ALLOWED, RejectionReason.ROUTE_NOT_ALLOWED}
-)
 
 
 def _beginning(value: bytes) -> str:
@@ -274,5 +193,5 @@ def _without_secrets(diagnosis: Diagnosis, request: UpgradeRequest) -> Diagnosis
         label=redacted(diagnosis.label, request),
         others=tuple(redacted(label, request) for label in diagnosis.others[:MAX_LABELS]),
         base=tuple(redacted(line, request) for line in diagnosis.base),
-        causes=tuple(replace(cause, text=redacted(cause.text, request)) for cause in diagnosis.causes),
+        causes=tuple(cause._replace(text=redacted(cause.text, request)) for cause in diagnosis.causes),
     )

@@ -1,21 +1,25 @@
-"""Keeps the last rejected requests, in memory, with a bound."""
+"""Keeps the last rejected requests, in memory, with a bound, and diagnoses them for the admin port."""
 
+import json
+import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from audiohookd.auth.keys.model import Keys
 from audiohookd.auth.rejection import RejectionReason
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.diagnostics.explain import diagnose
-from audiohookd.diagnostics.hypotheses import HINTS_TAKEN, Hints, pairs
+from audiohookd.diagnostics.explain import NO_HINTS, diagnose
+from audiohookd.diagnostics.hypotheses import Hints
 from audiohookd.diagnostics.redaction import redacted
 
-#: A diagnosis without hints.
-NO_HINTS: Final = Hints()
 #: Most requests that are kept: two megabytes at worst, since a head is limited to 16 KiB.
 LIMIT = 50
+#: Largest answer, in bytes. A slow client keeps it in memory for up to 30 s, and there may be 100 clients.
+MAX_ANSWER: Final = 256 * 1024
+#: Pause in seconds after each diagnosis: its thread takes the interpreter from the reactor.
+PAUSE: Final = 0.01
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -28,19 +32,15 @@ class RejectedRequest:
     request: UpgradeRequest = field(repr=False)
     times: int = 1
 
-    def explained(self, keys: Keys, called: Hints = NO_HINTS) -> dict[str, Any]:
+    def explained(self, keys: Keys, hints: Hints = NO_HINTS) -> dict[str, Any]:
         """Returns the request with its diagnosis, without anything that grants access.
 
         Takes some milliseconds, in any thread.
 
         :param keys: the current keys.
-        :param called: the hosts and paths that Genesys Cloud may be configured to call.
         """
         request = self.request
-        known = keys.lookup(request.header("x-api-key") or "")
-        secrets = None if known is None else known.secrets_at(self.at)
-        hints = Hints(called.hosts[:HINTS_TAKEN], called.paths[:HINTS_TAKEN], pairs(keys, self.at))
-        diagnosis = diagnose(request, secrets, self.at, hints, self.reason, known)
+        diagnosis = diagnose(request, keys, self.at, hints, self.reason)
         return {
             "at": self.at,
             "peer": self.peer,
@@ -81,3 +81,20 @@ class RecentRejections:
         self._kept[key] = RejectedRequest(at, peer, reason, request, times)
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)
+
+
+def explain_rejections(rejections: Sequence[RejectedRequest], keys: Keys, hints: Hints) -> bytes:
+    """Diagnoses requests in their order, as far as the answer stays below :data:`MAX_ANSWER`. Runs in a thread.
+
+    :returns: a JSON object: ``refused``, the requests, and ``omitted``, how many did not fit.
+    """
+    texts: list[str] = []
+    left = MAX_ANSWER - 100
+    for rejection in rejections:
+        text = json.dumps(rejection.explained(keys, hints))
+        left -= len(text) + 2
+        if left < 0:
+            break
+        texts.append(text)
+        time.sleep(PAUSE)
+    return f'{{"refused": [{", ".join(texts)}], "omitted": {len(rejections) - len(texts)}}}'.encode("ascii")

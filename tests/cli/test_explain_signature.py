@@ -146,22 +146,12 @@ def test_a_line_after_the_head_belongs_to_no_header() -> None:
     assert parse_request("GET / HTTP/1.1\nHost: h\n\n  and a body").headers == {"host": "h"}
 
 
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    [
-        (('"', "\u201d"), 'typographic quotes (\u201d) in place of "'),
-        (('="', "=\u201e"), 'typographic quotes (\u201e) in place of "'),
-        ((";alg", "\xa0;alg"), "characters that are not ASCII: U+00A0 NO-BREAK SPACE"),
-    ],
-)
-def test_characters_of_a_word_processor_are_named(
-    changed: tuple[str, str], told: str, tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]
+def test_typographic_quotes_are_a_possible_cause_of_a_malformed_signature(
+    tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = SAMPLE.replace("~~", "").replace("~", " ").replace(*changed)
+    text = SAMPLE.replace("~~", "").replace("~", " ").replace('"', "\u201d")
     assert explain(write(tmp_path, text), secret_file, at=1641013201) == 1
-    said = capsys.readouterr().out
-    assert "certain: Signature-Input has" in said
-    assert told in said
+    assert "not in the typographic quotes of a word processor" in capsys.readouterr().out
 
 
 def test_the_representation_has_no_headers() -> None:

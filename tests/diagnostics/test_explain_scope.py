@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from audiohookd.auth.keys.model import UNSIGNED, Key
+from audiohookd.auth.keys.model import UNSIGNED, Key, Keys
 from audiohookd.auth.rejection import RejectionReason
 from audiohookd.diagnostics.explain import diagnose
-from audiohookd.diagnostics.hypotheses import Kind
-from tests.auth.foreign_signer import CREATED, ORGANIZATION, SECRET, TARGET, signed, unsigned
+from tests.auth.foreign_signer import API_KEY, CREATED, ORGANIZATION, SECRET, TARGET, signed, unsigned
 
 LIMITED = Key(
     (SECRET,),
@@ -39,20 +38,20 @@ def test_a_scope_violation_is_explained(
     key: Key, verdict: RejectionReason, expected: list[str], is_recorded: bool
 ) -> None:
     """With the value, the allowed values and the remedy, with and without a recorded rejection."""
-    found = diagnose(signed(), (SECRET,), CREATED, key=key, seen=verdict if is_recorded else None)
-    assert (found.verdict, found.causes[0].kind, found.causes[0].is_certain) == (verdict, Kind.SCOPE, True)
+    found = diagnose(signed(), Keys({API_KEY: key}), CREATED, seen=verdict if is_recorded else None)
+    assert (found.verdict, found.causes[0].is_certain) == (verdict, True)
     assert [part for part in expected if part not in found.causes[0].text] == []
 
 
 def test_the_scope_of_an_unsigned_key_is_checked() -> None:
     key = replace(LIMITED, secrets=(UNSIGNED,), not_after=None)
-    assert diagnose(unsigned(), (UNSIGNED,), CREATED, key=key).verdict is RejectionReason.ORGANIZATION_NOT_ALLOWED
+    assert diagnose(unsigned(), Keys({API_KEY: key}), CREATED).verdict is RejectionReason.ORGANIZATION_NOT_ALLOWED
 
 
 def test_a_forgery_reveals_no_scope() -> None:
-    assert "11111111" not in str(diagnose(signed(secret=b"forged"), (SECRET,), CREATED, key=LIMITED).lines())
+    assert "11111111" not in str(diagnose(signed(secret=b"forged"), Keys({API_KEY: LIMITED}), CREATED).lines())
 
 
 def test_a_wider_scope_makes_the_request_valid() -> None:
     wider, seen = Key((SECRET,)), RejectionReason.ORGANIZATION_NOT_ALLOWED
-    assert diagnose(signed(), (SECRET,), CREATED, key=wider, seen=seen).verdict is None
+    assert diagnose(signed(), Keys({API_KEY: wider}), CREATED, seen=seen).verdict is None

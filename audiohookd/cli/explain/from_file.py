@@ -5,13 +5,13 @@ import sys
 import time
 from pathlib import Path
 
-from audiohookd.auth.keys.model import Key
+from audiohookd.auth.keys.model import Key, Keys
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.cli import credentials
 from audiohookd.cli.explain.request_parser import ParsedRequest, parse_request
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.diagnostics.explain import diagnose
-from audiohookd.diagnostics.hypotheses import Hints, pairs
+from audiohookd.diagnostics.hypotheses import Hints
 from audiohookd.escaping import printable
 from audiohookd.text_encoding import decode_text
 
@@ -34,9 +34,8 @@ def explain_file(arguments: argparse.Namespace) -> int:
         raise UsageError("explain-signature: no request line found: put GET /path HTTP/1.1 first, or give --target")
     request = UpgradeRequest(target, found.headers, arguments.authority)
     at, remarks = _time(arguments, found)
-    known, keys, remark = _known(arguments, request, at)
-    hints = Hints(tuple(arguments.host), tuple(arguments.path), keys)
-    diagnosis = diagnose(request, None if known is None else known.secrets_at(at), at, hints, key=known)
+    keys, remark = _keys(arguments, request)
+    diagnosis = diagnose(request, keys, at, Hints(tuple(arguments.host), tuple(arguments.path)))
     for line in (*diagnosis.lines(), *(f"note: {text}" for text in (*remark, *remarks))):
         print(printable(line))
     return 0 if diagnosis.verdict is None else 1
@@ -62,14 +61,12 @@ def _time(arguments: argparse.Namespace, found: ParsedRequest) -> tuple[float, t
     return (time.time(), (_NO_TIME,)) if found.at is None else (found.at, ())
 
 
-def _known(
-    arguments: argparse.Namespace, request: UpgradeRequest, at: float
-) -> tuple[Key | None, list[tuple[str, bytes]], tuple[str, ...]]:
-    """Returns the request's key (None if unknown), the name and secret of all keys, and notes for the user."""
+def _keys(arguments: argparse.Namespace, request: UpgradeRequest) -> tuple[Keys, tuple[str, ...]]:
+    """Returns the keys to verify with, and notes for the user."""
     if arguments.keys is not None:
-        keys = credentials.keys_of(arguments.keys)
-        return keys.lookup(request.header("x-api-key") or ""), list(pairs(keys, at)), ()
+        return credentials.keys_of(arguments.keys), ()
     secret = credentials.given_secret(arguments)
     if secret is None:
         raise UsageError("explain-signature: no secret to verify with: give --secret-file or --keys")
-    return Key((secret.value,)), [], () if secret.is_base64 else (_NOT_BASE64,)
+    keys = Keys({request.header("x-api-key") or "": Key((secret.value,))})
+    return keys, () if secret.is_base64 else (_NOT_BASE64,)
