@@ -18,12 +18,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from audiohookd.interfaces import IDaemon, IPlugin, ISession, IWorkers, WrongThread
+from audiohookd.interfaces import IDaemon, IPlugin, ISession, IWorkers, PoolFull, WrongThread
 from audiohookd.plugin_host import Daemon
 from audiohookd.protocol.entities import BargeIn, Transcript, TranscriptData
 from audiohookd.protocol.errors import LocalProtocolError
 from audiohookd.protocol.messages import DisconnectReason
-from audiohookd.runtime.workers import PoolFull
 from audiohookd.session.fanout import Watcher
 from audiohookd.session.session_view import EVENTS, PAUSES
 from audiohookd.testing import CapturingSink, FakeDaemon, FakeSession, MemoryWorkers

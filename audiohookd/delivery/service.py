@@ -18,11 +18,10 @@ from audiohookd.delivery.pending_queue import RecordingKey
 from audiohookd.delivery.receipts import Receipts
 from audiohookd.delivery.wake_file import WakeFile
 from audiohookd.delivery.worker import SLOW, DeliveryContext, DestinationWorker, Status
-from audiohookd.interfaces import IWorkers
+from audiohookd.interfaces import IWorkers, PoolFull
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
-from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.paths import SpoolPaths
 
 #: Seconds between two looks at the file ``wake``.

@@ -23,12 +23,11 @@ from audiohookd.delivery.pending_queue import PendingQueue, RecordingKey
 from audiohookd.delivery.receipts import Receipts
 from audiohookd.delivery.scan import ScanResult
 from audiohookd.delivery.stages import Stage
-from audiohookd.interfaces import IWorkers, Unavailable, Undeliverable
+from audiohookd.interfaces import IWorkers, PoolFull, Unavailable, Undeliverable
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
-from audiohookd.runtime.workers import PoolFull
 
 #: So many different recordings that fail one after the other are not at fault themselves, most likely.
 CONSECUTIVE_FAILURES = 5

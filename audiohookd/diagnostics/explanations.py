@@ -19,8 +19,7 @@ from twisted.python.failure import Failure
 from audiohookd.auth.keys.model import Keys
 from audiohookd.diagnostics.hypotheses import HINTS_TAKEN, Hints
 from audiohookd.diagnostics.recent import LIMIT, RecentRejections, RejectedRequest
-from audiohookd.interfaces import IWorkers
-from audiohookd.runtime.workers import PoolFull
+from audiohookd.interfaces import IWorkers, PoolFull
 
 #: Most answers that are being computed or wait. One more is rejected. Each takes about a second.
 MAX_WAITING: Final = 4

@@ -21,10 +21,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from audiohookd.escaping import printable
+from audiohookd.interfaces import PoolFull
 from audiohookd.observe.admin_connections import AdminConnections
 from audiohookd.observe.host_check import HostCheck, HostFault
 from audiohookd.observe.log_rate_limit import LogRateLimit
-from audiohookd.runtime.workers import PoolFull
 
 #: Seconds after which a client may ask again whose question was one too many.
 RETRY_AFTER = 2

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from audiohookd.interfaces import IWorkers
+from audiohookd.interfaces import IWorkers, PoolFull
 from audiohookd.runtime.services import StartError
 
 T = TypeVar("T")
@@ -35,10 +35,6 @@ NICENESS = 10
 GROW_AGAIN = 1.0
 #: What to do about refused threads.
 REMEDY = "raise TasksMax= of the systemd unit, pids.max of the container, or ulimit -u"
-
-
-class PoolFull(Exception):
-    """So much work waits already that no more is taken, or the pool has stopped."""
 
 
 class _Thread(Thread):

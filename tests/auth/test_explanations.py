@@ -14,7 +14,7 @@ from audiohookd.diagnostics import recent as refused_module
 from audiohookd.diagnostics.explanations import MAX_ANSWER, MAX_WAITING, PAUSE, Explanations
 from audiohookd.diagnostics.hypotheses import HINTS_TAKEN
 from audiohookd.diagnostics.recent import RecentRejections
-from audiohookd.runtime.workers import PoolFull
+from audiohookd.interfaces import PoolFull
 from audiohookd.testing import MemoryWorkers
 from tests.auth.foreign_signer import API_KEY, CREATED, HOST, SECRET, replaced, signed
 

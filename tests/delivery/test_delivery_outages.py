@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from audiohookd.delivery.worker import CONSECUTIVE_FAILURES, PAUSE
-from audiohookd.interfaces import IRecording, Unavailable
-from audiohookd.runtime.workers import PoolFull
+from audiohookd.interfaces import IRecording, PoolFull, Unavailable
 from audiohookd.testing import START
 from tests.delivery.delivery_rig import DAY, LIMIT, Carrier, Rig, failing, ids, logged, recording_id
 

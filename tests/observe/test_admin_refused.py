@@ -11,8 +11,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from audiohookd.interfaces import PoolFull
 from audiohookd.observe.admin_http import admin_site
-from audiohookd.runtime.workers import PoolFull
 
 
 class TestRefused(SynchronousTestCase):

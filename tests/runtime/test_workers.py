@@ -18,12 +18,12 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from audiohookd.delivery.service import STOP_LIMIT
-from audiohookd.interfaces import IWorkers
+from audiohookd.interfaces import IWorkers, PoolFull
 from audiohookd.observe.counters import Counters
 from audiohookd.plugin_host import PATIENCE as PATIENCE_OF_PLUGINS
 from audiohookd.plugin_host import Daemon
 from audiohookd.runtime.services import StartError
-from audiohookd.runtime.workers import PoolFull, Workers
+from audiohookd.runtime.workers import Workers
 from audiohookd.testing import MemoryWorkers
 
 #: Seconds after which a thread that should have been released is one that hangs.
