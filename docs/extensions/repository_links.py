@@ -1,8 +1,8 @@
 """Makes links between the documents of the repository work in HTML.
 
 In the repository the documents link to files, and to GitHub's anchors of titles: ``spool.rst#a-full-disk``. In HTML
-such a link becomes one to the page, and to Sphinx's anchor of the title. A literal that is the path of a document, such
-as ``docs/spool.rst`` in double backquotes, becomes a link as well. A link without a target is a warning.
+such a link becomes one to the page, and to Sphinx's anchor of the title. A literal that is the path of a document,
+such as ``docs/spool.rst`` in double backquotes, becomes a link as well. A link without a target is a warning.
 """
 
 import posixpath

@@ -1,7 +1,7 @@
 """Documents zope interfaces, which autodoc takes for data.
 
-``.. zope-interfaces:: MODULE`` shows all interfaces that a module defines, in their order: attributes with their texts,
-methods with their annotated signatures and docstrings.
+``.. zope-interfaces:: MODULE`` shows all interfaces that a module defines, in their order: attributes with their
+texts, methods with their annotated signatures and docstrings.
 """
 
 import ast
