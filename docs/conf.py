@@ -20,5 +20,7 @@ html_theme = "alabaster"
 html_theme_options = {"page_width": "1280px", "body_max_width": "none", "globaltoc_maxdepth": 1}
 html_copy_source = False
 autodoc_member_order = "bysource"
+# As in the source: the value of a constant can be a whole audio file.
+autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True}
