@@ -50,10 +50,10 @@ $(VENV)/.dependencies: requirements-call.lock build/.python
 	@$(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements-call.lock
 	@touch $@
 
-# What tests, linters and benchmarks need besides: four times as much.
+# What tests, linters, benchmarks and documents need besides: four times as much.
 DEV := $(VENV)/.dev-dependencies
 $(DEV): requirements-dev.lock $(VENV)/.dependencies
-	@echo "installing what the tests need in $(VENV)"
+	@echo "installing what the tests and the documents need in $(VENV)"
 	@$(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements-dev.lock
 	@touch $@
 
