@@ -1,4 +1,4 @@
-"""Endpoints in Twisted's notation, checked before a port opens: a mistake becomes one line in words."""
+"""Checks endpoints in Twisted's notation before a port opens, and reports a mistake in one line."""
 
 import itertools
 import re
@@ -13,20 +13,20 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from audiohookd.config.errors import ConfigError
 from audiohookd.runtime.error_text import in_words
 
-#: Shown with every mistake.
+#: Shown in every error.
 EXAMPLE = "tcp:3000:interface=127.0.0.1"
-#: The types to choose from. Packages may add others to Twisted.
+#: The types that an error lists. Packages may add others to Twisted.
 TYPES = ("tcp", "tcp6", "unix", "systemd")
-#: What ``domain=`` of a systemd endpoint may be.
+#: The values of ``domain=`` in a systemd endpoint.
 DOMAINS: Mapping[str, int] = {"INET": socket.AF_INET, "INET6": socket.AF_INET6, "UNIX": socket.AF_UNIX}
 LAST_PORT = 65_535
 
-#: Not a colon that belongs to an address: ``tcp6:3000:interface=\\:\\:1``.
+#: A separator: a colon without a backslash. Addresses escape theirs: ``tcp6:3000:interface=\\:\\:1``.
 _between = re.compile(r"(?<!\\):")
 
 
 class _Parts(Struct, frozen=True):
-    """A description: ``kind:argument:name=value``."""
+    """The parts of a description: ``kind:argument:name=value``."""
 
     kind: str
     arguments: Sequence[str]
@@ -34,11 +34,11 @@ class _Parts(Struct, frozen=True):
 
 
 def endpoint_of(reactor: Any, description: str, where: str, shown: str | None = None) -> IStreamServerEndpoint:
-    """The endpoint that ``description`` names.
+    """Returns the endpoint that ``description`` names.
 
-    :param where: file and key, for the message.
-    :param shown: the description for the message, where it is longer.
-    :raises ConfigError: it names none, or a socket that systemd did not pass.
+    :param where: file and key, for the error text.
+    :param shown: the description in the error text, if it differs from ``description``.
+    :raises ConfigError: the description is invalid, or names a socket that systemd did not pass.
     """
     parts = _parts(re.sub("^haproxy:", "", description, flags=re.IGNORECASE))
     head = f"{where}: {(description if shown is None else shown)!r}"
@@ -47,11 +47,11 @@ def endpoint_of(reactor: Any, description: str, where: str, shown: str | None = 
         raise ConfigError(f"{head}: {mistake}")
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-    except Exception as fault:
-        # Twisted's parsers raise whatever they stumble over: ValueError, TypeError, IndexError, KeyError.
-        reason = f"unknown type {parts.kind!r}" if "Unknown endpoint type" in str(fault) else in_words(fault)
+    except Exception as error:
+        # Twisted's parsers raise ValueError, TypeError, IndexError or KeyError for a bad description.
+        reason = f"unknown type {parts.kind!r}" if "Unknown endpoint type" in str(error) else in_words(error)
         text = f"{reason}; it must be like {EXAMPLE!r}, its type one of {', '.join(TYPES)}"
-        raise ConfigError(f"{head}: {text}") from fault
+        raise ConfigError(f"{head}: {text}") from error
     return endpoint
 
 
@@ -87,7 +87,7 @@ def _systemd_mistake(options: Mapping[str, str], reactor: Any) -> str | None:
     if not count:
         # Twisted ignores sockets without names.
         command = "systemd-socket-activate -l ADDRESS --fdname=NAME"
-        remedy = f"start it by a .socket unit (or {command}), or listen on {EXAMPLE!r}"
+        remedy = f"start the daemon by a .socket unit (or {command}), or listen on {EXAMPLE!r}"
         return f"systemd passed no socket: {remedy}"
     file = _passed(reactor, ":".join(f"{key}={options[key]}" for key in ("index", "name") if key in options))
     if file is not None and not options.get("index", "").startswith("-"):
@@ -98,7 +98,10 @@ def _systemd_mistake(options: Mapping[str, str], reactor: Any) -> str | None:
 
 
 def _passed(reactor: Any, which: str) -> int | None:
-    """The file of a socket that systemd passed. Only Twisted can tell: it removes the variables that say so."""
+    """Returns the file descriptor of a socket that systemd passed.
+
+    Only Twisted knows it: Twisted removes the environment variables of systemd when it reads them.
+    """
     try:
         endpoint = serverFromString(reactor, f"systemd:domain=INET:{which}")
     except (LookupError, ValueError):
@@ -107,12 +110,17 @@ def _passed(reactor: Any, which: str) -> int | None:
 
 
 def _family_mistake(file: int, domain: str) -> str | None:
-    """Twisted believes ``domain``, and each connection to a socket of another family fails."""
+    """Checks that the socket is a stream of the family that ``domain`` names.
+
+    Twisted does not check this, and every connection to a socket of another family fails.
+    """
     try:
         with socket.fromfd(file, socket.AF_UNSPEC, 0) as passed:
-            family, kind = (passed.getsockopt(socket.SOL_SOCKET, what) for what in (socket.SO_DOMAIN, socket.SO_TYPE))
-    except OSError as fault:
-        return f"what systemd passed as file {file} is no socket ({fault.strerror})"
+            family, kind = (
+                passed.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_DOMAIN, socket.SO_TYPE)
+            )
+    except OSError as error:
+        return f"file descriptor {file}, which systemd passed, is not a socket ({error.strerror})"
     if kind != socket.SOCK_STREAM:
         return "the socket that systemd passed is not a stream: its unit needs ListenStream="
     if family != DOMAINS[domain]:

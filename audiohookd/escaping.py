@@ -1,35 +1,36 @@
-r"""Foreign text made safe to show: in a log line, on a terminal, in a status.
+r"""Escapes foreign text for a log line, a terminal or a status.
 
-Foreign is the text of clients, proxies, stores and plugins, and the names of files. Raw, a line break in it forges a
-log line, an escape sequence moves a terminal's cursor, and a bidi control turns the rest of the line around.
+Foreign text comes from clients, proxies, stores, plugins and file names. Without escapes, a line break in it forges a
+log line, an escape sequence moves the cursor of a terminal, and a bidi control reverses the rest of the line.
 
-Escapes are those of JSON: ``\n``, ``\u001b``, ``\u202e``, and two of them for a character beyond U+FFFF.
+The escapes are JSON escapes: ``\n``, ``\u001b``, ``\u202e``, and two of them for a character beyond U+FFFF.
 """
 
 import json
 from collections.abc import Callable
 from typing import Final
 
-#: Characters of foreign text that a log line shows, unless its caller says otherwise.
+#: Characters of foreign text that a log line shows by default.
 TEXT_LIMIT: Final = 1_000
-#: The same of what a client or a stranger says: there are many lines of it.
+#: Characters of text from a client that a log line shows. A client can cause many lines.
 CLIENT_TEXT_LIMIT: Final = 200
 
 
 def printable(text: str) -> str:
-    """``text`` on one line, with an escape for each character that is not printable. JSON stays the same JSON.
+    """Returns ``text`` on one line, with an escape for each character that is not printable.
 
-    Escaped are controls (C0, DEL, C1), line and paragraph separators, format characters (bidi controls and those of
-    no width among them), surrogates, private and unassigned characters, and all spaces but U+0020. Letters of all
-    scripts stay as they are; so does a backslash, so that nothing is escaped twice.
+    Escapes controls (C0, DEL, C1), line and paragraph separators, format characters (such as bidi controls and
+    zero-width characters), surrogates, private and unassigned characters, and all spaces except U+0020. Letters of
+    all scripts are unchanged. A backslash is unchanged, too, so that no text is escaped twice and JSON keeps its
+    meaning.
     """
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
 def loggable(text: str, limit: int = TEXT_LIMIT) -> str:
-    """``text`` as :func:`printable`, cut after ``limit`` characters; then its end says how long it was.
+    """Returns ``text`` as :func:`printable`, cut to ``limit`` characters.
 
-    No escape is cut in two, and no more than ``limit`` characters of ``text`` are read.
+    A cut text ends with its full length. No escape is cut in two, and at most ``limit`` + 1 characters are read.
     """
     if len(text) <= limit and text.isprintable():
         return text
@@ -37,13 +38,13 @@ def loggable(text: str, limit: int = TEXT_LIMIT) -> str:
 
 
 def quoted(text: str, limit: int = TEXT_LIMIT) -> str:
-    r"""``text`` as :func:`loggable`, in single quotes; quotes and backslashes in it are escaped (``\'``, ``\\``)."""
+    r"""Returns ``text`` as :func:`loggable`, in single quotes. Escapes quotes and backslashes (``\'``, ``\\``)."""
     shown, mark = _cut(text, limit, _escaped_in_quotes)
     return f"'{shown}'{mark}"
 
 
 def _cut(text: str, limit: int, escaped: Callable[[str], str]) -> tuple[str, str]:
-    """What is shown of ``text``, and the mark that says how long it was; empty when all is shown."""
+    """Returns the start of ``text``, and a mark with its full length, which is empty if nothing was cut."""
     room = limit
     pieces: list[str] = []
     for char in text[: limit + 1]:

@@ -1,19 +1,19 @@
 """The contract for plugin authors.
 
-A plugin watches sessions and may speak into them. All methods are called in the reactor thread, never re-entrantly.
+A plugin observes sessions and may send events into them. The daemon calls all methods in the reactor thread, never
+re-entrantly.
 
-They MUST NOT BLOCK: half a second of ``time.sleep``, of a query or of computing in one method is half a second in
-which no call of the daemon is served. What takes time goes into a worker pool of :class:`IDaemon`. The daemon logs
-each block of 100 ms or more with plugin, callback, file and line. A plugin that
-keeps to this can lose only its own view: it cannot delay ``opened`` or ``pong``, stop another plugin, or grow memory
-without bound.
+Methods MUST NOT BLOCK. While one method sleeps, queries or computes for half a second, the daemon serves no call for
+half a second. Run slow work in a worker pool (:meth:`IDaemon.workers`). The daemon logs each block of 100 ms or more
+with plugin, callback, file and line. A plugin that does not block can harm only its own observers: it cannot delay
+``opened`` or ``pong``, stop another plugin, or grow memory without bound.
 
-Order of the calls that one observer gets: ``opened``, then any of the others in the order in which things happened,
-``closing`` at most once, ``closed`` exactly once and last. Where a method returns a Deferred or is a coroutine,
-nothing more is delivered to this observer until it is done: that is its backpressure. What waits meanwhile is
-bounded; audio beyond the bound is replaced by one explicit gap.
+An observer is called in this order: ``opened`` first, then the other methods in the order of the events, ``closing``
+at most once, ``closed`` exactly once and last. If a method returns a Deferred or is a coroutine, the daemon calls
+this observer again only after it has finished; this is the observer's backpressure. The queue of waiting calls is
+bounded. Audio that exceeds the bound is replaced by one explicit gap.
 
-No-op implementations to derive from are in :mod:`audiohookd.observer`.
+:mod:`audiohookd.observer` has no-op implementations to derive from.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,19 +31,20 @@ from audiohookd.protocol.messages import DisconnectReason
 
 
 class PartialLoss(Exception):
-    """For an observer to raise: it lost a part of what it was given, and goes on. Its text is for the log.
+    """Raised by an observer that lost part of its input and continues. The text is logged.
 
-    Counted and logged like any failure, and it ends the session if the plugin is ``required``; but the observer is
-    not cut off.
+    It is counted and logged like any failure, and ends the session if the plugin is ``required``. Unlike after other
+    failures, the daemon keeps calling the observer.
     """
 
 
 class Unavailable(Exception):
-    """For a carrier or a notifier: it is not this recording, but the other side that cannot be reached, or is busy.
+    """Raised by a carrier or a notifier when its remote service is unreachable or busy.
 
-    Everything waits, and one recording at a time is tried until one succeeds. Its text is for the log.
+    The recording is not at fault. All deliveries of this plugin pause; the daemon then retries one recording at a
+    time until one succeeds. The text is logged.
 
-    :param retry_after: seconds until which there is no use in trying, when the other side said so.
+    :param retry_after: seconds to wait before the next retry, if the remote service named them.
     """
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
@@ -52,228 +53,258 @@ class Unavailable(Exception):
 
 
 class Undeliverable(Exception):
-    """For a carrier or a notifier: this recording can never be delivered, however often it is tried.
+    """Raised by a carrier or a notifier for a recording that no retry can deliver.
 
-    It becomes a dead letter, once nobody else is due, and the text is the reason that the sysadmin reads. When in
-    doubt, raise anything else.
+    The recording becomes a dead letter after all other plugins have had it. The text is the reason that the operator
+    reads. When in doubt, raise another exception: the daemon then retries.
     """
 
 
 class WrongThread(RuntimeError):
-    """A method that is only for the reactor thread was called in another one. Nothing was done.
+    """Raised when a method of the reactor thread is called from another thread. The call has no effect.
 
-    In a thread: ``daemon.reactor.callFromThread(session.send_event, entities)``.
+    From a thread, use ``daemon.reactor.callFromThread(session.send_event, entities)``.
     """
 
 
 class IPluginFactory(Interface):
-    """What an entry point of the group ``audiohookd.plugins`` names: usually a class that provides this."""
+    """Builds a plugin. An entry point of the group ``audiohookd.plugins`` names it; usually it is a class."""
 
     config_type = Attribute(
-        "A frozen msgspec.Struct: the plugin's own keys in its [plugins.NAME] table, checked before it is built."
-        " Fields of type pathlib.Path arrive absolute: relative ones are relative to the configuration file."
+        "A frozen msgspec.Struct of the plugin's own keys in its [plugins.NAME] table. They are checked before the"
+        " plugin is built. Fields of type pathlib.Path are made absolute, relative to the configuration file."
     )
 
     def __call__(config: Any, daemon: "IDaemon") -> "IPlugin":
-        """Builds the plugin, once per process, before any port is open.
+        """Builds the plugin, once per process, before any port is open. Must not use the network.
 
-        Must not touch the network. Whatever it raises stops the start-up, with one line that names the plugin: a
-        ValueError for the user's mistake, whose text is the line.
+        Any exception stops the start-up with one line that names the plugin.
+
+        :param config: an instance of ``config_type``.
+        :returns: the plugin of this table.
+        :raises ValueError: the operator made a mistake in the configuration; the text becomes the line.
         """
 
 
 class IPlugin(Interface):
-    """One plugin, shared by all sessions of the routes that name it.
+    """A plugin, shared by all sessions of the routes that name it.
 
-    It may also provide :class:`twisted.application.service.IService`: then it is started before the first session
+    A plugin that also provides :class:`twisted.application.service.IService` is started before the first session
     and stopped after the last one.
     """
 
     def observe(session: "ISession") -> "ISessionObserver | None":
-        """A session was opened: who watches it for this plugin? None for nobody.
+        """Returns an observer for a session that was opened.
 
-        Called after ``opened`` was sent, and never for a connection probe. An exception costs this plugin its
-        view of this session (or ends the session, if the plugin is ``required``).
+        Called after ``opened`` was sent, and never for a connection probe. If it raises, this session has no observer
+        of this plugin; if the plugin is ``required``, the session ends.
+
+        :returns: the observer, or None if the plugin does not observe this session.
         """
 
 
 class IAdmission(Interface):
-    """A plugin that also provides this has a say in how a session is opened.
+    """Provided by a plugin that decides how a session is opened, or rejects it.
 
-    All admissions of a route are asked, in the order of the configuration file, each seeing what the one before
-    decided. Together they have the time that ``[session] admission_timeout`` grants; when they are late,
-    ``opened`` goes out without them, or the session ends if one of them is ``required``.
+    The daemon calls all admission plugins of a route in the order of the configuration file. Each sees the changes
+    of the previous ones. Together they have ``[session] admission_timeout`` seconds. If they time out, ``opened`` is
+    sent without them, or the session ends if one of the late plugins is ``required``.
     """
 
     def admit(opening: "IOpening") -> Any:
-        """Look at ``opening`` and change it, or refuse. May return a Deferred or be a coroutine.
+        """Changes ``opening``, or rejects the session by :meth:`IOpening.refuse`.
 
-        What is late, or belongs to a call that is over, is cancelled.
+        The daemon cancels the result when it times out or when the call has ended.
+
+        :returns: None, a Deferred or a coroutine.
         """
 
 
 class IRecorder(Interface):
-    """Marks a plugin that records the sessions it observes, so that a call without a recording does not go unnoticed.
+    """Marks a plugin that records the sessions it observes, so that the daemon can report calls without a recording.
 
-    A route needs such a plugin unless it has ``record = false``: otherwise the daemon warns at start, in ``/ready``
+    A route needs such a plugin unless it has ``record = false``. Otherwise the daemon warns at start, in ``/ready``
     and at the end of each call.
     """
 
 
 class IOpening(Interface):
-    """A session that is about to be opened."""
+    """A session before ``opened`` is sent."""
 
-    session = Attribute("The ISession. Nothing may be sent yet.")
-    media = Attribute("Assignable: the offers to choose from, a tuple of Media: the first in PCMU, else the first.")
-    start_paused = Attribute("Assignable: ask the client not to send audio until ``session.resume()``.")
+    session = Attribute("The ISession. Its methods cannot send yet.")
+    media = Attribute(
+        "Assignable: tuple of the Media offers to choose from. The daemon selects the first in PCMU, else the first."
+    )
+    start_paused = Attribute("Assignable: True asks the client to send no audio until ``session.resume()``.")
     discard_to = Attribute("Assignable: position in samples up to which the client may skip audio, or None.")
-    supported_languages = Attribute("Assignable: tuple of language codes; only sent when the client asked for them.")
-    supported_languages_wanted = Attribute("True when the client asked for the list.")
+    supported_languages = Attribute("Assignable: tuple of language codes. Sent only if the client asked for them.")
+    supported_languages_wanted = Attribute("True if the client asked for the list of languages.")
 
     def refuse(info: str, reason: DisconnectReason = "error") -> None:
-        """Do not open: ``disconnect`` instead. ``info`` is logged by Genesys Cloud: nothing internal in it."""
+        """Rejects the session: the daemon sends ``disconnect`` instead of ``opened``.
+
+        :param info: logged by Genesys Cloud, so it must not contain internal details.
+        """
 
 
 class ISessionObserver(Interface):
-    """Watches one session. Every method may return a Deferred or be a coroutine."""
+    """Observes one session. Every method may return a Deferred or be a coroutine."""
 
     def opened() -> Any:
-        """The session is open. The first call."""
+        """The session is open. This is the first call."""
 
     def paused() -> Any:
-        """The client stopped to send audio, at its own wish or at ours."""
+        """The client stopped sending audio, on its own or because the daemon asked for it."""
 
     def resumed() -> Any:
         """The client sends audio again."""
 
     def language_changed(language: str) -> Any:
-        """The client changed the language (BCP 47, spelled as it came)."""
+        """The client changed the language.
+
+        :param language: BCP 47 code, spelled as the client sent it.
+        """
 
     def message(outgoing: bool, data: bytes, at: float) -> Any:
-        """A protocol message crossed the wire, as JSON text, at ``at`` (seconds since the epoch).
+        """A protocol message was sent or received. The messages before ``opened`` are delivered right after it.
 
-        In one session ``at`` never goes back, even if the clock of the machine does.
-        The messages before ``opened`` are delivered right after it.
+        :param outgoing: True if the daemon sent it.
+        :param data: the JSON text.
+        :param at: seconds since the epoch. It never decreases in one session, even if the system clock is set back.
         """
 
     def round_trip(nanoseconds: int) -> Any:
-        """The client measured this round trip of the protocol's ping."""
+        """The client reported the round-trip time of a protocol ``ping``, in nanoseconds."""
 
     def dtmf(digit: str) -> Any:
         """The caller pressed a key (Audio Connector)."""
 
     def playback(started: bool) -> Any:
-        """The client began, or ended, to play our audio to the caller (Audio Connector)."""
+        """The client started or finished playing the daemon's audio to the caller (Audio Connector)."""
 
     def closing(reason: str) -> Any:
-        """The client closes. Last chance to send events.
+        """The client asked to close the session. Events can be sent until this method has finished.
 
-        ``closed`` waits for it, for at most ``[session] plugin_closing_timeout`` seconds.
+        ``closed`` waits for it, at most ``[session] plugin_closing_timeout`` seconds.
         """
 
     def closed(reason: str) -> Any:
-        """It is over. Always called, exactly once, as the last one; also after a failure of this observer.
+        """The session has ended. Always called exactly once and last, also after a failure of this observer.
 
-        ``reason`` is ``end``, ``error``, ``disconnect``, ``reconnect`` (the client's own word), or
-        ``connection-lost``.
+        :param reason: ``end``, ``error``, ``disconnect`` or ``reconnect`` as the client sent it, or
+            ``connection-lost``.
         """
 
 
 class IAudioSink(ISessionObserver):
-    """An observer that also takes the audio.
+    """An observer that also receives the audio.
 
-    The calls of ``audio`` and ``gap`` tile the call's time without overlap: each begins where the last one ended,
-    and the first at the position which the session had when it was opened.
+    The calls of ``audio`` and ``gap`` cover the call without overlap: each begins at the position where the previous
+    one ended. The first begins at the position of the session when it was opened.
     """
 
     def audio(frame: bytes) -> Any:
-        """Audio of the selected media: whole samples of all channels, interleaved, of any length.
+        """Receives audio of the selected media.
 
-        ``frame`` is shared by all sinks and immutable. May be kept.
+        :param frame: whole samples of all channels, interleaved, of any length. All sinks share it; it is immutable
+            and may be kept.
         """
 
     def gap(gap: Gap) -> Any:
-        """No audio for ``gap.samples`` samples (per channel)."""
+        """No audio exists for ``gap.samples`` samples (per channel)."""
 
 
 class ISession(Interface):
-    """One session, as one plugin sees it. What a plugin assigns to it is not seen by others.
+    """One plugin's view of one session. Attributes that a plugin assigns are not visible to other plugins.
 
-    Its methods are for the reactor thread: in another one they raise :class:`WrongThread`, which is logged and
-    counted as a failure of the plugin. Once ``closed`` is done, they return False; the first use of each is logged
-    and counted.
+    Call the methods in the reactor thread only. In another thread they raise :class:`WrongThread`, which is logged
+    and counted as a failure of the plugin. After ``closed`` has finished they return False, and the first call of
+    each is logged and counted.
     """
 
     id = Attribute("UUID of the session.")
-    organization_id = Attribute("UUID of the organization, authenticated where requests are signed.")
+    organization_id = Attribute("UUID of the organization. Authenticated if the request was signed.")
     correlation_id = Attribute("UUID that Genesys Cloud uses in its own logs.")
     conversation_id = Attribute("UUID of the conversation; several sessions may share one.")
-    participant = Attribute("The followed party, a protocol.messages.Participant. Personal data: not for logs.")
-    media = Attribute("The selected Media, or None. Channel roles come from its ``channels`` alone.")
-    language = Attribute("Language code as it came last, or None.")
+    participant = Attribute("The followed party, a protocol.messages.Participant. Personal data: must not be logged.")
+    media = Attribute("The selected Media, or None. Only its ``channels`` define the roles of the channels.")
+    language = Attribute("Language code that the client sent last, or None.")
     custom_config = Attribute("The administrator's configuration of the integration, a read-only mapping.")
     input_variables = Attribute("Variables of the Architect flow, a read-only mapping (Audio Connector).")
-    position = Attribute("Samples (per channel) since the start of the call, pauses included.")
-    start_position = Attribute("The position at which the session was opened.")
-    started_at = Attribute("Seconds since the epoch when ``open`` came.")
+    position = Attribute("Samples (per channel) since the start of the call, including pauses.")
+    start_position = Attribute("The position in samples (per channel) at which the session was opened.")
+    started_at = Attribute("When ``open`` was received, in seconds since the epoch.")
     request = Attribute("A read-only mapping with ``uri``, ``peer`` and ``headers`` of the upgrade, without secrets.")
     connection_end = Attribute(
-        "None while the connection is there. Else how it ended, an object with ``cause`` (close-frame, eof, reset,"
+        "None while the connection exists. Then how it ended, an object with ``cause`` (close-frame, eof, reset,"
         " timeout, tls, aborted, error), ``by`` (client, server), ``code`` of the WebSocket close frame or None, and"
-        " ``reason``, a text that may come from the peer. In ``closed`` it is there when the connection ended first."
+        " ``reason``, a text that may come from the peer. Set in ``closed`` if the connection ended first."
     )
-    missed_messages = Attribute("Messages to the client that the plugin's observer did not get: its queue was full.")
+    missed_messages = Attribute(
+        "Number of messages to the client that the observer did not receive because its queue was full."
+    )
     log = Attribute("A twisted.logger.Logger that names this session in every line.")
 
     def send_event(entities: Sequence[Entity]) -> bool:
-        """Sends results to Genesys Cloud. False when it is too late for that, or the client asked us to hold back.
+        """Sends results to Genesys Cloud.
 
-        False, too, beyond 20 events or 64 KiB per second of one plugin (100 and 256 KiB at once).
+        Each plugin may send 20 events and 64 KiB per second, in bursts of 100 events and 256 KiB.
 
+        :returns: False if the session is ending, the client asked the daemon to back off, or the plugin exceeds its
+            rate limit.
         :raises audiohookd.protocol.errors.LocalProtocolError: empty, malformed, or larger than 64,000 bytes.
         """
 
     def pause() -> bool:
-        """Asks the client to send no audio. False when the session is not open.
+        """Asks the client to send no audio. Each plugin may do so once per second, in bursts of 20.
 
-        False, too, beyond one per second of one plugin (20 at once).
+        :returns: False if the session is not open, or the plugin exceeds its rate limit.
         """
 
     def resume() -> bool:
-        """Asks the client to send audio again. False as for :meth:`pause`; after a ``pause`` it is not limited."""
+        """Asks the client to send audio again.
+
+        :returns: False as for :meth:`pause`; the ``resume`` that follows a ``pause`` is not rate-limited.
+        """
 
     def disconnect(
         reason: DisconnectReason = "completed",
         info: str | None = None,
         output_variables: Mapping[str, str] | None = None,
     ) -> bool:
-        """Asks the client to end the session. False when it is ending already.
+        """Asks the client to end the session.
 
-        :raises audiohookd.protocol.errors.LocalProtocolError: a reason that the protocol does not know, an ``info``
-            that is no text, or variables that are no texts by name; or larger than 64,000 bytes.
+        :returns: False if the session is ending already.
+        :raises audiohookd.protocol.errors.LocalProtocolError: ``reason`` is not in the protocol, ``info`` is not a
+            text, ``output_variables`` does not map texts to texts, or the message is larger than 64,000 bytes.
         """
 
 
 class ILine(Interface):
-    """A line of a journal that is made when it is written: what comes often is made in one go, and the reactor need
-    not wait for it.
+    """A journal line that is rendered when it is written.
+
+    Frequent lines are rendered in batches in the writer thread and cost the reactor no time.
     """
 
     def __len__() -> int:
-        """About how many bytes it will have."""
+        """About how many bytes the rendered line will have."""
 
     def __call__() -> bytes:
-        """The line. Called once, in the thread that writes all calls: it must be quick, wait for nothing, and look at
-        nothing that may change meanwhile. What it raises stands in the journal instead, and in the log.
+        """Renders the line. Called once, in the thread that writes all calls.
+
+        It must be quick, must not wait, and must not read state that another thread may change. If it raises, the
+        exception is logged, and written to the journal in place of the line.
+
+        :returns: one line of JSON; see :meth:`IDraft.note`.
         """
 
 
 class IDraft(Interface):
     """A recording that is being written. See :mod:`audiohookd.spool`.
 
-    What the disk refuses, now or later, costs the audio that could not be written: silence of the same length takes
-    its place as soon as the disk takes something again, and the sidecar names it as a gap of the cause ``disk``.
-    Everything goes on meanwhile; the caller is told once, when it begins, and the same when the disk stalls.
+    If a write fails, the audio of that write is lost. As soon as the disk can be written again, silence of the same
+    length replaces it, and the sidecar lists it as a gap with the cause ``disk``. Until then the draft accepts data
+    as usual. One call raises OSError when such a failure, or a stall of the disk, begins.
 
     After ``finish`` every call raises ValueError.
     """
@@ -281,32 +312,33 @@ class IDraft(Interface):
     id = Attribute("UUID of the recording; the name of its files.")
 
     def audio(data: bytes) -> Any:
-        """Appends audio, kept by reference until it is written.
+        """Appends audio. The draft keeps a reference to ``data`` until it is written.
 
-        Returns None, or a Deferred when so much waits for the disk that the caller should hold back.
-
-        :raises OSError: the disk refuses, or stalls, since this or ``note`` was called last. ``data`` was taken all
-            the same, and so will be the next.
+        :param data: whole samples of all channels, interleaved.
+        :returns: None; or a Deferred if too much data waits for the disk. The caller should send no more until the
+            Deferred fires.
+        :raises OSError: a disk error or a stall began since the last call of ``audio`` or ``note``. The draft has
+            accepted ``data`` nevertheless, and accepts further data.
         """
 
     def note(line: "bytes | ILine") -> Any:
         """Appends one line of JSON to the journal: an object with ``timestamp``, ``type`` and ``data``.
 
-        Returns what ``audio`` does.
+        The lines become the body of the sidecar, with two exceptions: ``data`` of the type ``recording`` is merged
+        into the sidecar's ``recording``, and ``data`` of the type ``gap`` is added to its list of gaps.
 
-        The lines become the body of the sidecar, but for two types: the ``data`` of ``recording`` are merged into
-        the sidecar's ``recording``, those of ``gap`` go into its list of gaps.
-
-        :raises OSError: as ``audio``; ``line`` was taken.
-        :raises TypeError: it is no line. ValueError: it is more than one.
+        :returns: as :meth:`audio`.
+        :raises OSError: as :meth:`audio`; the draft has accepted ``line``.
+        :raises TypeError: ``line`` is neither bytes nor an ILine.
+        :raises ValueError: ``line`` is more than one line.
         """
 
     def finish(recording: Mapping[str, Any]) -> Any:
-        """No more is coming: make it a ready recording.
+        """Ends the draft and makes it a ready recording.
 
-        ``recording`` goes into the sidecar. Returns a Deferred that fires with the path of the audio file (of the
-        sidecar when there was no audio), or fails with OSError; then what is on disk stays a draft, and is finished
-        as after a crash when the disk allows it.
+        :param recording: added to the ``recording`` object of the sidecar.
+        :returns: a Deferred with the path of the audio file, or of the sidecar if there was no audio. It fails with
+            OSError if the disk does; the files then remain a draft, which the daemon recovers as after a crash.
         """
 
 
@@ -314,73 +346,98 @@ class ISpool(Interface):
     """Recordings on disk."""
 
     def begin(recording_id: str, started_at: float, media: Media | None) -> IDraft:
-        """Begins a recording; ``started_at`` in seconds since the epoch. Without media only a sidecar is made."""
+        """Begins a recording.
+
+        :param recording_id: UUID; the name of its files.
+        :param started_at: seconds since the epoch.
+        :param media: format of the audio; None for a recording that has only a sidecar.
+        """
 
 
 class IRecording(Interface):
-    """A ready recording. Its files are not to be changed; the methods read the disk, for worker threads alone."""
+    """A ready recording. Plugins must not change its files.
+
+    The methods read the disk: call them only in worker threads.
+    """
 
     id = Attribute("UUID of the recording; the name of its files.")
     day = Attribute("The day on which it started, in UTC: ``2026-01-31``.")
     audio = Attribute(
-        "Path of the audio file. Nothing is there when the recording has no audio, or when it was carried away"
-        " already and only the notices of that are still due."
+        "Path of the audio file. The file is missing if the recording has no audio, or if it was uploaded and deleted"
+        " and only its notifications are pending."
     )
     sidecar = Attribute("Path of the sidecar.")
 
     def read() -> Mapping[str, Any]:
-        """The ``recording`` object of the sidecar, read in bounded memory however large the sidecar is.
+        """Reads the ``recording`` object of the sidecar, in bounded memory for a sidecar of any size.
 
-        Of its ``gaps`` the first 10,000; ``omittedGaps`` counts those that are left out.
-
-        :raises OSError: it cannot be read. ValueError: it is no sidecar.
+        :returns: the object with at most 10,000 ``gaps``; ``omittedGaps`` counts the others.
+        :raises OSError: the sidecar cannot be read.
+        :raises ValueError: the file is not a sidecar.
         """
 
     def receipts() -> Mapping[str, Mapping[str, Any]]:
-        """What the carriers that stored it said, by the name of their tables in the configuration."""
+        """Reads the receipts of the carriers that have stored the recording.
+
+        :returns: each carrier's receipt (the result of :meth:`ICarrier.carry`), by the name of its table in the
+            configuration.
+        """
 
 
 class ICarrier(Interface):
-    """A plugin that also provides this carries ready recordings away, from all routes.
+    """Provided by a plugin that uploads the ready recordings of all routes.
 
-    Local files are deleted only after :meth:`carry` succeeded. The daemon calls again after failures, for ever, with
-    exponential backoff and full jitter; begins with what was ready before a restart; and puts aside what is
-    :class:`Undeliverable`, once the other carriers have it.
+    Local files are deleted only after :meth:`carry` has succeeded. The daemon retries failures without limit, with
+    exponential backoff and full jitter. After a restart it begins with the recordings that were ready before. An
+    :class:`Undeliverable` recording becomes a dead letter once the other carriers have stored it.
     """
 
-    concurrency = Attribute("How many recordings at a time, at least 1. Fewer while they keep calls waiting.")
+    concurrency = Attribute(
+        "How many uploads run at a time, at least 1. The daemon runs fewer while they delay calls."
+    )
 
     def carry(recording: IRecording) -> Any:
-        """Stores the recording elsewhere. Called in the reactor thread; returns a Deferred or is a coroutine.
+        """Uploads the audio and the sidecar of a recording. Called in the reactor thread.
 
-        Its result is the receipt: a mapping, to be kept as JSON, of what others need to find the recording. It
-        promises that audio and sidecar are stored and that this was confirmed. The same recording may come again,
-        after a crash even after a success; that must neither store it twice nor fail. It may even come without its
-        audio: where all carriers have stored it, that goes before the last receipt if the disk has no room for both.
-        Then the answer has to come from the store.
+        The upload must be idempotent. The same recording may be uploaded again, after a crash even if it succeeded
+        before; this must neither store it twice nor fail. The audio file may then be missing: if all carriers have
+        stored the recording and the disk is full, the daemon deletes the audio before it writes the last receipt. The
+        carrier must then find the answer in its store.
 
-        It has to bound its own time: the daemon cannot know how long an upload may take, and ends none before it
-        stops. What never ends holds one of the ``concurrency`` places, and all that is seen of it is a line in the
-        log after ten minutes, then every hour. Cancelled, as when the daemon stops, it should end soon.
+        The upload must limit its own time. The daemon does not know how long an upload may take, and cancels none
+        before it shuts down. An upload that hangs occupies one of the ``concurrency`` places; the daemon logs it
+        after ten minutes, then every hour. A cancelled upload should end soon.
 
-        Whatever it fails with is tried again. :class:`Unavailable` lets everything else wait, too;
-        :class:`Undeliverable` is final. An OSError with the name of one of the recording's files, or EIO, should come
-        through as it is: it is put down to this recording alone.
+        Any failure is retried, except :class:`Undeliverable`, which is final. :class:`Unavailable` also pauses the
+        other uploads of this carrier. An OSError with the name of one of the recording's files, or EIO, should be
+        raised unchanged: it then counts against this recording only.
+
+        :returns: a Deferred or a coroutine. Its result is the receipt: a mapping, kept as JSON, that says where the
+            recording is stored. It confirms that the store has both audio and sidecar.
+        :raises Unavailable: the store is unreachable or busy.
+        :raises Undeliverable: no retry can upload this recording.
         """
 
 
 class INotifier(Interface):
-    """A plugin that also provides this tells others of recordings, from all routes.
+    """Provided by a plugin that notifies other systems of the ready recordings of all routes.
 
-    Each recording, once all carriers have stored it; where there is no carrier, once it is ready.
+    It is called for each recording after all carriers have stored it. Without a carrier it is called when the
+    recording is ready.
     """
 
-    concurrency = Attribute("How many recordings at a time, at least 1. Fewer while they keep calls waiting.")
+    concurrency = Attribute(
+        "How many notifications run at a time, at least 1. The daemon runs fewer while they delay calls."
+    )
 
     def notify(recording: IRecording) -> Any:
-        """Tells of the recording. As :meth:`ICarrier.carry`, but for the result, which is not looked at.
+        """Sends a notification of the recording, at least once: after a crash it may be sent again.
 
-        At least once: after a crash the same one may come again. It has to bound its own time, too.
+        The rules of :meth:`ICarrier.carry` apply, also that it must limit its own time.
+
+        :returns: a Deferred or a coroutine; its result is ignored.
+        :raises Unavailable: the receiver is unreachable or busy.
+        :raises Undeliverable: the receiver rejects this notification for ever.
         """
 
 
@@ -388,41 +445,40 @@ class IWorkers(Interface):
     """A bounded pool of threads."""
 
     def do(work: Callable[[], Any]) -> Any:
-        """Runs ``work`` in a thread of the pool; a Deferred with its result.
+        """Runs ``work`` in a thread of the pool. Never raises. Work starts in the order of the calls.
 
-        Raises nothing. ``work`` must be safe to run outside the reactor thread. Pieces of work start in the order in
-        which they came. Fails with :class:`audiohookd.runtime.workers.PoolFull` when too many wait, or the pool has
-        stopped, or has not started yet: not before the plugin is built. Fails with :class:`WrongThread` outside the
-        reactor thread.
+        :param work: must be safe to run outside the reactor thread.
+        :returns: a Deferred with the result of ``work``. It fails with the exception of ``work``; with PoolFull if
+            too much work is queued, or if the pool has stopped or has not started (it starts after the plugin is
+            built); with :class:`WrongThread` if called outside the reactor thread.
         """
 
 
 class IDaemon(Interface):
-    """What a plugin may ask of the daemon."""
+    """The services of the daemon that a plugin may use."""
 
     reactor = Attribute(
-        "The reactor (IReactorTime and more). Its seconds are for durations: they go on whatever is done to the clock"
-        " of the machine, and tell no date."
+        "The reactor (IReactorTime and more). Its ``seconds()`` are monotonic: use them for durations, not for dates."
     )
     spool = Attribute("The ISpool.")
 
     def now() -> float:
-        """Seconds since the epoch, for dates. May be put forward or back at any moment."""
+        """Seconds since the epoch, for dates. The system clock may be set forward or back at any time."""
 
     def workers(name: str, threads: int, waiting: int) -> IWorkers:
-        """A pool of the plugin's own, of at most ``threads`` threads and ``waiting`` waiting pieces of work.
-
-        To be asked for while the plugin is built. The daemon starts and stops it. Names are per table: two tables can
-        use one class.
-
-        :raises ValueError: the plugin has a pool of this name, or no pool can be like this.
-        :raises RuntimeError: the plugin was built before.
+        """Creates a thread pool for the plugin, which the daemon starts and stops. Call it while the plugin is built.
+        :param name: unique in one table of the configuration; two tables can use one plugin class.
+        :param threads: the most threads.
+        :param waiting: the most pieces of work in the queue.
+        :raises ValueError: the plugin has a pool of this name already, or a parameter is out of range.
+        :raises RuntimeError: the plugin has been built.
         """
 
     def claim(resource: str) -> None:
-        """Reserves what only one table may use, such as a bucket or a file. The name is for all plugins.
+        """Reserves a resource that only one table may use, such as a bucket or a file.
 
-        To be called while the plugin is built.
+        Call it only while the plugin is built.
 
+        :param resource: a name that all plugins share.
         :raises ValueError: another table has claimed it; the text names that table.
         """

@@ -1,4 +1,4 @@
-"""What stands before the sessions, as configured: gate, PROXY protocol, TLS, and the files that they keep up with."""
+"""Builds the listener from the configuration: handshake limiter, PROXY protocol, TLS, and the files they reload."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,15 +28,15 @@ from audiohookd.websocket.protocol import AudioHookServerFactory
 if TYPE_CHECKING:
     from audiohookd.edge.tls import Identity
 
-#: Seconds' worth of frames and messages that may come at once. Genesys Cloud keeps up to 30 s of audio back while a
-#: session opens or the network stalls, and sends them as fast as it can; the kernel keeps some more for us.
+#: Depth of a receive limit for frames and messages, in seconds of its rate. Genesys Cloud holds back up to 30 s of
+#: audio while a session opens or the network stalls, then sends it as fast as it can. The kernel buffers some more.
 PACE_DEPTH = 60.0
-#: The same for what costs ten times as much as audio, and never comes in such amounts: control frames, fragments, and
-#: octets of messages (one message of the longest size). With two, 60 sessions that sent them at once made another
-#: call wait 0.45 s for its ``opened``.
+#: Depth of a receive limit for control frames, fragments and bytes of messages, in seconds of its rate. Each of them
+#: costs ten times as much as audio, and no client needs such bursts. The depth has room for one message of the
+#: largest size. With room for two, 60 sessions that sent them at once delayed another call's ``opened`` by 0.45 s.
 COSTLY_DEPTH = 9.0
 
-#: Seconds before its end at which a certificate should have been renewed: 14 days.
+#: Seconds before the expiry of a certificate from which on it is warned of: 14 days.
 EXPIRES_SOON = 14 * 86_400.0
 
 _Wrap = Callable[[IProtocolFactory], IProtocolFactory]
@@ -45,9 +45,10 @@ _log = Logger()
 
 
 class ListenerStack(Struct, frozen=True):
-    """The gate; where to listen, and with what in front of a factory; and what has to run while anybody comes in.
+    """The parts of the listener.
 
-    ``endpoint`` is the one that is configured, without what ``front`` has taken over.
+    ``wrap`` puts TLS and the PROXY protocol in front of a factory. ``endpoint`` is the configured endpoint without
+    the ``haproxy:`` prefix, which ``wrap`` implements. ``services`` must run while the port is open.
     """
 
     limiter: handshake_limiter.HandshakeLimiter
@@ -55,33 +56,34 @@ class ListenerStack(Struct, frozen=True):
     wrap: Callable[[AudioHookServerFactory], IProtocolFactory]
     services: list[IService]
     loops: list[SupervisedLoop]
-    #: To be called when files shall be read again.
+    #: Called at a reload: each reads its files again.
     reload_hooks: list[Callable[[], None]]
-    #: The UNIX time at which our certificate expires, where there is one.
+    #: Returns the UNIX time at which the certificate expires; None without TLS.
     expiry: Callable[[], float] | None
 
 
 def build_listener(
     config: Config, path: Path, reactor: Any, now: Callable[[], float], counters: Counters
 ) -> ListenerStack:
-    """Reads the files that the configuration names.
+    """Builds the listener, and reads the files that the configuration names.
 
+    :param path: the configuration file, for error texts.
     :param now: UNIX seconds.
-    :raises ConfigError: something in it, or in them, is wrong.
+    :raises ConfigError: a setting or a file is invalid.
     """
     workers = Workers(reactor, "file-watcher", threads=1, waiting=2, count=counters.count)
     watch = partial(ReloadableFile, reactor, workers, count=counters.count)
-    guarded, allowing = _gate(config, path, reactor, counters, watch)
+    limiter, allowing = _limiter(config, path, reactor, counters, watch)
     secure, identifying, expiry = _secure(config.listen, path, reactor, now, watch)
     watched: list[ReloadableFile[Any]] = [*allowing, *identifying]
     services: list[IService] = [workers, *watched] if watched else []
-    endpoint, front = _front(config.listen.endpoint, secure)
-    loops = [one.loop for one in watched]
-    return ListenerStack(guarded, endpoint, front, services, loops, [one.reread for one in watched], expiry)
+    endpoint, wrap = _proxied(config.listen.endpoint, secure)
+    loops = [file.loop for file in watched]
+    return ListenerStack(limiter, endpoint, wrap, services, loops, [file.reread for file in watched], expiry)
 
 
 def receive_limits_of(limits: Limits) -> ReceiveLimits:
-    """How much one client may send."""
+    """Returns the receive limits of one client."""
     return ReceiveLimits(
         frames=_rate(limits.frames_per_second),
         audio_bytes=_rate(limits.audio_bytes_per_second),
@@ -96,11 +98,11 @@ def _rate(per_second: int, depth: float = PACE_DEPTH) -> Rate | None:
     return Rate(per_second, per_second * depth) if per_second else None
 
 
-def _gate(
+def _limiter(
     config: Config, path: Path, reactor: Any, counters: Counters, watch: Callable[..., Any]
 ) -> tuple[handshake_limiter.HandshakeLimiter, list[ReloadableFile[NetworkSet]]]:
     listen, limits = config.listen, config.limits
-    guarded = handshake_limiter.HandshakeLimiter(
+    limiter = handshake_limiter.HandshakeLimiter(
         reactor.seconds,
         counters.count,
         handshake_limiter.HandshakeLimits(
@@ -109,42 +111,43 @@ def _gate(
         listen.trusted_hops,
         proxies=_proxies(listen, path),
     )
-    guarded.allowed = _networks(listen.allowed_networks, f"{path}: listen.allowed_networks")
+    limiter.allowed = _networks(listen.allowed_networks, f"{path}: listen.allowed_networks")
     if listen.allowed_networks_file is None:
-        return guarded, []
+        return limiter, []
 
     def read(file: Path = listen.allowed_networks_file) -> NetworkSet:
         return NetworkSet([*listen.allowed_networks, *read_networks(file)])
 
     def take(networks: NetworkSet) -> str:
-        guarded.allowed = networks
+        limiter.allowed = networks
         return f"{len(networks)} networks"
 
     watched = watch(name="allowed_networks_file", paths=[listen.allowed_networks_file], read=read, take=take)
-    guarded.allowed = _load(watched, f"{path}: listen.allowed_networks_file")
-    return guarded, [watched]
+    limiter.allowed = _load(watched, f"{path}: listen.allowed_networks_file")
+    return limiter, [watched]
 
 
 def _proxies(listen: Listen, path: Path) -> NetworkSet | None:
     proxies = _networks(listen.trusted_proxies, f"{path}: listen.trusted_proxies")
     if proxies is not None and not listen.trusted_hops:
-        raise ConfigError(f"{path}: listen.trusted_proxies: means nothing without listen.trusted_hops: say how many")
+        text = "has no effect without listen.trusted_hops: set the number of proxies there"
+        raise ConfigError(f"{path}: listen.trusted_proxies: {text}")
     if listen.trusted_hops and proxies is None and not is_loopback_endpoint(listen.endpoint):
         text = (
-            "{where}: whoever reaches {endpoint} past the proxies is believed to be any address that he names: say in"
-            " listen.trusted_proxies where the proxies are"
+            "{where}: a client that connects to {endpoint} without passing the proxies can spoof any address: list"
+            " the networks of the proxies in listen.trusted_proxies"
         )
         _log.warn(text, where=f"{path}: listen.trusted_hops", endpoint=listen.endpoint)
     return proxies
 
 
 def _networks(texts: tuple[str, ...], where: str) -> NetworkSet | None:
-    """None for an empty list, which limits nothing."""
+    """Returns None for an empty list, which allows all networks."""
     for number, text in enumerate(texts):
         try:
             NetworkSet([text])
-        except ValueError as fault:
-            raise ConfigError(f"{where}[{number}]: {fault}") from None
+        except ValueError as error:
+            raise ConfigError(f"{where}[{number}]: {error}") from None
     return NetworkSet(texts) if texts else None
 
 
@@ -152,36 +155,36 @@ def _secure(
     listen: Listen, path: Path, reactor: Any, now: Callable[[], float], watch: Callable[..., Any]
 ) -> "tuple[_Wrap, list[ReloadableFile[Identity]], Callable[[], float] | None]":
     if listen.tls_certificate is None or listen.tls_key is None:
-        return _as_it_is, [], None
+        return _unchanged, [], None
     where = f"{path}: listen.tls_certificate"
     try:
-        from audiohookd.edge import tls  # noqa: PLC0415 - only who wants TLS needs pyOpenSSL
+        from audiohookd.edge import tls  # noqa: PLC0415 - pyOpenSSL is an extra
     except ImportError:
         raise ConfigError(f"{where}: needs pyOpenSSL: pip install 'audiohookd[tls]'") from None
     files = (listen.tls_certificate, listen.tls_key)
 
     def take(identity: "Identity") -> str:
         identification.identity = identity
-        _tell_expiry(files[0], identity, now())
+        _warn_of_expiry(files[0], identity, now())
         return f"a certificate that expires on {identity.expiry}"
 
     watched = watch(name="tls_certificate", paths=files, read=lambda: tls.read_identity(*files), take=take)
     identification = tls.Identification(_load(watched, where, (tls.BadKey, f"{path}: listen.tls_key")))
-    _tell_expiry(files[0], identification.identity, now())
+    _warn_of_expiry(files[0], identification.identity, now())
     secure = partial(tls.secured, identification=identification, clock=reactor)
     return secure, [watched], lambda: identification.identity.expires
 
 
-def _tell_expiry(certificate: Path, identity: "Identity", now: float) -> None:
-    """Not refused: a daemon that is down would not notice that it was renewed."""
+def _warn_of_expiry(certificate: Path, identity: "Identity", now: float) -> None:
+    """Logs a certificate that has expired or expires soon. The daemon runs on, and reloads it when it is renewed."""
     if identity.expires <= now:
-        text = "{file} has expired ({date}): no call comes in that trusts it; renew it"
+        text = "{file} has expired ({date}), clients reject it: renew it"
         _log.error(text, file=str(certificate), date=identity.expiry)
     elif identity.expires - now < EXPIRES_SOON:
         _log.warn("{file} expires on {date}: renew it", file=str(certificate), date=identity.expiry)
 
 
-def _front(
+def _proxied(
     endpoint: str, secure: Callable[[IProtocolFactory], IProtocolFactory]
 ) -> tuple[str, Callable[[AudioHookServerFactory], IProtocolFactory]]:
     prefix, _, below = endpoint.partition(":")
@@ -197,18 +200,22 @@ def _front(
     return below, behind_proxy
 
 
-def _as_it_is(factory: IProtocolFactory) -> IProtocolFactory:
+def _unchanged(factory: IProtocolFactory) -> IProtocolFactory:
     return factory
 
 
 def _load(watched: ReloadableFile[Any], where: str, elsewhere: tuple[type[ValueError], str] | None = None) -> Any:
-    """What it gives first. Mistakes are those of ``where``, but one kind is that of another setting."""
+    """Loads the file at start-up.
+
+    :param where: the setting that an error text names.
+    :param elsewhere: a type of error that belongs to another setting, and that setting.
+    """
     try:
         return watched.load()
-    except ValueError as fault:
-        place = elsewhere[1] if elsewhere and isinstance(fault, elsewhere[0]) else where
-        raise ConfigError(f"{place}: {fault}") from None
-    except PermissionError as fault:
-        raise ConfigError(f"{where}: {fault.filename} {read_remedy(Path(fault.filename))}") from None
-    except OSError as fault:
-        raise ConfigError(f"{where}: {fault.filename}: {fault.strerror}") from None
+    except ValueError as error:
+        place = elsewhere[1] if elsewhere and isinstance(error, elsewhere[0]) else where
+        raise ConfigError(f"{place}: {error}") from None
+    except PermissionError as error:
+        raise ConfigError(f"{where}: {error.filename} {read_remedy(Path(error.filename))}") from None
+    except OSError as error:
+        raise ConfigError(f"{where}: {error.filename}: {error.strerror}") from None

@@ -10,9 +10,9 @@ from botocore.config import Config
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
 
+from audiohookd.application.build import build
 from audiohookd.config.load import check
 from audiohookd.runtime.monotonic_clock import use_monotonic_clock
-from audiohookd.tap import build
 
 #: Seconds from one look to the next whether the daemon is done.
 LOOK = 0.01

@@ -18,6 +18,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from zope.interface import implementer, provider
 
 from audiohookd import tap
+from audiohookd.application.build import build as build_root
 from audiohookd.config.load import load
 from audiohookd.interfaces import (
     ICarrier,
@@ -177,7 +178,7 @@ def today() -> float:
 def build(
     path: Path, reactor: Reactor | None = None, now: Callable[[], float] = today, **environment: str
 ) -> OrderedServices:
-    root = tap.build(load(path), path, reactor or Reactor(), now, environment)
+    root = build_root(load(path), path, reactor or Reactor(), now, environment)
     assert isinstance(root, OrderedServices)
     return root
 

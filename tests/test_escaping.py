@@ -1,4 +1,4 @@
-"""Foreign text that is shown: no control, no line break, no bidi control, and a length that is bounded."""
+"""Foreign text is shown with a bounded length, and without control characters, line breaks and bidi controls."""
 
 import json
 import unicodedata
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from audiohookd.escaping import TEXT_LIMIT, loggable, printable, quoted
 
 ANY = st.text(st.characters(codec=None))
-#: What forges a line, moves a cursor, or turns text around; and what has no width, no glyph, or no meaning.
+#: Characters that forge a line, move a cursor or reverse text, and characters without width, glyph or meaning.
 HOSTILE = {
     "\0": r"\u0000",
     "\a": r"\u0007",
@@ -85,7 +85,7 @@ def test_any_text_becomes_one_bounded_line_without_hostile_characters(text: str,
 
 
 @given(ANY, st.integers(0, 50))
-def test_what_is_escaped_already_stays_as_it_is(text: str, limit: int) -> None:
+def test_an_escaped_text_is_not_escaped_again(text: str, limit: int) -> None:
     assert printable(printable(text)) == printable(text)
     assert printable(loggable(text, limit)) == loggable(text, limit)
 
@@ -98,6 +98,6 @@ def test_json_stays_the_same_json(value: object) -> None:
 
 @given(st.text(st.characters(codec="utf-8")))
 def test_quoted_text_can_be_read_back(text: str) -> None:
-    """It is a string of JSON in other quotes."""
+    """The text is a JSON string in other quotes."""
     inner = quoted(text, 12 * len(text))[1:-1].replace("\\'", "'").replace('"', '\\"')
     assert json.loads(f'"{inner}"') == text

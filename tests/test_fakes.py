@@ -1,6 +1,8 @@
 """The stand-ins of audiohookd.testing reject what the real objects reject, and with the same exceptions."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from threading import Thread
 from types import MappingProxyType
@@ -24,7 +26,8 @@ from audiohookd.protocol.messages import DisconnectReason
 from audiohookd.runtime.workers import PoolFull
 from audiohookd.session.fanout import Watcher
 from audiohookd.session.session_view import EVENTS, PAUSES
-from audiohookd.testing import CapturingSink, FakeDaemon, FakeSession, MemoryWorkers, ScriptedClient
+from audiohookd.testing import CapturingSink, FakeDaemon, FakeSession, MemoryWorkers
+from audiohookd.testing.client import ScriptedClient
 
 NOTE = {"type": "note", "data": {"text": "hello"}}
 
@@ -252,7 +255,7 @@ def test_a_fake_session_shows_what_was_sent() -> None:
 def test_a_fake_session_that_is_over_is_not_opened_again() -> None:
     session = FakeSession()
     session.answer = False
-    with pytest.raises(ValueError, match="make another FakeSession"):
+    with pytest.raises(ValueError, match="create another FakeSession"):
         session.answer = True
 
 
@@ -364,3 +367,13 @@ def test_events_are_sent_as_json() -> None:
     assert json.loads(msgspec.json.encode(session.sent[0]["parameters"])) == {
         "entities": [{"type": "barge_in", "data": {}}]
     }
+
+
+def test_a_test_of_a_plugin_does_not_import_the_server() -> None:
+    program = "import audiohookd.testing, sys; print(*sys.modules)"
+    imported = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "audiohookd.testing.session" in imported
+    server = {"autobahn", "audiohookd.websocket.protocol", "audiohookd.session.driver", "audiohookd.session.registry"}
+    assert server.intersection(imported) == set()

@@ -1,4 +1,4 @@
-"""Two endpoints that are one and the same, however they are spelled."""
+"""Two spellings of one endpoint overlap."""
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_two_addresses_do_not_overlap(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize("description", ["localhost:8080", "127.0.0.1:8080", "", "onion:80"])
-def test_an_unknown_type_is_none(description: str) -> None:
+def test_an_unknown_type_has_no_address(description: str) -> None:
     assert listen_address(description) is None
 
 

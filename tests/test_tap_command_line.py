@@ -82,7 +82,7 @@ class TestAStartThatFails:
             ("haproxy:tcp:99999", "the port must be a number from 0 to 65535, not '99999'"),
             ("tcp:1:interface=::1", "colons in an address need a backslash"),
             ("tcp:1:x=y", "TypeError: "),
-            ("systemd:domain=INET:index=0", "systemd passed no socket: start it by a .socket unit"),
+            ("systemd:domain=INET:index=0", "systemd passed no socket: start the daemon by a .socket unit"),
             ("systemd:domain=INET:name=calls", "systemd passed no socket: "),
             ("systemd:domain=INETT:index=0", "domain must be INET, INET6 or UNIX"),
             ("systemd:index=0", "domain must be INET, INET6 or UNIX"),
@@ -129,7 +129,7 @@ class TestAStartThatFails:
         (tmp_path / "keys.json").chmod(0o644)
         refusal = self.refused(capsys, path)
         assert refusal.status == 78
-        assert "is open to everybody (mode 0644): chmod o= it" in refusal.line
+        assert "is accessible to all users (mode 0644): chmod o= it" in refusal.line
 
     def test_no_keys_at_all(self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
         path = write(PLAIN.replace("keys.json", "").replace("[spool]", "keys_variable = ''\n[spool]"))

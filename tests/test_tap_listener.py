@@ -99,7 +99,7 @@ def test_behind_the_proxy_protocol_the_port_is_our_own_and_tls_comes_after_the_h
     assert isinstance(factory, ProxyProtocolFactory)
     assert isinstance(factory.wrappedFactory, TLSMemoryBIOFactory)
     assert isinstance(factory.wrappedFactory.wrappedFactory, AudioHookServerFactory)
-    assert factory.lobby is factory.wrappedFactory.wrappedFactory.pending
+    assert factory.pending is factory.wrappedFactory.wrappedFactory.pending
 
 
 def test_only_proxies_that_are_named_are_believed(write: Callable[..., Path]) -> None:
@@ -114,18 +114,18 @@ MISTAKES = {
     'endpoint = "haproxy:foo:3000"': "listen.endpoint: 'haproxy:foo:3000': unknown type 'foo'; it must be like",
     'endpoint = "haproxy:"': "listen.endpoint: 'haproxy:': unknown type ''; it must be like 'tcp:3000:",
     'allowed_networks = ["192.0.2.1/24"]': (
-        "listen.allowed_networks[0]: '192.0.2.1/24' is no network such as '192.0.2.0/24', did you mean '192.0.2.0/24'"
+        "listen.allowed_networks[0]: '192.0.2.1/24' is not a network such as '192.0.2.0/24', did you mean '192.0.2.0"
     ),
     'trusted_proxies = ["10.0.0.0/8", "proxy.example"]': (
-        "listen.trusted_proxies[1]: 'proxy.example' is no network such as '192.0.2.0/24'"
+        "listen.trusted_proxies[1]: 'proxy.example' is not a network such as '192.0.2.0/24'"
     ),
-    'trusted_proxies = ["10.0.0.0/8"]': "listen.trusted_proxies: means nothing without listen.trusted_hops",
+    'trusted_proxies = ["10.0.0.0/8"]': "listen.trusted_proxies: has no effect without listen.trusted_hops",
     'allowed_networks_file = "missing"': "listen.allowed_networks_file: /etc/missing: No such file or directory",
     'allowed_networks_file = "keys.json"': "listen.allowed_networks_file: line 1: ",
     'tls_certificate = "tls.pem"\ntls_key = "missing"': "listen.tls_key: /etc/missing: No such file",
     'tls_certificate = "missing"\ntls_key = "tls.key"': "listen.tls_certificate: /etc/missing: No such file",
     'tls_certificate = "tls.pem"\ntls_key = "other.key"': (
-        "listen.tls_key: /etc/other.key and /etc/tls.pem do not belong together"
+        "listen.tls_key: /etc/other.key and /etc/tls.pem do not match"
     ),
     'tls_certificate = "tls.pem"\ntls_key = "tls.pem"': "listen.tls_key: /etc/tls.pem is open to all users",
     'tls_certificate = "keys.json"\ntls_key = "tls.key"': (

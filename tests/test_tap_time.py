@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from audiohookd.testing import START, ScriptedClient
+from audiohookd.testing import START
+from audiohookd.testing.client import ScriptedClient
 from tests.tap_rig import PLAIN, STORE, Reactor, build, writer
 
 #: Sets the clock of its machine, and prints what its reactor does all the same. Ends when that is nothing, too.

@@ -44,8 +44,8 @@ class TestTrustedHops:
         path = write(PLAIN + self.OUTSIDE)
         build(path).startService()
         (warning,) = warnings(logged)
-        assert warning.startswith(f"{path}: listen.trusted_hops: whoever reaches tcp:3000 past the proxies")
-        assert warning.endswith("say in listen.trusted_proxies where the proxies are")
+        assert warning.startswith(f"{path}: listen.trusted_hops: a client that connects to tcp:3000 without passing")
+        assert warning.endswith("list the networks of the proxies in listen.trusted_proxies")
 
     @pytest.mark.parametrize(
         "listen",
@@ -124,7 +124,7 @@ class TestKeys:
         (tmp_path / "keys.json").write_text(f'{{"the-key": {entry}}}')
         build(path)
         (warning,) = warnings(logged)
-        assert warning.startswith(f"the API key {fingerprint('the-key')} in auth.keys_file is for '/nope'")
+        assert warning.startswith(f"the API key {fingerprint('the-key')} in auth.keys_file allows the path '/nope'")
 
     def test_none_make_the_daemon_not_ready(
         self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]
@@ -135,7 +135,7 @@ class TestKeys:
         build(path, reactor).startService()
         assert [ask(reactor.ports[0], page) for page in ("/live", "/ready", "/health/check")] == [200, 503, 503]
         (line,) = texts(logged, LogLevel.error)
-        assert line.startswith("there are no API keys in auth.keys_file, all requests are rejected: write {")
+        assert line.startswith("no API keys in auth.keys_file, all requests are rejected: write {")
         assert "not ready: no keys in auth.keys_file\n" in page(reactor.ports[0], "/ready")
 
     def test_with_a_short_secret_are_named_without_it(

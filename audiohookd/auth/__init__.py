@@ -1,1 +1,1 @@
-"""Who may open a session: HTTP message signatures, keys, and nonces already seen."""
+"""Authenticates upgrade requests: HTTP message signatures, API keys, and replay protection."""

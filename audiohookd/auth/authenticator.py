@@ -1,4 +1,4 @@
-"""Who may open a session: API key, signature and replay taken together. What I/O there is, the replay store does."""
+"""Authenticates an upgrade request by API key, signature and nonce. Only the replay store does I/O."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,13 +17,13 @@ from audiohookd.auth.signature.message_signature import CLOCK_SKEW, MAX_AGE, ver
 
 @dataclass(frozen=True, slots=True)
 class AuthResult:
-    """Whether a request may become a session, and for our own log why not.
+    """Whether a request is accepted, and if not, why. The representation leaves out the API key, which is a password.
 
-    `api_key` and `organization_id` are what the request says, None where it says nothing; believe them only
-    if it was accepted. `signed` tells whether it carried a signature, or a part of one. `reason` is None
-    exactly if it was accepted. `once` is the same for two requests exactly if they have the same nonce of the
-    same key; None without a signature that verified. The representation leaves the API key out: unsigned, it is a
-    password.
+    :param api_key: as in the request, None if absent. Trust it only if the request was accepted.
+    :param organization_id: as in the request, None if absent. Trust it only if the request was accepted.
+    :param reason: why the request is rejected; None if it is accepted. For the log only.
+    :param signed: whether the request has a signature, or a part of one.
+    :param nonce_id: identifies the pair of key and nonce; None without a verified signature.
     """
 
     accepted: bool
@@ -36,12 +36,11 @@ class AuthResult:
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """The rules by which requests are let in. Give a new one the old `replay` when the keys change.
+    """Accepts or rejects upgrade requests. When the keys change, pass the same ``replay`` store to the new one.
 
-    `max_age` and `skew` are in seconds, see `signature.verify`. Without a `replay` store, a request can be
-    repeated until it is too old.
-
-    :raises ValueError: the store forgets a nonce while its signature would still verify.
+    :param replay: the replay store. With None, a request can be replayed until it is too old.
+    :param max_age: seconds, see :func:`.message_signature.verify_candidates`; ``skew`` likewise.
+    :raises ValueError: the store expires a nonce while its signature would still verify.
     """
 
     keys: IKeys
@@ -55,22 +54,22 @@ class Authenticator:
             raise ValueError(f"a replay window of {self.replay.window} s is too short: {needed} s are needed")
 
     def authenticate(self, request: UpgradeRequest, now: float) -> "Deferred[AuthResult]":
-        """Judge a request at the UNIX time `now`. Does not fail for any request.
+        """Authenticates a request at the UNIX time ``now``. The Deferred does not fail for any request.
 
-        Has fired already where nothing is to be waited for; only who signed rightly waits for the replay store.
-        Remembers the nonce of an accepted one, so ask once for each request. That the time taken tells
-        nothing about the answer is for the caller to see to: answer every refusal after the same delay.
+        Only a request with a valid signature waits for the replay store; otherwise the Deferred has fired already.
+        Call this once for each request: it stores the nonce of an accepted one. The caller must hide the time that
+        this takes, by sending every rejection after the same delay.
         """
         signed = "signature" in request.headers or "signature-input" in request.headers
         try:
-            signature = self._judge(request, signed, now)
-        except SignatureRejected as refused:
-            return succeed(_verdict(request, signed, refused.reason))
-        # Last, so that only who has the secret can put anything into the store.
-        once = None if signature is None else nonce_digest(signature.keyid, signature.nonce)
-        return self._seen_before(signature).addCallback(partial(_verdict, request, signed, once=once))
+            signature = self._check(request, signed, now)
+        except SignatureRejected as rejected:
+            return succeed(_result(request, signed, rejected.reason))
+        # Last, so that only a client with the secret can add to the store.
+        nonce_id = None if signature is None else nonce_digest(signature.keyid, signature.nonce)
+        return self._check_replay(signature).addCallback(partial(_result, request, signed, nonce_id=nonce_id))
 
-    def _judge(self, request: UpgradeRequest, signed: bool, now: float) -> Signature | None:
+    def _check(self, request: UpgradeRequest, signed: bool, now: float) -> Signature | None:
         api_key = request.header("x-api-key")
         if not api_key:
             raise SignatureRejected(RejectionReason.API_KEY_MISSING)
@@ -86,24 +85,24 @@ class Authenticator:
             check_scope(key, request, now)
         return signature
 
-    def _seen_before(self, signature: Signature | None) -> "Deferred[RejectionReason | None]":
+    def _check_replay(self, signature: Signature | None) -> "Deferred[RejectionReason | None]":
         if signature is None or self.replay is None:
             return succeed(None)
-        asked = maybeDeferred(self.replay.first_use, signature.keyid, signature.nonce, signature.created)
-        return asked.addCallbacks(_unless_first, _unless_answered)
+        answer = maybeDeferred(self.replay.first_use, signature.keyid, signature.nonce, signature.created)
+        return answer.addCallbacks(_rejection_of_replay, _rejection_of_outage)
 
 
-def _unless_first(first: bool) -> RejectionReason | None:
+def _rejection_of_replay(first: bool) -> RejectionReason | None:
     return None if first else RejectionReason.REPLAYED
 
 
-def _unless_answered(failure: Failure) -> RejectionReason:
+def _rejection_of_outage(failure: Failure) -> RejectionReason:
     failure.trap(StoreUnavailable)
     return RejectionReason.REPLAY_STORE_DOWN
 
 
-def _verdict(
-    request: UpgradeRequest, signed: bool, reason: RejectionReason | None, once: bytes | None = None
+def _result(
+    request: UpgradeRequest, signed: bool, reason: RejectionReason | None, nonce_id: bytes | None = None
 ) -> AuthResult:
     return AuthResult(
         accepted=reason is None,
@@ -111,5 +110,5 @@ def _verdict(
         organization_id=request.header("audiohook-organization-id"),
         reason=reason,
         signed=signed,
-        nonce_id=once,
+        nonce_id=nonce_id,
     )

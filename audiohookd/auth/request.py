@@ -1,4 +1,4 @@
-"""The part of an HTTP upgrade request that signatures are about, and the values its components have."""
+"""The part of an HTTP upgrade request that a signature can cover, and the values of its components."""
 
 import re
 from collections.abc import Mapping
@@ -6,20 +6,19 @@ from dataclasses import dataclass, field
 
 from audiohookd.auth.rejection import RejectionReason, SignatureRejected
 
-# The white space before a fold is only tried where a run of it begins: otherwise a long run costs its square.
+# The lookbehind starts a match only at the beginning of a run of white space. Without it, a long run takes
+# quadratic time.
 _OBSOLETE_FOLD = re.compile(r"(?:(?<![ \t])[ \t]+)?\r\n[ \t]+")
 _DEFAULT_PORT = re.compile(r":(?:443|80)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class UpgradeRequest:
-    """An HTTP GET request, as far as it can be signed.
+    """The signable parts of an HTTP GET request. The representation leaves out the headers, with the API key in them.
 
-    `target` is path and query exactly as on the request line, undecoded. `headers` has lower-case names, and
-    the values of a repeated header joined with comma and space. `authority` replaces the Host header where a
-    proxy is known to rewrite it.
-
-    The representation leaves the headers out, because API key and signature are among them.
+    :param target: path and query exactly as on the request line, not decoded.
+    :param headers: by lower-case name. The values of a repeated header are joined with comma and space.
+    :param authority: replaces the Host header, for a proxy that rewrites it.
     """
 
     target: str
@@ -27,15 +26,15 @@ class UpgradeRequest:
     authority: str | None = None
 
     def header(self, name: str) -> str | None:
-        """The value of a header, trimmed and unfolded; None when it is absent, "" when it is empty."""
+        """Returns the value of a header, trimmed and unfolded; None if it is absent, "" if it is empty."""
         value = self.headers.get(name)
         return None if value is None else _OBSOLETE_FOLD.sub(" ", value).strip(" \t")
 
     def component(self, name: str) -> str:
-        """The value a signature covers under this name (protocol section 2.3).
+        """Returns the value that a signature covers under this name (protocol section 2.3).
 
-        :raises SignatureRefused: the request has no such component, or its value cannot be part of a
-            signature base: a line break in it would forge another component.
+        :raises SignatureRejected: the request has no such component, or its value is not printable ASCII. A line
+            break in it would forge another component.
         """
         value = self._derived(name) if name.startswith("@") else self.header(name)
         if value is None or not (value.isascii() and value.replace("\t", " ").isprintable()):
@@ -51,6 +50,6 @@ class UpgradeRequest:
         raise SignatureRejected(RejectionReason.COMPONENT_UNSUPPORTED)
 
     def _normal_authority(self) -> str:
-        # Both default ports go: behind a TLS proxy we cannot tell which scheme the client used.
+        # Removes both default ports: behind a TLS proxy the scheme that the client used is unknown.
         host = self.header("host") if self.authority is None else self.authority
         return _DEFAULT_PORT.sub("", (host or "").lower())

@@ -1,1 +1,1 @@
-"""``audiohookctl``."""
+"""The ``audiohookctl`` command and its sub-commands."""

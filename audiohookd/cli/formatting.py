@@ -1,10 +1,10 @@
-"""How things are put for people: sizes and times."""
+"""Formats sizes, durations and counts for people."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def size(count: int) -> str:
-    """So many bytes, in the unit that suits them: ``3.1 MiB``."""
+    """Formats a number of bytes in a suitable unit: ``3.1 MiB``."""
     value = float(count)
     for unit in _UNITS[:-1]:
         if value < 1000:
@@ -14,11 +14,11 @@ def size(count: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """So long: ``1:02:03``."""
+    """Formats a duration in seconds as hours, minutes and seconds: ``1:02:03``."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def counted(count: int, one: str, many: str = "") -> str:
-    """``1 draft``, ``1,200 drafts``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """Formats a count with its noun: ``1 draft``, ``1,200 drafts``."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"

@@ -1,4 +1,4 @@
-"""``audiohookctl``: the sub-commands, and what they have in common."""
+"""The entry point of ``audiohookctl``: parses the arguments, runs one sub-command, returns the exit code."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from audiohookd.cli.usage_error import UsageError
 from audiohookd.escaping import printable
 from audiohookd.text_encoding import escape_unencodable
 
-#: Exit codes, besides those of the commands themselves.
+#: Exit codes that all commands share. Each command documents its own.
 EXIT_USAGE = 2
 EXIT_SIGINT = 130
 EXIT_SIGPIPE = 141
@@ -22,12 +22,12 @@ class Command(Protocol):
     """A sub-command: a module with these two functions, listed in :data:`COMMANDS`."""
 
     def add_parser(self, subparsers: Any) -> argparse.ArgumentParser:
-        """Describes the command's own arguments."""
+        """Adds the parser of the command and its arguments."""
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Does it; returns the exit code.
+        """Runs the command and returns the exit code.
 
-        :raises Mistake: the user is to change something; one line for stderr, exit code 2.
+        :raises UsageError: the user must change something. :func:`main` prints one line to stderr and returns 2.
         """
 
 
@@ -35,7 +35,7 @@ COMMANDS: tuple[Command, ...] = (call, doctor, explain, sign, spool, verify)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage."""
+    """Reports an error in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog.partition(' ')[2]}: {message}".removeprefix(": "))
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_SIGINT
     except BrokenPipeError:
-        # `| head` has seen enough. What is left in the buffer would complain once more at the exit.
+        # The reader, such as `| head`, has closed the pipe. Flushing the buffer at exit would fail a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_SIGPIPE
     return code

@@ -1,4 +1,4 @@
-"""How far a long piece of work is: on a terminal a bar on stderr, else a line there now and then."""
+"""Shows the progress of a long command on stderr: a bar on a terminal, otherwise a line every 10 seconds."""
 
 import sys
 import time
@@ -8,18 +8,18 @@ from typing import Any, TextIO
 
 from audiohookd.cli.formatting import counted, size
 
-#: Seconds from line to line where there is no terminal.
+#: Seconds between two lines if stderr is not a terminal.
 LINE_EVERY = 10.0
 
 
 class Progress:
-    """Counts recordings, and bytes that were read. As a context manager it takes its bar away at the end.
+    """Counts recordings, and the bytes read. As a context manager it removes its bar at the end.
 
-    :param verb: what is done, as ``verified``.
-    :param total: of recordings, when that is known.
-    :param stream: for bar or lines, stderr unless told otherwise.
-    :param now: monotonic, in seconds.
-    :param bar_after: seconds until there is a bar: short work needs none.
+    :param verb: the work in the past tense, such as ``verified``.
+    :param total: number of recordings, if known.
+    :param stream: receives the bar or the lines. Default: stderr.
+    :param now: monotonic clock, in seconds.
+    :param bar_after: seconds until the bar appears. Short work needs none.
     """
 
     def __init__(
@@ -43,23 +43,23 @@ class Progress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None:
             self._bar.close()
 
     def done(self) -> None:
-        """One more recording."""
+        """Counts one recording."""
         self.recordings += 1
         self._advance(1)
 
     def read(self, count: int) -> None:
-        """So many more bytes."""
+        """Counts ``count`` bytes."""
         self.bytes += count
         self._advance(0)
 
     def say(self, line: str, stream: TextIO | None = None) -> None:
-        """A whole line, on stdout unless told otherwise, and not into the bar."""
+        """Writes a whole line without breaking the bar. Default: to stdout."""
         stream = stream or sys.stdout
         if self._bar is None:
             stream.write(f"{line}\n")
@@ -82,10 +82,10 @@ class Progress:
 
 
 def _bar(verb: str, total: int | None, stream: TextIO, after: float) -> Any:
-    from tqdm import tqdm  # noqa: PLC0415 - where there is no terminal, it need not be loaded
+    from tqdm import tqdm  # noqa: PLC0415 - needed on a terminal only
 
     class Bar(tqdm):
-        monitor_interval = 0  # no thread of its own
+        monitor_interval = 0  # starts no monitor thread
 
     return Bar(
         total=total,

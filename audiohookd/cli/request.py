@@ -1,4 +1,4 @@
-"""An upgrade request as Genesys Cloud makes it."""
+"""Builds an upgrade request as Genesys Cloud does."""
 
 import base64
 import secrets
@@ -10,7 +10,7 @@ from audiohookd.auth.signature.message_signature import sign
 from audiohookd.cli.target import Target
 
 USER_AGENT = "GenesysCloud-AudioHook-Client"
-#: Seconds that a signature is valid, as Genesys Cloud makes them.
+#: Seconds for which a signature of Genesys Cloud is valid.
 LIFETIME = 30
 
 
@@ -24,7 +24,7 @@ def _nonce() -> str:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who asks for which session; what is not given is made up."""
+    """The session, organization and correlation ids of a request. Default: random UUIDs."""
 
     session: str = field(default_factory=_uuid)
     organization: str = field(default_factory=_uuid)
@@ -33,7 +33,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Signing:
-    """When, for how long and with which nonce. UNIX seconds."""
+    """The parameters of a signature. ``created`` in UNIX seconds, ``lifetime`` in seconds."""
 
     created: int
     lifetime: int = LIFETIME
@@ -41,15 +41,15 @@ class Signing:
 
 
 def authority(target: Target) -> str:
-    """The ``Host`` of a URL: without the port, where that goes without saying."""
+    """The ``Host`` header of a URL. It omits the default port of the scheme."""
     host = f"[{target.host}]" if ":" in target.host else target.host
     return host if target.port == (443 if target.is_secure else 80) else f"{host}:{target.port}"
 
 
 def headers_of(target: Target, key: str, secret: bytes, identity: Identity, signing: Signing) -> dict[str, str]:
-    """``Host`` and the headers of AudioHook; with ``Signature-Input`` and ``Signature`` unless the secret is empty.
+    """``Host`` and the AudioHook headers, plus ``Signature-Input`` and ``Signature`` unless the secret is empty.
 
-    :raises ValueError: the nonce has characters that it must not have.
+    :raises ValueError: the nonce contains a character that is not printable ASCII.
     """
     headers = {
         "Host": authority(target),
@@ -71,7 +71,7 @@ def headers_of(target: Target, key: str, secret: bytes, identity: Identity, sign
 
 
 def upgrade_headers() -> dict[str, str]:
-    """What makes a request one for a WebSocket."""
+    """The headers that request an upgrade to a WebSocket."""
     return {
         "Connection": "Upgrade",
         "Upgrade": "websocket",

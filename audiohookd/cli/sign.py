@@ -1,4 +1,4 @@
-"""``audiohookctl sign``: the headers of an upgrade request, signed as Genesys Cloud signs them."""
+"""``audiohookctl sign``: prints the headers of an upgrade request, signed as Genesys Cloud signs them."""
 
 import argparse
 import shlex
@@ -18,19 +18,25 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "sign",
         help="sign an upgrade request as Genesys Cloud does",
-        description="Prints the headers of an upgrade request, signed as Genesys Cloud signs them; or, with --curl, a"
-        f" command that sends it. It is good for {MAX_AGE} s, and lets in once.",
+        description="Prints the headers of an upgrade request, signed as Genesys Cloud signs them. With --curl, it"
+        f" prints a curl command that sends the request. The signature is valid for {MAX_AGE} s and for one request.",
     )
     add = parser.add_argument
-    add("url", metavar="URL", type=target, help="wss://host/path, as it is entered in Genesys Cloud")
+    add("url", metavar="URL", type=target, help="wss://host/path, as entered in Genesys Cloud")
     credentials.describe(parser)
     add("--session", type=uuid, metavar="UUID", help="Audiohook-Session-Id (default: a random one)")
-    add("--organization", type=uuid, metavar="UUID", help="Audiohook-Organization-Id (likewise)")
-    add("--correlation", type=uuid, metavar="UUID", help="Audiohook-Correlation-Id (likewise)")
-    add("--created", type=int, metavar="T", help="when it was signed, UNIX seconds (default: now)")
-    add("--expires", type=int, metavar="N", default=LIFETIME, help=f"seconds after that (default {LIFETIME})")
-    add("--nonce", metavar="TEXT", help="22 characters at least (default: a random one)")
-    add("--curl", action="store_true", help="a curl command, quoted for the shell")
+    add("--organization", type=uuid, metavar="UUID", help="Audiohook-Organization-Id (default: a random one)")
+    add("--correlation", type=uuid, metavar="UUID", help="Audiohook-Correlation-Id (default: a random one)")
+    add("--created", type=int, metavar="T", help="creation time of the signature, UNIX seconds (default: now)")
+    add(
+        "--expires",
+        type=int,
+        metavar="N",
+        default=LIFETIME,
+        help=f"seconds from creation to expiry of the signature (default: {LIFETIME})",
+    )
+    add("--nonce", metavar="TEXT", help="at least 22 characters (default: a random one)")
+    add("--curl", action="store_true", help="print a curl command, quoted for the shell")
     return parser
 
 
@@ -56,11 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _no_secret(arguments: argparse.Namespace) -> str:
     if arguments.keys is None:
         return "there is no secret to sign with: give --secret-file or --keys"
-    return f"{arguments.keys}: the key has no secret in it, so its requests come unsigned: there is nothing to sign"
+    return f"{arguments.keys}: the key has no secret, so its requests are unsigned: there is nothing to sign"
 
 
 def curl(url: Target, headers: Mapping[str, str]) -> str:
-    """A command that asks for the upgrade, shows the answer, and ends after 5 s."""
+    """A curl command that requests the upgrade, prints the response, and ends after 5 s."""
     scheme = "https" if url.is_secure else "http"
     words = ["curl", "--include", "--no-buffer", "--http1.1", "--globoff", "--path-as-is", "--max-time", "5"]
     for name, value in {**headers, **upgrade_headers()}.items():

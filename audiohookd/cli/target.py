@@ -1,4 +1,4 @@
-"""The target of a client: a ws:// or wss:// URL, and the identifiers that its request carries."""
+"""Argument types of client commands: the ws:// or wss:// URL, UUIDs, and ``--connect``."""
 
 import argparse
 import re
@@ -10,13 +10,13 @@ from audiohookd.protocol.messages import UUID_PATTERN
 
 @dataclass(frozen=True)
 class Target:
-    """Where to call: the parts of a ws:// or wss:// URL."""
+    """The parts of a ws:// or wss:// URL."""
 
     is_secure: bool
     host: str
     port: int
-    resource: str  # path and query as they were written, undecoded: signatures cover them
-    connect: tuple[str, int] | None = None  # host and port to connect to, if not those of the URL
+    resource: str  # path and query, undecoded: signatures cover them as written
+    connect: tuple[str, int] | None = None  # host and port of --connect; None: as in the URL
 
     @property
     def address(self) -> tuple[str, int]:
@@ -25,31 +25,31 @@ class Target:
 
 
 def target(text: str) -> Target:
-    """A URL, for argparse.
+    """Parses a URL, for argparse.
 
-    :raises ArgumentTypeError: it is none that can be called.
+    :raises ArgumentTypeError: the text is not a ws:// or wss:// URL that a client can connect to.
     """
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as fault:
-        raise invalid(str(fault)) from None
+    except ValueError as error:
+        raise invalid(str(error)) from None
     if parts.scheme not in {"ws", "wss"} or not parts.hostname:
-        raise invalid("not a URL as ws://host:port/path or wss://host/path")
+        raise invalid("not a URL such as ws://host:port/path or wss://host/path")
     if parts.username is not None or parts.fragment or not (text.isascii() and text.isprintable()) or " " in text:
-        raise invalid("no user, no fragment, and only printable ASCII in a URL")
+        raise invalid("the URL must have no user and no fragment, and only printable ASCII")
     is_secure = parts.scheme == "wss"
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(is_secure, parts.hostname, port or (443 if is_secure else 80), resource)
 
 
 def uuid(text: str) -> str:
-    """A UUID, for argparse.
+    """Parses a UUID, for argparse.
 
-    :raises ArgumentTypeError: it is none.
+    :raises ArgumentTypeError: the text is not a UUID.
     """
     if not re.match(UUID_PATTERN, text):
-        raise invalid("a UUID")
+        raise invalid("not a UUID")
     return text
 
 
@@ -59,12 +59,12 @@ def invalid(text: str) -> argparse.ArgumentTypeError:
 
 def describe_connect(parser: argparse.ArgumentParser) -> None:
     """Adds ``--connect`` to a parser."""
-    where = "connect there, whatever the name leads to; Host, TLS and signature stay those of the URL"
-    parser.add_argument("--connect", type=_address, metavar="HOST:PORT", help=where)
+    text = "connect to this address; Host, TLS and signature still use the host of the URL"
+    parser.add_argument("--connect", type=_address, metavar="HOST:PORT", help=text)
 
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-        raise invalid("as HOST:PORT")
+        raise invalid("not HOST:PORT")
     return host.strip("[]"), int(port)

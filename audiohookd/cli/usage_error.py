@@ -1,5 +1,5 @@
-"""What the user did wrong."""
+"""The error that every sub-command raises for a mistake in its arguments."""
 
 
 class UsageError(Exception):
-    """The command cannot run as it was given. Its text is one line for the user: what is wrong and what to do."""
+    """The command cannot run with these arguments. The text is one line with the mistake and its remedy."""

@@ -1,1 +1,1 @@
-"""Explains why a request was rejected. Pure."""
+"""Explains why a request was rejected."""

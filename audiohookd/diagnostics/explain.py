@@ -1,8 +1,8 @@
-"""Explains why a request was rejected: what was verified, and the cause. Pure, and bounded.
+"""Explains why a request was rejected: the text that was verified, and the cause. Pure, and bounded.
 
-A wrong signature is computed again for each hypothesis of :mod:`audiohookd.diagnostics.hypotheses`; one that verifies
-is proven. A diagnosis contains nothing that grants access: it shows fingerprints of keys and nonces, and the first
-few characters of MACs.
+A wrong signature is computed again for each hypothesis of :mod:`audiohookd.diagnostics.hypotheses`. A hypothesis that
+verifies is confirmed. A diagnosis contains nothing that grants access: it shows fingerprints of keys and nonces, and
+the first few characters of MACs.
 """
 
 import base64
@@ -23,15 +23,15 @@ from audiohookd.diagnostics.causes import Cause, certain_causes, clock_causes, l
 from audiohookd.diagnostics.hypotheses import Hints, Hypothesis, Kind
 from audiohookd.diagnostics.redaction import hint, redacted
 
-#: Suppositions that are tried at most; each costs one or two HMACs.
+#: Most hypotheses that are tried. Each costs one or two HMACs.
 MAX_TRIES = 600
-#: Bytes that are hashed for them at most: enough to try all on a request of the usual 500 bytes, whose key has 4
-#: secrets. A head of 16 KiB had 80 MB hashed.
+#: Most bytes that are hashed for them: enough for all hypotheses on a request of the usual 500 bytes, with 4 secrets
+#: for its key. Without a bound, a head of 16 KiB took 80 MB of hashing.
 MAX_HASHED = 4 << 20
 MAC_SIZE = 32
-#: Labels of other signatures that are named at most.
+#: Most labels of other signatures that are named.
 MAX_LABELS = 8
-#: Of headers that a signature covers, those whose values may be shown.
+#: Components that may be shown with their values.
 _SHOWN = frozenset(
     {
         "@request-target",
@@ -49,12 +49,14 @@ _STRING_PARAMETER = re.compile(r'(;\s*(?!alg\s*=)[a-z*][a-z0-9_.*-]*\s*=\s*)"((?
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What became of a request, and why.
+    """The result of a diagnosis.
 
-    `verdict` is why it is refused, None if it is not. `label` is that of the signature that counts, empty where there
-    is none, and `others` are the labels of the others. `base` is what was verified, line by line. `sent` and
-    `expected` are the beginnings of the MACs, empty where there is none. `causes`: one at least, the likeliest first.
-    `is_partial`: the request is so long that suppositions were left out.
+    :param verdict: why the request is rejected; None if it is accepted.
+    :param label: the label of the decisive signature, empty without one. ``others`` are all other labels.
+    :param base: the lines of the signature base.
+    :param sent: the beginning of the MAC in the request, empty without one. ``expected``: that of the computed MACs.
+    :param causes: at least one, the most likely first.
+    :param is_partial: not all hypotheses were tried, because the request is too long.
     """
 
     verdict: RejectionReason | None
@@ -67,17 +69,17 @@ class Diagnosis:
     is_partial: bool = False
 
     def lines(self) -> list[str]:
-        """The whole of it, for people."""
+        """Returns the diagnosis as text."""
         lines = [f"verdict: {self.verdict or 'accepted'}"]
         if self.others:
             which = f"the signature {self.label} counts, not" if self.label else "does not count:"
             lines += [f"{which} {', '.join(self.others)}"]
         if self.base:
-            lines += [f"what the signature {self.label} covers, as it came in (secrets replaced):"]
+            lines += [f"the components that the signature {self.label} covers, as received (secrets replaced):"]
             lines += [f"    {line}" for line in self.base]
         if self.sent:
             lines += [f"signature sent:     {self.sent}", f"signature expected: {self.expected}"]
-        lines += ["cause:" if len(self.causes) == 1 else "causes, the likeliest first:"]
+        lines += ["cause:" if len(self.causes) == 1 else "causes, the most likely first:"]
         lines += [f"    {'certain' if cause.is_certain else 'a guess'}: {cause.text}" for cause in self.causes]
         return lines + ["note: the request is long: not all of the known causes were tried"] * self.is_partial
 
@@ -90,25 +92,28 @@ def diagnose(
     seen: RejectionReason | None = None,
     key: Key | None = None,
 ) -> Diagnosis:
-    """Find out why a request is refused. Raises nothing for any request.
+    """Explains why a request is rejected. No request raises an error.
 
-    `secrets` are those of its API key, any of which will do, UNSIGNED for none; None for a key that is not known.
-    `key` is all that belongs to it, where there is more to know than secrets.
-    `now` is UNIX time, when it came; `seen` is why it was refused then. Takes some milliseconds at most.
+    Takes some milliseconds at most.
+
+    :param secrets: the secrets of the request's API key, UNSIGNED if it has none; None for an unknown key.
+    :param now: the UNIX time at which the request arrived.
+    :param seen: why the daemon rejected the request then, if it did.
+    :param key: the API key with its scope, if known.
     """
     case = _Case(request, secrets, now, hints or Hints(), key)
     try:
         verdict = case.verdict()
         diagnosis = case.diagnosis(verdict, seen)
-    except SignatureRejected as refused:  # the fields cannot be read
+    except SignatureRejected as rejected:  # the fields are malformed
         diagnosis = Diagnosis(
-            refused.reason, "", (), (), "", "", certain_causes(request, refused.reason, None, now, key)
+            rejected.reason, "", (), (), "", "", certain_causes(request, rejected.reason, None, now, key)
         )
     return _without_secrets(diagnosis, request)
 
 
 class _Case:
-    """One request, and what is to be said of it."""
+    """The diagnosis of one request."""
 
     def __init__(
         self,
@@ -130,14 +135,14 @@ class _Case:
         self._hashed = 0  # bytes
 
     def verdict(self) -> RejectionReason | None:
-        """As the authenticator judges, but for replay."""
+        """Authenticates the request as the authenticator does, except for replays."""
         try:
-            self._judge()
-        except SignatureRejected as refused:
-            return refused.reason
+            self._check()
+        except SignatureRejected as rejected:
+            return rejected.reason
         return None
 
-    def _judge(self) -> None:
+    def _check(self) -> None:
         require(bool(self.api_key), RejectionReason.API_KEY_MISSING)
         if self.is_signed:
             verify_any(self.request, self.given, self.now)
@@ -148,15 +153,15 @@ class _Case:
             check_scope(self.key, self.request, self.now)
 
     def diagnosis(self, verdict: RejectionReason | None, seen: RejectionReason | None) -> Diagnosis:
-        is_over = seen in _CHANGES_WITH_THE_KEYS or (self.key is not None and seen in _OF_THE_SCOPE)
+        is_over = seen in _CHANGES_WITH_THE_KEYS or (self.key is not None and seen in _SCOPE_REASONS)
         if verdict is None and not is_over:
             verdict = seen
         signature = verify_candidates(self.request, self.given, self.now).signature if self.is_signed else None
         label = "" if signature is None else signature.label
         candidates = self._candidates() if self.is_signed else ()
-        others = tuple(one.label for one in candidates if one.label != label)
+        others = tuple(candidate.label for candidate in candidates if candidate.label != label)
         causes = self._causes(verdict, signature)
-        if candidates and verdict is not None and not any(one.names_key for one in candidates):
+        if candidates and verdict is not None and not any(candidate.names_key for candidate in candidates):
             causes = (*causes, *signed_by_others(causes))
         if signature is None:
             return Diagnosis(verdict, "", others, (), "", "", causes)
@@ -166,11 +171,11 @@ class _Case:
 
     def _causes(self, verdict: RejectionReason | None, signature: Signature | None) -> tuple[Cause, ...]:
         if signature is not None and verdict is RejectionReason.SIGNATURE_WRONG:
-            found = self._found(signature)
+            found = self._confirmed(signature)
             return (*found, *clock_causes(signature, self.now)) if found else likely_causes(self.request, self.hints)
         causes = certain_causes(self.request, verdict, signature, self.now, self.key)
         if signature is not None and verdict is RejectionReason.API_KEY_UNKNOWN:
-            return (*self._found(signature), *causes)
+            return (*self._confirmed(signature), *causes)
         return causes
 
     def _expected(self, signature: Signature) -> str:
@@ -183,46 +188,46 @@ class _Case:
         header = self.request.header
         return parse(header("signature-input") or "", header("signature") or "", self.api_key)
 
-    # ---- suppositions ----------------------------------------------------------------------------
+    # ---- hypotheses ------------------------------------------------------------------------------
 
-    def _found(self, signature: Signature) -> tuple[Cause, ...]:
-        """The first supposition with which the signature verifies."""
-        for suspect in islice(self._suspects(signature), MAX_TRIES):
-            if self._verifies(signature, suspect):
-                return (Cause(suspect.kind, remedy(suspect, self.request), True),)
+    def _confirmed(self, signature: Signature) -> tuple[Cause, ...]:
+        """Returns the cause for the first hypothesis with which the signature verifies."""
+        for hypothesis in islice(self._hypotheses(signature), MAX_TRIES):
+            if self._verifies(signature, hypothesis):
+                return (Cause(hypothesis.kind, remedy(hypothesis, self.request), True),)
             if self._hashed >= MAX_HASHED:
                 break
         return ()
 
-    def _suspects(self, signature: Signature) -> Iterator[Hypothesis]:
+    def _hypotheses(self, signature: Signature) -> Iterator[Hypothesis]:
         keys = hypotheses.keys(self.request, self.hints)
         if not self.secrets:
             return keys
         hosts = hypotheses.hosts(self.request, self.hints)
         paths = hypotheses.paths(self.request, self.hints)
-        own = (suspect for secret in self.secrets for suspect in hypotheses.secrets(secret))
+        own = (hypothesis for secret in self.secrets for hypothesis in hypotheses.secrets(secret))
         others = hypotheses.identifiers(self.request) + hypotheses.signer(self.request, signature.keyid)
         both = (
             Hypothesis(Kind.HOST, f"{h.text} and {p.text}", {**h.values, **p.values}) for h in hosts for p in paths
         )
         return chain(hosts, paths, own, others, keys, both)
 
-    def _verifies(self, signature: Signature, suspect: Hypothesis) -> bool:
-        lines = self._lines(signature, suspect.values)
+    def _verifies(self, signature: Signature, hypothesis: Hypothesis) -> bool:
+        lines = self._lines(signature, hypothesis.values)
         if lines is None:
             return False
-        secrets = self.secrets if suspect.secret is None else (suspect.secret,)
+        secrets = self.secrets if hypothesis.secret is None else (hypothesis.secret,)
         self._hashed += len(secrets) * sum(len(lines) + len(text) for text in signature.renderings)
         macs = [mac(secret, lines, text) for secret in secrets for text in signature.renderings]
-        return any(hmac.compare_digest(one, signature.value) for one in macs)
+        return any(hmac.compare_digest(expected, signature.value) for expected in macs)
 
     def _lines(self, signature: Signature, values: Mapping[str, str]) -> str | None:
-        told = [(name, values.get(name, self._component(name))) for name in signature.components]
-        text = "".join(f'"{name}": {value}\n' for name, value in told)
-        return text if text.isascii() and all(value is not None for _, value in told) else None
+        covered = [(name, values.get(name, self._component(name))) for name in signature.components]
+        text = "".join(f'"{name}": {value}\n' for name, value in covered)
+        return text if text.isascii() and all(value is not None for _, value in covered) else None
 
     def _component(self, name: str) -> str | None:
-        """None for what is not in the request. Read once: there are many suppositions."""
+        """Returns the value of a component, None if it is not in the request. Cached for the many hypotheses."""
         if name not in self._components:
             try:
                 self._components[name] = self.request.component(name)
@@ -230,7 +235,7 @@ class _Case:
                 self._components[name] = None
         return self._components[name]
 
-    # ---- what is shown ---------------------------------------------------------------------------
+    # ---- output ----------------------------------------------------------------------------------
 
     def _base(self, signature: Signature) -> tuple[str, ...]:
         parameters = _STRING_PARAMETER.sub(lambda found: f'{found[1]}"{hint(found[2])}"', signature.renderings[0])
@@ -243,7 +248,7 @@ class _Case:
         return f'"{name}": {value if name in _SHOWN else hint(value)}'
 
 
-#: Refusals that are none any more when the right key is there.
+#: Reasons that no longer apply when the keys have been corrected.
 _CHANGES_WITH_THE_KEYS = frozenset(
     {
         RejectionReason.API_KEY_UNKNOWN,
@@ -252,7 +257,7 @@ _CHANGES_WITH_THE_KEYS = frozenset(
         RejectionReason.SIGNATURE_WRONG,
     }
 )
-_OF_THE_SCOPE = frozenset(
+_SCOPE_REASONS = frozenset(
     {RejectionReason.KEY_EXPIRED, RejectionReason.ORGANIZATION_NOT_ALLOWED, RejectionReason.ROUTE_NOT_ALLOWED}
 )
 
@@ -263,7 +268,7 @@ def _beginning(value: bytes) -> str:
 
 
 def _without_secrets(diagnosis: Diagnosis, request: UpgradeRequest) -> Diagnosis:
-    """Once more over everything: a key may stand in a query, or where nobody thought of."""
+    """Redacts all texts again: an API key may occur in a query, or in any unexpected place."""
     return replace(
         diagnosis,
         label=redacted(diagnosis.label, request),

@@ -1,4 +1,4 @@
-"""Diagnoses of rejected requests for the admin port: computed in a thread, one at a time, shared and remembered.
+"""Diagnoses of rejected requests for the admin port: computed in a thread, one at a time, shared and cached.
 
 90 local clients that asked for the diagnoses of 50 requests, with hints, held up every ``opened`` for 1.6 to 2.7 s
 when the reactor computed them. A thread still takes the interpreter from the reactor, so the reactor pauses after
@@ -22,23 +22,23 @@ from audiohookd.diagnostics.recent import LIMIT, RecentRejections, RejectedReque
 from audiohookd.interfaces import IWorkers
 from audiohookd.runtime.workers import PoolFull
 
-#: Answers that are computed or wait for that; one more is rejected. Each takes about a second.
+#: Most answers that are being computed or wait. One more is rejected. Each takes about a second.
 MAX_WAITING: Final = 4
-#: Diagnoses that are remembered: those of all requests, for some sets of hints. About 3 KB each.
-MAX_REMEMBERED: Final = 4 * LIMIT
-#: Bytes of one answer. A client that reads slowly keeps it in memory for up to 30 s, and there may be 100 of them.
+#: Most diagnoses in the cache: all requests, for some sets of hints. About 3 KB each.
+MAX_CACHED: Final = 4 * LIMIT
+#: Largest answer, in bytes. A slow client keeps it in memory for up to 30 s, and there may be 100 clients.
 MAX_ANSWER: Final = 256 * 1024
-#: Seconds after each diagnosis in which only the reactor computes.
+#: Pause in seconds after each diagnosis, so that the reactor can run.
 PAUSE: Final = 0.01
 
 
 class Explanations:
     """Answers questions about rejected requests. For the reactor thread only.
 
-    Questions with the same hints share one computation. A diagnosis is remembered as long as the keys are the same.
+    Questions with the same hints share one computation. A diagnosis is cached until the keys change.
 
-    :param workers: a pool of which one thread is used at a time.
-    :param keys: gives the keys of now.
+    :param workers: a pool, of which one thread is used at a time.
+    :param keys: returns the current keys.
     """
 
     def __init__(
@@ -48,17 +48,17 @@ class Explanations:
         self._workers = workers
         self._refused = refused
         self._keys = keys
-        self._of = keys()
-        self._remembered: OrderedDict[tuple[RejectedRequest, Hints], str] = OrderedDict()
-        #: What is asked, and the answers that wait for it. The first is being computed.
+        self._cached_for = keys()
+        self._cache: OrderedDict[tuple[RejectedRequest, Hints], str] = OrderedDict()
+        #: The answers that wait, by the hints of their question. The first is being computed.
         self._waiting: OrderedDict[Hints, list[Deferred[bytes]]] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many diagnoses are remembered."""
-        return len(self._remembered)
+        """Returns the number of cached diagnoses."""
+        return len(self._cache)
 
     def explain(self, hosts: tuple[str, ...], paths: tuple[str, ...]) -> "Deferred[bytes]":
-        """A JSON object: ``refused``, the last requests, the newest first, and ``omitted``, how many did not fit.
+        """Returns a JSON object: ``refused``, the last requests, newest first, and ``omitted``, how many did not fit.
 
         Fails with :class:`PoolFull` while too many other questions wait.
 
@@ -75,7 +75,7 @@ class Explanations:
         return answer
 
     async def _answer_all(self) -> None:
-        """Ends when no question is left."""
+        """Answers questions until none is left."""
         while self._waiting:
             hints = next(iter(self._waiting))
             outcome = await _outcome(self._computed(hints))
@@ -97,22 +97,22 @@ class Explanations:
 
     async def _explained(self, request: RejectedRequest, hints: Hints) -> str:
         keys = self._keys()
-        if keys is not self._of:
-            self._remembered.clear()
-            self._of = keys
-        text = self._remembered.get((request, hints))
+        if keys is not self._cached_for:
+            self._cache.clear()
+            self._cached_for = keys
+        text = self._cache.get((request, hints))
         if text is None:
             text = await self._workers.do(partial(_explain, request, keys, hints))
             await deferLater(self._reactor, PAUSE)
-            if keys is self._of:
-                self._remembered[request, hints] = text
-            while len(self._remembered) > MAX_REMEMBERED:
-                self._remembered.popitem(last=False)
+            if keys is self._cached_for:
+                self._cache[request, hints] = text
+            while len(self._cache) > MAX_CACHED:
+                self._cache.popitem(last=False)
         return text
 
 
 async def _outcome(work: "Coroutine[Any, Any, bytes]") -> Any:
-    """What came of it, which may be a failure: the next question is answered all the same."""
+    """Returns the result, or the failure, so that a failure does not end the other questions."""
     try:
         return await work
     except Exception:
@@ -120,7 +120,7 @@ async def _outcome(work: "Coroutine[Any, Any, bytes]") -> Any:
 
 
 def _explain(request: RejectedRequest, keys: Keys, hints: Hints) -> str:
-    """In the thread. JSON, all of it ASCII."""
+    """Returns a diagnosis as ASCII JSON. Runs in a thread."""
     return json.dumps(request.explained(keys, hints))
 
 

@@ -1,6 +1,6 @@
-"""What may have become of a request between its signer and us: suppositions, each to be tried on the signature. Pure.
+"""Hypotheses about the difference between the request as it was signed and as it arrived. Pure.
 
-None is more than a supposition until the MAC says so; :mod:`audiohookd.diagnostics.explain` asks it.
+:mod:`audiohookd.diagnostics.explain` tries each of them. Only a MAC that verifies confirms one.
 """
 
 import base64
@@ -16,10 +16,10 @@ from audiohookd.auth.keys.model import Keys, fingerprint
 from audiohookd.auth.rejection import SignatureRejected
 from audiohookd.auth.request import UpgradeRequest
 
-#: Other keys that are tried, and segments of a path that may have been added to it.
+#: Most secrets of other keys that are tried, and most leading path segments that are removed.
 KEYS_TRIED = 256
 SEGMENTS_TRIED = 8
-#: Names, and paths, that are taken from who asks a daemon: each costs its reactor some HMACs for each request.
+#: Most host names, and most paths, in a query to a daemon. Each costs some HMACs for each request.
 HINTS_TAKEN = 4
 
 _FORWARDED_HOST = re.compile(r'host="?([^";,\s]+)', re.IGNORECASE)
@@ -27,12 +27,12 @@ _SESSION, _CORRELATION = "audiohook-session-id", "audiohook-correlation-id"
 
 
 class Kind(StrEnum):
-    """What a cause is about."""
+    """The subject of a cause."""
 
     HOST = "host"
     PATH = "path"
     IDENTIFIERS = "identifiers"
-    SECRET = "secret"  # noqa: S105 - the kind of a mistake
+    SECRET = "secret"  # noqa: S105 - a kind of mistake
     KEY = "key"
     SIGNER = "signer"
     CLOCK = "clock"
@@ -43,9 +43,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What may help: names by which we are called, paths or prefixes of paths, and the other keys with their secrets.
+    """Hints for a diagnosis: host names, paths or path prefixes, and the other keys with their secrets.
 
-    `keys` may be long: only the first 256 with a secret are tried.
+    ``keys`` may be long: only the first :data:`KEYS_TRIED` with a secret are tried.
     """
 
     hosts: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Hints:
 
 
 class Hypothesis(NamedTuple):
-    """One supposition: other values for some components, or another secret."""
+    """Other values for some components, or another secret."""
 
     kind: Kind
     text: str
@@ -63,7 +63,7 @@ class Hypothesis(NamedTuple):
 
 
 def pairs(keys: Keys, now: float) -> Iterator[tuple[str, bytes]]:
-    """All keys with each of their secrets, for `Hints`."""
+    """Yields each key with each of its secrets, for :class:`Hints`."""
     for name in keys:
         key = keys.lookup(name)
         if key is not None:
@@ -71,7 +71,7 @@ def pairs(keys: Keys, now: float) -> Iterator[tuple[str, bytes]]:
 
 
 def hosts(request: UpgradeRequest, hints: Hints) -> list[Hypothesis]:
-    """Names by which the signer may have called us, the likeliest first."""
+    """Returns the names that the signer may have called, the most likely first."""
     found: dict[str, str] = {}
     for origin, name in _names(request, hints):
         for spelling in _spellings(name):
@@ -80,7 +80,7 @@ def hosts(request: UpgradeRequest, hints: Hints) -> list[Hypothesis]:
 
 
 def _names(request: UpgradeRequest, hints: Hints) -> Iterator[tuple[str, str]]:
-    yield from (("as you say", name) for name in hints.hosts)
+    yield from (("from your hint", name) for name in hints.hosts)
     for header in ("x-forwarded-host", "x-original-host"):
         values = (request.header(header) or "").split(",")
         yield from ((f"from {header}", value.strip()) for value in (values[0], values[-1]))
@@ -89,7 +89,7 @@ def _names(request: UpgradeRequest, hints: Hints) -> Iterator[tuple[str, str]]:
 
 
 def _spellings(name: str) -> tuple[str, ...]:
-    """As it is to be signed, and as some sign it: with another port, without one, as it was typed."""
+    """Returns the normal form of a host, and the variants that some signers use: other ports, no port, unchanged."""
     try:
         normal = UpgradeRequest("/", {}, name).component("@authority")
     except SignatureRejected:
@@ -99,7 +99,7 @@ def _spellings(name: str) -> tuple[str, ...]:
 
 
 def paths(request: UpgradeRequest, hints: Hints) -> list[Hypothesis]:
-    """Targets that the signer may have asked for, the likeliest first."""
+    """Returns the targets that the signer may have called, the most likely first."""
     found: dict[str, str] = {}
     for origin, target in _targets(request, hints):
         found.setdefault(target, origin)
@@ -111,13 +111,13 @@ def _targets(request: UpgradeRequest, hints: Hints) -> Iterator[tuple[str, str]]
     path, mark, query = request.target.partition("?")
     query = mark + query
     for given in hints.paths:
-        yield "as you say", given
-        yield "as you say", given + query
-        yield "with the prefix that you say", given.rstrip("/") + request.target
+        yield "from your hint", given
+        yield "from your hint", given + query
+        yield "with the prefix from your hint", given.rstrip("/") + request.target
     for header in ("x-original-uri", "x-original-url", "x-forwarded-uri", "x-envoy-original-path"):
         yield f"from {header}", re.sub(r"\A[a-z]+://[^/]*", "", request.header(header) or "")
     prefix = (request.header("x-forwarded-prefix") or "").rstrip("/")
-    yield "with the prefix of x-forwarded-prefix", prefix + request.target
+    yield "with the prefix in x-forwarded-prefix", prefix + request.target
     yield "with a slash at its end", path + "/" + query
     yield "without the slash at its end", path.rstrip("/") + query
     yield "with a slash before the query", path.rstrip("/") + "/" + query
@@ -132,7 +132,7 @@ def _targets(request: UpgradeRequest, hints: Hints) -> Iterator[tuple[str, str]]
     yield "with a double slash at its beginning", "/" + request.target
     segments = path.split("/")[1:]
     for count in range(1, min(len(segments), SEGMENTS_TRIED + 1)):
-        yield "without what was put before it", "/" + "/".join(segments[count:]) + query
+        yield "without a path prefix", "/" + "/".join(segments[count:]) + query
 
 
 def _escapes(text: str, case: Callable[[str], str]) -> str:
@@ -140,7 +140,7 @@ def _escapes(text: str, case: Callable[[str], str]) -> str:
 
 
 def identifiers(request: UpgradeRequest) -> list[Hypothesis]:
-    """Identifiers that were exchanged, or spelled otherwise."""
+    """Returns hypotheses of exchanged identifiers, and of identifiers in the other case."""
     ids = {name: request.header(name) or "" for name in (_SESSION, _CORRELATION, "audiohook-organization-id")}
     exchanged = {_SESSION: ids[_CORRELATION], _CORRELATION: ids[_SESSION]}
     return [
@@ -151,7 +151,7 @@ def identifiers(request: UpgradeRequest) -> list[Hypothesis]:
 
 
 def secrets(secret: bytes) -> list[Hypothesis]:
-    """What signers take for the secret by mistake."""
+    """Returns the values that signers use in place of the secret by mistake."""
     if not secret:
         return []
     text = base64.b64encode(secret)
@@ -181,7 +181,7 @@ def _decoded(secret: bytes) -> bytes:
 
 
 def keys(request: UpgradeRequest, hints: Hints) -> Iterator[Hypothesis]:
-    """Secrets of other keys."""
+    """Yields the secrets of other keys."""
     own, left = request.header("x-api-key"), KEYS_TRIED
     for key, secret in hints.keys:
         if key != own and secret:
@@ -192,7 +192,7 @@ def keys(request: UpgradeRequest, hints: Hints) -> Iterator[Hypothesis]:
 
 
 def signer(request: UpgradeRequest, keyid: str) -> list[Hypothesis]:
-    """Mistakes of who wrote a signer."""
+    """Returns mistakes in the implementation of a signer."""
     host = request.header("host") or ""
     return [
         Hypothesis(Kind.SIGNER, "'get ' before the target", {"@request-target": f"get {request.target}"}),

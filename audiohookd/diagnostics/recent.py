@@ -1,4 +1,4 @@
-"""The last requests that were rejected. In memory only, and bounded."""
+"""Keeps the last rejected requests, in memory, with a bound."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from audiohookd.diagnostics.explain import diagnose
 from audiohookd.diagnostics.hypotheses import HINTS_TAKEN, Hints, pairs
 from audiohookd.diagnostics.redaction import redacted
 
-#: Nobody says what was called.
+#: A diagnosis without hints.
 NO_HINTS: Final = Hints()
-#: Requests that are kept. A head is 16 KiB at most, so these are two megabytes at worst.
+#: Most requests that are kept: two megabytes at worst, since a head is limited to 16 KiB.
 LIMIT = 50
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RejectedRequest:
-    """One of them; and how many came that were like it, this one included. Its representation shows no header."""
+    """A rejected request, and how many similar ones came, including this one. The representation shows no header."""
 
     at: float  # UNIX seconds
     peer: str
@@ -29,10 +29,12 @@ class RejectedRequest:
     times: int = 1
 
     def explained(self, keys: Keys, called: Hints = NO_HINTS) -> dict[str, Any]:
-        """As it may be shown: nothing in it lets anybody in. Takes some milliseconds, in any thread.
+        """Returns the request with its diagnosis, without anything that grants access.
 
-        :param keys: those of now.
-        :param called: what Genesys Cloud may have been configured to call.
+        Takes some milliseconds, in any thread.
+
+        :param keys: the current keys.
+        :param called: the hosts and paths that Genesys Cloud may be configured to call.
         """
         request = self.request
         known = keys.lookup(request.header("x-api-key") or "")
@@ -52,10 +54,10 @@ class RejectedRequest:
 
 
 class RecentRejections:
-    """Keeps the last ones; of those that are alike (peer, reason, Host and target) the newest.
+    """Keeps the last rejected requests. Of similar ones (same peer, reason, Host and target) it keeps the newest.
 
-    So one peer that tries the same again and again does not push out the others. A request without any API key is not
-    kept: there is nothing to explain.
+    So one peer that repeats a request does not evict all others. A request without an API key is not kept, because
+    there is nothing to explain.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -66,16 +68,16 @@ class RecentRejections:
         return len(self._kept)
 
     def __iter__(self) -> Iterator[RejectedRequest]:
-        """The newest first. Those of now: what comes meanwhile does no harm."""
+        """Iterates over a copy, newest first, so requests may be added during the iteration."""
         return iter(list(reversed(self._kept.values())))
 
     def note(self, at: float, peer: str, reason: RejectionReason, request: UpgradeRequest) -> None:
-        """One more, at the UNIX time `at`."""
+        """Adds a request that was rejected at the UNIX time ``at``."""
         if not request.header("x-api-key"):
             return
-        alike = (peer, reason.value, request.header("host") or "", request.target)
-        before = self._kept.pop(alike, None)
+        key = (peer, reason.value, request.header("host") or "", request.target)
+        before = self._kept.pop(key, None)
         times = 1 if before is None else before.times + 1
-        self._kept[alike] = RejectedRequest(at, peer, reason, request, times)
+        self._kept[key] = RejectedRequest(at, peer, reason, request, times)
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)

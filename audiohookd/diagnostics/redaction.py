@@ -1,4 +1,4 @@
-"""What is told of a request, without what of it could let anybody in, or may be a secret of somebody. Pure."""
+"""Removes from a text all parts of a request that grant access or may be a secret. Pure."""
 
 import re
 
@@ -6,20 +6,20 @@ from audiohookd.auth.keys.model import fingerprint
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.escaping import printable
 
-#: Characters of a line.
+#: Longest line, in characters.
 MAX_LINE = 500
-#: What stands in the two fields and may be keyid, nonce or MAC, or was meant to be: no names and no numbers.
+#: Values in the two fields that may be a keyid, a nonce or a MAC, even if malformed: neither names nor numbers.
 _VALUE = re.compile(r'=\s*"((?:[^"\\]|\\.)*)"|:([^:]*):|=([^;,:"()\s]{16,})')
-#: In the query of a target, anywhere in a text, a long value, or what has no name: up to a quote at the end.
+#: In the query of a target anywhere in a text: a long value, or a value without a name, up to a quote at the end.
 _QUERY = re.compile(
     r"""([?&](?:[^=&?\s]*=)?)((?<==)[^&\s]{8,}?|(?<!=)[^=&?\s]{8,}?)(?=['"]?(?:[&?\s]|\Z)|['"][:,;)])"""
 )
 
 
 def redacted(text: str, request: UpgradeRequest) -> str:
-    """`text` on one line, bounded, without what of `request` could let anybody in, and long values of a query."""
-    for word, instead in _secret_words(request):
-        text = text.replace(word, instead)
+    """Returns ``text`` on one bounded line, without credentials of ``request`` and without long values of a query."""
+    for word, replacement in _secret_words(request):
+        text = text.replace(word, replacement)
     shown = _QUERY.sub(lambda found: found[1] + hint(found[2]), text[: 2 * MAX_LINE])
     shown = printable(shown)
     if len(shown) <= MAX_LINE and len(text) <= 2 * MAX_LINE:
@@ -28,12 +28,12 @@ def redacted(text: str, request: UpgradeRequest) -> str:
 
 
 def hint(text: str) -> str:
-    """What stands for a text that is not shown: whoever has it can find it again."""
+    """Returns a placeholder for a hidden text, by which its owner can identify it."""
     return f"<{len(text)} characters, {fingerprint(text)}>"
 
 
 def _secret_words(request: UpgradeRequest) -> list[tuple[str, str]]:
-    """What must not be shown wherever it stands, and what stands there instead."""
+    """Returns the words that must not be shown, each with its replacement."""
     words = [request.header("x-api-key") or ""]
     for name in ("signature", "signature-input"):
         words += [word for found in _VALUE.findall(request.header(name) or "") for word in found]

@@ -1,4 +1,4 @@
-"""Where a request really came from: behind proxies, the peer of the connection is only the last of them (pure)."""
+"""Finds the address of a client behind proxies: the peer of the connection is only the last proxy (pure)."""
 
 import re
 from collections.abc import Hashable
@@ -8,18 +8,18 @@ from msgspec import Struct
 
 Address = IPv4Address | IPv6Address
 
-#: As proxies write it: in brackets, with the port, or both. The name of an interface is nobody's business.
+#: An address as proxies write it: in brackets, with a port, or both. The name of an interface is dropped.
 _written = re.compile(r"\[([0-9A-Fa-f:.]+)(?:%[^\]]*)?\](?::\d{1,5})?|([0-9.]+):\d{1,5}|([0-9A-Fa-f:.]+)(?:%.*)?")
 _forwarded = re.compile(rb"^x-forwarded-for:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
-#: What one subscriber has of IPv6: who has one address there has these 2**64.
+#: An IPv6 subscriber gets a /64, so one client can use 2**64 addresses.
 _SUBSCRIBER_BITS = 64
 
 
 class ClientAddress(Struct, frozen=True):
-    """Who asks.
+    """The address of a client.
 
-    :param address: None where none can be told: a socket of the file system, a proxy that talks nonsense.
-    :param is_guess: the proxies were to name the client, and did not: this is the last of them.
+    :param address: None if it is unknown: the peer is a Unix socket, or its address cannot be parsed.
+    :param is_fallback: the proxies did not name the client, so this is the address of the nearest proxy.
     """
 
     address: Address | None
@@ -27,23 +27,24 @@ class ClientAddress(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """For the log and for sidecars."""
+        """The address as text, for the log and for sidecars; ``unknown`` if there is none."""
         return "unknown" if self.address is None else str(self.address)
 
     @property
     def rate_limit_key(self) -> Hashable:
-        """What is counted as one: an address of IPv4, a /64 of IPv6, and all that cannot be told."""
+        """The key of the rate limit: an IPv4 address, an IPv6 /64, or None for all unknown addresses together."""
         if isinstance(self.address, IPv6Address):
             return int(self.address) >> _SUBSCRIBER_BITS
         return self.address
 
 
 def client_address(peer: str | None, forwarded: str = "", hops: int = 0) -> ClientAddress:
-    """Who asks, when the ``hops`` proxies nearest to us are to be believed.
+    """Returns the address of the client.
 
-    :param peer: the address at the other end of the connection, or of the PROXY header; None when it has none.
-    :param forwarded: all lines of ``X-Forwarded-For``, joined by commas: each proxy appends whom it was asked by, and
-        whatever is further to the left was the client's own invention.
+    :param peer: the address of the connection's peer, or the source in its PROXY header; None if there is none.
+    :param forwarded: all lines of ``X-Forwarded-For``, joined by commas. Each proxy appends the address of its own
+        peer; the client can invent all entries to the left of those.
+    :param hops: the number of trusted proxies in front of the daemon. With 0, ``forwarded`` is ignored.
     """
     direct = parse_address(peer or "")
     if not hops:
@@ -54,14 +55,14 @@ def client_address(peer: str | None, forwarded: str = "", hops: int = 0) -> Clie
 
 
 def join_forwarded_for(head: bytes) -> str:
-    """All lines of ``X-Forwarded-For`` of a request head, in their order, joined by commas."""
+    """Returns all lines of ``X-Forwarded-For`` in a request head, in order, joined by commas."""
     return b",".join(_forwarded.findall(head.partition(b"\r\n\r\n")[0])).decode("latin-1")
 
 
 def parse_address(text: str) -> Address | None:
-    """The address in ``192.0.2.1``, ``192.0.2.1:443``, ``2001:db8::1`` or ``[2001:db8::1]:443``.
+    """Parses ``192.0.2.1``, ``192.0.2.1:443``, ``2001:db8::1`` or ``[2001:db8::1]:443``.
 
-    None when it is none. One of IPv4 that is written as one of IPv6 is one of IPv4.
+    Returns None if the text is not an address. An IPv4-mapped IPv6 address is returned as IPv4.
     """
     match = _written.fullmatch(text)
     try:

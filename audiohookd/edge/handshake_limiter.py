@@ -1,11 +1,12 @@
-"""Who may knock: by address, and how often. Asked as early as the client's address can be known.
+"""Limits handshakes by client address: an allow list, a rate limit per address, and a rate limit for all addresses.
 
-That is when the connection is made (behind the PROXY protocol: when its header is there), unless a proxy tells the
-address in the request.
-Handshakes are counted by who pays for them. A stranger's costs us an answer; one that turns out to be authentic is
-given back, so Genesys Cloud, which calls from few addresses and does not try again after a failed upgrade, never runs
-into a limit by calls of its own; nor, by strangers, into the one for all together: who has made an authentic call
-lately does not share it with them.
+The limits apply as soon as the client's address is known: when the connection is made, when the PROXY header has been
+read, or, if ``X-Forwarded-For`` names the client, when the request has been read.
+
+Every handshake takes a token from the bucket of its address and one from the total bucket. Both are refunded when the
+request authenticates. Genesys Cloud calls from few addresses and does not retry a failed upgrade, so its own calls
+must not reach a limit. An address with a recent authenticated call takes nothing from the total bucket: a flood from
+other clients cannot lock it out.
 """
 
 from collections import OrderedDict
@@ -18,19 +19,19 @@ from audiohookd.edge.client_address import ClientAddress, client_address, join_f
 from audiohookd.edge.networks import NetworkSet, trusts
 from audiohookd.runtime.token_bucket import KeyedTokenBuckets, Rate, TokenBucket
 
-#: Addresses of which it is known how often they knocked. Those that did so longest ago are forgotten first: 3 MB.
+#: Addresses that the rate limit tracks, about 3 MB. Beyond that, the least recent address is evicted.
 MAX_ADDRESSES = 10_000
-#: Seconds for which an address from which an authentic call came counts as known.
+#: Seconds for which an address counts as known after an authenticated call.
 KNOWN_CLIENT_TTL = 3_600.0
-#: Seconds' worth of handshakes that may come at once, if that is more than there may be calls.
+#: Depth of a bucket, in seconds of its rate. The limit on calls is the depth where that is more.
 BURST_SECONDS = 10.0
 
 
 class HandshakeLimits(Struct, frozen=True):
-    """Handshakes per second that come to nothing; 0 for no limit.
+    """How many handshakes per second may fail; 0 for no limit.
 
-    :param at_once: as many may come at once in any case, from one address too: the calls of all agents after an
-        outage are not judged yet when the last of them knocks.
+    :param burst: this many handshakes may always come at once, even from one address. After an outage the calls of
+        all agents connect together, and none is refunded before it authenticates.
     """
 
     per_address: float = 0.0
@@ -39,9 +40,11 @@ class HandshakeLimits(Struct, frozen=True):
 
 
 class HandshakeAttempt(Struct, frozen=True):
-    """Somebody at the door. ``refusal`` is the status that he is to be refused with, if any, and ``why`` for the log.
+    """A handshake, and whether the limits reject it.
 
-    ``has_paid``: his handshake was counted among those of all strangers.
+    :param rejection: the status to reject it with; None if it is within the limits.
+    :param reason: the reason of the rejection, for the log.
+    :param charged_total: whether it took a token from the total bucket.
     """
 
     client: ClientAddress
@@ -51,12 +54,12 @@ class HandshakeAttempt(Struct, frozen=True):
 
 
 class HandshakeLimiter:
-    """The policy of one listening port.
+    """Applies the allow list and the rate limits to the handshakes of one listening port.
 
-    :param clock: seconds, from any origin, never going back.
+    :param clock: monotonic seconds, from any origin.
     :param count: counts by name and label.
-    :param hops: proxies whose ``X-Forwarded-For`` is believed.
-    :param proxies: where the nearest of them is; None: wherever it likes.
+    :param hops: the number of proxies to trust in ``X-Forwarded-For``.
+    :param proxies: the networks of the nearest proxy; None: any peer is trusted as a proxy.
     """
 
     def __init__(
@@ -72,21 +75,20 @@ class HandshakeLimiter:
         self._hops = hops
         self._proxies = proxies
         by_address = _rate(limits.per_address, max(limits.burst, limits.per_address * BURST_SECONDS))
-        total = _rate(
-            limits.total, limits.burst + limits.total * BURST_SECONDS
-        )  # one address alone must not empty it
+        # Deeper than the bucket of an address, so that one address cannot empty it.
+        total = _rate(limits.total, limits.burst + limits.total * BURST_SECONDS)
         self._by_address = None if by_address is None else KeyedTokenBuckets(by_address, MAX_ADDRESSES)
         self._total = None if total is None else TokenBucket(total, clock())
-        self._known: OrderedDict[Hashable, float] = OrderedDict()  # since when, the latest last
-        #: Where calls may come from; None: from everywhere.
+        self._known: OrderedDict[Hashable, float] = OrderedDict()  # since when; the latest is last
+        #: The networks that may connect; None: all of them.
         self.allowed: NetworkSet | None = None
 
     def check_connection(self, peer: str | None) -> HandshakeAttempt | None:
-        """A connection from ``peer``, the address as text. None: it has to be asked again when there is a request."""
+        """Checks a new connection from ``peer``, an address as text. None: :meth:`check_request` decides."""
         return None if self._hops else self._check(client_address(peer))
 
     def check_request(self, peer: str | None, head: bytes) -> HandshakeAttempt:
-        """A request head, which may be a bad one."""
+        """Checks a request. Its head determines the client's address, and may be malformed."""
         hops = self._hops if trusts(self._proxies, peer) else 0
         if hops < self._hops:
             self._count("protocol_anomalies", "untrusted-proxy")
@@ -96,12 +98,12 @@ class HandshakeLimiter:
         return self._check(client)
 
     def mark_authenticated(self, attempt: HandshakeAttempt) -> None:
-        """He was who he said: that was no stranger's handshake, and the next one from there is likely none either."""
+        """The request authenticated: refunds its tokens and remembers the address."""
         self._remember(attempt.client.rate_limit_key)
         self.refund(attempt)
 
     def refund(self, attempt: HandshakeAttempt) -> None:
-        """He may have been who he said: it shall not be counted."""
+        """Puts the tokens of a handshake back: it may have been authentic."""
         if self._by_address is not None:
             self._by_address.refund(attempt.client.rate_limit_key)
         if self._total is not None and attempt.charged_total:
@@ -111,7 +113,7 @@ class HandshakeLimiter:
         if self.allowed is not None and client.address not in self.allowed:
             self._count("limit_hits", "allowed_networks")
             return HandshakeAttempt(client, HTTPStatus.FORBIDDEN, "not in listen.allowed_networks")
-        # His own bucket first: who has emptied that takes nothing out of the one that all share.
+        # The bucket of the address comes first: a client that has emptied it takes nothing from the total bucket.
         if self._by_address is not None and not self._by_address.take(client.rate_limit_key, self._clock()):
             self._count("limit_hits", "handshakes-per-address")
             return HandshakeAttempt(client, HTTPStatus.TOO_MANY_REQUESTS, "above limits.handshakes_per_second")

@@ -1,18 +1,18 @@
-"""Who can reach an endpoint, as far as its description tells (pure)."""
+"""Tells from the description of an endpoint whether only this machine can reach it (pure)."""
 
 import re
 from contextlib import suppress
 from ipaddress import ip_address
 
-#: Not a colon that belongs to an address: ``tcp6:3000:interface=\\:\\:1``.
+#: A separator: a colon without a backslash. Addresses escape theirs: ``tcp6:3000:interface=\\:\\:1``.
 _between = re.compile(r"(?<!\\):")
 
 
 def is_loopback_endpoint(endpoint: str) -> bool:
-    """Whether nobody but this machine can get there: a socket of the file system, or an address of loopback.
+    """Whether only this machine can reach the endpoint: a Unix socket, or a loopback address.
 
-    :param endpoint: in Twisted's notation. What the PROXY protocol tells of does not matter here, and of a socket
-        that systemd has opened nothing is known.
+    :param endpoint: in Twisted's notation. A ``haproxy:`` prefix is ignored. The address of a TCP socket that
+        systemd passes is not known here, so such an endpoint is not loopback.
     """
     kind, *arguments = _between.split(re.sub("^haproxy:", "", endpoint, flags=re.IGNORECASE))
     if kind == "unix" or (kind == "systemd" and "domain=UNIX" in arguments):

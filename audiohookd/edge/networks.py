@@ -1,4 +1,4 @@
-"""Networks that calls may come from, or proxies are in: a list in the configuration, and one in a file of its own."""
+"""Sets of networks, for the allow list and for trusted proxies. From the configuration, or from a file."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -7,15 +7,15 @@ from pathlib import Path
 from audiohookd.edge.client_address import Address, parse_address
 from audiohookd.text_encoding import decode_text
 
-#: Bytes of a file of networks. Genesys Cloud publishes some hundreds of them for all of its regions.
+#: Largest file of networks, in bytes. Genesys Cloud publishes some hundreds of networks for all of its regions.
 MAX_FILE = 1_048_576
 
 
 class NetworkSet:
-    """A set of addresses, as networks. Looking one up takes a step for each size of network that there is.
+    """A set of networks. A look-up takes one step for each prefix length in the set.
 
-    :param texts: in CIDR notation; a bare address is a network of one.
-    :raises ValueError: one that is none, with its text.
+    :param texts: in CIDR notation; a bare address is a network of one address.
+    :raises ValueError: a text is not a network. The error quotes it.
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
@@ -26,7 +26,7 @@ class NetworkSet:
             self._known.setdefault((network.version, shift), set()).add(int(network.network_address) >> shift)
 
     def __contains__(self, address: Address | None) -> bool:
-        """None, an address that nobody could tell, is in none."""
+        """Whether a network has the address. An unknown address (None) is in no network."""
         return address is not None and any(
             int(address) >> shift in known
             for (version, shift), known in self._known.items()
@@ -38,16 +38,16 @@ class NetworkSet:
 
 
 def trusts(proxies: NetworkSet | None, peer: str | None) -> bool:
-    """Whether to believe what ``peer`` says of where a request comes from. None for the networks: whoever he is."""
+    """Whether to trust ``X-Forwarded-For`` from ``peer``. Without a set of proxies, every peer is trusted."""
     return proxies is None or parse_address(peer or "") in proxies
 
 
 def read_networks(path: Path) -> list[str]:
-    """The networks of a file: one a line; what follows a # is a comment. Blocks.
+    """Reads the networks in a file: one on each line, with comments after #. Blocks.
 
-    :raises ValueError: something in it is wrong, or there is none in it: half a file must not shut everybody out, nor
-        let everybody in.
-    :raises OSError: it cannot be read.
+    :raises ValueError: a line is not a network, or the file has none. A file that is written only in part must
+        neither reject all clients nor accept all.
+    :raises OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         content = file.read(MAX_FILE + 1)
@@ -59,11 +59,11 @@ def read_networks(path: Path) -> list[str]:
         if text:
             try:
                 _network(text)
-            except ValueError as fault:
-                raise ValueError(f"line {number}: {fault}") from None
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
             found.append(text)
     if not found:
-        raise ValueError("has no network in it")
+        raise ValueError("contains no network")
     return found
 
 
@@ -71,11 +71,11 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network(text)
     except ValueError:
-        raise ValueError(f"{text[:60]!r} is no network such as '192.0.2.0/24'{_meant(text)}") from None
+        raise ValueError(f"{text[:60]!r} is not a network such as '192.0.2.0/24'{_suggestion(text)}") from None
 
 
-def _meant(text: str) -> str:
-    """Bits beyond the prefix are a slip, and whichever way it is taken may be the wrong one."""
+def _suggestion(text: str) -> str:
+    """Suggests a network for an address with bits beyond its prefix. It is only a hint: the prefix may be wrong."""
     try:
         return f", did you mean '{ip_network(text, strict=False)}'?"
     except ValueError:

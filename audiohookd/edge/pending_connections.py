@@ -1,4 +1,4 @@
-"""Who has connected and has no WebSocket yet: strangers, all of them."""
+"""Holds the connections that have no WebSocket yet, none of which is authenticated."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -8,10 +8,10 @@ T = TypeVar("T")
 
 
 class PendingConnections(Generic[T]):
-    """So many may wait. When one more comes, the one that waits longest has to go: calls are never turned away here.
+    """A bounded set of connections. Beyond the limit the oldest is evicted, and a new call is never rejected.
 
-    :param limit: how many; at least one.
-    :param crowd_out: called with who has to go, who has left already.
+    :param limit: the largest number of connections; at least 1.
+    :param evict: called with each evicted connection, which has been removed already.
     """
 
     def __init__(self, limit: int, evict: Callable[[T], object]) -> None:
@@ -23,12 +23,12 @@ class PendingConnections(Generic[T]):
         return len(self._pending)
 
     def add(self, connection: T) -> None:
-        """One more."""
+        """Adds a connection, and evicts the oldest one if the set is full."""
         evicted = [self._pending.popitem(last=False)[0]] if len(self) >= self._limit else []
         self._pending[connection] = None
         for oldest in evicted:
             self._evict(oldest)
 
     def discard(self, connection: T) -> None:
-        """Harmless when it is not here."""
+        """Removes a connection if it is in the set."""
         self._pending.pop(connection, None)

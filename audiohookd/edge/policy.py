@@ -1,4 +1,4 @@
-"""What is decided about those who call, before they are a session."""
+"""Settings for a connection before it has a session: authentication and receive limits."""
 
 from typing import Literal
 
@@ -9,22 +9,22 @@ from audiohookd.runtime.token_bucket import Rate
 
 
 class HandshakePolicy(Struct, frozen=True):
-    """Who is let in, and how the others are told."""
+    """How requests are authenticated, and how they are rejected."""
 
     authenticator: Authenticator
     #: ``http``: status 401 instead of the upgrade. ``disconnect``: upgrade, then ``disconnect unauthorized``.
     rejection: Literal["http", "disconnect"] = "http"
-    #: What the client has called us, where the proxy does not pass on ``Host`` as it was.
+    #: The host name that the client has signed, where a proxy rewrites ``Host``.
     authority: str | None = None
 
 
 class ReceiveLimits(Struct, frozen=True):
-    """How much one client may send. None for no limit."""
+    """Receive rate limits of one client. None for no limit."""
 
     frames: Rate | None = None
     messages: Rate | None = None
     audio_bytes: Rate | None = None
-    #: Octets of text messages.
+    #: Bytes of text messages.
     message_bytes: Rate | None = None
     control_frames: Rate | None = None
     fragments: Rate | None = None

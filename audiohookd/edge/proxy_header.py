@@ -1,6 +1,6 @@
-"""The header that a proxy puts before a connection to say whose it is: the PROXY protocol, versions 1 and 2 (pure).
+"""Parses the PROXY protocol header, versions 1 and 2, by which a proxy names the client of a connection (pure).
 
-After HAProxy's ``proxy-protocol.txt``, and strict: what is no such header does not come from a proxy.
+Follows HAProxy's ``proxy-protocol.txt``, strictly: a connection that begins with anything else is not from a proxy.
 """
 
 import re
@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from audiohookd.edge.client_address import Address
 
-#: Bytes of version 1, CR LF included: no line can need more.
+#: Longest header of version 1, in bytes, with CR LF.
 MAX_V1 = 107
-#: Bytes of version 2: 232 with the longest addresses, and what HAProxy can be told to add is about 600 more.
+#: Longest header of version 2, in bytes: 232 with the longest addresses. HAProxy can be configured to add about 600.
 MAX_V2 = 2_048
 
 _V1 = b"PROXY "
@@ -26,17 +26,18 @@ _MAX_PORT = 65_535
 _fixed = struct.Struct("!12sBBH")  # signature, version and command, family and transport, length of the rest
 _VERSION, _LOCAL, _PROXY = 2, 0, 1
 _INET, _INET6, _UNIX = 1, 2, 3
-#: What comes after it: both addresses, then both ports.
+#: Bytes after the fixed part: both addresses, then both ports.
 _LENGTHS = {_INET: 12, _INET6: 36, _UNIX: 216}
 _DATAGRAM = 2
 
 
 class ProxyHeader(Struct, frozen=True):
-    """A whole header.
+    """A complete header.
 
-    :param source: whose connection it is. None: that of the peer itself, as health checks are, or of somebody whose
-        address the peer does not know, or who has none in a network.
-    :param rest: what came after it.
+    :param source: the address of the client. None: the proxy itself opened the connection (a health check), or the
+        client's address is unknown or not an IP address.
+    :param port: the port of the client; 0 without ``source``.
+    :param rest: the bytes received after the header.
     """
 
     source: Address | None
@@ -45,16 +46,15 @@ class ProxyHeader(Struct, frozen=True):
 
 
 class ProxyHeaderReader:
-    """Reads a header in pieces of any size. Less than :data:`MAX_V2` bytes wait in it."""
+    """Parses a header that arrives in pieces of any size. Buffers fewer than :data:`MAX_V2` bytes."""
 
     def __init__(self) -> None:
         self._data = b""
 
     def feed(self, data: bytes) -> ProxyHeader | None:
-        """The next piece. None while the header is not whole; after anything else the reader is of no more use.
+        """Parses the next piece. Returns None until the header is complete; then the reader must not be used again.
 
-        :raises ValueError: there is no header, or one that is not to be trusted. Its text is one of a few, and quotes
-            nothing.
+        :raises ValueError: there is no header, or it is malformed. The text is fixed and quotes no input.
         """
         self._data += data
         if self._data.startswith(_V1):
@@ -69,24 +69,24 @@ class ProxyHeaderReader:
 def _read_line(data: bytes) -> ProxyHeader | None:
     end = data.find(b"\r\n", 0, MAX_V1)
     if end >= 0:
-        return ProxyHeader(*_named_by_line(data[:end]), data[end + 2 :])
+        return ProxyHeader(*_parse_line(data[:end]), data[end + 2 :])
     if len(data) >= MAX_V1:
         raise _too_long()
     return None
 
 
-def _named_by_line(line: bytes) -> tuple[Address | None, int]:
+def _parse_line(line: bytes) -> tuple[Address | None, int]:
     if line.split(b" ", 2)[1] == b"UNKNOWN":
-        return None, 0  # whatever more it says
+        return None, 0  # the rest of the line is ignored
     kind: type[Address]
     for kind, pattern in ((IPv4Address, _v4), (IPv6Address, _v6)):
         match = pattern.fullmatch(line)
         if match is not None:
-            return _checked(kind, *match.groups())
+            return _checked_source(kind, *match.groups())
     raise _bad()
 
 
-def _checked(
+def _checked_source(
     kind: type[Address], source: bytes, destination: bytes, port: bytes, other_port: bytes
 ) -> tuple[Address, int]:
     try:
@@ -112,11 +112,11 @@ def _read_block(data: bytes) -> ProxyHeader | None:
         return None
     if command == _LOCAL:
         return ProxyHeader(None, 0, data[end:])
-    return ProxyHeader(*_named_by_block(family, data[_fixed.size : end]), data[end:])
+    return ProxyHeader(*_parse_block(family, data[_fixed.size : end]), data[end:])
 
 
-def _named_by_block(kind: int, block: bytes) -> tuple[Address | None, int]:
-    """What comes after the addresses, of whatever type, is not looked at."""
+def _parse_block(kind: int, block: bytes) -> tuple[Address | None, int]:
+    """Returns address and port of the client. Ignores the TLV fields after the addresses."""
     family, transport = divmod(kind, 16)
     if family > _UNIX or transport > _DATAGRAM:
         raise _bad()

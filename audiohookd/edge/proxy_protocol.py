@@ -1,7 +1,8 @@
-"""A port that is reached through a proxy which says, in the PROXY protocol, whose each connection is.
+"""Accepts connections from a proxy that names the client of each in a PROXY protocol header.
 
-Not Twisted's own wrapper: before the header is there nothing above this exists. So who somebody is, is known when his
-connection is made, as at any other port, and who is to be dropped is dropped before TLS costs anything.
+Unlike Twisted's own wrapper, this builds the wrapped protocol only when the header has been read. So that protocol
+knows the client's address when its connection is made, as on any other port, and a rejected client is dropped before
+the TLS handshake.
 """
 
 from typing import Any
@@ -20,7 +21,7 @@ from audiohookd.edge.rejection_log import RejectionLog
 
 
 class ProxyProtocol(ProtocolWrapper):
-    """A connection. All that comes after its header is passed on as it is, at once."""
+    """One connection. Passes all bytes after the header to the wrapped protocol, unchanged and unbuffered."""
 
     factory: "ProxyProtocolFactory"
     transport: Any
@@ -33,20 +34,20 @@ class ProxyProtocol(ProtocolWrapper):
         self._is_aborted = False
 
     def logPrefix(self) -> str:
-        """How it calls itself in the log."""
+        """Returns the name of the protocol in the log."""
         return self.factory.logPrefix()
 
     def makeConnection(self, transport: Any) -> None:
-        """A connection, of the proxy or of who claims to be one."""
+        """Starts to wait for the header on a new connection."""
         directlyProvides(self, providedBy(transport))
         Protocol.makeConnection(self, transport)
         self.factory.registerProtocol(self)
         base_transport(transport).bufferSize = READ_SIZE
         self._timer = self.factory.clock.callLater(self.factory.timeout, self._expire)
-        self.factory.lobby.add(self)
+        self.factory.pending.add(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Octets: of the header, then of the client."""
+        """Handles received bytes: first the header, then the data of the client."""
         if self._reader is not None:
             self._read(self._reader, data)
         elif self.wrappedProtocol is not None and not self._is_aborted:
@@ -55,35 +56,35 @@ class ProxyProtocol(ProtocolWrapper):
     def _read(self, reader: ProxyHeaderReader, data: bytes) -> None:
         try:
             header = reader.feed(data)
-        except ValueError as fault:
+        except ValueError as error:
             self._stop_waiting()
-            self.factory.refusals.dropped(self._peer_name(), str(fault))
+            self.factory.rejection_log.dropped(self._peer_name(), str(error))
             self.abortConnection()
             return
         if header is not None:
             self._stop_waiting()
             self._client = _client_of(header)
-            self._pass_on(header.rest)
+            self._connect_wrapped(header.rest)
 
-    def _pass_on(self, rest: bytes) -> None:
+    def _connect_wrapped(self, rest: bytes) -> None:
         self.wrappedProtocol = self.factory.wrappedFactory.buildProtocol(self.getPeer())
         self.wrappedProtocol.makeConnection(self)
         if rest:
-            self.dataReceived(rest)  # unless he has been dropped
+            self.dataReceived(rest)  # dropped if the wrapped protocol has aborted the connection
 
     def _expire(self) -> None:
         self._stop_waiting()
-        self.factory.refusals.exceeded(self._peer_name(), "handshake-timeout")
+        self.factory.rejection_log.exceeded(self._peer_name(), "handshake-timeout")
         self.abortConnection()
 
     def _stop_waiting(self) -> None:
         self._reader = None
-        self.factory.lobby.discard(self)
+        self.factory.pending.discard(self)
         if self._timer.active():
             self._timer.cancel()
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
-        """No connection any more."""
+        """Cleans up, and passes the loss on to the wrapped protocol."""
         self._stop_waiting()
         self.factory.unregisterProtocol(self)
         wrapped, self.wrappedProtocol = self.wrappedProtocol, None
@@ -91,12 +92,12 @@ class ProxyProtocol(ProtocolWrapper):
             wrapped.connectionLost(reason)
 
     def abortConnection(self) -> None:
-        """Nothing that has come, and was not passed on yet, will be."""
+        """Closes the connection at once. Bytes that the wrapped protocol has not received are discarded."""
         self._is_aborted = True
         self.transport.abortConnection()
 
     def getPeer(self) -> Any:
-        """The client, where the header names one."""
+        """Returns the address of the client if the header names one, else that of the proxy."""
         return self._client or self.transport.getPeer()
 
     def _peer_name(self) -> str:
@@ -111,10 +112,10 @@ def _client_of(header: ProxyHeader) -> IAddress | None:
 
 
 class ProxyProtocolFactory(WrappingFactory[ProxyProtocol]):
-    """``factory``, TLS and all, spoken to through a proxy.
+    """Puts the PROXY protocol in front of ``factory``, and of its TLS.
 
-    :param lobby: where connections without a whole header wait among all others.
-    :param timeout: seconds from the connection to the whole header.
+    :param pending: the pending connections of the port, which include those without a complete header.
+    :param timeout: seconds from the connection to the complete header.
     """
 
     noisy = False
@@ -122,26 +123,26 @@ class ProxyProtocolFactory(WrappingFactory[ProxyProtocol]):
     def __init__(
         self,
         factory: IProtocolFactory,
-        lobby: PendingConnections[Any],
-        refusals: RejectionLog,
+        pending: PendingConnections[Any],
+        rejection_log: RejectionLog,
         clock: IReactorTime,
         timeout: float,
     ) -> None:
         super().__init__(factory)
-        self.lobby = lobby
-        self.refusals = refusals
+        self.pending = pending
+        self.rejection_log = rejection_log
         self.clock = clock
         self.timeout = timeout
 
     def buildProtocol(self, addr: IAddress | None) -> ProxyProtocol:
-        """For a new connection. What it wraps is made when it is known whose that is."""
+        """Builds the protocol of a new connection. The wrapped protocol is built when the header has been read."""
         return ProxyProtocol(self)
 
     def logPrefix(self) -> str:
-        """How the port calls itself in the log."""
+        """Returns the name of the port in the log."""
         return "AudioHook (PROXY)"
 
 
 def carrier(transport: Any) -> Any:
-    """What carries the same octets as ``transport``, with no header to come."""
+    """Returns the transport below the PROXY protocol, which carries the same bytes once the header has been read."""
     return transport.transport if isinstance(transport, ProxyProtocol) else transport

@@ -1,4 +1,4 @@
-"""Who is refused in a session of his own, and not by a status: that takes a place, for seconds."""
+"""Bounds the sessions that exist only to send a rejected client its ``disconnect``, which takes seconds."""
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, TypeVar
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 class RejectedSessionSlots(Generic[T]):
-    """So many at a time, for each reason that they are told.
+    """Caps, per disconnect reason, how many rejected clients may hold a session.
 
-    :param places: how many, and what the limit is called.
+    :param limits: for each reason the cap, and the label of its counter.
     :param count: counts by name and label.
     """
 
@@ -21,7 +21,10 @@ class RejectedSessionSlots(Generic[T]):
         self._held: dict[DisconnectReason, dict[Hashable, T]] = {reason: {} for reason in limits}
 
     def acquire(self, connection: T, reason: DisconnectReason, request: Hashable = None) -> bool:
-        """Whether there was a place for him. There is one for each ``request``: who makes it again has none."""
+        """Takes a slot for a connection, and returns whether one was free.
+
+        :param request: identifies the request. A repeated request gets no second slot.
+        """
         limit, name = self._limits[reason]
         held = self._held[reason]
         key = connection if request is None else request
@@ -32,7 +35,7 @@ class RejectedSessionSlots(Generic[T]):
         return True
 
     def release(self, connection: T) -> None:
-        """Harmless when he is not here."""
+        """Frees the slot of a connection, if it has one."""
         for held in self._held.values():
-            for who in [who for who, comer in held.items() if comer is connection]:
-                del held[who]
+            for key in [key for key, holder in held.items() if holder is connection]:
+                del held[key]

@@ -1,4 +1,4 @@
-"""Who was refused, and why: a number for each, and a line in the log for as many as one can read."""
+"""Counts rejected requests and dropped connections, and logs them at a limited rate."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -14,15 +14,15 @@ from audiohookd.observe.counters import Counters
 from audiohookd.observe.log_rate_limit import LogRateLimit
 from audiohookd.session.upgrade import UpgradeInfo
 
-#: What a proxy most often does wrong where no WebSocket is asked for.
+#: The likely cause of a request that is not a WebSocket upgrade, by status.
 _LIKELY: Final[Mapping[int, str]] = {
-    HTTPStatus.UPGRADE_REQUIRED: ": a browser, a health check, or a proxy that passes on no Upgrade and Connection",
+    HTTPStatus.UPGRADE_REQUIRED: ": a browser, a health check, or a proxy that removes Upgrade and Connection",
     HTTPStatus.HTTP_VERSION_NOT_SUPPORTED: ": a proxy that speaks HTTP/1.0 (nginx: proxy_http_version 1.1)",
 }
 
-#: Limits of one connection, as their settings are called.
+#: The text for each limit of one connection, with the name of its setting.
 BEYOND: Final[Mapping[str, str]] = {
-    "handshake-timeout": "limits.handshake_timeout is over",
+    "handshake-timeout": "timed out (limits.handshake_timeout)",
     "frames": "above limits.frames_per_second",
     "messages": "above limits.messages_per_second",
     "audio-bytes": "above limits.audio_bytes_per_second",
@@ -33,21 +33,24 @@ BEYOND: Final[Mapping[str, str]] = {
 
 
 class RejectionLog:
-    """For the reactor thread."""
+    """Counts and logs the rejections of one port. For the reactor thread.
+
+    Of each kind of line a few are logged; the next line tells how many were suppressed.
+    """
 
     _log = Logger()
 
     def __init__(self, counters: Counters, clock: IReactorTime) -> None:
         self._counters = counters
         self._clock = clock
-        self._floods = LogRateLimit()
+        self._rate_limit = LogRateLimit()
 
     def unauthentic(self, upgrade: UpgradeInfo, reason: RejectionReason) -> None:
-        """A request that was not authenticated. Its query stays out of the log: it may hold secrets."""
+        """Logs a request that failed authentication, without its query, which may contain secrets."""
         self._counters.count("rejections", str(reason))
         self._warn(
             str(reason),
-            "{peer} refused: {reason} (session {session}, Host {host}, path {path}{query}{key}){more}",
+            "{peer} rejected: {reason} (session {session}, Host {host}, path {path}{query}{key}){more}",
             peer=upgrade.peer,
             reason=str(reason),
             session=upgrade.session_id,
@@ -58,28 +61,28 @@ class RejectionLog:
         )
 
     def failed(self, peer: str, code: int, reason: str) -> None:
-        """A request that did not get as far as that."""
+        """Logs a request that was rejected with HTTP status ``code`` before authentication."""
         self._counters.count("rejections", f"http-{code}")
         if code == HTTPStatus.INTERNAL_SERVER_ERROR:
             self._counters.count("internal_errors")
-        line = "{peer} refused: {code} {reason}{likely}{more}"
+        line = "{peer} rejected: {code} {reason}{likely}{more}"
         reason, likely = loggable(reason, CLIENT_TEXT_LIMIT), _LIKELY.get(code, "")
         self._warn(f"http-{code}", line, peer=peer, code=code, reason=reason, likely=likely)
 
-    def dropped(self, peer: str, why: str) -> None:
-        """A connection without any request."""
+    def dropped(self, peer: str, reason: str) -> None:
+        """Logs a connection that was dropped without a response."""
         self._counters.count("rejections", "dropped")
-        self._warn(why, "{peer} dropped: {why}{more}", peer=peer, why=loggable(why, CLIENT_TEXT_LIMIT))
+        self._warn(reason, "{peer} dropped: {reason}{more}", peer=peer, reason=loggable(reason, CLIENT_TEXT_LIMIT))
 
     def exceeded(self, peer: str, limit: str) -> None:
-        """A connection that was too slow, or too quick: dropped, and counted by the limit that it was beyond."""
+        """Logs a connection that was dropped because it exceeded ``limit``, and counts it by that limit."""
         self._counters.count("limit_hits", limit)
         self.dropped(peer, BEYOND.get(limit, limit))
 
     def _warn(self, kind: str, line: str, **fields: object) -> None:
-        left_out = self._floods.admit(kind, self._clock.seconds())
-        if left_out is not None:
-            more = f"; {left_out} more like this are not shown" if left_out else ""
+        suppressed = self._rate_limit.admit(kind, self._clock.seconds())
+        if suppressed is not None:
+            more = f"; {suppressed} similar lines suppressed" if suppressed else ""
             self._log.warn(line, more=more, **fields)
 
 

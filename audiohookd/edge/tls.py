@@ -1,6 +1,6 @@
-"""TLS of our own, for those who have no proxy, with a certificate that can be renewed while calls run.
+"""TLS without a proxy, with a certificate that can be reloaded while calls run.
 
-Needs pyOpenSSL, which the daemon does without otherwise: import it only when it is wanted.
+Needs pyOpenSSL, which is optional: import this module only if TLS is configured.
 """
 
 import os
@@ -18,19 +18,22 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtoc
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-#: Bytes of a PEM file: a chain has some thousands.
+#: Largest PEM file, in bytes. A chain has some thousands.
 MAX_FILE = 1_048_576
-#: For TLS 1.2; TLS 1.3 has its own, all of them good.
+#: Cipher suites for TLS 1.2. All suites of TLS 1.3 stay enabled.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _encrypted = re.compile(rb"ENCRYPTED")
 
 
 class BadKey(ValueError):
-    """A private key that cannot be read or used, or is not that of the certificate. Quotes nothing of it."""
+    """The private key cannot be read or used, or does not match the certificate. The text never quotes the key."""
 
 
 class Identity:
-    """A certificate with its key and chain, ready for use."""
+    """A certificate with its key and chain, as an OpenSSL context.
+
+    :raises SSL.Error: the key does not match the certificate.
+    """
 
     def __init__(self, leaf: x509.Certificate, chain: Sequence[x509.Certificate], key: Any) -> None:
         self.context = server_context()
@@ -45,11 +48,12 @@ class Identity:
 
 
 def server_context() -> SSL.Context:
-    """TLS 1.2 or newer with forward secrecy and authenticated encryption; no compression, no session resumption.
+    """Returns a context for TLS 1.2 or newer with forward secrecy and authenticated encryption.
 
-    Not Twisted's ``CertificateOptions``: it always registers a callback for ALPN. Each callback of pyOpenSSL needs
-    memory that is writable and executable, which ``MemoryDenyWriteExecute=yes`` of the systemd unit refuses: the
-    daemon ended with MemoryError at its start. So no callback of a context or a connection may be used here.
+    Compression and session resumption are off. Twisted's ``CertificateOptions`` is not used, because it always
+    registers a callback for ALPN. Each pyOpenSSL callback needs memory that is writable and executable, which the
+    systemd unit denies (``MemoryDenyWriteExecute=yes``): the daemon ended with MemoryError at its start. So no
+    callback of a context or a connection may be used here.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -65,7 +69,7 @@ def server_context() -> SSL.Context:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Identification:
-    """Gives each new connection the identity of the day. Connections keep the one that they began with."""
+    """Gives each new connection the current identity. An open connection keeps the one it started with."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -76,24 +80,24 @@ class Identification:
 
 
 def secured(factory: IProtocolFactory, identification: Identification, clock: IReactorTime) -> TLSMemoryBIOFactory:
-    """``factory``, spoken to through TLS on whatever it is given."""
+    """Puts TLS in front of ``factory``."""
     wrapped = TLSMemoryBIOFactory(identification, False, factory, clock)
     wrapped.noisy = False
     return wrapped
 
 
 def read_identity(certificate: Path, key: Path) -> Identity:
-    """The certificate, followed by its chain, in one PEM file, and its key in another (or the same). Blocks.
+    """Reads a certificate, followed by its chain, from one PEM file, and its key from another or the same. Blocks.
 
-    :raises BadKey: something is wrong with the key, or they do not belong together.
-    :raises ValueError: something is wrong with the certificate.
-    :raises OSError: it cannot be read.
+    :raises BadKey: the key cannot be read or used, or does not match the certificate.
+    :raises ValueError: the certificate file has no valid certificate, or is too large.
+    :raises OSError: the certificate file cannot be read.
     """
     leaf, *chain = _certificates(_read(certificate), certificate)
     try:
         return Identity(leaf, chain, _key(key))
     except SSL.Error:
-        raise BadKey(f"{key} and {certificate} do not belong together, or are too weak") from None
+        raise BadKey(f"{key} and {certificate} do not match, or are too weak") from None
 
 
 def _certificates(pem: bytes, path: Path) -> list[x509.Certificate]:
@@ -106,12 +110,12 @@ def _certificates(pem: bytes, path: Path) -> list[x509.Certificate]:
 def _key(path: Path) -> Any:
     try:
         pem = _read(path, is_secret=True)
-    except ValueError as fault:
-        raise BadKey(str(fault)) from None
-    except OSError as fault:
-        raise BadKey(f"{path}: {fault.strerror}") from None
+    except ValueError as error:
+        raise BadKey(str(error)) from None
+    except OSError as error:
+        raise BadKey(f"{path}: {error.strerror}") from None
     if _encrypted.search(pem):
-        raise BadKey(f"{path} is encrypted: there is nobody to ask for the password")
+        raise BadKey(f"{path} is encrypted: decrypt it, the daemon cannot ask for a password")
     try:
         return load_pem_private_key(pem, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):

@@ -23,7 +23,9 @@ from audiohookd.observe.culprits import LABELS, PluginCall, culprit_of
 from audiohookd.observe.log_rate_limit import LogRateLimit
 from audiohookd.observe.unhandled import places_of
 from audiohookd.runtime.processor_time import UsageReader
+from audiohookd.runtime.services import StartError
 from audiohookd.runtime.turns import TurnTimer
+from audiohookd.runtime.workers import REMEDY
 
 #: Seconds between two looks while the reactor waits: 20 wake-ups per second took 0.5 % of an idle processor.
 REST: Final = 1.0
@@ -72,7 +74,7 @@ class Watchdog(Service):
     def startService(self) -> None:
         """Begins to watch, before anything can call.
 
-        :raises RuntimeError: there is no thread to be had.
+        :raises StartError: the system refuses the thread.
         """
         super().startService()
         if not self._turns.is_supported:
@@ -83,8 +85,12 @@ class Watchdog(Service):
         self._usage.start()
         self._is_ending.clear()
         watch = partial(self._watch, threading.get_ident())
-        self._thread = Thread(target=watch, name=self.name, daemon=True)
-        self._thread.start()
+        thread = Thread(target=watch, name=self.name, daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            raise StartError(f"{self.name}: the system refuses a thread ({error}): {REMEDY}") from error
+        self._thread = thread
 
     def stopService(self) -> None:
         """Ends the thread, and reports what it found last."""

@@ -1,4 +1,4 @@
-"""How the connection of a session ended: for its log line, its plugins and its recording."""
+"""Describes how the connection of a session ended, for the log, the plugins and the recording."""
 
 import errno
 import os
@@ -11,33 +11,39 @@ from twisted.python.failure import Failure
 from audiohookd.escaping import loggable, quoted
 from audiohookd.runtime.tls_failure import failure_of_tls
 
-#: The header of a close frame that is whole, up to its payload length.
+#: First byte of an unfragmented close frame (FIN and opcode 8).
 CLOSE_FRAME: Final = 0x88
-#: Registered at IANA after RFC 6455: service restart, try again later, bad gateway. Proxies send them.
+#: Close codes that IANA registered after RFC 6455: service restart, try again later, bad gateway. Proxies send them.
 REGISTERED_LATER: Final = frozenset({1012, 1013, 1014})
-#: Bytes of the close code.
+#: Size of the close code in bytes.
 CODE_SIZE: Final = 2
 
 Cause = Literal["close-frame", "eof", "reset", "timeout", "tls", "aborted", "error"]
 
 
 class ConnectionEnd(Struct, frozen=True, omit_defaults=True):
-    """What ended the connection first.
+    """The first event that ended a connection.
 
-    ``close-frame``: a WebSocket close frame, with ``code`` (None: it had none) and ``reason``. ``eof``: TCP was
-    closed without one. ``reset``: TCP was reset. ``timeout``: TCP gave up. ``tls``: TLS failed. ``aborted``: the
-    daemon dropped the connection. ``error``: anything else.
+    The values of ``cause``:
+
+    * ``close-frame``: a WebSocket close frame, with ``reason`` and ``code`` (None if it had no code)
+    * ``eof``: TCP was closed without a close frame
+    * ``reset``: TCP was reset
+    * ``timeout``: TCP timed out
+    * ``tls``: TLS failed
+    * ``aborted``: the daemon dropped the connection
+    * ``error``: anything else
     """
 
     cause: Cause
-    #: Which side began. A proxy in front counts as the client.
+    #: The side that ended it. A proxy in front of the daemon counts as the client.
     by: Literal["client", "server"]
     code: int | None = None
-    #: Of a peer's close frame: as it came, at most 123 bytes, any characters. Else why, in our words.
+    #: From a peer's close frame: unchanged, at most 123 bytes, any characters. Otherwise the daemon's description.
     reason: str = ""
 
     def __str__(self) -> str:
-        """For a log line: nothing of it unescaped."""
+        """An escaped description for a log line."""
         if self.by == "server":
             code = f" with {self.code}" if self.code else ""
             verb = f"closed by the daemon{code}" if self.cause == "close-frame" else "dropped by the daemon"
@@ -49,7 +55,7 @@ class ConnectionEnd(Struct, frozen=True, omit_defaults=True):
             case "eof":
                 return "the peer closed TCP without a WebSocket close frame"
             case "reset":
-                return "TCP was reset by the peer, or a device on the way"
+                return "TCP was reset by the peer or a device on the path"
             case "timeout":
                 return "TCP timed out"
             case _:
@@ -62,12 +68,15 @@ def by_abort(reason: str) -> ConnectionEnd:
 
 
 def by_close_frame(code: int | None, reason: bytes | None) -> ConnectionEnd:
-    """A close frame came."""
+    """The peer sent a close frame.
+
+    :param reason: the reason in the frame; invalid UTF-8 is escaped.
+    """
     return ConnectionEnd("close-frame", "client", code, reason=(reason or b"").decode("utf-8", "backslashreplace"))
 
 
 def by_unmasked_close_frame(data: bytes) -> ConnectionEnd | None:
-    """The close frame without a mask that ``data`` begins with, if it does: Caddy 2.6 sends one when it reloads."""
+    """The unmasked close frame at the start of ``data``, or None. Caddy 2.6 sends one when it reloads."""
     if len(data) < 2 or data[0] != CLOSE_FRAME or data[1] > 125:
         return None
     payload = data[2 : 2 + data[1]]
@@ -76,21 +85,22 @@ def by_unmasked_close_frame(data: bytes) -> ConnectionEnd | None:
 
 
 def by_transport(failure: Failure, read_error: int = 0, is_at_end: bool = False) -> ConnectionEnd:
-    """The transport is gone.
+    """The transport lost the connection.
 
-    :param read_error: the errno of the last read that failed: the reactor reports an error as the end of the stream.
-    :param is_at_end: whether the last read saw the end of the stream.
+    :param failure: the reason that Twisted gives to ``connectionLost``.
+    :param read_error: the errno of the last failed read, or 0. The reactor reports a read error as end of stream.
+    :param is_at_end: True if the last read saw the end of the stream.
     """
-    fault = failure.value
-    if fault is not None and type(fault).__module__.startswith("OpenSSL"):
-        return ConnectionEnd("tls", "client", reason=failure_of_tls(fault))
-    if not isinstance(fault, ConnectionClosed):
-        return ConnectionEnd("error", "server", reason=f"{type(fault).__name__} while it was read")
-    if isinstance(fault, ConnectionAborted):
+    error = failure.value
+    if error is not None and type(error).__module__.startswith("OpenSSL"):
+        return ConnectionEnd("tls", "client", reason=failure_of_tls(error))
+    if not isinstance(error, ConnectionClosed):
+        return ConnectionEnd("error", "server", reason=f"{type(error).__name__} while it was read")
+    if isinstance(error, ConnectionAborted):
         return ConnectionEnd("aborted", "server")
     if read_error:
         return _by_errno(read_error)
-    has_ended = is_at_end or isinstance(fault, ConnectionDone)
+    has_ended = is_at_end or isinstance(error, ConnectionDone)
     return ConnectionEnd("eof" if has_ended else "reset", "client")
 
 

@@ -1,7 +1,7 @@
-"""Drives one session: what comes from the wire goes in, what comes out goes to the wire and to the plugins.
+"""Connects one protocol session to its WebSocket and to its plugins.
 
-After every call into the session, always in this order: 1 write what is to be sent, 2 deliver what happened,
-3 re-arm the timer. Never re-entered: a plugin that acts while it is being told something only adds to the queue.
+After every call into the session, the driver (1) sends the outgoing messages, (2) delivers the events, (3) re-arms
+the timer, in this order. It is never re-entered: if a plugin acts during a delivery, its action is queued.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,38 +25,39 @@ from audiohookd.session.registry import UNOWNED, Registry
 from audiohookd.session.upgrade import UpgradeInfo
 from audiohookd.session.wire import ITextTransport
 
-#: Seconds after the end of a session in which its plugins may finish what they have; then ``closed`` comes at once,
-#: and as much again for what they do in it.
+#: Seconds after the end of a session in which its plugins may finish their pending calls. Then ``closed`` is called
+#: at once, with the same time again to finish.
 FINISH_TIME = 30.0
-#: Seconds by which a timer may be late before it means that the whole process did not run, and what is granted then.
+#: If a timer is more than this many seconds late, the whole process was suspended.
 SUSPENDED_AFTER = 1.0
+#: Seconds that a client gets after a suspension of the process, before a time-out applies.
 CATCH_UP_TIME = 2.0
-#: Messages kept for observers until there are any: an ``open`` and some early pings.
+#: Messages kept until the observers exist: an ``open`` and some early pings.
 EARLY_LIMIT = 32
-#: Reasons a client may give; any other is counted as ``other``, for labels must be few.
+#: Close reasons that are counted by name. Any other is counted as ``other``, to limit the number of labels.
 _REASONS = frozenset({"end", "error", "disconnect", "reconnect", events.CONNECTION_LOST})
 
 
 class ServerContext(Struct, frozen=True):
-    """What all connections share."""
+    """The services that all connections share."""
 
-    #: Arms timers, and is what they are measured by. Never goes back, and tells no date.
+    #: Monotonic clock for timers and durations.
     clock: IReactorTime
-    #: Seconds since the epoch, for dates. May be put forward or back at any moment.
+    #: Returns seconds since the epoch, for dates. The system clock may be set forward or back at any time.
     now: Callable[[], float]
     timers: Timeouts
     registry: Registry
     counters: Counters
-    #: Path -> the plugins on it.
+    #: The plugins of each route, by path.
     routes: Mapping[str, RoutePlugins]
     #: Calls a function with arguments in the reactor thread, from any thread.
     from_thread: Callable[..., object] = call_now
 
 
 class Connection:
-    """One WebSocket whose upgrade was accepted.
+    """Drives the session of one WebSocket after its upgrade was accepted.
 
-    :param refusal: why it is told in the session, and without any question, that it cannot have one.
+    :param refusal: the reason of the ``disconnect`` that rejects the session at once; None to serve it.
     """
 
     def __init__(
@@ -71,14 +72,14 @@ class Connection:
         self._wire = wire
         self._log = SessionLogger(upgrade, is_stranger=refusal is not None)
         self._session = Session(upgrade.session_id, upgrade.organization_id, shared.timers, shared.clock.seconds)
-        # Within a session dates go on as time does: in its recording they stand as durations from its start.
+        # Dates within a session follow the monotonic clock: its recording stores them as durations from its start.
         self._epoch = shared.now() - shared.clock.seconds()
         self._fanout: Fanout | None = None
         self._asking: Asking | None = None
         self._conversation_id = ""
         self._start_position = 0
         self._early: list[tuple[bool, bytes, float]] = []
-        self._early_limit = EARLY_LIMIT if refusal is None else 0  # strangers get none of our memory
+        self._early_limit = EARLY_LIMIT if refusal is None else 0  # no memory for rejected clients
         self._timer: IDelayedCall | None = None
         self._armed_for = 0.0
         self._is_catching_up = False
@@ -90,7 +91,7 @@ class Connection:
         self._is_lost = False
         self._end: ConnectionEnd | None = None
         self._is_watched = False
-        #: Fires when the connection is gone and its plugins are done.
+        #: Fires when the connection is lost and its plugins have finished.
         self.finished: Deferred[None] = Deferred()
         shared.registry.add(self, UNOWNED if refusal == "unauthorized" else upgrade.owner)
         shared.counters.count("connections")
@@ -100,13 +101,13 @@ class Connection:
 
     @property
     def unfinished(self) -> list[str]:
-        """The names of the plugins that are not done with the session."""
+        """Names of the plugins that have not finished the session."""
         return [] if self._fanout is None else self._fanout.unfinished
 
     # ---- from the wire ---------------------------------------------------------------------------
 
     def text(self, data: bytes) -> None:
-        """A text message. Raises nothing: what escaped would drop TCP without a word."""
+        """Handles a text message. Never raises: Autobahn would drop TCP without a log line."""
         try:
             self._session.receive_text(data)
             self._pump()
@@ -114,11 +115,11 @@ class Connection:
             self._fail()
 
     def audio(self, data: bytes) -> None:
-        """A binary message. Raises nothing."""
+        """Handles a binary message. Never raises."""
         try:
             if self._session.receive_audio(data):
                 self._pumping = True
-                self._fanout.audio(data)  # type: ignore[union-attr]  # audio is welcome in open sessions only
+                self._fanout.audio(data)  # type: ignore[union-attr]  # only open sessions accept audio
                 self._pumping = False
             if self._session.has_news:
                 self._pump()
@@ -126,14 +127,14 @@ class Connection:
             self._fail()
 
     def log_protocol_error(self, detail: str) -> None:
-        """The client broke the protocol, in the session or below; whoever found out ends the connection."""
+        """Counts and logs a protocol error of the client. The caller ends the connection."""
         self._shared.counters.count("protocol_errors")
         if self._log.log_once("broke the protocol"):
             shown = loggable(detail, CLIENT_TEXT_LIMIT)
             self._log.warn("disconnected, the client broke the protocol: {detail}", detail=shown)
 
     def lost(self, end: ConnectionEnd | None = None) -> None:
-        """There is no connection any more. Harmless when called again."""
+        """The connection is lost. Further calls have no effect."""
         if not self._is_lost:
             self._is_lost = True
             self._end = end
@@ -145,18 +146,18 @@ class Connection:
     # ---- from the daemon -------------------------------------------------------------------------
 
     def shut_down(self) -> None:
-        """The daemon ends: ask the client to close."""
+        """Asks the client to close because the daemon shuts down."""
         self._session.disconnect("error", "server is shutting down")
         self._pump()
 
     def disconnect_for_rate(self, info: str) -> None:
-        """The client sends more than it may: ask it to close."""
+        """Asks the client to close because it exceeds a receive rate limit."""
         self._log.warn("disconnected: {info}", info=info)
         self._session.disconnect("error", info)
         self._pump()
 
     def _fail(self) -> None:
-        """Something on our side broke: end this session, and no other."""
+        """Ends this session, and only this one, after an internal error."""
         self._log.failure("a message could not be handled")
         self._shared.counters.count("internal_errors")
         self._pumping = False
@@ -164,7 +165,7 @@ class Connection:
         self._pump()
 
     def abort(self) -> None:
-        """The daemon ends now."""
+        """Drops the connection at once because the daemon stops."""
         self._wire.abort()
         self.lost(by_abort("the daemon stops"))
         if self._fanout is not None:
@@ -194,7 +195,7 @@ class Connection:
             self._deliver(event)
 
     def _guard(self, act: Callable[[], None]) -> None:
-        """What breaks on our side ends this session, and no other; least of all does it stop the pump."""
+        """Runs ``act``. An internal error ends this session, and only this one; the pump continues."""
         try:
             act()
         except Exception:
@@ -203,7 +204,7 @@ class Connection:
             self._session.disconnect("error", "internal error")
 
     def _arm(self) -> None:
-        """One timer per connection. One that rings too early costs less than one that is moved at every message."""
+        """Arms the only timer of this connection. It may fire early: moving it at every message costs more."""
         deadline = self._session.next_deadline()
         if self._timer is not None:
             if deadline is not None and self._armed_for <= deadline:
@@ -224,15 +225,15 @@ class Connection:
             and self._shared.clock.seconds() - deadline > SUSPENDED_AFTER
         )
         if self._is_catching_up:
-            # We slept, not the client: what it said meanwhile is still in the socket's buffer. Without this, a
-            # machine that was stopped for 25 s ended all its calls when it woke up.
+            # This process was suspended, not the client, and the client's messages wait in the socket's buffer.
+            # Without this, a machine that was suspended for 25 s ended all its calls when it resumed.
             self._armed_for = self._shared.clock.seconds() + CATCH_UP_TIME
             self._timer = self._shared.clock.callLater(CATCH_UP_TIME, self._tick)
         else:
             self._session.tick()
             self._pump()
 
-    # ---- what happened ---------------------------------------------------------------------------
+    # ---- events ----------------------------------------------------------------------------------
 
     def _deliver(self, event: events.Event) -> None:
         match event:
@@ -248,13 +249,13 @@ class Connection:
                 self._ended(reason)
             case events.Fault(detail):
                 self.log_protocol_error(detail)
-            case events.Tolerated(what):
-                self._tolerate(what)
+            case events.Tolerated(anomaly):
+                self._tolerate(anomaly)
             case events.PeerError(code, message, _):
                 self._shared.counters.count("peer_errors")
                 if self._log.log_once(f"error {code}"):
-                    said = quoted(message, CLIENT_TEXT_LIMIT)
-                    self._log.warn("the client says: error {code} {message}", code=code, message=said)
+                    shown = quoted(message, CLIENT_TEXT_LIMIT)
+                    self._log.warn("the client reported error {code} {message}", code=code, message=shown)
             case _ if self._fanout is not None:
                 self._fanout.deliver(event)
 
@@ -265,10 +266,11 @@ class Connection:
         elif len(self._early) < self._early_limit:
             self._early.append(message)
 
-    def _tolerate(self, what: str) -> None:
-        self._shared.counters.count("protocol_anomalies", what)
-        if self._log.log_once(what):
-            self._log.info("odd, but harmless: {what}", what=loggable(what, CLIENT_TEXT_LIMIT))
+    def _tolerate(self, anomaly: str) -> None:
+        self._shared.counters.count("protocol_anomalies", anomaly)
+        if self._log.log_once(anomaly):
+            shown = loggable(anomaly, CLIENT_TEXT_LIMIT)
+            self._log.info("tolerated a protocol anomaly of the client: {anomaly}", anomaly=shown)
 
     def _open(self, asked: events.OpenRequested) -> None:
         is_probe = asked.request.is_probe
@@ -279,14 +281,14 @@ class Connection:
         if is_probe:
             self._log.info("connection probe")
         route = RoutePlugins() if is_probe else self._shared.routes[self._upgrade.path]
-        live = PluginSession(self._session, self._upgrade, asked.request, self._date(), self._pump)
+        session = PluginSession(self._session, self._upgrade, asked.request, self._date(), self._pump)
         seconds = self._shared.clock.seconds
         counters, from_thread = self._shared.counters, self._shared.from_thread
-        self._fanout = Fanout(live, route, counters, self._required_failed, seconds, from_thread)
+        self._fanout = Fanout(session, route, counters, self._required_failed, seconds, from_thread)
         self._is_probe = is_probe
-        self._conversation_id = live.conversation_id
-        self._start_position = live.start_position
-        self._asking = Asking(Opening(live, asked), self._fanout, self._answer)
+        self._conversation_id = session.conversation_id
+        self._start_position = session.start_position
+        self._asking = Asking(Opening(session, asked), self._fanout, self._answer)
         self._asking.start(self._shared.clock, self._shared.timers.admission_timeout, self._answer_late)
 
     def _answer_late(self, unanswered: list[Watcher]) -> None:
@@ -330,7 +332,7 @@ class Connection:
 
     def _reject(self, reason: DisconnectReason, info: str, detail: str = "") -> None:
         self._shared.counters.count("rejections", reason)
-        self._log.warn("session refused: {why}", why=loggable(f"{info}: {detail}" if detail else info))
+        self._log.warn("session rejected: {reason}", reason=loggable(f"{info}: {detail}" if detail else info))
         self._session.disconnect(reason, info)
         self._pump()
 
@@ -363,9 +365,9 @@ class Connection:
         if self._fanout is None or not self._is_open:
             self._fanout = None
             return
-        how = f" ({self._end})" if self._end is not None else ""
-        why = loggable(reason, CLIENT_TEXT_LIMIT)
-        self._log.info("ended after {seconds:.1f} s: {reason}{how}", seconds=self._seconds, reason=why, how=how)
+        end = f" ({self._end})" if self._end is not None else ""
+        shown = loggable(reason, CLIENT_TEXT_LIMIT)
+        self._log.info("ended after {seconds:.1f} s: {reason}{end}", seconds=self._seconds, reason=shown, end=end)
         self._fanout.end(reason).addCallback(self._observers_done)
         if self._is_watched:
             self._observer_timer = self._shared.clock.callLater(FINISH_TIME, self._hurry, self._fanout)
@@ -376,12 +378,12 @@ class Connection:
 
     @property
     def _seconds(self) -> float:
-        """How long the session is in the time of the call, pauses and losses included."""
+        """Duration of the session in the time of the call, including pauses and lost audio."""
         rate = self._session.media.rate if self._session.media else DEFAULT_RATE
         return (self._session.position - self._start_position) / rate
 
     def _hurry(self, fanout: Fanout) -> None:
-        # A plugin that hangs for ever must not keep a session's place for ever.
+        # A plugin that hangs must not keep the memory of a session for ever.
         self._observer_timer = self._shared.clock.callLater(FINISH_TIME, fanout.abandon)
         fanout.hurry()
 
@@ -395,11 +397,11 @@ class Connection:
         if self._is_watched:
             self._shared.registry.detach(self)
         elif not self.finished.called:
-            self._fanout = self._asking = None  # what plugins keep of the session leads back to here
+            self._fanout = self._asking = None  # else a plugin that keeps the session keeps this connection, too
             self.finished.callback(None)
 
     def abandon(self) -> None:
-        """The session is over and its connection gone: its plugins have no more time for it."""
+        """Stops waiting for the plugins after the session has ended and the connection is lost."""
         if self._fanout is not None:
             self._fanout.hurry()
         if self._fanout is not None:
@@ -408,7 +410,7 @@ class Connection:
     def _required_failed(self, plugin: str) -> None:
         if self._session.disconnect("error", "a required service failed"):
             self._shared.counters.count("required_failures", plugin)
-            self._log.error("the session cannot go on without plugin {plugin}", plugin=plugin)
+            self._log.error("session disconnected: the required plugin {plugin} failed", plugin=plugin)
             self._pump()
 
 

@@ -1,6 +1,6 @@
-"""What happens in a session, to everyone who watches it.
+"""Delivers the events and the audio of one session to all its observers.
 
-Each observer has a mailbox of its own: one that is slow, or fails, harms nobody else's view.
+Each observer has its own queue: a slow or failing observer does not affect the others.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from audiohookd.session.session_view import SessionView
 
 
 def call_now(function: Callable[..., object], *arguments: object) -> None:
-    """Stands for ``reactor.callFromThread`` where there is only one thread."""
+    """Replaces ``reactor.callFromThread`` if there is only one thread."""
     function(*arguments)
 
 
@@ -33,19 +33,19 @@ class Watcher(Struct, frozen=True):
     name: str
     plugin: IPlugin
     required: bool = False
-    #: Names of the classes of its observers that were looked through for mistakes.
+    #: Names of the observer classes that were checked for mistakes.
     checked: set[str] = field(default_factory=set)
 
     @property
     def records(self) -> bool:
-        """The plugin records the sessions that it observes."""
+        """True if the plugin records the sessions that it observes."""
         return bool(IRecorder.providedBy(self.plugin))
 
 
 class RoutePlugins(Struct, frozen=True):
     """The plugins of a route, in the order of delivery.
 
-    ``must_record``: a call that none of them records is worth a warning.
+    ``must_record``: warn of a call that no plugin records.
     """
 
     watchers: Sequence[Watcher] = ()
@@ -60,9 +60,9 @@ class RoutePlugins(Struct, frozen=True):
 class Fanout:
     """Delivers one session's events and audio to its observers.
 
-    :param give_up: called with a plugin's name when a required one failed.
-    :param seconds: from any origin, never going back.
-    :param from_thread: calls something in the reactor thread, from any thread.
+    :param give_up: called with the name of a required plugin that failed.
+    :param seconds: a monotonic clock, in seconds.
+    :param from_thread: calls a function in the reactor thread, from any thread.
     """
 
     def __init__(
@@ -83,23 +83,23 @@ class Fanout:
         self._from_thread = from_thread
         self._views: dict[str, SessionView] = {}
         self._required: list[ObserverQueue] = []
-        self._mailboxes: list[ObserverQueue] = []
-        self._names: list[str] = []  # of the plugins that have these
+        self._queues: list[ObserverQueue] = []
+        self._names: list[str] = []  # the plugin of each queue
         self._sinks: list[ObserverQueue] = []
         self._slow: set[str] = set()
-        self._partial: set[str] = set()  # recorders whose recording ended before the call
+        self._partial: set[str] = set()  # recorders that failed before the end of the call
 
     @property
     def unfinished(self) -> list[str]:
-        """The names of the plugins that are not done with the session."""
-        mailboxes = zip(self._names, self._mailboxes, strict=False)  # no mailboxes are left after the end
-        return [name for name, mailbox in mailboxes if not mailbox.finished.called]
+        """Names of the plugins that have not finished the session."""
+        queues = zip(self._names, self._queues, strict=False)  # no queues are left after the end
+        return [name for name, queue in queues if not queue.finished.called]
 
     def open(self) -> None:
-        """The session is open: ask the plugins for their observers."""
+        """Asks the plugins for their observers, and calls ``opened``."""
         for watcher in self._route.watchers:
             self._ask(watcher)
-        self._sinks = [mailbox for mailbox in self._mailboxes if mailbox.takes_audio]
+        self._sinks = [queue for queue in self._queues if queue.takes_audio]
         self._call("opened")
 
     @property
@@ -108,9 +108,10 @@ class Fanout:
         return self._route.watchers
 
     def view(self, watcher: Watcher) -> SessionView:
-        """The session as this plugin sees it."""
+        """The ISession of this plugin."""
         if watcher.name not in self._views:
-            # Not a method: the view would keep us alive, and a refused session leaves that to the garbage collector.
+            # Functions, not methods: a view with a bound method would form a reference cycle with this object, which
+            # only the garbage collector could free after a rejected session.
             limited = partial(_limit, self._counters, self._session.log, watcher.name)
             misused = partial(self._from_thread, _report_misuse, self._counters, self._session.log, watcher.name)
             disconnected = partial(_log_disconnect, self._session.log, watcher.name)
@@ -120,30 +121,30 @@ class Fanout:
 
     @property
     def awaits_opened(self) -> bool:
-        """A required plugin is not done with ``opened``, if that is all that was called."""
-        return any(mailbox.is_busy for mailbox in self._required)
+        """True if a required plugin has not finished its call. Meaningful right after ``opened``."""
+        return any(queue.is_busy for queue in self._required)
 
     def expire_opened(self) -> None:
-        """A required plugin that is still busy with ``opened`` has failed."""
-        for mailbox in self._required:
-            mailbox.expire("opened")
+        """Times out the required plugins that have not finished ``opened``."""
+        for queue in self._required:
+            queue.expire("opened")
 
     def audio(self, frame: bytes) -> None:
-        """Audio for the sinks, the same bytes for all of them."""
-        for mailbox in self._sinks:
-            mailbox.audio(frame)
+        """Delivers audio to the sinks, the same bytes object to all of them."""
+        for queue in self._sinks:
+            queue.audio(frame)
 
     def message(self, outgoing: bool, data: bytes, at: float) -> None:
-        """A protocol message crossed the wire at ``at`` (seconds since the epoch)."""
-        for mailbox in self._mailboxes:
-            mailbox.call("message", outgoing, data, at)
+        """Delivers a protocol message that was sent or received at ``at`` (seconds since the epoch)."""
+        for queue in self._queues:
+            queue.call("message", outgoing, data, at)
 
     def deliver(self, event: events.Event) -> None:
-        """Any other event that observers know."""
+        """Delivers any other event; ignores events that observers do not receive."""
         match event:
             case events.Gap():
-                for mailbox in self._sinks:
-                    mailbox.call("gap", event)
+                for queue in self._sinks:
+                    queue.call("gap", event)
             case events.Paused():
                 self._call("paused")
             case events.Resumed():
@@ -159,72 +160,72 @@ class Fanout:
                 self._call("playback", started)
 
     def connection_lost(self, end: ConnectionEnd | None) -> None:
-        """The connection is gone, before the session was over or after."""
+        """Records how the connection ended, before or after the end of the session."""
         self._session.connection_end = end
 
     def closing(self, reason: str) -> "Deferred[Any]":
-        """The client closes. Fires when all observers have said their last word."""
+        """Calls ``closing``. Fires when all observers are idle."""
         self._call("closing", reason)
-        return DeferredList([mailbox.drained() for mailbox in self._mailboxes])
+        return DeferredList([queue.drained() for queue in self._queues])
 
     def end(self, reason: str) -> "Deferred[Any]":
-        """The session is over. Fires when all observers are done with ``closed``."""
-        for mailbox in self._mailboxes:
-            mailbox.end(reason)
+        """Ends the session. Fires when all observers have finished ``closed``."""
+        for queue in self._queues:
+            queue.end(reason)
         if self._route.must_record and not self._is_recorded:
             self._warn_of_no_recording()
-        return DeferredList([mailbox.finished for mailbox in self._mailboxes]).addCallback(self._let_go)
+        return DeferredList([queue.finished for queue in self._queues]).addCallback(self._release_observers)
 
     def hurry(self) -> None:
-        """Cancels what observers are busy with; each that did not get its ``closed`` gets it now. After ``end``."""
-        for mailbox in self._mailboxes:
-            mailbox.drop_pending()
+        """Cancels pending calls, and calls ``closed`` at once where it was not called. Call it after ``end``."""
+        for queue in self._queues:
+            queue.drop_pending()
 
     def abandon(self) -> None:
-        """Cancels each ``closed`` that is not done: it counts as failed. After ``hurry``."""
-        for mailbox in self._mailboxes:
-            mailbox.force_finish()
+        """Cancels each unfinished ``closed``, which counts as a failure. Call it after ``hurry``."""
+        for queue in self._queues:
+            queue.force_finish()
 
-    def _let_go(self, _: object) -> None:
-        """Observers hold the session, and the session may hold us: what a call used shall not wait for the gc."""
-        self._mailboxes, self._sinks, self._required = [], [], []
+    def _release_observers(self, _: object) -> None:
+        """Breaks the cycle of observers, session and fan-out, to free memory without the garbage collector."""
+        self._queues, self._sinks, self._required = [], [], []
         for view in self._views.values():
             view.end()
         self._views.clear()
 
     def _call(self, method: str, *arguments: Any) -> None:
-        for mailbox in self._mailboxes:
-            mailbox.call(method, *arguments)
+        for queue in self._queues:
+            queue.call(method, *arguments)
 
     def _ask(self, watcher: Watcher) -> None:
-        mailbox = foreign_code.call(self._observe, watcher)
-        if isinstance(mailbox, Failure):
-            self.report(watcher, "observe", mailbox)
-        elif mailbox is not None:
-            self._mailboxes.append(mailbox)
+        queue = foreign_code.call(self._observe, watcher)
+        if isinstance(queue, Failure):
+            self.report(watcher, "observe", queue)
+        elif queue is not None:
+            self._queues.append(queue)
             self._names.append(watcher.name)
             self._is_recorded = self._is_recorded or watcher.records
             if watcher.required:
-                self._required.append(mailbox)
+                self._required.append(queue)
 
     def _observe(self, watcher: Watcher) -> ObserverQueue | None:
         observer = watcher.plugin.observe(self.view(watcher))
         if observer is None:
             return None
         if not ISessionObserver.providedBy(observer):
-            raise TypeError(f"observe must return an observer or None: {_kind(observer)} is no ISessionObserver")
+            raise TypeError(f"observe must return an observer or None: {_kind(observer)} is not an ISessionObserver")
         self._check_class(watcher, type(observer))
         return ObserverQueue(
             observer,
             self._session,
             partial(self.report, watcher),
-            partial(self._lose, watcher),
-            partial(self._leave_out, watcher),
+            partial(self._report_lost_audio, watcher),
+            partial(self._report_dropped_message, watcher),
             watcher.name,
         )
 
     def _check_class(self, watcher: Watcher, observer: type) -> None:
-        """Names the mistakes in a class that could not be found at the start, once."""
+        """Reports mistakes in the class of an observer, once; the check at the start cannot see this class."""
         name = f"{observer.__module__}.{observer.__qualname__}"
         if name not in watcher.checked:
             watcher.checked.add(name)
@@ -232,18 +233,20 @@ class Fanout:
                 self.report_misuse(watcher, mistake)
 
     def report(self, watcher: Watcher, callback: str, failure: Failure) -> None:
-        """A plugin failed in ``callback``: count it, log it, and end the session if it requires the plugin.
+        """Counts and logs a failure of a plugin in ``callback``, and ends the session if the plugin is required.
 
-        A :class:`Lapse` has no traceback: where it matters, the plugin itself has logged it.
+        A :class:`PartialLoss` is logged without traceback: the plugin has logged the cause itself.
         """
         log, plugin = self._session.log, watcher.name
         self._counters.count("plugin_failures", plugin)
         consequence = _consequence(watcher, callback)
         if failure.check(PartialLoss):
-            log.debug("plugin {plugin} lost a part: {reason}", plugin=plugin, reason=text_of(failure.value))
+            log.debug(
+                "plugin {plugin} lost part of its input: {reason}", plugin=plugin, reason=text_of(failure.value)
+            )
         elif failure.check(ObserverTimeout):
             self._counters.count("callback_timeouts", plugin)
-            text = "plugin {plugin} failed: {callback} took too long and is cancelled; {consequence}"
+            text = "plugin {plugin} failed: {callback} timed out and was cancelled; {consequence}"
             log.error(text, plugin=plugin, callback=callback, consequence=consequence)
         else:
             text = "plugin {plugin} failed in {callback}; {consequence}"
@@ -255,13 +258,13 @@ class Fanout:
             self._give_up(plugin)
 
     def report_misuse(self, watcher: Watcher, misuse: str) -> None:
-        """A plugin did what has no effect, or not the effect that its author meant."""
+        """Counts and logs a mistake of a plugin: a call without effect, or with an unintended effect."""
         _report_misuse(self._counters, self._session.log, watcher.name, misuse)
 
     def report_late_admission(self, watcher: Watcher) -> None:
-        """``admit`` of a plugin is cancelled because the client cannot wait for it any longer."""
+        """Counts and logs that ``admit`` of a plugin timed out."""
         self._counters.count("callback_timeouts", watcher.name)
-        text = "plugin {plugin}: admit took too long and is cancelled; {consequence}"
+        text = "plugin {plugin}: admit timed out and was cancelled; {consequence}"
         self._session.log.warn(text, plugin=watcher.name, consequence=_consequence(watcher, "admit"))
 
     def _warn_of_no_recording(self) -> None:
@@ -270,32 +273,34 @@ class Fanout:
             text = "not recorded: plugin {plugin} did not record this call"
             self._session.log.warn(text, plugin=", ".join(recorders))
         else:
-            text = "not recorded: no plugin of the route records calls (record = false in [[route]] if this is meant)"
+            text = "not recorded: no plugin of the route records calls (set record = false in [[route]] if intended)"
             self._session.log.warn(text)
 
     def _warn_of_partial_recording(self, watcher: Watcher, callback: str, failure: Failure) -> None:
-        """Once per call and plugin; where there is no observer, or nothing is left to record, that is not it."""
+        """Logs that a recording ends early, once per call and plugin, unless no audio can be lost by the failure."""
         if callback in ("admit", "observe", "closed") or watcher.name in self._partial:
             return
         self._partial.add(watcher.name)
-        reason = "it took too long" if failure.check(ObserverTimeout) else in_words(failure.value or Exception())
-        text = "not recorded from now on: plugin {plugin} failed in {callback}: {reason}; what it recorded is kept"
+        reason = "it timed out" if failure.check(ObserverTimeout) else in_words(failure.value or Exception())
+        text = "not recorded from now on: plugin {plugin} failed in {callback}: {reason}; earlier audio is kept"
         self._session.log.error(text, plugin=watcher.name, callback=callback, reason=reason)
 
-    def _lose(self, watcher: Watcher, samples: int) -> None:
+    def _report_lost_audio(self, watcher: Watcher, samples: int) -> None:
         self._counters.count("overflow_samples", watcher.name, samples)
         if watcher.required:
             self._give_up(watcher.name)
         if watcher.name not in self._slow:
             self._slow.add(watcher.name)
-            self._session.log.warn("plugin {plugin} is too slow: it does not get all audio", plugin=watcher.name)
+            self._session.log.warn(
+                "plugin {plugin} is too slow: its queue is full, audio dropped", plugin=watcher.name
+            )
 
-    def _leave_out(self, watcher: Watcher) -> None:
+    def _report_dropped_message(self, watcher: Watcher) -> None:
         self._counters.count("overflow_messages", watcher.name)
         self.view(watcher).missed_messages += 1
         if f"messages of {watcher.name}" not in self._slow:
             self._slow.add(f"messages of {watcher.name}")
-            text = "plugin {plugin} is too slow: it does not get all messages that are sent to the client"
+            text = "plugin {plugin} is too slow: its queue is full, messages to the client dropped from it"
             self._session.log.warn(text, plugin=watcher.name)
 
 
@@ -306,13 +311,13 @@ def _kind(value: object) -> str:
 def _limit(counters: Counters, log: Any, plugin: str, is_first: bool) -> None:
     counters.count("rate_limited_sends", plugin)
     if is_first:
-        text = "plugin {plugin} sends more than it may: messages beyond the limit are not sent"
+        text = "plugin {plugin} exceeds its rate limit: the messages above it are not sent"
         log.warn(text, plugin=plugin)
 
 
 def _log_disconnect(log: Any, plugin: str, reason: str, info: str | None) -> None:
-    why = reason if info is None else f"{reason}, {info}"
-    log.info("plugin {plugin} ends the session: {why}", plugin=plugin, why=why)
+    shown = reason if info is None else f"{reason}, {info}"
+    log.info("plugin {plugin} ends the session: {reason}", plugin=plugin, reason=shown)
 
 
 def _report_misuse(counters: Counters, log: Any, plugin: str, misuse: str) -> None:
@@ -325,11 +330,11 @@ def _consequence(watcher: Watcher, callback: str) -> str:
         return "the plugin is required, so the session ends"
     match callback:
         case "observe":
-            return "it does not watch this session"
+            return "it does not observe this session"
         case "admit":
-            return "its answer does not count for this session"
+            return "its changes to this session are ignored"
         case "refuse":
-            return "the session is refused all the same"
+            return "the session is rejected nevertheless"
         case "closed":
-            return "the session had ended before"
-    return "of this session it gets only closed"
+            return "the session had already ended"
+    return "it receives no more of this session, except closed"

@@ -1,7 +1,7 @@
-"""One ordered, bounded queue between a session and one of its observers.
+"""An ordered, bounded queue between a session and one of its observers.
 
-While the observer is idle a call goes straight through: at 50 frames a second and call, a queue that is only passed
-through would be the daemon's main work. Once a method returned a Deferred, later calls wait in order.
+While the observer is idle, calls bypass the queue: at 50 frames per second and call, queueing each frame would be the
+daemon's main work. While a Deferred of the observer is pending, later calls wait in order.
 """
 
 from collections import deque
@@ -15,36 +15,36 @@ from audiohookd.interfaces import IAudioSink, ISession, PartialLoss
 from audiohookd.protocol.events import Gap, GapCause
 from audiohookd.runtime import foreign_code
 
-#: Bytes of audio that may wait: 16 s of two channels in PCMU. Beyond, the newest audio becomes a gap.
+#: Bytes of audio that may wait: 16 s of two channels in PCMU. Further audio becomes a gap.
 AUDIO_LIMIT = 262_144
-#: Calls other than audio that may wait. Beyond, the observer has lost track and is cut off.
+#: Calls other than audio that may wait. One more cuts the observer off, because it would miss events.
 CALL_LIMIT = 1_000
 #: Bytes of messages that may wait. A thousand of the largest would be 64 MB.
 MESSAGE_LIMIT = 1_048_576
-#: The share of both that messages to the client may take: other plugins cause them. What finds no room is left out,
-#: and the observer goes on.
+#: Share of both limits for messages to the client, which other plugins cause. Further messages are dropped; the
+#: observer is not cut off.
 OUTGOING_SHARE = 0.5
 
 
 class ObserverQueueFull(Exception):
-    """An observer let more calls pile up than can be kept."""
+    """Too many calls wait for an observer."""
 
 
 class ObserverTimeout(Exception):
-    """An observer did not come to an end with one of its methods in time."""
+    """A method of an observer timed out."""
 
 
 class ObserverQueue:
-    """Delivers to ``observer``, in order, never more than one call at a time.
+    """Delivers calls to ``observer`` in order, one at a time.
 
-    Not to be called from within ``audio``: its caller sees to that, at less cost.
+    Its methods must not be called from within ``audio``; the caller ensures this at lower cost.
 
-    :param failed: called with the method and each failure of the observer. After the first one that is no
-        :class:`Lapse` it is cut off: it gets nothing more but its ``closed``.
-    :param lost: called with the samples of each frame that had to become part of a gap, and of all that waited when
-        it was too late for that.
-    :param left_out: called for each message to the client that found no room.
-    :param plugin: the name of the plugin that ``observer`` is of.
+    :param failed: called with the method and each failure of the observer. After the first failure that is not a
+        :class:`PartialLoss`, the observer is cut off: it receives only ``closed``.
+    :param lost: called with the number of samples of each frame that became part of a gap, and of the audio that was
+        waiting when the queue was dropped.
+    :param left_out: called for each message to the client that was dropped.
+    :param plugin: name of the observer's plugin.
     """
 
     def __init__(
@@ -68,44 +68,44 @@ class ObserverQueue:
         self._waiting_audio = 0  # bytes
         self._waiting_frames = 0
         self._waiting_messages = 0  # bytes
-        self._pending: Deferred[Any] | None = None  # what the observer is busy with
-        self._busy_with = ""  # the method that it is the result of
+        self._pending: Deferred[Any] | None = None  # the unfinished call of the observer
+        self._busy_with = ""  # its method
         self._working = False
         self._alive = True
-        self._reason: str | None = None  # once the session has ended
+        self._reason: str | None = None  # set when the session has ended
         self._closed = False
-        self._straight = True  # audio need not wait: one test per frame
+        self._direct = True  # audio bypasses the queue: one test per frame
         self._drained: Deferred[None] | None = None
-        #: Fires when ``closed`` was delivered and the observer is done with it.
+        #: Fires when the observer has finished ``closed``.
         self.finished: Deferred[None] = Deferred()
 
     @property
     def is_busy(self) -> bool:
-        """The observer is not done with the last call."""
+        """True while a call of the observer is unfinished."""
         return self._pending is not None
 
     def audio(self, frame: bytes) -> None:
-        """A frame of audio; only for observers that take it."""
-        if not self._straight:
+        """Delivers a frame of audio. Only for observers that are sinks."""
+        if not self._direct:
             self._keep_audio(frame)
             return
         try:
             result = self._sink(frame)  # type: ignore[misc]  # only called when takes_audio
-        except BaseException:  # the one call that comes too often for foreign_code.call
+        except BaseException:  # too frequent for foreign_code.call
             self._fail("audio", foreign_code.raised())
             return
         if result is not None:
             self._await("audio", result)
 
     def call(self, method: str, *arguments: Any) -> None:
-        """Any other call."""
+        """Delivers any other call."""
         if not self._alive or self._reason is not None:
             return
-        if self._pending is None and not self._working:  # then nothing waits
+        if self._pending is None and not self._working:  # the queue is empty
             self._working = True
             self._deliver(method, arguments)
             self._working = False
-            if self._waiting or not self._straight or self._drained is not None:  # hardly ever
+            if self._waiting or not self._direct or self._drained is not None:  # rare
                 self._work()
             return
         calls = len(self._waiting) - self._waiting_frames
@@ -121,46 +121,46 @@ class ObserverQueue:
         self._work()
 
     def drained(self) -> "Deferred[None]":
-        """Fires once when nothing waits and the observer is idle, or cut off."""
+        """Returns a Deferred that fires when the queue is empty and the observer is idle or cut off."""
         drained: Deferred[None] = Deferred()
         self._drained = drained
         if self._alive:
             self._work()
         else:
-            self._tell_drained()
+            self._fire_drained()
         return drained
 
     def end(self, reason: str) -> None:
-        """Delivers what waits and then ``closed``; takes nothing any more."""
+        """Accepts no more calls; delivers the waiting calls and then ``closed``."""
         if self._reason is None:
             self._reason = reason
-            self._straight = False
+            self._direct = False
             self._work()
 
     def drop_pending(self) -> None:
-        """Too late for what waits: it is lost. ``closed`` comes at once, if it has not. Harmless before ``end``."""
+        """Drops the waiting calls and delivers ``closed`` at once, if it was not. Has no effect before ``end``."""
         if self._reason is not None:
             samples = sum(self._samples(*call) for call in self._waiting)
-            self._forget()
+            self._clear()
             if samples:
                 self._lost(samples)
             if not self._closed:
-                self._give_up()
+                self._cancel_pending()
             self._work()
 
     def force_finish(self) -> None:
-        """Do not even wait for ``closed``. After ``hurry``."""
+        """Cancels an unfinished ``closed``. Call it after ``drop_pending``."""
         if self._closed and not self.finished.called:
-            self._give_up()
+            self._cancel_pending()
             self._finish()
 
     def expire(self, method: str) -> None:
-        """If the observer is busy with ``method``, it had its time: it is cut off."""
+        """Times out ``method``: cuts the observer off if this call is unfinished."""
         if self._busy_with == method and self._pending is not None:
-            self._alive = self._straight = False
-            self._forget()
-            self._give_up()
-            self._tell_drained()
+            self._alive = self._direct = False
+            self._clear()
+            self._cancel_pending()
+            self._fire_drained()
             self._work()
 
     # ---- delivery --------------------------------------------------------------------------------
@@ -182,12 +182,12 @@ class ObserverQueue:
             self._when_idle()
 
     def _when_idle(self) -> None:
-        self._straight = self._alive and self._reason is None
-        self._tell_drained()  # after which the session may have ended, and the observer be busy again
+        self._direct = self._alive and self._reason is None
+        self._fire_drained()  # its callback may end the session or make the observer busy
         if self._pending is None and self._reason is not None and not self._closed:
             self._close(self._reason)
 
-    def _tell_drained(self) -> None:
+    def _fire_drained(self) -> None:
         if self._drained is not None:
             drained, self._drained = self._drained, None
             drained.callback(None)
@@ -203,12 +203,12 @@ class ObserverQueue:
         if isinstance(failure, Failure):
             self._fail(method, failure)
         elif pending is not None:
-            self._straight = False
+            self._direct = False
             self._pending, self._busy_with = pending, method
             pending.addBoth(self._done, pending)
 
     def _done(self, outcome: Any, pending: "Deferred[Any]") -> None:
-        if self._pending is not pending:  # given up
+        if self._pending is not pending:  # it was cancelled
             return
         if isinstance(outcome, Failure):
             self._fail(self._busy_with, foreign_code.contained(outcome))
@@ -218,8 +218,8 @@ class ObserverQueue:
             if self._closed:
                 self._finish()
 
-    def _give_up(self) -> None:
-        """Cancels what the observer is busy with, if it is. Its result, if one still comes, changes nothing."""
+    def _cancel_pending(self) -> None:
+        """Cancels the unfinished call of the observer, if there is one. A late result is ignored."""
         pending, self._pending = self._pending, None
         if pending is not None:
             self._failed(self._busy_with, Failure(ObserverTimeout(self._busy_with)))
@@ -239,7 +239,7 @@ class ObserverQueue:
             self._finish()
 
     def _finish(self) -> None:
-        if not self.finished.called:  # else abandoned meanwhile
+        if not self.finished.called:  # force_finish may have been called before
             self.finished.callback(None)
 
     # ---- bounds ----------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ class ObserverQueue:
         self._lost(samples)
 
     def _widen_gap(self, samples: int) -> None:
-        """The frame that found no room becomes part of the gap at the end of the queue."""
+        """Adds a dropped frame to the gap at the end of the queue."""
         start = self._session.position - samples
         if self._waiting and self._waiting[-1][0] == "gap":
             before: Gap = self._waiting[-1][1][0]
@@ -270,22 +270,22 @@ class ObserverQueue:
         return calls >= CALL_LIMIT * share or self._waiting_messages > MESSAGE_LIMIT * share
 
     def _cut_off(self, method: str, failure: Failure) -> None:
-        """Nothing more but ``closed``, and that not before the observer is done with what it is busy with."""
-        self._alive = self._straight = False
-        self._forget()
+        """Drops the waiting calls. After its unfinished call the observer receives only ``closed``."""
+        self._alive = self._direct = False
+        self._clear()
         self._failed(method, failure)
-        self._tell_drained()
+        self._fire_drained()
         self._work()
 
     def _samples(self, method: str, arguments: tuple[Any, ...]) -> int:
-        """How much of the call's time a waiting call stands for, as far as that was not told to be lost before."""
+        """Number of samples (per channel) of a waiting call, without those already reported as lost."""
         if method == "audio":
             return int(len(arguments[0]) // self._session.media.frame_bytes)
         if method == "gap" and arguments[0].cause is not GapCause.OVERFLOW:
             return int(arguments[0].samples)
         return 0
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._waiting.clear()
         self._waiting_audio = self._waiting_frames = self._waiting_messages = 0
 

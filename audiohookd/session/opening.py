@@ -1,4 +1,4 @@
-"""The plugins' say in how a session is opened, within its time."""
+"""Lets the plugins change or reject a session before it is opened, within a time limit."""
 
 from collections.abc import Callable, Iterable
 from typing import get_args
@@ -18,7 +18,7 @@ from audiohookd.session.fanout import Fanout, Watcher
 
 
 class OpenTerms(Struct, frozen=True):
-    """How to open a session, or why not."""
+    """How to open a session, or why to reject it."""
 
     media: tuple[Media, ...]
     start_paused: bool = False
@@ -29,18 +29,18 @@ class OpenTerms(Struct, frozen=True):
 
 @implementer(IOpening)
 class Opening:
-    """See :class:`IOpening`. What plugins assign counts once it is settled: half a change is no change."""
+    """See :class:`IOpening`. ``settle`` applies what a plugin assigned, completely or not at all."""
 
     def __init__(self, session: ISession, asked: OpenRequested) -> None:
         self.session = session
-        #: Nobody waits for the outcome any more.
+        #: True once the outcome is decided or no longer needed.
         self.over = False
         self.supported_languages_wanted = bool(asked.request.supported_languages)
-        #: Name of the plugin that refused, if one did.
+        #: Name of the plugin that rejected the session, or "".
         self.refused_by = ""
         self._offers = asked.offers
-        # An empty list of offers is the client's wish for a session without audio. A list of which nothing is left
-        # is not, and `media: []` would be the wrong answer to it.
+        # With an empty list of offers the client asks for a session without audio. If it made offers and none is
+        # left, `media: []` would be the wrong answer.
         self._wants_audio = bool(asked.request.media)
         self._refusal: tuple[DisconnectReason, str] | None = None
         self.terms = OpenTerms(asked.offers)
@@ -51,7 +51,7 @@ class Opening:
         self._refusal = (reason, info)
 
     def reset(self) -> None:
-        """Back to what was settled last."""
+        """Reverts the attributes to the terms that were settled last."""
         self.media = self.terms.media
         self.start_paused = self.terms.start_paused
         self.discard_to = self.terms.discard_to
@@ -59,19 +59,17 @@ class Opening:
         self._refusal = self.terms.refusal
 
     def settle(self) -> None:
-        """Takes over what was assigned.
+        """Applies the assigned attributes. A rejection is applied even if other attributes are invalid.
 
-        A refusal counts whatever else is wrong.
-
-        :raises ValueError: media that were not offered, a position that is none, or a refusal without a reason of the
-            protocol or a text; the session is refused with another one then.
+        :raises ValueError: a medium was not offered, the position is negative, or the arguments of ``refuse`` are
+            invalid (the session is then rejected with a default text).
         """
         if self._refusal is not None:
             self._settle_refusal(*self._refusal)
             return
         media = tuple(self.media)
-        if not all(one in self._offers for one in media):
-            raise ValueError("media that were not offered")
+        if not all(medium in self._offers for medium in media):
+            raise ValueError("media contains a medium that the client did not offer")
         if self.discard_to is not None and self.discard_to < 0:
             raise ValueError("discard_to is negative")
         languages = tuple(str(language) for language in self.supported_languages)
@@ -85,7 +83,10 @@ class Opening:
         raise ValueError(f"refuse({info!r}, {reason!r}): info must be a str, and reason one of the protocol")
 
     def decide(self) -> Media | None:
-        """The medium to open with; None for none. Refuses when the client wants audio and no offer is left."""
+        """The medium to open with; None for a session without audio.
+
+        Rejects the session if the client wants audio and no offer is left.
+        """
         chosen = preferred(self.terms.media)
         if chosen is None and self._wants_audio and self.terms.refusal is None:
             self.refuse("no supported media")
@@ -94,16 +95,16 @@ class Opening:
 
 
 def admissions(watchers: Iterable[Watcher]) -> list[tuple[Watcher, IAdmission]]:
-    """Those of ``watchers`` that want to be asked, in order."""
+    """The ``watchers`` with a plugin that provides IAdmission, in order."""
     return [(watcher, IAdmission(watcher.plugin)) for watcher in watchers if IAdmission.providedBy(watcher.plugin)]
 
 
 class Asking:
-    """Asks the plugins of one session about its opening, in order, until one refuses or their time is over.
+    """Calls ``admit`` of the plugins of one session in order, until one rejects the session or the time is over.
 
-    What they say later changes nothing. One that hangs keeps nothing of the session.
+    A late answer changes nothing. A plugin that hangs does not keep the session in memory.
 
-    :param done: called once, with the opening, unless :meth:`stop` was called before.
+    :param done: called once with the opening, unless :meth:`stop` was called before.
     """
 
     def __init__(self, opening: Opening, fanout: Fanout, done: Callable[[Opening], None]) -> None:
@@ -115,9 +116,10 @@ class Asking:
         self._asking: Deferred[None] | None = None
 
     def start(self, clock: IReactorTime, timeout: float, late: Callable[[list[Watcher]], None]) -> None:
-        """Asks.
+        """Calls the first plugin.
 
-        :param late: called after ``timeout`` seconds, before ``done``, with the plugins that did not answer.
+        :param timeout: seconds for all plugins together.
+        :param late: called on time-out, before ``done``, with the plugins that did not answer.
         """
         self._asking = asking = Deferred.fromCoroutine(self._ask())
         asking.addCallback(self._finish)
@@ -125,14 +127,14 @@ class Asking:
             self._timer = clock.callLater(timeout, self._expire, late)
 
     def stop(self) -> None:
-        """Waits for no answer any more."""
+        """Cancels the pending call and waits for no more answers."""
         self._opening.over = True
         self._fanout = None
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         asking, self._asking = self._asking, None
         if asking is not None:
-            asking.cancel()  # harmless when all have answered
+            asking.cancel()  # no effect if all have answered
 
     async def _ask(self) -> None:
         fanout = self._fanout
@@ -169,6 +171,6 @@ class Asking:
 
 
 def _failure_of(settle: Callable[[], None]) -> Failure | None:
-    """What plugins assigned may be anything."""
+    """Calls ``settle`` and catches everything: plugins may have assigned any object."""
     failure = foreign_code.call(settle)
     return failure if isinstance(failure, Failure) else None

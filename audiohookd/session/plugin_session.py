@@ -1,4 +1,4 @@
-"""A session as its plugins see it."""
+"""The ISession that all plugins of a session share, and the logger of a session."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -17,9 +17,9 @@ from audiohookd.session.upgrade import UpgradeInfo
 
 @implementer(ISession)
 class PluginSession:
-    """See :class:`ISession`. Identity is bound here once: later code can neither forget nor forge it.
+    """See :class:`ISession`. The identity is set only here, so that no later code can omit or replace it.
 
-    :param pump: to be called after the session was asked to do something.
+    :param pump: called after each request to the session, to send its messages.
     """
 
     def __init__(
@@ -79,33 +79,33 @@ class PluginSession:
         return sent
 
 
-#: Kinds of things that a client does of which a session's log tells.
+#: How many kinds of client errors the log of one session names.
 MAX_KINDS = 20
 
 
 class SessionLogger(Logger):
-    """Names the session in each line; a field of the same name in the event does not replace its identity.
+    """Adds the session, organization and correlation ids to each event; an event cannot override them.
 
-    :param is_stranger: nothing of what he does is news.
+    :param is_stranger: True for a rejected client: ``log_once`` then logs nothing.
     """
 
     def __init__(self, upgrade: UpgradeInfo, is_stranger: bool = False) -> None:
         super().__init__(namespace="audiohookd.session")
-        self._told: set[str] = set()
-        self._room = 0 if is_stranger else MAX_KINDS
+        self._logged: set[str] = set()
+        self._limit = 0 if is_stranger else MAX_KINDS
         self._identity = {
             "session": upgrade.session_id,
             "organization": upgrade.organization_id,
             "correlation": upgrade.correlation_id,
         }
 
-    def log_once(self, what: str) -> bool:
-        """Whether something that a client can do again and again is worth a line: each once, and not very many."""
-        if what in self._told or len(self._told) >= self._room:
+    def log_once(self, kind: str) -> bool:
+        """Decides whether to log something that a client can repeat: True once per kind, for few kinds."""
+        if kind in self._logged or len(self._logged) >= self._limit:
             return False
-        self._told.add(what)
+        self._logged.add(kind)
         return True
 
     def emit(self, level, format=None, **kwargs):  # type: ignore[no-untyped-def]  # noqa: A002
-        """As Logger does."""
+        """Emits an event with the ids of the session."""
         super().emit(level, f"{{session}} {format or ''}", **(kwargs | self._identity))

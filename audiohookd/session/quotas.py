@@ -1,4 +1,4 @@
-"""How many sessions one customer, or one integration of a customer, may have of all there are (pure)."""
+"""Limits how many sessions one organization, or one API key, may have (pure)."""
 
 from collections import Counter
 from typing import Literal
@@ -11,7 +11,7 @@ Exhausted = Literal["sessions-per-organization", "sessions-per-key"]
 
 
 class Owner(Struct, frozen=True):
-    """Whose a session is. An API key may be a password, so it is not shown."""
+    """The organization and the API key of a session. The key may be a password, so ``repr`` omits it."""
 
     organization: str
     key: str
@@ -21,10 +21,10 @@ class Owner(Struct, frozen=True):
 
 
 class Quotas:
-    """Counts the sessions of each owner. Keeps nothing of those that have none.
+    """Counts the sessions of each owner, and stores nothing for owners without sessions.
 
-    :param per_organization: the most that an organization may have; 0 for as many as there are.
-    :param per_key: and so for an API key.
+    :param per_organization: the most sessions of an organization; 0 for no limit.
+    :param per_key: the most sessions of an API key; 0 for no limit.
     """
 
     def __init__(self, per_organization: int = 0, per_key: int = 0) -> None:
@@ -34,12 +34,12 @@ class Quotas:
         self._keys: Counter[str] = Counter()
 
     def scaled(self, factor: int, spare: int) -> "Quotas":
-        """Empty quotas that are ``factor`` times as large, and ``spare``; those of 0 stay 0."""
+        """New quotas without sessions: each limit times ``factor`` plus ``spare``; no limit stays no limit."""
         quotas = (self._per_organization, self._per_key)
         return Quotas(*(factor * quota + spare if quota else 0 for quota in quotas))
 
     def exhausted(self, owner: Owner) -> Exhausted | None:
-        """Which quota one more session of ``owner`` would exceed, if any."""
+        """The quota that one more session of ``owner`` would exceed, or None."""
         if 0 < self._per_organization <= self._organizations[owner.organization]:
             return "sessions-per-organization"
         if 0 < self._per_key <= self._keys[owner.key]:
@@ -47,24 +47,24 @@ class Quotas:
         return None
 
     def describe(self, exhausted: Exhausted, owner: Owner) -> str:
-        """A quota that is exhausted: its setting, and whose it is."""
+        """Describes an exhausted quota: its setting, its value and its owner."""
         if exhausted == "sessions-per-organization":
             return f"limits.sessions_per_organization is {self._per_organization}, organization {owner.organization}"
         return f"limits.sessions_per_key is {self._per_key}, API key {fingerprint(owner.key)}"
 
     def count(self, exhausted: Exhausted, owner: Owner) -> int:
-        """How many ``owner`` has of what the quota is for."""
+        """How many sessions count against this quota of ``owner``."""
         if exhausted == "sessions-per-organization":
             return self._organizations[owner.organization]
         return self._keys[owner.key]
 
     def acquire(self, owner: Owner) -> None:
-        """One more."""
+        """Counts one more session of ``owner``."""
         self._organizations[owner.organization] += 1
         self._keys[owner.key] += 1
 
     def release(self, owner: Owner) -> None:
-        """One less; it was taken before."""
+        """Counts one session less; it must have been acquired before."""
         _decrement(self._organizations, owner.organization)
         _decrement(self._keys, owner.key)
 

@@ -1,4 +1,4 @@
-"""The live sessions: how many there may be, and how they end when the daemon does."""
+"""Keeps the live sessions: limits how many there are, and drains them when the daemon stops."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -12,57 +12,58 @@ from twisted.logger import Logger
 
 from audiohookd.session.quotas import Owner, Quotas
 
-#: Connections beyond twice the sessions: of those who are told that there is no place, of probes, and of calls that
-#: are over while their plugins still work.
+#: Connections in addition to twice the sessions: for rejected sessions, for probes, and for calls that have ended
+#: while their plugins still work.
 SPARE_CONNECTIONS = 64
 #: Seconds for each of the two steps of a drain after a second signal, instead of ``grace``.
 HURRIED_GRACE = 0.4
-#: The same for an owner with a quota, beyond twice the quota: a few more upgrades are accepted, for ``disconnect
-#: error`` in a session, which Genesys Cloud retries.
+#: Connections of an owner in addition to twice its quota. The daemon accepts these upgrades and rejects the session
+#: with ``disconnect error``, which Genesys Cloud retries.
 SPARE_CONNECTIONS_OF_OWNER = 16
-#: The part of all connections from which on ``/ready`` warns.
+#: Share of the connections in use from which ``/ready`` warns.
 CONNECTIONS_WARN_RATIO: Final = 0.9
 #: Seconds for which ``/ready`` warns after an upgrade was rejected.
 REJECTION_WARN_TIME: Final = 60.0
-#: Of whom no quota is known.
+#: The owner of requests without a known owner; it has no quota.
 UNOWNED: Final = Owner("", "")
 
 
 class AdmissionDenied(Struct, frozen=True):
-    """Why there is no session: what the client is told, and what is for the log alone."""
+    """Why a session is rejected: ``info`` is sent to the client, ``detail`` is only logged."""
 
     info: str
     detail: str = ""
 
 
 class TrackedConnection(Protocol):
-    """What the registry knows of a connection."""
+    """The interface of connections that the registry uses."""
 
-    #: Fires when the connection is gone and its plugins are done.
+    #: Fires when the connection is lost and its plugins have finished.
     finished: "Deferred[None]"
 
     @property
     def unfinished(self) -> Sequence[str]:
-        """The names of the plugins that are not done with it."""
+        """Names of the plugins that have not finished the session."""
 
     def abandon(self) -> None:
-        """Its session is over and the connection gone: do not wait for its plugins any longer."""
+        """Stops waiting for the plugins. The session has ended and the connection is lost."""
 
     def shut_down(self) -> None:
-        """Ask the client to end the session."""
+        """Asks the client to end the session."""
 
     def abort(self) -> None:
-        """End it now, without asking anybody."""
+        """Drops the connection at once."""
 
 
 class Registry(Service):
-    """Keeps the connections. Stopping it means: take no new session, and let the calls finish.
+    """Keeps the connections and admits sessions. When it stops, it rejects new sessions and lets the calls finish.
 
-    :param drain_timeout: seconds that calls may go on after the stop.
-    :param grace: seconds for each of the two steps after that: the clients' goodbye, the plugins' last work. More
-        than a session's ``disconnect_timeout``, for who is aborted first cannot be polite.
-    :param obstacle: why a new session could not be recorded now, or None. Asked at each; never told to the client.
-    :param quotas: of those that sessions belong to.
+    :param drain_timeout: seconds that calls may continue after the stop.
+    :param grace: seconds for each of the two steps after that: the clients close, the plugins finish. Must exceed a
+        session's ``disconnect_timeout``, or clients are cut off before they can close.
+    :param obstacle: returns why a new session cannot be recorded now, or None. Called for each session; the text is
+        not sent to the client.
+    :param quotas: limits of organizations and API keys.
     :param count: counts by name and label.
     """
 
@@ -87,16 +88,15 @@ class Registry(Service):
         self._obstacle = obstacle
         self._quotas = quotas or Quotas()
         self._count = count
-        #: Seconds that the stop may take, for whoever waits for it.
+        #: Seconds that the stop may take.
         self.stop_limit = drain_timeout + 2 * grace
         self._connections: set[TrackedConnection] = set()
         self._connection_quotas = self._quotas.scaled(2, SPARE_CONNECTIONS_OF_OWNER)
         self._owners: dict[TrackedConnection, Owner] = {}
         self._rejected: tuple[float, str] | None = None
         self._admitted: dict[TrackedConnection, Owner] = {}
-        self._unfinished: dict[
-            TrackedConnection, None
-        ] = {}  # gone, but for what their plugins still do; the oldest first
+        # Connections that are lost while their plugins still work, the oldest first.
+        self._unfinished: dict[TrackedConnection, None] = {}
         self._emptied: Deferred[None] | None = None
         self._awaited: Collection[TrackedConnection] = ()
         self._drain_began = 0.0
@@ -111,12 +111,12 @@ class Registry(Service):
 
     @property
     def full(self) -> bool:
-        """One more session would be too many."""
+        """True if no further session is admitted."""
         return len(self._admitted) >= self.max_sessions
 
     @property
     def at_connection_limit(self) -> bool:
-        """So many are connected, with and without a session, that one more could not even be told that it is full."""
+        """True if no further upgrade is accepted, not even to reject its session."""
         return self._in_use >= self.max_connections
 
     @property
@@ -130,7 +130,7 @@ class Registry(Service):
 
     @property
     def connection_warnings(self) -> list[str]:
-        """Lines for ``/ready``: connections are nearly all in use, or an upgrade was rejected for want of one."""
+        """Lines for ``/ready``: few connections are left, or an upgrade was rejected because none was left."""
         warnings = []
         if self._in_use >= CONNECTIONS_WARN_RATIO * self.max_connections:
             used = f"{self._in_use} of {self.max_connections} WebSocket connections are in use"
@@ -143,12 +143,14 @@ class Registry(Service):
         return warnings
 
     def reject_upgrade(self, owner: Owner = UNOWNED) -> str | None:
-        """Why an upgrade gets status 503 now, for the log; None: it is accepted.
+        """Decides whether an upgrade is rejected with status 503.
 
-        The last resort, for Genesys Cloud does not retry it: an owner with a quota may have twice as many connections
-        as sessions, and a few more, and is refused in a session until then.
+        This is the last resort, because Genesys Cloud does not retry it. An owner with a quota may have twice as many
+        connections as sessions plus :data:`SPARE_CONNECTIONS_OF_OWNER`; up to that limit its sessions are rejected
+        with ``disconnect error``.
 
-        :param owner: of an authentic request.
+        :param owner: the owner of an authenticated request.
+        :returns: the reason, for the log; None to accept the upgrade.
         """
         exhausted = self._connection_quotas.exhausted(owner)
         if self.at_connection_limit:
@@ -165,7 +167,7 @@ class Registry(Service):
 
     @property
     def drain_state(self) -> str | None:
-        """How far the drain has come, for the operator; None before it."""
+        """The progress of the drain, in words for the operator; None before it starts."""
         if not self.draining:
             return None
         if self._awaited is not self._admitted:
@@ -177,7 +179,10 @@ class Registry(Service):
         return f"draining for {seconds:.0f} s, {remain} closed in {left:.0f} s"
 
     def add(self, connection: TrackedConnection, owner: Owner = UNOWNED) -> None:
-        """A WebSocket was opened, by a request of ``owner`` if that is authentic."""
+        """Registers a WebSocket.
+
+        :param owner: the owner of the request if it is authenticated.
+        """
         self._connections.add(connection)
         self._owners[connection] = owner
         self._connection_quotas.acquire(owner)
@@ -186,11 +191,14 @@ class Registry(Service):
     def admit(
         self, connection: TrackedConnection, is_probe: bool = False, owner: Owner = UNOWNED
     ) -> AdmissionDenied | None:
-        """May this connection have a session? None for yes, otherwise why not.
+        """Admits or rejects the session of a connection.
 
-        The answer to no is ``disconnect error``, which Genesys Cloud retries; it does not retry a failed upgrade.
-        A probe takes nobody's place and records nothing; to refuse it would keep an administrator, who changes
-        anything at the integration, from activating it again.
+        A rejected session gets ``disconnect error``, which Genesys Cloud retries. It does not retry a failed upgrade.
+
+        Probes are always admitted except in a drain: they need no place and record nothing. A rejected probe would
+        prevent an administrator from activating a changed integration.
+
+        :returns: None if the session is admitted, otherwise why not.
         """
         if self.draining:
             return AdmissionDenied("server is shutting down")
@@ -211,7 +219,7 @@ class Registry(Service):
         return None
 
     def release(self, connection: TrackedConnection) -> None:
-        """The session of ``connection`` is over: its place is free, whatever its plugins still do. Harmless later."""
+        """Frees the place of a session that has ended, even if its plugins still work. May be called again."""
         owner = self._admitted.pop(connection, None)
         if owner is not None:
             self._quotas.release(owner)
@@ -219,7 +227,7 @@ class Registry(Service):
             self._go_on()
 
     def detach(self, connection: TrackedConnection) -> None:
-        """``connection`` is gone, and only its plugins still work. Of too many, the oldest is abandoned."""
+        """Registers that ``connection`` is lost while its plugins still work. Of too many, abandons the oldest."""
         self._unfinished[connection] = None
         self._return_connection(connection)
         if len(self._unfinished) > self.max_sessions + SPARE_CONNECTIONS:
@@ -229,12 +237,12 @@ class Registry(Service):
             oldest.abandon()
 
     def stopService(self) -> "Deferred[None]":
-        """Fires when all connections are gone."""
+        """Drains the sessions. Fires when all connections have finished or were abandoned."""
         super().stopService()
         return Deferred.fromCoroutine(self._drain())
 
     def start_draining(self) -> None:
-        """From now on new sessions are refused; those that live go on."""
+        """Rejects new sessions from now on; live sessions continue."""
         self.draining = True
         self._drain_began = self._clock.seconds()
 
@@ -242,7 +250,7 @@ class Registry(Service):
         self.start_draining()
         if self._admitted:
             self._log.info(
-                "waiting up to {timeout} s for {count} calls to end; a second signal ends the wait",
+                "draining: waiting up to {timeout} s for {count} calls to end; a second signal ends the wait",
                 timeout=self._drain_timeout,
                 count=len(self._admitted),
             )
@@ -256,7 +264,7 @@ class Registry(Service):
         await self._wait_until_empty(self._connections, self._grace)
         if self._connections:
             names = Counter(name for connection in self._connections for name in connection.unfinished)
-            text = "{count} sessions were not finished by their plugins, and are given up{plugins}"
+            text = "drain timed out: plugins have not finished {count} sessions, which are abandoned{plugins}"
             plugins = f": {', '.join(sorted(names))}" if names else ""
             self._log.warn(text, count=len(self._connections), plugins=plugins)
 
@@ -272,7 +280,7 @@ class Registry(Service):
             timer.cancel()
 
     def hurry(self) -> None:
-        """Goes on with the next step of the drain, and waits a fraction of a second for the others."""
+        """Starts the next step of the drain, and shortens the later ones to :data:`HURRIED_GRACE`."""
         self._is_hurried = self.draining
         self._go_on()
 

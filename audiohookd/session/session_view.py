@@ -1,7 +1,6 @@
-"""A session as one of its plugins sees it: what one plugin does to it, and how much it sends, concerns no other."""
+"""One plugin's view of a session, with its own attributes and rate limits."""
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from functools import cached_property
 from threading import current_thread, get_ident
 from traceback import extract_stack
@@ -16,22 +15,24 @@ from audiohookd.protocol.entities import Entity, as_tuple
 from audiohookd.protocol.messages import DisconnectReason
 from audiohookd.runtime.token_bucket import Rate, TokenBucket
 
-#: Events, and their bytes, that one plugin may send in one session. 2,000 events of 3 KB in one callback made the
-#: daemon drop the connection, since no client reads that quickly, and filled the queue of the recorder.
+#: Events that one plugin may send in one session, per second and at once. 2,000 events of 3 KB in one callback made
+#: the daemon drop the connection, because no client reads that fast, and filled the queue of the recorder.
 EVENTS: Final = Rate(20.0, 100)
+#: Bytes of these events.
 EVENT_BYTES: Final = Rate(65_536.0, 262_144)
-#: Requests to pause, and to resume. A resume after a pause of the same plugin needs no token: its loss is lost audio.
+#: Requests to pause, and to resume. A resume after a pause of the same plugin is exempt: without it, audio is lost.
 PAUSES: Final = Rate(1.0, 20)
 
 
 @implementer(ISession)
 class SessionView:
-    """See :class:`ISession`. What is assigned here is seen by the plugin only.
+    """See :class:`ISession`. Only this plugin sees the attributes that it assigns.
 
-    :param seconds: from any origin, never going back.
-    :param limited: called for each message that is not sent because it is beyond the limit, with True the first time.
-    :param disconnected: called with the reason and the info with which the plugin ends the session.
+    :param session: the ISession that all plugins share.
+    :param seconds: a monotonic clock, in seconds.
+    :param limited: called for each message above a rate limit, which is not sent; with True the first time.
     :param misused: called with a text for the first misuse of each method, in the thread of the misuse.
+    :param disconnected: called with reason and info when the plugin ends the session.
     """
 
     def __init__(
@@ -63,24 +64,24 @@ class SessionView:
 
     @cached_property
     def custom_config(self) -> Mapping[str, object]:
-        """A copy: what is nested in it can be changed."""
-        return MappingProxyType(deepcopy(dict(self._session.custom_config)))
+        """A copy, because its nested objects are mutable."""
+        return MappingProxyType(_copy_of_json(self._session.custom_config))
 
     @cached_property
     def input_variables(self) -> Mapping[str, object]:
-        """A copy, as ``custom_config``."""
-        return MappingProxyType(deepcopy(dict(self._session.input_variables)))
+        """A copy, like ``custom_config``."""
+        return MappingProxyType(_copy_of_json(self._session.input_variables))
 
     def end(self) -> None:
-        """``closed`` is done: what the plugin asks for from now on is a mistake."""
+        """Marks that ``closed`` has finished: each further call of the plugin is a misuse."""
         self._is_over = True
 
     def send_event(self, entities: Sequence[Entity]) -> bool:
         """See :class:`ISession`."""
         self._check_use("send_event")
         entities = as_tuple(entities)
-        now, size = self._seconds(), _size(entities)
-        if not (self._events.take(now) and self._event_bytes.take_all(now, size)):
+        now = self._seconds()
+        if not (self._events.take(now) and self._event_bytes.take_all(now, _size(entities))):
             return self._refuse()
         return bool(self._session.send_event(entities))
 
@@ -114,13 +115,16 @@ class SessionView:
         return is_sent
 
     def _check_use(self, method: str) -> None:
-        """:raises WrongThread: the session and its connection are not made for two threads."""
+        """Reports a misuse of ``method``.
+
+        :raises WrongThread: called outside the reactor thread; session and connection are not thread-safe.
+        """
         if get_ident() != self._thread:
-            text = f"{method} was called in thread {current_thread().name!r} and not in the reactor's"
-            self._misuse(method, f"{text}: nothing was done; use daemon.reactor.callFromThread")
+            text = f"{method} was called in thread {current_thread().name!r}, not in the reactor thread"
+            self._misuse(method, f"{text}: it had no effect; use daemon.reactor.callFromThread")
             raise WrongThread(f"{text}: use daemon.reactor.callFromThread(session.{method}, ...)")
         if self._is_over:
-            self._misuse(method, f"{method} was called after the session had ended: nothing was done")
+            self._misuse(method, f"{method} was called after the session had ended: it had no effect")
 
     def _misuse(self, method: str, text: str) -> None:
         if method not in self._misuses:
@@ -135,8 +139,21 @@ class SessionView:
 
 
 def _size(entities: Sequence[Entity]) -> int:
-    """Bytes of JSON; 0 for what cannot be encoded, which the session rejects."""
+    """Size as JSON in bytes; 0 if the entities cannot be encoded, which the session rejects."""
     try:
         return len(msgspec.json.encode(entities))
     except (TypeError, ValueError, RecursionError):
         return 0
+
+
+def _copy_of_json(tables: Mapping[str, object]) -> dict[str, Any]:
+    """A copy of all containers in it. ``copy.deepcopy`` fails at about 300 levels, and a client may send more."""
+    copied: dict[str, Any] = dict(tables)
+    pending: list[Any] = [copied]
+    while pending:
+        container = pending.pop()
+        for key, value in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(value, dict | list):
+                container[key] = value.copy()
+                pending.append(container[key])
+    return copied

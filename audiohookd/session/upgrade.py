@@ -1,4 +1,4 @@
-"""What the upgrade request says about a session (protocol section 1.2)."""
+"""The upgrade request of a session (protocol section 1.2)."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from audiohookd.session.quotas import Owner
 
-#: Headers that may be shown and kept. A list of what is safe, for nobody knows what is not.
+#: Headers that may be shown and stored. An allow list, because unknown headers may hold secrets.
 _SHOWN = frozenset(
     {
         "host",
@@ -23,9 +23,9 @@ _SHOWN = frozenset(
 
 
 class UpgradeInfo(Struct, frozen=True):
-    """A request to open a session, not authenticated yet.
+    """An upgrade request that is not authenticated yet.
 
-    ``headers`` are all of them, names in lower case: they hold secrets and go nowhere but to the authenticator.
+    ``headers`` has all headers, with names in lower case. They contain secrets: only the authenticator may read them.
     """
 
     target: str
@@ -45,17 +45,17 @@ class UpgradeInfo(Struct, frozen=True):
 
     @property
     def owner(self) -> Owner:
-        """Who has to answer for the session, if the request is authentic."""
+        """The owner of the session. Valid only if the request is authenticated."""
         return Owner(self.organization_id.lower(), self.headers.get("x-api-key", "").strip(" \t"))
 
     def shown(self) -> Mapping[str, object]:
-        """What plugins and sidecars may see, read-only: ``uri``, ``peer``, and ``headers`` without secrets."""
+        """A read-only mapping for plugins and sidecars: ``uri``, ``peer``, and ``headers`` without secrets."""
         headers = {name: _text(value) for name, value in self.headers.items() if name in _SHOWN}
         return MappingProxyType({"uri": self.target, "peer": self.peer, "headers": MappingProxyType(headers)})
 
 
 def _text(value: str) -> str:
-    """A header value, one character for each octet, as text: UTF-8, or ISO 8859-1 where it is not that."""
+    """Decodes a header value with one character per octet as UTF-8, or else as ISO 8859-1."""
     try:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:

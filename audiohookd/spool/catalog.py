@@ -1,4 +1,4 @@
-"""Whole recordings on disk, by day: in ``ready``, ``done`` or ``dead``. For worker threads: all of it blocks."""
+"""Lists the finished recordings in ``ready``, ``done`` or ``dead``, by day. All of it blocks: for worker threads."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ from audiohookd.spool import paths
 from audiohookd.spool.format.sidecar_reader import read_recording
 from audiohookd.spool.safe_files import is_regular
 
-#: Bytes of a receipt. The daemon writes no larger one.
+#: Largest size of a receipt, in bytes. The daemon writes no larger one.
 MAX_RECEIPT = 1 << 20
 
 _receipt = msgspec.json.Decoder(dict[str, Any])
@@ -22,9 +22,9 @@ _receipt = msgspec.json.Decoder(dict[str, Any])
 
 @implementer(IRecording)
 class Recording:
-    """A recording whose files are ``directory / f"{id}.{suffix}"``.
+    """A finished recording. Its files are ``directory / f"{id}.{suffix}"``.
 
-    :param suffixes: those that were there when it was looked at.
+    :param suffixes: the suffixes of the files that existed when the directory was listed.
     """
 
     def __init__(self, directory: Path, recording_id: str, suffixes: frozenset[str]) -> None:
@@ -52,16 +52,16 @@ class Recording:
 
     @property
     def carriers(self) -> set[str]:
-        """The carriers that had stored it."""
+        """The names of the carriers that had stored the recording when the directory was listed."""
         return paths.names(self.suffixes, "stored")
 
     @property
     def notifiers(self) -> set[str]:
-        """The notifiers that had told of it."""
+        """The names of the notifiers that had announced the recording when the directory was listed."""
         return paths.names(self.suffixes, "told")
 
     def path(self, suffix: str) -> Path:
-        """Of one of its files, be it there or not."""
+        """The path of the file with ``suffix``. The file need not exist."""
         return self.directory / f"{self.id}.{suffix}"
 
     def read(self) -> Mapping[str, Any]:
@@ -70,13 +70,14 @@ class Recording:
             return read_recording(file)
 
     def receipts(self) -> Mapping[str, Mapping[str, Any]]:
-        """See :class:`IRecording`. Of the carriers that had stored it when it was looked at."""
+        """See :class:`IRecording`. Reads the receipts of :attr:`carriers`."""
         return {name: _receipt.decode(self.read_receipt(paths.stored_suffix(name))) for name in sorted(self.carriers)}
 
     def read_receipt(self, suffix: str) -> bytes:
-        """One of the small files beside it.
+        """The content of the receipt with ``suffix``.
 
-        :raises OSError: it cannot be read. ValueError: it has more than :data:`MAX_RECEIPT` bytes.
+        :raises OSError: the file cannot be read.
+        :raises ValueError: the file has more than :data:`MAX_RECEIPT` bytes.
         """
         with self.path(suffix).open("rb") as file:
             content = file.read(MAX_RECEIPT + 1)
@@ -86,7 +87,7 @@ class Recording:
 
 
 def iter_days(shelf: Path) -> list[Path]:
-    """The directories of days, oldest first; none when the shelf is not there."""
+    """The directories of days below ``shelf``, oldest first. Empty if ``shelf`` does not exist."""
     try:
         return sorted(entry for entry in shelf.iterdir() if paths.DAY.fullmatch(entry.name))
     except FileNotFoundError:
@@ -94,19 +95,22 @@ def iter_days(shelf: Path) -> list[Path]:
 
 
 def iter_recordings(shelf: Path) -> Iterator[Recording]:
-    """All recordings, oldest day first; one day's names are held at a time. What is not ours is passed over."""
+    """Iterates over all recordings below ``shelf``, oldest day first.
+
+    Only the names of one day are in memory at a time. Files with other names than a recording has are skipped.
+    """
     for day in iter_days(shelf):
         yield from iter_day(day)
 
 
 def iter_day(day: Path) -> Iterator[Recording]:
-    """The recordings in the directory of a day; whatever has one of their names, be it whole or not."""
+    """Iterates over the recordings in the directory of a day, including those with missing files."""
     for recording_id, names in groupby(_names(day), lambda name: name.partition(".")[0]):
         yield Recording(day, recording_id, frozenset(name.partition(".")[2] for name in names))
 
 
 def _names(day: Path) -> list[str]:
-    """Sorted. Names alone, for there may be a million of them."""
+    """The sorted names of recordings' files. Only names are kept, because a day may have a million of them."""
     try:
         with os.scandir(day) as entries:
             return sorted(entry.name for entry in entries if _is_ours(entry))
@@ -121,6 +125,9 @@ def _is_ours(entry: os.DirEntry[str]) -> bool:
 
 
 def stat_recording(day: Path, recording_id: str, suffixes: Iterable[str]) -> Recording:
-    """One recording as it is now, as far as ``suffixes`` go; a few calls of the system, however full the day is."""
-    there = (suffix for suffix in suffixes if is_regular(day / f"{recording_id}.{suffix}"))
-    return Recording(day, recording_id, frozenset(there))
+    """The recording with the files that exist now, of the given ``suffixes``.
+
+    Takes one system call for each suffix, however many files the day has.
+    """
+    existing = (suffix for suffix in suffixes if is_regular(day / f"{recording_id}.{suffix}"))
+    return Recording(day, recording_id, frozenset(existing))

@@ -1,4 +1,4 @@
-"""Whether the disk can take one more recording: looked at every few seconds, in a thread, by a service."""
+"""Probes the disk of the spool every few seconds, in a thread, and reports whether it can take new recordings."""
 
 import errno
 import os
@@ -17,26 +17,27 @@ from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.spool.paths import SpoolPaths
 
-#: Seconds from look to look.
+#: Seconds between two probes.
 PROBE_INTERVAL = 5.0
-#: So many times it may be time for the next look while one is under way: then the disk does not answer (30 s).
+#: The disk counts as hanging when a probe has not returned after this many intervals (30 s).
 MISSED_PROBES = 6
-#: Bytes that must be free beyond ``min_free`` until calls are taken again; a twentieth of it where that is more. This
-#: is about what a thousand calls write from look to look: they shall not be refused and taken by turns.
+#: Bytes that must be free beyond ``min_free`` before new calls are accepted again, or ``min_free / 20`` if that is
+#: more. A thousand calls write about this much between two probes: without it they would be rejected and accepted in
+#: turn.
 FREE_HYSTERESIS = 64 << 20
 
 MIB = 1 << 20
 
 
 class NotReadyReason(NamedTuple):
-    """Why no new call should be taken. ``cause`` is one of a few words, ``text`` a sentence for the sysadmin."""
+    """Why the daemon must not accept new calls. ``cause`` is a label for metrics, ``text`` is for the operator."""
 
     cause: str
     text: str
 
 
 class SpoolDisk:
-    """The disk below a spool. Blocks, for as long as the disk pleases.
+    """The disk of a spool. Its methods block for as long as the disk does not answer.
 
     :param keep_lock: as :meth:`audiohookd.spool.lock.Lock.keep`.
     :param statvfs: as :func:`os.statvfs`.
@@ -55,35 +56,37 @@ class SpoolDisk:
         self._devices: list[int] = []
 
     def probe(self) -> int:
-        """The free bytes.
+        """Checks that a recording could be written now.
 
-        Tells what is refused at once: a directory that is gone, a file system that went read-only, or has no
-        inode or quota left, or is another one than at the first look; a lock that another daemon got hold of. Does
-        not sync: whether what is written reaches the disk is seen by who writes recordings.
+        Finds a directory that is missing, a file system that is read-only, has no inode or quota left, or is not the
+        one of the first probe, and a lock that another daemon holds. Does not sync: the syncer reports data that does
+        not reach the disk.
 
-        :raises OSError: no recording could be written, or be moved to where ready ones are.
+        :returns: the free bytes.
+        :raises OSError: a recording could not be written, or not be moved to ``ready``.
         """
         devices = [directory.stat().st_dev for directory in self._directories]
         self._devices = self._devices or devices
         if devices != self._devices:
-            raise OSError(errno.EXDEV, "is another file system than at the start", str(self.directory))
+            raise OSError(errno.EXDEV, "is not the file system it was at the start", str(self.directory))
         self._keep_lock()
         for directory in self._directories:
             _write_into(str(directory))
-        room = self._statvfs(self._directories[0])
-        return room.f_bavail * room.f_frsize
+        stat = self._statvfs(self._directories[0])
+        return stat.f_bavail * stat.f_frsize
 
 
 class DiskMonitor(Service):
-    """Looks at the disk, from its start to its stop, and knows the reason why no new call should be taken.
+    """Probes the disk while the service runs, and keeps the reason why new calls must not be accepted.
 
-    The first look blocks, so that no call is let in before it; one that finds an obstacle does not end the start.
+    The first probe blocks, so that no call is accepted before it. If it fails, the daemon still starts.
 
-    :param workers: a pool with one thread, used for nothing else: a look may hang.
+    :param workers: a pool with one thread that runs nothing else: a probe may hang.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
-    :param min_free: bytes; below it there is an obstacle. 0: no such limit.
-    :param complaints: what others say is wrong now, or None, by the cause; asked at each look.
-    :param tell: called with the text when an obstacle, or another one, comes up, and with None when it is gone.
+    :param min_free: bytes; new calls are not accepted while less is free. 0: no limit.
+    :param health_checks: further checks by cause, called after each probe. Each returns an error text or None.
+    :param on_change: called with the text when a reason appears or its cause changes, and with None when there is
+        none any more.
     """
 
     name = "disk-watch"
@@ -110,22 +113,22 @@ class DiskMonitor(Service):
         self._missed = 0
         self._refused: str | None = None
         self._not_ready: NotReadyReason | None = None
-        #: Bytes that were free at the last look that succeeded.
+        #: Bytes that were free at the last successful probe.
         self.free = 0
 
     @property
     def not_ready_reason(self) -> str | None:
-        """Why no new call should be taken now: paths and figures in it, so not for the wire."""
+        """Why new calls must not be accepted now, or None. Contains paths and figures: do not send it to clients."""
         return None if self._not_ready is None else self._not_ready.text
 
     def startService(self) -> None:
-        """Looks at once."""
+        """Probes at once."""
         super().startService()
         execute(self._disk.probe).addBoth(self._probed)
         self.loop.start()
 
     def stopService(self) -> None:
-        """Does not wait for a look that is under way: the pool does."""
+        """Does not wait for a running probe: the pool does."""
         super().stopService()
         self.loop.stop()
 
@@ -153,11 +156,11 @@ class DiskMonitor(Service):
         self._not_ready = self._find(before)
         if self._not_ready is None:
             if before is not None:
-                self._log.info("new calls are taken again: {free} MiB free", free=self.free // MIB)
+                self._log.info("ready again, accepting new calls: {free} MiB free", free=self.free // MIB)
                 self._on_change(None)
         elif before is None or before.cause != self._not_ready.cause:
             self._count("not_ready_transitions", self._not_ready.cause)
-            self._log.error("new calls are refused: {obstacle}", obstacle=self._not_ready.text)
+            self._log.error("not ready, new calls are rejected: {obstacle}", obstacle=self._not_ready.text)
             self._on_change(self._not_ready.text)
 
     def _find(self, before: NotReadyReason | None) -> NotReadyReason | None:
@@ -166,13 +169,13 @@ class DiskMonitor(Service):
             return NotReadyReason("disk", f"the disk of {self._disk.directory} has not answered for {seconds} s")
         if self._refused is not None:
             return NotReadyReason("disk", self._refused)
-        for cause, complain in self._health_checks.items():
-            complaint = complain()
-            if complaint is not None:
-                return NotReadyReason(cause, complaint)
-        return self._find_room(before)
+        for cause, check in self._health_checks.items():
+            error = check()
+            if error is not None:
+                return NotReadyReason(cause, error)
+        return self._check_free(before)
 
-    def _find_room(self, before: NotReadyReason | None) -> NotReadyReason | None:
+    def _check_free(self, before: NotReadyReason | None) -> NotReadyReason | None:
         needed = self._min_free
         if before is not None and before.cause == "room":
             needed += max(FREE_HYSTERESIS, self._min_free // 20)
@@ -183,16 +186,16 @@ class DiskMonitor(Service):
 
 
 def _write_into(directory: str) -> None:
-    """One byte, for as long as this takes: access(2) knows of read-only file systems, but not of full ones."""
+    """Writes one byte to a temporary file: access(2) detects a read-only file system, but not a full one."""
     try:
         with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
             file.write(b"\0")
-    except OSError as fault:
-        raise OSError(fault.errno, fault.strerror, directory) from fault
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, directory) from error
 
 
 def _reason(failure: Failure) -> str:
-    fault = failure.value
-    if isinstance(fault, OSError) and fault.strerror:
-        return f"{fault.filename}: {fault.strerror}"
-    return f"the disk cannot be looked at: {text_of(failure.value)}"
+    error = failure.value
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return f"the disk cannot be probed: {text_of(error)}"

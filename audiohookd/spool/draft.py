@@ -1,4 +1,4 @@
-"""A recording that is being written: what the reactor's side knows of it."""
+"""The reactor side of a recording in progress: collects audio and journal lines until the writer takes them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,13 +13,14 @@ from audiohookd.spool.write.draft_files import DraftFiles, WriteResult
 from audiohookd.spool.write.group_commit import CommitItem, GroupWriter
 from audiohookd.spool.write.journal_writer import Line
 
-#: Makes a ready recording of a draft whose files are closed. Fires with the path of it.
+#: Turns a draft with closed files into a ready recording. Fires with the path of the recording.
 Finish = Callable[[], "Deferred[Path]"]
 
-#: Refusals after which a recording that has ended is tried on quietly: what is wrong may be its files alone, and no
-#: call shall be refused for that.
+#: Failed writes of the end of a recording that count as a disk error. Later ones are retried without a log line: the
+#: fault may lie in these files only, and must not make the daemon reject new calls.
 LOGGED_RETRIES = 3
-#: Refusals, while the disk refuses nobody else, after which it is as it is: ten minutes of them by default.
+#: Failed writes of the end of a recording, while all others succeed, after which the draft gives up: ten minutes of
+#: retries by default.
 MAX_RETRIES = 2_000
 
 _NO_LINES: list[Line] = []
@@ -27,10 +28,12 @@ _NO_LINES: list[Line] = []
 
 @implementer(IDraft)
 class Draft:
-    """Gathers references until the writer takes them. Made by :meth:`audiohookd.spool.spool.Spool.begin`.
+    """Collects references to audio and lines until the writer takes them.
 
-    :param finish: called once all is written. At the stop, and when the files of this draft alone are refused for
-        long, it is called all the same: then the recording is like one that a crash ended.
+    :meth:`audiohookd.spool.spool.Spool.begin` creates drafts.
+
+    :param finish: called when everything is written. It is also called at shutdown, and when writes fail for a long
+        time for the files of this draft only: the recording then ends as after a crash.
     """
 
     def __init__(self, recording_id: str, files: DraftFiles, writer: GroupWriter, finish: Finish) -> None:
@@ -41,13 +44,13 @@ class Draft:
         self._finish = finish
         self._audio: list[bytes] = []
         self._journal: list[Line] = []
-        self._unreported: OSError | None = None  # to be raised once
-        self._alarm: OSError | None = None  # the last one from outside
+        self._unreported: OSError | None = None  # raised once, by the next call of audio or note
+        self._alarm: OSError | None = None  # the last error of notify_stall
         self._is_affected = False
         self._end: bytes | None = None  # the last line of the journal
-        self._failures = 0  # since there is one
+        self._failures = 0  # failed writes since the draft has its last line
         self._finishing: Deferred[None] = Deferred()
-        #: Above so many bytes waiting there is more to do than to keep a reference: one comparison per frame.
+        #: Above this many waiting bytes, audio and note take the slow path. The fast path costs one comparison.
         self._schedule_at = writer.limits.early
         writer.schedule(self)
 
@@ -68,14 +71,15 @@ class Draft:
     def note(self, line: Line) -> "Deferred[None] | None":
         """See :class:`IDraft`.
 
-        :raises ValueError: the draft is finished, or ``line`` is more than one. TypeError: it is none.
+        :raises ValueError: the draft is finished, or ``line`` contains a line break.
+        :raises TypeError: ``line`` is neither bytes nor an ILine.
         """
         if isinstance(line, bytes):
             if b"\n" in line:
-                raise ValueError("a line of the journal holds a line break")
+                raise ValueError("a line of the journal must not contain a line break")
             line += b"\n"
         elif not callable(line):
-            raise TypeError(f"a line of the journal is bytes, or an ILine, and not {line!r}")
+            raise TypeError(f"a line of the journal must be bytes or an ILine, not {line!r}")
         size = len(line)
         self._journal.append(line)
         self.waiting += size
@@ -86,7 +90,7 @@ class Draft:
         return None
 
     def finish(self, recording: Mapping[str, Any]) -> "Deferred[Path]":
-        """See :class:`IDraft`. What waits is written with the next commit.
+        """See :class:`IDraft`. The next commit writes the waiting audio and lines.
 
         :raises ValueError: the draft is finished.
         """
@@ -123,40 +127,43 @@ class Draft:
         if not (outcome.lines_taken or gives_up):
             self._journal = [*part.journal, *self._journal]
             self._count(part.size - sum(map(len, part.audio)))
-        self._update_fault(outcome.fault)
+        self._update_error(outcome.fault)
         if outcome.is_pending and not gives_up:
             self._go_on(part, outcome.fault)
         elif part.end is not None:
             self._fire(outcome.fault)
 
-    def notify_stall(self, fault: OSError) -> None:
+    def notify_stall(self, error: OSError) -> None:
         """See :class:`audiohookd.spool.write.group_commit.Source`."""
-        if fault is not self._alarm:
-            self._alarm = self._unreported = fault
+        if error is not self._alarm:
+            self._alarm = self._unreported = error
             self._schedule_at = -1
 
-    def _update_fault(self, fault: OSError | None) -> None:
-        """Only the first one in a row is told."""
-        if fault is not None and not self._is_affected:
-            self._unreported = fault
+    def _update_error(self, error: OSError | None) -> None:
+        """Keeps the first error of an episode for the caller; later ones of the same episode are not raised."""
+        if error is not None and not self._is_affected:
+            self._unreported = error
             self._schedule_at = -1
-        self._is_affected = fault is not None
+        self._is_affected = error is not None
 
-    def _go_on(self, part: CommitItem, fault: OSError | None) -> None:
-        """There is more to write; but at the stop a draft without an end does not wait for a disk that refuses."""
+    def _go_on(self, part: CommitItem, error: OSError | None) -> None:
+        """Schedules the next write. At shutdown, a draft without an end is not retried after an error."""
         if part.end is not None:
-            self._failures += fault is not None
-        if self._end is not None or fault is None or not self._writer.is_flushing:
+            self._failures += error is not None
+        if self._end is not None or error is None or not self._writer.is_flushing:
             self._writer.retry(self)
 
-    def _fire(self, fault: OSError | None) -> None:
-        if isinstance(fault, FileExistsError):
-            self._finishing.errback(_again(fault))  # what is on disk is another one's
+    def _fire(self, error: OSError | None) -> None:
+        if isinstance(error, FileExistsError):
+            self._finishing.errback(_again(error))  # the files on disk belong to another recording
         else:
             self._finishing.callback(None)
 
     def _schedule(self, gathered: list[Any], size: int) -> None:
-        """The slow path: something is to be told to the writer, or to the caller, who added ``size`` bytes."""
+        """The slow path of :meth:`audio` and :meth:`note`, after ``size`` bytes were added to ``gathered``.
+
+        :raises ValueError: the draft is finished. OSError: an error that was not yet raised.
+        """
         if self._end is not None:
             gathered.pop()
             self._count(-size)
@@ -164,14 +171,14 @@ class Draft:
         self._schedule_at = self._writer.limits.early
         self._writer.schedule(self)
         if self._unreported is not None:
-            fault, self._unreported = self._unreported, None
-            raise _again(fault)
+            error, self._unreported = self._unreported, None
+            raise _again(error)
 
     def _count(self, size: int) -> None:
         self.waiting += size
         self._writer.waiting += size
 
 
-def _again(fault: OSError) -> OSError:
-    """A fresh exception: one that is raised time and again gathers tracebacks."""
-    return OSError(fault.errno, fault.strerror, fault.filename)
+def _again(error: OSError) -> OSError:
+    """A copy of ``error``: an exception that is raised repeatedly accumulates tracebacks."""
+    return OSError(error.errno, error.strerror, error.filename)

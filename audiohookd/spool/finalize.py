@@ -1,8 +1,9 @@
-"""From draft to ready, in a worker thread, with what lies on disk alone.
+"""Turns a draft into a ready recording, using only the files on disk. Runs in a worker thread.
 
-The order is such that wherever it ends, by a failure or by ``kill -9``, doing it again completes it: a sidecar has
-its name only when it is whole; from then on the journal is of no use; and a sidecar is in ``ready`` only when its
-audio is there and nothing is left in ``draft``, for whoever carries it away may delete it at once.
+The order of the steps makes them repeatable: after an error or a ``kill -9`` at any point, a second run completes the
+recording. A sidecar gets its name only when it is complete, and from then on the journal is not needed. A sidecar is
+moved to ``ready`` last, when the audio is there and ``draft`` has no file of it left: once it is there, the recording
+may be uploaded and deleted at any time.
 """
 
 import hashlib
@@ -26,25 +27,28 @@ from audiohookd.spool.write.draft_files import DraftPaths
 
 
 def finalize_draft(draft: DraftPaths, ready: Path, is_left_behind: bool = False) -> Path:
-    """Completes the files of ``draft`` and moves them below ``ready``, into a directory named by the day (UTC).
+    """Completes the files of ``draft`` and moves them to the directory of their day (UTC) below ``ready``.
 
-    :param is_left_behind: the draft may have gone through a loss of power: audio that does not match the checksums in
+    :param is_left_behind: the draft may have gone through a power loss: audio that does not match the checksums in
         the journal is cut off.
-    :returns: the path of the audio, or of the sidecar when there is no audio.
-    :raises OSError: whatever the disk refused; what is there stays.
-    :raises ValueError: the journal has no facts in it, or the sidecar of an earlier attempt is no sidecar.
+    :returns: the path of the audio, or of the sidecar if the recording has no audio.
+    :raises OSError: a file operation failed. No data is lost, and the call can be repeated.
+    :raises ValueError: the journal has no valid header, or the sidecar of an earlier attempt is not a sidecar.
     """
     if os.path.lexists(draft.journal):
         return _move(draft, _complete(draft, ready, is_left_behind))
     with open(open_regular(draft.sidecar, os.O_RDONLY), "rb") as sidecar:
         day = read_timestamp(sidecar)[:10]
     if not paths.DAY.fullmatch(day):
-        raise ValueError(f"the sidecar has no time: {day!r}")
+        raise ValueError(f"the sidecar has no valid start time: {day!r}")
     return _move(draft, _day_directory(ready, day))
 
 
 def _complete(draft: DraftPaths, ready: Path, is_left_behind: bool) -> Path:
-    """Header and sidecar; returns the directory that it goes to, in which the audio may be already."""
+    """Writes the header of the audio and the sidecar.
+
+    :returns: the directory of the day. An earlier attempt may have moved the audio there already.
+    """
     facts = _header(draft.journal)
     media = facts.wire_media()
     directory = _day_directory(ready, datetime.fromtimestamp(facts.started_at, UTC).strftime("%Y-%m-%d"))
@@ -70,7 +74,7 @@ def _header(journal: Path) -> JournalHeader:
 
 
 def _data_bytes(path: Path, media: Media) -> int:
-    """Bytes of audio in the file; none when a crash came before it was made."""
+    """Bytes of audio in the file. 0 if a crash came before the file was created."""
     start = wav.header_bytes(media)
     try:
         with open(open_regular(path, os.O_RDONLY), "rb") as file:
@@ -81,7 +85,7 @@ def _data_bytes(path: Path, media: Media) -> int:
     if len(header) < start:
         return 0
     known = wav.data_bytes_of(header)
-    # A header with sizes was completed before, and a pad byte that is no audio may stand at the end.
+    # An earlier attempt has completed a header with sizes; a pad byte that is not audio may follow the audio.
     return size - start if known is None else min(known, size - start)
 
 
@@ -94,7 +98,7 @@ def _verify(path: Path, media: Media, size: int, checksums: Iterable[Checksum]) 
 
 
 def _complete_audio(path: Path, media: Media, data_bytes: int) -> None:
-    """Sizes into the header, and after the audio nothing but a pad byte."""
+    """Writes the sizes into the header, and cuts the file off after the audio and its pad byte."""
     file = open_regular(path, os.O_RDWR | os.O_CREAT)
     try:
         end = wav.header_bytes(media) + data_bytes
@@ -130,10 +134,10 @@ def _day_directory(ready: Path, day: str) -> Path:
 
 
 def _move(draft: DraftPaths, directory: Path) -> Path:
-    """Each step is on disk before the next one."""
+    """Moves the files of the draft to ``directory``. Each step is on disk before the next one begins."""
     if os.path.lexists(draft.audio):
         draft.audio.rename(directory / draft.audio.name)
-    sync_directory(draft.sidecar.parent)  # the sidecar has got its name
+    sync_directory(draft.sidecar.parent)  # the rename of the sidecar is on disk
     sync_directory(directory)
     draft.journal.unlink(missing_ok=True)
     sync_directory(draft.journal.parent)
@@ -144,7 +148,7 @@ def _move(draft: DraftPaths, directory: Path) -> Path:
 
 
 def sync_directory(directory: Path) -> None:
-    """The names in it are on disk. Blocks."""
+    """Syncs the names in ``directory`` to the disk. Blocks."""
     file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(file)

@@ -1,30 +1,30 @@
-"""Where things are in a spool. No other module composes these paths.
+"""The layout of a spool. No other module composes these paths.
 
 ::
 
-    draft/ID.jsonl .wav           a recording that grows, or that was left behind by a crash
-    ready/DAY/ID.json .wav        whole; waits to be carried away, where there is somebody to do so
-    ready/DAY/ID.stored.NAME.json the receipt of the carrier NAME: it is stored there, and that was confirmed
-    ready/DAY/ID.told.NAME.json   the notifier NAME has told of it
-    ready/DAY/ID.refused.NAME.json NAME will never take it, and why; it waits for the others, then it is dead
-    done/DAY/                     nothing is left to be done
-    dead/DAY/                     can never be delivered; ID.reason.txt says why
-    broken/                       drafts of which no recording can be made; ID.reason.txt says why
-    lock                          held by the daemon whose spool it is, as draft/ itself is
-    wake                          is touched to make that daemon look at everything again, at once
+    draft/ID.jsonl .wav            a recording in progress, or one that a crash left behind
+    ready/DAY/ID.json .wav         a finished recording; waits for delivery if a carrier is configured
+    ready/DAY/ID.stored.NAME.json  the receipt of the carrier NAME, which has confirmed that it stored the recording
+    ready/DAY/ID.told.NAME.json    the notifier NAME has announced the recording
+    ready/DAY/ID.refused.NAME.json NAME rejected the recording for good, and why; moved to dead/ after the others
+    done/DAY/                      delivered to all destinations
+    dead/DAY/                      cannot be delivered; ID.reason.txt says why
+    broken/                        drafts that cannot be repaired; ID.reason.txt says why
+    lock                           locked by the daemon that uses the spool, as draft/ itself is
+    wake                           touch it to make the daemon scan the spool for deliveries at once
 """
 
 import re
 from pathlib import Path
 from typing import NamedTuple
 
-#: Modes of the files and directories of a spool: the group may read them.
+#: Modes of files and directories in a spool: readable by the group.
 FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
 
-#: A recording's id, and the start of its files' names. Nothing else is ours.
+#: The id of a recording, with which the names of its files begin. The daemon ignores files with other names.
 RECORDING_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: The directories of days.
+#: The name of the directory of a day.
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 AUDIO = "wav"
@@ -34,43 +34,43 @@ REASON = "reason.txt"
 
 
 class SpoolPaths(NamedTuple):
-    """The places below ``directory``."""
+    """The paths below the spool's ``directory``."""
 
     directory: Path
 
     @property
     def draft(self) -> Path:
-        """Recordings that grow."""
+        """Recordings in progress."""
         return self.directory / "draft"
 
     @property
     def ready(self) -> Path:
-        """Recordings that are whole, by day."""
+        """Finished recordings, by day."""
         return self.directory / "ready"
 
     @property
     def done(self) -> Path:
-        """Recordings that are delivered, by day."""
+        """Delivered recordings, by day."""
         return self.directory / "done"
 
     @property
     def dead(self) -> Path:
-        """Recordings that can never be delivered, by day."""
+        """Recordings that cannot be delivered, by day."""
         return self.directory / "dead"
 
     @property
     def broken(self) -> Path:
-        """Drafts of which no recording can be made."""
+        """Drafts that cannot be repaired."""
         return self.directory / "broken"
 
     @property
     def lock(self) -> Path:
-        """Held by the daemon."""
+        """The lock file of the daemon."""
         return self.directory / "lock"
 
     @property
     def wake(self) -> Path:
-        """Touched to wake the daemon."""
+        """The file that an operator touches to make the daemon scan for deliveries."""
         return self.directory / "wake"
 
 
@@ -80,16 +80,18 @@ def stored_suffix(name: str) -> str:
 
 
 def notified_suffix(name: str) -> str:
-    """The suffix of the mark of notifier ``name``."""
+    """The suffix of the receipt of notifier ``name``."""
     return f"told.{name}.json"
 
 
 def rejected_suffix(name: str) -> str:
-    """The suffix of the mark of the carrier, or of the notifier, ``name`` that will never take a recording."""
+    """The suffix of the file that records a permanent rejection by the carrier or notifier ``name``."""
     return f"refused.{name}.json"
 
 
 def names(suffixes: "frozenset[str] | set[str]", kind: str) -> set[str]:
-    """The names in ``suffixes`` of the ``kind`` "stored", "told" or "refused"."""
+    """The names of carriers or notifiers in ``suffixes`` of the ``kind`` "stored", "told" or "refused"."""
     start, end = f"{kind}.", ".json"
-    return {one[len(start) : -len(end)] for one in suffixes if one.startswith(start) and one.endswith(end)}
+    return {
+        suffix[len(start) : -len(end)] for suffix in suffixes if suffix.startswith(start) and suffix.endswith(end)
+    }

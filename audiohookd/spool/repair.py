@@ -1,6 +1,6 @@
-"""Drafts that were left behind, by a crash or by a disk that refused to finish them, become recordings.
+"""Repairs drafts: finalizes recordings that a crash or a disk error left behind.
 
-For worker threads, or for a program of its own while no daemon has the spool: all of it blocks.
+All of it blocks: call it in worker threads, or in a program of its own while no daemon has locked the spool.
 """
 
 import os
@@ -15,16 +15,17 @@ from audiohookd.spool.paths import DIRECTORY_MODE, SpoolPaths
 from audiohookd.spool.safe_files import is_regular, open_regular, write_new
 from audiohookd.spool.write.draft_files import DraftPaths
 
-#: The suffixes of a draft's files. Any other file is not ours, and stays where it is.
+#: The suffixes of a draft's files. Repair does not touch other files.
 _SUFFIXES = frozenset({paths.JOURNAL, paths.AUDIO, paths.SIDECAR, f"{paths.SIDECAR}.tmp"})
 
 
 class RepairResult(NamedTuple):
-    """What became of a draft.
+    """The result of the repair of a draft, by its ``outcome``:
 
-    ``ready``: a recording, at ``path``. ``broken``: nothing can be made of it; it was put aside, and ``reason`` says
-    why. ``empty``: nothing had been written when it was left behind; it is gone. ``failed``: the disk refused,
-    ``reason`` says how; it stays, to be tried again.
+    - ``ready``: the recording is finished, at ``path``;
+    - ``broken``: the draft cannot be repaired and was moved to ``broken``; ``reason`` says why;
+    - ``empty``: the draft had no data and was removed;
+    - ``failed``: a file operation failed, as ``reason`` says; the draft stays in ``draft`` for a retry.
     """
 
     id: str
@@ -34,16 +35,16 @@ class RepairResult(NamedTuple):
 
 
 def repair_drafts(spool: SpoolPaths, live: Container[str] = ()) -> Iterator[RepairResult]:
-    """Deals with one draft at each step, until there is none left.
+    """Repairs all drafts of ``spool``, one at each step.
 
-    :param live: the ids of drafts that are in somebody's care; looked at when it is their turn.
+    :param live: the ids of drafts in use, which are skipped. It may change between two steps.
     """
     drafts = _drafts(spool.draft)
     for recording_id in sorted(drafts):
         if recording_id not in live:
-            mended = _repair(spool, recording_id)
-            if mended is not None:
-                yield mended
+            result = _repair(spool, recording_id)
+            if result is not None:
+                yield result
 
 
 def _drafts(directory: Path) -> set[str]:
@@ -53,7 +54,7 @@ def _drafts(directory: Path) -> set[str]:
         for entry in entries:
             recording_id, _, suffix = entry.name.partition(".")
             if suffix in _SUFFIXES and paths.RECORDING_ID.fullmatch(recording_id):
-                # To open a FIFO would take for ever, and what a link leads to is not ours.
+                # Opening a FIFO would block for ever, and the target of a link does not belong to the draft.
                 (found if entry.is_file(follow_symlinks=False) else foreign).add(recording_id)
     return found - foreign
 
@@ -63,16 +64,16 @@ def _repair(spool: SpoolPaths, recording_id: str) -> RepairResult | None:
     try:
         files = _files(spool, recording_id)
         if not files:
-            return None  # finished since it was looked for
+            return None  # finished since the directory was listed
         if _is_empty(draft):
             return _remove(recording_id, files)
         if draft.journal in files or draft.sidecar in files:
             return RepairResult(recording_id, "ready", finalize_draft(draft, spool.ready, is_left_behind=True))
         return _move_to_broken(spool, recording_id, "there is no journal")
-    except (ValueError, ArithmeticError, RecursionError) as fault:
-        return _give_up(spool, recording_id, f"the journal or the sidecar cannot be read: {fault}")
-    except OSError as fault:
-        return RepairResult(recording_id, "failed", reason=f"{fault.filename or spool.draft}: {fault.strerror}")
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        return _give_up(spool, recording_id, f"the journal or the sidecar cannot be read: {error}")
+    except OSError as error:
+        return RepairResult(recording_id, "failed", reason=f"{error.filename or spool.draft}: {error.strerror}")
 
 
 def _files(spool: SpoolPaths, recording_id: str) -> list[Path]:
@@ -81,14 +82,14 @@ def _files(spool: SpoolPaths, recording_id: str) -> list[Path]:
 
 
 def _is_empty(draft: DraftPaths) -> bool:
-    """No byte of a call is in it: a crash came just after it was made, or power went before any was on the disk."""
+    """Whether the draft has no data of a call: a crash or a power loss came before any reached the disk."""
     if is_regular(draft.sidecar) or _start(draft.journal) or _start(draft.partial_sidecar):
         return False
     return wav.is_bare(_start(draft.audio))
 
 
 def _start(path: Path) -> bytes:
-    """As much of a file as tells whether there is audio in it; nothing where none is."""
+    """The first bytes of a file, as many as :func:`wav.is_bare` needs; empty if the file does not exist."""
     try:
         with open(open_regular(path, os.O_RDONLY), "rb") as file:
             return file.read(wav.ENOUGH)
@@ -105,12 +106,13 @@ def _remove(recording_id: str, files: list[Path]) -> RepairResult:
 def _give_up(spool: SpoolPaths, recording_id: str, reason: str) -> RepairResult:
     try:
         return _move_to_broken(spool, recording_id, reason)
-    except OSError as fault:
-        return RepairResult(recording_id, "failed", reason=f"{reason}; and cannot be put aside: {fault.strerror}")
+    except OSError as error:
+        reason = f"{reason}; and the draft cannot be moved to broken/: {error.strerror}"
+        return RepairResult(recording_id, "failed", reason=reason)
 
 
 def _move_to_broken(spool: SpoolPaths, recording_id: str, reason: str) -> RepairResult:
-    """The reason first, on the disk: files that lie there without one would be a riddle."""
+    """Moves the draft to ``broken``. Syncs the reason to disk first, so that no draft is there without one."""
     spool.broken.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     write_new(spool.broken / f"{recording_id}.{paths.REASON}", [f"{reason}\n".encode("utf-8", "backslashreplace")])
     sync_directory(spool.directory)

@@ -1,4 +1,4 @@
-"""Repair while the daemon runs: at its start, and again as long as a draft could not be finished. Reactor side."""
+"""Repairs drafts while the daemon runs: at its start, and again while a draft could not be finished. Reactor side."""
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator
@@ -20,17 +20,17 @@ from audiohookd.spool.repair import RepairResult, repair_drafts
 
 T = TypeVar("T")
 
-#: Seconds until what the disk refused is tried again.
+#: Seconds until a failed repair is retried.
 RETRY_INTERVAL = 60.0
-#: Seconds that one draft may take: a day of two channels are 1.4 GB to be hashed.
+#: Seconds that one draft may take: a day of two channels is 1.4 GB to hash.
 DRAFT_LIMIT = 600.0
 
 
 class DraftRepairer:
-    """Makes recordings of drafts that nobody takes care of, one at a time, in worker threads.
+    """Repairs the drafts that are not in use, one at a time, in worker threads.
 
-    :param live: the ids of the drafts that somebody takes care of.
-    :param mended: called in the reactor thread with each draft that was dealt with.
+    :param live: the ids of the drafts in use.
+    :param on_repaired: called in the reactor thread with the result of each repair.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
 
@@ -65,12 +65,12 @@ class DraftRepairer:
         return self._round.addErrback(self._failed).addBoth(self._schedule_retry)
 
     def retry(self) -> None:
-        """There is a draft to be tried again, after some time."""
+        """Schedules a round after :data:`RETRY_INTERVAL`."""
         if not self.loop.is_waiting:
             self.loop.next_in(RETRY_INTERVAL)
 
     def stop(self) -> "Deferred[None]":
-        """Fires when the draft that is being dealt with is done. For good."""
+        """Stops for good. Fires when the current draft is done."""
         self.loop.stop()
         stopped: Deferred[None] = Deferred()
         if self._round is None:
@@ -84,26 +84,28 @@ class DraftRepairer:
         outcomes: Counter[str] = Counter()
         reason = ""
         while self.loop.is_running:
-            mended = await self._workers.do(partial(next, drafts, None))
+            result = await self._workers.do(partial(next, drafts, None))
             self.loop.touch()
-            if mended is None:
+            if result is None:
                 break
-            outcomes[mended.outcome] += 1
-            reason = reason or mended.reason
-            if mended.outcome == "broken":
+            outcomes[result.outcome] += 1
+            reason = reason or result.reason
+            if result.outcome == "broken":
                 self._log.error(
-                    "draft {id} cannot be repaired, and lies in broken/ now: {reason}",
-                    id=mended.id,
-                    reason=loggable(mended.reason),
+                    "draft {id} cannot be repaired, moved to broken/: {reason}",
+                    id=result.id,
+                    reason=loggable(result.reason),
                 )
-            self._on_repaired(mended)
+            self._on_repaired(result)
         if outcomes["ready"]:
-            self._log.info("{count} recordings that were left behind are ready now", count=outcomes["ready"])
+            self._log.info(
+                "recovered {count} recordings that a crash or an error left behind", count=outcomes["ready"]
+            )
         if outcomes["empty"]:
-            self._log.info("{count} drafts with nothing in them were removed", count=outcomes["empty"])
+            self._log.info("removed {count} empty drafts that a crash left behind", count=outcomes["empty"])
         if outcomes["failed"]:
             self._log.warn(
-                "{count} drafts cannot be finished yet, and are tried again in {seconds:g} s: {reason}",
+                "{count} drafts cannot be repaired yet, retry in {seconds:g} s: {reason}",
                 count=outcomes["failed"],
                 seconds=RETRY_INTERVAL,
                 reason=loggable(reason),
@@ -111,11 +113,15 @@ class DraftRepairer:
             self.retry()
 
     def _failed(self, failure: Failure) -> None:
-        """The pool was busy with more important things, or the directory could not be read."""
+        """Handles a round that failed: the pool was full, or the directory could not be read."""
         if failure.check(OSError, PoolFull):
-            self._log.warn("drafts cannot be repaired now: {reason}", reason=text_of(failure.value))
+            self._log.warn(
+                "drafts cannot be repaired now, retry in {seconds:g} s: {reason}",
+                seconds=RETRY_INTERVAL,
+                reason=text_of(failure.value),
+            )
         else:
-            self._log.failure("drafts cannot be repaired", failure)
+            self._log.failure("repair of drafts failed, retry in {seconds:g} s", failure, seconds=RETRY_INTERVAL)
         self.retry()
 
     def _schedule_retry(self, outcome: T) -> T:

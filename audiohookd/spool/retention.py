@@ -1,4 +1,4 @@
-"""How long, and how much of, what was stored elsewhere stays here."""
+"""Removes recordings that are stored elsewhere from the spool, by age and by the spool's size."""
 
 from collections.abc import Callable
 
@@ -17,20 +17,19 @@ from audiohookd.spool.paths import SpoolPaths
 from audiohookd.spool.sweep import RetentionPass, RetentionPolicy
 from audiohookd.spool.wall_clock import GuardedWallClock
 
-#: Seconds from the start of one sweep to the next.
+#: Seconds from the start of one pass to the start of the next.
 SWEEP_EVERY = 60.0
-#: The same while new calls are refused because the spool is too large: any recording that is stored may end that.
+#: The same while new calls are rejected because the spool is too large: one more stored recording may end that.
 HURRY_EVERY = 10.0
 
 MIB = 1 << 20
 
 
 class Retention(Service):
-    """Sweeps the spool from its start to its stop, where there is anything to look after.
+    """Runs retention passes while the service runs. Does nothing without carriers and without ``max_spool``.
 
-    :param now: seconds since the epoch, to tell the age of files by. Guarded by the reactor's clock: see
-        :class:`GuardedWallClock`.
-    :param workers: a pool with one thread, used for nothing else: a sweep through a large spool takes its time.
+    :param now: seconds since the epoch, for the age of files.
+    :param workers: a pool with one thread that runs nothing else: a pass through a large spool takes minutes.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
 
@@ -52,20 +51,20 @@ class Retention(Service):
         self._spool = spool
         self._terms = terms
         self.loop = SupervisedLoop(reactor, self.name, self._sweep, SWEEP_EVERY, count)
-        #: Bytes of all files in the spool after the last sweep.
+        #: Bytes of all files in the spool after the last pass.
         self.used = 0
-        #: Why no new call should be taken: the spool takes more than it may, and nothing of it can go. Or None.
+        #: Why new calls must not be accepted: the spool is above ``max_spool``, and nothing can be removed. Or None.
         self.obstacle: str | None = None
 
     def startService(self) -> None:
-        """The first sweep begins at once; it is not waited for."""
+        """Begins the first pass at once, without waiting for it."""
         super().startService()
         if self._terms.carriers or self._terms.max_spool:
             self.loop.start()
             self.loop.run()
 
     def stopService(self) -> None:
-        """A sweep that is under way ends after the recording it is at; the pool waits for that."""
+        """Stops. A running pass ends after its current recording; the pool waits for that."""
         super().stopService()
         self.loop.stop()
 
@@ -75,7 +74,7 @@ class Retention(Service):
         return swept.addCallbacks(self._swept, self._failed)
 
     def _is_over(self) -> bool:
-        """In a thread, between two recordings: a sweep through a large spool takes minutes, and may."""
+        """Called between two recordings, in the worker thread. Marks the loop as alive: a pass may take minutes."""
         self.loop.touch()
         return not self.running
 
@@ -84,9 +83,11 @@ class Retention(Service):
             self._count("recordings_removed", "expired", sweep.expired)
         if sweep.evicted:
             self._count("recordings_removed", "evicted", sweep.evicted)
-            self._log.info("{count} recordings made room for others", count=sweep.evicted)
+            self._log.info(
+                "spool above max_spool: evicted {count} recordings that are stored elsewhere", count=sweep.evicted
+            )
         if sweep.fault is not None:
-            self._log.error("{reason}: it cannot be removed", reason=_say(sweep.fault))
+            self._log.error("cannot remove {reason}", reason=_describe(sweep.fault))
         self.used = sweep.used
         self.obstacle = self._find_obstacle(sweep)
         self.loop.period = SWEEP_EVERY if self.obstacle is None else HURRY_EVERY
@@ -94,18 +95,20 @@ class Retention(Service):
     def _find_obstacle(self, sweep: RetentionPass) -> str | None:
         if not self._terms.max_spool or sweep.used <= self._terms.max_spool:
             return None
-        reason = "what is left is not stored elsewhere" if sweep.fault is None else _say(sweep.fault)
+        reason = "the remaining recordings are not stored elsewhere"
+        if sweep.fault is not None:
+            reason = _describe(sweep.fault)
         used, limit = -(-sweep.used // MIB), self._terms.max_spool // MIB
         return f"{self._spool.directory} takes {used} MiB, more than max_spool ({limit} MiB): {reason}"
 
     def _failed(self, failure: Failure) -> Failure | None:
-        if failure.check(PoolFull):  # a sweep before this one hangs: the loop has not turned
+        if failure.check(PoolFull):  # the previous pass hangs: the loop must not count this one as done
             return failure
-        fault = failure.value
-        reason = _say(fault) if isinstance(fault, OSError) else text_of(failure.value)
-        self._log.error("the spool cannot be swept: {reason}", reason=reason)
+        error = failure.value
+        reason = _describe(error) if isinstance(error, OSError) else text_of(error)
+        self._log.error("retention failed, retry in {seconds:g} s: {reason}", seconds=self.loop.period, reason=reason)
         return None
 
 
-def _say(fault: OSError) -> str:
-    return loggable(f"{fault.filename}: {fault.strerror}")
+def _describe(error: OSError) -> str:
+    return loggable(f"{error.filename}: {error.strerror}")

@@ -1,7 +1,7 @@
-"""Opening files of ours, and nothing that somebody put in their place. For worker threads: all of it blocks.
+"""Opens files of the spool without following links or waiting for a FIFO. All of it blocks: for worker threads.
 
-Whoever may write into the spool could make a link of the name that comes next, and have the daemon write where he may
-not; or a FIFO, which to open takes for ever.
+A local user with write access to the spool could create a link with the name of the next file, and make the daemon
+write where that user may not. Or a FIFO: opening it blocks for ever.
 """
 
 import errno
@@ -16,17 +16,17 @@ from audiohookd.spool.paths import FILE_MODE
 def open_regular(path: Path, flags: int) -> int:
     """Opens the regular file at ``path``.
 
-    :raises OSError: as :func:`os.open`; there is a link, or something else.
+    :raises OSError: as :func:`os.open`, or there is a link or another kind of file.
     """
     file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise OSError(errno.EINVAL, "is no regular file", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
     return file
 
 
 def is_regular(path: Path) -> bool:
-    """Whether there is a regular file; no link to one."""
+    """Whether ``path`` is a regular file, and not a link to one."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -34,7 +34,7 @@ def is_regular(path: Path) -> bool:
 
 
 def write_new(path: Path, content: Iterable[bytes]) -> None:
-    """Writes a file, in place of whatever had its name. It is on the disk when this returns, its name perhaps not."""
+    """Writes a new file, and removes an old one at ``path`` first. Syncs the content, but not the directory."""
     path.unlink(missing_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE), "wb") as file:
         file.writelines(content)

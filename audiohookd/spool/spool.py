@@ -1,4 +1,4 @@
-"""The spool: where recordings grow (``draft``), and where those are that can be carried away (``ready``)."""
+"""The spool service: writes recordings in progress (``draft``) and finalizes them (``ready``)."""
 
 import errno
 import os
@@ -34,17 +34,17 @@ T = TypeVar("T")
 
 @implementer(ISpool)
 class Spool(Service):
-    """Recordings below ``directory``.
+    """Stores recordings below ``directory``.
 
     :param pools: ``writing`` and ``syncing`` have one thread each. ``finishing`` is a pool of its own, so that an
-        ``fsync`` never delays a commit. As many recordings may wait for it as sessions can end at once; one more is
-        finished later.
-    :param intervals: seconds; what a ``kill -9`` (``flush``) and the loss of power (``sync``) cost at most.
+        ``fsync`` never delays a commit. Its queue holds as many recordings as sessions can end at once; a recording
+        that finds it full is finalized later.
+    :param intervals: seconds of audio that a ``kill -9`` (``flush``) and a power loss (``sync``) cost at most.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
 
     name = "spool"
-    #: Seconds for its stop after a second signal, to write what it was given.
+    #: Seconds that its stop may take after a second signal, to write the waiting audio.
     hurried_limit = 1.0
 
     def __init__(
@@ -58,8 +58,7 @@ class Spool(Service):
     ) -> None:
         self.layout = SpoolPaths(directory)
         self.lock = Lock(self.layout)
-        #: Called in the reactor thread with the path of each recording that became ready.
-        self.on_ready: Callable[[Path], None] = _ignore
+        self._ready_observers: list[Callable[[Path], None]] = []
         self._finishing = pools.finishing
         self._count = count
         self._writer = GroupWriter(reactor, pools, intervals, limits or CommitLimits(), count)
@@ -69,21 +68,21 @@ class Spool(Service):
 
     @property
     def fault(self) -> str | None:
-        """What is wrong with the disk just now, as far as writing to it tells; None when nothing is."""
+        """The current disk error, as seen by writes and syncs, or None."""
         return self._writer.fault
 
     @property
     def loops(self) -> list[SupervisedLoop]:
-        """What goes on all the time: commits, syncing, repair."""
+        """The background loops: commits, syncing, repair."""
         return [*self._writer.loops, self._repairer.loop]
 
     def prepare(self) -> None:
-        """Makes the directories where they are missing, and takes the spool for this process until it is stopped.
+        """Creates missing directories, and locks the spool until the service stops.
 
-        Blocks: for the start-up, before the reactor runs.
+        Blocks: call it at start-up, before the reactor runs.
 
-        :raises OSError: a recording could not be written, or not be moved from draft to ready; or another daemon has
-            the spool.
+        :raises OSError: recordings could not be written, or not be moved from ``draft`` to ``ready``, or another
+            daemon has locked the spool.
         """
         for directory in (self.layout.directory, self.layout.draft, self.layout.ready):
             directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -94,28 +93,28 @@ class Spool(Service):
         self.lock.hold()
 
     def startService(self) -> None:
-        """Begins to repair what a crash left behind, in the background: new calls do not wait for it."""
+        """Begins to repair drafts that a crash left behind, in the background: new calls do not wait for it."""
         super().startService()
         self._repairer.start()
 
     def begin(self, recording_id: str, started_at: float, media: Media | None) -> Draft:
-        """See :class:`ISpool`. The files are made with the next commit."""
+        """See :class:`ISpool`. The next commit creates the files."""
         paths = DraftPaths(self.layout.draft, recording_id)
         files = DraftFiles(paths, journal_header(recording_id, started_at, media))
         self._live.add(recording_id)
         return Draft(recording_id, files, self._writer, partial(self._finalize, recording_id, paths))
 
     def stopService(self) -> "Deferred[None]":
-        """Fires when all that was given is written, and every draft that is being finished is ready, or has failed.
+        """Fires when all audio is written, and each finished draft is ready or has failed.
 
-        Then another daemon may have the spool. The pools must run until then.
+        Then releases the lock of the spool. The pools must run until then.
         """
         super().stopService()
         return Deferred.fromCoroutine(self._settle())
 
     async def _settle(self) -> None:
         repaired = self._repairer.stop()
-        await self._writer.flush()  # first: a stop that is cut short must not cost audio
+        await self._writer.flush()  # first, so that a stop that is cut short does not lose audio
         await repaired
         while self._unfinished:
             await self._unfinished.pop()
@@ -134,31 +133,35 @@ class Spool(Service):
 
         return result.addCallbacks(self._ready, self._not_ready).addBoth(pass_on)
 
+    def add_ready_observer(self, observer: Callable[[Path], None]) -> None:
+        """Calls ``observer`` with the path of each recording that becomes ready, in the reactor's thread."""
+        self._ready_observers.append(observer)
+
     def _ready(self, path: Path) -> Path:
-        self.on_ready(path)
+        for observer in self._ready_observers:
+            observer(path)
         return path
 
     def _not_ready(self, failure: Failure) -> Failure:
         self._repairer.retry()
         if failure.check(OSError):
             return failure
-        # No room in the pool, or a journal that the disk never took.
+        # The pool was full, or the disk never took the journal.
         raise OSError(errno.EAGAIN if failure.check(PoolFull) else errno.EIO, text_of(failure.value))
 
-    def _on_repaired(self, mended: RepairResult) -> None:
-        self._count("drafts_recovered", mended.outcome)
-        if mended.path is not None:
-            self.on_ready(mended.path)
+    def _on_repaired(self, result: RepairResult) -> None:
+        self._count("drafts_recovered", result.outcome)
+        if result.path is not None:
+            self._ready(result.path)
 
 
 def _check_writable(directory: Path) -> None:
-    """A file can be made there; but a disk that is full is no reason not to start: uploads make room."""
+    """Checks that files can be created in ``directory``. A full disk is no error: uploads will free space.
+
+    :raises OSError: a file cannot be created.
+    """
     try:
         tempfile.TemporaryFile(dir=directory).close()
-    except OSError as fault:
-        if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(fault.errno, fault.strerror, str(directory)) from fault
-
-
-def _ignore(_: Path) -> None:
-    """Nobody is told."""
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, error.strerror, str(directory)) from error

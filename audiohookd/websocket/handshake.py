@@ -1,7 +1,7 @@
-"""The opening handshake of the WebSocket, as RFC 6455, section 4.2.1, has the server check it. Pure.
+"""Checks the opening handshake of the WebSocket as RFC 6455, section 4.2.1, requires of a server (pure).
 
-What those RFCs have ignored is ignored: subprotocols, offers of extensions (each may be declined), ``Expect``, and
-every header that is none of ours. Autobahn, which rejects some of these, gets :func:`minimal_request` instead.
+A server may ignore subprotocols, offers of extensions (it may decline each), ``Expect`` and unknown headers. Autobahn
+rejects some of these, so it receives :func:`minimal_request` instead of the request.
 """
 
 import re
@@ -14,30 +14,30 @@ from audiohookd.websocket.http_head import TCHARS, RequestHead
 
 Headers = tuple[tuple[str, str], ...]
 
-#: RFC 9110, section 15.5.22, and RFC 6455, section 4.4: what a client needs to ask again.
+#: Headers from which the client learns how to retry (RFC 9110, section 15.5.22, and RFC 6455, section 4.4).
 UPGRADE_REQUIRED_HEADERS: Final[Headers] = (
     ("Upgrade", "websocket"),
     ("Connection", "Upgrade"),
     ("Sec-WebSocket-Version", "13"),
 )
 
-#: HTTP/1.1, or a later 1.x, which is processed as 1.1 (RFC 9110, section 2.5).
+#: HTTP/1.1 or a later 1.x, which is processed as 1.1 (RFC 9110, section 2.5).
 _version = re.compile(r"1\.[1-9]")
 _absolute = re.compile(r"(?:https?|wss?)://([^/?#]*)(.*)", re.IGNORECASE)
-#: ``uri-host [ ":" port ]`` of RFC 9112, section 3.2. Two Host lines, joined, have a space.
+#: ``uri-host [ ":" port ]`` of RFC 9112, section 3.2. A repeated Host does not match: the joined value has a space.
 _host = re.compile(
     r"(?:\[[0-9A-Za-z._~!$&'()*+,;=:%-]+\]|(?:[0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
 )
-#: Sixteen octets in base64. What the last two bits of them are is not looked at (RFC 4648, section 3.5).
+#: Sixteen octets in base64. The unused last bits may have any value (RFC 4648, section 3.5).
 _key = re.compile(r"[0-9A-Za-z+/]{22}==")
 _WORD = rf'(?:{TCHARS}|"(?:[^"\\]|\\.)*")'
-#: One extension of RFC 6455, section 9.1, whatever its name and parameters.
+#: One extension of RFC 6455, section 9.1, with any name and parameters.
 _EXTENSION = rf"{TCHARS}(?:[ \t]*;[ \t]*{TCHARS}(?:[ \t]*=[ \t]*{_WORD})?)*"
 _extensions = re.compile(rf"[ \t,]*(?:{_EXTENSION}[ \t]*(?:,[ \t,]*{_EXTENSION}[ \t]*)*(?:,[ \t,]*)?)?")
 
 
 class HandshakeRejected(Exception):
-    """A request that opens no WebSocket. The text is for the log: it names the header and quotes no value."""
+    """A request that is not a valid opening handshake. Its text, for the log, names the header without its value."""
 
     def __init__(self, status: HTTPStatus, reason: str, headers: Headers = ()) -> None:
         super().__init__(reason)
@@ -46,9 +46,10 @@ class HandshakeRejected(Exception):
 
 
 def check_handshake(head: RequestHead) -> RequestHead:
-    """The request in origin form: its target is path and query, its Host the one that counts.
+    """Checks the opening handshake.
 
-    :raises HandshakeRejected: it is not the opening handshake of a WebSocket of version 13.
+    :returns: the request in origin form: its target is path and query, and its Host is the effective one.
+    :raises HandshakeRejected: the request is not an opening handshake of WebSocket version 13.
     """
     if head.method != "GET":
         raise HandshakeRejected(HTTPStatus.METHOD_NOT_ALLOWED, f"method {head.method[:16]}", (("Allow", "GET"),))
@@ -67,7 +68,7 @@ def check_handshake(head: RequestHead) -> RequestHead:
 
 
 def minimal_request(head: RequestHead) -> bytes:
-    """The request as Autobahn gets it, once it is checked: with nothing in it that may be misread or rejected."""
+    """The checked request for Autobahn, reduced to the headers that it needs."""
     key = head.headers["sec-websocket-key"].encode("ascii")
     return b"GET / HTTP/1.1\r\nHost: localhost\r\n" + _UPGRADE + b"Sec-WebSocket-Key: " + key + b"\r\n\r\n"
 
@@ -76,7 +77,7 @@ _UPGRADE: Final = b"".join(f"{name}: {value}\r\n".encode() for name, value in UP
 
 
 def _check_body(head: RequestHead) -> None:
-    """An upgrade has no body. Where one is announced, a proxy may see another message behind this head than we do."""
+    """Rejects an upgrade that announces a body: a proxy may split the following bytes into messages differently."""
     if "transfer-encoding" in head.headers:
         raise _bad("header 'Transfer-Encoding': an upgrade request has no body")
     if not re.fullmatch("0+", head.headers.get("content-length", "0")):
@@ -94,7 +95,7 @@ def _in_origin_form(head: RequestHead) -> RequestHead:
     authority, rest = absolute.groups() if absolute else ("", "")
     if not _host.fullmatch(authority) or authority.startswith(":") or not authority:
         raise _bad("request target: neither a path nor a URL of HTTP")
-    # RFC 9112, section 3.2.2: then the received Host does not count.
+    # RFC 9112, section 3.2.2: an absolute target overrides the Host header.
     target = rest if rest.startswith("/") else f"/{rest}"
     return msgspec.structs.replace(head, target=target, headers={**head.headers, "host": authority})
 

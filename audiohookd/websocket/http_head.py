@@ -1,8 +1,8 @@
-"""The head of a request, read strictly: RFC 9112 as it is written, and no more than a bounded number of octets.
+"""Parses the head of a request strictly as in RFC 9112, and in bounded memory.
 
-Autobahn's own parser reads a head without an end for ever (20 MiB in 4 s), and splits lines as Python does: octets
-such as 0x85 or 0x0B in a value began a "new header" of the sender's choice, through nginx, HAProxy and Caddy alike.
-So it does not get the head of a request, see :mod:`audiohookd.websocket.handshake`.
+Autobahn's own parser has no limit (it read 20 MiB of an endless head in 4 s) and splits lines as Python does: octets
+such as 0x85 or 0x0B in a value started a "new header" of the sender's choice, even through nginx, HAProxy and Caddy.
+So Autobahn does not receive the head of a request; see :mod:`audiohookd.websocket.handshake`.
 """
 
 import re
@@ -11,29 +11,29 @@ from enum import Enum
 
 from msgspec import Struct
 
-#: Bytes of request line and headers together.
+#: The most bytes of request line and headers together.
 MAX_HEAD = 16_384
 
-#: Genesys Cloud sends about a dozen, and proxies add some.
+#: The most header lines. Genesys Cloud sends about a dozen, and proxies add some.
 MAX_HEADERS = 64
 
 _END = b"\r\n\r\n"
 #: A token of HTTP (RFC 9110, section 5.6.2), as a pattern.
 TCHARS = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _request_line = re.compile(rf"({TCHARS}) ([!-~]+) HTTP/([0-9]\.[0-9])")
-#: No space before the colon, and no folded lines: both have been used to smuggle headers past proxies. RFC 9110,
-#: section 5.5: octets from 0x80 on are legal and opaque, control characters are neither.
+#: Rejects a space before the colon and folded lines: both were used to smuggle headers past proxies. By RFC 9110,
+#: section 5.5, octets from 0x80 are valid and opaque; control characters are invalid.
 _header_line = re.compile(rf"({TCHARS}):([\t\x20-\x7e\x80-\xff]*)")
-#: RFC 9112, section 2.2: some clients send one before the request line.
+#: Some clients send one before the request line (RFC 9112, section 2.2).
 _EMPTY_LINE = b"\r\n"
 _MALFORMED = "malformed request line"
 _control = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
-#: Characters of a header name that go into the log.
+#: Characters of a header name that are logged.
 _MAX_NAME = 64
 
 
 class HeadState(Enum):
-    """What became of the head so far."""
+    """The state of a head that is being received."""
 
     INCOMPLETE = 0
     GOOD = 200
@@ -42,10 +42,10 @@ class HeadState(Enum):
 
 
 class RequestHead(Struct, frozen=True):
-    """A well-formed head.
+    """A well-formed request head.
 
-    ``version`` is that of HTTP, such as ``1.1``. ``headers`` has names in lower case, values without the white space
-    around them, one character for each octet, and the values of a repeated header joined with comma and space.
+    ``version`` is the version of HTTP, such as ``1.1``. ``headers`` maps names in lower case to values without
+    surrounding white space, one character for each octet. Values of a repeated header are joined by comma and space.
     """
 
     method: str
@@ -58,13 +58,14 @@ class RequestHead(Struct, frozen=True):
 
 
 class InvalidHead(Exception):
-    """A head that is not one of HTTP/1.1. The text is for the log: it names the header and quotes no value."""
+    """A head that is not valid HTTP/1.1. Its text, for the log, names the header without its value."""
 
 
 class RequestHeadValidator:
-    """Takes a request head in pieces of any size, and keeps it until it is whole.
+    """Collects a request head from pieces of any size, and parses it when it is complete.
 
-    ``request`` is there when it is GOOD; ``fault`` says what is wrong when it is BAD or TOO_LARGE.
+    ``request`` and ``rest`` (the bytes after the head) are set when the state is GOOD; ``fault`` describes the error
+    when the state is BAD or TOO_LARGE.
     """
 
     def __init__(self) -> None:
@@ -76,11 +77,11 @@ class RequestHeadValidator:
 
     @property
     def data(self) -> bytes:
-        """All that came so far, from the request line on: the head, and what came together with its end."""
+        """All bytes received so far from the request line on, including bytes after the head."""
         return bytes(self._data)
 
     def feed(self, data: bytes) -> HeadState:
-        """The next piece. After anything but INCOMPLETE the guard is of no more use."""
+        """Adds the next piece. Must not be called again after a state other than INCOMPLETE."""
         scan_from = max(0, len(self._data) - len(_END) + 1)
         self._data += data
         self._skip_empty_line()
@@ -108,9 +109,9 @@ class RequestHeadValidator:
 
 
 def _read(head: bytes) -> RequestHead:
-    """A head without the empty line at its end.
+    """Parses a head without the empty line at its end.
 
-    :raises BadHead: see there.
+    :raises InvalidHead: the head is not valid HTTP/1.1.
     """
     first, *lines = head.decode("latin-1").split("\r\n")
     line = _request_line.fullmatch(first)
@@ -135,7 +136,7 @@ def _headers(lines: Iterable[str]) -> dict[str, str]:
 
 
 def _fault_of(line: str, before: str) -> str:
-    """The fault of a header line that comes after the header named ``before``."""
+    """Describes the error in a header line that follows the header ``before``."""
     place = f"after header {_shown(before)}" if before else "after the request line"
     if line.startswith((" ", "\t")):
         return f"folded line {place}"

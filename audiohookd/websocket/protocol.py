@@ -1,4 +1,4 @@
-"""The only place that knows Autobahn's server classes."""
+"""The WebSocket server: handshake, authentication, messages, end. Only this module uses Autobahn's server classes."""
 
 from http import HTTPStatus
 from math import inf
@@ -51,47 +51,48 @@ from audiohookd.websocket.receive_limiter import ReceiveLimiter
 from audiohookd.websocket.send_limit import SendBufferLimit
 from audiohookd.websocket.upgrade import read_upgrade
 
-#: Seconds that each refusal takes in total, so that its time tells nothing about its reason.
+#: Seconds that each rejection takes in total, so that its time does not reveal its reason.
 REJECTION_TIME = 0.5
-#: Seconds for a client to take what was sent before we close; then it is dropped.
+#: Seconds that a client has to read the last messages before it is dropped.
 LINGER_TIME = 5.0
-#: Control frames, fragments and texts of one connection in one turn, 20 to 100 µs each, with at most
-#: :data:`CUT_LIMIT` messages of audio before each; the rest of what was read waits for the next turn. One read may
-#: hold 680 of them, and 150 connections may have them at once.
+#: The most control frames, fragments and texts (20 to 100 µs each) of one connection in one batch, with at most
+#: :data:`CUT_LIMIT` messages of audio before each. The rest waits for the next batch. One read may hold 680 such
+#: frames, and 150 connections may send them at once.
 FRAMES_PER_TURN = 4
-#: TCP connections without a WebSocket, of which nothing is known yet, besides as many as there may be calls.
+#: TCP connections without a WebSocket, in addition to the number of calls.
 PENDING_LIMIT = 1_024
-#: Strangers that are told so in a session at a time; the others learn it from a status, which takes no place.
+#: Unauthenticated clients that are rejected by ``disconnect`` in a session at a time. Further ones get an HTTP
+#: status, which needs no session.
 REJECTED_SESSIONS_LIMIT = 64
 
 
 class AudioHookServerProtocol(WebSocketServerProtocol):
-    """One connection: guards its request head, asks the authenticator, and passes messages to a Connection."""
+    """One connection: validates its request head, authenticates it, and passes messages to a session driver."""
 
     factory: "AudioHookServerFactory"
-    data: bytes  # that has not been looked at yet: Autobahn's, and ours
+    data: bytes  # bytes that were not parsed yet; shared with Autobahn
     _log = Logger()
-    # Autobahn's own. Fixed, because at debug it writes whole requests, and an unsigned API key is a password.
+    # Autobahn's logger. Fixed, because at debug it logs whole requests, and an unsigned API key is a password.
     log = txaio.make_logger("error")
 
     def connectionMade(self) -> None:
-        """A TCP connection."""
+        """Handles a new TCP connection."""
         self._head_validator: RequestHeadValidator | None = RequestHeadValidator()
         self._connection: Connection | None = None
-        self._end: connection_end.ConnectionEnd | None = None  # what ended the connection first
+        self._end: connection_end.ConnectionEnd | None = None  # the first event that ended the connection
         self._request: RequestHead | None = None
         self._upgrade: UpgradeInfo | None = None
-        self._disconnect_reason: DisconnectReason | None = None  # that is told in the session
-        self._attempt: HandshakeAttempt | None = None  # None: where he comes from is not known yet
+        self._disconnect_reason: DisconnectReason | None = None  # why the session is rejected
+        self._attempt: HandshakeAttempt | None = None  # None until the client's address is known
         self._receive_limiter: ReceiveLimiter | None = None
         self._rejection_timer: IDelayedCall | None = None
         self._linger_timer: IDelayedCall | None = None
         self._read_handle: ReadHandle | None = None
-        self._backlog = b""  # that was read, and left for the next turn
+        self._backlog = b""  # read, but left for the next batch
         self._send_limit = SendBufferLimit()
         super().connectionMade()
         if ITCPTransport.providedBy(self.transport):
-            # Autobahn reads its own option before it is set, and swallows the error: a pong behind audio took 40 ms.
+            # Autobahn reads its own option before it is set and ignores the error: a pong behind audio took 40 ms.
             self.transport.setTcpNoDelay(True)
         base_transport(self.transport).bufferSize = READ_SIZE
         self.transport.registerProducer(self._send_limit, True)
@@ -105,13 +106,13 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self.factory.pending.add(self)
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
-        """No TCP connection any more."""
+        """Handles the loss of the TCP connection."""
         self.factory.pending.discard(self)
         self.factory.rejected_sessions.release(self)
         handle = self._read_handle
         read_error, is_at_end = (handle.fault, handle.is_at_end) if handle is not None else (0, False)
         end = connection_end.by_transport(reason, read_error, is_at_end)
-        if end.cause in ("tls", "error"):  # Autobahn would log each at full length
+        if end.cause in ("tls", "error"):  # logged here, because Autobahn would log the whole exception
             self.factory.rejection_log.dropped(self._peer_name(), end.reason)
             reason = Failure(ConnectionLost())
         self._end = self._end or end
@@ -119,12 +120,12 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self.factory.batch_reader.unregister(self._read_handle)
             self._read_handle = None
         super().connectionLost(reason)
-        self.is_open = self.is_closed = None  # Deferreds that Autobahn fired with the connection itself
+        self.is_open = self.is_closed = None  # Autobahn's Deferreds hold this protocol: a cycle
 
     def dataReceived(self, data: bytes) -> None:
-        """Octets. Autobahn gets the frames that are no whole messages, one by one, and the rest of what it has begun.
+        """Handles received bytes. Autobahn receives only frames that are not whole messages, one at a time.
 
-        Nothing before our answer, and nothing after the end: it would keep it all.
+        It receives nothing before the answer to the upgrade and nothing after the end, because it would store it all.
         """
         if self._head_validator is not None:
             self._read_head(self._head_validator, data)
@@ -134,7 +135,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._enable_fast_path()
 
     def _handle_data(self, data: bytes) -> None:
-        """Handles what was left and what was read, at most :data:`FRAMES_PER_TURN` costly frames of it."""
+        """Handles the backlog and ``data``, at most :data:`FRAMES_PER_TURN` costly frames."""
         data, self._backlog = self._backlog + data, b""
         left = FRAMES_PER_TURN if self._read_handle is not None else inf
         while data and left and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
@@ -146,11 +147,11 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self._read_handle.is_costly = self._read_handle.has_backlog or self._is_in_long_frame()
 
     def _is_in_long_frame(self) -> bool:
-        """Autobahn has begun a frame that is longer than a read. If it is a text, its end may take 2 ms and more."""
+        """True if Autobahn is in a frame that is longer than a read. The end of a long text may take 2 ms or more."""
         return self.current_frame is not None and self.current_frame.length > READ_SIZE
 
     def _handle_frame(self, data: bytes) -> bytes:
-        """Handles the audio and the text that ``data`` begins with, or a frame for Autobahn; returns the rest."""
+        """Handles the messages, or a frame for Autobahn, at the start of ``data``. Returns the remaining bytes."""
         if self.current_frame is not None:
             size = self.current_frame.length - self.current_frame_masker.pointer()
         else:
@@ -166,7 +167,10 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         return data[size:]
 
     def _charge_frame(self, data: bytes) -> bool:
-        """Counts the frame for Autobahn that ``data`` begins with, once, when its head is whole. False: dropped."""
+        """Counts the frame for Autobahn at the start of ``data``, once, when its header is complete.
+
+        :returns: False if the client has been dropped.
+        """
         if self._receive_limiter is None or len(data) < header_length(data):
             return True
         if is_control(data[0]):
@@ -174,20 +178,20 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         return not is_fragment(data[0]) or self._receive_limiter.fragment(is_first=not self.inside_message)
 
     def _disable_fast_path(self) -> None:
-        """From here on, all that comes in is for :meth:`dataReceived`."""
+        """Sends all bytes through :meth:`dataReceived` from now on."""
         if self._read_handle is not None:
             self._read_handle.fast_path = False
 
     def _enable_fast_path(self) -> None:
-        """Between two messages of an open call, audio need not come this way."""
+        """Turns the fast path on if an open connection is between two messages."""
         if self._read_handle is not None and self._read_handle.is_raw_tcp:
             whole = not self.data and not self._backlog and self.current_frame is None and not self.inside_message
             self._read_handle.fast_path = whole and self.state == self.STATE_OPEN and self._connection is not None
 
     def _handle_messages(self, data: bytes) -> tuple[bytes, bool]:
-        """Passes on the audio at the start of ``data``, at most :data:`CUT_LIMIT` messages, or else a text behind it.
+        """Passes on the binary messages at the start of ``data``, at most :data:`CUT_LIMIT`, and a text after them.
 
-        :returns: the rest, and whether that was enough at a time: so much audio, or a text.
+        :returns: the remaining bytes, and True if the limit was reached or a text was handled.
         """
         messages, at = parse_binary_messages(data)
         for message in messages:
@@ -207,20 +211,20 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self.onMessage(text, False)
         return data[size:], True
 
-    def _read_head(self, guard: RequestHeadValidator, data: bytes) -> None:
-        head = guard.feed(data)
+    def _read_head(self, validator: RequestHeadValidator, data: bytes) -> None:
+        head = validator.feed(data)
         if head is HeadState.INCOMPLETE:
             return
         self._head_validator = None
         self._head_timer.cancel()
         if self._attempt is None:
-            self._attempt = self.factory.limiter.check_request(self._peer(), guard.data)
+            self._attempt = self.factory.limiter.check_request(self._peer(), validator.data)
         if self._attempt.rejection is not None:
             self.failHandshake(self._attempt.reason, self._attempt.rejection)
-        elif guard.request is None:
-            self.failHandshake(guard.fault, head.value)
+        elif validator.request is None:
+            self.failHandshake(validator.fault, head.value)
         else:
-            self._start_handshake(guard.request, guard.rest)
+            self._start_handshake(validator.request, validator.rest)
 
     def _start_handshake(self, head: RequestHead, rest: bytes) -> None:
         try:
@@ -234,7 +238,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
                 self._handle_early_data()
 
     def onConnect(self, request: Any) -> "Deferred[None]":
-        """A whole upgrade request. Its outcome must not carry an exception's text to the peer."""
+        """Authenticates a complete upgrade request, without revealing the text of an exception to the peer."""
         return maybeDeferred(self._authenticate, self._request).addErrback(self._deny_internal_error)
 
     def _deny_internal_error(self, failure: Failure) -> Failure:
@@ -246,7 +250,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
     def _authenticate(self, request: RequestHead | None) -> "Deferred[None]":
         since = self.factory.shared.clock.seconds()
         if request is None:
-            raise RuntimeError("a request that was not checked")
+            raise RuntimeError("the request was not checked")
         try:
             upgrade = read_upgrade(request.target, request.headers, self._peer_name())
         except HandshakeRejected as rejected:
@@ -256,12 +260,12 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         self._deny_beyond_limit()
         self._upgrade = upgrade
         now = self.factory.shared.now()
-        door = self.factory.policy
-        asked = door.authenticator.authenticate(UpgradeRequest(upgrade.target, upgrade.headers, door.authority), now)
-        return asked.addCallback(self._authenticated, upgrade, since)
+        policy = self.factory.policy
+        signed = UpgradeRequest(upgrade.target, upgrade.headers, policy.authority)
+        return policy.authenticator.authenticate(signed, now).addCallback(self._authenticated, upgrade, since)
 
     def _authenticated(self, verdict: AuthResult, upgrade: UpgradeInfo, since: float) -> "Deferred[None] | None":
-        if self.state != self.STATE_CONNECTING:  # hung up while the replay store was asked: nobody is told
+        if self.state != self.STATE_CONNECTING:  # the client left during the replay check
             raise ConnectionDeny(400, "gone")
         is_authentic = verdict.reason in (None, RejectionReason.REPLAY_STORE_DOWN)
         self._deny_beyond_limit(upgrade.owner if is_authentic else UNOWNED)
@@ -271,7 +275,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         request = UpgradeRequest(upgrade.target, upgrade.headers, self.factory.policy.authority)
         self.factory.recent_rejections.note(self.factory.shared.now(), upgrade.peer, verdict.reason, request)
         if verdict.reason is RejectionReason.REPLAY_STORE_DOWN:
-            # A good signature, and our fault. Genesys Cloud tries again after this, and does not after a 401.
+            # The signature is valid and the daemon at fault: Genesys Cloud retries a `disconnect`, but not a 401.
             if not self.factory.rejected_sessions.acquire(self, "error", verdict.nonce_id):
                 raise ConnectionDeny(503, "too many while the replay store is down")
             self._disconnect_reason = "error"
@@ -284,47 +288,45 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             raise ConnectionDeny(503, reason)
 
     def _reject(self, since: float) -> "Deferred[None]":
-        refused: Deferred[None] = Deferred()
-        shared, told = self.factory.shared, self.factory.rejected_sessions
-        if self.factory.policy.rejection == "disconnect" and told.acquire(self, "unauthorized"):
+        rejected: Deferred[None] = Deferred()
+        shared, slots = self.factory.shared, self.factory.rejected_sessions
+        if self.factory.policy.rejection == "disconnect" and slots.acquire(self, "unauthorized"):
             self._disconnect_reason = "unauthorized"
         else:
-            refused.addCallback(_unauthorized)
+            rejected.addCallback(_unauthorized)
         delay = max(0.0, since + REJECTION_TIME - shared.clock.seconds())
-        self._rejection_timer = shared.clock.callLater(delay, refused.callback, None)
-        return refused
+        self._rejection_timer = shared.clock.callLater(delay, rejected.callback, None)
+        return rejected
 
     def _peer(self) -> str | None:
-        """Of the connection, or of its PROXY header. A socket of the file system has none."""
+        """The address of the peer, or from the PROXY header; None for a Unix socket."""
         return getattr(self.transport.getPeer(), "host", None)
 
     def _peer_name(self) -> str:
         return (self._attempt.client if self._attempt is not None else client_address(self._peer())).name
 
     def _drop(self, limit: str) -> None:
-        """Too slow, or too quick."""
+        """Drops a client that is too slow or exceeds a limit."""
         self._end = self._end or connection_end.by_abort(BEYOND.get(limit, limit))
         self.factory.rejection_log.exceeded(self._peer_name(), limit)
         self.transport.abortConnection()
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
-        """No WebSocket. The peer learns the status and nothing else, whatever Autobahn would tell it."""
+        """Rejects the upgrade. The peer receives only the status, not the reason that Autobahn would send."""
         if self.state == self.STATE_CLOSED:
             return
-        if code != HTTPStatus.UNAUTHORIZED:  # which has been counted by its reason
+        if code != HTTPStatus.UNAUTHORIZED:  # 401 is already counted by its reason
             self.factory.rejection_log.failed(self._peer_name(), code, reason)
         super().failHandshake(HTTPStatus(code).phrase, code, responseHeaders)
 
     def onOpen(self) -> None:
-        """The WebSocket is open."""
+        """Starts the session of an accepted upgrade."""
         self.factory.pending.discard(self)
         if self._attempt is not None and self._disconnect_reason != "unauthorized":
-            welcome = (
-                self.factory.limiter.mark_authenticated
-                if self._disconnect_reason is None
-                else self.factory.limiter.refund
-            )
-            welcome(self._attempt)
+            if self._disconnect_reason is None:
+                self.factory.limiter.mark_authenticated(self._attempt)
+            else:
+                self.factory.limiter.refund(self._attempt)
         if self._upgrade is not None:
             self._connection = Connection(self.factory.shared, self._upgrade, self, self._disconnect_reason)
             self._receive_limiter = ReceiveLimiter(
@@ -332,27 +334,27 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             )
             audio, text = self._receive_limiter.audio, self._receive_limiter.text
             self._read_handle = self.factory.batch_reader.register(self.transport, audio, text, self._handle_backlog)
-            if self._backlog:  # came with the request head, and Autobahn is still busy with that
+            if self._backlog:  # received with the request head, which Autobahn is still handling
                 self.factory.shared.clock.callLater(0, self._handle_early_data)
 
     def _handle_early_data(self) -> None:
-        """Handles what came with the request head."""
+        """Handles frames that were received together with the request head."""
         self._handle_backlog()
         if self._backlog and self._read_handle is not None:
             self.factory.batch_reader.resume(self._read_handle)
 
     def _handle_backlog(self) -> None:
-        """Goes on with the backlog."""
+        """Handles the next part of the backlog."""
         self.dataReceived(b"")
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
-        """The peer's close frame, in answer to ours or not. Autobahn would tell a code that it rejects as 1000."""
+        """Records the peer's close frame, because Autobahn replaces codes that it rejects by 1000."""
         if self.state == self.STATE_OPEN:
             self._end = self._end or connection_end.by_close_frame(code, reasonRaw)
         return bool(super().onCloseFrame(None if code in connection_end.REGISTERED_LATER else code, reasonRaw))
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """A whole message."""
+        """Passes on a whole message."""
         if self._receive_limiter is not None:
             if isBinary:
                 self._receive_limiter.audio(payload)
@@ -360,7 +362,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
                 self._receive_limiter.text(payload)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """The connection is gone. Autobahn leaves reference cycles behind: what is large goes now."""
+        """Ends the session of a lost connection. Frees large objects, because Autobahn leaves reference cycles."""
         connection, self._connection, self._receive_limiter = self._connection, None, None
         self._upgrade = self._head_validator = self._request = None
         self.data = self._backlog = b""
@@ -370,10 +372,10 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         if connection is not None:
             connection.lost(self._end)
 
-    # ---- Wire ------------------------------------------------------------------------------------
+    # ---- ITextTransport --------------------------------------------------------------------------
 
     def send(self, message: bytes) -> None:
-        """See :class:`audiohookd.session.wire.Wire`."""
+        """See :class:`audiohookd.session.wire.ITextTransport`."""
         if self._may_send(len(message)):
             self._write(encode_text_frame(message))
 
@@ -384,25 +386,25 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self.transport.write(unsent)
 
     def close(self, why: str) -> None:
-        """See :class:`audiohookd.session.wire.Wire`."""
+        """See :class:`audiohookd.session.wire.ITextTransport`."""
         if self.state == self.STATE_OPEN:
             self._end = self._end or connection_end.ConnectionEnd("close-frame", "server", 1000, why)
             self._disable_fast_path()
             self.sendClose(1000)
 
     def abort(self) -> None:
-        """See :class:`audiohookd.session.wire.Wire`."""
+        """See :class:`audiohookd.session.wire.ITextTransport`."""
         self.dropConnection(abort=True)
 
     # ---- bounds ----------------------------------------------------------------------------------
 
     def onPing(self, payload: bytes) -> None:
-        """A ping of the WebSocket, not of AudioHook. Autobahn takes longer to send the pong than to read the ping."""
+        """Answers a ping of the WebSocket, not of AudioHook. Autobahn would need longer to send the pong."""
         if self._may_send(len(payload)):
             self._write(encode_pong(payload))
 
     def _may_send(self, size: int) -> bool:
-        """May ``size`` bytes more be sent? Drops a client that has left too many unread."""
+        """True if ``size`` more bytes may be sent. Drops a client that has left too many bytes unread."""
         if self.state == self.STATE_OPEN and self._send_limit.exceeds(size):
             self.factory.shared.counters.count("slow_clients_dropped")
             self._end = self._end or connection_end.by_abort("the client does not read")
@@ -410,7 +412,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         return bool(self.state == self.STATE_OPEN)
 
     def _fail_connection(self, code: int = 1001, reason: str = "") -> None:
-        # Too large, not UTF-8, not masked: the session never sees it.
+        # For frames that are too large, not UTF-8 or not masked, which the session does not receive.
         is_protocol_error = code == self.CLOSE_STATUS_CODE_PROTOCOL_ERROR
         closed = connection_end.by_unmasked_close_frame(self.data) if is_protocol_error else None
         if closed is None and self._connection is not None and not self.failedByMe:
@@ -421,7 +423,7 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
 
     def _closeConnection(self, abort: bool = False) -> None:
         self._disable_fast_path()
-        # Twisted closes only once all is written, and that may be never.
+        # Twisted closes only after all bytes are written, which may never happen.
         super()._closeConnection(abort)
         if not abort:
             self._linger_timer = self.factory.shared.clock.callLater(LINGER_TIME, self.transport.abortConnection)
@@ -432,19 +434,22 @@ def _unauthorized(_: None) -> None:
 
 
 class AudioHookServerFactory(WebSocketServerFactory):
-    """Makes the protocols of one listening port.
+    """Builds the protocols of one listening port.
 
-    :param gate: who may knock; everybody, unless it is given.
-    :param handshake_timeout: seconds from the connection to the complete request head, TLS included.
-    :param max_pending: TCP connections that may be without a WebSocket, including those in front of it that wait for
-        a PROXY header; with one more, the oldest is dropped.
+    :param shared: the services that all connections share.
+    :param policy: authenticates requests, and decides how to reject them.
+    :param max_pending: the most TCP connections without a WebSocket, including connections that wait for a PROXY
+        header. One more evicts the oldest.
+    :param handshake_timeout: seconds from the connection to the complete request head, including TLS.
+    :param limiter: the allow list and the rate limits of handshakes; by default every client may connect.
+    :param receive_limits: rate limits of each client's messages.
     """
 
     protocol = AudioHookServerProtocol
     noisy = False
 
     def logPrefix(self) -> str:
-        """How the port calls itself in the log."""
+        """The prefix of its log lines."""
         return "AudioHook"
 
     def __init__(
@@ -461,13 +466,14 @@ class AudioHookServerFactory(WebSocketServerFactory):
         self.shared = shared
         self.policy = policy
         self.batch_reader = BatchReader(self.reactor)
-        #: For who asks why nobody gets in.
+        #: The latest rejected requests, for the diagnosis at the admin port.
         self.recent_rejections = RecentRejections()
         self.pending: PendingConnections[Any] = PendingConnections(max_pending, self._evict)
-        # An error: the replay store is down. That is a call, or a repeated request; fewer than may have a WebSocket.
-        put_off = max(1, shared.registry.max_sessions // 2)
+        # Reason "error" means that the replay store is unavailable. Only calls and repeated requests get it; they may
+        # use fewer places than there are WebSockets.
+        error_slots = max(1, shared.registry.max_sessions // 2)
         self.rejected_sessions: RejectedSessionSlots[AudioHookServerProtocol] = RejectedSessionSlots(
-            {"unauthorized": (REJECTED_SESSIONS_LIMIT, "strangers"), "error": (put_off, "put-off")},
+            {"unauthorized": (REJECTED_SESSIONS_LIMIT, "strangers"), "error": (error_slots, "put-off")},
             shared.counters.count,
         )
         self.limiter = limiter or HandshakeLimiter(shared.clock.seconds, shared.counters.count)

@@ -1,4 +1,4 @@
-"""Limits how much a client may send per second, by what it costs, before its connection handles it."""
+"""Limits how much a client may send per second, before its connection handles it."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,16 +7,18 @@ from audiohookd.edge.policy import ReceiveLimits
 from audiohookd.runtime.token_bucket import PrepaidTokens
 from audiohookd.session.driver import Connection, ServerContext
 
-#: Fragments of one message. Each is an object in memory until the message is whole, also an empty one.
+#: The most fragments of one message. Each fragment, even an empty one, uses memory until the message is complete.
 MAX_FRAGMENTS: Final = 256
 
 
 class ReceiveLimiter:
-    """Passes on what comes in, until that is too much: then the client is asked to close.
+    """Passes messages to a connection, within the rate limits of a client.
 
-    It may send some more until it has seen that; after that it is dropped.
+    The first time that a client exceeds a limit, the connection asks it to close. The client may send a little more
+    until it has seen this; then it is dropped.
 
-    :param drop: called with the name of the limit.
+    :param paces: the rate limits.
+    :param drop: called with the name of the limit to drop the client.
     """
 
     __slots__ = (
@@ -27,8 +29,8 @@ class ReceiveLimiter:
         "_fragments",
         "_fragments_of_message",
         "_frames",
+        "_is_disconnecting",
         "_is_dropped",
-        "_is_restrained",
         "_message_bytes",
         "_messages",
         "_shared",
@@ -48,11 +50,11 @@ class ReceiveLimiter:
         self._control_frames = PrepaidTokens(paces.control_frames, since)
         self._fragments = PrepaidTokens(paces.fragments, since)
         self._fragments_of_message = 0
-        self._is_restrained = False
+        self._is_disconnecting = False
         self._is_dropped = False
 
     def audio(self, data: bytes) -> None:
-        """A binary message."""
+        """Counts a binary message and passes it on."""
         frames, audio_bytes = self._frames, self._audio_bytes
         frames.left -= 1
         audio_bytes.left -= len(data)
@@ -62,7 +64,7 @@ class ReceiveLimiter:
             self._connection.audio(data)
 
     def text(self, data: bytes) -> None:
-        """A text message. Its length counts as well: 64 KiB of hostile JSON take 10 ms or more to read."""
+        """Counts a text message and its bytes, and passes it on. Parsing 64 KiB of hostile JSON takes 10 ms."""
         self._messages.left -= 1
         self._message_bytes.left -= len(data)
         if (self._messages.left >= 0 or self._has_more(self._messages, "messages")) and (
@@ -71,13 +73,13 @@ class ReceiveLimiter:
             self._connection.text(data)
 
     def control_frame(self) -> bool:
-        """A ping, pong or close frame. False when the client has been dropped."""
+        """Counts a ping, pong or close frame. False if the client has been dropped."""
         self._control_frames.left -= 1
         has_more = self._control_frames.left >= 0 or self._has_more(self._control_frames, "control-frames")
         return has_more or not self._is_dropped
 
     def fragment(self, is_first: bool) -> bool:
-        """A fragment of a message. False when the client has been dropped."""
+        """Counts a fragment of a message. False if the client has been dropped."""
         self._fragments_of_message = 1 if is_first else self._fragments_of_message + 1
         if self._fragments_of_message > MAX_FRAGMENTS:
             self._exceed(self._fragments, "fragments")
@@ -85,20 +87,20 @@ class ReceiveLimiter:
         self._fragments.left -= 1
         return self._fragments.left >= 0 or self._has_more(self._fragments, "fragments") or not self._is_dropped
 
-    def _has_more(self, allowance: PrepaidTokens, what: str) -> bool:
-        if allowance.renew(self._shared.clock.seconds()):
+    def _has_more(self, tokens: PrepaidTokens, limit: str) -> bool:
+        if tokens.renew(self._shared.clock.seconds()):
             return True
-        self._exceed(allowance, what)
+        self._exceed(tokens, limit)
         return False
 
-    def _exceed(self, allowance: PrepaidTokens, what: str) -> None:
+    def _exceed(self, tokens: PrepaidTokens, limit: str) -> None:
         if self._is_dropped:
             return
-        if self._is_restrained:
+        if self._is_disconnecting:
             self._is_dropped = True
-            self._drop(what)
+            self._drop(limit)
         else:
-            self._is_restrained = True
-            self._shared.counters.count("limit_hits", what)
-            allowance.grant_grace()
-            self._connection.disconnect_for_rate(f"too many {what.replace('-', ' ')}")
+            self._is_disconnecting = True
+            self._shared.counters.count("limit_hits", limit)
+            tokens.grant_grace()
+            self._connection.disconnect_for_rate(f"too many {limit.replace('-', ' ')}")

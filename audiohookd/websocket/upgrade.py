@@ -12,9 +12,11 @@ _uuid = re.compile(UUID_PATTERN)
 
 
 def read_upgrade(target: str, headers: Mapping[str, str], peer: str) -> UpgradeInfo:
-    """The request as a session's identity.
+    """Reads the identity of a session from an upgrade request.
 
-    :raises HandshakeRejected: an identifier is missing, or is no UUID: this is no request of AudioHook.
+    :param headers: names in lower case.
+    :param peer: the client's address.
+    :raises HandshakeRejected: an identifier is missing or is not a UUID, so the request is not from AudioHook.
     """
     ids = []
     for name in ("Audiohook-Session-Id", "Audiohook-Organization-Id", "Audiohook-Correlation-Id"):

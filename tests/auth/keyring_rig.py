@@ -1,4 +1,4 @@
-"""A keyring whose sources say what a test wants, with a clock and threads that stand still."""
+"""A keyring with scripted sources, a clock, and threads that run on demand."""
 
 from collections.abc import Callable
 
@@ -55,7 +55,7 @@ class Rig:
         self.keyring.startService()
 
     def wait(self, seconds: float = INTERVAL) -> None:
-        """And have done what is to be done then."""
+        """Advances the clock, and runs the due work."""
         self.clock.advance(seconds)
         self.pool.run()
 

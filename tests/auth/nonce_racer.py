@@ -1,6 +1,6 @@
 """A process that adds nonces to a file of SQLite, for tests: ``nonce_racer.py FILE COUNT``.
 
-Says ``ready`` when it runs, waits for a line on stdin, and says the numbers of those it was told are new.
+Says ``ready`` when it runs, waits for a line on stdin, and prints the numbers of its new nonces.
 """
 
 import sys
@@ -14,8 +14,8 @@ from audiohookd.auth.replay.store import StoreUnavailable, nonce_digest
 def main(path: Path, count: int) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
-    # Patient: here it is about who is first, and not about how long that takes.
-    nonces = SqliteNonces(path, 16.0, time.monotonic, patience=30.0)
+    # A long timeout: the test is about the order, not about the time.
+    nonces = SqliteNonces(path, 16.0, time.monotonic, timeout=30.0)
     new: list[int] = []
     for number in range(count):
         try:

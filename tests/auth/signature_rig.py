@@ -8,7 +8,7 @@ from audiohookd.auth.signature.fields import Signature, parse
 from audiohookd.auth.signature.message_signature import verify
 from tests.auth.foreign_signer import API_KEY, CREATED, NONCE, SECRET
 
-#: A signature input that is spelled as nobody would, and is well-formed.
+#: A well-formed signature input in an unusual spelling.
 ODD = (
     '(  "@request-target" "@authority"  "audiohook-organization-id" "audiohook-session-id" '
     f'"audiohook-correlation-id" "x-api-key" ); keyid="{API_KEY}"; nonce="{NONCE}";'

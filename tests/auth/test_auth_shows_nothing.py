@@ -1,4 +1,4 @@
-"""No object of the authentication shows a secret or an API key, however it is printed."""
+"""No object of the authentication shows a secret or an API key in its representation or its errors."""
 
 import base64
 import traceback
@@ -29,14 +29,14 @@ HIDDEN += (DOCUMENTED_SIGNATURE, repr(base64.b64decode(DOCUMENTED_SIGNATURE))[2:
 
 
 def shown(*things: object) -> list[str]:
-    """What of the hidden is in their texts."""
+    """Returns the hidden words that occur in their texts."""
     texts = "".join(f"{thing!r} {thing!s} {[thing]}" for thing in things)
     return [word for word in HIDDEN if word in texts]
 
 
 @pytest.fixture
 def keyring(tmp_path: Path) -> Keyring:
-    """With a source of each kind that needs no network."""
+    """A keyring with each kind of source that needs no network."""
     (tmp_path / "keys.json").touch(0o600)
     (tmp_path / "keys.json").write_text(ENTRIES)
     auth = check({"auth": {"keys_file": "keys.json"}}, tmp_path / "x.toml").auth
@@ -53,23 +53,23 @@ def verdicts(authenticator: Authenticator) -> list[AuthResult]:
     return found
 
 
-def test_objects(keyring: Keyring) -> None:
+def test_no_object_shows_a_secret(keyring: Keyring) -> None:
     key = keyring.lookup(API_KEY)
     assert key is not None
     authenticator = Authenticator(keyring, MemoryReplayStore(16, Clock().seconds))
     judged = verdicts(authenticator)
     assert [verdict.accepted for verdict in judged] == [True, False, True, False]
     things: list[Any] = [key, keyring, keyring.keys, authenticator, *judged, signed(), verified(signed())]
-    things += [authenticator.replay, *(held.source for held in keyring._held), *keyring._held]
+    things += [authenticator.replay, *(held.source for held in keyring._states), *keyring._states]
     things += [merge_versions(keyring.keys, keyring.keys, 5.0)]
     assert shown(*things) == []
 
 
-def test_a_word_that_is_shown_would_be_found() -> None:
+def test_a_shown_word_is_detected() -> None:
     assert shown({OPEN_KEY: SECRET}) == [repr(SECRET)[2:-1], OPEN_KEY]
 
 
-def test_remarks() -> None:
+def test_no_warning_shows_a_secret() -> None:
     keys = read_keys(ENTRIES)
     _, remarks = merged([("a", keys), ("b", keys)])
     assert len(remarks) == 3
@@ -93,7 +93,7 @@ def test_remarks() -> None:
         f"[{ENTRIES}]",
     ],
 )
-def test_failures(text: str, tmp_path: Path) -> None:
+def test_no_failure_shows_a_secret(text: str, tmp_path: Path) -> None:
     """Their texts, and their tracebacks as Python and as Twisted write them."""
     (tmp_path / "keys.json").touch(0o600)
     (tmp_path / "keys.json").write_text(text)

@@ -1,4 +1,4 @@
-"""What a diagnosis costs is bounded, whatever was sent: a thread that computes takes the interpreter from calls."""
+"""The cost of a diagnosis is bounded for any request, because its thread takes the interpreter from calls."""
 
 import time
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ ENOUGH = 0.08
 
 
 def forged(**parameters: Any) -> UpgradeRequest:
-    """Signed with the secret of nobody, and spelled so that two renderings are tried."""
+    """A request with an unknown secret, spelled so that two renderings are tried."""
     request = signed(secret=b"of nobody", **parameters)
     spelled = request.headers["signature-input"].replace(";nonce", "; nonce")
     return replaced(request, signature_input=spelled)
@@ -59,7 +59,7 @@ REQUESTS = {
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The bytes of each MAC that was computed for a supposition."""
+    """The number of bytes of each MAC that was computed for a hypothesis."""
     sizes: list[int] = []
     mac = explain.mac
 
@@ -77,7 +77,7 @@ def diagnosed(request: UpgradeRequest) -> explain.Diagnosis:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_macs_have_a_limit_in_number_and_in_sum(name: str, hashed: list[int]) -> None:
+def test_number_and_size_of_macs_are_limited(name: str, hashed: list[int]) -> None:
     diagnosed(REQUESTS[name])
     assert len(hashed) <= 8 * MAX_TRIES + 2
     assert sum(hashed) <= MAX_HASHED + 10 * MAX_HEAD
@@ -95,7 +95,7 @@ def _seconds(request: UpgradeRequest) -> float:
     return time.process_time() - begun
 
 
-def test_all_suppositions_of_an_ordinary_request_are_tried(hashed: list[int]) -> None:
+def test_all_hypotheses_of_an_ordinary_request_are_tried(hashed: list[int]) -> None:
     found = diagnosed(REQUESTS["ordinary"])
     assert len(hashed) > 8 * 200
     assert not any("not all" in line for line in found.lines())

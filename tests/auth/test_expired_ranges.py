@@ -1,4 +1,4 @@
-"""Ranges of ``created`` whose nonces have expired: bounded, and none that was added is ever forgotten."""
+"""Ranges of ``created`` with expired nonces: they are bounded, and no added time is lost."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +30,7 @@ def test_the_time_between_the_ranges_of_two_clocks_stays_open() -> None:
     assert 1_003_700.0 not in ranges
 
 
-def test_of_too_many_ranges_the_two_that_lie_closest_become_one() -> None:
+def test_the_two_closest_ranges_are_merged_beyond_the_limit() -> None:
     ranges = ExpiredRanges(WINDOW)
     for number in range(MAX_RANGES):
         ranges.add(number * 1_000.0, 0.0)
@@ -40,7 +40,7 @@ def test_of_too_many_ranges_the_two_that_lie_closest_become_one() -> None:
     assert 500.0 not in ranges
 
 
-def test_ranges_that_were_kept_go_on() -> None:
+def test_stored_ranges_are_extended() -> None:
     ranges = ExpiredRanges(WINDOW)
     ranges.add(100.0, 0.0)
     kept = ExpiredRanges(WINDOW, ranges)

@@ -1,4 +1,4 @@
-"""Rejected requests are diagnosed in a thread, one at a time, once each, for a bounded number of askers."""
+"""Rejected requests are diagnosed in a thread, one at a time, once each, for a bounded number of questions."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ REQUESTS = 3
 
 
 class Asked:
-    """An answer that may come."""
+    """A pending answer."""
 
     def __init__(self, result: "Deferred[bytes]") -> None:
         self.answers: list[list[dict[str, Any]]] = []
@@ -59,7 +59,7 @@ class TestExplanations(SynchronousTestCase):
         return Asked(self.explanations.explain(hosts, paths))
 
     def work(self) -> int:
-        """Does all that there is to do; the largest number of pieces that waited for a thread."""
+        """Runs all work, and returns the largest number of tasks that waited for a thread."""
         most = 0
         while len(self.workers) or self.clock.getDelayedCalls():
             most = max(most, len(self.workers))
@@ -121,7 +121,7 @@ class TestExplanations(SynchronousTestCase):
         self.assertEqual(self.work(), 1)
         self.assertEqual(len(self.diagnosed), 2 * REQUESTS)
 
-    def test_what_waits_is_bounded(self) -> None:
+    def test_waiting_questions_are_bounded(self) -> None:
         askers = [self.ask((f"h{number}.example",)) for number in range(MAX_WAITING + 1)]
         self.assertTrue(askers[-1].failures[0].check(PoolFull))
         self.work()
@@ -130,7 +130,7 @@ class TestExplanations(SynchronousTestCase):
         self.work()
         self.assertEqual(len(again.answers), 1)
 
-    def test_what_is_remembered_is_bounded(self) -> None:
+    def test_the_cache_is_bounded(self) -> None:
         for number in range(100):
             self.ask((f"h{number}.example",))
             self.work()

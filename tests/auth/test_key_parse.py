@@ -1,4 +1,4 @@
-"""Protocol section 2.1: API keys and base64 secrets in JSON that a user may get wrong in many ways."""
+"""Protocol section 2.1: API keys and base64 secrets in JSON, and the errors in such a file."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ ORGANIZATION = "d7934305-0972-4844-938e-9060eef73d05"
 
 
 def one(entry: object) -> Key:
-    """What an entry of a file is read as."""
+    """Parses one entry of a file."""
     key = read_keys(json.dumps({"key": entry})).lookup("key")
     assert key is not None
     return key
@@ -38,33 +38,33 @@ class TestSecrets:
             ("null", UNSIGNED),
         ],
     )
-    def test_are_base64(self, text: str, secret: bytes) -> None:
+    def test_secrets_are_base64(self, text: str, secret: bytes) -> None:
         longer = (f'{{"secret": {text}}}', f'{{"secret": [{text}]}}') if text != '""' else ()
         for entry in (text, *longer):
             assert read_keys(f'{{"key": {entry}}}').lookup("key") == Key((secret,))
 
-    def test_may_be_two(self) -> None:
+    def test_two_secrets_are_allowed(self) -> None:
         assert one({"secret": [SECRET, None]}) == Key((DECODED, UNSIGNED))
 
     @pytest.mark.parametrize("api_key", ["a", "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh", "a+b/c_d-e", "a=", "a=="])
-    def test_of_api_keys(self, api_key: str) -> None:
+    def test_valid_api_keys_are_read(self, api_key: str) -> None:
         assert read_keys(f'{{"{api_key}": null}}').lookup(api_key) == Key((UNSIGNED,))
 
     @pytest.mark.parametrize("api_key", ["", "=", "a===", "a=b", "a b", "a\\n", "\\u00e4", "a,b"])
-    def test_of_what_is_no_api_key(self, api_key: str) -> None:
-        with pytest.raises(BadKeys, match=r"^API key of entry 2: use letters, digits"):
+    def test_invalid_api_key_is_rejected(self, api_key: str) -> None:
+        with pytest.raises(BadKeys, match=r"^API key of entry 2: use only letters, digits"):
             read_keys(f'{{"good": null, "{api_key}": "{SECRET}"}}')
 
     @pytest.mark.parametrize("text", ["{}", b"\xef\xbb\xbf{}", " {\n} "])
-    def test_there_may_be_none(self, text: str | bytes) -> None:
+    def test_empty_object_has_no_keys(self, text: str | bytes) -> None:
         assert len(read_keys(text)) == 0
 
 
-class TestWhatAKeyMayDo:
-    def test_is_all_when_nothing_is_said(self) -> None:
+class TestScope:
+    def test_scope_is_unlimited_by_default(self) -> None:
         assert one({"secret": SECRET}) == one(SECRET) == Key((DECODED,))
 
-    def test_is_what_is_said(self) -> None:
+    def test_scope_is_read(self) -> None:
         limits = {
             "organizations": [ORGANIZATION.upper(), "30b0e395-84d3-4570-ac13-9a62d8f514c0"],
             "routes": ["/a", "/a/b"],
@@ -95,17 +95,17 @@ class TestWhatAKeyMayDo:
             None,
         ],
     )
-    def test_what_is_no_time(self, text: object) -> None:
+    def test_invalid_time_is_rejected(self, text: object) -> None:
         with pytest.raises(BadKeys, match="not_after"):
             one({"secret": SECRET, "not_after": text})
 
     @pytest.mark.parametrize("value", [[], "x", ORGANIZATION, [ORGANIZATION, 5], ["x"], [[ORGANIZATION]], None, {}])
-    def test_what_are_no_organizations(self, value: object) -> None:
+    def test_invalid_organizations_are_rejected(self, value: object) -> None:
         with pytest.raises(BadKeys, match='"organizations" must be a list of UUIDs'):
             one({"secret": SECRET, "organizations": value})
 
     @pytest.mark.parametrize("value", [[], "/a", ["a"], ["/a?b"], ["/a#b"], ["/ä"], [""], [None]])
-    def test_what_are_no_routes(self, value: object) -> None:
+    def test_invalid_routes_are_rejected(self, value: object) -> None:
         with pytest.raises(BadKeys, match='"routes" must be a list of paths'):
             one({"secret": SECRET, "routes": value})
 
@@ -125,15 +125,15 @@ class TestMistakes:
             ("[]", "not a JSON object"),
             ("null", "not a JSON object"),
             (f'["{SECRET}"]', "not a JSON object"),
-            (f'{{"twin": "{SECRET}", "b": null, "twin": "{SECRET}"}}', "is there twice"),
+            (f'{{"twin": "{SECRET}", "b": null, "twin": "{SECRET}"}}', "occurs twice"),
             ('{"number": 12345678}', "is not text"),
             ('{"bool": false}', "is not text"),
             (f'{{"list": ["{SECRET}"]}}', "is not text"),
             (f'{{"object": {{"secret": {{"secret": "{SECRET}"}}}}}}', "is not text"),
             ('{"empty": {}}', '"secret" is missing'),
-            (f'{{"typo": {{"secert": "{SECRET}"}}}}', "there are: secret, organizations, routes, not_after"),
+            (f'{{"typo": {{"secert": "{SECRET}"}}}}', "known members: secret, organizations, routes, not_after"),
             (f'{{"swapped": {{"{SECRET}": "secret"}}}}', "has an unknown member"),
-            (f'{{"k": {{"secret": null, "secret": "{SECRET}"}}}}', "a member is there twice"),
+            (f'{{"k": {{"secret": null, "secret": "{SECRET}"}}}}', "a member occurs twice"),
             ('{"none": {"secret": []}}', "has 0 secrets"),
             ('{"lost": {"secret": ""}}', "its secret is empty: write null"),
             (f'{{"lost": {{"secret": ["{SECRET}", ""]}}}}', "its secret is empty: write null"),
@@ -147,7 +147,7 @@ class TestMistakes:
             ('{"k": "\\u00e4\\u00e4\\u00e4\\u00e4"}', "is not base64"),
         ],
     )
-    def test_are_told_in_one_line_without_secrets(self, text: str | bytes, says: str) -> None:
+    def test_mistake_is_one_line_without_secrets(self, text: str | bytes, says: str) -> None:
         with pytest.raises(BadKeys) as caught:
             read_keys(text)
         message = str(caught.value)
@@ -159,12 +159,12 @@ class TestMistakes:
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
-    def test_name_the_entry_and_not_the_key(self) -> None:
-        """An unsigned one is a password."""
+    def test_error_names_the_entry_and_not_the_key(self) -> None:
+        """An API key is a password for unsigned requests."""
         with pytest.raises(BadKeys) as caught:
             read_keys('{"first": null, "a-password": "&"}')
         where = f"entry 2 (API key {fingerprint('a-password')})"
-        assert str(caught.value) == f"{where}: its secret is not base64: copy it anew from the integration"
+        assert str(caught.value) == f"{where}: its secret is not base64: copy it again from the integration"
 
     @given(
         st.one_of(
@@ -183,7 +183,7 @@ class TestMistakes:
             ).map(json.dumps),
         )
     )
-    def test_whatever_it_is(self, content: bytes | str) -> None:
+    def test_no_input_shows_a_secret(self, content: bytes | str) -> None:
         try:
             keys = read_keys(content)
         except BadKeys as error:
@@ -203,7 +203,7 @@ unpadded = st.binary(min_size=1, max_size=64)
         max_size=5,
     )
 )
-def test_what_is_written_is_what_is_read(wanted: dict[str, tuple[bytes, int | None]]) -> None:
+def test_written_keys_are_read_back(wanted: dict[str, tuple[bytes, int | None]]) -> None:
     written = {
         api_key: {"secret": base64.b64encode(secret).decode()}
         | ({} if end is None else {"not_after": datetime.fromtimestamp(end, UTC).isoformat()})

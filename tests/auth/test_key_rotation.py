@@ -1,4 +1,4 @@
-"""Two versions of one secret: both let in, for a time."""
+"""Two versions of one secret, both valid for a time."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,15 +9,15 @@ from audiohookd.auth.keys.rotation import Rotation, merge_versions
 UNTIL = 1000.0
 
 
-class TestWhenItWas:
-    def test_at_the_first_look_is_when_the_version_was_made(self) -> None:
-        assert Rotation().since("1", made=100.0, now=500.0) == 100.0
+class TestRotationTime:
+    def test_first_version_has_its_creation_time(self) -> None:
+        assert Rotation().since("1", created=100.0, now=500.0) == 100.0
 
-    def test_is_not_in_the_future(self) -> None:
-        """Of a clock that is not ours."""
-        assert Rotation().since("1", made=501.0, now=500.0) == 500.0
+    def test_creation_time_is_not_in_the_future(self) -> None:
+        """The clock of the source may be ahead."""
+        assert Rotation().since("1", created=501.0, now=500.0) == 500.0
 
-    def test_later_is_when_we_saw_it(self) -> None:
+    def test_later_version_has_the_time_it_was_seen(self) -> None:
         rotation = Rotation()
         rotation.since("1", 100.0, 500.0)
         assert rotation.since("1", 100.0, 600.0) == 100.0
@@ -25,8 +25,8 @@ class TestWhenItWas:
         assert rotation.since("2", 150.0, 800.0) == 700.0
 
 
-class TestTheKeys:
-    def test_a_new_secret_and_the_old_one(self) -> None:
+class TestMergedKeys:
+    def test_new_and_old_secret_are_valid(self) -> None:
         keys = merge_versions(Keys({"a": Key((b"new",))}), Keys({"a": Key((b"old",))}), UNTIL)
         key = keys.lookup("a")
         assert key is not None
@@ -34,24 +34,24 @@ class TestTheKeys:
         assert key.secrets_at(UNTIL) == (b"new",)
         assert key.not_after is None
 
-    def test_a_secret_where_there_was_none(self) -> None:
-        """Requests are signed from some moment on, and nobody knows which."""
+    def test_a_first_secret_still_allows_unsigned_requests(self) -> None:
+        """The moment from which requests are signed is unknown."""
         key = merge_versions(Keys({"a": Key((b"new",))}), Keys({"a": Key((UNSIGNED,))}), UNTIL).lookup("a")
         assert key is not None
         assert UNSIGNED in key.secrets_at(UNTIL - 1)
         assert UNSIGNED not in key.secrets_at(UNTIL)
 
-    def test_a_key_that_is_gone_ends_with_the_overlap(self) -> None:
+    def test_a_removed_key_expires_with_the_overlap(self) -> None:
         assert merge_versions(Keys({}), Keys({"a": Key((b"old",))}), UNTIL).lookup("a") == Key(
             (b"old",), not_after=UNTIL
         )
 
-    def test_or_sooner_where_that_was_said(self) -> None:
+    def test_a_removed_key_expires_at_an_earlier_not_after(self) -> None:
         keys = merge_versions(Keys({}), Keys({"a": Key((b"old",), not_after=5.0)}), UNTIL)
         assert keys.lookup("a") == Key((b"old",), not_after=5.0)
 
-    def test_what_a_key_may_do_is_what_the_new_version_says(self) -> None:
-        """So a key can be locked out at once."""
+    def test_the_scope_is_that_of_the_new_version(self) -> None:
+        """So a key can be revoked at once."""
         current = Keys({"a": Key((b"new",), frozenset({"x"}), frozenset({"/r"}), 7.0)})
         key = merge_versions(current, Keys({"a": Key((b"old",))}), UNTIL).lookup("a")
         assert key is not None
@@ -62,7 +62,7 @@ keys_of = st.dictionaries(st.sampled_from("abc"), st.sampled_from([b"", b"1", b"
 
 
 @given(keys_of, keys_of, st.floats(0, 2000))
-def test_whoever_one_of_the_versions_lets_in_gets_in_and_nobody_else(
+def test_exactly_the_keys_of_both_versions_are_accepted(
     current: dict[str, Key], previous: dict[str, Key], now: float
 ) -> None:
     keys = merge_versions(Keys(current), Keys(previous), UNTIL)

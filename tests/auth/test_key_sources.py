@@ -1,4 +1,4 @@
-"""Which sources of keys a configuration names, and in which order they count."""
+"""The sources of keys in a configuration, and their order."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from audiohookd.config.load import check
 from audiohookd.config.schema import Auth
 
 ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
-#: None but those that a test names.
+#: No sources, except for the ones that a test names.
 BARE = {"keys_file": ""}
 VAULT = {"url": "https://vault.example.com", "token_file": "token"}
 
@@ -34,7 +34,7 @@ def refusal(environment: Mapping[str, str], **table: Any) -> str:
     return str(caught.value)
 
 
-def test_by_default_it_is_a_file() -> None:
+def test_the_default_source_is_a_file() -> None:
     assert names({}) == ["auth.keys_file"]
 
 
@@ -67,7 +67,7 @@ def test_all_at_once_count_in_the_order_of_the_file() -> None:
     ],
     ids=["variable", "credential", "aws", "vault"],
 )
-def test_who_has_his_keys_elsewhere_is_told_how_to_do_without_a_file(
+def test_a_missing_file_beside_another_source_gives_a_hint(
     tmp_path: Path, table: dict[str, Any], environment: dict[str, str]
 ) -> None:
     (file, *_) = sources_of(auth(keys_file=str(tmp_path / "keys.json"), **table), environment, float)
@@ -75,13 +75,13 @@ def test_who_has_his_keys_elsewhere_is_told_how_to_do_without_a_file(
         file.load()
 
 
-def test_who_has_not_is_not(tmp_path: Path) -> None:
+def test_a_missing_file_without_another_source_gives_no_hint(tmp_path: Path) -> None:
     (file,) = sources_of(auth(keys_file=str(tmp_path / "keys.json")), {}, float)
     with pytest.raises(KeySourceError, match=r"correct path or permissions$"):
         file.load()
 
 
-def test_none_at_all() -> None:
+def test_no_source_is_an_error() -> None:
     assert refusal({}, **BARE) == "auth: no source of keys: name one in keys_file, or set $STATIC_API_KEY_MAP"
 
 
@@ -89,8 +89,8 @@ def test_a_variable_that_is_named_has_to_be_set() -> None:
     assert refusal({}, keys_variable="KEYZ").startswith("auth.keys_variable: $KEYZ is not set")
 
 
-def test_a_credential_without_systemd() -> None:
-    assert refusal({}, keys_credential="keys").startswith("auth.keys_credential: systemd hands over no credentials")
+def test_a_credential_without_systemd_is_an_error() -> None:
+    assert refusal({}, keys_credential="keys").startswith("auth.keys_credential: systemd passes no credentials")
 
 
 def test_they_are_refreshed_as_the_file_says() -> None:

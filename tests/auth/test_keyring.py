@@ -1,4 +1,4 @@
-"""How keys stay up to date while calls come in: without threads and without waiting."""
+"""The keyring reloads keys without blocking handshakes."""
 
 import pytest
 from twisted.logger import LogLevel, formatEvent
@@ -8,10 +8,10 @@ from audiohookd.auth.keys.model import UNSIGNED, Key, Keys, KeySourceError, Sour
 from audiohookd.runtime.workers import PoolFull
 from tests.auth.keyring_rig import INTERVAL, NEW, OLD, Rig, Source
 
-NO_KEYS = 'there are no API keys in auth.aws, all requests are rejected: write {"API key": "secret in base64"} there'
+NO_KEYS = 'no API keys in auth.aws, all requests are rejected: write {"API key": "secret in base64"} there'
 
 
-class TestAtTheStart:
+class TestStart:
     def test_all_sources_are_loaded(self) -> None:
         source = Source()
         rig = Rig(source)
@@ -19,13 +19,13 @@ class TestAtTheStart:
         assert source.loads == 1
 
     @pytest.mark.parametrize("kind", [KeySourceError, SourceUnavailable])
-    def test_one_that_cannot_be_is_named(self, kind: type[KeySourceError]) -> None:
+    def test_failing_source_is_named(self, kind: type[KeySourceError]) -> None:
         source = Source()
         source.gives = kind("says no")
         with pytest.raises(kind, match=r"^auth.aws: says no$"):
             Rig(Source("auth.keys_file"), source)
 
-    def test_what_stands_twice_is_told_once(self) -> None:
+    def test_duplicate_key_is_logged_once(self) -> None:
         first, second = Source("auth.keys_file"), Source()
         second.gives = NEW
         rig = Rig(first, second)
@@ -33,26 +33,26 @@ class TestAtTheStart:
         first.gives = Keys({"a": Key((b"newer, and long enough",))})
         rig.wait()
         assert rig.secrets("a") == (b"newer, and long enough",)
-        twice = f"the API key {fingerprint('a')} stands in auth.keys_file and in auth.aws: the first counts"
-        changed = "auth.keys_file: the keys have changed: <Keys: 1, of which 0 without a secret>"
+        twice = f"the API key {fingerprint('a')} is in auth.keys_file and in auth.aws: the first is used"
+        changed = "auth.keys_file: keys reloaded, changed: <Keys: 1, of which 0 without a secret>"
         assert rig.lines == [twice, changed]
 
-    def test_a_short_secret_is_told_once_and_so_is_the_next(self) -> None:
+    def test_each_short_secret_is_logged_once(self) -> None:
         source = Source()
         source.gives = Keys({"a": Key((b"short",))})
         rig = Rig(source)
         source.gives = Keys({"a": Key((b"shorts",)), "b": Key((b"short",))})
         rig.wait()
         rig.wait()
-        told = [line for line in rig.lines if "less than 16 bytes" in line]
-        assert [line.partition(" in ")[0] for line in told] == [f"the API key {fingerprint(key)}" for key in "ab"]
+        counts = [line for line in rig.lines if "less than 16 bytes" in line]
+        assert [line.partition(" in ")[0] for line in counts] == [f"the API key {fingerprint(key)}" for key in "ab"]
 
     def test_shows_no_secret_and_no_key(self) -> None:
         assert repr(Rig(Source()).keyring) == "<Keyring: <Keys: 1, of which 0 without a secret>>"
 
 
-class TestARefresh:
-    def test_comes_each_interval(self) -> None:
+class TestPolling:
+    def test_source_is_loaded_each_interval(self) -> None:
         source = Source()
         rig = Rig(source)
         rig.wait(INTERVAL - 1)
@@ -61,15 +61,15 @@ class TestARefresh:
             rig.wait(1 if number == 2 else INTERVAL)
             assert source.loads == number
 
-    def test_changes_the_keys_at_once(self) -> None:
+    def test_changed_keys_are_valid_at_once(self) -> None:
         source = Source()
         rig = Rig(source)
         source.gives = NEW
         rig.wait()
         assert rig.secrets("a") == (b"new, and long enough",)
-        assert rig.lines == ["auth.aws: the keys have changed: <Keys: 2, of which 1 without a secret>"]
+        assert rig.lines == ["auth.aws: keys reloaded, changed: <Keys: 2, of which 1 without a secret>"]
 
-    def test_of_what_has_not_changed_is_none(self) -> None:
+    def test_unchanged_source_is_not_loaded(self) -> None:
         source = Source()
         rig = Rig(source)
         source.is_changed = False
@@ -77,7 +77,7 @@ class TestARefresh:
         assert (source.looks, source.loads) == (1, 1)
         assert rig.lines == []
 
-    def test_of_what_cannot_change_is_none(self) -> None:
+    def test_constant_source_is_not_polled(self) -> None:
         source = Source(interval=None)
         rig = Rig(source)
         rig.wait(1e6)
@@ -86,7 +86,7 @@ class TestARefresh:
         assert (source.looks, source.loads) == (0, 1)
 
     @pytest.mark.parametrize(("chance", "factor"), [(0.0, 1 - JITTER), (0.5, 1.0), (1.0, 1 + JITTER)])
-    def test_is_not_at_the_same_time_everywhere(self, chance: float, factor: float) -> None:
+    def test_interval_varies_by_the_jitter(self, chance: float, factor: float) -> None:
         source = Source()
         rig = Rig(source, random=lambda: chance)
         rig.wait(INTERVAL * factor - 0.1)
@@ -94,7 +94,7 @@ class TestARefresh:
         rig.wait(0.2)
         assert source.looks == 1
 
-    def test_never_happens_in_the_reactor_thread(self) -> None:
+    def test_load_never_runs_in_the_reactor_thread(self) -> None:
         source = Source()
         rig = Rig(source)
         rig.clock.advance(INTERVAL)
@@ -103,7 +103,7 @@ class TestARefresh:
         assert (source.looks, source.loads) == (0, 1)
         assert len(rig.pool) == 1
 
-    def test_each_source_has_one_at_a_time(self) -> None:
+    def test_source_has_one_task_at_a_time(self) -> None:
         sources = Source("auth.keys_file"), Source()
         rig = Rig(*sources)
         for _ in range(5):
@@ -111,8 +111,8 @@ class TestARefresh:
             rig.keyring.reload()
         assert len(rig.pool) == 2
 
-    def test_that_is_asked_for_during_another_comes_after_it(self) -> None:
-        """For that one may have read what was there before."""
+    def test_reload_during_a_load_runs_after_it(self) -> None:
+        """The running load may have read the old content."""
         source = Source()
         rig = Rig(source)
         rig.keyring.reload()
@@ -122,7 +122,7 @@ class TestARefresh:
         rig.pool.run()
         assert source.loads == 3
 
-    def test_that_is_asked_for_does_not_ask_whether_anything_has_changed(self) -> None:
+    def test_reload_loads_an_unchanged_source(self) -> None:
         source = Source()
         rig = Rig(source)
         source.is_changed = False
@@ -131,8 +131,8 @@ class TestARefresh:
         assert source.loads == 2
 
 
-class TestASourceThatFails:
-    def test_keeps_its_keys_and_says_so_once(self) -> None:
+class TestFailingSource:
+    def test_source_keeps_its_keys_and_logs_once(self) -> None:
         source = Source()
         rig = Rig(source)
         source.gives = SourceUnavailable("does not speak")
@@ -140,22 +140,22 @@ class TestASourceThatFails:
             rig.wait()
             assert rig.secrets("a") == (b"old, and long enough",)
             assert rig.failures() == number
-        line = "auth.aws: keys cannot be loaded, those that it gave last stay valid: does not speak"
+        line = "auth.aws: cannot load keys, the last good keys stay valid: does not speak"
         assert rig.lines == [line]
         source.gives = OLD
         rig.wait()
         rig.wait()
-        assert rig.lines == [line, "auth.aws: keys are loaded again"]
+        assert rig.lines == [line, "auth.aws: recovered, keys are loaded"]
 
-    def test_says_it_again_the_next_time(self) -> None:
+    def test_next_failure_is_logged_again(self) -> None:
         source = Source()
         rig = Rig(source)
         for given in (KeySourceError("1"), OLD, KeySourceError("2")):
             source.gives = given
             rig.wait()
-        assert [line[-1] for line in rig.lines] == ["1", "n", "2"]
+        assert [line[-1] for line in rig.lines] == ["1", "d", "2"]
 
-    def test_is_tried_sooner(self) -> None:
+    def test_failed_source_is_retried_sooner(self) -> None:
         source = Source()
         rig = Rig(source)
         source.gives = KeySourceError("no")
@@ -163,8 +163,8 @@ class TestASourceThatFails:
         rig.wait(RETRY_AFTER)
         assert source.loads == 3
 
-    def test_is_not_well_because_nothing_changes(self) -> None:
-        """A file with a mistake in it is read again, so that an alarm on what is counted goes on."""
+    def test_unchanged_invalid_source_still_fails(self) -> None:
+        """An invalid file is read again, so that an alarm on the counter continues."""
         source = Source()
         rig = Rig(source)
         source.gives = KeySourceError("no")
@@ -174,7 +174,7 @@ class TestASourceThatFails:
             rig.wait(RETRY_AFTER)
         assert (rig.failures(), len(rig.lines)) == (4, 1)
 
-    def test_for_another_reason_says_so(self) -> None:
+    def test_new_reason_is_logged(self) -> None:
         source = Source()
         rig = Rig(source)
         for reason in ("1", "1", "2", "2"):
@@ -182,7 +182,7 @@ class TestASourceThatFails:
             rig.wait()
         assert [line[-1] for line in rig.lines] == ["1", "2"]
 
-    def test_leaves_the_others_alone(self) -> None:
+    def test_failure_does_not_affect_other_sources(self) -> None:
         broken, well = Source(), Source("auth.keys_file")
         rig = Rig(well, broken)
         broken.gives, well.gives = KeySourceError("no"), NEW
@@ -190,14 +190,14 @@ class TestASourceThatFails:
         assert rig.secrets("a") == (b"new, and long enough",)
         assert (rig.failures(), rig.failures("auth.keys_file")) == (1, 0)
 
-    def test_for_a_reason_that_nobody_foresaw_says_its_name_alone(self) -> None:
+    def test_unexpected_error_logs_only_its_name(self) -> None:
         source = Source()
         rig = Rig(source)
         source.gives = RuntimeError("with a secret in it")
         rig.wait()
-        assert rig.lines == ["auth.aws: keys cannot be loaded, those that it gave last stay valid: RuntimeError"]
+        assert rig.lines == ["auth.aws: cannot load keys, the last good keys stay valid: RuntimeError"]
 
-    def test_by_never_answering_is_found_out(self) -> None:
+    def test_hanging_source_is_logged(self) -> None:
         source = Source()
         rig = Rig(source)
         rig.clock.advance(INTERVAL)
@@ -206,9 +206,9 @@ class TestASourceThatFails:
         assert rig.failures() == 3
         assert [line.rpartition(": ")[2] for line in rig.lines] == ["does not answer"]
         rig.pool.run()
-        assert rig.lines[-1] == "auth.aws: keys are loaded again"
+        assert rig.lines[-1] == "auth.aws: recovered, keys are loaded"
 
-    def test_because_of_the_pool_is_one_that_fails(self) -> None:
+    def test_full_pool_counts_as_a_failure(self) -> None:
         rig = Rig(Source())
         rig.pool._waiting = 0
         rig.wait()
@@ -216,7 +216,7 @@ class TestASourceThatFails:
         assert rig.secrets("a") == (b"old, and long enough",)
 
 
-def test_what_is_to_be_seen_of_each_source() -> None:
+def test_sizes_and_failures_are_reported_per_source() -> None:
     first, second = Source("auth.keys_file"), Source()
     rig = Rig(first, second)
     first.gives, second.gives = NEW, KeySourceError("no")
@@ -229,18 +229,18 @@ def test_what_is_to_be_seen_of_each_source() -> None:
 
 
 class TestNoKeys:
-    def test_in_one_source_are_told_each_time(self) -> None:
+    def test_empty_source_is_logged_each_time(self) -> None:
         first, second = Source("auth.keys_file"), Source()
         rig = Rig(first, second)
-        told = []
+        counts = []
         for given in (Keys({}), Keys({}), NEW, Keys({})):
             second.gives = given
             rig.wait()
-            told.append(rig.lines.count("auth.aws: there are no keys in it"))
-        assert told == [1, 1, 1, 2]
+            counts.append(rig.lines.count("auth.aws: contains no keys"))
+        assert counts == [1, 1, 1, 2]
         assert rig.obstacles == []
 
-    def test_in_all_sources_hinder_until_there_are_some(self) -> None:
+    def test_no_keys_at_all_make_the_daemon_not_ready(self) -> None:
         source = Source()
         rig = Rig(source)
         for source.gives in (Keys({}), Keys({}), NEW):
@@ -249,23 +249,23 @@ class TestNoKeys:
         (line,) = [event for event in rig.logged if event["log_level"] is LogLevel.error]
         assert formatEvent(line) == NO_KEYS
 
-    def test_at_the_start_are_told(self) -> None:
+    def test_no_keys_at_start_are_logged(self) -> None:
         source = Source()
         source.gives = Keys({})
         rig = Rig(source)
         assert rig.obstacles == ["no keys in auth.aws"]
-        assert rig.lines == ["auth.aws: there are no keys in it", NO_KEYS]
+        assert rig.lines == ["auth.aws: contains no keys", NO_KEYS]
 
 
-class TestAReloadThatIsAskedFor:
-    def test_tells_of_what_is_as_it_was_and_does_so_once(self) -> None:
+class TestReload:
+    def test_reload_logs_unchanged_keys_once(self) -> None:
         rig = Rig(Source())
         rig.keyring.reload()
         rig.pool.run()
         rig.wait()
-        assert rig.lines == ["auth.aws: the keys are the same: <Keys: 1, of which 0 without a secret>"]
+        assert rig.lines == ["auth.aws: keys reloaded, unchanged: <Keys: 1, of which 0 without a secret>"]
 
-    def test_tells_of_what_still_fails(self) -> None:
+    def test_reload_logs_a_repeated_failure(self) -> None:
         source = Source()
         rig = Rig(source)
         source.gives = KeySourceError("no")
@@ -273,10 +273,10 @@ class TestAReloadThatIsAskedFor:
         rig.keyring.reload()
         rig.pool.run()
         rig.wait()
-        line = "auth.aws: keys cannot be loaded, those that it gave last stay valid: no"
+        line = "auth.aws: cannot load keys, the last good keys stay valid: no"
         assert rig.lines == [line, line]
 
-    def test_tells_of_what_does_not_answer_still(self) -> None:
+    def test_reload_logs_a_hanging_source(self) -> None:
         rig = Rig(Source())
         for _ in range(2):
             rig.clock.advance(INTERVAL)
@@ -285,13 +285,13 @@ class TestAReloadThatIsAskedFor:
             rig.clock.advance(INTERVAL)
         assert [line.rpartition(": ")[2] for line in rig.lines] == ["does not answer"] * 2
 
-    def test_tells_of_what_is_not_read_again(self) -> None:
+    def test_reload_logs_a_constant_source(self) -> None:
         rig = Rig(Source("auth.keys_variable", interval=None))
         rig.keyring.reload()
-        assert rig.lines == ["auth.keys_variable: is read at the start alone"]
+        assert rig.lines == ["auth.keys_variable: not reloaded, because it is read only at start-up"]
 
-    def test_tells_of_what_was_read_after_it(self) -> None:
-        """And not of what was under way."""
+    def test_reload_logs_the_load_after_it(self) -> None:
+        """Not the result of the load that was running."""
         source = Source()
         rig = Rig(source)
         rig.clock.advance(INTERVAL)
@@ -301,15 +301,15 @@ class TestAReloadThatIsAskedFor:
         rig.pool.run()
         assert len(rig.lines) == 1
 
-    def test_is_not_what_strangers_do(self) -> None:
+    def test_unknown_key_logs_nothing(self) -> None:
         rig = Rig(Source())
         rig.keyring.lookup("unknown")
         rig.pool.run()
         assert rig.lines == []
 
 
-class TestAnUnknownKey:
-    def test_has_the_sources_asked(self) -> None:
+class TestUnknownKey:
+    def test_unknown_key_starts_a_reload(self) -> None:
         source = Source()
         rig = Rig(source)
         source.gives = NEW
@@ -317,7 +317,7 @@ class TestAnUnknownKey:
         rig.pool.run()
         assert rig.secrets("b") == (UNSIGNED,)
 
-    def test_in_a_burst_does_so_once_a_minute(self) -> None:
+    def test_burst_of_unknown_keys_reloads_once_a_minute(self) -> None:
         source = Source(interval=86_400.0)
         rig = Rig(source)
         for _ in range(600):
@@ -327,7 +327,7 @@ class TestAnUnknownKey:
             rig.clock.advance(0.5)
         assert source.loads == 1 + 300 / POLL_INTERVAL
 
-    def test_of_known_ones_there_is_no_end(self) -> None:
+    def test_known_keys_start_no_reload(self) -> None:
         source = Source()
         rig = Rig(source)
         for _ in range(100):
@@ -336,8 +336,8 @@ class TestAnUnknownKey:
         assert source.loads == 1
 
 
-class TestTheStop:
-    def test_ends_all_work(self) -> None:
+class TestStop:
+    def test_stop_cancels_all_work(self) -> None:
         source = Source()
         rig = Rig(source)
         rig.keyring.reload()
@@ -349,8 +349,8 @@ class TestTheStop:
         assert rig.clock.getDelayedCalls() == []
         assert (rig.failures(), rig.lines) == (0, [])
 
-    def test_keys_are_known_until_the_end(self) -> None:
-        """The listener closes after the calls have ended, and until then they are answered."""
+    def test_keys_stay_valid_after_the_stop(self) -> None:
+        """The listener closes only after the calls have ended. Until then it accepts requests."""
         rig = Rig(Source())
         rig.keyring.stopService()
         assert rig.secrets("a") == (b"old, and long enough",)

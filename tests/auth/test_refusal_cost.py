@@ -1,4 +1,4 @@
-"""How long it takes to refuse somebody does not tell whether the API key is known, nor much else."""
+"""The time that a rejection takes does not reveal whether the API key is known."""
 
 import statistics
 import time
@@ -16,7 +16,7 @@ from audiohookd.websocket.protocol import REJECTION_TIME
 from tests.auth.foreign_signer import API_KEY, CREATED, SECRET, replaced, signed, unsigned
 
 ROUNDS = 300
-#: Between two requests that must not be told apart by their time: on a busy machine noise alone makes 1.15.
+#: Largest ratio of the times of two requests that must be indistinguishable. Noise on a busy machine reaches 1.15.
 ALIKE = 1.3
 #: Of all the time that a refusal takes: so much at most may be work, or the rest would not hide it.
 SHARE = 0.1
@@ -33,7 +33,7 @@ KNOWN = tuple(KEYS)
 
 
 def medians(requests: Mapping[str, UpgradeRequest]) -> dict[str, float]:
-    """Seconds to refuse each, in turns, so that whatever else the machine does falls on all of them."""
+    """Returns the seconds to reject each, measured in turns, so that other load affects all of them."""
     authenticator = Authenticator(Keys(KEYS), MemoryReplayStore(16, Clock().seconds))
     taken: dict[str, list[float]] = {name: [] for name in requests}
     for _ in range(ROUNDS):
@@ -76,14 +76,14 @@ def test_a_known_key_takes_as_long_as_an_unknown_one(kind: object) -> None:
     assert max(found.values()) <= ALIKE * min(found.values()), found
 
 
-def test_nor_is_there_more_to_see_without_a_signature() -> None:
+def test_an_unsigned_request_takes_equally_long_for_all_keys() -> None:
     secured = (API_KEY, ROTATED_KEY, EXPIRED_KEY)  # OPEN_KEY would be let in
     found = medians({api_key: unsigned(x_api_key=api_key) for api_key in (UNKNOWN, *secured)})
     # A few microseconds, of which a look into a table is one.
     assert max(found.values()) <= 2 * min(found.values()) + 20e-6, found
 
 
-def test_whatever_is_sent_costs_a_small_part_of_the_time_that_its_refusal_takes() -> None:
+def test_any_request_takes_a_small_part_of_the_rejection_delay() -> None:
     long_list = 'sig1=("a"' + ' "a"' * (MAX_INPUT // 4 - 10) + ")"
     requests = {
         "nothing": UpgradeRequest("/", {}),

@@ -1,4 +1,4 @@
-"""Protocol section 2.5: a nonce works once, for as long as its signature would verify."""
+"""Protocol section 2.5: a nonce is accepted once, for as long as its signature would verify."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ WINDOW = 16.0
 
 
 class Rig:
-    """A store, the clock that nobody sets, and the wall clock. A nonce keeps the ``created`` of its first use."""
+    """A store with a monotonic clock and a wall clock. A nonce keeps the ``created`` of its first use."""
 
     def __init__(self, limit: int = 3) -> None:
         self.clock = Clock()
@@ -35,30 +35,30 @@ def rig() -> Rig:
 
 
 class TestNonces:
-    def test_are_new_once(self, rig: Rig) -> None:
+    def test_nonce_is_new_once(self, rig: Rig) -> None:
         assert rig.is_new("nonce")
         assert not rig.is_new("nonce")
         rig.clock.advance(1)
         assert not rig.is_new("nonce")
 
-    def test_of_each_key_are_their_own(self, rig: Rig) -> None:
+    def test_each_key_has_its_own_nonces(self, rig: Rig) -> None:
         assert rig.is_new("nonce")
         assert rig.is_new("nonce", "other")
         assert rig.is_new("other")
 
-    def test_are_remembered_for_the_whole_window(self, rig: Rig) -> None:
+    def test_nonce_is_stored_for_the_whole_window(self, rig: Rig) -> None:
         rig.is_new("nonce")
         rig.clock.advance(WINDOW)
         assert not rig.is_new("nonce")
 
-    def test_leave_the_memory_after_it_and_are_not_new_again(self, rig: Rig) -> None:
+    def test_expired_nonce_is_freed_and_not_new(self, rig: Rig) -> None:
         rig.is_new("nonce")
         rig.clock.advance(WINDOW + 0.001)
         assert rig.is_new("other")
         assert len(rig.store) == 1
         assert not rig.is_new("nonce")
 
-    def test_a_repeat_does_not_prolong_it(self, rig: Rig) -> None:
+    def test_a_repeat_does_not_extend_the_window(self, rig: Rig) -> None:
         rig.is_new("nonce")
         rig.clock.advance(15)
         rig.is_new("nonce")
@@ -66,7 +66,7 @@ class TestNonces:
         rig.is_new("other")
         assert len(rig.store) == 1
 
-    def test_may_be_any_text(self, rig: Rig) -> None:
+    def test_nonce_may_be_any_text(self, rig: Rig) -> None:
         assert rig.is_new("\ud800", "")
         assert not rig.is_new("\ud800", "")
 
@@ -79,7 +79,7 @@ class TestLimit:
         assert not rig.is_new("a")
         assert len(rig.store) == 3
 
-    def test_room_is_made_by_time(self, rig: Rig) -> None:
+    def test_a_full_store_has_room_after_the_window(self, rig: Rig) -> None:
         for nonce in "abc":
             rig.is_new(nonce)
             rig.clock.advance(1)
@@ -90,7 +90,7 @@ class TestLimit:
         assert rig.is_new("f")
         assert len(rig.store) == 1
 
-    def test_holds_for_memory_too(self) -> None:
+    def test_the_limit_bounds_the_memory(self) -> None:
         rig = Rig(limit=100_000)
         for number in range(200_000):
             rig.is_new(str(number))
@@ -98,11 +98,11 @@ class TestLimit:
         assert len(rig.store) == 100_000
 
 
-class TestAWallClock:
+class TestWallClock:
     """That is set, by any amount, while a signature would still verify or long after."""
 
     @pytest.mark.parametrize("ahead", [-3600.0, -30.0, 30.0, 3600.0])
-    def test_that_is_set_makes_no_nonce_new(self, rig: Rig, ahead: float) -> None:
+    def test_setting_the_clock_makes_no_nonce_new(self, rig: Rig, ahead: float) -> None:
         rig.is_new("a")
         rig.ahead = ahead
         assert rig.is_new("b")
@@ -112,13 +112,13 @@ class TestAWallClock:
         assert not rig.is_new("a")
         assert not rig.is_new("b")
 
-    def test_that_comes_to_the_same_time_again_makes_no_nonce_new(self, rig: Rig) -> None:
+    def test_repeated_time_makes_no_nonce_new(self, rig: Rig) -> None:
         rig.is_new("a")
         rig.clock.advance(3600)
         rig.is_new("b")
         assert not rig.is_new("a")
 
-    def test_that_was_ahead_rejects_no_call_once_it_is_right_again(self, rig: Rig) -> None:
+    def test_corrected_clock_rejects_no_call(self, rig: Rig) -> None:
         """Calls that were signed while it was ahead, by the same clock, have expired."""
         rig.is_new("before")
         rig.ahead = 3600.0
@@ -141,7 +141,7 @@ class TestAWallClock:
             max_size=60,
         )
     )
-    def test_that_is_set_at_any_time_makes_no_nonce_new(self, steps: list[tuple[int, float, float]]) -> None:
+    def test_clock_set_at_any_time_makes_no_nonce_new(self, steps: list[tuple[int, float, float]]) -> None:
         rig, used = Rig(limit=100), set[int]()
         for nonce, seconds, ahead in steps:
             rig.clock.advance(seconds)
@@ -152,7 +152,7 @@ class TestAWallClock:
 
 
 class TestExpiredRanges:
-    def test_a_clock_that_is_never_set_has_one(self) -> None:
+    def test_a_clock_that_is_never_set_has_one_range(self) -> None:
         ranges = ExpiredRanges(WINDOW)
         for second in range(0, 100_000, 100):
             ranges.add(NOW + second + second % 13 - 10, float(second))
@@ -167,14 +167,14 @@ class TestExpiredRanges:
         assert not any(second in ranges for second in (99, 111, 3799, 3801))
 
     @given(added=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), max_size=300))
-    def test_are_bounded_and_hold_all_that_expired(self, added: list[tuple[int, int]]) -> None:
+    def test_ranges_are_bounded_and_complete(self, added: list[tuple[int, int]]) -> None:
         ranges = ExpiredRanges(WINDOW)
         for created, since in added:
             ranges.add(created, since)
         assert len(list(ranges)) <= MAX_RANGES
         assert all(created in ranges for created, _ in added)
 
-    def test_with_too_many_the_closest_become_one(self) -> None:
+    def test_the_closest_ranges_are_merged(self) -> None:
         ranges = ExpiredRanges(WINDOW)
         for number in range(MAX_RANGES - 1):
             ranges.add(1000.0 * number, 0.0)
@@ -186,11 +186,11 @@ class TestExpiredRanges:
 
 
 class TestWindow:
-    def test_is_age_and_skew_in_both_directions(self) -> None:
+    def test_window_is_age_and_skew_in_both_directions(self) -> None:
         assert replay_window(10, 3) == 16
 
     @given(first=st.floats(-20, 20), again=st.floats(0, 40), step=st.floats(-60, 60))
-    def test_outlasts_every_signature(self, first: float, again: float, step: float) -> None:
+    def test_window_outlasts_every_signature(self, first: float, again: float, step: float) -> None:
         clock = Clock()
         store = MemoryReplayStore(replay_window(10, 3), clock.seconds)
 

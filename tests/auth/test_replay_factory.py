@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from audiohookd.auth.replay.factory import MAX_WAITING, replay_store
+from audiohookd.auth.replay.factory import MAX_WAITING, replay_protection
 from audiohookd.auth.replay.failover import FailoverReplayStore
 from audiohookd.auth.replay.store import MemoryReplayStore
 from audiohookd.config.errors import ConfigError
@@ -29,7 +29,9 @@ class Place:
         self.file.write_text(f"[auth.replay]\n{text}\n")
         replay = load(self.file).auth.replay
         where = f"{self.file}: auth.replay"
-        return replay_store(replay, where, 16.0, CALLS, Clock(), lambda *what: self.counted.append(what))
+        made = replay_protection(replay, where, 16.0, CALLS, Clock(), lambda *what: self.counted.append(what))
+        assert len(made.loops) == len(made.pools)
+        return made.pools, made.store
 
     def mistake(self, text: str) -> str:
         with pytest.raises(ConfigError) as caught:
@@ -45,14 +47,14 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def test_in_memory_unless_somebody_says_otherwise(place: Place) -> None:
+def test_the_default_store_is_in_memory(place: Place) -> None:
     pools, store = place.store("")
     assert pools == []
     assert isinstance(store, MemoryReplayStore)
     assert store.window == 16.0
 
 
-def test_off(place: Place) -> None:
+def test_off_has_no_store(place: Place) -> None:
     assert place.store('store = "off"') == ([], None)
 
 
@@ -64,14 +66,14 @@ def test_off(place: Place) -> None:
         'store = "redis"\nurl = "unix:///run/redis.sock"\nfail = "open"\ntimeout = 0.1',
     ],
 )
-def test_those_that_are_shared_have_a_pool_and_are_watched(place: Place, text: str) -> None:
+def test_shared_stores_have_a_pool_and_failover(place: Place, text: str) -> None:
     pools, store = place.store(text)
     assert [pool.name for pool in pools] == ["replay"]
     assert isinstance(store, FailoverReplayStore)
     assert store.window == 16.0
 
 
-def test_all_calls_may_ask_at_once(place: Place) -> None:
+def test_all_calls_may_look_up_at_once(place: Place) -> None:
     (pool,), _ = place.store('store = "sqlite"\npath = "replay.sqlite"')
     assert pool._limit > MAX_WAITING + CALLS
 
@@ -107,7 +109,7 @@ def test_a_url_with_a_password_comes_from_a_file(place: Place, mode: int) -> Non
         ),
     ],
 )
-def test_mistakes(place: Place, text: str, line: str) -> None:
+def test_a_mistake_is_one_line(place: Place, text: str, line: str) -> None:
     assert place.mistake(text) == line
 
 
@@ -129,13 +131,13 @@ def test_a_password_in_the_configuration_is_refused(place: Place, url: str, stor
     assert line == "auth.replay.url: has a password, which would be in this file: write the URL to url_file"
 
 
-def test_a_file_for_the_url_that_is_not_there_or_open_to_everybody(place: Place) -> None:
+def test_an_unsafe_or_missing_url_file_is_an_error(place: Place) -> None:
     text = 'store = "redis"\nurl_file = "redis.url"'
     url = place.file.with_name("redis.url")
     assert place.mistake(text) == f"auth.replay.url_file: {url}: cannot be read: No such file or directory"
     url.write_text(f"redis://:{PASSWORD}@redis.example.com")
     url.chmod(0o644)
-    assert place.mistake(text) == f"auth.replay.url_file: {url}: everybody may use it: chmod o= it"
+    assert place.mistake(text) == f"auth.replay.url_file: {url}: is accessible to all users: chmod o= it"
 
 
 def test_a_file_with_something_else_in_it(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""A replay store that is down: who is let in then, what is counted, and how little is said of it."""
+"""A replay store that is down: the decision for each request, the counter, and the log."""
 
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ Fail = Literal["closed", "open"]
 
 @implementer(IReplayStore)
 class Store:
-    """Says what it is told to say; ``pending`` questions are answered by the test."""
+    """Returns the scripted answer. The test answers ``pending`` lookups."""
 
     window = 16.0
 
@@ -115,7 +115,7 @@ def test_only_who_signed_rightly_gets_as_far_as_the_store() -> None:
 
 
 @pytest.mark.parametrize("how", [StoreUnavailable("it is on fire"), "raise"], ids=["fails", "raises"])
-def test_closed_refuses_while_it_is_down(how: Any) -> None:
+def test_closed_rejects_requests_during_an_outage(how: Any) -> None:
     rig = Rig("closed")
     rig.is_down(how)
     assert [rig.reason(), rig.reason()] == [RejectionReason.REPLAY_STORE_DOWN] * 2
@@ -125,7 +125,7 @@ def test_closed_refuses_while_it_is_down(how: Any) -> None:
 
 
 @pytest.mark.parametrize("how", [StoreUnavailable("it is on fire"), "raise"], ids=["fails", "raises"])
-def test_open_lets_in_while_it_is_down_and_no_longer(how: Any) -> None:
+def test_open_accepts_requests_only_during_an_outage(how: Any) -> None:
     rig = Rig("open")
     rig.is_down(how)
     assert [rig.reason(), rig.reason()] == [None, None]
@@ -134,7 +134,7 @@ def test_open_lets_in_while_it_is_down_and_no_longer(how: Any) -> None:
     assert rig.reason() is RejectionReason.REPLAYED
 
 
-def test_open_lets_in_only_who_signed_rightly() -> None:
+def test_open_accepts_only_valid_signatures() -> None:
     rig = Rig("open")
     rig.is_down()
     (verdict,) = rig.ask(signed(secret=b"wrong"))
@@ -142,7 +142,7 @@ def test_open_lets_in_only_who_signed_rightly() -> None:
     assert rig.counters.items() == []
 
 
-def test_an_error_of_our_own_is_no_outage_and_lets_nobody_in() -> None:
+def test_an_internal_error_is_no_outage_and_rejects() -> None:
     rig = Rig("open")
     rig.is_down(ZeroDivisionError("oops"))
     failures: list[Any] = []
@@ -152,23 +152,25 @@ def test_an_error_of_our_own_is_no_outage_and_lets_nobody_in() -> None:
     assert rig.counters.items() == []
 
 
-@pytest.mark.parametrize(("policy", "done"), [("closed", "refused"), ("open", "let in")])
-def test_an_outage_is_a_line_at_its_begin_and_one_at_its_end(policy: Fail, done: str, logged: list[LogEvent]) -> None:
+@pytest.mark.parametrize(
+    ("policy", "decision"), [("closed", "rejected"), ("open", "accepted without replay protection")]
+)
+def test_an_outage_logs_its_begin_and_its_end(policy: Fail, decision: str, logged: list[LogEvent]) -> None:
     rig = Rig(policy)
     rig.is_down()
     for _ in range(50):
         rig.reason()
         rig.clock.advance(1.0)
-    assert texts(logged) == [f"the replay store is down (a store): it is on fire; who asks is {done}"]
+    assert texts(logged) == [f"the replay store is down (a store): it is on fire; signed requests are {decision}"]
     assert logged[0]["log_level"] is LogLevel.error
     rig.store.answer = True
     rig.clock.advance(OUTAGE_LOG_INTERVAL)
     for _ in range(3):
         rig.reason()
-    assert texts(logged)[1:] == ["the replay store answers again (a store); requests that had no answer: 50"]
+    assert texts(logged)[1:] == ["the replay store has recovered (a store); requests without an answer: 50"]
 
 
-def test_one_that_answers_now_and_then_is_one_outage(logged: list[LogEvent]) -> None:
+def test_intermittent_answers_are_one_outage(logged: list[LogEvent]) -> None:
     rig = Rig()
     for _ in range(50):
         rig.is_down()
@@ -187,12 +189,12 @@ def test_the_next_outage_has_lines_of_its_own(logged: list[LogEvent]) -> None:
         rig.store.answer = True
         rig.clock.advance(OUTAGE_LOG_INTERVAL)
         rig.reason()
-    begin, end = "the replay store is down", "the replay store answers again"
+    begin, end = "the replay store is down", "the replay store has recovered"
     assert [text.partition(" (")[0] for text in texts(logged)] == [begin, end, begin, end]
-    assert texts(logged)[3].endswith(" requests that had no answer: 1")
+    assert texts(logged)[3].endswith(" requests without an answer: 1")
 
 
-def test_closed_hinders_calls_while_it_is_down() -> None:
+def test_closed_makes_the_daemon_not_ready_during_an_outage() -> None:
     rig = Rig("closed")
     rig.is_down()
     rig.reason()
@@ -205,7 +207,7 @@ def test_closed_hinders_calls_while_it_is_down() -> None:
     assert not rig.watched.is_down
 
 
-def test_open_hinders_nobody() -> None:
+def test_open_keeps_the_daemon_ready() -> None:
     rig = Rig("open")
     rig.is_down()
     rig.reason()
@@ -213,7 +215,7 @@ def test_open_hinders_nobody() -> None:
     assert [obstacle for obstacle in rig.obstacles if obstacle is not None] == []
 
 
-def test_that_it_is_over_is_found_out_when_nobody_calls(logged: list[LogEvent]) -> None:
+def test_recovery_is_detected_without_calls(logged: list[LogEvent]) -> None:
     rig = Rig()
     rig.is_down()
     rig.reason()
@@ -222,11 +224,11 @@ def test_that_it_is_over_is_found_out_when_nobody_calls(logged: list[LogEvent]) 
     assert len(logged) == 1
     rig.store.answer = False  # an answer, too
     rig.clock.advance(OUTAGE_LOG_INTERVAL)
-    assert texts(logged)[1:] == ["the replay store answers again (a store); requests that had no answer: 1"]
+    assert texts(logged)[1:] == ["the replay store has recovered (a store); requests without an answer: 1"]
     assert rig.count("refused") == 1
 
 
-def test_it_is_asked_as_a_call_would_ask_about_something_new(logged: list[LogEvent]) -> None:
+def test_a_probe_looks_up_a_new_nonce(logged: list[LogEvent]) -> None:
     rig = Rig()
     rig.is_down()
     rig.reason()
@@ -242,7 +244,7 @@ def test_it_is_asked_as_a_call_would_ask_about_something_new(logged: list[LogEve
     ]
 
 
-def test_one_question_at_a_time_and_none_while_it_is_up() -> None:
+def test_one_probe_runs_at_a_time_and_none_without_an_outage() -> None:
     rig = Rig()
     rig.reason()
     assert rig.clock.getDelayedCalls() == []
@@ -258,7 +260,7 @@ def test_one_question_at_a_time_and_none_while_it_is_up() -> None:
     assert rig.clock.getDelayedCalls() == []
 
 
-def test_an_error_of_our_own_does_not_end_the_questions(logged: list[LogEvent]) -> None:
+def test_an_internal_error_does_not_end_the_probes(logged: list[LogEvent]) -> None:
     rig = Rig()
     rig.is_down()
     rig.reason()

@@ -1,4 +1,4 @@
-"""Nonces in a real Redis: each is new once, whoever asks; and what it looks like from here when it is not well."""
+"""Nonces in a real Redis server: each is new once for all clients, and failures are reported."""
 
 import time
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def server(running: RedisServer) -> RedisServer:
-    """An empty one."""
+    """An empty Redis server."""
     with running.client() as client:
         client.flushall()
     return running
 
 
 class Stores:
-    """As many as are asked for, closed in the end."""
+    """Opens stores, and closes all of them at the end."""
 
     def __init__(self) -> None:
         self.opened: list[RedisNonces] = []
@@ -54,7 +54,7 @@ def stores() -> Iterator[Stores]:
 
 
 def down(store: RedisNonces) -> str:
-    """Why it is, in one line without anything secret."""
+    """Returns the reason of the outage, one line without secrets."""
     with pytest.raises(StoreUnavailable) as caught:
         store.add(ONE, NOW)
     text = str(caught.value)
@@ -65,12 +65,12 @@ def down(store: RedisNonces) -> str:
 
 
 class TestNonces:
-    def test_are_new_once_for_all_who_ask(self, server: RedisServer, stores: Stores) -> None:
+    def test_nonce_is_new_once_for_all_clients(self, server: RedisServer, stores: Stores) -> None:
         one, other = stores.open(server.url), stores.open(server.url)
         assert [one.add(ONE, NOW), one.add(ONE, NOW), other.add(ONE, NOW)] == [True, False, False]
         assert [other.add(OTHER, NOW), one.add(OTHER, NOW)] == [True, False]
 
-    def test_are_kept_for_an_hour_and_no_longer_and_cannot_be_told(self, server: RedisServer, stores: Stores) -> None:
+    def test_nonce_is_stored_hashed_for_an_hour(self, server: RedisServer, stores: Stores) -> None:
         stores.open(server.url).add(nonce_digest("an-api-key", "a-nonce"), NOW)
         with server.client() as client:
             (key,) = client.keys()
@@ -78,7 +78,7 @@ class TestNonces:
             assert RETENTION - 5 < client.ttl(key) <= RETENTION
             assert client.get(key) == b"1"
 
-    def test_a_repeat_does_not_prolong_it(self, server: RedisServer, stores: Stores) -> None:
+    def test_a_repeat_does_not_extend_the_window(self, server: RedisServer, stores: Stores) -> None:
         store = stores.open(server.url)
         store.add(ONE, NOW)
         with server.client() as client:
@@ -86,8 +86,8 @@ class TestNonces:
             assert not store.add(ONE, NOW)
             assert client.ttl(PREFIX + ONE.hex()) <= 3
 
-    def test_need_a_user_who_may_do_just_that(self, server: RedisServer, stores: Stores) -> None:
-        """As ``docs/replay.rst`` makes him."""
+    def test_minimal_permissions_suffice(self, server: RedisServer, stores: Stores) -> None:
+        """The user of ``docs/replay.rst``."""
         rights = ("~audiohookd:nonce:*", "+set", "+select")
         with server.client() as client:
             client.execute_command("ACL", "SETUSER", "calls", "on", ">loop-pass", *rights)
@@ -96,20 +96,18 @@ class TestNonces:
 
 
 class TestDown:
-    def test_nobody_there(self, stores: Stores) -> None:
+    def test_no_server_is_an_outage(self, stores: Stores) -> None:
         (port,) = free_ports(1)
         said = down(stores.open(f"redis://:loop%2Fpass@127.0.0.1:{port}"))
         assert said.startswith(f"127.0.0.1:{port}: ")
         assert "refused" in said
 
     @pytest.mark.parametrize("password", ["", ":loop-wrong@", "loop-user:loop-wrong@"])
-    def test_a_wrong_password(self, password: str, server: RedisServer, stores: Stores) -> None:
+    def test_a_wrong_password_is_an_outage(self, password: str, server: RedisServer, stores: Stores) -> None:
         said = down(stores.open(f"redis://{password}127.0.0.1:{server.port}"))
         assert "invalid username-password" in said or "Authentication required" in said
 
-    def test_one_that_hangs_is_waited_for_a_moment_and_answers_later(
-        self, server: RedisServer, stores: Stores
-    ) -> None:
+    def test_a_hanging_server_times_out_and_recovers(self, server: RedisServer, stores: Stores) -> None:
         store = stores.open(server.url)
         assert store.add(OTHER, NOW)
         server.hang()
@@ -121,7 +119,7 @@ class TestDown:
             server.resume()
         assert not store.add(OTHER, NOW)
 
-    def test_a_restart_is_not_noticed(self, server: RedisServer, stores: Stores) -> None:
+    def test_a_restart_is_transparent(self, server: RedisServer, stores: Stores) -> None:
         """But for what it had in memory: that is gone."""
         store = stores.open(server.url)
         store.add(ONE, NOW)
@@ -134,7 +132,7 @@ class TestDown:
         assert store.add(ONE, NOW)
         assert not store.add(ONE, NOW)
 
-    def test_one_that_has_no_memory_left(self, server: RedisServer, stores: Stores) -> None:
+    def test_a_full_server_is_an_outage(self, server: RedisServer, stores: Stores) -> None:
         with server.client() as client:
             client.config_set("maxmemory", "1")
             try:
@@ -143,7 +141,7 @@ class TestDown:
                 client.config_set("maxmemory", "0")
 
 
-class TestTheUrl:
+class TestUrl:
     @pytest.mark.parametrize(
         "url",
         [
@@ -155,7 +153,7 @@ class TestTheUrl:
             "redis://[::1]:6379",
         ],
     )
-    def test_may_be(self, url: str) -> None:
+    def test_valid_url_is_accepted(self, url: str) -> None:
         store = RedisNonces(url, WINDOW, PATIENCE)
         assert "pass" not in repr(store)
         store.close()
@@ -180,13 +178,13 @@ class TestTheUrl:
             "unix://redis.sock",
         ],
     )
-    def test_must_not_be(self, url: str) -> None:
-        with pytest.raises(ValueError, match=r"must be redis://|is no URL|redis-py") as caught:
+    def test_invalid_url_is_rejected(self, url: str) -> None:
+        with pytest.raises(ValueError, match=r"must be redis://|is not a URL|redis-py") as caught:
             RedisNonces(url, WINDOW, PATIENCE)
         assert not any(part in str(caught.value) for part in ("loop", "pass@", "12"))
 
     @given(password=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=4))
-    def test_never_shows_a_password_that_was_not_encoded(self, password: str) -> None:
+    def test_unencoded_password_is_never_shown(self, password: str) -> None:
         """Either it is one after all, and then no part of the host, or it is refused."""
         hidden = f"S3{password}"
         try:
@@ -198,21 +196,21 @@ class TestTheUrl:
             store.close()
         assert hidden not in said
 
-    def test_is_read_from_a_file(self, tmp_path: Path) -> None:
+    def test_url_is_read_from_a_file(self, tmp_path: Path) -> None:
         file = tmp_path / "redis.url"
         file.write_text("redis://:loop@127.0.0.1\n")
         file.chmod(0o640)
         assert read_url(file) == "redis://:loop@127.0.0.1"
 
     @pytest.mark.parametrize("mode", [0o644, 0o602, 0o601])
-    def test_is_not_read_from_a_file_of_everybody(self, mode: int, tmp_path: Path) -> None:
+    def test_url_file_for_all_users_is_rejected(self, mode: int, tmp_path: Path) -> None:
         file = tmp_path / "redis.url"
         file.write_text("redis://:loop@127.0.0.1")
         file.chmod(mode)
-        with pytest.raises(ValueError, match="everybody may use it"):
+        with pytest.raises(ValueError, match="is accessible to all users"):
             read_url(file)
 
-    def test_is_not_in_a_file_that_is_no_text_or_not_there(self, tmp_path: Path) -> None:
+    def test_binary_or_missing_url_file_is_rejected(self, tmp_path: Path) -> None:
         file = tmp_path / "redis.url"
         with pytest.raises(ValueError, match="No such file"):
             read_url(file)

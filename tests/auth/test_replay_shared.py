@@ -1,4 +1,4 @@
-"""A store that is asked in a thread: what it says, and that nobody waits for it longer than he said."""
+"""A shared store in a thread: its answers, and its timeout."""
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -64,7 +64,7 @@ def test_a_nonce_is_new_once() -> None:
     assert answers == [[True], [False], [True]]
 
 
-def test_what_the_store_forgets_is_not_new_for_the_daemon_that_accepted_it() -> None:
+def test_a_nonce_lost_by_the_store_is_not_new_for_its_daemon() -> None:
     """Its server's clock was set forward, or its file deleted."""
     rig = Rig()
     rig.ask("one")
@@ -78,7 +78,7 @@ def test_what_the_store_forgets_is_not_new_for_the_daemon_that_accepted_it() -> 
     assert (again, other, late) == ([False], [False], [False])
 
 
-def test_only_the_fingerprint_and_the_time_leave_us() -> None:
+def test_the_store_gets_only_a_hash_and_the_time() -> None:
     rig = Rig()
     rig.ask("nonce")
     rig.workers.run()
@@ -92,27 +92,27 @@ def test_nothing_stays_behind_an_answer() -> None:
     assert rig.clock.getDelayedCalls() == []
 
 
-def test_who_has_no_answer_in_time_is_told_that_it_is_down() -> None:
+def test_a_late_answer_times_out() -> None:
     rig = Rig()
     answer = rig.ask()
     rig.clock.advance(TIMEOUT - 0.01)
     assert answer == []
     rig.clock.advance(0.01)
-    assert said(answer) == "no answer in time"
+    assert said(answer) == "timed out: no answer"
 
 
-def test_what_nobody_waits_for_any_more_is_not_asked() -> None:
+def test_an_expired_lookup_is_skipped() -> None:
     rig = Rig()
     late = rig.ask("late")
     rig.clock.advance(TIMEOUT)
     in_time = rig.ask("in time")
     rig.workers.run()
-    assert said(late) == "no answer in time"
+    assert said(late) == "timed out: no answer"
     assert in_time == [True]
     assert list(rig.nonces.entries) == [nonce_digest("key", "in time")]
 
 
-def test_an_answer_that_comes_too_late_is_no_answer() -> None:
+def test_an_answer_after_the_timeout_is_ignored() -> None:
     rig = Rig()
 
     class Slow(Nonces):
@@ -123,10 +123,10 @@ def test_an_answer_that_comes_too_late_is_no_answer() -> None:
     rig.store = SharedReplayStore(Slow(), 16.0, rig.workers, rig.clock, TIMEOUT)
     answer = rig.ask()
     rig.workers.run()
-    assert said(answer) == "no answer in time"
+    assert said(answer) == "timed out: no answer"
 
 
-def test_what_the_store_says_of_its_fault_is_passed_on() -> None:
+def test_the_error_of_the_store_is_passed_on() -> None:
     rig = Rig()
     rig.nonces.fault = StoreUnavailable("connection refused")
     answer = rig.ask()
@@ -134,15 +134,15 @@ def test_what_the_store_says_of_its_fault_is_passed_on() -> None:
     assert said(answer) == "connection refused"
 
 
-def test_with_too_many_questions_it_is_down_for_one_more() -> None:
+def test_a_full_pool_is_an_outage() -> None:
     rig = Rig(waiting=2)
     waiting = [rig.ask("1"), rig.ask("2")]
-    assert said(rig.ask("3")) == "too many wait for an answer"
+    assert said(rig.ask("3")) == "too many lookups wait for an answer"
     rig.workers.run()
     assert waiting == [[True], [True]]
 
 
-def test_an_error_of_our_own_is_no_outage() -> None:
+def test_an_internal_error_is_no_outage() -> None:
     rig = Rig()
     rig.nonces.fault = ZeroDivisionError("oops")
     answer = rig.ask()

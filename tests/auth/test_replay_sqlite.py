@@ -1,4 +1,4 @@
-"""Nonces in a file: each is new once, whoever asks; and whatever is wrong with the file, that is all that happens."""
+"""Nonces in an SQLite file: each is new once for all processes. A broken file only makes the store unavailable."""
 
 import sqlite3
 import stat
@@ -21,7 +21,7 @@ RACER = Path(__file__).parent / "nonce_racer.py"
 NOW = 1_700_000_000.0
 WINDOW = 16.0
 COLUMNS = "entry BLOB PRIMARY KEY, created REAL NOT NULL, since REAL NOT NULL"
-#: Seconds to wait for another process: nobody waits for anything here, unless that is what a test is about.
+#: Seconds to wait for another process: no test waits for it, unless it tests the timeout.
 PATIENCE = 0.01
 
 ONE, OTHER = nonce_digest("key", "one"), nonce_digest("key", "other")
@@ -60,22 +60,22 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
 
 
 class TestNonces:
-    def test_are_new_once(self, stores: Stores) -> None:
+    def test_nonce_is_new_once(self, stores: Stores) -> None:
         store = stores.open()
         assert [store.add(ONE, NOW), store.add(ONE, NOW), store.add(OTHER, NOW)] == [True, False, True]
 
-    def test_are_new_once_for_all_who_ask(self, stores: Stores) -> None:
+    def test_nonce_is_new_once_for_all_stores(self, stores: Stores) -> None:
         one, other = stores.open(), stores.open()
         assert [one.add(ONE, NOW), other.add(ONE, NOW)] == [True, False]
         assert [other.add(OTHER, NOW), one.add(OTHER, NOW)] == [True, False]
 
-    def test_outlive_a_restart(self, stores: Stores) -> None:
+    def test_nonces_survive_a_restart(self, stores: Stores) -> None:
         store = stores.open()
         store.add(ONE, NOW)
         store.close()
         assert not stores.open().add(ONE, NOW + 1)
 
-    def test_leave_the_file_after_the_window_and_are_not_new_again(self, stores: Stores) -> None:
+    def test_expired_nonce_is_deleted_and_not_new(self, stores: Stores) -> None:
         store = stores.open()
         store.add(ONE, NOW)
         store.add(ONE, NOW)
@@ -85,7 +85,7 @@ class TestNonces:
         assert set(stores.rows()) == {OTHER}
         assert not store.add(ONE, NOW)
 
-    def test_a_repeat_does_not_prolong_it(self, stores: Stores) -> None:
+    def test_a_repeat_does_not_extend_the_window(self, stores: Stores) -> None:
         store = stores.open()
         store.add(ONE, NOW)
         stores.later(WINDOW)
@@ -94,7 +94,7 @@ class TestNonces:
         assert set(stores.rows()) == {OTHER}
 
     @pytest.mark.parametrize("step", [-3600.0, -30.0, 30.0, 3600.0])
-    def test_are_not_new_after_any_step_of_the_wall_clock_and_a_restart(self, step: float, stores: Stores) -> None:
+    def test_no_clock_step_or_restart_makes_a_nonce_new(self, step: float, stores: Stores) -> None:
         store = stores.open()
         assert store.add(ONE, NOW)
         assert store.add(OTHER, stores.later(WINDOW + 1) + step)
@@ -104,7 +104,7 @@ class TestNonces:
         assert not stores.open().add(ONE, NOW)
         assert not stores.open().add(OTHER, NOW + WINDOW + 1 + step)
 
-    def test_of_before_the_last_boot_are_not_new_either(self, stores: Stores) -> None:
+    def test_nonce_from_before_the_last_boot_is_not_new(self, stores: Stores) -> None:
         store = stores.open()
         store.add(ONE, NOW)
         stores.clock = Clock()
@@ -113,14 +113,14 @@ class TestNonces:
         assert set(stores.rows()) == {OTHER}
         assert not store.add(ONE, NOW)
 
-    def test_a_file_of_an_earlier_version_can_be_used_on(self, stores: Stores) -> None:
+    def test_a_file_of_an_earlier_version_is_usable(self, stores: Stores) -> None:
         with closing(sqlite3.connect(stores.path)) as connection:
             connection.execute("CREATE TABLE nonces (entry BLOB PRIMARY KEY, seen REAL, since REAL) WITHOUT ROWID")
             connection.execute("CREATE INDEX nonces_by_age ON nonces (seen)")
         store = stores.open()
         assert [store.add(ONE, NOW), store.add(ONE, NOW)] == [True, False]
 
-    def test_each_question_removes_more_than_it_adds(self, stores: Stores) -> None:
+    def test_each_lookup_removes_more_than_it_adds(self, stores: Stores) -> None:
         store = stores.open()
         for number in range(3 * SWEEP):
             store.add(nonce_digest("key", str(number)), NOW)
@@ -138,7 +138,7 @@ class TestNonces:
             max_size=30,
         )
     )
-    def test_are_new_as_often_as_in_memory_and_once_at_most(
+    def test_file_and_memory_agree(
         self, asked: list[tuple[int, float, bool, float]], tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         stores = Stores(tmp_path_factory.mktemp("nonces") / "replay.sqlite")
@@ -154,22 +154,22 @@ class TestNonces:
             store.close()
 
 
-class TestTheFile:
-    def test_holds_neither_key_nor_nonce_and_is_for_nobody_else_to_read(self, stores: Stores) -> None:
+class TestFile:
+    def test_file_is_private_and_has_only_hashes(self, stores: Stores) -> None:
         stores.open().add(nonce_digest("an-api-key", "a-nonce-of-22-characters"), NOW)
         content = stores.path.read_bytes()
         assert b"an-api-key" not in content
         assert b"a-nonce" not in content
         assert stat.S_IMODE(stores.path.stat().st_mode) == 0o600
 
-    def test_leaves_nothing_else_behind(self, stores: Stores) -> None:
+    def test_no_other_file_is_left(self, stores: Stores) -> None:
         store = stores.open()
         store.add(ONE, NOW)
         store.close()
         assert {path.name for path in stores.path.parent.iterdir()} <= {"replay.sqlite", "replay.sqlite-journal"}
 
-    def test_has_a_limit(self, stores: Stores) -> None:
-        """A full one is down, and not larger; what is too old makes room again."""
+    def test_file_size_is_limited(self, stores: Stores) -> None:
+        """A full file makes the store unavailable. Expired entries make room."""
         with closing(sqlite3.connect(stores.path)) as connection:
             connection.execute(f"CREATE TABLE used ({COLUMNS}) WITHOUT ROWID")
             connection.execute("CREATE INDEX used_since ON used (since)")
@@ -185,7 +185,7 @@ class TestTheFile:
         assert store.add(ONE, stores.later(WINDOW + 1))
 
     @pytest.mark.parametrize("gone", ["deleted", "moved", "replaced"])
-    def test_that_is_not_the_one_of_others_any_more_is_found_out(self, gone: str, stores: Stores) -> None:
+    def test_replaced_file_is_detected(self, gone: str, stores: Stores) -> None:
         one = stores.open()
         one.add(ONE, NOW)
         match gone:
@@ -212,7 +212,7 @@ class TestDown:
     @pytest.mark.parametrize(
         "content", [b"This is no database at all.\n" * 400, b"SQLite format 3\0" + bytes(range(256)) * 40]
     )
-    def test_a_broken_file(self, content: bytes, stores: Stores) -> None:
+    def test_a_corrupt_file_is_an_outage(self, content: bytes, stores: Stores) -> None:
         stores.path.write_bytes(content)
         store = stores.open()
         self.down(store, "not a database|malformed|disk I/O|unsupported|readonly")
@@ -220,7 +220,7 @@ class TestDown:
         stores.path.unlink()
         assert store.add(ONE, NOW)
 
-    def test_a_file_that_is_spoilt_while_it_is_used(self, stores: Stores) -> None:
+    def test_a_file_corrupted_in_use_is_an_outage(self, stores: Stores) -> None:
         store = stores.open()
         store.add(ONE, NOW)
         with stores.path.open("r+b") as file:
@@ -229,23 +229,23 @@ class TestDown:
         stores.path.unlink()
         assert store.add(ONE, NOW)
 
-    def test_no_directory(self, stores: Stores) -> None:
+    def test_a_missing_directory_is_an_outage(self, stores: Stores) -> None:
         stores.path = stores.path.parent / "later" / "replay.sqlite"
         store = stores.open()
         self.down(store, "No such file or directory")
         stores.path.parent.mkdir()
         assert store.add(ONE, NOW)
 
-    def test_a_directory_in_its_place(self, stores: Stores) -> None:
+    def test_a_directory_in_place_of_the_file_is_an_outage(self, stores: Stores) -> None:
         stores.path.mkdir()
         self.down(stores.open(), "unable to open")
 
-    def test_a_table_of_somebody_else(self, stores: Stores) -> None:
+    def test_a_foreign_table_is_an_outage(self, stores: Stores) -> None:
         with closing(sqlite3.connect(stores.path)) as connection:
             connection.execute("CREATE TABLE used (a, b)")
         self.down(stores.open(), "no such column|has no column")
 
-    def test_somebody_who_does_not_let_go_of_it(self, stores: Stores) -> None:
+    def test_a_lock_that_is_held_is_an_outage(self, stores: Stores) -> None:
         store = stores.open()
         store.add(OTHER, NOW)
         with closing(sqlite3.connect(stores.path, isolation_level=None)) as other:
@@ -254,19 +254,19 @@ class TestDown:
             other.execute("COMMIT")
         assert store.add(ONE, NOW)
 
-    def test_what_was_begun_when_it_went_down_did_not_happen(self, stores: Stores) -> None:
-        """Else the nonce would be used, and its owner refused when he tries again."""
+    def test_an_interrupted_lookup_is_rolled_back(self, stores: Stores) -> None:
+        """Otherwise the nonce would count as used, and the retry of its client would be rejected."""
         store = stores.open()
         store.add(OTHER, NOW)
         with closing(sqlite3.connect(stores.path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             assert reader.execute("SELECT count(*) FROM used").fetchone() == (1,)
-            self.down(store, "locked")  # only when it has written all, and everybody has to look away
+            self.down(store, "locked")  # only after it has written all of it
         assert store.add(ONE, NOW)
 
 
 class Racer:
-    """Another process that adds nonces, from the line that it is told to ``go`` on."""
+    """Another process that adds nonces as soon as it reads ``go``."""
 
     def __init__(self, path: Path, count: int) -> None:
         command = [sys.executable, str(RACER), str(path), str(count)]
@@ -280,7 +280,7 @@ class Racer:
         self.process.stdin.flush()
 
     def told(self) -> list[int]:
-        """The numbers of the nonces that it was told are new, once it is through."""
+        """Returns the numbers of its new nonces, when it has ended."""
         said, _ = self.process.communicate(timeout=60)
         assert self.process.returncode == 0
         return [int(number) for number in said.split()]
@@ -302,7 +302,7 @@ class TestSeveralProcesses:
             racer.process.kill()
             racer.process.communicate()
 
-    def test_let_each_nonce_in_once(self, racer: Callable[[int], Racer]) -> None:
+    def test_each_nonce_is_new_for_one_process(self, racer: Callable[[int], Racer]) -> None:
         """From the first moment on, in which both of them make the file."""
         racers = [racer(self.COUNT), racer(self.COUNT)]
         for one in racers:
@@ -310,14 +310,14 @@ class TestSeveralProcesses:
         told = [one.told() for one in racers]
         assert sorted(told[0] + told[1]) == list(range(self.COUNT))
 
-    def test_of_which_one_was_killed_go_on(self, stores: Stores, racer: Callable[[int], Racer]) -> None:
-        """Whatever it had begun is undone by who comes next."""
-        store = SqliteNonces(stores.path, WINDOW, time.monotonic, patience=30.0)  # the clock of the other process
+    def test_other_processes_continue_after_a_kill(self, stores: Stores, racer: Callable[[int], Racer]) -> None:
+        """The next process rolls back its open transaction."""
+        store = SqliteNonces(stores.path, WINDOW, time.monotonic, timeout=30.0)  # the clock of the other process
         stores.opened.append(store)
         store.add(ONE, NOW)
         killed = racer(1_000_000)
         killed.go()
-        # Nothing but readers: SQLite gives a lock to no one in turn, and a writer that never pauses kept it for 30 s.
+        # Nothing but readers: SQLite does not grant locks in turn, and a writer that never pauses kept it for 30 s.
         while len(stores.rows()) < 50:
             pass
         killed.process.kill()

@@ -35,15 +35,15 @@ def lines(request: UpgradeRequest, covered: tuple[str, ...]) -> str:
 class TestAppendixB25:
     """HMAC with SHA-256."""
 
-    def test_the_base(self) -> None:
+    def test_the_base_matches(self) -> None:
         assert lines(REQUEST, COVERED) == (
             '"date": Tue, 20 Apr 2021 02:07:55 GMT\n"@authority": example.com\n"content-type": application/json\n'
         )
 
-    def test_the_signature(self) -> None:
+    def test_the_signature_matches(self) -> None:
         assert base64.b64encode(mac(SHARED_SECRET, lines(REQUEST, COVERED), PARAMETERS)).decode() == SIGNATURE
 
-    def test_lets_nobody_in_for_it_has_no_nonce(self) -> None:
+    def test_a_signature_without_a_nonce_is_rejected(self) -> None:
         """AudioHook asks for more than RFC 9421 does."""
         fields = {"signature-input": f"sig-b25={PARAMETERS}", "signature": f"sig-b25=:{SIGNATURE}:"}
         request = UpgradeRequest(REQUEST.target, {**REQUEST.headers, **fields})
@@ -74,10 +74,10 @@ class TestSection21:
             ("x-empty-header", ""),
         ],
     )
-    def test_value(self, name: str, value: str) -> None:
+    def test_value_matches(self, name: str, value: str) -> None:
         assert self.request.component(name) == value
 
-    def test_an_absent_field_has_none(self) -> None:
+    def test_an_absent_field_has_no_value(self) -> None:
         with pytest.raises(SignatureRejected, match="component-absent"):
             self.request.component("x-other")
 
@@ -97,7 +97,7 @@ class TestSection22:
             ("[2001:DB8::1]:443", "[2001:db8::1]"),
         ],
     )
-    def test_authority(self, host: str, authority: str) -> None:
+    def test_authority_matches(self, host: str, authority: str) -> None:
         assert UpgradeRequest("/", {"host": host}).component("@authority") == authority
 
     @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ class TestSection22:
         "name",
         ["@method", "@target-uri", "@scheme", "@path", "@query", "@query-param", "@status", "@signature-params"],
     )
-    def test_no_others(self, name: str) -> None:
+    def test_other_components_are_rejected(self, name: str) -> None:
         """Rather refused than taken for something that it is not."""
         with pytest.raises(SignatureRejected, match="component-unsupported"):
             REQUEST.component(name)

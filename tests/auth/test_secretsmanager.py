@@ -45,7 +45,7 @@ def amazon() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of nobody, and nothing of the machine's."""
+    """Dummy credentials, and no AWS configuration of the machine."""
     for name in ("SESSION_TOKEN", "PROFILE", "REGION", "DEFAULT_REGION", "ENDPOINT_URL"):
         monkeypatch.delenv(f"AWS_{name}", raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
@@ -70,14 +70,14 @@ class Secret:
         self.source = self.another()
 
     def another(self) -> SecretsManager:
-        """One that has not looked yet."""
+        """Returns a source that has not loaded yet."""
         return SecretsManager("auth.aws", self.settings, lambda: self.now)
 
     def put(self, content: object) -> None:
         self.client.put_secret_value(SecretId=self.name, SecretString=json.dumps(content))
 
     def secrets(self, api_key: str = "key") -> tuple[bytes, ...]:
-        """Those that let in now, after another look; none where the key has ended."""
+        """Loads again, and returns the valid secrets; none if the key has expired."""
         key = self.source.load().lookup(api_key)
         if key is None or (key.not_after is not None and self.now >= key.not_after):
             return ()
@@ -89,26 +89,26 @@ def secret(amazon: str) -> Secret:
     return Secret(amazon, NAME, {"key": OLD}, overlap=3600.0)
 
 
-class TestASecret:
-    def test_is_a_key_source(self, secret: Secret) -> None:
+class TestSecret:
+    def test_secret_is_a_key_source(self, secret: Secret) -> None:
         verifyObject(IKeySource, secret.source)
         assert secret.source.interval == 300.0
         assert secret.source.changed()
 
-    def test_is_read_by_name(self, secret: Secret) -> None:
+    def test_secret_is_read_by_name(self, secret: Secret) -> None:
         assert secret.secrets() == (b"OldOldOld",)
 
-    def test_is_read_by_arn_which_names_the_region(self, secret: Secret, amazon: str) -> None:
+    def test_secret_is_read_by_arn_with_its_region(self, secret: Secret, amazon: str) -> None:
         source = SecretsManager("auth.aws", AwsSecret(secret.arn, endpoint_url=amazon), lambda: secret.now)
         assert len(source.load()) == 1
 
-    def test_may_be_binary(self, secret: Secret) -> None:
+    def test_secret_may_be_binary(self, secret: Secret) -> None:
         secret.client.put_secret_value(SecretId=NAME, SecretBinary=b'{"binary": null}')
         assert secret.secrets("binary") == (UNSIGNED,)
 
 
-class TestARotation:
-    def test_lets_both_in_for_the_overlap(self, secret: Secret) -> None:
+class TestRotation:
+    def test_both_versions_are_valid_for_the_overlap(self, secret: Secret) -> None:
         secret.secrets()
         secret.now += DAY
         secret.put({"key": NEW})
@@ -118,7 +118,7 @@ class TestARotation:
         secret.now += 1
         assert secret.secrets() == (b"NewNewNew",)
 
-    def test_ends_without_another_look(self, secret: Secret) -> None:
+    def test_overlap_ends_without_another_load(self, secret: Secret) -> None:
         """The endpoint may be dead by then."""
         secret.secrets()
         secret.put({"key": NEW})
@@ -126,7 +126,7 @@ class TestARotation:
         assert key is not None
         assert key.secrets_at(secret.now + 3600) == (b"NewNewNew",)
 
-    def test_is_counted_from_the_version_after_a_restart(self, secret: Secret) -> None:
+    def test_overlap_starts_with_the_version_after_a_restart(self, secret: Secret) -> None:
         secret.put({"key": NEW})
         secret.source = secret.another()
         secret.now += 3500
@@ -135,43 +135,43 @@ class TestARotation:
         secret.now += 200
         assert secret.secrets() == (b"NewNewNew",)
 
-    def test_of_the_api_key_lets_both_in(self, secret: Secret) -> None:
+    def test_rotated_api_key_keeps_both_valid(self, secret: Secret) -> None:
         secret.secrets()
         secret.put({"second": NEW})
         assert (secret.secrets("key"), secret.secrets("second")) == ((b"OldOldOld",), (b"NewNewNew",))
         secret.now += 3600
         assert (secret.secrets("key"), secret.secrets("second")) == ((), (b"NewNewNew",))
 
-    def test_without_overlap_locks_out_at_once(self, amazon: str) -> None:
+    def test_no_overlap_revokes_at_once(self, amazon: str) -> None:
         secret = Secret(amazon, "audiohookd/strict", {"key": OLD}, overlap=0.0)
         secret.secrets()
         secret.put({"key": NEW})
         assert secret.secrets() == (b"NewNewNew",)
 
-    def test_from_something_that_was_none(self, secret: Secret) -> None:
+    def test_invalid_previous_version_is_ignored(self, secret: Secret) -> None:
         secret.client.put_secret_value(SecretId=NAME, SecretString="{")
         secret.put({"key": NEW})
         assert secret.secrets() == (b"NewNewNew",)
 
 
-class TestAFailure:
-    def test_of_the_content_names_the_secret(self, secret: Secret) -> None:
+class TestFailure:
+    def test_invalid_content_names_the_secret(self, secret: Secret) -> None:
         secret.put({"key": f"{OLD}&"})
         fault = failure(secret.source)
         assert type(fault) is KeySourceError
         assert str(fault).startswith(f"secret '{NAME}': entry 1 (API key sha256:")
-        assert str(fault).endswith("copy it anew from the integration (version AWSCURRENT)")
+        assert str(fault).endswith("copy it again from the integration (version AWSCURRENT)")
 
-    def test_of_the_name(self, amazon: str) -> None:
+    def test_unknown_name_is_reported(self, amazon: str) -> None:
         fault = failure(SecretsManager("auth.aws", AwsSecret("absent", REGION, amazon), float))
         assert type(fault) is KeySourceError
         assert str(fault) == "secret 'absent': Secrets Manager says ResourceNotFoundException"
 
-    def test_of_the_region(self, amazon: str) -> None:
+    def test_missing_region_is_reported(self, amazon: str) -> None:
         fault = failure(SecretsManager("auth.aws", AwsSecret("name", "", amazon), float))
-        assert str(fault) == "secret 'name': region is needed: neither the ARN nor AWS's own configuration names one"
+        assert str(fault).startswith("secret 'name': no region: set region, since neither the ARN nor the AWS")
 
-    def test_of_the_endpoint_may_be_over_next_time(self) -> None:
+    def test_dead_endpoint_is_temporary(self) -> None:
         (port,) = free_ports(1)
         settings = AwsSecret(NAME, REGION, f"http://127.0.0.1:{port}")
         fault = failure(SecretsManager("auth.aws", settings, float))
@@ -188,7 +188,7 @@ class TestAFailure:
             (b"200 OK", b"<c2VjcmV0c2VjcmV0>", "the answer has no SecretBinary"),
         ],
     )
-    def test_of_the_answer_repeats_none_of_it(self, status: bytes, body: bytes, says: str) -> None:
+    def test_invalid_answer_is_not_quoted(self, status: bytes, body: bytes, says: str) -> None:
         def answer(visit: Visit) -> None:
             visit.say(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
 
@@ -211,7 +211,7 @@ def failure(source: SecretsManager) -> KeySourceError:
 class TestInTheKeyring:
     """All of it together, but for the threads."""
 
-    def test_a_burst_of_unknown_keys_is_one_question(self, secret: Secret) -> None:
+    def test_a_burst_of_unknown_keys_is_one_request(self, secret: Secret) -> None:
         rig = Ring(secret.source)
         secret.put({"key": OLD, "late": NEW})
         for number in range(1000):
@@ -221,7 +221,7 @@ class TestInTheKeyring:
         rig.pool.run()
         assert rig.keyring.lookup("late") is not None
 
-    def test_a_dead_endpoint_leaves_what_was_there(self) -> None:
+    def test_a_dead_endpoint_keeps_the_last_keys(self) -> None:
         with running() as amazon:
             rig = Ring(Secret(amazon, "audiohookd/outage", {"key": OLD}).source)
         rig.clock.advance(330)

@@ -190,7 +190,7 @@ def test_a_diagnosis_is_about_the_client_s_signature(other: Member, last: bool) 
     assert found.causes[0].is_certain
     lines = found.lines()
     assert f"the signature sig1 counts, not {other[0]}" in lines
-    assert "what the signature sig1 covers, as it came in (secrets replaced):" in lines
+    assert "the components that the signature sig1 covers, as received (secrets replaced):" in lines
 
 
 def test_a_diagnosis_of_a_good_request_names_the_label() -> None:

@@ -1,4 +1,4 @@
-"""Protocol section 2.3: what verifies, what is refused and why, and what we sign ourselves."""
+"""Protocol section 2.3: valid and rejected signatures, and the signatures that the daemon creates."""
 
 import base64
 import datetime
@@ -33,13 +33,13 @@ class TestDocumentedExample:
     def test_the_foreign_signer_reproduces_it(self) -> None:
         assert signed().headers["signature"] == f"sig1=:{foreign.DOCUMENTED_SIGNATURE}:"
 
-    def test_verifies(self) -> None:
+    def test_example_verifies(self) -> None:
         signature = verified(signed())
         assert signature.components == SIX
         assert (signature.keyid, signature.nonce, signature.alg) == (API_KEY, NONCE, "hmac-sha256")
         assert (signature.created, signature.expires) == (CREATED, EXPIRES)
 
-    def test_is_what_we_sign(self) -> None:
+    def test_daemon_signs_the_same(self) -> None:
         fields = sign(unsigned(), SECRET, created=CREATED, nonce=NONCE, expires=EXPIRES)
         assert fields.signature == f"sig1=:{foreign.DOCUMENTED_SIGNATURE}:"
         assert fields.signature_input == f"sig1={foreign.rendering()}"
@@ -66,7 +66,7 @@ class TimelessVerifier(HTTPMessageVerifier):
         pass
 
 
-class TestAgainstAnIndependentImplementation:
+class TestIndependentImplementation:
     keys = MappingKeyResolver(public_keys={API_KEY: SECRET}, private_keys={API_KEY: SECRET})
 
     def theirs(self, target: str = TARGET, **options: Any) -> UpgradeRequest:
@@ -105,7 +105,7 @@ class TestAgainstAnIndependentImplementation:
 
 
 class TestSecrets:
-    def test_of_somebody_else(self) -> None:
+    def test_wrong_secret_is_rejected(self) -> None:
         assert refusal(signed(), secret=b"other") is RejectionReason.SIGNATURE_WRONG
 
     @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ class TestSecrets:
         # Of each of the two spellings, four times.
         assert len(work[0]) == 8
 
-    def test_any_of_them_will_do(self) -> None:
+    def test_any_secret_of_the_key_verifies(self) -> None:
         for secrets in ((SECRET,), (b"other", SECRET), (SECRET, b"other"), (b"", b"1", b"2", SECRET)):
             assert verify_any(signed(), secrets, CREATED) == verified(signed())
 
@@ -142,7 +142,7 @@ class TestSecrets:
         with pytest.raises(SignatureRejected, match="signature-wrong"):
             verify_any(signed(secret=bytes(32)), (b"other",), CREATED)
 
-    def test_are_not_shown(self) -> None:
+    def test_secrets_are_not_shown(self) -> None:
         request = signed()
         shown = repr(request) + repr(verified(request))
         assert API_KEY not in shown
@@ -171,6 +171,6 @@ class TestSign:
             sign(unsigned(audiohook_session_id=None), SECRET, created=CREATED, nonce=NONCE)
 
     @pytest.mark.parametrize("mistake", [{"nonce": "\xe9"}, {"label": "Upper"}, {"created": 10**15}])
-    def test_what_structured_fields_cannot_say(self, mistake: dict[str, Any]) -> None:
+    def test_invalid_structured_values_are_errors(self, mistake: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=r"disallowed|legal|allowed|range"):
             sign(unsigned(), SECRET, **{"created": CREATED, "nonce": NONCE, **mistake})

@@ -23,7 +23,7 @@ class TestSpelling:
     def test_the_signer_signed_what_it_means(self) -> None:
         verified(replaced(signed(text=self.canonical), signature_input=f"sig1={ODD}"))
 
-    def test_but_nothing_else(self) -> None:
+    def test_other_spellings_are_rejected(self) -> None:
         request = replaced(signed(text=self.canonical), signature_input=f"sig1={ODD};more")
         assert refusal(request) is RejectionReason.SIGNATURE_WRONG
 
@@ -31,26 +31,26 @@ class TestSpelling:
         "neighbour",
         ['a=",sig1=("', 'a="\\",sig1=("', 'a=%"\\",b="x,sig1=("', "sig1x=1", "a=1;sig1=2", "sig1.b"],
     )
-    def test_is_found_between_other_members(self, neighbour: str) -> None:
+    def test_signature_is_found_between_other_members(self, neighbour: str) -> None:
         request = signed(text=ODD)
         ours = request.headers["signature-input"]
         verified(replaced(request, signature_input=f"{neighbour} ,\t{ours}\t, z"))
 
-    def test_commas_in_parameters(self) -> None:
+    def test_commas_in_parameters_are_accepted(self) -> None:
         verified(signed(text=ODD + ';a=",x=\\"";b=%",x=";c="\\\\"'))
 
 
 class TestLabels:
     @pytest.mark.parametrize("label", ["sig1", "a", "*x-y.z_1"])
-    def test_any(self, label: str) -> None:
+    def test_any_label_is_accepted(self, label: str) -> None:
         verified(signed(label=label))
 
-    def test_none_in_common(self) -> None:
+    def test_no_common_label_is_rejected(self) -> None:
         request = replaced(signed(label="one"), signature=signed(label="two").headers["signature"])
         assert refusal(request) is RejectionReason.SIGNATURE_INCOMPLETE
 
     @pytest.mark.parametrize("field", ["signature", "signature_input"])
-    def test_twice(self, field: str) -> None:
+    def test_duplicate_label_is_rejected(self, field: str) -> None:
         request = signed()
         once = request.headers[field.replace("_", "-")]
         assert refusal(replaced(request, **{field: f"{once}, {once}"})) is RejectionReason.DUPLICATE
@@ -63,13 +63,13 @@ class TestGarbage:
         assert refusal(replaced(signed(), signature=f"sig1=:{value}:")) is RejectionReason.SIGNATURE_WRONG
 
     @pytest.mark.parametrize("field", ["signature", "signature_input"])
-    def test_a_field_of_more_than_anybody_sends_is_not_even_parsed(self, field: str) -> None:
+    def test_a_field_beyond_the_limit_is_not_parsed(self, field: str) -> None:
         """Sixteen kilobytes of it took 13 ms of every call's time."""
         request = signed()
         long = request.headers[field.replace("_", "-")] + ";a" * 1000
         assert refusal(replaced(request, **{field: long})) is RejectionReason.MALFORMED
 
-    def test_truncated_signature(self) -> None:
+    def test_truncated_signature_is_rejected(self) -> None:
         value = base64.b64encode(base64.b64decode(foreign.DOCUMENTED_SIGNATURE)[:31]).decode()
         assert refusal(replaced(signed(), signature=f"sig1=:{value}:")) is RejectionReason.SIGNATURE_WRONG
 
@@ -77,7 +77,7 @@ class TestGarbage:
         "text",
         ["sig1", "sig1=1", 'sig1="AA=="', "sig1=(:AA==:)", "sig1=:A:", "sig1=:===:", "sig1=:\xe9:", "=", ","],
     )
-    def test_malformed_signature(self, text: str) -> None:
+    def test_malformed_signature_is_rejected(self, text: str) -> None:
         assert refusal(replaced(signed(), signature=text)) is RejectionReason.MALFORMED
 
     @pytest.mark.parametrize(
@@ -98,12 +98,12 @@ class TestGarbage:
             "\xff",
         ],
     )
-    def test_malformed_input(self, text: str) -> None:
+    def test_malformed_input_is_rejected(self, text: str) -> None:
         assert refusal(replaced(signed(), signature_input=text)) is RejectionReason.MALFORMED
 
     @pytest.mark.parametrize("field", ["signature", "signature_input"])
     @pytest.mark.parametrize("text", ["", " "])
-    def test_nothing(self, field: str, text: str) -> None:
+    def test_empty_fields_are_rejected(self, field: str, text: str) -> None:
         assert refusal(replaced(signed(), **{field: text})) is RejectionReason.SIGNATURE_INCOMPLETE
 
     fragments = st.sampled_from(
@@ -114,6 +114,6 @@ class TestGarbage:
     anything = st.one_of(st.text(), latin_1, st.lists(fragments).map("".join))
 
     @given(anything, anything)
-    def test_is_refused_and_raises_nothing_else(self, signature_input: str, signature: str) -> None:
+    def test_garbage_is_rejected_without_another_error(self, signature_input: str, signature: str) -> None:
         with pytest.raises(SignatureRejected):
             parsed(signature_input, signature)

@@ -40,7 +40,7 @@ class TestTime:
         verified(signed(expires=str(CREATED)), now=CREATED + late)
 
     @pytest.mark.parametrize("late", [3.001, 4])
-    def test_expired(self, late: float) -> None:
+    def test_expired_signature_is_rejected(self, late: float) -> None:
         assert refusal(signed(expires=str(CREATED)), now=CREATED + late) is RejectionReason.EXPIRED
 
     def test_expires_is_optional(self) -> None:
@@ -53,13 +53,13 @@ class TestTime:
         assert refusal(signed(created="0")) is RejectionReason.TOO_OLD
         assert verified(signed(created="0"), now=0).created == 0
 
-    def test_before_1970(self) -> None:
+    def test_time_before_1970_is_rejected(self) -> None:
         assert refusal(signed(created="-999999999999999")) is RejectionReason.TOO_OLD
 
 
 class TestParameters:
     @pytest.mark.parametrize("name", ["created", "nonce", "keyid"])
-    def test_required(self, name: str) -> None:
+    def test_missing_parameter_is_rejected(self, name: str) -> None:
         absent: dict[str, Any] = {name: None}
         assert refusal(signed(**absent)) is RejectionReason.PARAMETER_MISSING
 
@@ -74,17 +74,17 @@ class TestParameters:
             *itertools.product(("keyid", "nonce", "alg"), ("1", "?0", "token", ":AA==:", '%"a"')),
         ],
     )
-    def test_of_the_wrong_type(self, name: str, text: str) -> None:
+    def test_wrong_type_is_rejected(self, name: str, text: str) -> None:
         wrong: dict[str, Any] = {name: text}
         assert refusal(signed(**wrong)) is RejectionReason.MALFORMED
 
     @pytest.mark.parametrize("name", ["created", "expires", "keyid", "nonce", "alg"])
-    def test_without_a_value_is_a_boolean(self, name: str) -> None:
+    def test_parameter_without_a_value_is_a_boolean(self, name: str) -> None:
         absent: dict[str, Any] = {name: None}
         assert refusal(signed(text=f"{foreign.rendering(**absent)};{name}")) is RejectionReason.MALFORMED
 
     @pytest.mark.parametrize("nonce", ["", "a" * 21])
-    def test_short_nonce(self, nonce: str) -> None:
+    def test_short_nonce_is_rejected(self, nonce: str) -> None:
         assert refusal(signed(nonce=f'"{nonce}"')) is RejectionReason.NONCE_TOO_SHORT
 
     def test_nonce_of_128_bits(self) -> None:
@@ -94,20 +94,20 @@ class TestParameters:
         assert verified(signed(alg=None)).alg is None
 
     @pytest.mark.parametrize("alg", ["", "HMAC-SHA256", "hmac-sha512", "none"])
-    def test_other_alg(self, alg: str) -> None:
+    def test_other_alg_is_rejected(self, alg: str) -> None:
         assert refusal(signed(alg=f'"{alg}"')) is RejectionReason.ALGORITHM_UNSUPPORTED
 
-    def test_alg_is_looked_at_after_the_mac(self) -> None:
+    def test_alg_is_checked_after_the_mac(self) -> None:
         assert refusal(signed(alg='"none"', secret=b"other")) is RejectionReason.SIGNATURE_WRONG
 
     @pytest.mark.parametrize("keyid", ["", "other", API_KEY.lower()])
-    def test_other_keyid(self, keyid: str) -> None:
+    def test_other_keyid_is_rejected(self, keyid: str) -> None:
         assert refusal(signed(keyid=f'"{keyid}"')) is RejectionReason.KEYID_MISMATCH
 
-    def test_unknown_ones_are_fine(self) -> None:
+    def test_unknown_parameters_are_ignored(self) -> None:
         verified(signed(tag='"audiohook"', x="?1", y="1.5", z="@1", t="token", b=":AA==:", d='%"%c3%bc"'))
 
-    def test_twice(self) -> None:
+    def test_duplicate_is_rejected(self) -> None:
         assert refusal(signed(text=f"{foreign.rendering()};created={CREATED}")) is RejectionReason.DUPLICATE
 
 
@@ -117,37 +117,37 @@ class TestComponents:
         covered = [other for other in SIX if other != name]
         assert refusal(signed(covered)) is RejectionReason.COMPONENT_NOT_COVERED
 
-    def test_none_at_all(self) -> None:
+    def test_no_components_are_rejected(self) -> None:
         assert refusal(signed(())) is RejectionReason.COMPONENT_NOT_COVERED
 
-    def test_are_taken_in_the_order_of_the_header(self) -> None:
+    def test_components_keep_the_order_of_the_header(self) -> None:
         covered = ("x-api-key", "@authority", *SIX[2:5], "@request-target")
         assert verified(signed(covered)).components == covered
 
     def test_more_may_be_covered(self) -> None:
         verified(signed((*SIX, "user-agent", "empty"), headers={"user-agent": "Genesys", "empty": ""}))
 
-    def test_covered_but_absent(self) -> None:
+    def test_absent_component_is_rejected(self) -> None:
         request = replaced(signed((*SIX, "user-agent"), headers={"user-agent": "Genesys"}), user_agent=None)
         assert refusal(request) is RejectionReason.COMPONENT_ABSENT
 
     @pytest.mark.parametrize("name", ["@method", "@path", "@signature-params", "@", "@query-param"])
-    def test_unknown_derived_ones(self, name: str) -> None:
-        # Also when somebody sends a header of that name, which an HTTP parser may let pass.
+    def test_unknown_derived_component_is_rejected(self, name: str) -> None:
+        # Also if the request has a header of that name, which an HTTP parser may accept.
         request = signed((*SIX, name), headers={name: "GET"})
         assert refusal(request) is RejectionReason.COMPONENT_UNSUPPORTED
 
     @pytest.mark.parametrize("name", [*SIX, "user-agent"])
-    def test_twice(self, name: str) -> None:
+    def test_duplicate_is_rejected(self, name: str) -> None:
         assert refusal(signed((*SIX, "user-agent", name), headers={"user-agent": "x"})) is RejectionReason.DUPLICATE
 
     @pytest.mark.parametrize("parameter", ["sf", "req", "bs", 'key="a"', "sf=?0"])
-    def test_with_parameters(self, parameter: str) -> None:
+    def test_component_with_parameters_is_rejected(self, parameter: str) -> None:
         text = foreign.rendering().replace('"x-api-key"', f'"x-api-key";{parameter}')
         assert refusal(signed(text=text)) is RejectionReason.COMPONENT_UNSUPPORTED
 
     @pytest.mark.parametrize("item", ["x-api-key", "1", "?1", ":AA==:", '%"x-api-key"'])
-    def test_that_are_not_strings(self, item: str) -> None:
+    def test_component_that_is_no_string_is_rejected(self, item: str) -> None:
         assert refusal(signed(text=foreign.rendering().replace('"x-api-key"', item))) is RejectionReason.MALFORMED
 
     def test_names_are_lower_case(self) -> None:

@@ -27,13 +27,13 @@ class TestValues:
     def test_authority_is_normalised(self, host: str, normal: str) -> None:
         verified(signed(headers={"host": host}, values={"@authority": normal}))
 
-    def test_authority_can_be_told(self) -> None:
+    def test_authority_can_be_overridden(self) -> None:
         request = replaced(signed(), host="10.0.0.7:8080")
         assert refusal(request) is RejectionReason.SIGNATURE_WRONG
         verified(UpgradeRequest(TARGET, request.headers, authority="AudioHook.example.com:443"))
 
     @pytest.mark.parametrize("host", [None, "", ":443"])
-    def test_no_authority(self, host: str | None) -> None:
+    def test_missing_authority_is_rejected(self, host: str | None) -> None:
         assert refusal(replaced(signed(values={"@authority": ""}), host=host)) is RejectionReason.COMPONENT_ABSENT
 
     def test_target_is_not_decoded(self) -> None:
@@ -41,7 +41,7 @@ class TestValues:
         verified(UpgradeRequest("/a%2Fb?q=%7E", request.headers))
         assert refusal(UpgradeRequest("/a/b?q=~", request.headers)) is RejectionReason.SIGNATURE_WRONG
 
-    def test_no_target(self) -> None:
+    def test_missing_target_is_rejected(self) -> None:
         request = signed(values={"@request-target": ""})
         assert refusal(UpgradeRequest("", request.headers)) is RejectionReason.COMPONENT_ABSENT
 
@@ -60,7 +60,7 @@ class TestValues:
         verified(signed((*SIX, "x-note"), headers={"x-note": sent}, values={"x-note": taken}))
 
     @pytest.mark.parametrize("value", ['a\n"b": c', "a\rb", "a\0b", "a\x85b", "caf\xe9", "\x7f", "\x0ba"])
-    def test_no_line_breaks_controls_or_other_than_ascii(self, value: str) -> None:
+    def test_unprintable_values_are_rejected(self, value: str) -> None:
         request = signed((*SIX, "x-note"), headers={"x-note": value})
         assert refusal(request) is RejectionReason.COMPONENT_ABSENT
 
@@ -68,5 +68,5 @@ class TestValues:
         # Tried at each of its spaces, the pattern would take minutes: it is for the test run to notice.
         assert unsigned(x_note="a" + " " * 1_000_000 + "b").header("x-note") is not None
 
-    def test_surrounding_space_of_the_api_key(self) -> None:
+    def test_space_around_the_api_key_is_removed(self) -> None:
         verified(signed(headers={"x-api-key": f" {API_KEY} "}, values={"x-api-key": API_KEY}))

@@ -37,7 +37,7 @@ class Reader:
         self.source = Vault("auth.vault", VaultSecret(url=url, **by), lambda: self.now)
 
     def secrets(self, api_key: str = "key") -> tuple[bytes, ...]:
-        """Those that let in now, after another look; none where the key has ended."""
+        """Loads again, and returns the valid secrets; none if the key has expired."""
         key = self.source.load().lookup(api_key)
         if key is None or (key.not_after is not None and self.now >= key.not_after):
             return ()
@@ -64,17 +64,17 @@ def role(server: VaultStandIn, tmp_path: Path) -> Reader:
     return Reader(server.url, tmp_path, role_id=ROLE, secret_id_file=tmp_path / "secret-id")
 
 
-class TestASecret:
-    def test_is_a_key_source(self, reader: Reader) -> None:
+class TestSecret:
+    def test_secret_is_a_key_source(self, reader: Reader) -> None:
         verifyObject(IKeySource, reader.source)
         assert (reader.source.interval, reader.source.changed()) == (300.0, True)
 
-    def test_is_the_json_object_itself(self, reader: Reader, server: VaultStandIn) -> None:
+    def test_secret_is_the_json_object(self, reader: Reader, server: VaultStandIn) -> None:
         server.versions[0] = ({"key": {"secret": OLD, "routes": ["/a"]}, "open": None}, START)
         wanted = {"key": Key((b"OldOldOld",), routes=frozenset({"/a"})), "open": Key((UNSIGNED,))}
         assert reader.source.load() == Keys(wanted)
 
-    def test_is_read_with_the_token_that_is_in_the_file_now(
+    def test_secret_is_read_with_the_current_token(
         self, reader: Reader, server: VaultStandIn, tmp_path: Path
     ) -> None:
         reader.secrets()
@@ -82,30 +82,30 @@ class TestASecret:
         (tmp_path / "token").write_text("renewed")
         assert reader.secrets() == (b"OldOldOld",)
 
-    def test_of_one_version_has_none_before_it(self, reader: Reader, server: VaultStandIn) -> None:
+    def test_first_version_has_no_previous(self, reader: Reader, server: VaultStandIn) -> None:
         assert reader.secrets() == (b"OldOldOld",)
         assert server.asked == ["GET /v1/secret/data/audiohookd 0"]
 
 
 class TestAppRole:
-    def test_logs_in_once(self, role: Reader, server: VaultStandIn) -> None:
+    def test_source_logs_in_once(self, role: Reader, server: VaultStandIn) -> None:
         for _ in range(3):
             assert role.secrets() == (b"OldOldOld",)
         assert server.logins == 1
 
-    def test_logs_in_again_when_the_token_has_ended(self, role: Reader, server: VaultStandIn) -> None:
+    def test_source_logs_in_again_after_the_token_expired(self, role: Reader, server: VaultStandIn) -> None:
         role.secrets()
         server.tokens.clear()
         assert role.secrets() == (b"OldOldOld",)
         assert server.logins == 2
 
-    def test_that_is_refused_says_what_to_check(self, role: Reader, tmp_path: Path) -> None:
+    def test_rejected_login_says_what_to_check(self, role: Reader, tmp_path: Path) -> None:
         (tmp_path / "secret-id").write_text("another")
-        assert "refused: check the mount (KV version 2), role_id and secret_id" in str(role.failure())
+        assert "request rejected: check the mount (KV version 2), role_id and secret_id" in str(role.failure())
 
 
-class TestARotation:
-    def test_lets_both_in_for_the_overlap(self, reader: Reader, server: VaultStandIn) -> None:
+class TestRotation:
+    def test_both_versions_are_valid_for_the_overlap(self, reader: Reader, server: VaultStandIn) -> None:
         reader.secrets()
         reader.now += 5000
         server.versions.append(({"key": NEW}, reader.now - 10))
@@ -115,7 +115,7 @@ class TestARotation:
         reader.now += 1
         assert reader.secrets() == (b"NewNewNew",)
 
-    def test_is_counted_from_the_version_after_a_restart(self, reader: Reader, server: VaultStandIn) -> None:
+    def test_overlap_starts_with_the_version_after_a_restart(self, reader: Reader, server: VaultStandIn) -> None:
         server.versions.append(({"key": NEW}, START + 100))
         reader.now = START + 3699
         assert reader.secrets() == (b"NewNewNew", b"OldOldOld")
@@ -123,59 +123,59 @@ class TestARotation:
         assert reader.secrets() == (b"NewNewNew",)
 
     @pytest.mark.parametrize("before", [None, {"key": "&"}, {"other": {}}])
-    def test_from_a_version_that_is_deleted_or_none(
-        self, reader: Reader, server: VaultStandIn, before: object
-    ) -> None:
+    def test_invalid_previous_version_is_ignored(self, reader: Reader, server: VaultStandIn, before: object) -> None:
         server.versions = [(before, START), ({"key": NEW}, START)]
         assert reader.secrets() == (b"NewNewNew",)
 
 
-class TestAFailure:
-    def test_of_the_token(self, reader: Reader, server: VaultStandIn) -> None:
+class TestFailure:
+    def test_invalid_token_is_reported(self, reader: Reader, server: VaultStandIn) -> None:
         server.tokens.clear()
         fault = reader.failure()
         assert type(fault) is KeySourceError
         where = f"secret/audiohookd of {server.url}"
         assert str(fault) == f"{where}: permission denied: check the token or role, and its policy"
 
-    def test_of_the_path(self, server: VaultStandIn, tmp_path: Path) -> None:
+    def test_unknown_path_is_reported(self, server: VaultStandIn, tmp_path: Path) -> None:
         reader = Reader(server.url, tmp_path, path="absent", token_file=tmp_path / "token")
-        assert "there is no such secret" in str(reader.failure())
+        assert "the secret does not exist" in str(reader.failure())
 
-    def test_of_a_secret_that_is_deleted(self, reader: Reader, server: VaultStandIn) -> None:
+    def test_deleted_secret_is_reported(self, reader: Reader, server: VaultStandIn) -> None:
         server.versions.append((None, START))
         assert "its current version is deleted" in str(reader.failure())
 
-    def test_of_the_content(self, reader: Reader, server: VaultStandIn) -> None:
+    def test_invalid_content_is_reported(self, reader: Reader, server: VaultStandIn) -> None:
         server.versions[0] = ({"key": f"{OLD}&"}, START)
-        assert str(reader.failure()).endswith("copy it anew from the integration (current version)")
+        assert str(reader.failure()).endswith("copy it again from the integration (current version)")
 
-    def test_of_the_server_may_be_over_next_time(self, reader: Reader, server: VaultStandIn) -> None:
+    def test_server_error_is_temporary(self, reader: Reader, server: VaultStandIn) -> None:
         for status, name in [(500, "InternalServerError"), (503, "VaultDown"), (429, "RateLimitExceeded")]:
             server.status = status
             fault = reader.failure()
             assert type(fault) is SourceUnavailable
             assert f"cannot be fetched ({name})" in str(fault)
 
-    def test_of_the_way_there(self, tmp_path: Path) -> None:
+    def test_connection_error_is_reported(self, tmp_path: Path) -> None:
         (port,) = free_ports(1)
         fault = Reader(f"http://127.0.0.1:{port}", tmp_path).failure()
         assert type(fault) is SourceUnavailable
         assert str(fault).endswith("cannot be fetched (ConnectionError)")
 
-    def test_of_the_ca_file(self, server: VaultStandIn, tmp_path: Path) -> None:
+    def test_missing_ca_file_is_reported(self, server: VaultStandIn, tmp_path: Path) -> None:
         by = {"token_file": tmp_path / "token", "ca_file": tmp_path / "absent.pem"}
         fault = Reader(server.url.replace("http:", "https:"), tmp_path, **by).failure()
-        assert str(fault) == f"ca_file '{tmp_path}/absent.pem': there is no such file"
+        assert str(fault) == f"ca_file '{tmp_path}/absent.pem': no such file: correct the path"
 
     @pytest.mark.parametrize(("content", "says"), [("", "one line"), ("a\nb", "one line"), (None, "cannot be read")])
-    def test_of_the_token_file(self, reader: Reader, tmp_path: Path, content: str | None, says: str) -> None:
+    def test_invalid_token_file_is_reported(
+        self, reader: Reader, tmp_path: Path, content: str | None, says: str
+    ) -> None:
         (tmp_path / "token").unlink()
         if content is not None:
             (tmp_path / "token").write_text(content)
         assert f"{tmp_path}/token" in str(reader.failure())
         assert says in str(reader.failure())
 
-    def test_of_the_installation(self, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_hvac_is_reported(self, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "hvac", None)
         assert str(reader.failure()).endswith("hvac is not installed: pip install 'audiohookd[vault]'")

@@ -58,7 +58,7 @@ class Exchange(BaseHTTPRequestHandler):
 
 
 class VaultStandIn(ThreadingHTTPServer):
-    """``versions`` of the secret ``audiohookd``, with their dates; None is one that is deleted."""
+    """``versions`` of the secret ``audiohookd``, with their dates; None is a deleted version."""
 
     daemon_threads = True
 

@@ -71,7 +71,7 @@ def test_where_to_connect(given: tuple[str, ...], address: tuple[str, int]) -> N
 def test_an_address_that_is_none_is_one_line(command: str, place: str, capsys: Any) -> None:
     assert main([command, "wss://host.example/x", "--key", "key", "--connect", place]) == 2
     captured = capsys.readouterr()
-    assert "argument --connect: as HOST:PORT" in captured.err
+    assert "argument --connect: not HOST:PORT" in captured.err
     assert len(captured.err.splitlines()) == 1
 
 

@@ -173,7 +173,7 @@ def test_pauses_of_the_server_are_lines() -> None:
     media = Media(Format.PCMU, ("external",))
     screen.call(Accepted(media, None, True, "PT3S"), events.Paused(), events.Resumed(), events.Paused(), ENDED)
     assert screen.lines == [
-        "call 1: the server wants no audio before PT3S (discardTo)",
+        "call 1: the server discards audio before PT3S (discardTo)",
         "call 1: the server opened the session paused (startPaused): it gets no audio until it sends resume",
         "call 1: the server resumed the audio",
         "call 1: the server paused the audio",
@@ -249,8 +249,8 @@ def test_the_bar_appears_when_it_takes_long(bar_after: float | None, is_shown: b
 @pytest.mark.parametrize(
     ("status_line", "says"),
     [
-        ("HTTP/1.1 401 Unauthorized", "HTTP 401: the server refused the key or the signature"),
-        ("HTTP/1.1 303 See Other", "HTTP 303: a redirect, and AudioHook clients follow none"),
+        ("HTTP/1.1 401 Unauthorized", "HTTP 401: the server rejected the key or the signature"),
+        ("HTTP/1.1 303 See Other", "HTTP 303: a redirect, which AudioHook clients do not follow"),
         ("HTTP/1.1 418 I'm a teapot", "HTTP 418: I'm a teapot"),
         ("HTTP/1.1 599", "HTTP 599: no reason given"),
         ("HTTP/1.1 101 Switching Protocols", None),
@@ -268,8 +268,8 @@ def test_refusals_are_told_in_plain_words(status_line: str, says: str | None) ->
     [
         (error.ConnectionRefusedError(), "connection refused"),
         (error.DNSLookupError("x"), "no such host"),
-        (error.TimeoutError(), "no answer to the connection"),
-        (error.TCPTimedOutError(), "no answer to the connection"),
+        (error.TimeoutError(), "the connection timed out"),
+        (error.TCPTimedOutError(), "the connection timed out"),
         (ValueError("a\nb"), "a b"),
         (ValueError(), "ValueError"),
     ],

@@ -34,7 +34,7 @@ def test_an_authority_of_a_file_is_trusted(authority: Pair, tmp_path: Path) -> N
     certificate = pair(tmp_path / "server.pem", "127.0.0.1", authority)
     with answering(b"HTTP/1.1 404 Not Found\r\n\r\n") as backend, fronting(backend, certificate) as port:
         code, said = call(port, "--ca", str(authority.file))
-    assert "call 1: HTTP 404: no AudioHook at this path" in said
+    assert "call 1: HTTP 404: the server has no AudioHook at this path" in said
     assert code == 1
 
 
@@ -49,16 +49,16 @@ def test_the_name_of_the_url_is_that_of_the_certificate_wherever_the_call_connec
     certificate = pair(tmp_path / "name.pem", "audio.invalid", authority)
     with answering(b"HTTP/1.1 404 Not Found\r\n\r\n") as backend, fronting(backend, certificate) as port:
         right, wrong = (call_by_name(host, port, authority) for host in ("audio.invalid", "other.invalid"))
-    assert "call 1: HTTP 404: no AudioHook at this path" in right[1]
+    assert "call 1: HTTP 404: the server has no AudioHook at this path" in right[1]
     assert "is for audio.invalid, not for other.invalid" in wrong[1]
 
 
 def test_a_server_that_is_not_trusted_is_explained(authority: Pair, tmp_path: Path) -> None:
     cases = {
-        "the certificate signs itself": pair(tmp_path / "self.pem", "127.0.0.1"),
+        "the certificate is self-signed": pair(tmp_path / "self.pem", "127.0.0.1"),
         "the certificate expired on": pair(tmp_path / "old.pem", "127.0.0.1", authority, (-90, -3)),
         "is for other.example.com, not for 127.0.0.1": pair(tmp_path / "other.pem", "other.example.com", authority),
-        "the issuer, Other CA, is not known": pair(
+        "the issuer Other CA is unknown": pair(
             tmp_path / "unknown.pem", "127.0.0.1", pair(tmp_path / "ca2.pem", "Other CA", ca=True)
         ),
     }
@@ -73,11 +73,11 @@ def test_a_server_that_is_not_trusted_is_explained(authority: Pair, tmp_path: Pa
 def test_a_port_without_tls_is_named() -> None:
     with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         _, said = call(port)
-    assert "call 1: no TLS: the port speaks no TLS (plain HTTP?)" in said
+    assert "call 1: no TLS: the port does not speak TLS (plain HTTP?)" in said
 
 
 def test_a_file_without_certificates_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     code, said = call(9, "--ca", str(tmp_path / "empty"))
     assert (code, said.count("\n")) == (2, 1)
-    assert "holds no certificates (PEM)" in said
+    assert "contains no certificates (PEM)" in said

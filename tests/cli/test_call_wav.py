@@ -199,7 +199,7 @@ def test_audio_ends_with_a_whole_sample_of_all_channels(tmp_path: Path) -> None:
     ("content", "says"),
     [
         (riff(fmt(0x0133, 8, 1, more=b"\0\0"), data(MULAW)), r"does not read WAV format 0x0133 \(8 bits, 1 channels"),
-        (riff(fmt(7, 8, channels=3), data(MULAW)), "3 channels, and a call has one or two"),
+        (riff(fmt(7, 8, channels=3), data(MULAW)), "3 channels, but a call has one or two"),
         (riff(fmt(7, 8, channels=0), data(MULAW)), "0 channels"),
         (riff(fmt(7, 8, rate=0), data(MULAW)), "0 Hz"),
         (riff(fmt(7, 8)), "has no data chunk"),
@@ -207,8 +207,8 @@ def test_audio_ends_with_a_whole_sample_of_all_channels(tmp_path: Path) -> None:
         (riff(data(MULAW)), "has no fmt chunk before its audio"),
         (riff(data(MULAW), fmt(7, 8)), "has no fmt chunk before its audio"),
         (riff(chunk(b"fmt ", b"\7\0\1\0"), data(MULAW)), "incomplete fmt chunk"),
-        (riff(fmt(7, 8), data(b"")), "no audio in it"),
-        (riff(fmt(7, 8), data(b""), chunk(b"LIST", NOTE)), "no audio in it"),
+        (riff(fmt(7, 8), data(b"")), "the file contains no audio"),
+        (riff(fmt(7, 8), data(b""), chunk(b"LIST", NOTE)), "the file contains no audio"),
         (riff(fmt(7, 8), b"\0" * 1000), "has no data chunk"),
     ],
 )

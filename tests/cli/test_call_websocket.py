@@ -140,12 +140,12 @@ class CallTest(TestCase):
     async def test_a_refused_key_is_said_so(self) -> None:
         self.server.refuse_with = (401, "Unauthorized")
         await self.call()[1]
-        self.assert_failed("HTTP 401: the server refused the key or the signature")
+        self.assert_failed("HTTP 401: the server rejected the key or the signature")
 
     async def test_a_redirect_is_not_followed(self) -> None:
         self.server.refuse_with = (303, "See Other")
         await self.call()[1]
-        self.assert_failed("HTTP 303: a redirect, and AudioHook clients follow none")
+        self.assert_failed("HTTP 303: a redirect, which AudioHook clients do not follow")
         self.assertEqual(len(self.server.calls), 1)
 
     async def test_nobody_listens(self) -> None:

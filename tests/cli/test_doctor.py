@@ -64,14 +64,14 @@ def test_nothing_listens(doctor: Callable[..., tuple[int, dict[str, str]]]) -> N
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda file, _: pair(file), "the certificate signs itself"),
+        (lambda file, _: pair(file), "the certificate is self-signed"),
         (lambda file, ca: pair(file, issuer=ca, days=(-90, -3)), "the certificate expired on"),
-        (lambda file, ca: pair(file, issuer=ca, days=(2, 90)), "the certificate is valid from"),
+        (lambda file, ca: pair(file, issuer=ca, days=(2, 90)), "the certificate is not valid before"),
         (lambda file, ca: pair(file, issuer=ca, san=False), f"the certificate is for no name, not for {HOST}"),
         (lambda file, ca: pair(file, "other.example.com", ca), f"is for other.example.com, not for {HOST}"),
         (
-            lambda file, _: pair(file, issuer=pair(file.with_name("x"), "Somebody's CA", ca=True)),
-            "the issuer, Somebody's CA, is not known",
+            lambda file, _: pair(file, issuer=pair(file.with_name("x"), "Other CA", ca=True)),
+            "the issuer Other CA is unknown",
         ),
     ],
     ids=["self-signed", "expired", "not yet valid", "wrong name", "no subjectAltName", "unknown issuer"],
@@ -94,19 +94,19 @@ def test_a_certificate_that_genesys_would_not_take(
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (b"HTTP/1.1 401 Unauthorized\r\n\r\n", "401 Unauthorized: key or signature are refused"),
-        (b"HTTP/1.1 404 Not Found\r\n\r\n", "404 Not Found: there is nothing at this path"),
-        (b"HTTP/1.1 403 Forbidden\r\nServer: waf\r\n\r\n", "forbidden: a list of allowed addresses"),
+        (b"HTTP/1.1 401 Unauthorized\r\n\r\n", "401 Unauthorized: key or signature rejected"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", "404 Not Found: nothing is served at this path"),
+        (b"HTTP/1.1 403 Forbidden\r\nServer: waf\r\n\r\n", "forbidden by a list of allowed addresses"),
         (
             b"HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\nContent-Length: 6\r\n\r\n<html>",
-            "does it run, and is that its endpoint? (not the daemon answered, but nginx: it sent a page of its own)",
+            "upstream address right? (sent by nginx, not by the daemon: the response has a page of its own)",
         ),
-        (b"HTTP/1.1 301 Moved\r\nLocation: https://x/\r\n\r\n", "to https://x/, and Genesys Cloud follows none"),
+        (b"HTTP/1.1 301 Moved\r\nLocation: https://x/\r\n\r\n", "to https://x/, but Genesys Cloud follows none"),
         (b"HTTP/1.1 200 OK\r\n\r\nhello", "a web page instead of a WebSocket"),
-        (b"HTTP/1.1 418 I'm a teapot\r\n\r\n", "see the log of the proxy"),
+        (b"HTTP/1.1 418 I'm a teapot\r\n\r\n", "see the logs of the proxy"),
         (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "Sec-WebSocket-Accept is wrong"),
-        (b"220 smtp.example.com\r\n\r\n", "the answer is no HTTP"),
-        (b"", "ended without an answer"),
+        (b"220 smtp.example.com\r\n\r\n", "the response is not HTTP"),
+        (b"", "closed without a response"),
     ],
     ids=lambda value: value[:16].decode() if isinstance(value, bytes) else "",
 )
@@ -117,7 +117,7 @@ def test_what_answers_is_told_in_plain_words(
         code, said = doctor(port)
     assert code == 1
     assert said["TLS"].startswith("ok")
-    assert "trusted with --ca" in said["TLS"]
+    assert "trusted only with --ca" in said["TLS"]
     assert told in said["upgrade"]
 
 
@@ -126,12 +126,12 @@ def test_unauthorized_is_another_failure_than_no_connection(
 ) -> None:
     with answering(b"HTTP/1.1 401 Unauthorized\r\n\r\n") as backend, fronting(backend, good) as port:
         _, said = doctor(port)
-    assert said[""].endswith("lets nobody in with this key and secret.")
+    assert said[""].endswith("rejects this key and secret.")
 
 
 def test_a_server_that_hangs() -> None:
     with answering(None) as port, socket.create_connection(("127.0.0.1", port)) as connection:
-        with pytest.raises(StepFailed, match="the request was taken, and not answered"):
+        with pytest.raises(StepFailed, match="timed out: no response to the request"):
             upgrade(connection, "GET / HTTP/1.1\r\n\r\n", "", Deadline(time.monotonic, 0.2))
         with pytest.raises(StepFailed, match="is it a TLS port"):
             secure(
@@ -147,18 +147,21 @@ def test_a_port_without_tls(doctor: Callable[..., tuple[int, dict[str, str]]]) -
     with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         code, said = doctor(port)
     assert code == 1
-    assert "speaks no TLS" in said["TLS"]
+    assert "does not speak TLS" in said["TLS"]
 
 
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        (f"ws://{HOST}:443/x", "has no TLS, and Genesys Cloud calls wss:// only"),
+        (f"ws://{HOST}:443/x", "has no TLS, but Genesys Cloud connects only to wss://"),
         (
             f"ws://{HOST}/x",
-            "ws:// has no TLS, and Genesys Cloud calls wss:// only; port 80, and Genesys Cloud calls port 443 only",
+            (
+                "ws:// has no TLS, but Genesys Cloud connects only to wss://;"
+                " port 80, but Genesys Cloud connects only to port 443"
+            ),
         ),
-        (f"wss://{HOST}:8443/x", "port 8443, and Genesys Cloud calls port 443 only"),
+        (f"wss://{HOST}:8443/x", "port 8443, but Genesys Cloud connects only to port 443"),
     ],
 )
 def test_an_address_that_genesys_does_not_take(
@@ -167,7 +170,7 @@ def test_an_address_that_genesys_does_not_take(
     code, said = doctor(9, url)
     assert code == 1
     assert told in said["URL"]
-    verdict = f"it takes no such address: only wss://, and only port 443; {ActivationError.CONNECTION}."
+    verdict = f"it accepts only wss:// and only port 443; {ActivationError.CONNECTION}."
     assert said[""].endswith(verdict), "the address, and that nothing listens there"
 
 
@@ -175,8 +178,8 @@ def test_an_address_that_genesys_does_not_take(
     ("addresses", "condition"),
     [
         (["93.184.215.14"], ""),
-        (["10.1.2.3"], "the public DNS has a public address for it"),
-        (["93.184.215.14", "10.1.2.3"], "the public DNS has a public address for it"),
+        (["10.1.2.3"], "the public DNS has a public address for this name"),
+        (["93.184.215.14", "10.1.2.3"], "the public DNS has a public address for this name"),
     ],
 )
 def test_a_private_address_is_a_condition(addresses: list[str], condition: str) -> None:
@@ -190,9 +193,9 @@ def test_a_verdict_names_what_cannot_be_seen_from_here() -> None:
     assert _verdict([], ["a", "b"]) == "Genesys Cloud would activate this integration, provided that a and that b."
     private = _verdict([ActivationError.PRIVATE_AUTHORITY], ["a"])
     assert "would not activate" in private
-    assert private.endswith("it trusts public certificate authorities only, not one of --ca. All else is right.")
+    assert private.endswith("it trusts only public certificate authorities, not --ca. Everything else is correct.")
     both = _verdict([ActivationError.PRIVATE_AUTHORITY, ActivationError.LATE, ActivationError.MALFORMED], [])
-    assert both.endswith(f"not one of --ca; {ActivationError.LATE}; {ActivationError.MALFORMED}.")
+    assert both.endswith(f"not --ca; {ActivationError.LATE}; {ActivationError.MALFORMED}.")
     assert (
         _verdict([ActivationError.CONNECTION, ActivationError.LATE, ActivationError.CONNECTION], []).count(
             "connection failed"
@@ -213,7 +216,7 @@ def test_a_file_of_authorities_without_any(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "secret").write_text(TEXT)
     options = ["--key", KEY, "--secret-file", str(tmp_path / "secret"), "--ca", str(tmp_path / "secret")]
     assert main(["doctor", URL, *options]) == 2
-    assert "holds no certificates" in capsys.readouterr().err
+    assert "contains no certificates" in capsys.readouterr().err
 
 
 # ---- steps and their time ------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def test_it_is_recognised_as_a_probe() -> None:
         ([], ActivationError.LATE, "no opened within 5 s"),
         ([said("opened", 1, media=MEDIA)], ActivationError.UNCLOSED, "no closed in time"),
         ([said("opened", 2, media=MEDIA)], ActivationError.MALFORMED, "out of sequence"),
-        ([said("opened", 1, media="x")], ActivationError.MALFORMED, "breaks the protocol"),
+        ([said("opened", 1, media="x")], ActivationError.MALFORMED, "violates the protocol"),
         ([said("opened", 1, media=MEDIA), said("closed", 1)], ActivationError.MALFORMED, "out of sequence"),
         ([b"audio"], ActivationError.MALFORMED, "audio not expected"),
         ([said("disconnect", 1, reason="unauthorized")], ActivationError.UNAUTHORIZED, "--recent"),
@@ -96,7 +96,7 @@ def test_it_is_recognised_as_a_probe() -> None:
             ActivationError.DISCONNECTED,
             "disconnect error: full",
         ),
-        ([Closed(1011, "oops")], ActivationError.CONNECTION, "ended instead: 1011 oops"),
+        ([Closed(1011, "oops")], ActivationError.CONNECTION, "closed the WebSocket instead: 1011 oops"),
         ([said("opened", 1, media=MEDIA), Closed(None, "")], ActivationError.CONNECTION, "without a close frame"),
     ],
 )

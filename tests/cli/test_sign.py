@@ -82,10 +82,10 @@ def test_no_secret_is_printed(secret_file: str, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("no-base64!", "not base64: copy it anew"),
-        ("", "must hold the client secret"),
-        ("two words\nAAAA", "must hold the client secret, on one line"),
-        ("no base64!", "not base64: there is a blank in it"),
+        ("no-base64!", "not base64: copy it again"),
+        ("", "must contain the client secret"),
+        ("two words\nAAAA", "must contain the client secret on one line"),
+        ("no base64!", "not base64: it contains a space"),
     ],
 )
 def test_a_secret_that_is_none(content: str, told: str, secret_file: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,8 +107,8 @@ def test_without_any_secret_it_is_said_how_to_give_one(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--key", "b3Blbg=="], "keys.json: the key has no secret in it, so its requests come unsigned"),
-        (["--key", "dW5rbm93bg=="], "the key is not in it"),
+        (["--key", "b3Blbg=="], "keys.json: the key has no secret, so its requests are unsigned"),
+        (["--key", "dW5rbm93bg=="], "does not contain this API key"),
         (["--key", KEY, "--nonce", "ä"], "printable ASCII"),
         (["--key", "no key!"], "letters, digits"),
     ],

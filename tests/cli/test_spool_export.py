@@ -50,7 +50,7 @@ class TestCopies:
         before = spool.files()
         said = spool.ctl("export", "--all", destination)
         assert said.lines == [
-            f"6 recordings exported to {destination}, 1 of them without the audio, which was carried away"
+            f"6 recordings exported to {destination}, 1 of them without audio, which was uploaded and deleted here"
         ]
         assert {name.rpartition("/")[2][:8] for name in copied(destination)} == {
             id_of(number)[:8] for number in (2, 3, 4, 5, 6, 8)
@@ -73,7 +73,7 @@ class TestCopies:
         assert spool.ctl("export", "--all", destination).code == 0
         times = {path: path.stat().st_mtime_ns for path in destination.rglob("*") if path.is_file()}
         said = spool.ctl("export", "--all", destination)
-        assert (said.code, said.lines) == (0, [f"0 recordings exported to {destination}, 6 were there"])
+        assert (said.code, said.lines) == (0, [f"0 recordings exported to {destination}, 6 exported before"])
         assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
@@ -83,7 +83,7 @@ class TestRefusals:
         (destination / DAY / f"{id_of(2)}.wav").write_text("precious")
         said = spool.ctl("export", "--all", destination)
         assert said.code == 1
-        assert f"{id_of(2)}.wav is there, and is another one: it was not touched" in said.err
+        assert f"{id_of(2)}.wav exists with other content: not overwritten" in said.err
         assert (destination / DAY / f"{id_of(2)}.wav").read_text() == "precious"
         assert f"{DAY}/{id_of(2)}.json" not in copied(destination)
         assert said.lines[0].endswith(", 1 failed")
@@ -94,7 +94,7 @@ class TestRefusals:
         path.write_bytes(path.read_bytes()[:-1] + b"!")
         said = spool.ctl("export", id_of(2), destination)
         assert said.code == 1
-        assert f"{id_of(2)}: the audio is not what the sidecar says" in said.err
+        assert f"{id_of(2)}: the audio does not match the SHA-256 in the sidecar" in said.err
         assert copied(destination) == {}
 
     def test_audio_that_is_not_there(self, spool: KeptSpool, destination: Path) -> None:
@@ -118,7 +118,7 @@ class TestRefusals:
         said = spool.ctl("export", *arguments, destination)
         assert (said.code, said.err) == (
             2,
-            "audiohookctl: spool export: give ids, or --all, or --since DAY, and last a directory\n",
+            "audiohookctl: spool export: give ids, --all or --since DAY, then the directory to copy to\n",
         )
 
     def test_a_disk_that_is_full_ends_it_and_leaves_nothing_behind(self, spool: KeptSpool, destination: Path) -> None:

@@ -238,11 +238,14 @@ class TestShow:
     @pytest.mark.parametrize(
         ("prefix", "said"),
         [
-            ("0000", f"0000 is more than one: {id_of(1)}, {id_of(2)}, {id_of(3)}, {id_of(4)}, {id_of(5)}, ..."),
+            (
+                "0000",
+                f"0000 matches several recordings: {id_of(1)}, {id_of(2)}, {id_of(3)}, {id_of(4)}, {id_of(5)}, ...",
+            ),
             ("abcd", "there is no recording abcd in draft/ or broken/ or dead/ or ready/ or done/"),
-            ("000", "'000' is no id: at least 4 characters of one"),
-            ("../../etc", "'../../etc' is no id: at least 4 characters of one"),
-            ("", "'' is no id: at least 4 characters of one"),
+            ("000", "'000' is not an id: give at least 4 characters of one"),
+            ("../../etc", "'../../etc' is not an id: give at least 4 characters of one"),
+            ("", "'' is not an id: give at least 4 characters of one"),
         ],
     )
     def test_which_one(self, spool: KeptSpool, prefix: str, said: str) -> None:
@@ -317,9 +320,9 @@ class TestPlace:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["--spool", "/nonexistent"], "/nonexistent is no spool: no such directory"),
+            (["--spool", "/nonexistent"], "/nonexistent is not a spool: no such directory"),
             (["--config", "/nonexistent.toml"], "/nonexistent.toml: cannot be read"),
-            (["--spool", "/proc"], "/proc is no spool: it has no draft/"),
+            (["--spool", "/proc"], "/proc is not a spool: it has no draft/"),
         ],
     )
     def test_a_mistake_is_one_line(self, arguments: list[str], said: str) -> None:

@@ -47,7 +47,7 @@ def test_it_sees_the_daemon_though_the_file_is_gone(spool: KeptSpool) -> None:
     assert spool.rig.directory == spool.directory
     spool.layout.lock.unlink()
     before = spool.files()
-    assert spool.ctl("repair").lines[0].startswith("a daemon runs")
+    assert spool.ctl("repair").lines[0].startswith("nothing repaired: a daemon runs")
     assert spool.ctl("stats").lines[-1] == "daemon  runs"
     assert spool.files() == before
 
@@ -57,7 +57,9 @@ def test_beside_a_daemon_it_leaves_that_to_it(spool: KeptSpool) -> None:
     said = spool.ctl("repair")
     assert said.code == 0
     (line,) = said.lines
-    assert line.startswith("a daemon runs, which repairs by itself and looks at everything now: 3 drafts, ")
+    assert line.startswith(
+        "nothing repaired: a daemon runs, which repairs drafts by itself and scans the spool now: 3 drafts, "
+    )
     assert spool.layout.wake.exists()
     assert spool.files() == before
 
@@ -78,7 +80,7 @@ def test_beside_the_daemon_of_another_process(spool: KeptSpool) -> None:
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        assert spool.ctl("repair").lines[0].startswith("a daemon runs")
+        assert spool.ctl("repair").lines[0].startswith("nothing repaired: a daemon runs")
         assert spool.ctl("stats").lines[-1] == "daemon  runs"
         holder.communicate()
     assert spool.ctl("stats").lines[-1] == "daemon  does not run"

@@ -44,7 +44,7 @@ class TestWhatGoesBack:
         before = spool.files()
         assert spool.ctl("retry", id_of(2)) == Said(
             0,
-            f"{id_of(2)} is ready again\n1 dead letter went back to ready/; the daemon tries everything now\n",
+            f"{id_of(2)} is ready again\n1 dead letter moved back to ready/; the daemon retries everything now\n",
             "",
         )
         assert {name.partition(".")[0] for name in dead(spool)} == {id_of(1)}
@@ -69,7 +69,7 @@ class TestWhatGoesBack:
     def test_how_many_wait(self, spool: KeptSpool) -> None:
         spool.stop()
         assert spool.ctl("retry", "--all").lines[-1] == (
-            "2 dead letters went back to ready/; no daemon runs: the next one tries all 3 recordings in ready/"
+            "2 dead letters moved back to ready/; no daemon runs: it retries all 3 recordings in ready/"
             " when it starts"
         )
 
@@ -142,7 +142,7 @@ class TestWhatDoesNot:
     @pytest.mark.parametrize("arguments", [(), ("--all", "--dead"), ("00000001", "--dead")])
     def test_it_must_be_said_what(self, spool: KeptSpool, arguments: tuple[str, ...]) -> None:
         said = spool.ctl("retry", *arguments)
-        assert (said.code, said.err) == (2, "audiohookctl: spool retry: give ids, or --dead, or --all\n")
+        assert (said.code, said.err) == (2, "audiohookctl: spool retry: give ids, --dead or --all\n")
 
     def test_one_that_is_not_there_keeps_the_others(self, spool: KeptSpool) -> None:
         before = spool.files()
@@ -154,8 +154,8 @@ class TestWhatDoesNot:
         before = spool.files()
         said = spool.ctl("retry", "--dead")
         assert said.code == 1
-        assert f"{id_of(1)}: {spool.layout.ready / DAY} has its wav already" in said.err
-        assert said.lines[-1].startswith("1 dead letter went back")
+        assert f"{id_of(1)}: {spool.layout.ready / DAY} already has its wav" in said.err
+        assert said.lines[-1].startswith("1 dead letter moved back")
         after = spool.files()
         assert {name: after[name] for name in before if id_of(1) in name} == {
             name: content for name, content in before.items() if id_of(1) in name
@@ -167,7 +167,7 @@ class TestWhatDoesNot:
         (spool.layout.dead / DAY / name).rename(spool.layout.ready / DAY / name)
         said = spool.ctl("retry", id_of(1))
         assert said.code == 1
-        assert "the daemon is moving it just now: try again" in said.err
+        assert "the daemon is moving it: retry in a moment" in said.err
         assert f"{id_of(1)}.json" in dead(spool)
 
     def test_one_whose_burial_a_crash_ended(self, spool: KeptSpool) -> None:
@@ -225,7 +225,7 @@ def test_a_crash_comes_at_each_of_these_steps(spool: KeptSpool) -> None:
 def test_a_dead_letter_is_not_put_over_another(spool: KeptSpool) -> None:
     (found,) = [found for found in catalog.iter_recordings(spool.layout.dead) if found.id == id_of(1)]
     (spool.layout.ready / DAY / f"{id_of(1)}.json").write_text("{}")
-    with pytest.raises(NotRevived, match="has its json already"):
+    with pytest.raises(NotRevived, match="already has its json"):
         revive(spool.layout, found, suffixes_of(spool.layout, DAY))
 
 

@@ -87,7 +87,7 @@ def test_a_store_that_redirects_is_asked_a_few_times(monkeypatch: pytest.MonkeyP
         server.answer = redirect
         store = ("--endpoint-url", server.url, "--path-style", "--region", "us-east-1")
         said = audiohookctl("verify", *store, "s3://recordings/")
-    assert "cannot be listed" in said.err
+    assert "cannot list" in said.err
     assert len(server.heads) <= 3
 
 
@@ -100,7 +100,7 @@ def test_a_prefix_narrows_it(bucket: Bucket) -> None:
 def test_a_prefix_without_anything_is_a_mistake(bucket: Bucket) -> None:
     """Else a job that verifies the wrong place each night would be content for ever."""
     said = bucket.verify(key="nothing")
-    wanted = f"audiohookctl: verify: {bucket.url('nothing')}: there is nothing of that name\n"
+    wanted = f"audiohookctl: verify: {bucket.url('nothing')}: no recordings found at this prefix\n"
     assert (said.code, said.err) == (2, wanted)
 
 
@@ -160,7 +160,7 @@ class TestMistakes:
         bucket.name = "no-such-bucket"
         said = bucket.verify()
         assert (said.code, said.out) == (2, "")
-        assert said.err.startswith("audiohookctl: verify: s3://no-such-bucket/ cannot be listed: ")
+        assert said.err.startswith("audiohookctl: verify: cannot list s3://no-such-bucket/: ")
         assert said.err.count("\n") == 1
 
     def test_no_credentials(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

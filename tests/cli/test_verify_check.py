@@ -108,7 +108,7 @@ def test_everything_that_was_added_is_found(recording: Made, more: bytes) -> Non
     long = recording.audio + more
     faults = check(recording.sidecar, io.BytesIO(long))
     assert f"the audio has {len(long)} bytes, the sidecar says {len(recording.audio)}" in faults
-    assert any("the WAV header speaks of" in fault for fault in faults)
+    assert any("the WAV header says" in fault for fault in faults)
 
 
 def numbers_that_are_bound(sidecar: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
@@ -206,11 +206,11 @@ class TestGaps:
     def test_in_order(self) -> None:
         first, second = gap(100, 50), gap(300, 50)
         assert self.faults(first, second) == []
-        assert any("stands after one that is later" in fault for fault in self.faults(second, first))
+        assert any("is listed after a later gap" in fault for fault in self.faults(second, first))
 
     def test_without_overlap(self) -> None:
         assert self.faults(gap(100, 50), gap(150, 10)) == []
-        assert self.faults(gap(100, 51), gap(150, 10)) == ["gap 1 begins before the one ahead of it ends"]
+        assert self.faults(gap(100, 51), gap(150, 10)) == ["gap 1 begins before the previous gap ends"]
 
     def test_what_the_disk_refused_may_lie_across_others(self) -> None:
         assert self.faults(gap(100, 500, "disk", fault="ENOSPC"), gap(150, 10), gap(650, 10, "disk")) == []
@@ -247,7 +247,7 @@ class TestGaps:
         del sidecar["recording"]["startPosition"]
         assert check_alone(sidecar) == []
         sidecar["recording"]["gaps"] = [gap(100, 50)]
-        assert check_alone(sidecar) == ["recording.startPosition is missing, and there are gaps"]
+        assert check_alone(sidecar) == ["recording.startPosition is missing, but there are gaps"]
 
 
 def gap(offset: int, samples: int, cause: str = "paused", filled: bool = True, **more: Any) -> dict[str, Any]:
@@ -264,7 +264,7 @@ class TestTheTwoHalves:
         call = Call(tmp_path, None)
         call.close()
         assert check(call.sidecar(), io.BytesIO(SILENT.audio)) == [
-            "there is audio, of which the sidecar knows nothing"
+            "there is audio, but the sidecar says that there is none"
         ]
 
     def test_a_stream_that_comes_in_pieces(self) -> None:

@@ -80,7 +80,7 @@ def test_quick_does_not_read_the_audio(shop: Path) -> None:
     assert verify(shop).code == 1
     content[5] ^= 1
     audio.write_bytes(content)
-    assert "the WAV header speaks of a file of" in verify("--quick", shop).lines[0]
+    assert "the WAV header says that the file has" in verify("--quick", shop).lines[0]
 
 
 @pytest.mark.parametrize("suffix", ["wav", "json"])
@@ -103,12 +103,15 @@ def test_halves_are_reported(shop: Path) -> None:
     [
         (b"{", "the sidecar is not JSON"),
         (b'{"header":"\xff"}', "the sidecar is not JSON"),
-        (b"[]", "the sidecar is no JSON object"),
+        (b"[]", "the sidecar is not a JSON object"),
         (b"[" * 100_000, "the sidecar is not JSON"),
         (b"{}", 'the sidecar has no "recording", which describes the audio: audiohookd did not write it'),
-        (b'{"header":{},"body":[{},5],"recording":{}}', "body: entry 1 is no object"),
+        (b'{"header":{},"body":[{},5],"recording":{}}', "body: entry 1 is not an object"),
         (b'{"body":[{}', "the sidecar is not JSON: the JSON text is truncated"),
-        (b'{"recording":{"gaps":[' + b"{}," * 10_000 + b"{}]}}", "recording.gaps has 10,001 elements, and 10,000"),
+        (
+            b'{"recording":{"gaps":[' + b"{}," * 10_000 + b"{}]}}",
+            "recording.gaps has 10,001 elements, but only 10,000",
+        ),
         (b'{"recording":{"session":"' + b"y" * (4 << 20) + b'"}}', "the sidecar cannot be checked: a value has more"),
         (b'{"recording": {}}', "header is missing; body is missing; recording.startedAt is missing"),
     ],
@@ -135,7 +138,7 @@ def test_text_of_others_does_not_move_the_cursor(shop: Path) -> None:
     sidecar["recording"]["duration"] = "\x1b[2J\n"
     (shop / f"{id_of(1)}.json").write_text(json.dumps(sidecar))
     said = verify(shop)
-    assert "recording.duration is \\u001b[2J\\n, and" in said.lines[0]
+    assert "recording.duration is \\u001b[2J\\n, but" in said.lines[0]
 
 
 def test_directories_are_looked_through(shop: Path) -> None:
@@ -193,7 +196,7 @@ class TestASpool:
         spool = KeptSpool(tmp_path)
         (spool.layout.ready / DAY / f"{spool.ready(1)}.json").rename(spool.layout.draft / f"{id_of(1)}.json")
         said = verify(tmp_path)
-        assert (said.code, said.lines) == (0, ["0 recordings: 0 ok, 0 wrong, 1 on the way and not looked at"])
+        assert (said.code, said.lines) == (0, ["0 recordings: 0 ok, 0 wrong, 1 being moved and not checked"])
 
     def test_what_moves_just_now_is_no_fault(self, tmp_path: Path) -> None:
         """The sidecar is in done/ before its audio is."""
@@ -201,7 +204,7 @@ class TestASpool:
         spool.settle(spool.ready(1))
         (spool.layout.done / DAY / f"{id_of(1)}.wav").rename(spool.layout.ready / DAY / f"{id_of(1)}.wav")
         said = verify(tmp_path)
-        assert (said.code, said.lines) == (0, ["0 recordings: 0 ok, 0 wrong, 2 on the way and not looked at"])
+        assert (said.code, said.lines) == (0, ["0 recordings: 0 ok, 0 wrong, 2 being moved and not checked"])
 
     def test_what_was_deleted_meanwhile_is_no_fault(self, tmp_path: Path) -> None:
         assert Files(tmp_path, id_of(1), has_receipt=False).is_moving()

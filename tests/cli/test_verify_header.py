@@ -43,7 +43,7 @@ def test_a_header_of_an_earlier_version_is_accepted(form: Media) -> None:
     found = wav_reader.read(head)
     assert (found.data_at, found.data_bytes) == (len(head), 1001 * form.frame_bytes)
     assert list(wav_reader.faults(found, form, size_of(form, found.data_bytes))) == []
-    with pytest.raises(wav_reader.NotWav, match="still grows"):
+    with pytest.raises(wav_reader.NotWav, match="unfinished recording"):
         wav_reader.read(junk_first_header(form, None))
 
 
@@ -83,15 +83,15 @@ def faults_of(head: bytes, form: Media, size: int) -> list[str]:
 
 @pytest.mark.parametrize("form", ALL_MEDIA, ids=lambda form: f"{form.format} {len(form.channels)}")
 def test_a_recording_that_was_never_finished(form: Media) -> None:
-    with pytest.raises(wav_reader.NotWav, match="still grows"):
+    with pytest.raises(wav_reader.NotWav, match="unfinished recording"):
         wav_reader.read(wav.growing_header(form))
 
 
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        (b"", "is no WAV file"),
-        (b"OggS" + bytes(100), "is no WAV file"),
+        (b"", "is not a WAV file"),
+        (b"OggS" + bytes(100), "is not a WAV file"),
         (b"RIFF" + bytes(4) + b"WAVE", "has no data chunk"),
         (b"RIFF" + bytes(4) + b"WAVE" + b"data" + struct.pack("<L", 4), "has an incomplete header"),
         (b"RF64" + bytes(4) + b"WAVE" + b"ds64" + bytes(4) + b"data" + bytes(4), "has an incomplete header"),
@@ -115,4 +115,4 @@ def test_a_file_that_others_wrote() -> None:
 
 def test_audio_that_ends_within_a_sample() -> None:
     head, size = wav.header(STEREO, 3), size_of(STEREO, 3)
-    assert list(wav_reader.faults(wav_reader.read(head), STEREO, size)) == ["the audio ends within a sample: 3 bytes"]
+    assert list(wav_reader.faults(wav_reader.read(head), STEREO, size)) == ["the audio ends inside a sample: 3 bytes"]

@@ -1,6 +1,6 @@
-"""``python -m tests.conformance.echo PORT [BYTES]``: the daemon's WebSocket, options and all, says what it hears.
+"""``python -m tests.conformance.echo PORT [BYTES]``: an echo server with the daemon's WebSocket and its options.
 
-Nothing of AudioHook is above it: whoever asks is let in. With BYTES, messages may be as long as that.
+It has no AudioHook session and accepts every client. BYTES raises the size limit of messages.
 """
 
 import sys
@@ -19,24 +19,24 @@ from audiohookd.session.driver import ServerContext
 from audiohookd.session.registry import Registry
 from audiohookd.websocket.protocol import AudioHookServerFactory, AudioHookServerProtocol, HandshakePolicy
 
-#: Bytes that are read at a time where messages may be long: 4 KiB, which a call gets, would take minutes.
+#: Bytes of one read when messages may be long: with the 4 KiB of a call, the tests would take minutes.
 LONG_READ = 65_536
 
 
 class Echo(AudioHookServerProtocol):
-    """One connection."""
+    """A connection that echoes every message."""
 
     def connectionMade(self) -> None:
-        """Reads more at a time where there may be more."""
+        """Raises the size of reads if messages may be long."""
         super().connectionMade()
         if self.maxMessagePayloadSize > LONG_READ * 2:
             self.transport.bufferSize = LONG_READ
 
     def onConnect(self, request: Any) -> None:
-        """Everybody is welcome."""
+        """Accepts every client."""
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """Said back as it came."""
+        """Echoes the message."""
         self.sendMessage(payload, isBinary)
 
 

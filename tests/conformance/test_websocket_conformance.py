@@ -1,7 +1,7 @@
-"""The cases of the Autobahn Testsuite, driven by kosoku, against the daemon's own WebSocket.
+"""Runs the cases of the Autobahn Testsuite, with kosoku, against the daemon's WebSocket.
 
-Groups 1 to 7 and 10 under the daemon's own limits: frames, pings, reserved bits, opcodes, fragments, UTF-8, closing,
-fragments of a large message. Group 9 has messages of up to 16 MiB, and takes others in their place.
+Groups 1 to 7 and 10 run with the daemon's limits: frames, pings, reserved bits, opcodes, fragments, UTF-8, closing,
+fragments of a large message. Group 9 has messages of up to 16 MiB and runs with raised limits.
 """
 
 import json
@@ -21,20 +21,20 @@ pytestmark = pytest.mark.functional
 
 ROOT = Path(__file__).parents[2]
 GROUPS = (1, 2, 3, 4, 5, 6, 7, 10)
-#: Of those groups, and of group 9. When there are fewer, something was not run.
+#: Number of cases in those groups, and in group 9. Fewer results mean that some did not run.
 CASES = 247
 LARGE_CASES = 54
 #: Bytes of the longest message in group 9.
 LARGEST = 16 << 20
-#: Cases of group 9 at a time: they wait for answers, most of the time.
+#: Cases of group 9 that run in parallel: they mostly wait for answers.
 AT_ONCE = 12
-#: What the suite calls a server that does what the RFC says, or leaves it open.
+#: The verdicts of the suite for a server that conforms to the RFC.
 GOOD = {"OK", "INFORMATIONAL"}
 
 
 @contextmanager
 def echo(*limit: int) -> Iterator[int]:
-    """Its port."""
+    """Starts an echo server and yields its port."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "tests.conformance.echo", *map(str, (port, *limit))]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as server:
@@ -48,7 +48,7 @@ def echo(*limit: int) -> Iterator[int]:
 
 
 def results(port: int, reports: Path, groups: Sequence[int], at_once: int = 1) -> dict[str, Any]:
-    """What became of each case."""
+    """Runs ``groups`` and returns the result of each case."""
     wanted = [word for group in groups for word in ("--include", f"{group}.*")]
     kosoku = Path(sys.executable).parent / "kosoku"
     command = [kosoku, *wanted, "-p", str(at_once), "--outdir", reports, f"127.0.0.1:{port}"]

@@ -1,4 +1,4 @@
-"""``make crash``: whether anything gets lost, whatever dies."""
+"""``make crash``: checks that crashes, power losses and outages lose no more than promised."""
 
 import argparse
 import sys
@@ -10,25 +10,25 @@ from tests.crash.outage import Outage
 from tests.crash.runs import Campaign
 from tests.crash.slow_store import MIB, Trickle
 
-#: By so many bytes the daemon may grow while it uploads: for buffers of its connections, not for what waits.
+#: Bytes by which the daemon may grow while it uploads: for the buffers of its connections, not for waiting files.
 GROWTH = 30 * MIB
 
 
 def main() -> int:
-    """0 when nothing got lost."""
+    """Runs the chosen test. Returns 0 if nothing was lost."""
     parser = argparse.ArgumentParser(prog="make crash", description=__doc__)
     add = parser.add_argument
     add("--runs", type=int, default=200, help="how often the daemon is killed (default 200)")
     add("--calls", type=int, default=12, help="calls at a time (default 12)")
-    add("--seed", type=int, default=1, help="chooses the instants (default 1)")
-    add("--power", choices=("ext4", "synced"), help="each time the power fails: of an ext4, as root; or in a model")
-    add("--leeway", type=float, default=0, help="seconds beyond the bound, for a busy machine (default 0)")
+    add("--seed", type=int, default=1, help="seed for the instants of the kills (default 1)")
+    add("--power", choices=("ext4", "synced"), help="also cut the power: of a real ext4, as root, or in a model")
+    add("--leeway", type=float, default=0, help="extra seconds of lost audio, for a busy machine (default 0)")
     other = parser.add_mutually_exclusive_group()
-    other.add_argument("--outage", type=float, metavar="SECONDS", help="no kills: the store is away, under 200 calls")
-    other.add_argument("--slow", type=float, metavar="SECONDS", help="no kills: a line of 100 kB/s")
+    other.add_argument("--outage", type=float, metavar="SECONDS", help="no kills: no store for a time, 200 calls")
+    other.add_argument("--slow", type=float, metavar="SECONDS", help="no kills: uploads over a line of 100 kB/s")
     arguments = parser.parse_args()
     if arguments.power == "ext4" and (why := ext4.missing()):
-        parser.error(f"no ext4 can lose its power here: {why}; POWER=synced is a model of it")
+        parser.error(f"cannot cut the power of an ext4 here: {why}; use the model with POWER=synced")
     with tempfile.TemporaryDirectory(prefix="audiohookd-crash-") as name:
         return 0 if _is_good(arguments, Path(name)) else 1
 

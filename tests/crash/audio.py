@@ -1,4 +1,4 @@
-"""Audio that says whose it is: any byte that is lost, doubled or another call's shows."""
+"""Audio that is different for every call, so that a lost, repeated or foreign byte is detected."""
 
 import hashlib
 
@@ -8,9 +8,9 @@ RATE = 8000
 
 
 class Voice:
-    """The audio of one call: a stream without end, the same each time it is asked for, like no other call's.
+    """The audio of one call: an endless stream, reproducible from the session's id, and different for each call.
 
-    To a listener it is noise; PCMU has a meaning for every byte.
+    It sounds like noise; every byte is valid PCMU.
     """
 
     def __init__(self, session: str) -> None:
@@ -18,11 +18,11 @@ class Voice:
         self._known = b""
 
     def speak(self, start: int, samples: int) -> bytes:
-        """``samples`` from the sample ``start`` on, of both channels."""
+        """The audio of ``samples`` from the sample ``start``, of both channels."""
         return self.until(start + samples)[start * FRAME_BYTES :]
 
     def until(self, end: int) -> bytes:
-        """All samples before ``end``."""
+        """The audio of all samples before ``end``."""
         size = end * FRAME_BYTES
         if len(self._known) < size:
             self._known = hashlib.shake_128(self._seed).digest(max(size, 2 * len(self._known), 80_000))

@@ -1,7 +1,7 @@
-"""Calls in real time, one after the other on each of some lines, whatever becomes of the daemon.
+"""Plays calls in real time, one after the other on each line, while the daemon is killed and restarted.
 
-Each keeps book of what it sent, and of what the daemon has read: a pong proves that, for the daemon reads its ping
-after all audio that was sent before.
+Each call records which audio it sent, and which the daemon has read. A pong proves the latter, because the daemon
+reads the ping after all audio that was sent before.
 """
 
 import random
@@ -14,59 +14,59 @@ from tests.functional.caller import Caller
 
 #: Seconds of audio in a frame: Genesys Cloud sends 200 ms, and other clients send 20.
 FRAMES = (0.02, 0.2)
-#: Seconds until somebody who got no connection tries again.
+#: Seconds until a client retries a failed connection.
 REDIAL = 0.02
 
 
 class Mark(NamedTuple):
-    """So many samples, at an instant of ``time.monotonic``."""
+    """A number of samples at an instant of ``time.monotonic``."""
 
     at: float
     samples: int
 
 
 class Call:
-    """What is known of a call by the one who made it."""
+    """A call as its client sees it."""
 
     def __init__(self, session: str, life: int) -> None:
         self.session = session
         self.voice = Voice(session)
-        #: Which of the daemon's lives it fell into.
+        #: The number of the daemon's run in which the call began.
         self.life = life
         self.sent: list[Mark] = []
         self.read: list[Mark] = []
-        #: ``closed`` was heard.
+        #: Whether the client received ``closed``.
         self.is_closed = False
 
     @property
     def samples(self) -> int:
-        """How many have been sent."""
+        """Number of samples that the client has sent."""
         return self.sent[-1].samples if self.sent else 0
 
     def read_by(self, instant: float) -> int:
-        """Samples that the daemon had read by then, and that is proven."""
+        """Samples that the daemon had read by ``instant``, as a pong proves."""
         return max((mark.samples for mark in self.read if mark.at <= instant), default=0)
 
     def lost_since(self, samples: int) -> float | None:
-        """The instant by which the daemon had read more than so many samples; None when nobody knows of any."""
+        """The first proven instant at which the daemon had read more than ``samples``, or None."""
         return next((mark.at for mark in self.read if mark.samples > samples), None)
 
     def sent_by(self, instant: float) -> int:
-        """Samples that had been handed to the system by then."""
+        """Samples that had been passed to the system by ``instant``."""
         return max((mark.samples for mark in self.sent if mark.at <= instant), default=0)
 
 
 class Lines:
-    """``count`` lines on which one call follows the other, each in a thread, until ``hang_up``.
+    """Plays calls on ``count`` lines, one after the other on each, in threads, until ``hang_up``.
 
     :param duration: the shortest and the longest call, in seconds.
     """
 
     def __init__(self, port: int, count: int, duration: tuple[float, float], seed: int) -> None:
         self.calls: list[Call] = []
-        #: Counted up by whoever starts the daemon anew.
+        #: The number of the daemon's run; the harness increments it at each restart.
         self.life = 0
-        #: Set by each call that was opened.
+        #: Set when a call is opened.
         self.opened = threading.Event()
         self._port = port
         self._duration = duration
@@ -77,12 +77,12 @@ class Lines:
         ]
 
     def start(self) -> None:
-        """Begins to call."""
+        """Starts the calls."""
         for thread in self._threads:
             thread.start()
 
     def hang_up(self) -> None:
-        """No call begins any more; returns when those that there are have ended."""
+        """Starts no more calls, and returns when the current ones have ended."""
         self._over.set()
         for thread in self._threads:
             thread.join()
@@ -92,7 +92,7 @@ class Lines:
             try:
                 with Caller(self._port) as caller:
                     self._call(caller, chance)
-            except (OSError, IndexError):  # nobody there, or not any more; or the connection ended in mid-upgrade
+            except (OSError, IndexError):  # the daemon is not running, or ended the connection during the upgrade
                 time.sleep(REDIAL)
 
     def _call(self, caller: Caller, chance: random.Random) -> None:
@@ -113,7 +113,7 @@ class Lines:
         total = int(chance.uniform(*self._duration) * RATE)
         while call.samples < total and not self._over.is_set():
             frame = int(chance.uniform(*FRAMES) * RATE)
-            # A frame is sent at its end: then it has been spoken.
+            # A frame is sent when its last sample is recorded.
             time.sleep(max(0.0, begun + (call.samples + frame) / RATE - time.monotonic()))
             caller.audio(call.voice.speak(call.samples, frame))
             call.sent.append(Mark(time.monotonic(), call.samples + frame))

@@ -1,8 +1,8 @@
-"""An ext4 file system on a loop device that loses its power: what the kernel had not written to the device is gone.
+"""An ext4 file system on a loop device, with a simulated power loss: unwritten data of the kernel is lost.
 
-The file system's own ioctl shuts it down without a last write of its journal. What remains is what ext4 leaves when
-the machine stops: all that was synced, and sizes that a commit of the journal carried to the disk before the data
-(delayed allocation). The device itself forgets nothing, and reorders nothing.
+An ioctl of ext4 shuts the file system down without a last write of its journal. The device then has what ext4 leaves
+when the machine stops: all synced data, and sizes that a commit of the journal wrote before the data (delayed
+allocation). The device itself does not lose or reorder writes.
 """
 
 import fcntl
@@ -21,26 +21,26 @@ _SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = (2).to_bytes(4, "little")
 #: MiB: recordings of minutes.
 _SIZE = 256
-#: Seconds that a process that was killed may keep the file system busy.
+#: Seconds for which a killed process may keep the file system busy.
 _PATIENCE = 20.0
 
 
 def missing() -> str:
-    """Why there can be no such file system here; empty when there can."""
+    """The reason why this machine cannot create such a file system, or an empty text."""
     if find_program("mkfs.ext4") is None:
         return "no mkfs.ext4 (Debian: apt install e2fsprogs)"
     return "" if _can_mount() else "mounting needs root and loop devices"
 
 
 def needs_ext4() -> None:
-    """Skips the test that asks where there can be no such file system."""
+    """Skips the calling test if this machine cannot create such a file system."""
     program("mkfs.ext4", package="e2fsprogs")
     if not _can_mount():
         pytest.skip("mounting needs root and loop devices")
 
 
 def _can_mount() -> bool:
-    """A container may have root and the devices, and still not be allowed to."""
+    """Tries to mount: a container may have root and the devices, but no permission."""
     if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
         return False
     try:
@@ -51,10 +51,10 @@ def _can_mount() -> bool:
 
 
 class Ext4:
-    """Mounted at ``mount``, which is made where it is missing, while it is a context manager.
+    """An ext4 that is mounted at ``mount`` while the context manager is active.
 
-    :param image: the file that holds it; made anew, on another file system.
-    :raises subprocess.CalledProcessError: it cannot be made or mounted.
+    :param image: the file with the file system, created new, on another file system.
+    :raises subprocess.CalledProcessError: the file system cannot be created or mounted.
     """
 
     def __init__(self, image: Path, mount: Path) -> None:
@@ -75,7 +75,7 @@ class Ext4:
         self._detach()
 
     def cut_power(self) -> None:
-        """From now on nothing reaches the device, and all that is written is refused."""
+        """Cuts the power: no more data reaches the device, and all writes fail."""
         directory = os.open(self.mount, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.ioctl(directory, _SHUTDOWN, _NO_LOG_FLUSH)
@@ -83,7 +83,7 @@ class Ext4:
             os.close(directory)
 
     def restart(self) -> None:
-        """Mounts what the device holds; ext4 replays its journal. No process may have files of it open."""
+        """Mounts the device again; ext4 replays its journal. No process may have files of it open."""
         self._detach()
         self._attach()
 

@@ -1,4 +1,4 @@
-"""Hears at once what happens to the names in some directories (Linux)."""
+"""Reports changes of the names in directories at once, with inotify (Linux)."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-#: What may happen to a name, and to what is behind it.
+#: The events of a name, and of its file.
 MODIFIED, MOVED_TO, CREATED, DELETED = 0x2, 0x80, 0x100, 0x200
 
 _EVENT = struct.Struct("iIII")
@@ -17,7 +17,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Happened(NamedTuple):
-    """``what`` is one of the above."""
+    """An event of a name. ``what`` is one of the constants above."""
 
     directory: Path
     name: str
@@ -25,7 +25,7 @@ class Happened(NamedTuple):
 
 
 class Inotify:
-    """Watches ``directories``, which have to be there, from the beginning of the block to its end."""
+    """Watches existing ``directories`` while the context manager is active."""
 
     def __init__(self, directories: Iterable[Path]) -> None:
         self._wanted = list(directories)
@@ -45,8 +45,8 @@ class Inotify:
         os.close(self._file)
 
     def wait(self, seconds: float) -> Iterator[Happened]:
-        """What has happened since the last time; nothing, when that lasts for so many ``seconds``."""
-        poll = select.poll()  # select() ends at the 1,024th descriptor, which a process of all tests has passed
+        """The events since the last call; empty if there is none for ``seconds``."""
+        poll = select.poll()  # select() fails above descriptor 1,023, which the test process exceeds
         poll.register(self._file, select.POLLIN)
         if not poll.poll(1000 * seconds):
             return

@@ -1,4 +1,4 @@
-"""The instants at which the daemon is killed: at random over its life, and right after something has happened."""
+"""Chooses the instants at which the daemon is killed: at random times, and right after certain events."""
 
 import random
 import re
@@ -14,19 +14,19 @@ from tests.crash.inotify import CREATED, DELETED, MODIFIED, MOVED_TO, Inotify
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Fault, Seen
 
-#: Seconds after which the daemon is killed even if what was waited for did not happen.
+#: Seconds after which the daemon is killed even if the awaited event did not happen.
 TIRED = 8.0
 
 
 class Instant(NamedTuple):
-    """``wait`` returns when it has come; ``name`` is for the report."""
+    """An instant for a kill: ``wait`` returns when it has come; ``name`` is for the report."""
 
     name: str
     wait: Callable[[], None]
 
 
 class Step(NamedTuple):
-    """Something that happens in the spool: to a name that ends so, in ``draft`` or on the shelf ``ready``."""
+    """An event of a file in ``draft`` or ``ready``, by the end of the file's name."""
 
     place: str
     what: int
@@ -34,7 +34,7 @@ class Step(NamedTuple):
     name: str
 
 
-#: All that changes in the spool while a recording is made, and carried away, in about this order.
+#: All changes of the spool while a recording is written and uploaded, in about this order.
 STEPS = (
     Step("draft", CREATED, ".jsonl", "journal begun"),
     Step("draft", CREATED, ".wav", "audio begun"),
@@ -53,7 +53,7 @@ STEPS = (
 
 
 class Tripwire(FaultProxy):
-    """A proxy that tells when a request has come, or is about to be answered: those who wait for one."""
+    """A proxy that wakes waiting threads when a request arrives, or when its answer is about to be sent."""
 
     def __init__(self, upstream_port: int) -> None:
         super().__init__(upstream_port)
@@ -61,7 +61,7 @@ class Tripwire(FaultProxy):
         self._tripped = threading.Event()
 
     def wait_for(self, method: str, when: str) -> None:
-        """Until the next request by ``method`` has come ("asked"), or was answered by the store ("answered")."""
+        """Waits until a ``method`` request has arrived ("asked"), or the store has answered it ("answered")."""
         self._tripped.clear()
         self._awaited = (method, when)
         self._tripped.wait(TIRED)
@@ -83,9 +83,9 @@ class Tripwire(FaultProxy):
 
 
 class Chance:
-    """Chooses instants, by a seed.
+    """Chooses instants pseudo-randomly, from a seed.
 
-    :param opened: is set when the daemon, since its start, has taken a call.
+    :param opened: set when the daemon has accepted a call since its start.
     """
 
     def __init__(self, seed: int, spool: Path, store: Tripwire, opened: threading.Event) -> None:
@@ -95,7 +95,7 @@ class Chance:
         self._opened = opened
 
     def next(self) -> Instant:
-        """When to kill the daemon that is about to start."""
+        """The instant at which to kill the daemon after its next start."""
         kind = self._random.choices(("start", "life", "spool", "store"), (10, 35, 40, 15))[0]
         age = self._random.uniform(0, 2)
         match kind:
@@ -111,7 +111,7 @@ class Chance:
         return Instant(step.name, partial(self._at_step, step, age, later))
 
     def _live(self, seconds: float) -> None:
-        """So long it takes calls."""
+        """Waits until the daemon accepts calls, and then for ``seconds``."""
         self._opened.wait(TIRED)
         time.sleep(seconds)
 
@@ -120,7 +120,7 @@ class Chance:
         self._store.wait_for(method, when)
 
     def _at_step(self, step: Step, age: float, later: float) -> None:
-        """``later`` seconds after the first ``step`` that is done at that ``age``."""
+        """Waits until ``later`` seconds after the first ``step`` at the given ``age`` or later."""
         self._live(age)
         pattern = re.compile(rf".*{step.suffix}$")
         deadline = time.monotonic() + TIRED
@@ -134,7 +134,7 @@ class Chance:
 
 
 def _places(spool: Path) -> list[Path]:
-    """Where drafts are, and where the recordings of today, and of tomorrow, will be."""
+    """The directories of drafts and of the finished recordings of today and tomorrow."""
     today = datetime.now(UTC)
     days = [spool / "ready" / f"{today + timedelta(days=more):%Y-%m-%d}" for more in (0, 1)]
     for place in (spool / "draft", *days):

@@ -1,4 +1,4 @@
-"""The store cannot be had for a time, in three ways, while calls come and go: all of them arrive afterwards."""
+"""Makes the store unavailable for a time, in three ways, during calls: all recordings are uploaded afterwards."""
 
 import time
 from pathlib import Path
@@ -12,14 +12,14 @@ from tests.stores.faults import Answer, Hang
 from tests.stores.seaweedfs import SeaweedFS
 
 BUCKET = "outage"
-#: Calls at a time.
+#: Simultaneous calls.
 LINES = 16
 
 
 class Outage(NamedTuple):
-    """For how many seconds, and how many calls there are meanwhile.
+    """The outage in seconds, and the number of calls during it.
 
-    ``timeout`` is the plugin's, ``retry_max_delay`` the daemon's.
+    ``timeout`` is an option of the plugin, ``retry_max_delay`` of the daemon.
     """
 
     seconds: float
@@ -29,13 +29,13 @@ class Outage(NamedTuple):
 
     @property
     def duration(self) -> tuple[float, float]:
-        """Of the calls, so that the last of them ends near the end of the outage."""
+        """The shortest and longest call, chosen so that the last one ends near the end of the outage."""
         mean = max(0.3, 0.8 * self.seconds * LINES / self.calls)
         return 0.5 * mean, 1.5 * mean
 
 
 def run(outage: Outage, directory: Path) -> Verdict:
-    """All of it, in ``directory``; prints the figures."""
+    """Runs the test in ``directory`` and prints the figures."""
     tables = {
         "delivery": {
             "retry_initial_delay": min(1.0, outage.retry_max_delay),
@@ -69,7 +69,10 @@ def run(outage: Outage, directory: Path) -> Verdict:
 
 
 def _suffer(outage: Outage, proxy: FaultProxy, lines: Lines) -> int:
-    """Returns how often the store was tried in vain, as far as that can be seen: nobody counts what is refused."""
+    """Runs the three kinds of outage.
+
+    :returns: the number of failed requests that the proxy saw; it does not see refused connections.
+    """
     begun = time.monotonic()
     third = outage.seconds / 3
     proxy.refuse()
@@ -77,7 +80,7 @@ def _suffer(outage: Outage, proxy: FaultProxy, lines: Lines) -> int:
     proxy.fault(Hang(), times=None)
     proxy.accept()
     _wait(begun + 2 * third, outage, lines)
-    proxy.refuse()  # ends what hangs
+    proxy.refuse()  # ends the hanging requests
     proxy.heal()
     proxy.fault(Answer(503, "SlowDown"), times=None)
     _wait(begun + 3 * third, outage, lines)
@@ -90,7 +93,7 @@ def _suffer(outage: Outage, proxy: FaultProxy, lines: Lines) -> int:
 
 
 def _wait(until: float, outage: Outage, lines: Lines) -> None:
-    """Until an instant; the lines stay busy until there were enough calls."""
+    """Waits until an instant, and then until the lines have made enough calls."""
     while time.monotonic() < until:
         time.sleep(0.05)
         if len(lines.calls) >= outage.calls:

@@ -1,8 +1,9 @@
-"""What is left in a spool when the power fails: what was synced to disk, and nothing else.
+"""Simulates a power loss of a spool: only synced data survives.
 
-The worst that may happen is assumed. A file whose directory was not synced since it was made is gone, a file that was
-removed is there again, and each ends where it ended when it was synced. Only a move is one step, as file systems with
-a journal have it: it is on disk when one of its two directories was synced, and never half of it.
+The model assumes the worst case. A file is lost if its directory was not synced since its creation. A removed file
+returns if its directory was not synced since. Each file ends where it ended at its last sync. Only a rename is
+atomic, as on a file system with a journal: it is on disk if one of its two directories was synced, and never half of
+it.
 """
 
 import json
@@ -14,9 +15,9 @@ _HOOK = Path(__file__).parent / "power"
 
 
 class PowerLoss:
-    """Follows what a daemon syncs.
+    """Tracks the syncs of a daemon, and restores the synced state of its spool.
 
-    :param log: where it is to be noted; on the same file system as the spool.
+    :param log: the directory for the log of syncs, on the same file system as the spool.
     """
 
     def __init__(self, log: Path) -> None:
@@ -24,18 +25,18 @@ class PowerLoss:
         self._read = 0
         self._sizes: dict[int, int] = {}
         self._synced_at: dict[int | str, float] = {}
-        #: Directories in the order in which they were synced last.
+        #: Directories in the order of their last sync.
         self._directories: dict[Path, dict[str, int]] = {}
-        #: What was in a directory when it was synced, and is not any more: removed, or moved.
+        #: Inodes that an earlier sync of a directory had and a later one has not: removed, or moved.
         self._gone: set[int] = set()
 
     @property
     def environment(self) -> dict[str, str]:
-        """For the daemon."""
+        """The environment of the daemon."""
         return {"PYTHONPATH": str(_HOOK), "POWER_LOG": str(self._log)}
 
     def strike(self, spool: Path) -> None:
-        """Leaves in ``spool``, whose daemon is dead, what was synced."""
+        """Reduces ``spool`` to its synced state. The daemon must not run."""
         self._follow()
         there = {path.stat().st_ino: path for path in spool.rglob("*") if path.is_file()}
         survivors = self._survivors(there)
@@ -55,7 +56,7 @@ class PowerLoss:
         self._gone.clear()
 
     def _survivors(self, there: dict[int, Path]) -> dict[Path, int]:
-        """Each inode under the last of its names that is on disk."""
+        """The surviving inodes, by the last name of each that is on disk."""
         names = {inode: there[inode] for inode in self._gone if inode in there}
         for directory, entries in self._directories.items():
             for name, inode in entries.items():
@@ -74,7 +75,7 @@ class PowerLoss:
     def _take(self, note: dict[str, Any]) -> None:
         name = note.get("file") or note["directory"]
         if note["at"] < self._synced_at.get(name, 0.0):
-            return  # it took longer than one that began later
+            return  # a sync that began later has ended earlier
         self._synced_at[name] = note["at"]
         if "file" in note:
             self._sizes[note["file"]] = note["size"]

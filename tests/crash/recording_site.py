@@ -1,4 +1,4 @@
-"""A daemon that records to a bucket: its configuration, its spool, and its lives."""
+"""A daemon that records to a bucket, with its configuration and spool. It can be killed and restarted."""
 
 import json
 import os
@@ -16,19 +16,19 @@ from tests.stores.seaweedfs import SeaweedFS
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-#: Seconds that anything may take before something is plainly wrong.
+#: Seconds after which a wait counts as failed.
 PATIENCE = 60.0
-#: Seconds in which a recording that has begun has its first file: an empty spool may be one just before that.
+#: Seconds until a new recording has its first file: a spool may look empty just before.
 YOUNG = 1.0
 
 
 class Site:
-    """A directory with a configuration, and at most one daemon that runs from it, with the programs of this Python.
+    """A directory with a configuration, and at most one daemon that runs from it, with this Python's programs.
 
-    As a context manager it leaves no daemon behind.
+    The context manager kills the daemon at its end.
 
-    :param endpoint: the way to the store.
-    :param tables: of the configuration; they are added to what stands there by default, and may replace it.
+    :param endpoint: the URL of the store.
+    :param tables: tables of the configuration, which extend or replace the default ones.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Site:
         self.store, self.bucket = store, bucket
         self.log = directory / "log"
         self.port, self._admin_port = free_ports(2)
-        #: For the daemon alone.
+        #: Environment variables for the daemon only.
         self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ class Site:
             self.kill()
 
     def start(self) -> None:
-        """Starts the daemon, with a new log; does not wait for it."""
+        """Starts the daemon with a new log, without waiting for it."""
         command = [str(BIN / "twistd"), "--nodaemon", "--pidfile=", "audiohookd", "--config"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -69,7 +69,7 @@ class Site:
             )
 
     def kill(self) -> float:
-        """With SIGKILL; returns the instant, of ``time.monotonic``, right before it."""
+        """Kills the daemon with SIGKILL. Returns the instant of ``time.monotonic`` right before."""
         assert self.process is not None
         instant = time.monotonic()
         self.process.kill()
@@ -78,7 +78,7 @@ class Site:
         return instant
 
     def freeze(self) -> float:
-        """The daemon does nothing any more; returns the instant, of ``time.monotonic``, right before."""
+        """Stops the daemon with SIGSTOP. Returns the instant of ``time.monotonic`` right before."""
         assert self.process is not None
         instant = time.monotonic()
         self.process.send_signal(signal.SIGSTOP)
@@ -86,7 +86,7 @@ class Site:
         return instant
 
     def stop(self) -> None:
-        """As a sysadmin does."""
+        """Shuts the daemon down with SIGTERM, as an operator does."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(PATIENCE)
@@ -94,23 +94,23 @@ class Site:
 
     @property
     def is_running(self) -> bool:
-        """The daemon has not ended by itself."""
+        """Whether the daemon runs, that is, has not ended by itself."""
         return self.process is not None and self.process.poll() is None
 
     def resident(self) -> int:
-        """Bytes of memory that the daemon has now."""
+        """Resident memory of the daemon, in bytes."""
         assert self.process is not None
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def files(self, *places: str) -> list[Path]:
-        """All files in the ``places`` of the spool; of all of it, but for the two that always may be there."""
+        """All files in the given directories of the spool, or in the whole spool. Without ``lock`` and ``wake``."""
         roots = [self.spool / place for place in places] or [self.spool]
         found = (path for root in roots for path in root.rglob("*") if not path.is_dir())
         return sorted(path for path in found if path not in (self.spool / "lock", self.spool / "wake"))
 
     def wait_until_empty(self, patience: float = PATIENCE) -> bool:
-        """Waits until nothing in the spool is due any more. False when it does not come to that."""
+        """Waits until no recording in the spool is due. False after a timeout."""
         deadline = time.monotonic() + patience
         full_at = time.monotonic()
         while (now := time.monotonic()) < full_at + YOUNG:

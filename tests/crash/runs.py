@@ -1,4 +1,4 @@
-"""Kills the daemon again and again under live calls, and then asks for all of them."""
+"""Kills the daemon repeatedly during live calls, and then checks the recordings of all of them."""
 
 import time
 from collections import Counter
@@ -19,18 +19,18 @@ from tests.stores.seaweedfs import SeaweedFS
 
 BUCKET = "recordings"
 FLUSH_INTERVAL = 0.5
-#: Shorter than by default, so that more is at stake that was synced.
+#: Shorter than the default, so that more syncs happen between two kills.
 SYNC_INTERVAL = 1.0
 #: The shortest and the longest call, in seconds.
 DURATION = (0.3, 6.0)
 
 
 class Campaign(NamedTuple):
-    """How often, under how many calls at a time, at which instants.
+    """The number of kills and of simultaneous calls, and the seed for the instants.
 
-    ``power``: each time the power fails as well. ``ext4``: the spool is on an ext4 of its own, which is shut down;
-    ``synced``: files end where they were synced last, the least that a file system keeps. ``leeway``: seconds for a
-    machine that is too busy to keep any promise.
+    ``power``: each kill is also a power loss. ``ext4``: the spool is on its own ext4, which is shut down. ``synced``:
+    each file ends at its last sync, which is the least that a file system keeps. ``leeway``: extra seconds of lost
+    audio, for a busy machine.
     """
 
     kills: int
@@ -46,7 +46,7 @@ class Campaign(NamedTuple):
 
 
 def run(campaign: Campaign, directory: Path) -> Verdict:
-    """All of it, in ``directory``; prints the figures."""
+    """Runs the campaign in ``directory`` and prints the figures."""
     intervals = {"flush_interval": FLUSH_INTERVAL, "sync_interval": SYNC_INTERVAL if campaign.power else 0}
     begun = time.monotonic()
     with ExitStack() as stack:
@@ -62,9 +62,9 @@ def run(campaign: Campaign, directory: Path) -> Verdict:
             is_empty = _finish(site, lines)
             verdict = judge(site, lines.calls, kills, campaign.bound)
             for text in ends:
-                verdict.blame("ends of the daemon by itself", text)
+                verdict.blame("unexpected ends of the daemon", text)
             if not is_empty:
-                verdict.why.insert(0, f"the spool was not empty in time, and the daemon said:\n{_last_words(site)}")
+                verdict.why.insert(0, f"the spool was not empty in time; end of the log:\n{_log_tail(site)}")
     _print(campaign, verdict, instants, proxy, time.monotonic() - begun)
     return verdict
 
@@ -72,13 +72,17 @@ def run(campaign: Campaign, directory: Path) -> Verdict:
 def _kill_again_and_again(
     campaign: Campaign, site: Site, proxy: Tripwire, lines: Lines, disk: Ext4 | None
 ) -> tuple[dict[int, float], Counter[str], list[str]]:
-    """The instants of the kills by the daemon's lives, how many there were of each kind, and what ended before."""
+    """Runs the kills.
+
+    :returns: the instant of each kill by the number of the daemon's run, the number of instants of each kind, and the
+        end of the log if the daemon ended by itself.
+    """
     power = PowerLoss(site.directory / "synced")
     site.environment = power.environment if campaign.power == "synced" else {}
     chance = Chance(campaign.seed, site.spool, proxy, lines.opened)
     kills: dict[int, float] = {}
     instants: Counter[str] = Counter()
-    ends: list[str] = []  # one is enough
+    ends: list[str] = []  # the first one ends the test
     lines.start()
     for life in tqdm(range(campaign.kills), unit="kill", disable=None):
         lines.opened.clear()
@@ -86,7 +90,7 @@ def _kill_again_and_again(
         site.start()
         instant.wait()
         if not site.is_running:
-            ends.append(_last_words(site))
+            ends.append(_log_tail(site))
             break
         kills[life] = site.kill() if disk is None else _lose_power(site, disk)
         instants[instant.name] += 1
@@ -97,7 +101,7 @@ def _kill_again_and_again(
 
 
 def _lose_power(site: Site, disk: Ext4) -> float:
-    """The daemon stops first: it must not see a disk that refuses everything."""
+    """Cuts the power. Stops the daemon first, so that it does not see failing writes."""
     instant = site.freeze()
     disk.cut_power()
     site.kill()
@@ -106,7 +110,7 @@ def _lose_power(site: Site, disk: Ext4) -> float:
 
 
 def _finish(site: Site, lines: Lines) -> bool:
-    """The last life, which ends as it should. False when something in the spool was still due."""
+    """Runs the daemon once more and shuts it down normally. False if a recording in the spool was still due."""
     site.start()
     lines.opened.clear()
     lines.opened.wait(20)
@@ -117,7 +121,7 @@ def _finish(site: Site, lines: Lines) -> bool:
     return is_empty
 
 
-def _last_words(site: Site) -> str:
+def _log_tail(site: Site) -> str:
     return "\n".join(site.log.read_text("utf-8", "replace").splitlines()[-30:])
 
 
@@ -125,15 +129,15 @@ def _print(campaign: Campaign, verdict: Verdict, instants: Counter[str], proxy: 
     what = f"power losses ({campaign.power})" if campaign.power else "kills"
     at = ", ".join(f"{count} {name}" for name, count in instants.most_common())
     rows: list[tuple[str, Any]] = [
-        ("calls", f"{verdict.calls}, {campaign.calls} at a time"),
+        ("calls", f"{verdict.calls}, {campaign.calls} simultaneous"),
         (what, f"{campaign.kills} in {seconds:.0f} s, seed {campaign.seed}: {at}"),
-        ("calls that were cut off", f"{verdict.cut}; {verdict.recovered} recordings were recovered"),
-        ("calls stored whole", verdict.whole),
-        ("calls too young to leave anything", f"{verdict.too_young}; {verdict.empty} drafts were empty"),
-        ("audio lost by calls cut off", f"{_spread(verdict.lost)} (sent and not recorded)"),
-        ("read so long before its loss", _spread(verdict.ages)),
+        ("calls cut off", f"{verdict.cut}; {verdict.recovered} recordings recovered"),
+        ("calls stored completely", verdict.whole),
+        ("calls too new to have a recording", f"{verdict.too_young}; {verdict.empty} drafts were empty"),
+        ("audio lost by calls cut off", f"{_spread(verdict.lost)} (sent but not recorded)"),
+        ("age of lost audio at the kill", _spread(verdict.ages)),
         ("the bound", f"{campaign.bound} s"),
-        ("uploads", f"{proxy.count('PUT', status=200)} done, {proxy.count('PUT', status=412)} found done before"),
+        ("uploads", f"{proxy.count('PUT', status=200)} done, {proxy.count('PUT', status=412)} were stored already"),
         *((kind, verdict.wrong[kind]) for kind in KINDS),
     ]
     for name, value in rows:

@@ -1,4 +1,4 @@
-"""Recordings trickle to a store behind a slow line: the daemon's memory does not grow with what waits."""
+"""Uploads recordings over a slow line: the daemon's memory must not grow with the waiting recordings."""
 
 import time
 from pathlib import Path
@@ -10,15 +10,15 @@ from tests.stores.recordings import fill
 from tests.stores.seaweedfs import SeaweedFS
 
 BUCKET = "trickle"
-#: Seconds from one look at the daemon's memory to the next.
+#: Seconds between two samples of the daemon's memory.
 LOOK = 0.2
 MIB = 1 << 20
 
 
 class Trickle(NamedTuple):
-    """So many recordings of so many ``length`` seconds, over a line of ``rate`` bytes per second.
+    """A number of recordings of ``length`` seconds each, and a line of ``rate`` bytes per second.
 
-    ``seconds``: how long that is watched; then the line is fast again.
+    ``seconds``: the time for which the line is slow and the memory is sampled.
     """
 
     recordings: int
@@ -28,7 +28,7 @@ class Trickle(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """Bytes of the daemon's memory when the first request was made, and at most since; and what went meanwhile."""
+    """The daemon's memory at the first request, its peak since, and the data sent until then, in bytes."""
 
     start: int
     peak: int
@@ -37,14 +37,14 @@ class Growth(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """By which it grew."""
+        """The growth in bytes."""
         return self.peak - self.start
 
 
 def run(trickle: Trickle, directory: Path) -> Growth:
-    """All of it, in ``directory``; prints the figures.
+    """Runs the test in ``directory`` and prints the figures.
 
-    :raises TimeoutError: not all arrived in the end.
+    :raises TimeoutError: not all recordings were uploaded.
     """
     with SeaweedFS(directory / "store") as store, FaultProxy(store.port) as proxy:
         store.create_bucket(BUCKET)
@@ -55,14 +55,14 @@ def run(trickle: Trickle, directory: Path) -> Growth:
             growth = _watch(trickle, site, proxy)
             proxy.rate = None
             if not site.wait_until_empty():
-                raise TimeoutError(f"still there: {site.files('draft', 'ready')}")
+                raise TimeoutError(f"not uploaded in time: {site.files('draft', 'ready')}")
             site.stop()
         listed = store.client().list_objects_v2(Bucket=BUCKET)
         growth = growth._replace(stored=listed["KeyCount"] // 2)
     print(f"{'waiting:':36}{trickle.recordings} recordings, {waiting / MIB:.1f} MiB")
     print(f"{'the line:':36}{trickle.rate / 1000:.0f} kB/s for {trickle.seconds:.0f} s: {growth.sent / MIB:.1f} MiB")
-    print(f"{'memory when the first went:':36}{growth.start / MIB:.1f} MiB")
-    print(f"{'at most since:':36}{growth.peak / MIB:.1f} MiB, that is {growth.bytes / MIB:+.1f} MiB")
+    print(f"{'memory at the first upload:':36}{growth.start / MIB:.1f} MiB")
+    print(f"{'peak since:':36}{growth.peak / MIB:.1f} MiB ({growth.bytes / MIB:+.1f} MiB)")
     print(f"{'stored in the end:':36}{growth.stored} recordings")
     return growth
 

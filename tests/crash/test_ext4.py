@@ -1,4 +1,4 @@
-"""Drafts on an ext4 whose power fails while another call's ``fsync`` commits its journal."""
+"""Drafts on an ext4 that loses its power after the ``fsync`` of another call has committed its journal."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ CALLS = 40
 
 
 class Call:
-    """A draft, and the audio of its call."""
+    """A draft and the audio of its call."""
 
     def __init__(self, spool: SpoolPaths, number: int) -> None:
         name = f"{number:08x}-2222-3333-4444-555555555555"
@@ -60,7 +60,7 @@ def test_every_byte_of_a_recording_is_one_that_was_sent(disk: Ext4) -> None:
         os.fsync(another)
     disk.cut_power()
     for call in calls:
-        call.files.append([], [], is_final=True)  # closes them
+        call.files.append([], [], is_final=True)  # closes the files
     disk.restart()
     start = wav.header_bytes(MEDIA)
     longer = [call for call in calls if call.paths.audio.stat().st_size > start + call.synced]
@@ -69,4 +69,4 @@ def test_every_byte_of_a_recording_is_one_that_was_sent(disk: Ext4) -> None:
         audio = mended.path.read_bytes()[start:]
         assert call.voice.startswith(audio)
         assert len(audio) >= call.synced
-    assert longer  # otherwise this kernel does not do what this is about
+    assert longer  # otherwise this kernel does not write sizes before data, and the test proves nothing

@@ -1,4 +1,4 @@
-"""The failure of power that the crash harness plays: what it takes, and what it leaves."""
+"""The simulated power loss of the crash harness."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from tests.crash.power_loss import PowerLoss
 
-#: Done by a process with the hook, in the directory ``spool``.
+#: Code of a process with the hook, in the directory ``spool``.
 WORK = """
 import os
 from audiohookd.spool.write import linux_fs
@@ -40,7 +40,7 @@ class Machine:
         self._power = PowerLoss(directory / "synced")
 
     def work(self, text: str) -> None:
-        """Runs ``text``, and then the power fails."""
+        """Runs the code ``text``, and then simulates a power loss."""
         environment = os.environ | self._power.environment
         command = [sys.executable, "-c", WORK + text]
         subprocess.run(command, cwd=self.spool, env=environment, check=True)
@@ -48,7 +48,7 @@ class Machine:
 
     @property
     def content(self) -> dict[str, bytes]:
-        """All files that are there."""
+        """The content of all files by path."""
         files = [path for path in self.spool.rglob("*") if path.is_file()]
         return {str(path.relative_to(self.spool)): path.read_bytes() for path in files}
 
@@ -75,14 +75,14 @@ def test_a_removal_that_was_not_synced_did_not_happen(machine: Machine) -> None:
     assert machine.content == {}
 
 
-def test_a_move_is_one_step(machine: Machine) -> None:
+def test_a_move_is_atomic(machine: Machine) -> None:
     machine.work('write("draft/a", b"one", True); sync_directory("draft"); os.rename("draft/a", "ready/b")')
     assert machine.content == {"draft/a": b"one"}
     machine.work('os.rename("draft/a", "ready/b"); sync_directory("ready")')
     assert machine.content == {"ready/b": b"one"}
 
 
-def test_a_move_is_there_when_where_it_came_from_was_synced(machine: Machine) -> None:
+def test_a_move_survives_a_sync_of_the_directory_it_came_from(machine: Machine) -> None:
     machine.work(
         'write("draft/a", b"one", True); sync_directory("draft"); os.rename("draft/a", "ready/b")' + "\n"
         'sync_directory("draft")'
@@ -90,13 +90,13 @@ def test_a_move_is_there_when_where_it_came_from_was_synced(machine: Machine) ->
     assert machine.content == {"ready/b": b"one"}
 
 
-def test_what_survived_once_survives_again(machine: Machine) -> None:
+def test_data_that_survived_one_power_loss_survives_the_next(machine: Machine) -> None:
     machine.work('write("draft/a", b"one", True); sync_directory("draft"); write("draft/a", b"two", False)')
     machine.work('write("draft/a", b"three", True); write("draft/a", b"four", False)')
     assert machine.content == {"draft/a": b"onethree"}
 
 
-def test_with_the_file_system_what_is_in_that_directory_is_synced(machine: Machine) -> None:
+def test_a_sync_of_the_file_system_syncs_the_directory(machine: Machine) -> None:
     machine.work('write("draft/a", b"one", False); sync_all_of("draft"); write("draft/a", b"two", False)')
     assert machine.content == {"draft/a": b"one"}
 

@@ -1,4 +1,4 @@
-"""What became of the calls: compares what was sent with what is in the bucket. Prints, and judges."""
+"""Compares the audio that calls sent with the recordings in the bucket."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ from tests.crash.recording_site import Site
 
 
 class Stored(NamedTuple):
-    """A recording as it lies in the bucket."""
+    """A recording in the bucket."""
 
     key: str
     about: dict[str, Any]
@@ -25,7 +25,7 @@ class Stored(NamedTuple):
 
 @dataclass
 class Verdict:
-    """The figures. Those that must be 0 are counted in ``wrong``, and each has a line in ``why``."""
+    """The figures of a run. ``wrong`` counts errors by kind, and ``why`` has a line for each."""
 
     wrong: Counter[str] = field(default_factory=Counter)
     why: list[str] = field(default_factory=list)
@@ -34,45 +34,45 @@ class Verdict:
     cut: int = 0
     recovered: int = 0
     too_young: int = 0
-    #: Drafts and recordings that were just made: there is nothing in them, not even whose they are.
+    #: Drafts and recordings that were just created and have no data, not even a session.
     empty: int = 0
-    #: Seconds, of calls that were cut off: what was sent and is not recorded; and how long before the kill the
-    #: daemon had read the first of that, where it had.
+    #: For calls that were cut off, in seconds: the audio that was sent but not recorded, and how long before the kill
+    #: the daemon had read the first of it, if it had.
     lost: list[float] = field(default_factory=list)
     ages: list[float] = field(default_factory=list)
 
     def blame(self, kind: str, text: str) -> None:
-        """Something that must not be."""
+        """Records an error."""
         self.wrong[kind] += 1
         self.why.append(f"{kind}: {text}")
 
     @property
     def is_good(self) -> bool:
-        """All is as it was promised, and there was something to be promised."""
+        """Whether there was no error, and at least one complete call."""
         return not self.wrong and self.whole > 0
 
 
-#: What is counted, and must be 0.
+#: Kinds of errors. Each count must be 0.
 KINDS = (
     "recordings missing",
     "audio missing beyond the bound",
     "duplicates",
     "bytes that differ",
-    "recordings of nobody",
-    "sidecars that are wrong",
-    "objects without their other half",
+    "recordings without a session",
+    "wrong sidecars",
+    "audio or sidecar objects missing",
     "dead letters",
     "broken drafts",
     "files left in the spool",
-    "ends of the daemon by itself",
+    "unexpected ends of the daemon",
 )
 
 
 def judge(site: Site, calls: Sequence[Call], kills: Mapping[int, float], bound: float) -> Verdict:
-    """Looks at the bucket and the spool, once nothing is under way any more.
+    """Checks the bucket and the spool after the last run of the daemon.
 
-    :param kills: when each of the daemon's lives ended by force, of ``time.monotonic``.
-    :param bound: seconds of audio that such an end may cost each call.
+    :param kills: the instant of each kill, of ``time.monotonic``, by the number of the daemon's run.
+    :param bound: seconds of audio that a kill may cost each call.
     """
     verdict = Verdict(calls=len(calls))
     _judge_spool(site, verdict)
@@ -82,14 +82,14 @@ def judge(site: Site, calls: Sequence[Call], kills: Mapping[int, float], bound: 
         if session:
             by_session.setdefault(session, []).append(stored)
         elif stored.audio:
-            verdict.blame("recordings of nobody", f"{stored.key}, {len(stored.audio) // FRAME_BYTES} samples")
+            verdict.blame("recordings without a session", f"{stored.key}, {len(stored.audio) // FRAME_BYTES} samples")
         else:
             verdict.empty += 1
     for call in calls:
         _judge_call(call, by_session.pop(call.session, []), kills.get(call.life), bound, verdict)
     for strangers in by_session.values():
         for stranger in strangers:
-            verdict.blame("bytes that differ", f"{stranger.key} is of a session that nobody has opened")
+            verdict.blame("bytes that differ", f"{stranger.key} has a session that no client opened")
     return verdict
 
 
@@ -101,7 +101,7 @@ def _judge_spool(site: Site, verdict: Verdict) -> None:
         elif name.endswith(".reason.txt"):
             stem = path.name.removesuffix("reason.txt")
             sizes = {other.suffix: other.stat().st_size for other in path.parent.glob(f"{stem}*") if other != path}
-            if not any(sizes.values()):  # made, and nothing was ever in it
+            if not any(sizes.values()):  # created, but never written to
                 verdict.empty += 1
                 continue
             kind = "dead letters" if name.startswith("dead/") else "broken drafts"
@@ -116,7 +116,7 @@ def _fetch(site: Site, verdict: Verdict) -> list[Stored]:
     found = []
     for stem in sorted(stems):
         if not {f"{stem}.wav", f"{stem}.json"} <= keys:
-            verdict.blame("objects without their other half", stem)
+            verdict.blame("audio or sidecar objects missing", stem)
             continue
         wav, sidecar = (
             client.get_object(Bucket=site.bucket, Key=f"{stem}.{suffix}")["Body"].read() for suffix in ("wav", "json")
@@ -131,14 +131,14 @@ def _read(stem: str, wav: bytes, sidecar: bytes, verdict: Verdict) -> Stored:
     claims = {"bytes": len(wav), "sha256": hashlib.sha256(wav).hexdigest(), "samples": len(audio) // FRAME_BYTES}
     says = {"samples": about["samples"], **{name: about["audio"][name] for name in ("bytes", "sha256")}}
     if claims != says:
-        verdict.blame("sidecars that are wrong", f"{stem}: {says} and not {claims}")
-    for fault in check(json.loads(sidecar), io.BytesIO(wav)):
-        verdict.blame("sidecars that are wrong", f"{stem}: {fault}")
+        verdict.blame("wrong sidecars", f"{stem}: {says} and not {claims}")
+    for error in check(json.loads(sidecar), io.BytesIO(wav)):
+        verdict.blame("wrong sidecars", f"{stem}: {error}")
     return Stored(stem, about, audio)
 
 
 def _data(wav: bytes) -> bytes:
-    """What the chunk ``data`` holds. Not by the daemon's own module: that would believe itself."""
+    """The content of the chunk ``data``. Parses independently of the daemon's module, which is under test."""
     at = 12
     while at < len(wav):
         name, size = struct.unpack_from("<4sL", wav, at)
@@ -177,5 +177,5 @@ def _blame_loss(call: Call, samples: int, killed: float | None, is_there: bool, 
     text = f"{call.session}, {samples} samples of {call.samples}"
     since = call.lost_since(samples)
     if killed is not None and since is not None:
-        text += f"; the next ones had been read {killed - since:.3f} s before the kill"
+        text += f"; the next samples had been read {killed - since:.3f} s before the kill"
     verdict.blame(kind, text)

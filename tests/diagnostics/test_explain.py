@@ -1,4 +1,4 @@
-"""Why a request was refused is found out, and told without what could let anybody in."""
+"""The cause of a rejection is found, and shown without anything that grants access."""
 
 import base64
 import re
@@ -44,15 +44,15 @@ def first(request: UpgradeRequest, secret: bytes = SECRET, now: float = CREATED,
 
 
 def at(target: str, request: UpgradeRequest | None = None) -> UpgradeRequest:
-    """The request as it arrives when somebody on its way changed the target."""
+    """The request as it arrives after a proxy has changed the target."""
     return UpgradeRequest(target, (request or signed()).headers)
 
 
-def test_a_good_request() -> None:
+def test_a_valid_request_is_accepted() -> None:
     found = diagnosis(signed())
     assert found.verdict is None
     assert [cause.kind for cause in found.causes] == [Kind.NOTHING]
-    assert found.causes[0].text.endswith("it would be let in, unless its nonce came before")
+    assert found.causes[0].text.endswith("it would be accepted, unless its nonce was used before")
     assert found.sent == found.expected
 
 
@@ -104,7 +104,7 @@ def test_a_prefix_that_a_proxy_added(prefix: list[str]) -> None:
     ],
 )
 def test_a_path_that_was_rewritten(asked: str, arrived: str) -> None:
-    if asked == "/a%2Fws":  # what was decoded cannot be told from what never was: the user has to say
+    if asked == "/a%2Fws":  # a decoded character cannot be distinguished from an unencoded one: the user has to say
         assert first(at(arrived, signed(values={"@request-target": asked})), hints=Hints(paths=(asked,)))[1]
     else:
         assert first(at(arrived, signed(values={"@request-target": asked}))) == (Kind.PATH, True)
@@ -160,7 +160,7 @@ def test_host_and_clock_are_both_told() -> None:
     assert [cause.kind for cause in diagnosis(request, now=CREATED + 100).causes] == [Kind.HOST, Kind.CLOCK]
 
 
-def test_exchanged_identifiers() -> None:
+def test_exchanged_identifiers_are_found() -> None:
     request = signed()
     exchanged = replaced(
         request,
@@ -178,7 +178,7 @@ def test_a_signer_with_the_method_in_its_target() -> None:
 
 
 @given(SECRETS)
-def test_what_nobody_can_tell_apart_is_named_together(secret: bytes) -> None:
+def test_a_wrong_secret_and_a_rewritten_name_are_both_named(secret: bytes) -> None:
     """A wrong secret, or a name or path that no header has: both are guesses, the secret first."""
     found = diagnosis(signed(secret=secret + b"!" * 50)).causes
     assert [(cause.kind, cause.is_certain) for cause in found] == [(Kind.SECRET, False), (Kind.HOST, False)]
@@ -202,7 +202,7 @@ def test_a_proxy_is_the_likeliest_cause_where_a_header_shows_one(header: str) ->
 
 
 @pytest.mark.parametrize("hints", [Hints(hosts=(HOST,)), Hints(paths=(TARGET,))])
-def test_who_tried_what_was_called_hears_of_the_secret_first(hints: Hints) -> None:
+def test_hints_that_fail_put_the_secret_first(hints: Hints) -> None:
     found = diagnosis(signed(secret=b"of nobody"), hints=hints).causes
     assert [(cause.kind, cause.is_certain) for cause in found] == [(Kind.SECRET, False), (Kind.HOST, False)]
 
@@ -215,9 +215,7 @@ def test_who_tried_what_was_called_hears_of_the_secret_first(hints: Hints) -> No
         (at("/ws", signed(values={"@request-target": "/a/ws?bot=1"})), Hints(paths=("/a/ws?bot=1",))),
     ],
 )
-def test_what_no_header_tells_is_found_with_a_hint_and_guessed_without(
-    request_: UpgradeRequest, hints: Hints
-) -> None:
+def test_a_target_without_a_header_needs_a_hint(request_: UpgradeRequest, hints: Hints) -> None:
     assert diagnosis(request_, hints=hints).causes[0].is_certain
     assert Kind.HOST in [cause.kind for cause in diagnosis(request_).causes if not cause.is_certain]
 
@@ -225,13 +223,13 @@ def test_what_no_header_tells_is_found_with_a_hint_and_guessed_without(
 def test_host_is_not_blamed_where_the_authority_is_configured() -> None:
     request = replaced(signed(secret=b"of nobody"), host="127.0.0.1:3000")
     overridden = UpgradeRequest(request.target, request.headers, HOST)
-    assert not any("no name that Genesys Cloud can call" in line for line in diagnosis(overridden).lines())
+    assert not any("not a name that Genesys Cloud can call" in line for line in diagnosis(overridden).lines())
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1:3000", "backend", "localhost:80", "[::1]:3000"])
 def test_a_host_that_nobody_can_call_is_guessed_to_be_rewritten(name: str) -> None:
     told = "\n".join(diagnosis(replaced(signed(), host=name)).lines())
-    assert "is no name that Genesys Cloud can call: if the call came from there, a proxy" in told
+    assert "is not a name that Genesys Cloud can call: if the call came from there, a proxy" in told
 
 
 @pytest.mark.parametrize(
@@ -251,13 +249,13 @@ def test_a_host_that_nobody_can_call_is_guessed_to_be_rewritten(name: str) -> No
     ],
     ids=lambda value: str(value) if isinstance(value, RejectionReason) else "",
 )
-def test_what_can_be_read(request_: UpgradeRequest, verdict: RejectionReason) -> None:
+def test_a_certain_reason_is_explained(request_: UpgradeRequest, verdict: RejectionReason) -> None:
     found = diagnosis(request_)
     assert found.verdict is verdict
     assert found.causes[0].is_certain
 
 
-def test_details_that_help() -> None:
+def test_details_are_shown() -> None:
     assert "5 characters" in diagnosis(signed(nonce='"short"')).causes[0].text
     assert "x-api-key" in diagnosis(signed(SIX[:5])).causes[0].text
     absent = diagnosis(replaced(signed(), audiohook_correlation_id=None))
@@ -268,11 +266,11 @@ def test_details_that_help() -> None:
 def test_a_key_without_a_secret() -> None:
     found = diagnose(unsigned(), (UNSIGNED,), CREATED)
     assert found.verdict is None
-    assert found.causes[0].text.endswith("it would be let in")
+    assert found.causes[0].text.endswith("it would be accepted")
     assert diagnose(signed(), (UNSIGNED,), CREATED).verdict is RejectionReason.SIGNATURE_UNEXPECTED
 
 
-def test_what_only_the_daemon_can_know() -> None:
+def test_a_replay_is_explained_by_the_record() -> None:
     assert first(signed(), seen=RejectionReason.REPLAYED) == (Kind.REPLAY, True)
     assert first(signed(), seen=RejectionReason.REPLAY_STORE_DOWN) == (Kind.REPLAY, True)
 
@@ -315,7 +313,7 @@ def assert_harmless(text: str, request: UpgradeRequest, *secrets: bytes) -> None
 def test_nothing_that_is_shown_lets_anybody_in(
     secret: bytes, target: str, host: str, forwarded: str | None, late: int
 ) -> None:
-    """Nor does what it says of a request whose sender put the key where it does not belong."""
+    """Also for a request with the key in an unexpected place."""
     request = replaced(at(target), host=host, x_forwarded_host=forwarded)
     found = diagnosis(request, secret, CREATED + late, hints=Hints(keys=[("further", b"a further secret, too")]))
     text = "\n".join(found.lines())

@@ -1,4 +1,4 @@
-"""What a key may not do is told with what came, what is allowed, and what to do."""
+"""A violation of a key's scope is explained with the value, the allowed values, and the remedy."""
 
 from dataclasses import replace
 
@@ -19,38 +19,40 @@ LIMITED = Key(
 
 
 @pytest.mark.parametrize(
-    ("key", "verdict", "told"),
+    ("key", "verdict", "expected"),
     [
-        (LIMITED, RejectionReason.KEY_EXPIRED, ["since 2022-01-01 04:59:00 UTC", "a later not_after", "overlap"]),
+        (LIMITED, RejectionReason.KEY_EXPIRED, ["at 2022-01-01 04:59:00 UTC", "a later not_after", "overlap"]),
         (
             replace(LIMITED, not_after=None),
             RejectionReason.ORGANIZATION_NOT_ALLOWED,
-            [f"'{ORGANIZATION}' is not among", "('11111111-0972-4844-938e-9060eef73d05'): add it there"],
+            [f"'{ORGANIZATION}' is not in", "('11111111-0972-4844-938e-9060eef73d05'): add it there"],
         ),
         (
             replace(LIMITED, not_after=None, organizations=None),
             RejectionReason.ROUTE_NOT_ALLOWED,
-            [f"'{TARGET}' is not among", "('/b', '/c', '/d' and 1 more): add it there"],
+            [f"'{TARGET}' is not in", "('/b', '/c', '/d' and 1 more): add it there"],
         ),
     ],
 )
 @pytest.mark.parametrize("is_recorded", [True, False])
-def test_what_a_key_may_not_do(key: Key, verdict: RejectionReason, told: list[str], is_recorded: bool) -> None:
-    """With what came, what is allowed, and what to do; whether or not a daemon has seen it."""
+def test_a_scope_violation_is_explained(
+    key: Key, verdict: RejectionReason, expected: list[str], is_recorded: bool
+) -> None:
+    """With the value, the allowed values and the remedy, with and without a recorded rejection."""
     found = diagnose(signed(), (SECRET,), CREATED, key=key, seen=verdict if is_recorded else None)
     assert (found.verdict, found.causes[0].kind, found.causes[0].is_certain) == (verdict, Kind.SCOPE, True)
-    assert [part for part in told if part not in found.causes[0].text] == []
+    assert [part for part in expected if part not in found.causes[0].text] == []
 
 
-def test_what_an_unsigned_key_may_not_do() -> None:
+def test_the_scope_of_an_unsigned_key_is_checked() -> None:
     key = replace(LIMITED, secrets=(UNSIGNED,), not_after=None)
     assert diagnose(unsigned(), (UNSIGNED,), CREATED, key=key).verdict is RejectionReason.ORGANIZATION_NOT_ALLOWED
 
 
-def test_of_a_forgery_nothing_is_said_about_what_its_key_may_do() -> None:
+def test_a_forgery_reveals_no_scope() -> None:
     assert "11111111" not in str(diagnose(signed(secret=b"forged"), (SECRET,), CREATED, key=LIMITED).lines())
 
 
-def test_an_entry_that_has_become_wider_meanwhile() -> None:
+def test_a_wider_scope_makes_the_request_valid() -> None:
     wider, seen = Key((SECRET,)), RejectionReason.ORGANIZATION_NOT_ALLOWED
     assert diagnose(signed(), (SECRET,), CREATED, key=wider, seen=seen).verdict is None

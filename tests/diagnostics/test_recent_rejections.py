@@ -1,4 +1,4 @@
-"""The record of refused requests: bounded, and harmless to show."""
+"""The record of rejected requests: bounded, and safe to show."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ def test_the_newest_comes_first(refused: RecentRejections) -> None:
     assert any(line.startswith("    certain: Host was rewritten") for line in oldest["explanation"])
 
 
-def test_it_is_bounded(refused: RecentRejections) -> None:
+def test_the_record_is_bounded(refused: RecentRejections) -> None:
     for number in range(10):
         refused.note(CREATED, f"192.0.2.{number}", RejectionReason.SIGNATURE_WRONG, signed())
     assert [one.peer for one in refused] == ["192.0.2.9", "192.0.2.8", "192.0.2.7"]
@@ -60,17 +60,17 @@ def test_new_keys_are_taken_into_account(refused: RecentRejections) -> None:
     before = explained(refused, Keys({}))
     assert "not among the keys" in str(before)
     assert explained(refused, Keys({}))[0] == before[0]
-    assert "nothing is wrong" in str(explained(refused))
+    assert "the request is valid" in str(explained(refused))
 
 
-def test_what_a_key_may_not_do_is_told_of_its_entry(refused: RecentRejections) -> None:
+def test_a_scope_violation_shows_the_entry(refused: RecentRejections) -> None:
     refused.note(CREATED, "192.0.2.1", RejectionReason.ROUTE_NOT_ALLOWED, signed())
-    told = str(explained(refused, Keys({API_KEY: Key((SECRET,), routes=frozenset({"/partner"}))})))
-    assert f"'{TARGET}' is not among the routes of the key's entry ('/partner')" in told
-    assert "nothing is wrong" in str(explained(refused))
+    text = str(explained(refused, Keys({API_KEY: Key((SECRET,), routes=frozenset({"/partner"}))})))
+    assert f"'{TARGET}' is not in routes of the key's entry ('/partner')" in text
+    assert "the request is valid" in str(explained(refused))
 
 
-def test_what_genesys_cloud_was_told_to_call_is_tried_too_and_not_taken_for_all_time(
+def test_hints_are_tried_for_one_question_only(
     refused: RecentRejections,
 ) -> None:
     refused.note(CREATED, "192.0.2.1", RejectionReason.SIGNATURE_WRONG, replaced(signed(), host="hook.example.org"))
@@ -84,7 +84,7 @@ def test_what_genesys_cloud_was_told_to_call_is_tried_too_and_not_taken_for_all_
 
 @pytest.mark.parametrize("request_", [REWRITTEN, signed(), unsigned(), replaced(signed(), x_api_key="Q" * 32)])
 @pytest.mark.parametrize("reason", RejectionReason)
-def test_nothing_that_it_tells_lets_anybody_in(reason: RejectionReason, request_: UpgradeRequest) -> None:
+def test_the_record_shows_no_credentials(reason: RejectionReason, request_: UpgradeRequest) -> None:
     refused = RecentRejections()
     refused.note(CREATED, "192.0.2.1", reason, request_)
     shown = json.dumps(explained(refused)) + repr(list(refused))

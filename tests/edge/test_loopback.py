@@ -1,4 +1,4 @@
-"""Which endpoints nobody but this machine can reach."""
+"""The endpoints that only this machine can reach."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from audiohookd.edge.loopback import is_loopback_endpoint
         "haproxy:unix:/run/audiohookd.sock",
     ],
 )
-def test_those_of_loopback_and_of_the_file_system(endpoint: str) -> None:
+def test_a_loopback_address_or_a_unix_socket_is_loopback(endpoint: str) -> None:
     assert is_loopback_endpoint(endpoint)
 
 
@@ -41,5 +41,5 @@ def test_those_of_loopback_and_of_the_file_system(endpoint: str) -> None:
         "haproxy:tcp:3000",
     ],
 )
-def test_no_others(endpoint: str) -> None:
+def test_other_endpoints_are_not_loopback(endpoint: str) -> None:
     assert not is_loopback_endpoint(endpoint)

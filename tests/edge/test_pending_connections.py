@@ -1,4 +1,4 @@
-"""Who may wait, and who has to go."""
+"""The limit on pending connections, and the eviction of the oldest."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,30 +6,30 @@ from hypothesis import strategies as st
 from audiohookd.edge.pending_connections import PendingConnections
 
 
-def test_the_one_that_waits_longest_has_to_go() -> None:
-    gone: list[str] = []
-    lobby: PendingConnections[str] = PendingConnections(2, gone.append)
+def test_the_oldest_connection_is_evicted() -> None:
+    evicted: list[str] = []
+    pending: PendingConnections[str] = PendingConnections(2, evicted.append)
     for name in "abcd":
-        lobby.add(name)
-    assert gone == ["a", "b"]
-    lobby.discard("c")
+        pending.add(name)
+    assert evicted == ["a", "b"]
+    pending.discard("c")
     for name in "ef":
-        lobby.add(name)
-    assert gone == ["a", "b", "d"]
+        pending.add(name)
+    assert evicted == ["a", "b", "d"]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=50), st.integers(1, 5))
-def test_it_is_never_overfull_and_loses_nobody(steps: list[tuple[bool, int]], limit: int) -> None:
-    gone: list[int] = []
-    lobby: PendingConnections[int] = PendingConnections(limit, gone.append)
+def test_the_limit_holds_and_no_connection_is_lost(steps: list[tuple[bool, int]], limit: int) -> None:
+    evicted: list[int] = []
+    pending: PendingConnections[int] = PendingConnections(limit, evicted.append)
     waiting: list[int] = []
-    for comes, who in steps:
-        if comes and who not in waiting:
-            waiting.append(who)
-            lobby.add(who)
-            assert gone == ([waiting.pop(0)] if len(waiting) > limit else [])
-            gone.clear()
-        elif not comes:
-            lobby.discard(who)
-            waiting = [one for one in waiting if one != who]
-        assert len(lobby) == len(waiting) <= limit
+    for is_new, connection in steps:
+        if is_new and connection not in waiting:
+            waiting.append(connection)
+            pending.add(connection)
+            assert evicted == ([waiting.pop(0)] if len(waiting) > limit else [])
+            evicted.clear()
+        elif not is_new:
+            pending.discard(connection)
+            waiting = [other for other in waiting if other != connection]
+        assert len(pending) == len(waiting) <= limit

@@ -1,4 +1,4 @@
-"""PROXY headers: what a proxy writes is read, wherever it is cut; what anybody else writes is refused, and soon."""
+"""PROXY headers: valid ones are parsed from pieces of any size, invalid ones are rejected early."""
 
 from ipaddress import IPv4Address, IPv6Address
 
@@ -13,7 +13,7 @@ CLIENT = IPv4Address("192.0.2.1")
 ADDRESSES = st.ip_addresses()
 PORTS = st.integers(0, 65_535)
 TLVS = st.binary(max_size=200)
-#: What may begin as a header does, and be none.
+#: Data that may begin as a header does.
 BEGINNINGS = st.sampled_from(
     [b"", b"PROXY ", b"PROXY TCP4 ", b"PROXY TCP6 ::1 ::1 ", b"PROXY UNKNOWN", SIGNATURE, SIGNATURE + b"\x21\x11\x00"]
 )
@@ -24,22 +24,24 @@ def read(data: bytes) -> ProxyHeader | None:
     return ProxyHeaderReader().feed(data)
 
 
-def said_of(data: bytes) -> str:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is what is looked at
+def error_of(data: bytes) -> str:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the test checks the text
         read(data)
     return str(caught.value)
 
 
-class TestWhatProxiesWrite:
+class TestValidHeader:
     @given(ADDRESSES, PORTS, st.binary(max_size=50))
-    def test_version_1(self, source: IPv4Address | IPv6Address, port: int, rest: bytes) -> None:
+    def test_version_1_is_parsed(self, source: IPv4Address | IPv6Address, port: int, rest: bytes) -> None:
         assert read(v1(source, port) + rest) == ProxyHeader(source, port, rest)
 
     @given(ADDRESSES, PORTS, TLVS, st.binary(max_size=50))
-    def test_version_2(self, source: IPv4Address | IPv6Address, port: int, tlvs: bytes, rest: bytes) -> None:
+    def test_version_2_is_parsed(
+        self, source: IPv4Address | IPv6Address, port: int, tlvs: bytes, rest: bytes
+    ) -> None:
         assert read(v2(source, port, tlvs) + rest) == ProxyHeader(source, port, rest)
 
-    def test_the_longest_lines_and_blocks(self) -> None:
+    def test_the_longest_headers_are_parsed(self) -> None:
         full = "ffff:" * 7 + "ffff"
         line = f"PROXY UNKNOWN {full} {full} 65535 65535\r\n".encode()
         assert len(line) == MAX_V1
@@ -48,7 +50,7 @@ class TestWhatProxiesWrite:
         assert len(block) == MAX_V2
         assert read(block + b"x") == ProxyHeader(CLIENT, 1, b"x")
 
-    def test_datagrams_have_addresses_too(self) -> None:
+    def test_a_datagram_header_names_the_client(self) -> None:
         assert read(v2_of(PROXY, UDP4, CLIENT.packed * 2 + b"\x00\x07\x00\x09")) == ProxyHeader(CLIENT, 7, b"")
 
     @pytest.mark.parametrize(
@@ -66,13 +68,13 @@ class TestWhatProxiesWrite:
             v2_of(PROXY, 0x01),
         ],
     )
-    def test_without_an_address_it_is_the_peers_own(self, header: bytes) -> None:
+    def test_a_header_without_an_address_names_no_client(self, header: bytes) -> None:
         assert read(header + b"GET") == ProxyHeader(None, 0, b"GET")
 
 
-class TestWhatNobodyWrites:
+class TestInvalidHeader:
     @pytest.mark.parametrize(
-        ("data", "said"),
+        ("data", "expected"),
         [
             (b"GET / HTTP/1.1\r\n", "no PROXY header"),
             (b"\x16\x03\x01", "no PROXY header"),
@@ -104,19 +106,19 @@ class TestWhatNobodyWrites:
             (SIGNATURE + b"\x21\x11\xff\xff", "PROXY header too long"),
         ],
     )
-    def test_is_refused_in_few_words(self, data: bytes, said: str) -> None:
-        assert said_of(data) == said
+    def test_an_invalid_header_is_rejected(self, data: bytes, expected: str) -> None:
+        assert error_of(data) == expected
 
-    def test_a_line_one_byte_too_long(self) -> None:
+    def test_a_line_that_is_one_byte_too_long_is_rejected(self) -> None:
         line = b"PROXY UNKNOWN ".ljust(MAX_V1 - 1, b"x")
         assert read(line) is None
-        assert said_of(line + b"\r") == "PROXY header too long"
+        assert error_of(line + b"\r") == "PROXY header too long"
 
 
 @given(st.one_of(ANYTHING, ADDRESSES.map(v1), ADDRESSES.map(v2)), st.lists(st.integers(0, 400), max_size=8))
 @example(b"PROXY UNKNOWN\r\n" + b"x" * 200, [14, 100])
 @example(v2(CLIENT) + b"rest", [11, 12, 13, 15, 16])
-def test_wherever_it_is_cut_it_is_the_same(data: bytes, places: list[int]) -> None:
+def test_the_result_does_not_depend_on_the_pieces(data: bytes, places: list[int]) -> None:
     ends = [*sorted(place % (len(data) + 1) for place in places), len(data)]
     pieces = [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     at_once, _ = outcome([data])
@@ -127,7 +129,7 @@ def test_wherever_it_is_cut_it_is_the_same(data: bytes, places: list[int]) -> No
 
 
 @given(ANYTHING)
-def test_nothing_waits_beyond_its_bound(data: bytes) -> None:
+def test_the_buffer_is_bounded(data: bytes) -> None:
     data += bytes(MAX_V2)
     found, fed = outcome([data[at : at + 1] for at in range(len(data))])
     assert found is not None

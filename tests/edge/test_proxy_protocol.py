@@ -1,4 +1,4 @@
-"""A port behind the PROXY protocol: the client is known, and judged, before anything of his is looked at."""
+"""A port behind the PROXY protocol: the client is checked before its data is read."""
 
 import ssl
 from ipaddress import ip_address
@@ -30,25 +30,25 @@ def lines(logged: list[LogEvent]) -> list[str]:
 
 
 def call(server: FrontedServer, header: bytes, at_once: bytes = b"") -> Peer:
-    """A connection with its header sent, of which nothing is said but that it is there."""
+    """A connection that has sent its header, and the bytes in ``at_once`` with it."""
     peer = server.connect()
     peer.send(header + at_once)
     return peer
 
 
 class TestCalls:
-    def test_are_those_of_the_client(self) -> None:
+    def test_call_has_the_address_of_the_client(self) -> None:
         server = FrontedServer()
         caller = call(server, HEADER).opened()
         assert caller.protocol.getPeer() == IPv4Address("TCP", "192.0.2.1", 40_000)
         assert server.sink.names[:1] == ["opened"]
 
     @pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", v2_of(LOCAL, UNSPECIFIED)])
-    def test_of_nobody_else_are_those_of_the_proxy(self, header: bytes) -> None:
+    def test_call_without_a_client_has_the_address_of_the_proxy(self, header: bytes) -> None:
         assert call(FrontedServer(), header).opened().protocol.getPeer() == PROXY
 
     @given(st.lists(st.integers(0, 2_000), max_size=10), st.sampled_from([HEADER, v2(CALLER)]))
-    def test_may_come_in_any_pieces(self, places: list[int], header: bytes) -> None:
+    def test_call_may_arrive_in_any_pieces(self, places: list[int], header: bytes) -> None:
         audio = b"\xff" * 320
         stream = header + request_head()
         ends = [*sorted(place % (len(stream) + 1) for place in places), len(stream)]
@@ -61,7 +61,7 @@ class TestCalls:
         caller.send(text(OPEN) + binary(audio))
         assert server.sink.arguments("audio") == [audio]
 
-    def test_leave_nothing(self) -> None:
+    def test_call_leaves_nothing_behind(self) -> None:
         server = FrontedServer()
         caller = call(server, HEADER).opened()
         caller.lose()
@@ -71,8 +71,8 @@ class TestCalls:
         assert server.sink.names[-1] == "closed"
 
 
-class TestTheGate:
-    def test_is_asked_about_the_client_before_his_first_octet_is_read(self) -> None:
+class TestHandshakeLimiter:
+    def test_client_is_rejected_before_its_first_byte_is_read(self) -> None:
         server = FrontedServer()
         server.factory.limiter.allowed = NetworkSet(["192.0.2.0/24"])
         stranger = call(server, v2(STRANGER), at_once=request_head())
@@ -83,19 +83,19 @@ class TestTheGate:
         assert server.clock.getDelayedCalls() == []
         call(server, v2(CALLER)).opened()
 
-    def test_counts_handshakes_by_client(self, logged: list[LogEvent]) -> None:
+    def test_limiter_counts_handshakes_by_client(self, logged: list[LogEvent]) -> None:
         server = FrontedServer(gate={"limits": HandshakeLimits(per_address=0.1)})
         assert [call(server, v1(STRANGER)).is_aborted for _ in range(3)] == [False, True, True]
         assert server.counters.value("limit_hits", "handshakes-per-address") == 2
         assert lines(logged) == ["198.51.100.1 dropped: above limits.handshakes_per_second"] * 2
         call(server, HEADER).opened()
 
-    def test_gives_back_those_of_calls(self) -> None:
+    def test_limiter_refunds_authenticated_handshakes(self) -> None:
         server = FrontedServer(gate={"limits": HandshakeLimits(per_address=0.1)})
         for number in range(4):
             call(server, HEADER).upgrade(nonce=f"another-nonce-of-{number:07}")
 
-    def test_waits_for_the_request_where_there_is_a_proxy_before_the_proxy(self) -> None:
+    def test_limiter_waits_for_the_request_behind_a_second_proxy(self) -> None:
         server = FrontedServer(gate={"hops": 1})
         server.factory.limiter.allowed = NetworkSet(["192.0.2.0/24"])
         peer = call(server, v1(STRANGER))
@@ -113,20 +113,20 @@ class TestTLS:
         return server
 
     def hello(self) -> bytes:
-        """What a client of TLS begins with."""
+        """The first message of a TLS client."""
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="calls.example.com")
         with pytest.raises(ssl.SSLWantReadError):
             client.do_handshake()
         return outgoing.read()
 
-    def test_begins_when_the_header_is_there(self, server: FrontedServer) -> None:
+    def test_handshake_starts_after_the_header(self, server: FrontedServer) -> None:
         caller = call(server, HEADER, at_once=self.hello())
         server.clock.advance(0)
         assert caller.answer()[:1] == b"\x16"
         assert not caller.is_aborted
 
-    def test_does_not_begin_for_who_is_dropped(self, server: FrontedServer) -> None:
+    def test_handshake_does_not_start_for_a_rejected_client(self, server: FrontedServer) -> None:
         stranger = call(server, v2(STRANGER), at_once=self.hello())
         stranger.send(self.hello())
         server.clock.advance(0)
@@ -134,28 +134,28 @@ class TestTLS:
         assert stranger.answer() == b""
 
 
-class TestStrangers:
+class TestRejectedClients:
     @pytest.mark.parametrize(
-        ("octets", "why"),
+        ("data", "reason"),
         [
             (b"GET / HTTP/1.1\r\n\r\n", "no PROXY header"),
             (b"PROXY TCP4 192.0.2.1 192.0.2.2 x 443\r\n", "bad PROXY header"),
             (v2(CALLER)[:14] + b"\xff\xff", "PROXY header too long"),
         ],
     )
-    def test_without_a_header_cost_a_line(self, octets: bytes, why: str, logged: list[LogEvent]) -> None:
+    def test_invalid_header_is_logged(self, data: bytes, reason: str, logged: list[LogEvent]) -> None:
         server = FrontedServer()
-        stranger = call(server, octets)
+        stranger = call(server, data)
         assert stranger.is_aborted
         stranger.send(HEADER + request_head())
         assert stranger.answer() == b""
-        assert lines(logged) == [f"10.0.0.1 dropped: {why}"]
+        assert lines(logged) == [f"10.0.0.1 dropped: {reason}"]
         assert server.counters.value("rejections", "dropped") == 1
         assert (len(server.factory.pending), server.clock.getDelayedCalls()) == (0, [])
         stranger.lose()
         assert server.port.protocols == {}
 
-    def test_by_the_thousand_cost_a_few(self, logged: list[LogEvent]) -> None:
+    def test_thousand_invalid_headers_log_a_few_lines(self, logged: list[LogEvent]) -> None:
         server = FrontedServer()
         for number in range(1_000):
             call(server, b"nonsense %d" % number)
@@ -163,7 +163,7 @@ class TestStrangers:
         assert server.counters.value("rejections", "dropped") == 1_000
 
     @given(st.lists(st.binary(min_size=1, max_size=400), min_size=1, max_size=6), st.sampled_from([b"", HEADER[:20]]))
-    def test_may_say_anything(self, pieces: list[bytes], beginning: bytes) -> None:
+    def test_arbitrary_data_is_never_accepted(self, pieces: list[bytes], beginning: bytes) -> None:
         server = FrontedServer()
         stranger = call(server, beginning)
         for piece in pieces:
@@ -172,20 +172,20 @@ class TestStrangers:
         stranger.lose()
         assert server.clock.getDelayedCalls() == []
 
-    def test_have_five_seconds_for_a_header_however_it_trickles_in(self, logged: list[LogEvent]) -> None:
+    def test_slow_header_times_out_after_five_seconds(self, logged: list[LogEvent]) -> None:
         server = FrontedServer()
         slow = server.connect()
-        for octet in HEADER[:20]:
-            slow.send(bytes([octet]))
+        for byte in HEADER[:20]:
+            slow.send(bytes([byte]))
             server.clock.advance(0.24)
         assert not slow.is_aborted
         server.clock.advance(0.3)
         assert slow.is_aborted
         assert server.counters.value("limit_hits", "handshake-timeout") == 1
-        assert lines(logged) == ["10.0.0.1 dropped: limits.handshake_timeout is over"]
+        assert lines(logged) == ["10.0.0.1 dropped: timed out (limits.handshake_timeout)"]
         assert len(server.factory.pending) == 0
 
-    def test_and_as_long_for_the_request(self) -> None:
+    def test_slow_request_times_out_after_five_more_seconds(self) -> None:
         server = FrontedServer()
         slow = server.connect()
         server.clock.advance(4.9)
@@ -195,14 +195,14 @@ class TestStrangers:
         server.clock.advance(0.2)
         assert slow.is_aborted
 
-    def test_who_only_connect_and_go_are_nobodys_business(self, logged: list[LogEvent]) -> None:
+    def test_connection_without_data_is_not_logged(self, logged: list[LogEvent]) -> None:
         server = FrontedServer()
         server.connect().lose()
         assert lines(logged) == []
         assert server.counters.items() == []
         assert (len(server.factory.pending), server.clock.getDelayedCalls(), server.port.protocols) == (0, [], {})
 
-    def test_wait_where_all_wait_and_crowd_each_other_out(self) -> None:
+    def test_oldest_pending_connection_is_evicted(self) -> None:
         server = FrontedServer(max_pending=3)
         silent = [server.connect() for _ in range(2)]
         caller = call(server, HEADER)
@@ -213,8 +213,8 @@ class TestStrangers:
         caller.opened()
         assert len(server.factory.pending) == 2
 
-    def test_have_few_octets_kept(self) -> None:
-        """More than any header has is either passed on or refused."""
+    def test_buffered_bytes_are_bounded(self) -> None:
+        """Data longer than any header is either passed on or rejected."""
         stranger = FrontedServer().connect()
         stranger.send(v2(CALLER, extra=bytes(MAX_V2 - 28))[:-1])
         assert not stranger.is_aborted
@@ -223,7 +223,7 @@ class TestStrangers:
         assert stranger.protocol.wrappedProtocol is not None
 
 
-def test_a_call_ends_as_any_other() -> None:
+def test_a_call_behind_a_proxy_is_closed() -> None:
     server = FrontedServer()
     caller = call(server, HEADER).opened()
     close = b'{"version":"2","id":"%s","type":"close","seq":2,"serverseq":1,"position":"PT0S","parameters":%s}'

@@ -1,4 +1,4 @@
-"""Who was not let in is gone from memory at once. Of strangers there may be many, and the collector comes seldom."""
+"""A rejected connection is freed from memory at once. There may be many of them, and the collector runs rarely."""
 
 import gc
 import weakref
@@ -32,11 +32,11 @@ def uncollected() -> Iterator[None]:
     gc.enable()
 
 
-def is_gone(server: Server, said: bytes) -> bool:
-    """After he has said it, and was not let in."""
+def is_freed(server: Server, sent: bytes) -> bool:
+    """Whether the protocol is freed after the client has sent ``sent`` and was rejected."""
     peer: Peer = server.connect()
     protocol = weakref.ref(peer.protocol)
-    peer.send(said)
+    peer.send(sent)
     server.clock.advance(1.0)
     assert not peer.answer().startswith(b"HTTP/1.1 101")
     peer.lose()
@@ -46,11 +46,11 @@ def is_gone(server: Server, said: bytes) -> bool:
 
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
-def test_nobody_who_was_refused(head: bytes) -> None:
-    assert is_gone(Server(), head)
+def test_a_rejected_connection_is_freed_at_once(head: bytes) -> None:
+    assert is_freed(Server(), head)
 
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 @pytest.mark.parametrize("header", [b"", HEADER[:20], HEADER], ids=["without", "with half", "with"])
-def test_nor_who_was_behind_a_proxy(header: bytes, head: bytes) -> None:
-    assert is_gone(FrontedServer(), header + head)
+def test_a_rejected_connection_behind_a_proxy_is_freed_at_once(header: bytes, head: bytes) -> None:
+    assert is_freed(FrontedServer(), header + head)

@@ -1,4 +1,4 @@
-"""TLS of our own: which files are taken, and that connections keep what they began with."""
+"""TLS without a proxy: the files it accepts, and a certificate that is renewed while connections are open."""
 
 import ssl
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Echo(Protocol):
 
 
 class Client:
-    """Python's own TLS, over memory."""
+    """A TLS client in memory, with Python's own ``ssl``."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Client:
                 return act()
             except ssl.SSLWantReadError:
                 self.exchange()
-        raise AssertionError("no end of it")
+        raise AssertionError("the handshake does not finish")
 
     def shake_hands(self) -> "Client":
         self.until(self.tls.do_handshake)
@@ -80,7 +80,7 @@ def server(identification: Identification, clock: Clock) -> Factory:
     return secured(Factory.forProtocol(Echo), identification, clock)
 
 
-def test_a_renewed_certificate_is_for_new_connections(tmp_path: Path, clock: Clock) -> None:
+def test_a_renewed_certificate_is_used_for_new_connections(tmp_path: Path, clock: Clock) -> None:
     identification = Identification(read_identity(*write_certificate(tmp_path)))
     factory = server(identification, clock)
     old = Client(factory, clock).shake_hands()
@@ -91,13 +91,13 @@ def test_a_renewed_certificate_is_for_new_connections(tmp_path: Path, clock: Clo
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_from_tls_1_2_on(tmp_path: Path, clock: Clock, newest: ssl.TLSVersion) -> None:
+def test_tls_1_2_and_1_3_are_accepted(tmp_path: Path, clock: Clock, newest: ssl.TLSVersion) -> None:
     factory = server(Identification(read_identity(*write_certificate(tmp_path))), clock)
     assert Client(factory, clock, newest).shake_hands().echo(b"hello") == b"hello"
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-def test_and_nothing_older(tmp_path: Path, clock: Clock) -> None:
+def test_tls_1_1_is_rejected(tmp_path: Path, clock: Clock) -> None:
     factory = server(Identification(read_identity(*write_certificate(tmp_path))), clock)
     with pytest.raises(ssl.SSLError):
         Client(factory, clock, ssl.TLSVersion.TLSv1_1).shake_hands()
@@ -119,7 +119,7 @@ def test_a_client_that_offers_alpn_is_served_without_it(tmp_path: Path, clock: C
     assert client.echo(b"hello") == b"hello"
 
 
-def test_a_chain_goes_with_it(tmp_path: Path) -> None:
+def test_a_certificate_with_a_chain_is_read(tmp_path: Path) -> None:
     certificate, key = write_certificate(tmp_path)
     own = certificate.read_bytes()
     write_certificate(tmp_path, "authority.example.com")[1].unlink()
@@ -129,14 +129,14 @@ def test_a_chain_goes_with_it(tmp_path: Path) -> None:
     assert len(read_identity(certificate, key).expiry) == len("2027-01-01")
 
 
-def of_another(certificate: Path, key: Path) -> None:
+def keep_old_key(certificate: Path, key: Path) -> None:
     kept = key.read_bytes()
     write_certificate(certificate.parent)
     key.write_bytes(kept)
 
 
 SPOILED = {
-    "another's key": (of_another, "do not belong together"),
+    "another's key": (keep_old_key, "do not match"),
     "no certificate": (lambda certificate, key: certificate.write_text("nothing"), "has no certificate in PEM"),
     "half a certificate": (
         lambda certificate, key: certificate.write_bytes(certificate.read_bytes()[:200]),
@@ -145,7 +145,7 @@ SPOILED = {
     "no key": (lambda certificate, key: key.write_text("nothing"), "has no private key in PEM"),
     "an encrypted key": (
         lambda certificate, key: write_certificate(certificate.parent, password=b"x"),
-        "is encrypted: there is nobody to ask for the password",
+        "is encrypted: decrypt it",
     ),
     "a key for all to read": (lambda certificate, key: key.chmod(0o604), "is open to all users: chmod o= .*tls.key"),
     "an endless file": (lambda certificate, key: certificate.write_bytes(b" " * (MAX_FILE + 1)), "is larger than"),
@@ -153,7 +153,7 @@ SPOILED = {
 
 
 @pytest.mark.parametrize(("spoil", "said"), SPOILED.values(), ids=SPOILED)
-def test_what_is_no_identity_is_told_in_a_line(tmp_path: Path, spoil: Callable[..., object], said: str) -> None:
+def test_an_invalid_identity_is_reported_in_one_line(tmp_path: Path, spoil: Callable[..., object], said: str) -> None:
     certificate, key = write_certificate(tmp_path)
     secret = key.read_text()
     spoil(certificate, key)
@@ -163,7 +163,7 @@ def test_what_is_no_identity_is_told_in_a_line(tmp_path: Path, spoil: Callable[.
     assert secret.split("\n")[1] not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     certificate, key = write_certificate(tmp_path)
     key.unlink()
     with pytest.raises(BadKey, match=f"{key}: No such file or directory"):

@@ -128,4 +128,4 @@ def test_a_loopback_test_call_with_a_wrong_secret_has_the_secret_as_its_likelies
         _, body = ask(("127.0.0.1", there.admin_port), "GET /refused HTTP/1.1\r\nHost: localhost")
     (one,) = json.loads(body)["refused"]
     causes = [line for line in one["explanation"] if "a guess: " in line]
-    assert "the secret is another one" in causes[0]
+    assert "the secret is not the signer's" in causes[0]

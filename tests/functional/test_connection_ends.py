@@ -43,7 +43,7 @@ ENDS = {
     "a reset": (
         resets_tcp,
         {"cause": "reset", "by": "client"},
-        "(TCP was reset by the peer, or a device on the way)",
+        "(TCP was reset by the peer or a device on the path)",
     ),
 }
 

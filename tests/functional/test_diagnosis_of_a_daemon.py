@@ -53,8 +53,8 @@ def test_a_private_authority_is_none_of_genesys_cloud(
     code, said = doctor(served, front, authority, *credentials)
     assert code == 1
     assert said.splitlines()[-1] == (
-        "Genesys Cloud would not activate this integration: it would not connect, for it trusts public certificate"
-        " authorities only, not one of --ca. All else is right."
+        "Genesys Cloud would not activate this integration: it would not connect: it trusts only public"
+        " certificate authorities, not --ca. Everything else is correct."
     )
 
 
@@ -71,7 +71,7 @@ def test_a_daemon_that_is_well(
     assert "WebSocket closed: 1000" in said
     assert said.endswith(
         f"Genesys Cloud would activate this integration, provided that port 443 of {HOST} leads to 127.0.0.1:{front}"
-        " and that its certificate is a public authority's ($SSL_CERT_FILE says what is trusted here).\n"
+        " and that a public authority issued its certificate ($SSL_CERT_FILE changes what is trusted here).\n"
     )
     assert list(served.spool.glob("ready/*/*")) == [], "a probe is no call"
 
@@ -80,12 +80,12 @@ def test_the_wrong_secret_and_why(served: Place, front: int, authority: Pair, tm
     (tmp_path / "wrong").write_text("d3Jvbmcgc2VjcmV0IQ==")
     code, said = doctor(served, front, authority, "--key", API_KEY, "--secret-file", str(tmp_path / "wrong"))
     assert code == 1
-    assert "401 Unauthorized: key or signature are refused" in said
+    assert "401 Unauthorized: key or signature rejected" in said
     assert "not the daemon answered" not in said
     code, said = ctl(served, "explain-signature", "--recent", "--admin", f"http://127.0.0.1:{served.admin_port}")
     assert code == 1
     assert "127.0.0.1: signature-wrong" in said
-    assert "a guess: the secret is another one" in said
+    assert "a guess: the secret is not the signer's" in said
 
 
 def test_a_name_that_no_header_tells_is_proven_once_it_is_given(served: Place) -> None:
@@ -108,7 +108,7 @@ def test_what_a_limit_refused_is_counted_and_not_denied(place: Callable[..., Pla
                 statuses.append(caller.upgrade())
         code, said = ctl(there, "explain-signature", "--recent", "--admin", f"http://127.0.0.1:{there.admin_port}")
     assert code == 0
-    assert "no request was refused for its key or signature" in said
+    assert "no request was rejected for its key or signature" in said
     assert f"http-429 {statuses.count(429)}" in said
     assert statuses.count(429) > 0
 
@@ -119,7 +119,7 @@ def test_the_wrong_path(served: Place, front: int, authority: Pair, credentials:
         *credentials,
     )  # fmt: skip
     assert code == 1
-    assert "404 Not Found: there is nothing at this path" in said
+    assert "404 Not Found: nothing is served at this path" in said
 
 
 def test_signed_headers_are_let_in_once(served: Place, credentials: list[str]) -> None:
@@ -132,7 +132,7 @@ def test_signed_headers_are_let_in_once(served: Place, credentials: list[str]) -
     with Caller(served.port, head.replace("\n", "\r\n").encode()) as caller:
         assert caller.upgrade() == 401
     _, said = ctl(served, "explain-signature", "--recent", "--admin", f"http://127.0.0.1:{served.admin_port}")
-    assert "certain: a request with this nonce was let in before" in said
+    assert "certain: a request with this nonce was accepted before" in said
 
 
 def refused(place: Place) -> tuple[list[dict[str, Any]], str]:

@@ -41,9 +41,9 @@ def priorities(lines: list[str], words: str) -> set[str]:
 
 def test_all_lines_have_a_priority_and_no_date(place: Callable[..., Place], tmp_path: Path) -> None:
     there = place(**{"[route]": {"plugins": []}})
-    lines = run(there, tmp_path / "log", stop_at="takes calls on")
+    lines = run(there, tmp_path / "log", stop_at="listening on")
     assert [line for line in lines if not PRIORITY.match(line)] == []
-    assert priorities(lines, "starting up") == priorities(lines, "takes calls on") == {"<6>"}
+    assert priorities(lines, "starting up") == priorities(lines, "listening on") == {"<6>"}
     assert priorities(lines, "are not recorded") == {"<4>"}
     assert [line for line in lines if re.match(r"<\d>\d{4}-", line)] == []
 

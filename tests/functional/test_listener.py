@@ -211,7 +211,7 @@ def test_an_allow_file_that_changes_while_the_daemon_runs(place: MakePlace) -> N
             with contextlib.suppress(ConnectionError), Caller(there.port) as stranger:
                 assert stranger.hears_nothing_more()
             allow.write_text("nonsense\n")
-            wait(lambda: "allowed_networks_file stays as it is: line 1: 'nonsense' is no network" in daemon.log())
+            wait(lambda: "allowed_networks_file stays as it is: line 1: 'nonsense' is not a network" in daemon.log())
             assert caller.close()["type"] == "closed"
         allow.write_text("127.0.0.1\n")
         wait(lambda: daemon.log().count("allowed_networks_file read again") == 2)
@@ -320,7 +320,7 @@ class TestStrangers:
             with Caller(there.port, signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.9")) as stranger:
                 assert stranger.upgrade() == 403
             assert counted(there, 'protocol_anomalies_total{kind="untrusted-proxy"}') == 1
-            assert "127.0.0.1 refused: 403" in daemon.log()
+            assert "127.0.0.1 rejected: 403" in daemon.log()
 
     def test_too_many_of_them_are_refused_and_calls_are_not(self, place: MakePlace) -> None:
         there = configured(place, {"trusted_hops": 1, "max_sessions": 10}, limits={"handshakes_per_second": 1})
@@ -335,7 +335,7 @@ class TestStrangers:
             assert statuses.count(401) < 20
             with Caller(there.port, signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.10")) as caller:
                 assert caller.upgrade() == 101
-            assert 1 <= daemon.log().count("203.0.113.9 refused: 429 ") <= 20
+            assert 1 <= daemon.log().count("203.0.113.9 rejected: 429 ") <= 20
 
     @pytest.mark.parametrize(
         ("limit", "same"),

@@ -105,8 +105,8 @@ def test_nothing_of_it_is_told(there: Place, vault: VaultStandIn) -> None:
         for broken in (f'{{"{OPEN_KEY}": "{NEW}&"}}', f'{{"{API_KEY}": "{NEW}", "{OPEN_KEY}": "'):
             write_keys(there, broken)
             daemon.process.send_signal(signal.SIGHUP)
-            logged(daemon, "auth.keys_file: keys cannot be loaded")
-        logged(daemon, "auth.vault: keys cannot be loaded")
+            logged(daemon, "auth.keys_file: cannot load keys")
+        logged(daemon, "auth.vault: cannot load keys")
         there.sidecars(3)
         pages = b"".join(page(there, path) for path in PAGES)
         daemon.process.send_signal(signal.SIGTERM)
@@ -115,7 +115,7 @@ def test_nothing_of_it_is_told(there: Place, vault: VaultStandIn) -> None:
     # That there is something in what is looked through.
     assert fingerprint(OPEN_KEY) in log
     for reason in ("signature-wrong", "signature-required", "api-key-unknown", "signature-unexpected"):
-        assert f"refused: {reason}" in log
+        assert f"rejected: {reason}" in log
     assert b'audiohookd_key_refresh_failures_total{source="auth.vault"}' in pages
     spool = everything(there.spool)
     assert b"audiohook-session-id" in spool

@@ -96,7 +96,7 @@ def test_the_daemon_is_installed_started_reloaded_and_stopped_as_the_readme_says
     there.records_a_call(Caller(there.port))
     there.machine.run("systemctl reload audiohookd")
     for _ in range(100):
-        if "the keys are the same" in there.machine.journal():
+        if "keys reloaded, unchanged" in there.machine.journal():
             break
         time.sleep(0.1)
     else:
@@ -168,7 +168,7 @@ def priorities(there: Installed, words: str) -> set[str]:
 def test_the_journal_has_the_priority_of_each_line(there: Installed) -> None:
     there.append('[[route]]\npath = "/unrecorded"\nplugins = []\n')
     there.start()
-    assert priorities(there, "takes calls on") == priorities(there, "starting up") == {"6"}
+    assert priorities(there, "listening on") == priorities(there, "starting up") == {"6"}
     assert priorities(there, "are not recorded") == {"4"}
     assert "calls on '/unrecorded' are not recorded" in there.machine.run("systemctl status audiohookd")
     assert "plugin cache" not in there.machine.journal()

@@ -110,7 +110,7 @@ def test_without_its_store_a_daemon_does_as_it_was_told(
         redis.start()
         assert upgraded(there, signed_head(there.port, str(uuid4()))) == 101
         assert failures(there, done) == 2
-        assert daemon.log().count("refused: replay-store-down") == (2 if fail == "closed" else 0)
+        assert daemon.log().count("rejected: replay-store-down") == (2 if fail == "closed" else 0)
         assert daemon.log().count("the replay store is down") == 1
         assert redis.password not in daemon.log()
         assert redis.encoded not in daemon.log()

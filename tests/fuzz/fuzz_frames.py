@@ -1,6 +1,6 @@
-"""What comes after the upgrade: frames are cut as Autobahn would, compiled and in Python, wherever they are torn.
+"""Fuzzes the frame parsers: the C and the Python one must parse like Autobahn, wherever the stream is split.
 
-The first byte says how often the stream is torn; two bytes for each such place follow, then the stream.
+The first byte is the number of splits. Two bytes for each position follow, then the stream after the upgrade.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _MOST_TEARS = 12
 
 
 def check(data: bytes) -> None:
-    """Raises an AssertionError when anything differs."""
+    """Raises an AssertionError if the parsers differ."""
     tears = data[0] % (_MOST_TEARS + 1) if data else 0
     places, stream = data[1 : 1 + 2 * tears], data[1 + 2 * tears :]
     pieces = torn(stream, [int.from_bytes(places[at : at + 2]) for at in range(0, len(places), 2)])
@@ -28,7 +28,7 @@ def check(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """Frames of all kinds, whole and torn."""
+    """Frames of all kinds, whole and split."""
     streams = [
         binary(b"\xd5" * 320) * 3 + text(OPEN) + binary(b"\xd5" * 1600),
         binary(b"1") + frame(9, b"ping") + binary(b"2") + frame(8, b"\x03\xe8") + binary(b"3"),

@@ -1,7 +1,7 @@
-"""What comes before the upgrade: a head that is accepted is read as exactly its lines, and opens no door.
+"""Fuzzes the HTTP head: an accepted head parses to exactly its lines, and only the signed request is upgraded.
 
-The bytes are sent after TCP connect. One request was signed, and only that one may be upgraded. Autobahn sees a
-request of ours, whatever the head has.
+The bytes are sent after TCP connect. One request was signed, and only that one may be upgraded. Autobahn gets a
+request that the daemon composed, whatever the head contains.
 """
 
 import re
@@ -25,7 +25,7 @@ _refusal = re.compile(
 
 
 def check(data: bytes) -> None:
-    """Raises an AssertionError when the guard was too kind, or Autobahn."""
+    """Raises an AssertionError if the guard or Autobahn accepts a bad request."""
     guard = RequestHeadValidator()
     verdict = guard.feed(data)
     assert _in_pieces(data) is verdict
@@ -38,7 +38,7 @@ def check(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """The signed request, and what has been tried elsewhere."""
+    """The signed request, and known attacks on other servers."""
     yield _SIGNED
     yield _SIGNED.replace(b"GET ", b"GET http://audiohook.example.com")
     yield _SIGNED.replace(b"\r\nHost", b"\r\nHOST") + b"\x82\x80\0\0\0\0"
@@ -66,7 +66,7 @@ def _in_pieces(data: bytes) -> HeadState:
 
 
 def _check_lines(data: bytes, request: RequestHead) -> None:
-    """The same lines, by a parser that knows no line break but CR LF and no white space but space and tab."""
+    """Compares with a parser that accepts only CR LF as line break, and only space and tab as white space."""
     data = data.removeprefix(b"\r\n")
     end = data.index(b"\r\n\r\n")
     assert end <= MAX_HEAD
@@ -86,7 +86,7 @@ def _check_lines(data: bytes, request: RequestHead) -> None:
 
 
 def _check_handshake(head: RequestHead) -> None:
-    """What Autobahn gets is complete, and has nothing of the client's but a well-formed key."""
+    """Checks that the request for Autobahn is complete, and has only a well-formed key from the client."""
     try:
         request = check_handshake(head)
     except HandshakeRejected:
@@ -114,14 +114,14 @@ def _check_answer(data: bytes, verdict: HeadState) -> None:
         assert server.counters.value("internal_errors") == 0
     else:
         assert verdict is HeadState.GOOD
-        assert _signed_part(peer.protocol) == (PATH, *_EXPECTED), "this was not signed"
+        assert _signed_part(peer.protocol) == (PATH, *_EXPECTED), "upgraded a request that was not signed"
     peer.lose()
 
 
 def _signed_part(protocol: Any) -> tuple[str, ...]:
     names = (name for name in REQUIRED_COMPONENTS if not name.startswith("@"))
     upgrade = protocol._upgrade
-    host = re.sub(r":(?:80|443)?\Z", "", upgrade.headers["host"].lower())  # either is signed without its default port
+    host = re.sub(r":(?:80|443)?\Z", "", upgrade.headers["host"].lower())  # signed without default port
     return (upgrade.target, host, *(upgrade.headers[name] for name in names))
 
 

@@ -1,6 +1,6 @@
-"""What comes in text messages: understood, or one kind of error, in the decoder and in a session.
+"""Fuzzes text messages: the decoder and a session accept each one or raise one kind of error.
 
-The bytes are messages with line breaks between them; the line ``audio`` is a frame of audio, and ``tick`` is time.
+The bytes are messages separated by line breaks. The line ``audio`` is a frame of audio, ``tick`` advances the time.
 """
 
 import json
@@ -20,7 +20,7 @@ _TYPES = ("open", "ping", "close", "discarded", "paused", "resumed", "error", "u
 
 
 def check(data: bytes) -> None:
-    """Raises what decoder and session promise not to, or an AssertionError."""
+    """Raises an AssertionError, or any exception that the decoder and the session must not raise."""
     lines = data.split(b"\n")
     for line in lines:
         _check_line(line)
@@ -51,13 +51,13 @@ _OPEN = (
 
 
 def message(name: str, seq: int, parameters: bytes = b"{}") -> bytes:
-    """One of the client's."""
+    """A message of the client."""
     head = f'{{"version":"2","id":"{SESSION_ID}","type":"{name}","seq":{seq},"serverseq":0,"position":"PT0S"'
     return head.encode() + b',"parameters":' + parameters + b"}"
 
 
 def _check_line(line: bytes) -> None:
-    """What is one line is JSON, also for another parser, and stays as it is."""
+    """Checks that an accepted line is JSON for another parser, too, and survives unchanged."""
     try:
         found = one_line(line)
     except ValueError:
@@ -82,13 +82,13 @@ def _check_client(line: bytes) -> None:
     try:
         again = codec.encode_client(envelope.id, envelope.seq, envelope.serverseq, envelope.position, parameters)
     except LocalProtocolError:
-        return  # what may be received is longer than what may be sent
+        return  # received messages may be longer than sent ones
     envelope = codec.decode_client_envelope(again)
     assert codec.decode_parameters(envelope) == parameters
 
 
 def _check_is_close(line: bytes, is_close: bool, name: str) -> None:
-    """The two agree, unless there are two types: of those one counts, and the other may be none."""
+    """Checks that both agree. With two members ``type`` only one counts, and the other may not be a valid type."""
     assert name == "close" or not is_close
     if line.count(b"type") == 1 and b"\\" not in line:
         assert is_close is (name == "close")

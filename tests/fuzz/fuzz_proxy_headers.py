@@ -1,6 +1,6 @@
-"""What comes before all else behind the PROXY protocol: a header that could have been written like that, or an end.
+"""Fuzzes the PROXY header: the reader accepts a well-formed header or closes the connection.
 
-The bytes are what is sent after TCP connect.
+The bytes are sent after TCP connect.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _ADDRESSES = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"))
 
 
 def check(data: bytes) -> None:
-    """Raises what the reader promises not to, or an AssertionError."""
+    """Raises an AssertionError, or any exception that the reader must not raise."""
     found, used = outcome([data])
     in_pieces, fed = outcome([data[at : at + 1] for at in range(len(data))])
     if isinstance(found, ProxyHeader):
@@ -29,7 +29,7 @@ def check(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """One of each kind."""
+    """A header of each kind."""
     for address in _ADDRESSES:
         yield v1(address) + b"GET"
         yield v2(address, extra=b"\x04\x00\x01a") + b"GET"
@@ -40,7 +40,7 @@ def seeds() -> Iterator[bytes]:
 
 
 def _check_source(header: bytes, found: ProxyHeader) -> None:
-    """The address stands in the header, and nothing else was taken for it."""
+    """Checks that the parsed address is exactly the one in the header."""
     assert 0 <= found.port <= 65_535
     if found.source is None:
         assert found.port == 0

@@ -1,7 +1,7 @@
-"""What comes in the two header fields of a signature: refused, or understood, and never anything else.
+"""Fuzzes the two header fields of a signature: the parser accepts or rejects them, and only the real one verifies.
 
-The bytes are the two fields with a line break between them, sent with a request that was signed once. So the one
-thing that may verify is that signature, however it is spelled.
+The bytes are the two fields with a line break between them, sent with a request that was signed once. Only that
+signature may verify, in any valid spelling.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _TYPES = {"keyid": str, "nonce": str, "created": int, "value": bytes}
 
 
 def check(data: bytes) -> None:
-    """Raises what the parser promises not to, or an AssertionError."""
+    """Raises an AssertionError, or any exception that the parser must not raise."""
     signature_input, _, signature = data.decode("latin-1").partition("\n")
     found = []
     with suppress(SignatureRejected):
@@ -34,7 +34,7 @@ def check(data: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """Something of each kind."""
+    """Fields of each kind."""
     headers = signed().headers
     yield f"{headers['signature-input']}\n{headers['signature']}".encode()
     odd = 'a=( "x"  "y" );created=1; nonce="n"; keyid="k"'

@@ -1,4 +1,4 @@
-"""The targets of the fuzzers: each takes bytes, and raises when a promise is broken."""
+"""The targets of the fuzzers: each takes bytes, and raises if they break a promise of the code."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from tests.fuzz import fuzz_frames, fuzz_heads, fuzz_messages, fuzz_proxy_header
 
 
 class Target(NamedTuple):
-    """What is fed, with what to begin, and the words that help to get further."""
+    """The function to feed, its seeds, and the words of its dictionary."""
 
     check: Callable[[bytes], None]
     seeds: Callable[[], Iterable[bytes]]

@@ -1,7 +1,7 @@
-"""``python -m tests.fuzz.fuzzer TARGET CORPUS SECONDS``: bytes on which a target raises, by coverage.
+"""``python -m tests.fuzz.fuzzer TARGET CORPUS SECONDS``: searches for bytes on which a target raises, by coverage.
 
-What it has found of interest stays in the directory CORPUS, and is where the next run goes on. Bytes on which the
-target raised, took 10 s, or needed 2 GiB are written beside the corpus, and the status is not 0.
+Inputs with new coverage stay in the directory CORPUS, and the next run continues from them. Bytes on which the target
+raised, took 10 s, or needed 2 GiB are written beside the corpus, and the exit status is not 0.
 """
 
 import hashlib
@@ -12,8 +12,8 @@ import atheris
 from autobahn.websocket.protocol import WebSocketServerProtocol as Autobahn
 from autobahn.websocket.protocol import parseHttpHeader
 
-#: What is watched: our own code, and that of others that reads what strangers send. Of Autobahn only functions: to
-#: prepare all of it takes 10 s.
+#: Instrumented modules: the daemon, and the libraries that parse input of clients. Of Autobahn only single functions:
+#: instrumenting all of it takes 10 s.
 WATCHED = [
     "audiohookd.auth",
     "audiohookd.protocol",
@@ -27,7 +27,7 @@ MAX_LENGTH = 20_000
 
 
 def main() -> None:
-    """Runs until the time is over, or something was found."""
+    """Runs for the given time, or until a target raises."""
     name, corpus, seconds = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     with atheris.instrument_imports(include=WATCHED):
         from tests.fuzz.fuzz_targets import TARGETS  # noqa: PLC0415 - instrumented as it is imported
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def escaped(word: bytes) -> str:
-    """As dictionaries of libFuzzer have it."""
+    """Escapes a word for a dictionary of libFuzzer."""
     return "".join(f"\\x{octet:02x}" for octet in word)
 
 

@@ -1,4 +1,4 @@
-"""What strangers send, a short look: by hypothesis, and by a fuzzer that coverage guides (longer: `make fuzz`)."""
+"""Runs each fuzz target briefly, with hypothesis and with the coverage-guided fuzzer (longer: `make fuzz`)."""
 
 import re
 import subprocess
@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from tests.fuzz.fuzz_targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
-#: Of the coverage-guided run, and what it must try at least in it, so that it cannot do nothing unseen.
+#: Seconds of the coverage-guided run, and the least number of inputs that it must try: it cannot silently do nothing.
 SECONDS = 3
 TRIED = 60
 
 
 def mutated(seeds: list[bytes], words: tuple[bytes, ...]) -> st.SearchStrategy[bytes]:
-    """A seed of which a stretch, anywhere, is something else."""
+    """Seeds with a piece replaced, anywhere."""
     piece = st.one_of(st.just(b""), st.sampled_from(words), st.binary(max_size=20), st.sampled_from(seeds))
     place, length = st.integers(0, 10_000), st.integers(0, 30)
     return st.builds(spliced, st.sampled_from(seeds), place, length, piece)
@@ -30,7 +30,7 @@ def spliced(seed: bytes, place: int, length: int, piece: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_the_seeds(name: str) -> None:
+def test_seeds_break_no_promise(name: str) -> None:
     seeds = list(TARGETS[name].seeds())
     assert len(seeds) >= 4
     for seed in seeds:
@@ -38,7 +38,7 @@ def test_the_seeds(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_what_is_nearly_a_seed_or_nothing_at_all(name: str) -> None:
+def test_mutated_seeds_and_random_bytes_break_no_promise(name: str) -> None:
     target = TARGETS[name]
 
     @settings(max_examples=150)
@@ -50,7 +50,7 @@ def test_what_is_nearly_a_seed_or_nothing_at_all(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_what_coverage_leads_to(name: str, tmp_path: Path) -> None:
+def test_coverage_guided_fuzzing_finds_nothing(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzz.fuzzer", name, str(tmp_path / name), str(SECONDS)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
     said = (done.stdout + done.stderr).decode(errors="replace")

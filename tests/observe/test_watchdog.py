@@ -15,6 +15,7 @@ from audiohookd.observe.blocks import Block
 from audiohookd.observe.counters import Counters, exposition
 from audiohookd.observe.culprits import COLLECTOR, DAEMON, PROCESS, UNKNOWN, Culprit
 from audiohookd.observe.watchdog import LINES_LIMIT, Watchdog
+from audiohookd.runtime.services import StartError
 
 EVIL = Culprit("evil", "opened", "Watch.wait", "/srv/evil.py", 31, "srv/evil.py:31 wait")
 
@@ -54,6 +55,17 @@ def running() -> Iterator[Site]:
     yield site
     if site.watchdog.running:
         site.watchdog.stopService()
+
+
+def test_a_refused_thread_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    site = Site(EPollReactor())
+    with pytest.raises(StartError, match=r"the system refuses a thread \(can't start new thread\): raise TasksMax="):
+        site.watchdog.startService()
+    site.watchdog.stopService()
 
 
 def run(site: Site, *acts: Any) -> None:

@@ -13,7 +13,8 @@ from audiohookd.protocol.duration import duration_to_samples
 from audiohookd.protocol.entities import AgentAssist, parse_entity
 from audiohookd.protocol.events import CONNECTION_LOST
 from audiohookd.session.fanout import Watcher
-from audiohookd.testing import FakeSession, MemoryWorkers, ScriptedClient
+from audiohookd.testing import FakeSession, MemoryWorkers
+from audiohookd.testing.client import ScriptedClient
 from audiohookd_plugins.agentassist import AgentAssistConfig, AgentAssistPlugin, read_script
 
 WANTED = {"agentassist": True}

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from audiohookd.session.fanout import Watcher
-from audiohookd.testing import CapturingSink, ScriptedClient
+from audiohookd.testing import CapturingSink
+from audiohookd.testing.client import ScriptedClient
 
 FRAME = b"\xff" * 3_200
 PROBE = {"conversationId": "00000000-0000-0000-0000-000000000000"}

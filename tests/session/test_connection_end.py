@@ -10,7 +10,8 @@ from audiohookd.interfaces import IOpening
 from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.session.driver import FINISH_TIME
 from audiohookd.session.fanout import Watcher
-from audiohookd.testing import CapturingSink, ScriptedClient
+from audiohookd.testing import CapturingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.session.connection_rig import ENTITY, FRAME, gone, opened
 from tests.websocket.server_rig import Plugin, admitted_by, watched_by
 

@@ -166,7 +166,7 @@ def test_what_the_socket_said_counts(
     ("end", "line"),
     [
         (ConnectionEnd("eof", "client"), "the peer closed TCP without a WebSocket close frame"),
-        (ConnectionEnd("reset", "client"), "TCP was reset by the peer, or a device on the way"),
+        (ConnectionEnd("reset", "client"), "TCP was reset by the peer or a device on the path"),
         (ConnectionEnd("timeout", "client"), "TCP timed out"),
         (ConnectionEnd("tls", "client", reason="TLS failed"), "TLS failed"),
         (ConnectionEnd("close-frame", "client"), "the peer closed the WebSocket with no code"),

@@ -6,7 +6,8 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from audiohookd.session.fanout import Watcher
-from audiohookd.testing import START, CapturingSink, RaisingSink, ScriptedClient
+from audiohookd.testing import START, CapturingSink, RaisingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.session.connection_rig import ENTITY, FRAME, gone, opened, seen_types, without_messages
 from tests.websocket.server_rig import Plugin, assert_tiles, watched_by
 

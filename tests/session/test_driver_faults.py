@@ -10,7 +10,8 @@ from twisted.logger import LogEvent, formatEvent
 from audiohookd.protocol.session import Session
 from audiohookd.session.fanout import Watcher
 from audiohookd.session.registry import Registry
-from audiohookd.testing import CONVERSATION_ID, PATH, SESSION_ID, CapturingSink, ScriptedClient
+from audiohookd.testing import CONVERSATION_ID, PATH, SESSION_ID, CapturingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.session.connection_rig import FRAME, gone, message_type, opened, without_messages
 from tests.websocket.server_rig import Plugin, watched_by
 
@@ -34,14 +35,14 @@ def test_odd_things_are_counted_each_time_and_logged_once(logged: list[LogEvent]
         client.say("invented")
     assert client.counters.value("protocol_anomalies", "unknown-type") == 3
     lines = [formatEvent(event) for event in logged]
-    assert sum("odd, but harmless: unknown-type" in line for line in lines) == 1
+    assert sum("tolerated a protocol anomaly of the client: unknown-type" in line for line in lines) == 1
 
 
 def test_what_the_client_complains_about_is_logged(logged: list[LogEvent]) -> None:
     client = opened()
     client.say("error", {"code": 429, "message": "Rate limit exceeded", "retryAfter": "PT3S"})
     assert client.counters.value("peer_errors") == 1
-    assert any("the client says: error 429 " in formatEvent(event) for event in logged)
+    assert any("the client reported error 429 " in formatEvent(event) for event in logged)
 
 
 def test_who_complains_without_end_does_not_fill_the_log(logged: list[LogEvent]) -> None:
@@ -49,7 +50,7 @@ def test_who_complains_without_end_does_not_fill_the_log(logged: list[LogEvent])
     for number in range(300):
         client.say("error", {"code": 400 + number % 100, "message": "no"})
     assert client.counters.value("peer_errors") == 300
-    assert 10 < sum("says: error" in formatEvent(event) for event in logged) <= 20
+    assert 10 < sum("the client reported error" in formatEvent(event) for event in logged) <= 20
 
 
 def test_of_what_a_stranger_says_the_log_tells_nothing(logged: list[LogEvent]) -> None:

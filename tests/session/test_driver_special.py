@@ -9,7 +9,8 @@ from twisted.logger import LogEvent, eventAsText
 from audiohookd.session.driver import EARLY_LIMIT
 from audiohookd.session.fanout import Watcher
 from audiohookd.session.registry import Registry
-from audiohookd.testing import SESSION_ID, CapturingSink, ScriptedClient
+from audiohookd.testing import SESSION_ID, CapturingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.session.connection_rig import FRAME, PROBE, gone, opened, seen_types
 from tests.websocket.server_rig import CountedBytes, Plugin, admitted_by, watched_by
 
@@ -44,8 +45,8 @@ def test_one_session_too_many_is_told_so_in_the_session(logged: list[LogEvent]) 
     first = opened(clock=clock, registry=registry)
     second = opened(watched_by(sink), clock=clock, registry=registry)
     assert second.wire.heard[0]["parameters"] == {"reason": "error", "info": "too many sessions"}
-    (line,) = [text for event in logged if "session refused" in (text := eventAsText(event))]
-    assert line.endswith(f"{SESSION_ID} session refused: too many sessions: listen.max_sessions is 1")
+    (line,) = [text for event in logged if "session rejected" in (text := eventAsText(event))]
+    assert line.endswith(f"{SESSION_ID} session rejected: too many sessions: listen.max_sessions is 1")
     assert sink.calls == []
     second.close("disconnect")
     second.leave()

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 
 from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.session.fanout import Watcher
-from audiohookd.testing import START, CapturingSink, ScriptedClient
+from audiohookd.testing import START, CapturingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.session.connection_rig import FRAME, gone, opened
 from tests.websocket.server_rig import CountingClock, Plugin, assert_tiles, watched_by
 

@@ -316,7 +316,7 @@ class TestTheEndOfACall:
             call.audio()
         call.fanout.end("end")
         lines = [formatEvent(event) for event in call.session.logged if "log_failure" not in event]
-        reason = r"plugin recorder failed in audio: ValueError: no\u001b[2J; what it recorded is kept"
+        reason = r"plugin recorder failed in audio: ValueError: no\u001b[2J; earlier audio is kept"
         assert lines == [f"not recorded from now on: {reason}"]
 
     @pytest.mark.parametrize(("fault", "method"), [(PartialLoss("a part"), "audio"), (ValueError("no"), "closed")])

@@ -10,7 +10,8 @@ from twisted.logger import LogEvent, formatEvent
 
 from audiohookd.interfaces import IOpening
 from audiohookd.protocol.timeouts import Timeouts
-from audiohookd.testing import CapturingSink, ScriptedClient
+from audiohookd.testing import CapturingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.websocket.server_rig import admitted_by, watched_by
 
 STEREO = {"type": "audio", "format": "PCMU", "channels": ["external", "internal"], "rate": 8000}
@@ -246,13 +247,13 @@ def test_a_refusal_with_wrong_arguments_refuses_all_the_same(arguments: Any, log
     assert client.counters.value("plugin_failures", "broken") == 1
     assert client.counters.value("internal_errors") == 0
     (line,) = [str(formatEvent(event)) for event in logged if event.get("plugin") == "broken"]
-    assert "failed in refuse; the session is refused all the same" in line
+    assert "failed in refuse; the session is rejected nevertheless" in line
 
 
 def test_the_log_names_the_plugin_that_refuses(logged: list[LogEvent]) -> None:
     client = ScriptedClient(admitted_by(lambda opening: opening.refuse("not licensed"), name="evil"))
     client.open()
-    assert any("session refused: not licensed: by plugin evil" in str(formatEvent(event)) for event in logged)
+    assert any("session rejected: not licensed: by plugin evil" in str(formatEvent(event)) for event in logged)
 
 
 def test_a_refusal_counts_whatever_else_the_plugin_assigned() -> None:

@@ -15,7 +15,8 @@ from audiohookd.session.driver import FINISH_TIME
 from audiohookd.session.fanout import Watcher
 from audiohookd.session.observer_queue import CALL_LIMIT
 from audiohookd.session.registry import Registry
-from audiohookd.testing import CapturingSink, ScriptedClient
+from audiohookd.testing import CapturingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.session.connection_rig import ENTITY, FRAME, gone, opened, seen_types
 from tests.websocket.server_rig import Plugin, admitted_by, watched_by
 
@@ -125,7 +126,7 @@ def test_a_call_that_ended_has_no_place_while_a_plugin_hangs(at: str, logged: li
     clock.advance(FINISH_TIME)
     assert first.connection.finished.called
     assert len(cancelled) == first.counters.value("callback_timeouts", "evil") == 1
-    assert f"plugin evil failed: {at} took too long and is cancelled" in lines_of(logged, "evil")[0]
+    assert f"plugin evil failed: {at} timed out and was cancelled" in lines_of(logged, "evil")[0]
     assert evil.names[-1] == "closed"
 
 
@@ -273,6 +274,15 @@ def test_what_is_nested_in_the_configuration_of_a_session_belongs_to_each_plugin
     evil.input_variables["a"]["b"] = 2
     assert fine.custom_config == {"queues": [1]}
     assert fine.input_variables == {"a": {"b": 1}}
+
+
+def test_a_plugin_reads_a_configuration_that_is_nested_deeply() -> None:
+    plugin = Plugin(CapturingSink())
+    nested: Any = []
+    for _ in range(600):
+        nested = [nested]
+    ScriptedClient(Watcher("fine", plugin)).open(customConfig={"deep": nested}, inputVariables={"deep": nested})
+    assert plugin.sessions[0].custom_config == plugin.sessions[0].input_variables == {"deep": nested}
 
 
 def test_an_opening_that_lost_its_session_opens_all_the_same() -> None:

@@ -9,7 +9,8 @@ from audiohookd.interfaces import ISession
 from audiohookd.observe.counters import Counters
 from audiohookd.plugin_calls import plugin_call
 from audiohookd.session.fanout import Fanout, RoutePlugins, Watcher
-from audiohookd.testing import CapturingSink, FakeSession, ScriptedClient
+from audiohookd.testing import CapturingSink, FakeSession
+from audiohookd.testing.client import ScriptedClient
 from tests.websocket.server_rig import Admitting, Plugin, admitted_by, watched_by
 
 

@@ -276,7 +276,7 @@ def test_in_a_hurry_no_step_of_the_drain_takes_longer_than_a_fraction_of_a_secon
     clock.pump([0.1] * round(10 * sessions.hurried_limit))
     assert hanging.asked == ["shut_down", "abort"]
     assert stopped.called
-    line = "1 sessions were not finished by their plugins, and are given up: hanging"
+    line = "drain timed out: plugins have not finished 1 sessions, which are abandoned: hanging"
     assert formatEvent(logged[-1]) == line
     assert clock.getDelayedCalls() == []
 

@@ -11,7 +11,8 @@ from twisted.logger import LogEvent, formatEvent
 from audiohookd.interfaces import WrongThread
 from audiohookd.observer import SessionObserver
 from audiohookd.session.fanout import Watcher
-from audiohookd.testing import CapturingSink, ScriptedClient
+from audiohookd.testing import CapturingSink
+from audiohookd.testing.client import ScriptedClient
 from tests.session.connection_rig import ENTITY, gone, opened
 from tests.websocket.server_rig import Plugin
 
@@ -52,7 +53,7 @@ def test_another_thread_sends_nothing_and_is_named_once(method: str, arguments: 
     assert site.client.types == ["opened"]
     assert site.failures == 1
     (line,) = lines(logged)
-    assert f"{method} was called in thread 'worker' and not in the reactor's: nothing was done" in line
+    assert f"{method} was called in thread 'worker', not in the reactor thread: it had no effect" in line
     assert f"({__file__}:" in line
 
 
@@ -66,7 +67,7 @@ def test_a_session_that_is_over_sends_nothing_and_its_use_is_named_once(logged: 
     assert site.session.disconnect() is False
     assert site.failures == 2
     first, second = lines(logged)
-    assert "send_event was called after the session had ended: nothing was done" in first
+    assert "send_event was called after the session had ended: it had no effect" in first
     assert "disconnect was called after the session had ended" in second
 
 

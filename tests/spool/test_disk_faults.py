@@ -282,5 +282,5 @@ class TestJournal:
         assert len(recorded.entries("x")) == 10
         assert recorded.entries("x")[-1] == "last"
         assert [said["msg"] for said in recorded.entries("logger")] == [
-            "the disk refused 11 entries that should stand here"
+            "dropped 11 journal entries that belong here: they could not be written to disk"
         ]

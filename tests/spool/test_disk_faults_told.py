@@ -52,14 +52,14 @@ class TestWhoIsTold:
             for draft in drafts:
                 draft.audio(SPEECH)
             rig.commit(4)
-            assert rig.writer.fault == f"the disk refuses recordings: {FULL}"
+            assert rig.writer.fault == f"cannot write recordings: {FULL}"
             rig.disk.heal()
             rig.commit()
             assert rig.writer.fault is None
         path = rig.draft / "0.wav"
         assert [event["log_format"].format(**event) for event in logged] == [
-            f"the disk refuses recordings: {FULL} {path}; 7 calls lose audio until it takes them again",
-            "the disk refuses no recordings any more, after 2.0 s that cost 1400 samples",
+            f"cannot write recordings: {FULL} {path}; 7 calls lose audio until the disk recovers",
+            "disk recovered, recordings are written again after 2.0 s; 1400 samples lost",
         ]
 
     def test_an_episode_lasts_as_long_as_one_draft_suffers(self, rig: FaultyRig) -> None:
@@ -83,7 +83,7 @@ class TestWhoIsTold:
         silent.audio(SPEECH)
         good.audio(SPEECH)
         rig.commit()
-        assert told_by(lambda: silent.audio(b"")) == ["a recording without media takes no audio"]
+        assert told_by(lambda: silent.audio(b"")) == ["rejected audio: the recording has no media"]
         assert "not written" in str(told_by(lambda: odd.audio(SPEECH)))
         assert rig.drafted_audio("good") == SPEECH
         assert rig.writer.fault is None
@@ -141,7 +141,7 @@ class TestEndOfARecording:
             assert rig.writer.fault is None
         assert is_pending(finished)
         assert [event["log_level"].name for event in logged] == ["error", "warn"]
-        assert "the ends of 1 recordings are still refused" in logged[1]["log_format"].format(**logged[1])
+        assert "the ends of 1 recordings still cannot be written" in logged[1]["log_format"].format(**logged[1])
 
     def test_without_room_for_its_audio_at_the_stop_says_what_is_missing(self, rig: FaultyRig) -> None:
         draft = rig.begin()

@@ -183,7 +183,7 @@ class TestTheDirectories:
         assert os.stat("/proc").st_dev != watched.layout.ready.stat().st_dev
         watched.layout.ready.rmdir()
         watched.layout.ready.symlink_to("/proc")
-        assert watched.look() == f"{watched.layout.directory}: is another file system than at the start"
+        assert watched.look() == f"{watched.layout.directory}: is not the file system it was at the start"
 
 
 def test_a_second_daemon_is_an_obstacle(watched: Watched) -> None:
@@ -227,7 +227,7 @@ class TestTheDisk:
     def test_may_fail_in_ways_that_nobody_thought_of(self, disk: RefusingDisk, watch: DiskMonitor) -> None:
         disk.fault = RuntimeError("out of order")
         watch.startService()
-        assert watch.not_ready_reason == "the disk cannot be looked at: out of order"
+        assert watch.not_ready_reason == "the disk cannot be probed: out of order"
 
     def test_may_not_answer(self, watched: Watched) -> None:
         watched.clock.pump([PROBE_INTERVAL] * MISSED_PROBES)

@@ -147,14 +147,14 @@ class TestRefusal:
         with capturedLogs() as logged:
             for _ in range(3):
                 a_round(rig)
-                assert rig.writer.fault == "the disk does not sync recordings: Input/output error"
+                assert rig.writer.fault == "cannot sync recordings to disk: Input/output error"
             rig.disk.heal()
             a_round(rig)
         assert rig.writer.fault is None
         assert rig.counters.items() == [("disk_errors", "sync", 3)]
         assert said(logged) == [
-            f"the disk does not sync recordings: Input/output error {rig.draft / 'a.wav'}; 1 files are tried again",
-            "the disk syncs recordings again",
+            f"cannot sync recordings to disk: Input/output error {rig.draft / 'a.wav'}; retrying 1 files",
+            "disk recovered: recordings are synced again",
         ]
         assert names(rig).count("a.wav") == 1
 
@@ -173,7 +173,7 @@ class TestRefusal:
         rig.commit()
         rig.disk.refuse(errno.EMFILE, "look")
         a_round(rig)
-        assert rig.writer.fault == f"the disk does not sync recordings: {os.strerror(errno.EMFILE)}"
+        assert rig.writer.fault == f"cannot sync recordings to disk: {os.strerror(errno.EMFILE)}"
 
 
 class TestManyFiles:
@@ -219,7 +219,7 @@ class TestManyFiles:
     def test_whose_fault_it_is_shows_one_by_one(self, rig: FaultyRig) -> None:
         rig.disk.refuse(errno.EIO, "sync_all", "sync", suffix="")
         a_round(rig)
-        assert rig.writer.fault == "the disk does not sync recordings: Input/output error"
+        assert rig.writer.fault == "cannot sync recordings to disk: Input/output error"
         rig.disk.heal()
         a_round(rig)
         assert rig.writer.fault is None

@@ -83,7 +83,7 @@ def test_one_that_cannot_be_made_says_so_and_costs_nothing_else(rig: SpoolRig, m
     said, last = rig.drafted_entries("a")
     entry = msgspec.json.decode(said)
     assert entry["type"] == "logger"
-    assert "could not be made" in entry["data"]["msg"]
+    assert "could not be rendered" in entry["data"]["msg"]
     assert last == b'{"c":3}'
     assert rig.counters.value("journal_entry_errors") == 1
     assert draft.waiting == other.waiting == 0

@@ -314,7 +314,7 @@ class TestWhileTheDaemonRuns:
     def test_whoever_waits_for_recordings_hears_of_them(self, tmp_path: Path) -> None:
         rig = self.rig(tmp_path)
         heard: list[Path] = []
-        rig.spool.on_ready = heard.append
+        rig.spool.add_ready_observer(heard.append)
         path = rig.finish(rig.begin(ID))
         assert heard == [path]
 

@@ -88,6 +88,6 @@ def test_empty_drafts_are_removed_with_one_line(tmp_path: Path) -> None:
         rig.spool._repairer.start()
         rig.finishing.run()
     lines = [(event["log_level"], formatEvent(event)) for event in logged]
-    assert lines == [(LogLevel.info, "20 drafts with nothing in them were removed")]
+    assert lines == [(LogLevel.info, "removed 20 empty drafts that a crash left behind")]
     assert rig.counters.items() == [("drafts_recovered", "empty", 20)]
     assert rig.drafted() == set()

@@ -132,7 +132,8 @@ def test_no_more_calls_when_there_is_too_much_that_cannot_go(tmp_path: Path, car
     kept.spool.put(day, 1, ["wav", "json"], size=MIB // 2 + 1)
     kept.service.startService()
     kept.workers.run()
-    reason = f"{tmp_path}/spool takes 2 MiB, more than max_spool (1 MiB): what is left is not stored elsewhere"
+    reason = "more than max_spool (1 MiB): the remaining recordings are not stored elsewhere"
+    reason = f"{tmp_path}/spool takes 2 MiB, {reason}"
     assert kept.service.obstacle == reason
     assert len(kept.spool.files()) == 2
     (day / f"{recording_id(1)}.wav").unlink()

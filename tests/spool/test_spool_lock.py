@@ -95,7 +95,7 @@ class TestWhoeverRemovesTheFile:
             rig.spool.lock.keep()
             rig.spool.lock.keep()
         assert [formatEvent(event) for event in logged] == [
-            f"{rig.directory}/lock was removed or replaced while the daemon has the spool"
+            f"{rig.directory}/lock was removed or replaced while in use: locked the spool again"
         ]
         with pytest.raises(OSError, match="in use") as refused:
             SpoolRig(rig.directory)
@@ -109,7 +109,7 @@ class TestWhoeverRemovesTheFile:
         (rig.directory / "lock").unlink()
         second = SpoolRig(rig.directory)
         for _ in range(2):
-            with pytest.raises(OSError, match=r"held by another daemon: stop one of the two") as refused:
+            with pytest.raises(OSError, match=r"locked by another daemon: stop one of the two") as refused:
                 rig.spool.lock.keep()
             assert refused.value.filename == str(rig.directory / "lock")
         second.spool.lock.keep()

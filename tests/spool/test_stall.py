@@ -32,7 +32,7 @@ def test_is_what_lasts_so_long_and_not_a_moment_less(rig: FaultyRig) -> None:
     rig.clock.advance(STALL_TIMEOUT - 0.01)
     assert rig.writer.fault is None
     rig.clock.advance(0.01)
-    assert rig.writer.fault == f"the disk stalls: {STALLED}"
+    assert rig.writer.fault == f"disk write timed out: {STALLED}"
 
 
 def test_a_quick_disk_never_stalls_however_long_the_call(rig: FaultyRig) -> None:
@@ -90,8 +90,8 @@ def test_is_one_line_at_each_end(rig: FaultyRig) -> None:
         rig.clock.advance(12)
         rig.writing.run()
     assert [event["log_format"].format(**event) for event in logged] == [
-        "the disk stalls: 3 calls wait since 30 s",
-        "the disk goes on, after a stall of 42.0 s",
+        "disk write timed out: nothing was written for 30 s, 3 calls wait; check the disk",
+        "disk recovered: a write returned after 42.0 s",
     ]
 
 
@@ -109,7 +109,7 @@ def test_may_end_in_a_refusal(rig: FaultyRig) -> None:
     rig.disk.refuse(errno.EIO)
     stall(rig)
     rig.writing.run()
-    assert rig.writer.fault == "the disk refuses recordings: Input/output error"
+    assert rig.writer.fault == "cannot write recordings: Input/output error"
     assert rig.counters.value("disk_errors", "EIO") == 1
     rig.disk.heal()
     rig.commit()

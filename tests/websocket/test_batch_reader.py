@@ -8,7 +8,14 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from audiohookd.websocket.fastpath.batch_reader import COSTLY_TIME, ENOUGH, LONGEST, SHORTEST, TURN, BatchReader
+from audiohookd.websocket.fastpath.batch_reader import (
+    COSTLY_TIME,
+    MAX_INTERVAL,
+    MIN_INTERVAL,
+    TARGET_BATCH,
+    TURN,
+    BatchReader,
+)
 from audiohookd.websocket.fastpath.hearing import READ_SIZE
 from tests.websocket.batch_reader_rig import Call, Connect, Listener
 
@@ -34,9 +41,9 @@ def test_what_comes_in_next_waits_for_more(reactor: MemoryReactorClock, ears: Ba
     ears.doRead()
     lines[0].peer.send(b"two")
     assert not waits(reactor, ears)
-    reactor.advance(SHORTEST * 0.9)
+    reactor.advance(MIN_INTERVAL * 0.9)
     assert lines[0].heard == b"one"
-    reactor.advance(LONGEST)
+    reactor.advance(MAX_INTERVAL)
     assert lines[0].heard == b"onetwo"
 
 
@@ -59,17 +66,17 @@ def test_the_more_comes_in_the_shorter_the_rest(
 
     def rest_at(rate: float) -> float:
         """With so many that speak each second."""
-        rest = LONGEST
+        rest = MAX_INTERVAL
         for _ in range(80):
             rest = rest_after(rate * rest)
         return rest
 
-    assert rest_at(100) == pytest.approx(LONGEST)
-    assert rest_after(ENOUGH) == pytest.approx(LONGEST)
-    assert LONGEST / 2 < rest_after(2 * ENOUGH) < LONGEST, "chance alone does not change it much"
-    assert 2 * SHORTEST < rest_at(6_000) < LONGEST / 2
-    assert rest_at(20_000) == pytest.approx(SHORTEST)
-    assert rest_at(100) == pytest.approx(LONGEST)
+    assert rest_at(100) == pytest.approx(MAX_INTERVAL)
+    assert rest_after(TARGET_BATCH) == pytest.approx(MAX_INTERVAL)
+    assert MAX_INTERVAL / 2 < rest_after(2 * TARGET_BATCH) < MAX_INTERVAL, "chance alone does not change it much"
+    assert 2 * MIN_INTERVAL < rest_at(6_000) < MAX_INTERVAL / 2
+    assert rest_at(20_000) == pytest.approx(MIN_INTERVAL)
+    assert rest_at(100) == pytest.approx(MAX_INTERVAL)
 
 
 def test_who_has_more_than_one_read_takes_is_not_kept_waiting(
@@ -89,16 +96,16 @@ def test_who_has_more_than_one_read_takes_is_not_kept_waiting(
     for _ in range(80):
         first.peer.send(b"?")
         usual = look()
-    assert usual == pytest.approx(LONGEST)
+    assert usual == pytest.approx(MAX_INTERVAL)
     for line in lines:
         line.transport.bufferSize = READ_SIZE
         line.peer.send(b"!" * 5 * READ_SIZE)
     look()
     rests = [look() for _ in range(4)]
-    assert rests == pytest.approx([SHORTEST] * 4)
+    assert rests == pytest.approx([MIN_INTERVAL] * 4)
     assert [line.heard.count(b"!") for line in lines] == [5 * READ_SIZE] * 2
     second.peer.send(b"!")
-    assert look() > LONGEST / 2
+    assert look() > MAX_INTERVAL / 2
 
 
 def test_when_nothing_comes_in_the_reactor_tells(
@@ -106,7 +113,7 @@ def test_when_nothing_comes_in_the_reactor_tells(
 ) -> None:
     lines[0].peer.send(b"one")
     ears.doRead()
-    reactor.advance(LONGEST)
+    reactor.advance(MAX_INTERVAL)
     assert waits(reactor, ears)
     assert reactor.getDelayedCalls() == []
 
@@ -120,7 +127,7 @@ def test_who_joins_meanwhile_is_read_too(
     late.join(ears)
     assert not waits(reactor, ears)
     late.peer.send(b"late")
-    reactor.advance(LONGEST)
+    reactor.advance(MAX_INTERVAL)
     assert late.heard == b"late"
 
 
@@ -130,7 +137,7 @@ def test_the_end_of_a_connection_is_the_reactors(
     lines[0].peer.send(b"last")
     lines[0].peer.close()
     ears.doRead()
-    reactor.advance(LONGEST)
+    reactor.advance(MAX_INTERVAL)
     assert lines[0].heard == b"last"
     assert lines[0].transport in reactor.getReaders()
     lines[1].peer.send(b"on")
@@ -145,7 +152,7 @@ def test_who_is_being_closed_is_not_read(reactor: MemoryReactorClock, ears: Batc
     ears.doRead()
     assert lines[0].heard == b""
     assert lines[0].transport not in reactor.getReaders()
-    reactor.advance(LONGEST)
+    reactor.advance(MAX_INTERVAL)
     assert waits(reactor, ears)
 
 
@@ -164,7 +171,7 @@ def test_one_that_breaks_is_dropped_alone(
         ears.doRead()
     assert [line.heard for line in lines] == [b"data", b"data"]
     assert [str(event["log_failure"].value) for event in logged] == ["broken"]
-    reactor.advance(LONGEST)
+    reactor.advance(MAX_INTERVAL)
     assert broken.transport.disconnected
 
 
@@ -181,7 +188,7 @@ def test_what_goes_wrong_costs_the_others_nothing(
     with capturedLogs():
         ears.doRead()
     lines[1].peer.send(b"on")
-    reactor.advance(LONGEST)
+    reactor.advance(MAX_INTERVAL)
     assert lines[1].heard == b"on"
 
 
@@ -296,7 +303,7 @@ class TestTurns:
         monkeypatch.setattr(first.transport, "abortConnection", lambda: None)
         with capturedLogs() as events:
             ears.doRead()
-        assert [event["log_format"] for event in events] == ["a connection could not be read"]
+        assert [event["log_format"] for event in events] == ["connection aborted: reading it failed"]
         assert second.heard == b"y"
 
     def test_costly_connections_share_a_part_of_each_turn_and_take_turns(

@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
-from audiohookd.websocket.fastpath.batch_reader import LONGEST, BatchReader
+from audiohookd.websocket.fastpath.batch_reader import MAX_INTERVAL, BatchReader
 from tests.websocket.batch_reader_rig import Call, Connect, Listener
 from tests.websocket.websocket_rig import binary, frame, text
 
@@ -162,6 +162,6 @@ def test_the_end_of_a_clear_line_is_the_reactors(
     line.peer.send(binary(b"last"))
     line.peer.close()
     ears.doRead()
-    reactor.advance(LONGEST)
+    reactor.advance(MAX_INTERVAL)
     assert line.taken == [b"last"]
     assert line.transport in reactor.getReaders()

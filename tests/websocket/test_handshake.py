@@ -34,8 +34,8 @@ def test_a_handshake_that_the_rfcs_forbid_is_rejected_and_the_log_says_why(
     peer.send(case.change(request_head()))
     assert peer.answer().startswith(b"HTTP/1.1 %d " % case.status)
     assert peer.is_closed
-    (line,) = (text for text in map(eventAsText, logged) if "refused" in text)
-    assert f"refused: {case.status} " in line
+    (line,) = (text for text in map(eventAsText, logged) if "rejected" in text)
+    assert f"rejected: {case.status} " in line
     assert case.logged in line
 
 

@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from audiohookd.testing import SESSION_ID
-from audiohookd.websocket.fastpath.batch_reader import LONGEST, BatchReader
+from audiohookd.websocket.fastpath.batch_reader import MAX_INTERVAL, BatchReader
 from audiohookd.websocket.fastpath.frames import CUT_LIMIT
 from audiohookd.websocket.fastpath.hearing import READ_SIZE
 from audiohookd.websocket.protocol import FRAMES_PER_TURN
@@ -58,7 +58,7 @@ class SocketPeer:
         for _ in range(6):
             for reader in list(self.reactor.getReaders()):
                 reader.doRead()
-            self.reactor.advance(LONGEST)
+            self.reactor.advance(MAX_INTERVAL)
             for writer in list(self.reactor.getWriters()):
                 writer.doWrite()
 
@@ -194,7 +194,7 @@ def test_of_many_control_frames_some_are_handled_in_one_turn_and_the_rest_in_the
         for writer in list(call.reactor.getWriters()):
             writer.doWrite()
         pongs.append([opcode for opcode, _ in call.answers()])
-        call.reactor.advance(LONGEST)
+        call.reactor.advance(MAX_INTERVAL)
     counts = [opcodes.count(10) for opcodes in pongs]
     assert FRAMES_PER_TURN <= counts[0] <= 2 * FRAMES_PER_TURN, "once with all others, once with the costly ones"
     assert sum(counts) == 4 * FRAMES_PER_TURN

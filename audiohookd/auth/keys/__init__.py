@@ -1,1 +1,1 @@
-"""API keys: what each may do, where they come from, and how they stay current."""
+"""API keys: their secrets and scope, the sources they are loaded from, and how they are reloaded."""

@@ -1,4 +1,4 @@
-"""The keys that count now, and how they stay up to date. Nothing here is waited for by a handshake."""
+"""Merges the keys of all sources, and reloads them in the background. A handshake never waits for a source."""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -15,44 +15,44 @@ from audiohookd.interfaces import IWorkers
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 
-#: Seconds at least between two times that unknown keys have all sources asked.
+#: Seconds between two reloads that unknown keys can cause.
 POLL_INTERVAL = 60.0
-#: Seconds at most to the next try after one that failed.
+#: Longest time in seconds until a source that failed is retried.
 RETRY_AFTER = 60.0
-#: Each wait is by chance shorter or longer, up to this part of it: many daemons shall not ask together.
+#: Random variation of each interval, as a fraction of it, so that many daemons do not poll at the same time.
 JITTER = 0.1
 
 Load = Callable[[], Keys | None]
 
 
 class _SourceState:
-    """A source, and what is known of it."""
+    """A source, and the state of its loads."""
 
     def __init__(self, source: IKeySource, loop: SupervisedLoop) -> None:
         self.source = source
         self.loop = loop
         self.keys = Keys({})
-        #: Why it could not be loaded the last time; None: it could.
-        self.fault: str | None = None
-        #: What is being done with it in a thread.
-        self.work: Deferred[Keys | None] | None = None
-        #: It is to be loaded again once that is done.
-        self.again = False
-        #: Whether the next load, and the one that is under way, have to tell their result, whatever it is.
-        self.asked = self.tells = False
+        #: The error of the last load; None if it succeeded.
+        self.error: str | None = None
+        #: The load or poll that runs in a thread.
+        self.task: Deferred[Keys | None] | None = None
+        #: Whether to load the source again when the task ends.
+        self.reload_pending = False
+        #: Whether the next load, and the running one, log their result even if it has not changed.
+        self.log_next = self.log_result = False
 
 
 class Keyring(Service):
-    """All sources' keys: looked up at once, and refreshed from its start to its stop. For the reactor thread.
+    """The keys of all sources, with immediate look-up. Polls the sources while it runs. For the reactor thread.
 
-    A source that fails keeps what it gave last. It is tried again and again, and each failure is counted; the log has
-    one line when that begins, one for each other reason, and one when it is over.
+    If a load fails, the last good keys of the source stay valid. The load is retried, and each failure is counted.
+    The log has one line when the failures begin, one for each new reason, and one when the source recovers.
 
-    :param workers: with a thread for each source, none of which is given two pieces of work at a time.
+    :param workers: a pool with a thread for each source. A source never has two tasks at a time.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
-    :param random: evenly from 0 up to, but not including, 1.
-    :param routes: the paths that there are: who has a key for another one is told. None: any may be.
-    :param tell: called with the reason when there are no keys at all any more, and with None when there are.
+    :param random: returns a number from 0 up to, but not including, 1.
+    :param routes: the paths of the configuration. A key for any other path is warned of. None: any path may exist.
+    :param tell: called with the reason when no source has keys, and with None when one has keys again.
     """
 
     name = "keyring"
@@ -66,7 +66,7 @@ class Keyring(Service):
         count: Callable[..., object],
         random: Callable[[], float],
         routes: Collection[str] | None = None,
-        tell: Callable[[str | None], None] = lambda obstacle: None,
+        tell: Callable[[str | None], None] = lambda reason: None,
     ) -> None:
         self._reactor = reactor
         self._workers = workers
@@ -75,177 +75,179 @@ class Keyring(Service):
         self._routes = routes
         self._tell = tell
         self._is_empty = False
-        self._held = [_SourceState(source, self._loop(source)) for source in sources]
+        self._states = [_SourceState(source, self._loop(source)) for source in sources]
         self._keys = Keys({})
-        self._remarks: list[str] = []
-        self._asked: float | None = None
+        self._warnings: list[str] = []
+        self._unknown_key_at: float | None = None
 
     def __repr__(self) -> str:
         return f"<Keyring: {self._keys!r}>"
 
     def _loop(self, source: IKeySource) -> SupervisedLoop:
-        def look() -> None:
-            (held,) = [held for held in self._held if held.source is source]
-            self._look(held)
+        def poll() -> None:
+            (state,) = [state for state in self._states if state.source is source]
+            self._poll(state)
 
-        return SupervisedLoop(self._reactor, f"keys of {source.name}", look, source.interval or 0.0, self._count)
+        return SupervisedLoop(self._reactor, f"keys of {source.name}", poll, source.interval or 0.0, self._count)
 
     @property
     def loops(self) -> list[SupervisedLoop]:
-        """One for each source."""
-        return [held.loop for held in self._held]
+        """The polling loops, one for each source."""
+        return [state.loop for state in self._states]
 
     @property
     def keys(self) -> Keys:
-        """Those of now."""
+        """The current keys."""
         return self._keys
 
     def sizes(self) -> dict[str, int]:
-        """How many keys each source gave last."""
-        return {held.source.name: len(held.keys) for held in self._held}
+        """Returns by source name how many keys each source has."""
+        return {state.source.name: len(state.keys) for state in self._states}
 
     def failing(self) -> dict[str, int]:
-        """1 for each source that could not be loaded the last time, 0 for the others."""
-        return {held.source.name: int(held.fault is not None) for held in self._held}
+        """Returns by source name whether the last load failed: 1 or 0."""
+        return {state.source.name: int(state.error is not None) for state in self._states}
 
     def prepare(self) -> None:
         """Loads all sources, one after the other. Blocks: for start-up only.
 
-        :raises KeySourceError: one cannot be loaded. The text begins with its name.
+        :raises KeySourceError: a source cannot be loaded. The text begins with its name.
         """
-        for held in self._held:
+        for state in self._states:
             try:
-                held.keys = held.source.load()
-            except KeySourceError as fault:
-                raise type(fault)(f"{held.source.name}: {fault}") from None
+                state.keys = state.source.load()
+            except KeySourceError as error:
+                raise type(error)(f"{state.source.name}: {error}") from None
         self._merge()
 
     def lookup(self, api_key: str) -> Key | None:
-        """None for an unknown key, which may be known in a moment: the sources are asked, at most once a minute."""
+        """Returns None for an unknown key. It may be a new one, so this starts a reload, at most once a minute."""
         key = self._keys.lookup(api_key)
         if key is None:
-            self._ask()
+            self._load_for_unknown_key()
         return key
 
     def reload(self) -> None:
-        """Has all sources loaded again, changed or not, and each of them say in the log what came of it."""
-        for held in self._held:
-            if held.source.interval is None:
-                self._log.info("{source}: is read at the start alone", source=held.source.name)
-            held.asked = True
+        """Reloads all sources, changed or not, and logs the result of each."""
+        for state in self._states:
+            if state.source.interval is None:
+                self._log.info(
+                    "{source}: not reloaded, because it is read only at start-up", source=state.source.name
+                )
+            state.log_next = True
         self._load_all()
 
     def startService(self) -> None:
-        """From now on the sources are looked at."""
+        """Starts to poll the sources."""
         super().startService()
-        for held in self._held:
-            if held.source.interval is not None:
-                held.loop.start()
-            self._wait(held)
+        for state in self._states:
+            if state.source.interval is not None:
+                state.loop.start()
+            self._schedule_poll(state)
 
     def stopService(self) -> None:
-        """What is being loaded is not waited for."""
+        """Stops to poll, without waiting for running loads."""
         super().stopService()
-        for held in self._held:
-            held.loop.stop()
-            if held.work is not None:
-                held.work.cancel()
+        for state in self._states:
+            state.loop.stop()
+            if state.task is not None:
+                state.task.cancel()
 
-    def _ask(self) -> None:
+    def _load_for_unknown_key(self) -> None:
         now = self._reactor.seconds()
-        if self.running and (self._asked is None or now - self._asked >= POLL_INTERVAL):
-            self._asked = now
+        if self.running and (self._unknown_key_at is None or now - self._unknown_key_at >= POLL_INTERVAL):
+            self._unknown_key_at = now
             self._load_all()
 
     def _load_all(self) -> None:
-        for held in self._held:
-            if held.source.interval is not None:
-                self._load(held)
+        for state in self._states:
+            if state.source.interval is not None:
+                self._load(state)
 
-    def _wait(self, held: _SourceState) -> None:
-        """For the next look, whatever is waited for already."""
-        if held.source.interval is None:
+    def _schedule_poll(self, state: _SourceState) -> None:
+        """Sets the time of the next poll."""
+        if state.source.interval is None:
             return
-        seconds = min(held.source.interval, RETRY_AFTER) if held.fault is not None else held.source.interval
+        seconds = min(state.source.interval, RETRY_AFTER) if state.error is not None else state.source.interval
         seconds *= 1 + JITTER * (2 * self._random() - 1)
-        held.loop.next_in(seconds)
+        state.loop.next_in(seconds)
 
-    def _look(self, held: _SourceState) -> None:
-        if held.work is None:
-            # What is unchanged is read nevertheless while it fails: it is no better for that, and counts once more.
-            self._do(held, partial(_changed, held.source) if held.fault is None else held.source.load)
+    def _poll(self, state: _SourceState) -> None:
+        if state.task is None:
+            # A source that failed is loaded even if it has not changed, so that every failed poll is counted.
+            self._run(state, partial(_changed, state.source) if state.error is None else state.source.load)
         else:
-            held.tells, held.asked = held.tells or held.asked, False
-            self._failed(held, "does not answer")
-            self._wait(held)
+            state.log_result, state.log_next = state.log_result or state.log_next, False
+            self._failed(state, "does not answer")
+            self._schedule_poll(state)
 
-    def _load(self, held: _SourceState) -> None:
+    def _load(self, state: _SourceState) -> None:
         if not self.running:
             return
-        held.again = held.work is not None
-        if held.work is None:
-            self._do(held, held.source.load)
+        state.reload_pending = state.task is not None
+        if state.task is None:
+            self._run(state, state.source.load)
 
-    def _do(self, held: _SourceState, load: Load) -> None:
-        """In a thread. Should it hang, the next look finds that."""
-        self._wait(held)
-        held.tells, held.asked = held.asked, False
-        held.work = self._workers.do(load)
-        held.work.addCallbacks(partial(self._loaded, held), partial(self._not_loaded, held))
-        held.work.addErrback(held.loop.failed).addBoth(partial(self._done, held))
+    def _run(self, state: _SourceState, load: Load) -> None:
+        """Runs ``load`` in a thread. If it hangs, the next poll logs that."""
+        self._schedule_poll(state)
+        state.log_result, state.log_next = state.log_next, False
+        state.task = self._workers.do(load)
+        state.task.addCallbacks(partial(self._loaded, state), partial(self._not_loaded, state))
+        state.task.addErrback(state.loop.failed).addBoth(partial(self._done, state))
 
-    def _done(self, held: _SourceState, _: None) -> None:
-        held.work = None
-        again, held.again = held.again, False
+    def _done(self, state: _SourceState, _: None) -> None:
+        state.task = None
+        reload_pending, state.reload_pending = state.reload_pending, False
         if not self.running:
             return
-        self._wait(held)
-        if again:
-            self._load(held)
+        self._schedule_poll(state)
+        if reload_pending:
+            self._load(state)
 
-    def _loaded(self, held: _SourceState, keys: Keys | None) -> None:
-        """None: nothing has changed."""
+    def _loaded(self, state: _SourceState, keys: Keys | None) -> None:
+        """Handles the result of a load. None: the source has not changed."""
         if keys is None:
             return
-        if held.fault is not None:
-            held.fault = None
-            self._log.info("{source}: keys are loaded again", source=held.source.name)
-        if keys != held.keys:
-            held.keys = keys
-            self._log.info("{source}: the keys have changed: {keys}", source=held.source.name, keys=repr(keys))
+        if state.error is not None:
+            state.error = None
+            self._log.info("{source}: recovered, keys are loaded", source=state.source.name)
+        if keys != state.keys:
+            state.keys = keys
+            self._log.info("{source}: keys reloaded, changed: {keys}", source=state.source.name, keys=repr(keys))
             self._merge()
-        elif held.tells:
-            self._log.info("{source}: the keys are the same: {keys}", source=held.source.name, keys=repr(keys))
+        elif state.log_result:
+            self._log.info("{source}: keys reloaded, unchanged: {keys}", source=state.source.name, keys=repr(keys))
 
-    def _not_loaded(self, held: _SourceState, failure: Failure) -> None:
+    def _not_loaded(self, state: _SourceState, failure: Failure) -> None:
         if not self.running:
             return
-        fault = failure.value
-        # The text of what nobody expected may be anything.
-        self._failed(held, text_of(fault) if isinstance(fault, KeySourceError) else type(fault).__name__)
+        error = failure.value
+        # The text of an unexpected error may contain a secret.
+        self._failed(state, text_of(error) if isinstance(error, KeySourceError) else type(error).__name__)
 
-    def _failed(self, held: _SourceState, reason: str) -> None:
-        self._count("key_refresh_failures", held.source.name)
-        if reason != held.fault or held.tells:
-            held.fault, held.tells = reason, False
-            text = "{source}: keys cannot be loaded, those that it gave last stay valid: {reason}"
-            self._log.error(text, source=held.source.name, reason=reason)
+    def _failed(self, state: _SourceState, reason: str) -> None:
+        self._count("key_refresh_failures", state.source.name)
+        if reason != state.error or state.log_result:
+            state.error, state.log_result = reason, False
+            text = "{source}: cannot load keys, the last good keys stay valid: {reason}"
+            self._log.error(text, source=state.source.name, reason=reason)
 
     def _merge(self) -> None:
-        self._keys, remarks = merged([(held.source.name, held.keys) for held in self._held], self._routes)
-        for remark in remarks:
-            if remark not in self._remarks:
-                self._log.warn("{remark}", remark=remark)
-        self._remarks = remarks
+        self._keys, warnings = merged([(state.source.name, state.keys) for state in self._states], self._routes)
+        for warning in warnings:
+            if warning not in self._warnings:
+                self._log.warn("{warning}", warning=warning)
+        self._warnings = warnings
         if self._is_empty is not (not self._keys):
             self._is_empty = not self._keys
-            sources = ", ".join(held.source.name for held in self._held)
+            sources = ", ".join(state.source.name for state in self._states)
             if self._is_empty:
-                text = "there are no API keys in {sources}, all requests are rejected: write {example} there"
+                text = "no API keys in {sources}, all requests are rejected: write {example} there"
                 self._log.error(text, sources=sources, example=EXAMPLE)
             self._tell(f"no keys in {sources}" if self._is_empty else None)
 
 
 def _changed(source: IKeySource) -> Keys | None:
-    """In a thread."""
+    """Loads the source if it has changed. Runs in a thread."""
     return source.load() if source.changed() else None

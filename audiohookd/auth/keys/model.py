@@ -1,4 +1,4 @@
-"""API keys, what each may do, and the contract of the places that they come from."""
+"""API keys with their secrets and scope, and the interface of a source of keys."""
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -8,34 +8,34 @@ from typing import Protocol
 
 from zope.interface import Attribute, Interface
 
-#: As the secret of a key: its requests come unsigned.
+#: The secret of a key for unsigned requests.
 UNSIGNED = b""
-#: Bytes. A shorter secret works, and its owner is told: who has read one request can try them all until one signs it.
+#: Bytes. A shorter secret works, but is warned of: one signed request is enough to find it by brute force.
 SHORT_SECRET = 16
-#: Of a key at a time: while the one is replaced by the other. As many more may be of the version before.
+#: Secrets of a key, two while one replaces the other. The previous version of a source may add as many.
 MAX_SECRETS = 2
 
 
 class KeySourceError(ValueError):
-    """A source whose keys cannot be used. Its text is one line for the user, with what to do.
+    """The keys of a source cannot be used. The text is one line for the operator, with the remedy.
 
-    It never contains a secret, a piece of one, or an API key: unsigned, that is a password.
+    It never contains a secret, a part of one, or an API key, which is a password for unsigned requests.
     """
 
 
 class SourceUnavailable(KeySourceError):
-    """A source that does not answer, or not now: nothing is wrong with what was configured, as far as we know."""
+    """A source does not answer, or cannot answer now. Its configuration may be correct."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What belongs to an API key. Its representation shows no secret.
+    """The secrets and the scope of an API key. The representation shows no secret.
 
-    :param secrets: any of them verifies, and ``UNSIGNED`` among them lets in who does not sign. One or two.
-    :param organizations: who may use it, in lower case; None: everybody.
-    :param routes: the paths that it opens; None: all.
-    :param not_after: UNIX seconds; from then on it lets nobody in.
-    :param previous: further secrets, until the UNIX time ``previous_until``.
+    :param secrets: one or two. A signature with any of them is valid; ``UNSIGNED`` accepts unsigned requests.
+    :param organizations: the ids of organizations that may use the key, in lower case; None: all.
+    :param routes: the paths that the key may be used for; None: all.
+    :param not_after: UNIX seconds. From then on requests with the key are rejected.
+    :param previous: more secrets, valid until the UNIX time ``previous_until``.
     """
 
     secrets: tuple[bytes, ...] = field(repr=False)
@@ -46,25 +46,25 @@ class Key:
     previous_until: float = 0.0
 
     def __post_init__(self) -> None:
-        # None: one could take a key that nobody can use for one that everybody can. More: see signature.verify_any.
+        # A key without any secret could be taken for an open one. For the upper bound, see message_signature._TRIES.
         if not 1 <= len(self.secrets) <= MAX_SECRETS or len(self.previous) > MAX_SECRETS:
             raise ValueError(f"a key has 1 to {MAX_SECRETS} secrets, and one without a secret has UNSIGNED")
 
     def secrets_at(self, now: float) -> tuple[bytes, ...]:
-        """Those that count at the UNIX time ``now``, each once."""
+        """Returns the secrets that are valid at the UNIX time ``now``, without duplicates."""
         valid = self.secrets + (self.previous if now < self.previous_until else ())
         return tuple(dict.fromkeys(valid))
 
 
 class IKeys(Protocol):
-    """What tells of an API key. At once: it is asked in the reactor thread."""
+    """Looks up API keys, in the reactor thread, without blocking."""
 
     def lookup(self, api_key: str) -> Key | None:
         """None for an unknown key."""
 
 
 class Keys:
-    """API keys, and what belongs to them; does not change. Its representation shows neither."""
+    """An immutable mapping of API keys to their secrets and scope. The representation shows neither."""
 
     def __init__(self, keys: Mapping[str, Key]) -> None:
         self._keys = MappingProxyType(dict(keys))
@@ -91,63 +91,62 @@ class Keys:
 
 
 class IKeySource(Interface):
-    """Where API keys and secrets come from."""
+    """A source of API keys and secrets."""
 
-    name = Attribute("Where it stands in the configuration, such as ``auth.keys_file``.")
-    interval = Attribute("Seconds from one look at it to the next; None: what it holds stays as it is.")
+    name = Attribute("Its setting in the configuration, such as ``auth.keys_file``.")
+    interval = Attribute("Seconds between two polls of the source; None: it never changes.")
 
     def changed() -> bool:
-        """Whether :meth:`load` may give anything else than the last time. May block, but not for long."""
+        """Whether :meth:`load` may return other keys than the last time. May block briefly."""
 
     def load() -> Keys:
-        """Fetches all keys anew.
+        """Loads all keys.
 
-        May block, for seconds: to be called at start-up or in a worker thread, by one thread at a time. Keys returned
-        earlier stay as they are, and after an error the caller still has them.
+        May block for seconds: call it at start-up or in a worker thread, from one thread at a time. Keys that were
+        returned earlier do not change, so the caller can keep them after an error.
 
-        :raises KeySourceError: what the source holds cannot be used.
-        :raises SourceUnavailable: it cannot be asked now.
+        :raises KeySourceError: the content of the source cannot be used.
+        :raises SourceUnavailable: the source does not answer now.
         """
 
 
 def fingerprint(api_key: str) -> str:
-    """An API key as it may be shown: enough to find it among those that one has, and not to guess it."""
+    """Returns a short hash of an API key, which is safe to show. An operator can identify the key by it."""
     digest = hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).hexdigest()
     return f"sha256:{digest[:8]}"
 
 
 def merged(sources: Sequence[tuple[str, Keys]], routes: Collection[str] | None = None) -> tuple[Keys, list[str]]:
-    """The keys of several named sources as one, and what there is to say about it.
+    """Merges the keys of several named sources. A key that is in two sources is taken from the first.
 
-    A key that stands in two of them is that of the first.
-
-    :param routes: the paths that there are; None: any may be.
+    :param routes: the paths of the configuration; None: any path may exist.
+    :returns: the keys, and warnings for the log.
     """
     keys: dict[str, Key] = {}
     origins: dict[str, str] = {}
-    remarks = []
-    for name, one in sources:
-        if not one:
-            remarks.append(f"{name}: there are no keys in it")
-        for api_key in one:
+    warnings = []
+    for name, loaded in sources:
+        if not loaded:
+            warnings.append(f"{name}: contains no keys")
+        for api_key in loaded:
             if api_key in keys:
                 where = f"{origins[api_key]} and in {name}"
-                remarks.append(f"the API key {fingerprint(api_key)} stands in {where}: the first counts")
-            elif key := one.lookup(api_key):
+                warnings.append(f"the API key {fingerprint(api_key)} is in {where}: the first is used")
+            elif key := loaded.lookup(api_key):
                 keys[api_key], origins[api_key] = key, name
                 which = f"the API key {fingerprint(api_key)} in {name}"
-                remarks += [*_short_secrets(which, key), *_dead_ends(which, key, routes)]
-    return Keys(keys), remarks
+                warnings += [*_short_secrets(which, key), *_unknown_routes(which, key, routes)]
+    return Keys(keys), warnings
 
 
-def _dead_ends(which: str, key: Key, routes: Collection[str] | None) -> list[str]:
+def _unknown_routes(which: str, key: Key, routes: Collection[str] | None) -> list[str]:
     if key.routes is None or routes is None:
         return []
-    what = "for which there is no [[route]]: correct the one or the other"
-    return [f"{which} is for {path!r}, {what}" for path in sorted(key.routes.difference(routes))]
+    remedy = "which no [[route]] has: correct its routes or the [[route]]"
+    return [f"{which} allows the path {path!r}, {remedy}" for path in sorted(key.routes.difference(routes))]
 
 
 def _short_secrets(which: str, key: Key) -> list[str]:
     if all(len(secret) >= SHORT_SECRET for secret in key.secrets if secret != UNSIGNED):
         return []
-    return [f"{which} has a secret of less than {SHORT_SECRET} bytes, which can be guessed: give it a longer one"]
+    return [f"{which} has a secret of less than {SHORT_SECRET} bytes, which can be guessed: set a longer one"]

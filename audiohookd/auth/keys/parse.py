@@ -1,4 +1,4 @@
-"""The JSON object that every source holds: API keys, and for each a secret or an object. Pure.
+"""Parses the JSON object in a source of keys: for each API key a secret or an object. Pure.
 
 ::
 
@@ -21,32 +21,32 @@ from audiohookd.protocol.messages import UUID_PATTERN
 from audiohookd.text_encoding import decode_text
 
 _API_KEY = re.compile(r"[a-zA-Z0-9+/_-]+={0,2}")
-# Base64 as Genesys Cloud accepts it: the padding may be missing (protocol section 2.1).
+# Base64 as Genesys Cloud accepts it, with or without padding (protocol section 2.1).
 _SECRET = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{3}=?|[A-Za-z0-9+/]{2}(?:==)?)?")
 _ORGANIZATION = re.compile(UUID_PATTERN)
 _ROUTE = re.compile(r"/[!-~]*")
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.IGNORECASE | re.ASCII)
-#: What to write into a source that holds no keys.
+#: Shown in the error for a source without keys.
 EXAMPLE = '{"API key": "secret in base64"}'
 _MEMBERS = ("secret", "organizations", "routes", "not_after")
 
 
 class BadKeys(ValueError):
-    """What is wrong, and where, in one line that holds no secret and no API key."""
+    """The content is invalid. The text is one line with the place, and contains no secret and no API key."""
 
 
 def read_keys(content: bytes | str) -> Keys:
-    """All keys of the object.
+    """Parses all keys of the object.
 
-    :raises BadKeys: something in it is wrong.
+    :raises BadKeys: the content is invalid.
     """
     keys: dict[str, Key] = {}
     for number, (api_key, value) in enumerate(_members(content), 1):
         if not _API_KEY.fullmatch(api_key):
-            raise BadKeys(f"API key of entry {number}: use letters, digits, + / _ -, and up to two = last")
+            raise BadKeys(f"API key of entry {number}: use only letters, digits, + / _ -, and up to two = at the end")
         where = f"entry {number} (API key {fingerprint(api_key)})"
         if api_key in keys:
-            raise BadKeys(f"{where} is there twice: remove one of them")
+            raise BadKeys(f"{where} occurs twice: remove one of them")
         keys[api_key] = _key(value, where)
     return Keys(keys)
 
@@ -55,14 +55,14 @@ def _members(content: bytes | str) -> tuple[tuple[str, Any], ...]:
     if not content.strip():
         raise BadKeys(f"is empty: write {EXAMPLE}")
     try:
-        # Tuples: a dict would keep one of two equal keys, and a list is what an array becomes.
+        # Tuples: a dict would drop one of two equal keys, and a list would look like an array.
         parsed = json.loads(decode_text(content), object_pairs_hook=tuple)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        # Not chained: the original error holds the whole text, and with it every secret.
+        # Not chained: the original error contains the whole text, with every secret.
         raise BadKeys(f"is not JSON: correct {place}") from None
     except (ValueError, RecursionError):
-        raise BadKeys("is not JSON: write it anew, in UTF-8") from None
+        raise BadKeys("is not JSON: replace it by a JSON object in UTF-8") from None
     if not isinstance(parsed, tuple):
         raise BadKeys(f"is not a JSON object: write {EXAMPLE}")
     return parsed
@@ -83,22 +83,22 @@ def _key(value: Any, where: str) -> Key:
 
 
 def _known(value: tuple[tuple[str, Any], ...], where: str) -> dict[str, Any]:
-    """The name of an unknown member is not repeated: it may be a secret in the wrong place."""
+    """Returns the members of an entry. An error does not quote an unknown name, which may be a misplaced secret."""
     members = dict(value)
     if len(members) < len(value):
-        raise BadKeys(f"{where}: a member is there twice: remove one of them")
+        raise BadKeys(f"{where}: a member occurs twice: remove one of them")
     if not members.keys() <= set(_MEMBERS):
-        raise BadKeys(f"{where}: has an unknown member; there are: {', '.join(_MEMBERS)}")
+        raise BadKeys(f"{where}: has an unknown member; known members: {', '.join(_MEMBERS)}")
     return members
 
 
 def _secrets(value: Any, where: str) -> tuple[bytes, ...]:
     values = value if isinstance(value, list) else [value]
     if not 1 <= len(values) <= MAX_SECRETS:
-        raise BadKeys(f"{where}: has {len(values)} secrets: write one, or two of which one replaces the other")
-    if "" in values:  # what became of a variable that a template did not find, rather than somebody's wish
+        raise BadKeys(f"{where}: has {len(values)} secrets: write one, or two while one replaces the other")
+    if "" in values:  # most likely a template variable without a value
         raise BadKeys(f"{where}: its secret is empty: write null if its requests are not signed")
-    return tuple(_secret(one, where) for one in values)
+    return tuple(_secret(each, where) for each in values)
 
 
 def _secret(value: Any, where: str) -> bytes:
@@ -107,20 +107,20 @@ def _secret(value: Any, where: str) -> bytes:
     if not isinstance(value, str):
         raise BadKeys(f"{where}: its secret is not text: write base64 in quotes, or null")
     if not _SECRET.fullmatch(value):
-        raise BadKeys(f"{where}: its secret is not base64: copy it anew from the integration")
+        raise BadKeys(f"{where}: its secret is not base64: copy it again from the integration")
     return base64.b64decode(value + "=" * (-len(value) % 4))
 
 
 def _all(members: dict[str, Any], name: str, read: Callable[[str], str | None], where: str) -> frozenset[str] | None:
-    """The texts of a list, which is not empty: an empty one could be meant as nobody, or as everybody."""
+    """Reads a list of texts. An empty list is an error: it could mean none or all."""
     if name not in members:
         return None
     values = members[name]
-    found = [read(one) if isinstance(one, str) else None for one in values] if isinstance(values, list) else []
+    found = [read(text) if isinstance(text, str) else None for text in values] if isinstance(values, list) else []
     if not found or None in found:
-        what = "UUIDs" if name == "organizations" else "paths that begin with / and have no ?"
-        raise BadKeys(f'{where}: "{name}" must be a list of {what}; leave it out for all')
-    return frozenset(one for one in found if one is not None)
+        items = "UUIDs" if name == "organizations" else "paths that begin with / and have no ?"
+        raise BadKeys(f'{where}: "{name}" must be a list of {items}; leave it out to allow all')
+    return frozenset(text for text in found if text is not None)
 
 
 def _organization(text: str) -> str | None:
@@ -133,6 +133,6 @@ def _route(text: str) -> str | None:
 
 def _time(value: Any, where: str) -> float:
     if isinstance(value, str) and _DATE_TIME.fullmatch(value):
-        with suppress(ValueError, OverflowError):  # a month 13, or the like
+        with suppress(ValueError, OverflowError):  # such as a month 13
             return datetime.fromisoformat(value.upper()).timestamp()
     raise BadKeys(f'{where}: "not_after" must be a time like "2027-01-31T00:00:00Z"')

@@ -1,4 +1,4 @@
-"""What a key opens, to whom, and until when: checked, and put into words. Pure."""
+"""Checks the scope of a key (expiry, organizations and routes), and explains a violation. Pure."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -7,14 +7,14 @@ from audiohookd.auth.keys.model import Key
 from audiohookd.auth.rejection import RejectionReason, require
 from audiohookd.auth.request import UpgradeRequest
 
-#: Of a list, so many are named.
+#: Entries of a list that an explanation names.
 NAMED = 3
 
 
 def check_scope(key: Key, request: UpgradeRequest, now: float) -> None:
-    """Of a request that is genuine, at UNIX time `now`: of others there is nothing to say.
+    """Checks the scope of ``key`` for an authentic request at the UNIX time ``now``.
 
-    :raises SignatureRefused: the key lets in nobody any more, not this organization, or not to this route.
+    :raises SignatureRejected: the key has expired, or does not allow this organization or this route.
     """
     require(key.not_after is None or now < key.not_after, RejectionReason.KEY_EXPIRED)
     require(
@@ -25,23 +25,26 @@ def check_scope(key: Key, request: UpgradeRequest, now: float) -> None:
 
 
 def scope_violation(verdict: RejectionReason, request: UpgradeRequest, key: Key | None) -> str | None:
-    """What `check_scope` has refused, and what to do; None for any other verdict. `key` may be unknown."""
+    """Explains a rejection by :func:`check_scope`, with the remedy; returns None for any other verdict.
+
+    :param key: the key of the request. With None, the text does not list what the key allows.
+    """
     match verdict:
         case RejectionReason.KEY_EXPIRED:
             return (
-                f"the key {_until(key)}: give its entry a later not_after, or enter a new key in the integration."
-                " (Of a key that only the version before has, that was the end of its overlap)"
+                f"the key {_expired(key)}: set a later not_after in its entry, or enter a new key in the integration."
+                " (A key that only the previous version has expires at the end of the overlap)"
             )
         case RejectionReason.ORGANIZATION_NOT_ALLOWED:
-            came, whose = _organization(request), "organizations"
+            value, member = _organization(request), "organizations"
             listed = key.organizations if key else None
         case RejectionReason.ROUTE_NOT_ALLOWED:
-            came, whose = _path(request), "routes"
+            value, member = _path(request), "routes"
             listed = key.routes if key else None
         case _:
             return None
     return (
-        f"{came!r} is not among the {whose} of the key's entry{_those(listed)}: add it there, or give the integration"
+        f"{value!r} is not in {member} of the key's entry{_named(listed)}: add it there, or give the integration"
         " a key of its own"
     )
 
@@ -54,14 +57,14 @@ def _path(request: UpgradeRequest) -> str:
     return request.target.partition("?")[0]
 
 
-def _until(key: Key | None) -> str:
+def _expired(key: Key | None) -> str:
     if key is None or key.not_after is None:
-        return "lets nobody in any more"
+        return "has expired"
     date = datetime.fromtimestamp(key.not_after, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
-    return f"has let nobody in since {date} UTC"
+    return f"expired at {date} UTC"
 
 
-def _those(names: Iterable[str] | None) -> str:
+def _named(names: Iterable[str] | None) -> str:
     if names is None:
         return ""
     found = sorted(names)

@@ -1,1 +1,1 @@
-"""Replay protection: stores of the nonces that were used."""
+"""Replay protection: stores of used nonces."""

@@ -1,16 +1,16 @@
-"""Which signatures can no longer be told from replays, because the nonces of their time have expired (pure)."""
+"""Ranges of signing times for which the nonces have expired, so that a replay is no longer detectable (pure)."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-#: Ranges that are kept. Each step of a clock adds at most one.
+#: Largest number of ranges. Each step of a clock adds at most one.
 MAX_RANGES = 64
 
 
 class ExpiredRange(NamedTuple):
-    """Nonces with ``created`` from ``first`` to ``last`` have expired, in UNIX seconds, both included.
+    """Nonces with ``created`` from ``first`` to ``last`` (UNIX seconds, inclusive) have expired.
 
-    :param offset: ``created`` less the monotonic time of the first use, of the first nonce in it.
+    :param offset: ``created`` minus the monotonic time of the first use, of the first nonce in the range.
     """
 
     offset: float
@@ -19,14 +19,13 @@ class ExpiredRange(NamedTuple):
 
 
 class ExpiredRanges:
-    """The times of ``created`` from which nonces have expired: a signature of these times is rejected.
+    """A set of ranges of ``created``. A signature in one of them is rejected, because its nonce may have expired.
 
-    So no nonce is accepted twice, whatever a wall clock is set to after it expired. Not simply all times before the
-    last one: after a clock was an hour ahead, with a signer on the same clock, every call would be rejected for
-    an hour once it is right again. A step of the clock begins a range of its own; the time between two ranges stays
-    open.
+    So no nonce is accepted twice, even if a wall clock is set back after the nonce has expired. Each step of the
+    clock starts a new range, and times between two ranges are accepted. A single limit (all times before the last
+    expiry) would be wrong: after a clock that was an hour ahead is corrected, it would reject every call for an hour.
 
-    :param window: how far, in seconds, the offsets of signatures can lie apart while no clock is set.
+    :param window: the largest difference in seconds between the offsets of signatures while no clock is set.
     """
 
     def __init__(self, window: float, ranges: Iterable[ExpiredRange] = ()) -> None:
@@ -40,9 +39,9 @@ class ExpiredRanges:
         return any(first <= created <= last for _, first, last in self._ranges)
 
     def add(self, created: float, since: float) -> None:
-        """A nonce expires that was used first at ``since``, of a monotonic clock.
+        """Adds an expired nonce, which was first used at the monotonic time ``since``.
 
-        Beyond :data:`MAX_RANGES` the two ranges that lie closest become one, with the time between them.
+        Beyond :data:`MAX_RANGES` the two closest ranges are merged, and the time between them with them.
         """
         offset = created - since
         for index, known in enumerate(self._ranges):

@@ -1,8 +1,10 @@
-"""Which replay store the configuration asks for."""
+"""Builds the replay store from the configuration."""
 
 import os
 from collections.abc import Callable
 from typing import Any
+
+from msgspec import Struct
 
 from audiohookd.auth.replay.failover import FailoverReplayStore
 from audiohookd.auth.replay.shared import NonceBackend, SharedReplayStore
@@ -10,46 +12,61 @@ from audiohookd.auth.replay.sqlite import SqliteNonces
 from audiohookd.auth.replay.store import IReplayStore, MemoryReplayStore
 from audiohookd.config.errors import ConfigError
 from audiohookd.config.schema import Replay
+from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.runtime.workers import Workers
 
-#: Questions that may wait, besides one for each call that there may be: all of them may come at once.
+#: Lookups that may wait for a thread, in addition to one for each possible call. All may come at once.
 MAX_WAITING = 1_024
-#: Seconds that a stop waits for questions that nobody waits for any more.
+#: Seconds that a shutdown waits for running lookups.
 TIMEOUT = 1.0
-#: Those that may be down.
-SHARED = ("sqlite", "redis")
 
 
-def replay_store(
+class ReplayProtection(Struct, frozen=True):
+    """The store of used nonces, and the services that it needs."""
+
+    #: None: replay protection is turned off.
+    store: IReplayStore | None
+    pools: list[Workers] = []
+    #: Of a store that may be down; else None.
+    failover: FailoverReplayStore | None = None
+
+    @property
+    def loops(self) -> list[SupervisedLoop]:
+        """The periodic work of the store."""
+        return [] if self.failover is None else [self.failover.loop]
+
+
+def replay_protection(
     config: Replay,
     where: str,
     window: float,
     calls: int,
     reactor: Any,
     count: Callable[[str, str], object],
-    tell: Callable[[str | None], None] = lambda obstacle: None,
-) -> tuple[list[Workers], IReplayStore | None]:
-    """The store, None when there shall be none, and before it the pools that it needs. Connects to nothing.
+    tell: Callable[[str | None], None] = lambda reason: None,
+) -> ReplayProtection:
+    """Builds the store, without connecting to it.
 
-    :param where: the address of ``config``, for the user: file and table.
-    :param window: for how many seconds a nonce is remembered.
-    :param calls: how many may come at once.
-    :param tell: see :class:`WatchedReplayStore`.
-    :raises ConfigError: the store cannot work like this.
+    :param where: file and table of ``config``, for error texts.
+    :param window: seconds for which a nonce is stored.
+    :param calls: how many calls may come at once.
+    :param tell: see :class:`.FailoverReplayStore`.
+    :raises ConfigError: a setting of the store is invalid.
     """
     match config.store:
         case "off":
-            return [], None
+            return ReplayProtection(None)
         case "memory":
-            return [], MemoryReplayStore(window, reactor.seconds)
+            return ReplayProtection(MemoryReplayStore(window, reactor.seconds))
         case "sqlite":
             name, threads, nonces = f"SQLite, {config.path}", 1, _sqlite(config, where, window, reactor.seconds)
         case "redis":
-            # Several, so that a look-up of the host's name that hangs in one of them holds up no others.
+            # Several threads, so that a DNS lookup that hangs in one of them does not block the others.
             name, threads, nonces = "Redis", 4, _redis(config, where, window)
     workers = Workers(reactor, "replay", threads, MAX_WAITING + calls, TIMEOUT, count=count)
     shared = SharedReplayStore(nonces, window, workers, reactor, config.timeout)
-    return [workers], FailoverReplayStore(shared, name, config.fail, reactor, count, tell)
+    failover = FailoverReplayStore(shared, name, config.fail, reactor, count, tell)
+    return ReplayProtection(failover, [workers], failover)
 
 
 def _sqlite(config: Replay, where: str, window: float, clock: Callable[[], float]) -> NonceBackend:
@@ -70,5 +87,5 @@ def _redis(config: Replay, where: str, window: float) -> NonceBackend:
     try:
         url = read_url(config.url_file) if config.url_file else config.url
         return RedisNonces(url, window, config.timeout)
-    except ValueError as fault:
-        raise ConfigError(f"{where}.{key}: {fault}") from None
+    except ValueError as error:
+        raise ConfigError(f"{where}.{key}: {error}") from None

@@ -1,4 +1,4 @@
-"""What happens to those who ask while the replay store is down, and what is said of it."""
+"""Accepts or rejects requests while the replay store is down, and logs the outage."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -13,24 +13,24 @@ from audiohookd.auth.replay.store import IReplayStore, StoreUnavailable
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 
-#: Seconds without a failure after which an outage is over, when the store answers then; it is asked when nobody else
-#: does so. A store that answers every other time is one outage.
+#: Seconds without a failure after which an answer ends an outage. Without lookups, the store is probed at this
+#: interval. A store that answers only every other time is one outage.
 OUTAGE_LOG_INTERVAL = 10.0
-#: What is done with who asks while it is down, as it is counted.
+#: Labels of the counter: the decision for a request while the store is down.
 OUTCOMES = ("refused", "let-in")
 
 
 @implementer(IReplayStore)
 class FailoverReplayStore:
-    """A store that may be down: ``closed`` refuses who asks then, ``open`` lets him in unseen.
+    """Wraps a store that may be down. Then ``closed`` rejects requests, and ``open`` accepts them without a check.
 
-    Each such decision is counted, as ``replay_store_failures``. An outage is two lines in the log, however many ask:
-    one when it begins, and one when it answers again, and nobody has been refused an answer for a while. So that this
-    is found out also when nobody calls, it is asked as a call would ask, about a nonce of our own: a server that
-    answers, but refuses to keep anything, is down.
+    Each such decision is counted as ``replay_store_failures``. An outage has two lines in the log, however many
+    requests come: one when it begins, and one when the store has recovered. Recovery does not depend on calls,
+    because the store is probed with a nonce of the daemon. A server that answers, but cannot store the nonce, is
+    down.
 
     :param count: counts by name and label.
-    :param tell: called with the reason when nobody who signs can be let in any more, and with None when that is over.
+    :param tell: called with the reason when all signed requests are rejected, and with None when the store recovers.
     """
 
     _log = Logger()
@@ -42,7 +42,7 @@ class FailoverReplayStore:
         fail: Literal["closed", "open"],
         clock: IReactorTime,
         count: Callable[[str, str], object],
-        tell: Callable[[str | None], None] = lambda obstacle: None,
+        tell: Callable[[str | None], None] = lambda reason: None,
     ) -> None:
         self.window: float = store.window
         self._store = store
@@ -54,15 +54,15 @@ class FailoverReplayStore:
         self._failures = 0
         self._failed_at = 0.0
         self.loop = SupervisedLoop(
-            clock, "replay-store-probe", self._look, OUTAGE_LOG_INTERVAL, count, on_demand=True
+            clock, "replay-store-probe", self._probe, OUTAGE_LOG_INTERVAL, count, on_demand=True
         )
         self.loop.start()
-        #: What to add to the seconds of the clock to get a ``created`` of now.
+        #: The difference between ``created`` and the clock, for the ``created`` of a probe.
         self._epoch = 0.0
 
     @property
     def is_down(self) -> bool:
-        """Since somebody had no answer, until it is over."""
+        """Whether an outage lasts."""
         return self._failures > 0
 
     def first_use(self, key_id: str, nonce: str, created: float) -> "Deferred[bool]":
@@ -76,43 +76,44 @@ class FailoverReplayStore:
     def _answered(self, first: bool) -> bool:
         if self._failures and self._clock.seconds() - self._failed_at >= OUTAGE_LOG_INTERVAL:
             self._tell(None)
-            text = "the replay store answers again ({store}); requests that had no answer: {count}"
+            text = "the replay store has recovered ({store}); requests without an answer: {count}"
             self._log.info(text, store=self._name, count=self._failures)
             self._failures = 0
         return first
 
     def _failed(self, failure: Failure) -> "Failure | bool":
         failure.trap(StoreUnavailable)
-        done = "let-in" if self._fail == "open" else "refused"
+        outcome = "let-in" if self._fail == "open" else "refused"
         if not self._failures:
-            text = "the replay store is down ({store}): {reason}; who asks is {done}"
-            self._log.error(text, store=self._name, reason=text_of(failure.value), done=done.replace("-", " "))
+            text = "the replay store is down ({store}): {reason}; signed requests are {decision}"
+            decision = "accepted without replay protection" if self._fail == "open" else "rejected"
+            self._log.error(text, store=self._name, reason=text_of(failure.value), decision=decision)
             if self._fail == "closed":
                 self._tell(f"the replay store is down ({self._name})")
         self._failures += 1
-        self._put_off()
-        self._count("replay_store_failures", done)
+        self._schedule_probe()
+        self._count("replay_store_failures", outcome)
         return True if self._fail == "open" else failure
 
-    def _put_off(self) -> None:
-        """The end, and the question whether it has come."""
+    def _schedule_probe(self) -> None:
+        """Schedules the next probe, and with it the earliest end of the outage."""
         self._failed_at = self._clock.seconds()
         self.loop.next_in(OUTAGE_LOG_INTERVAL)
 
-    def _look(self) -> "Deferred[None] | None":
+    def _probe(self) -> "Deferred[None] | None":
         if not self._failures:
             return None
         seconds = self._clock.seconds()
-        # No API key is empty. Whether the nonce is new does not matter.
-        asked = self._ask("", f"{seconds}", seconds + self._epoch)
-        asked.addCallbacks(self._answered, self._still_down)
-        return asked.addCallback(self._look_again)
+        # No API key is empty, so a probe cannot collide with a request. Whether the nonce is new does not matter.
+        answer = self._ask("", f"{seconds}", seconds + self._epoch)
+        answer.addCallbacks(self._answered, self._still_down)
+        return answer.addCallback(self._probe_again)
 
     def _still_down(self, failure: Failure) -> None:
         failure.trap(StoreUnavailable)
-        self._put_off()
+        self._schedule_probe()
 
-    def _look_again(self, _: object) -> None:
-        """Unless somebody sees to that already."""
+    def _probe_again(self, _: object) -> None:
+        """Schedules the next probe, unless a failure has scheduled it."""
         if self._failures and not self.loop.is_waiting:
             self.loop.next_in(OUTAGE_LOG_INTERVAL)

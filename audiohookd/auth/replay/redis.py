@@ -1,6 +1,6 @@
-"""Nonces in Redis, or a server that speaks its protocol (Valkey), for several hosts.
+"""Nonces in Redis, or in a compatible server such as Valkey, for several hosts.
 
-By redis-py, in threads: it is what the server's own makers keep, it knows TLS and users, and a question is one short
+Uses redis-py in threads. It is the client of the Redis project, supports TLS and users, and a lookup is one short
 round trip.
 """
 
@@ -19,89 +19,90 @@ from audiohookd.auth.replay.store import StoreUnavailable
 from audiohookd.runtime.error_text import text_of
 from audiohookd.text_encoding import decode_text
 
-#: Begins the name of each key.
+#: Prefix of each key.
 PREFIX = "audiohookd:nonce:"
 
-#: Seconds that a nonce stays, at least. Redis expires keys by the wall clock of its server: when that is set forward
-#: by less than an hour, none expires too early. A daemon's clock that is set back by less makes none new.
+#: Seconds for which a nonce is stored at least. Redis expires keys by the wall clock of its server: if that clock is
+#: set forward by less than this, no nonce expires too early. If the daemon's clock is set back by less, no expired
+#: nonce becomes new.
 RETENTION = 3_600
 
-#: Of the part after the authority. Whatever else stands there is a part of a password that was not encoded.
+#: The path of a URL. Any other text there is a part of a password that was not percent-encoded.
 _DATABASE = re.compile(r"/?\d*")
 
 
 class RedisNonces:
-    """Nonces of the last ``window`` seconds, and of the last hour, at ``url``. May be called by several threads.
+    """Nonces of the last ``window`` seconds, or of the last hour if that is longer, at ``url``. Thread-safe.
 
-    Connects with the first call, and again whenever a connection broke. Nothing is tried twice: a question whose
-    answer was lost would be answered with "not new". Its representation does not show the URL.
+    Connects at the first call, and again after a connection broke. A lookup is never retried: if only its answer was
+    lost, the retry would return "not new". The representation does not show the URL.
 
-    :param patience: seconds to wait for a connection, and for each answer.
-    :raises ValueError: it is no such URL. The text does not quote it.
+    :param timeout: seconds to wait for a connection, and for each answer.
+    :raises ValueError: the URL is invalid. The text does not quote it.
     """
 
-    def __init__(self, url: str, window: float, patience: float) -> None:
+    def __init__(self, url: str, window: float, timeout: float) -> None:
         self._place = _place(url)
         self._seconds = max(math.ceil(window), RETENTION)
         try:
             self._client = Redis.from_url(
                 url,
-                socket_timeout=patience,
-                socket_connect_timeout=patience,
+                socket_timeout=timeout,
+                socket_connect_timeout=timeout,
                 retry=Retry(NoBackoff(), 0),
-                # Of the third, redis-py does not look whether a connection has broken before it uses it.
+                # With protocol 3, redis-py does not detect a broken connection before it uses it.
                 protocol=2,
             )
-            self._client.connection_pool.make_connection()  # does not connect: just looks at the options
+            self._client.connection_pool.make_connection()  # does not connect: checks the options only
         except (ValueError, TypeError):
-            raise ValueError("has an option that redis-py does not know") from None
+            raise ValueError("has an option that redis-py does not support") from None
 
     def add(self, entry: bytes, created: float) -> bool:
-        """See :class:`audiohookd.auth.replay.shared.Nonces`. Time is the server's."""
+        """See :class:`audiohookd.auth.replay.shared.NonceBackend`. Uses the clock of the server."""
         try:
             return self._client.set(PREFIX + entry.hex(), 1, nx=True, ex=self._seconds) is True
-        except (RedisError, OSError) as fault:
-            raise StoreUnavailable(f"{self._place}: {text_of(fault)}") from None
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"{self._place}: {text_of(error)}") from None
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Closes all connections."""
         self._client.close()
 
 
 def read_url(path: Path) -> str:
-    """The URL that is all of a file, which is not for everybody to read. Blocks: for start-up only.
+    """Reads the URL from a file that other users must not access. Blocks: for start-up only.
 
-    :raises ValueError: one line, without anything of what is in the file.
+    :raises ValueError: the file cannot be read, or is invalid. The text is one line, and quotes no content.
     """
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(4096)
-    except OSError as fault:
-        raise ValueError(f"{path}: cannot be read: {fault.strerror}") from fault
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
     if mode & 0o007:
-        raise ValueError(f"{path}: everybody may use it: chmod o= it")
+        raise ValueError(f"{path}: is accessible to all users: chmod o= it")
     url = decode_text(content, "replace").strip()
     if not url.isascii():
-        raise ValueError(f"{path}: is no URL: encode what is not ASCII (%C3%A4)")
+        raise ValueError(f"{path}: is not a URL: percent-encode all characters that are not ASCII (%C3%A4)")
     return url
 
 
 def _place(url: str) -> str:
-    """For the log: without user and password.
+    """Returns host and port of the URL for the log, without user and password.
 
-    Strict, because what is wrong with a URL is often a password with / or # in it, which then would be a part of the
-    host's name, and of what is logged.
+    Strict, because a frequent mistake is a password with an unencoded / or #. A part of it would then be taken for
+    the host, and be logged.
     """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError("is no URL: encode what is special in a password (%2F for /)") from None
+        raise ValueError("is not a URL: percent-encode special characters of the password (%2F for /)") from None
     if parts.scheme == "unix" and parts.path.startswith("/"):
         return f"unix:{parts.path}"
     is_plain = _DATABASE.fullmatch(parts.path) and not parts.fragment and "@" not in parts.query
     if parts.scheme not in ("redis", "rediss") or not host or not is_plain:
         form = "redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS"
-        raise ValueError(f"must be {form}; with what is special in a password encoded (%2F for /)")
+        raise ValueError(f"must be {form}; percent-encode special characters of the password (%2F for /)")
     return f"{host}:{port or 6379}"

@@ -1,4 +1,4 @@
-"""Nonces kept where other processes see them, too: asked in a thread, and not for long."""
+"""A replay store that several processes share. Lookups run in a thread, with a timeout."""
 
 from functools import partial
 from typing import NoReturn, Protocol
@@ -15,24 +15,24 @@ from audiohookd.runtime.workers import PoolFull
 
 
 class NonceBackend(Protocol):
-    """What a store keeps. Its method blocks, and is called in threads."""
+    """Stores nonces. Its method blocks, and is called in worker threads."""
 
     def add(self, entry: bytes, created: float) -> bool:
-        """Keep an entry for the window, and say whether it is new. ``created`` is that of the signature.
+        """Stores an entry for the window, and returns whether it is new. ``created`` is that of the signature.
 
-        :raises StoreDown: it cannot be kept. The next call tries again, from the start.
+        :raises StoreUnavailable: the entry cannot be stored. The next call connects again.
         """
 
 
 @implementer(IReplayStore)
 class SharedReplayStore:
-    """Asks ``nonces`` in ``workers``; who has no answer after ``timeout`` seconds is told that the store is down.
+    """Looks up nonces in ``nonces``, in the threads of ``workers``, for at most ``timeout`` seconds.
 
-    What this daemon itself has accepted is in memory, too: when a store forgets too early, because its own clock was
-    set or its file deleted, no nonce of this daemon is new again.
+    The nonces that this daemon has accepted are in memory, too. If the shared store loses them, because its clock was
+    set or its file was deleted, this daemon still rejects their replay.
 
-    What has waited for a thread for so long is not asked any more: after a store has hung, nobody waits for the
-    answers that nobody waits for.
+    A lookup that has waited for a thread for ``timeout`` seconds is skipped, so that a backlog is not worked off
+    after the store has hung.
     """
 
     def __init__(
@@ -51,19 +51,19 @@ class SharedReplayStore:
             return defer.succeed(False)
         deadline = self._clock.seconds() + self._timeout
         work = partial(self._add, nonce_digest(key_id, nonce), created, deadline)
-        asked: Deferred[bool] = self._workers.do(work)
-        return asked.addTimeout(self._timeout, self._clock).addErrback(_is_down)
+        answer: Deferred[bool] = self._workers.do(work)
+        return answer.addTimeout(self._timeout, self._clock).addErrback(_is_down)
 
     def _add(self, entry: bytes, created: float, deadline: float) -> bool:
-        """In a thread."""
+        """Runs in a thread."""
         if self._clock.seconds() >= deadline:
-            raise StoreUnavailable("nobody waits for the answer any more")
+            raise StoreUnavailable("the lookup has timed out")
         return self._nonces.add(entry, created)
 
 
 def _is_down(failure: Failure) -> NoReturn:
     if failure.check(defer.TimeoutError):
-        raise StoreUnavailable("no answer in time")
+        raise StoreUnavailable("timed out: no answer")
     if failure.check(PoolFull):
-        raise StoreUnavailable("too many wait for an answer")
+        raise StoreUnavailable("too many lookups wait for an answer")
     failure.raiseException()

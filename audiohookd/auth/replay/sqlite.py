@@ -1,9 +1,9 @@
-"""Nonces in a file of SQLite, for several daemons on one host.
+"""Nonces in an SQLite file, for several daemons on one host.
 
-With a rollback journal and not a write-ahead log: every question writes, so nothing is gained from readers that
-writers do not hold up; the file is one of SQLite's ordinary ones from its first moment, without a change of mode that
-two processes could want at once; and somebody may delete it while daemons run. Nothing is synced: what a loss of
-power takes is too old when the machine is up again.
+The file has a rollback journal instead of a write-ahead log, for three reasons. Every lookup writes, so concurrent
+readers gain nothing. No process has to change the mode of the file, which two processes could attempt at once. And
+the file can be deleted while daemons run. Nothing is synced: nonces lost in a power failure have expired before the
+host is up again.
 """
 
 import os
@@ -16,11 +16,11 @@ from audiohookd.auth.replay.expired_ranges import ExpiredRange, ExpiredRanges
 from audiohookd.auth.replay.store import SWEEP, StoreUnavailable
 from audiohookd.runtime.privileges import give_to_owner_of
 
-#: 16 MiB, in pages of 4 KiB: room for some 150,000 nonces. A directory like /run is memory.
+#: 16 MiB in pages of 4 KiB: room for some 150,000 nonces. Bounded, because a directory like /run is in memory.
 MAX_PAGES = 4_096
 
-#: ``since`` by the clock that nobody can set, which all processes share until the next boot. Names are new with the
-#: columns: a file that an earlier version of the daemon has made can be used on.
+#: ``since`` is monotonic time, which all processes share until the next boot. The table is renamed whenever its
+#: columns change, so a file from an earlier version of the daemon stays usable.
 _COLUMNS = "entry BLOB PRIMARY KEY, created REAL NOT NULL, since REAL NOT NULL"
 _SETTINGS = (
     "PRAGMA journal_mode = TRUNCATE",
@@ -30,7 +30,7 @@ _SETTINGS = (
     "CREATE INDEX IF NOT EXISTS used_since ON used (since)",
     "CREATE TABLE IF NOT EXISTS expired_ranges (clock_offset REAL NOT NULL, first REAL NOT NULL, last REAL NOT NULL)",
 )
-#: Past the window. What is there since later than now is from before the last boot.
+#: Entries past the window. An entry with ``since`` in the future is from before the last boot.
 _OLD = """
     SELECT entry, created, since FROM used WHERE since < :now - :window OR since > :now ORDER BY since LIMIT :sweep
 """
@@ -40,44 +40,43 @@ _KEEP = "INSERT OR IGNORE INTO used (entry, created, since) VALUES (:entry, :cre
 
 
 class SqliteNonces:
-    """Nonces of the last ``window`` seconds in the file ``path``, which is made where it is missing.
+    """Nonces of the last ``window`` seconds in the file ``path``, which is created if missing.
 
-    Times from which nonces have expired stay in it as :class:`ExpiredRanges`, over restarts as well.
+    The file also keeps the :class:`ExpiredRanges`, across restarts. If several processes add the same entry, it is
+    new for exactly one of them. A file that cannot be used is not changed; after it is removed or repaired, the next
+    call uses it. For one thread at a time.
 
-    Of all processes that add the same entry, one is told that it is new. A file that cannot be used is left as it is:
-    once it was removed or repaired, the next call finds that out. For one thread at a time.
-
-    :param clock: seconds that nobody can set, of the host: the same for all processes. Asked in the thread.
-    :param patience: seconds to wait for other processes.
+    :param clock: monotonic seconds of the host, the same for all processes. Called in the thread.
+    :param timeout: seconds to wait for other processes.
     """
 
-    def __init__(self, path: Path, window: float, clock: Callable[[], float], patience: float) -> None:
+    def __init__(self, path: Path, window: float, clock: Callable[[], float], timeout: float) -> None:
         self._path = path
         self._window = window
         self._clock = clock
-        self._patience = patience
+        self._timeout = timeout
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
 
     def add(self, entry: bytes, created: float) -> bool:
-        """See :class:`audiohookd.auth.replay.shared.Nonces`."""
+        """See :class:`audiohookd.auth.replay.shared.NonceBackend`."""
         try:
             return self._add(self._connected(), entry, created)
-        except (sqlite3.Error, OSError) as fault:
+        except (sqlite3.Error, OSError) as error:
             self.close()
-            reason = (isinstance(fault, OSError) and fault.strerror) or fault
+            reason = (isinstance(error, OSError) and error.strerror) or error
             raise StoreUnavailable(f"{self._path}: {reason}") from None
 
     def close(self) -> None:
-        """Let go of the file; the next call opens it again. Undoes what was begun."""
+        """Closes the file, and rolls back an open transaction. The next call opens it again."""
         if self._connection is not None:
-            # A broken file may not even be closed without an error, and then there is nothing more to do about it.
+            # Closing a corrupt file may fail, too. The connection is dropped in any case.
             with suppress(sqlite3.Error):
                 self._connection.close()
         self._connection = None
 
     def _add(self, connection: sqlite3.Connection, entry: bytes, created: float) -> bool:
-        # At once for writing: what has only read, and then wants to write, may have to be given up.
+        # Locks for writing at once. A transaction that upgrades from reading to writing may fail.
         connection.execute("BEGIN IMMEDIATE")
         now = self._clock()
         self._expire(connection, now)
@@ -100,7 +99,10 @@ class SqliteNonces:
         connection.executemany("DELETE FROM used WHERE entry = ?", [(entry,) for entry, _, _ in old])
 
     def _connected(self) -> sqlite3.Connection:
-        """To the file that has the name now: another one, or none, leaves us alone with what others do not see."""
+        """Returns a connection to the file that ``path`` names now.
+
+        If the file was deleted or replaced, other processes would not see entries in the old one.
+        """
         identity = _identity(self._path)
         if identity is None or identity != self._identity:
             self.close()
@@ -109,16 +111,15 @@ class SqliteNonces:
         return self._connection
 
     def _open(self) -> sqlite3.Connection:
-        # SQLite would let others read it. Only when it is new: to close a file drops all locks that we have on it.
+        # SQLite would create it readable for all users. Only a new file is opened here: closing a file drops all
+        # locks that this process has on it.
         with suppress(FileExistsError):
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             give_to_owner_of(self._path.parent, file)
             os.close(file)
-        # Before it is opened: a file that is exchanged meanwhile is then found out with the next call.
+        # Before the file is opened: if it is replaced in between, the next call detects that.
         self._identity = _identity(self._path)
-        connection = sqlite3.connect(
-            self._path, timeout=self._patience, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
         try:
             for statement in _SETTINGS:
                 connection.execute(statement).close()
@@ -130,7 +131,7 @@ class SqliteNonces:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        about = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return about.st_dev, about.st_ino
+    return status.st_dev, status.st_ino

@@ -1,4 +1,4 @@
-"""Nonces already seen, so that a signature lets somebody in once only (protocol section 2.5)."""
+"""Stores used nonces, so that a signature is accepted only once (protocol section 2.5)."""
 
 import hashlib
 from collections import OrderedDict
@@ -9,65 +9,66 @@ from zope.interface import Attribute, Interface, implementer
 
 from audiohookd.auth.replay.expired_ranges import ExpiredRanges
 
-# zope interfaces describe methods without `self`.
+# zope interfaces describe methods without ``self``.
 # ruff: noqa: N805
 
 
 def replay_window(max_age: float, skew: float) -> float:
-    """For how many seconds after its first use a nonce has to be remembered.
+    """Returns for how many seconds after its first use a nonce must be stored.
 
-    A signature verifies from `skew` seconds before `created` until `max_age + skew` seconds after it. Used as
-    early as that, it can be repeated as late as that; later it is refused for its age.
+    A signature verifies from ``skew`` seconds before ``created`` until ``max_age + skew`` seconds after it. A request
+    at the earliest moment can be replayed until the latest; after that it is rejected for its age.
     """
     return max_age + 2 * skew
 
 
-#: Entries beyond the window that one question removes at most: more than it adds, and never a noticeable wait.
+#: Most expired entries that one lookup removes: more than it adds, and too few to delay it.
 SWEEP = 16
 
 
 class StoreUnavailable(Exception):
-    """Nobody can tell whether a nonce was seen before. The text is for the log: one line, without secrets."""
+    """The store cannot tell whether a nonce is new. The text is for the log: one line, without secrets."""
 
 
 class IReplayStore(Interface):
-    """Where nonces are remembered."""
+    """A store of used nonces."""
 
-    window = Attribute("For how many seconds after its first use a nonce is remembered, at least.")
+    window = Attribute("Seconds for which a nonce is stored after its first use, at least.")
 
     def first_use(key_id: str, nonce: str, created: float) -> Any:
-        """Remember the nonce of a key, and say whether it is new: a bool, or a Deferred of one. Never blocks.
+        """Stores the nonce of a key, and returns whether it is new: a bool, or a Deferred of one. Never blocks.
 
-        `created` is that of the signature: once a nonce has expired, signatures of its time are not new. Of several
-        that ask about the same nonce, in whatever process, one is told that it is new. Offer only nonces whose
-        signature has verified: then no client without a secret can fill the store.
+        If several callers look up the same nonce, in any process, it is new for exactly one of them. Once a nonce has
+        expired, signatures with its ``created`` are not new. Call this only after the signature has been verified, so
+        that a client without a secret cannot fill the store.
 
-        :raises StoreDown: it cannot be told; so does a Deferred fail, and soon.
+        :param created: that of the signature, in UNIX seconds.
+        :raises StoreUnavailable: the store is down. A Deferred fails with it, soon.
         """
 
 
 def nonce_digest(key_id: str, nonce: str) -> bytes:
-    """What is kept of the nonce of a key: 32 bytes from which neither can be told."""
-    # Surrogates: whatever a peer sends gets here as latin-1, and tests send more than that.
+    """Returns a hash of a key and its nonce, 32 bytes, that reveals neither."""
+    # Text of a peer is latin-1. Tests pass surrogates, too.
     return hashlib.sha256(f"{key_id}\n{nonce}".encode("utf-8", "surrogatepass")).digest()
 
 
 @implementer(IReplayStore)
 class MemoryReplayStore:
-    """Nonces of the last `window` seconds, in memory. No wall clock is asked: none can make a nonce new again.
+    """Nonces of the last ``window`` seconds, in memory. Setting the wall clock does not make a nonce new again.
 
-    Not shared between processes and forgotten at a restart, after which a signature works once more until it is
-    too old. Not for use from several threads.
+    Not shared between processes, and lost at a restart: after it, a signature is accepted once more until it is too
+    old. Not thread-safe.
 
-    :param clock: seconds, from any origin, that nobody can set.
+    :param clock: monotonic seconds, from any origin.
     """
 
     def __init__(self, window: float, clock: Callable[[], float], limit: int = 100_000) -> None:
         self.window = window
         self._clock = clock
         self._limit = limit
-        # When each was used first, and `created`. In a dict the first key takes longer to find the more were deleted
-        # before it.
+        # The time of the first use, and ``created``. Not a dict: finding its first key takes longer the more keys
+        # were deleted before it.
         self._seen: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
         self._expired = ExpiredRanges(window)
 
@@ -75,13 +76,13 @@ class MemoryReplayStore:
         return len(self._seen)
 
     def first_use(self, key_id: str, nonce: str, created: float) -> bool:
-        """Remember the nonce of a key, and say whether it is new.
+        """Stores the nonce of a key, and returns whether it is new. Takes constant time on average.
 
-        Takes constant time on average. With `limit` nonces in the window every further one counts as used: rather
-        refuse a call than accept a replay.
+        With ``limit`` nonces in the window every further one counts as used: a full store rejects calls rather than
+        accept a replay.
         """
         self._expire()
-        # Hashed, so that the limit is one on memory whatever the length of a nonce.
+        # Hashed, so that the limit bounds the memory for nonces of any length.
         entry = nonce_digest(key_id, nonce)
         if entry in self._seen or created in self._expired or len(self._seen) >= self._limit:
             return False

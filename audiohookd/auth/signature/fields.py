@@ -1,4 +1,4 @@
-"""The header fields Signature-Input and Signature, read and type-checked. Nothing is verified here."""
+"""Parses and type-checks the header fields Signature-Input and Signature, without verifying the signature."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from audiohookd.auth.rejection import RejectionReason, SignatureRejected, requir
 _PARAMETER_TYPES = {"keyid": str, "nonce": str, "alg": str, "created": int, "expires": int}
 _REQUIRED_PARAMETERS = {"keyid", "nonce", "created"}
 
-# A member of a dictionary: all up to a comma that is in no string. For text that http_sf has accepted.
+# A member of a dictionary: all text up to a comma outside of a string. Only for text that http_sf has accepted.
 _MEMBER = re.compile(r'(?:%"[^"]*"|"(?:[^"\\]|\\.)*"|[^,"])+')
 
 
@@ -20,15 +20,14 @@ _MEMBER = re.compile(r'(?:%"[^"]*"|"(?:[^"\\]|\\.)*"|[^,"])+')
 class Signature:
     """One signature of a request, parsed and of the right types, but not verified.
 
-    `label` is its name in both fields. `created` and `expires` are UNIX seconds. `renderings` are the spellings of
-    component list and parameters that the signer may have signed: the canonical one, and the one that was sent. They
-    mean the same, and signers differ in which they use. Parameters not named here are in the renderings and otherwise
-    ignored.
+    ``label`` is its name in both fields. ``created`` and ``expires`` are UNIX seconds. ``renderings`` are the
+    spellings of component list and parameters that the signer may have signed: the canonical one, and the one in the
+    request. Signers differ in which of them they sign. All other parameters are part of the renderings, and ignored.
     """
 
     label: str
     components: tuple[str, ...]
-    keyid: str = field(repr=False)  # an API key, which is all that an unsigned client needs
+    keyid: str = field(repr=False)  # an API key, which is a password for unsigned requests
     nonce: str
     created: int
     expires: int | None
@@ -37,19 +36,19 @@ class Signature:
     value: bytes = field(repr=False)
 
 
-#: Characters of the two fields that are looked at. Genesys Cloud sends about 300 and 60, and an intermediary that
-#: signs with RSA of 4,096 bits adds 700. The parser is pure Python, and 16 KB of junk, from anybody, took 13 ms of
-#: every call's time.
+#: Longest Signature-Input and Signature, in characters. Genesys Cloud sends about 300 and 60, and an intermediary
+#: that signs with RSA of 4,096 bits adds 700. The parser is pure Python: 16 KB of junk from any client blocked all
+#: calls for 13 ms.
 MAX_INPUT = 2_048
 MAX_SIGNATURE = 1_024
-#: Signatures of a request that are verified at most. Each costs up to eight MACs.
+#: Most signatures of a request that are verified. Each costs up to eight MACs.
 MAX_VERIFIED = 4
 
 
 class Candidate(NamedTuple):
-    """A label that is in both fields: a signature that may be AudioHook's, or the reason why it is none.
+    """A label that is in both fields, with its signature, or with the reason why it is not a valid one.
 
-    `names_key` tells whether its `keyid` is the API key of the request.
+    ``names_key`` tells whether its ``keyid`` is the API key of the request.
     """
 
     label: str
@@ -59,19 +58,18 @@ class Candidate(NamedTuple):
 
 
 def parse(signature_input: str, signature: str, api_key: str | None = None) -> tuple[Candidate, ...]:
-    """Read the signatures that are in both fields, whatever their labels. One at least.
+    """Parses the signatures that are in both fields, with any labels. Returns at least one.
 
-    Intermediaries may add signatures of their own (RFC 9421, section 3.2). Signatures with `api_key` as `keyid` come
-    first, then all others, in their order; beyond `MAX_VERIFIED` signatures the rest is left out.
+    Intermediaries may add signatures of their own (RFC 9421, section 3.2). Signatures with ``api_key`` as ``keyid``
+    come first, then all others in their order. Signatures beyond :data:`MAX_VERIFIED` are left out.
 
-    :raises SignatureRefused: the fields cannot be read as a whole, or have no label in common. Nothing else is
-        raised, for any text.
+    :raises SignatureRejected: the fields are malformed, or have no label in common. No text raises anything else.
     """
     try:
         return tuple(_candidates(signature_input, signature, api_key))
-    except ValueError as fault:  # what http_sf raises, and encode() for text that is not ASCII
-        # One of http_sf's frames keeps the exception, which keeps them all, down to the connection.
-        fault.__traceback__ = None
+    except ValueError as error:  # raised by http_sf, and by encode() for text that is not ASCII
+        # A frame of http_sf keeps the exception, and its traceback would keep all frames down to the connection.
+        error.__traceback__ = None
         raise SignatureRejected(RejectionReason.MALFORMED) from None
 
 
@@ -85,8 +83,8 @@ def _candidates(signature_input: str, signature: str, api_key: str | None) -> It
     for label in sorted(labels, key=names_key.__getitem__, reverse=True):
         try:
             read = _read(label, inputs[label], values[label], sent.get(label, ""))
-        except SignatureRejected as refused:
-            yield Candidate(label, names_key[label], None, refused.reason)
+        except SignatureRejected as rejected:
+            yield Candidate(label, names_key[label], None, rejected.reason)
         else:
             yield Candidate(label, names_key[label], read, None)
             left -= 1
@@ -123,7 +121,7 @@ def _dictionary(text: str) -> dict[str, Any]:
 
 
 def _refuse_duplicate(_key: str, _context: str) -> None:
-    # Structured fields let the last one win. Two parsers that disagree about that are a way around a check.
+    # In structured fields the last duplicate wins. Parsers that disagree about that could be used to bypass a check.
     raise SignatureRejected(RejectionReason.DUPLICATE)
 
 
@@ -149,7 +147,7 @@ def _renderings(member: Any, sent: str) -> tuple[str, ...]:
 
 
 def _sent(text: str) -> dict[str, str]:
-    """Each list as it was sent, from its opening parenthesis on, by its label; http_sf does not keep it."""
+    """Returns each list as it was sent, from its opening parenthesis on, by its label. http_sf does not keep it."""
     members: list[str] = _MEMBER.findall(text)
     named = (member.strip(" \t").partition("=") for member in members)
     return {name: value for name, _, value in named}

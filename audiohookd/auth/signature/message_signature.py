@@ -1,8 +1,8 @@
 """HTTP message signatures as AudioHook uses them: verify and sign. Pure: no clock, no I/O, no key store.
 
-The signature is an HMAC-SHA256 of the *base*: a line for each covered component, in the order in which the
-signer lists them, and a last one with that list and the parameters (protocol section 2.3). AudioHook follows
-draft 11 of what became RFC 9421; as far as it goes the two are the same.
+The signature is an HMAC-SHA256 of the *base*: a line for each covered component, in the signer's order, and a last
+line with the list of components and the parameters (protocol section 2.3). AudioHook follows draft 11 of RFC 9421,
+which does not differ from the RFC in the parts that AudioHook uses.
 """
 
 import hashlib
@@ -30,17 +30,17 @@ MIN_NONCE_LENGTH = 22  # characters: 128 random bits in base64
 
 _ALGORITHM = "hmac-sha256"
 
-# So many secrets are tried in any case, as many as a key can have. Otherwise the time taken would tell a known API
-# key from an unknown one, and that a secret is just being replaced.
+# This many secrets are always tried, as many as a key can have. Otherwise the response time would reveal whether an
+# API key is known, and whether its secret is being rotated.
 _TRIES = 4
 _DUMMY_SECRET = bytes(32)
 
 
 class Verified(NamedTuple):
-    """What the signatures of a request are worth.
+    """The result of verifying the signatures of a request.
 
-    `signature` is the one that counts, None where that cannot be read or the request counts as unsigned. `reason` is
-    why it is refused, None if it is not.
+    ``signature`` is the decisive one; None if it is malformed, or if the request counts as unsigned. ``reason`` is
+    why the request is rejected; None if it is not.
     """
 
     signature: Signature | None
@@ -55,7 +55,7 @@ def verify(
     max_age: float = MAX_AGE,
     skew: float = CLOCK_SKEW,
 ) -> Signature | None:
-    """`verify_any`, of a key with one secret."""
+    """As :func:`verify_any`, for a key with one secret."""
     return verify_any(request, None if secret is None else (secret,), now, max_age=max_age, skew=skew)
 
 
@@ -67,16 +67,16 @@ def verify_any(
     max_age: float = MAX_AGE,
     skew: float = CLOCK_SKEW,
 ) -> Signature | None:
-    """Return the first signature of a request that is genuine, complete and fresh.
+    """Returns the first signature of a request that is genuine, complete and fresh.
 
-    See `weigh`. None for a request that counts as unsigned, and may be that.
+    Returns None for a request that counts as unsigned and may be unsigned. See :func:`verify_candidates`.
 
-    :raises SignatureRefused: no signature counts. Nothing else is raised, for any request.
+    :raises SignatureRejected: no signature is valid. No request raises anything else.
     """
-    weighed = verify_candidates(request, secrets, now, max_age=max_age, skew=skew)
-    if weighed.reason is not None:
-        raise SignatureRejected(weighed.reason)
-    return weighed.signature
+    verified = verify_candidates(request, secrets, now, max_age=max_age, skew=skew)
+    if verified.reason is not None:
+        raise SignatureRejected(verified.reason)
+    return verified.signature
 
 
 def verify_candidates(
@@ -87,44 +87,44 @@ def verify_candidates(
     max_age: float = MAX_AGE,
     skew: float = CLOCK_SKEW,
 ) -> Verified:
-    """Find the signature that counts: the first that verifies, else the one that comes closest to it.
+    """Verifies the signatures of a request, and returns the first valid one, else the closest to valid.
 
-    `secrets` is what belongs to the API key of the request, and any of them will do: None for an unknown key.
-    An empty one stands for requests without a signature. Neither can succeed, and both take as long as a wrong
-    signature does. With an empty one, signatures of intermediaries do not count: the request is unsigned.
+    Does not check whether the nonce was used before. The time after ``created`` at which a signature expires is not
+    limited: in the documented example it is 52 years (protocol section 2.3).
 
-    `now` is UNIX time in seconds. `created` may be `max_age` seconds ago, and the two clocks `skew` seconds
-    apart in either direction, always in the signer's favour. How long after `created` the signature expires
-    is not limited: in the documented example it is 52 years (protocol section 2.3).
-
-    Whether the nonce was used before is not looked at.
-
-    :raises SignatureRefused: the fields of the signature cannot be read.
+    :param secrets: the secrets of the request's API key, any of which may have been used; None for an unknown key. An
+        empty secret allows unsigned requests: then the signatures of intermediaries are ignored, and the request
+        counts as unsigned. No signature verifies with an empty secret or an unknown key, and checking it takes as
+        long as for a wrong signature.
+    :param now: UNIX time in seconds.
+    :param max_age: seconds for which a signature is valid after ``created``.
+    :param skew: seconds by which the two clocks may differ, in either direction, in the signer's favour.
+    :raises SignatureRejected: the fields of the signature are malformed.
     """
     api_key = request.header("x-api-key")
     candidates = parse(request.header("signature-input") or "", request.header("signature") or "", api_key)
-    weighed = []
+    results = []
     for candidate in candidates:
         reason = candidate.fault
         if candidate.signature is not None:
-            reason = _refusal(candidate.signature, request, secrets, now, max_age, skew)
+            reason = _rejection(candidate.signature, request, secrets, now, max_age, skew)
         if reason is None:
             return Verified(candidate.signature, None)
-        weighed.append(Verified(candidate.signature, reason))
+        results.append(Verified(candidate.signature, reason))
     may_be_unsigned = secrets is not None and b"" in secrets
     if may_be_unsigned and not any(_is_of_client(candidate) for candidate in candidates):
         return Verified(None, None)
-    return next((one for one in weighed if one.reason in _OF_GENUINE), weighed[0])
+    return next((verified for verified in results if verified.reason in _GENUINE_REASONS), results[0])
 
 
 def _is_of_client(candidate: Candidate) -> bool:
-    """Whether it is AudioHook's: the API key is its keyid, or it covers all that AudioHook asks for."""
+    """Whether it is an AudioHook signature: its keyid is the API key, or it covers all required components."""
     covered = candidate.signature.components if candidate.signature is not None else ()
     return candidate.names_key or set(covered).issuperset(REQUIRED_COMPONENTS)
 
 
-#: What may be wrong with a signature whose MAC is right.
-_OF_GENUINE = frozenset(
+#: Reasons to reject a signature with a correct MAC.
+_GENUINE_REASONS = frozenset(
     {
         RejectionReason.COMPONENT_NOT_COVERED,
         RejectionReason.ALGORITHM_UNSUPPORTED,
@@ -137,7 +137,7 @@ _OF_GENUINE = frozenset(
 )
 
 
-def _refusal(
+def _rejection(
     signature: Signature,
     request: UpgradeRequest,
     secrets: tuple[bytes, ...] | None,
@@ -151,16 +151,16 @@ def _refusal(
         require(secrets is not None, RejectionReason.API_KEY_UNKNOWN)
         require(bool(real), RejectionReason.SIGNATURE_UNEXPECTED)
         require(genuine, RejectionReason.SIGNATURE_WRONG)
-        # The rest only after the MAC: of a forgery there is nothing more to say, nor any time to save on it.
+        # Only after the MAC: the claims of a forged signature do not matter.
         _check_claims(signature, request.header("x-api-key"))
         _check_time(signature, now, max_age, skew)
-    except SignatureRejected as refused:
-        return refused.reason
+    except SignatureRejected as rejected:
+        return rejected.reason
     return None
 
 
 class SignatureFields(NamedTuple):
-    """The values of the two header fields that make a request a signed one."""
+    """The values of the two header fields of a signature."""
 
     signature_input: str
     signature: str
@@ -176,12 +176,12 @@ def sign(
     components: Iterable[str] = REQUIRED_COMPONENTS,
     label: str = "sig1",
 ) -> SignatureFields:
-    """Sign a request, whose `x-api-key` header becomes the `keyid`, as Genesys Cloud does.
+    """Signs a request as Genesys Cloud does, with its ``x-api-key`` header as ``keyid``.
 
-    `created` and `expires` are UNIX seconds, both absolute. Nothing is checked that only `verify` has to
-    know: a short nonce or a missing component makes a signature that will be refused.
+    ``created`` and ``expires`` are UNIX seconds, both absolute. A short nonce or a missing component is not an error
+    here, but the signature will be rejected.
 
-    :raises SignatureRefused: a component is not in the request, so nobody could verify the signature.
+    :raises SignatureRejected: a component is not in the request, so the signature could not be verified.
     :raises ValueError: nonce, API key or label have characters that structured fields do not allow.
     """
     parameters: dict[str, str | int] = {
@@ -203,13 +203,17 @@ def _component_lines(request: UpgradeRequest, names: Iterable[str]) -> str:
 
 
 def mac(secret: bytes, component_lines: str, rendering: str) -> bytes:
-    """The MAC of a base: a line for each component, each with its line break, and list and parameters as rendered."""
+    """Returns the MAC of a base.
+
+    :param component_lines: a line for each component, each with its line break.
+    :param rendering: the list of components with the parameters.
+    """
     base = f'{component_lines}"@signature-params": {rendering}'
     return hmac.digest(secret, base.encode("ascii"), hashlib.sha256)
 
 
 def _is_genuine(signature: Signature, request: UpgradeRequest, secrets: list[bytes]) -> bool:
-    """Whether it was made with one of them. With the dummy all the same is done, and nobody gets in."""
+    """Whether the signature was made with one of the secrets. The dummy secrets only make the time constant."""
     lines = _component_lines(request, signature.components)
     tried = secrets + [_DUMMY_SECRET] * (_TRIES - len(secrets))
     matches = [_matches(signature, lines, secret) for secret in tried]
@@ -217,9 +221,9 @@ def _is_genuine(signature: Signature, request: UpgradeRequest, secrets: list[byt
 
 
 def _matches(signature: Signature, lines: str, secret: bytes) -> bool:
-    # Bytes, not their base64 text; and compare_digest takes bytes of any length, which a peer may send.
+    # Compares bytes, not base64 text. compare_digest accepts any length, and a peer may send any.
     macs = [mac(secret, lines, text) for text in signature.renderings]
-    matches = [hmac.compare_digest(one, signature.value) for one in macs]  # all of them, always
+    matches = [hmac.compare_digest(expected, signature.value) for expected in macs]  # all, for constant time
     return any(matches)
 
 

@@ -1,6 +1,6 @@
 """``audiohookctl call``: calls an AudioHook server as Genesys Cloud does, once or many times.
 
-START READING in :mod:`~audiohookd.cli.call.load`. Nothing here imports numpy and its like until the command runs.
+START READING in :mod:`~audiohookd.cli.call.load`. numpy and other large modules are imported when the command runs.
 """
 
 import argparse
@@ -20,11 +20,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "call",
         help="call an AudioHook server as Genesys Cloud does",
-        description="Calls an AudioHook server as Genesys Cloud does, once or many times. Results of the server go"
-        " to stdout, one JSON object a line; all else goes to stderr. The exit code is 0 when every session was"
-        " closed by the server and nothing went wrong, else 1; 2 for a mistake in the command. Ctrl-C, SIGTERM and"
-        " SIGHUP begin no more calls, send close in each, and wait for closed, 10 s at most; the exit code is that of"
-        " the calls that had begun. A second one ends at once.",
+        description="Calls an AudioHook server as Genesys Cloud does, once or many times. Writes the server's events"
+        " to stdout, one JSON object per line, and everything else to stderr. The exit code is 0 if the server closed"
+        " every session and no call failed, else 1. It is 2 for a mistake in the command. On Ctrl-C, SIGTERM or"
+        " SIGHUP the command starts no more calls, sends close in each call, and waits at most 10 s for closed. The"
+        " exit code then covers the calls that had started. A second signal ends the command at once.",
     )
     describe(parser)
     return parser

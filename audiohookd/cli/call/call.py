@@ -1,4 +1,4 @@
-"""One call: drives a :class:`~audiohookd.protocol.client.session.ClientSession` with audio, a clock and a socket."""
+"""Drives the client session of one call: connects it to the audio, the clock and the WebSocket."""
 
 from typing import Any, Protocol
 
@@ -9,7 +9,7 @@ from audiohookd.protocol.client.session import ClientSession
 
 
 class ICallTransport(Protocol):
-    """A WebSocket that is open. What is written after it was closed is dropped."""
+    """An open WebSocket. Messages written after it is closed are dropped."""
 
     def write_text(self, data: bytes) -> None:
         """Sends a text message."""
@@ -18,26 +18,26 @@ class ICallTransport(Protocol):
         """Sends a binary message."""
 
     def close(self) -> None:
-        """Closes it in order, when all is written."""
+        """Writes all pending messages, then performs the closing handshake."""
 
 
 class CallObserver(Protocol):
-    """Who wants to know what becomes of the call."""
+    """Receives the events and the progress of a call."""
 
     def event_received(self, event: events.Event) -> None:
-        """The session told this."""
+        """The session reported an event."""
 
     def audio_transferred(self, samples: int, is_sent: bool) -> None:
-        """The call went on for so many samples (per channel); they were sent, or not."""
+        """The call advanced by ``samples`` per channel. Without ``is_sent`` a pause dropped them."""
 
 
 class CallSession:
-    """Says ``open``, then the audio at its pace, then ``close``.
+    """Sends ``open``, then the audio at its pace, then ``close``.
 
     :param session: not started yet.
-    :param source: None for a probe, which closes as soon as it is open.
-    :param speed: how much faster than real time; None for as fast as the server's pongs come back.
-    :param max_duration: samples (per channel) after which the call ends, if the source does not end before.
+    :param source: None for a probe, which closes as soon as the session is open.
+    :param speed: factor of real time; None: as fast as the server's pongs arrive.
+    :param max_duration: samples per channel after which the call ends, unless the source ends before.
     :param clock: IReactorTime.
     """
 
@@ -48,28 +48,28 @@ class CallSession:
         speed: float | None,
         max_duration: int | None,
         clock: Any,
-        audience: CallObserver,
+        observer: CallObserver,
     ) -> None:
         self._session = session
         self._source = source
         self._pace = Pace(speed)
         self._end = call_length(source, max_duration)
         self._clock = clock
-        self._audience = audience
-        self._wire: ICallTransport | None = None
+        self._observer = observer
+        self._transport: ICallTransport | None = None
         self._is_held = False
         self._timer: Any = None
 
-    # ---- what the socket says --------------------------------------------------------------------
+    # ---- input from the WebSocket ----------------------------------------------------------------
 
-    def connected(self, wire: ICallTransport) -> None:
-        """The WebSocket is open. Once."""
-        self._wire = wire
+    def connected(self, transport: ICallTransport) -> None:
+        """The WebSocket is open. Called once."""
+        self._transport = transport
         self._session.start()
         self._settle()
 
     def received(self, data: bytes, is_binary: bool) -> None:
-        """A message came."""
+        """A message arrived."""
         if is_binary:
             self._session.receive_audio(data)
         else:
@@ -77,23 +77,23 @@ class CallSession:
         self._settle()
 
     def hold(self, is_held: bool) -> None:
-        """The socket has more to write than it likes; or that is over."""
+        """Stops or restarts the audio because the write buffer of the WebSocket is full, or is empty again."""
         self._is_held = is_held
         if not is_held:
             self._settle()
 
     def lost(self) -> None:
-        """The WebSocket is closed. Nothing happens any more."""
-        self._wire = None
+        """The WebSocket is closed. No other method is called after this one."""
+        self._transport = None
         self._session.connection_lost()
         self._settle()
 
     def hang_up(self) -> None:
-        """Ends the call politely; what is left of the audio is not sent."""
+        """Ends the call with ``close``. The rest of the audio is not sent."""
         self._session.close("end")
         self._settle()
 
-    # ---- what follows from it --------------------------------------------------------------------
+    # ---- output ----------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         self._timer = None
@@ -101,37 +101,37 @@ class CallSession:
         self._settle()
 
     def _settle(self) -> None:
-        self._tell()
-        self._speak()
+        self._report_events()
+        self._send_due_audio()
         self._flush()
-        self._tell()
-        if self._session.finished and self._wire is not None:
-            self._wire.close()
-            self._wire = None
+        self._report_events()
+        if self._session.finished and self._transport is not None:
+            self._transport.close()
+            self._transport = None
         self._arm()
 
-    def _tell(self) -> None:
+    def _report_events(self) -> None:
         while (event := self._session.next_event()) is not None:
             if isinstance(event, events.Opened):
                 self._pace.begin(self._clock.seconds())
-            self._audience.event_received(event)
+            self._observer.event_received(event)
 
-    def _speak(self) -> None:
-        """Sends the audio that is due; the end of it ends the call."""
+    def _send_due_audio(self) -> None:
+        """Sends the audio that is due. Closes the session at the end of the audio."""
         while self._session.is_open and not self._is_held:
             samples = self._next_frame()
             if samples == 0:
                 self._session.close("end")
             elif not self._fits(samples):
-                self._session.ping()  # its pong proves that the server has read what is on its way
+                self._session.ping()  # its pong proves that the server has read the audio before it
                 return
             elif self._frame_due(samples) <= self._clock.seconds():
-                self._say(samples)
+                self._send_frame(samples)
             else:
                 return
 
     def _next_frame(self) -> int:
-        """Samples (per channel) of the next frame, 0 at the end."""
+        """Samples per channel of the next frame, 0 at the end."""
         session = self._session
         samples = self._pace.frame(len(session.media.channels) if session.media else 0, session.paused)
         return samples if self._end is None else max(0, min(samples, self._end - session.position))
@@ -142,23 +142,23 @@ class CallSession:
     def _fits(self, samples: int) -> bool:
         return self._session.in_flight + samples <= WINDOW
 
-    def _say(self, samples: int) -> None:
+    def _send_frame(self, samples: int) -> None:
         session = self._session
-        self._flush()  # what was said before this audio is to arrive before it
+        self._flush()  # messages of the session must arrive before the audio that follows them
         start = session.position
         self._pace.advance(samples, self._clock.seconds())
         is_sent = session.advance(samples)
-        if is_sent and self._source and self._wire and session.media:
-            self._wire.write_audio(self._source.read(start, samples, session.media.channels))
-        self._audience.audio_transferred(samples, is_sent)
+        if is_sent and self._source and self._transport and session.media:
+            self._transport.write_audio(self._source.read(start, samples, session.media.channels))
+        self._observer.audio_transferred(samples, is_sent)
 
     def _flush(self) -> None:
         for data in self._session.take_outgoing():
-            if self._wire is not None:
-                self._wire.write_text(data)
+            if self._transport is not None:
+                self._transport.write_text(data)
 
     def _arm(self) -> None:
-        """One timer for all: the session's deadline and the next frame."""
+        """Sets the one timer to the session's deadline or the next frame, whichever is first."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -168,7 +168,7 @@ class CallSession:
             self._timer = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._tick)
 
     def _next_due(self) -> float | None:
-        """When the next frame is due; None while something else than time stops it."""
+        """The time at which the next frame is due. None while a full buffer or a missing pong holds it back."""
         if not self._session.is_open or self._is_held:
             return None
         samples = self._next_frame()
@@ -176,7 +176,7 @@ class CallSession:
 
 
 def call_length(source: Source | None, max_duration: int | None) -> int | None:
-    """Samples (per channel) after which a call ends; None for never. A probe, without a source, has none."""
+    """Samples per channel after which a call ends. None: never. 0 for a probe, which has no source."""
     if source is None:
         return 0
     limits = (source.samples, max_duration)

@@ -1,4 +1,4 @@
-"""Runs ``audiohookctl call`` in the reactor: the only place here that wires things together."""
+"""Runs ``audiohookctl call`` in the reactor: builds the parts of the command and connects them."""
 
 import random
 import signal
@@ -31,18 +31,18 @@ from audiohookd.protocol.client.session import ClientSession
 from audiohookd.protocol.messages import NULL_UUID, Open, Participant
 from audiohookd.runtime.monotonic_clock import use_monotonic_clock
 
-_INTERIM = 30.0  # seconds between two reports of the round trips
-_BAR_AFTER = 3.0  # seconds: short calls need no progress bar
-#: Seconds in which a second signal is the first one again: timeout(1) sends it to the process, and to its group.
+_INTERIM = 30.0  # seconds between two interim reports of the round trips
+_BAR_AFTER = 3.0  # seconds until the progress bar appears: short calls need none
+#: Seconds in which a repeated signal counts as one: timeout(1) sends its signal to the process and to its group.
 SAME_SIGNAL = 0.2
-_PROGRESS = 0.5  # seconds between two steps of the bar
+_PROGRESS = 0.5  # seconds between two updates of the bar
 
 
 def execute(options: Options) -> int:
-    """Makes the calls and reports; returns the exit code.
+    """Makes the calls, prints the report, and returns the exit code.
 
-    :raises Mistake: the audio cannot be read.
-    :raises ImportError: the URL takes TLS, and OpenSSL is not installed.
+    :raises UsageError: the audio cannot be read.
+    :raises ImportError: the URL needs TLS, and OpenSSL is not installed.
     """
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
 
@@ -51,8 +51,8 @@ def execute(options: Options) -> int:
     report = _report(options, source)
     caller = Caller(options, source, report, reactor, time.time)
     chance = random.Random()  # noqa: S311 - arrivals, not secrets
-    campaign = CallScheduler(reactor, caller.dial, options.sessions, options.rate, chance)
-    _run(reactor, campaign, report)
+    scheduler = CallScheduler(reactor, caller.dial, options.sessions, options.rate, chance)
+    _run(reactor, scheduler, report)
     report.summary()
     return 1 if report.failures else 0
 
@@ -67,49 +67,49 @@ def _report(options: Options, source: Source | None) -> Report:
     )
 
 
-def _run(reactor: Any, campaign: CallScheduler, report: Report) -> None:
-    """Until all calls are over."""
+def _run(reactor: Any, scheduler: CallScheduler, report: Report) -> None:
+    """Runs the reactor until all calls have ended."""
     signalled_at = -SAME_SIGNAL
 
     def interrupt(*_: object) -> None:
         nonlocal signalled_at
         before, signalled_at = signalled_at, time.monotonic()
         if signalled_at - before >= SAME_SIGNAL:
-            reactor.callFromThread(campaign.interrupt)  # wakes the reactor, too
+            reactor.callFromThread(scheduler.interrupt)  # wakes the reactor, too
 
     def begin() -> None:
-        # Now, because the reactor has just put its own in place.
+        # Only now, because the reactor has just installed its own handlers.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has SIGHUP ignored
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup makes the process ignore SIGHUP
                 signal.signal(number, interrupt)
         keep_informed(reactor, report)
-        campaign.begin()
+        scheduler.begin()
 
     _log_to_stderr()
-    campaign.done.addCallback(lambda _: reactor.stop())
+    scheduler.done.addCallback(lambda _: reactor.stop())
     reactor.callWhenRunning(begin)
     reactor.run()
 
 
 def keep_informed(clock: Any, report: Report) -> None:
-    """Moves the bar, and says now and then what is known so far."""
-    for tell, seconds in ((report.progress, _PROGRESS), (report.interim, _INTERIM)):
-        regularly = LoopingCall(tell)
-        regularly.clock = clock
-        regularly.start(seconds, now=False)
+    """Updates the progress bar and prints an interim report, both at regular intervals."""
+    for update, seconds in ((report.progress, _PROGRESS), (report.interim, _INTERIM)):
+        loop = LoopingCall(update)
+        loop.clock = clock
+        loop.start(seconds, now=False)
 
 
 def _log_to_stderr() -> None:
-    """Only what must not happen: what does happen is in the report."""
+    """Logs critical errors only, which are bugs. Failed calls are in the report."""
     only_critical = LogLevelFilterPredicate(defaultLogLevel=LogLevel.critical)
     observer = FilteringLogObserver(EscapingObserver(textFileLogObserver(sys.stderr)), [only_critical])
     globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
 
 
 class Caller:
-    """Begins calls.
+    """Starts calls with the options of the command.
 
-    :param wall_clock: UNIX seconds, for the signatures.
+    :param wall_clock: returns UNIX seconds, for the signatures.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Caller:
         self._upgrade = Upgrade(options.target, options.api_key, options.secret)
         self._organization_id = options.organization or str(uuid.uuid4())
 
-    def dial(self, over: Callable[[], None]) -> Connection:
+    def dial(self, ended: Callable[[], None]) -> Connection:
         """See :data:`~audiohookd.cli.call.load.Dial`."""
         call = self._report.call()
         session = ClientSession(str(uuid.uuid4()), self._opening(), self._reactor.seconds)
@@ -137,9 +137,9 @@ class Caller:
         conversation = CallSession(session, self._source, options.speed, options.max_duration, self._reactor, call)
         request = self._upgrade.request(self._organization_id, session.id, str(uuid.uuid4()), int(self._wall_clock()))
 
-        def done(why: str | None, closing: str | None) -> None:
-            call.over(why, closing)
-            over()
+        def done(reason: str | None, closing: str | None) -> None:
+            call.over(reason, closing)
+            ended()
 
         return Connection(self._reactor, self._endpoint, request, conversation, done, self._explain_tls)
 

@@ -1,4 +1,4 @@
-"""All calls of one command: when they begin, how they are ended, and when it is over. START READING HERE."""
+"""Schedules the calls of one command: starts them, ends them, and knows when all have ended. START READING HERE."""
 
 import random
 from collections.abc import Callable
@@ -8,23 +8,23 @@ from twisted.internet.defer import Deferred
 
 
 class Call(Protocol):
-    """A call under way."""
+    """A call in progress."""
 
     def hang_up(self) -> None:
-        """Ends it politely."""
+        """Ends the call with ``close``."""
 
     def abort(self) -> None:
-        """Ends it at once."""
+        """Drops the connection at once."""
 
 
-#: Begins a call; calls back once, when it is over, which may be before it returns.
+#: Starts a call. Its argument is called once when the call ends, which may be before the start returns.
 Dial = Callable[[Callable[[], None]], Call]
 
 
 class CallScheduler:
-    """Begins calls at random moments, as strangers would (a Poisson process), the first one at once.
+    """Starts the first call at once, and the others at random times (a Poisson process), as independent callers do.
 
-    :param rate: calls begun per second, on average.
+    :param rate: calls started per second, on average.
     :param clock: IReactorTime.
     """
 
@@ -34,42 +34,42 @@ class CallScheduler:
         self._to_begin = calls
         self._rate = rate
         self._chance = chance
-        self._legs: dict[int, Call] = {}
+        self._calls: dict[int, Call] = {}
         self._running: set[int] = set()
         self._next: Any = None
         self._is_interrupted = False
-        #: Fires with None when all calls are over.
+        #: Fires with None when all calls have ended.
         self.done: Deferred[None] = Deferred()
 
     def begin(self) -> None:
-        """Begins the next call, and sees to the ones after it."""
+        """Starts the next call, and schedules the one after it."""
         self._next = None
         self._to_begin -= 1
         if self._to_begin:
             self._next = self._clock.callLater(self._chance.expovariate(self._rate), self.begin)
         number = self._to_begin
         self._running.add(number)
-        leg = self._dial(lambda: self._over(number))
+        call = self._dial(lambda: self._ended(number))
         if number in self._running:
-            self._legs[number] = leg
+            self._calls[number] = call
 
     def interrupt(self) -> None:
-        """Begins no more calls, and ends those under way: politely the first time, at once after that."""
+        """Starts no more calls. Ends the calls in progress with ``close``; aborts them if called a second time."""
         self._to_begin = 0
         if self._next is not None:
             self._next.cancel()
             self._next = None
-        for leg in list(self._legs.values()):
+        for call in list(self._calls.values()):
             if self._is_interrupted:
-                leg.abort()
+                call.abort()
             else:
-                leg.hang_up()
+                call.hang_up()
         self._is_interrupted = True
         self._finish()
 
-    def _over(self, number: int) -> None:
+    def _ended(self, number: int) -> None:
         self._running.discard(number)
-        self._legs.pop(number, None)
+        self._calls.pop(number, None)
         self._finish()
 
     def _finish(self) -> None:

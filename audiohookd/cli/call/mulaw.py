@@ -1,18 +1,18 @@
-"""µ-law of ITU-T G.711."""
+"""Encodes audio as µ-law (ITU-T G.711)."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_BIAS = 33  # on the scale of 14 bits: makes the segments powers of two
+_BIAS = 33  # of 14 bits: makes the segment bounds powers of two
 _CLIP = 8191
 
 
 def encode(samples: "NDArray[np.int16]") -> "NDArray[np.uint8]":
-    """Linear samples of 16 bits as µ-law, one byte each; the shape stays.
+    """Encodes linear 16-bit samples as µ-law, one byte per sample. Keeps the shape of the array.
 
-    The same bytes as libsndfile: each magnitude is cut to 14 bits, zero is 0xFF.
+    Returns the same bytes as libsndfile: magnitudes are truncated to 14 bits, and zero is 0xFF.
     """
     return _TABLE[samples.view(np.uint16)]
 

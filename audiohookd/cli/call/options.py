@@ -1,4 +1,4 @@
-"""The options of ``audiohookctl call``, and what they may be."""
+"""The options of ``audiohookctl call``, and their validation."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from audiohookd.protocol.client.session import RATE
 from audiohookd.protocol.duration import duration_to_samples
 from audiohookd.text_encoding import decode_text
 
-#: Bytes that Genesys Cloud lets an administrator type.
+#: Maximum bytes of customConfig that Genesys Cloud accepts from an administrator.
 _MAX_CUSTOM_CONFIG = 60_000
 _MAX_SESSIONS = 10_000
 _MAX_SPEED = 1000.0
@@ -26,17 +26,17 @@ _LANGUAGE = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for, checked."""
+    """The validated options of the command."""
 
     target: Target
     api_key: str = field(repr=False)
-    secret: bytes = field(repr=False)  # empty: requests are not signed
+    secret: bytes = field(repr=False)  # empty: do not sign requests
     wav: Path | None  # None: the tone
     probe: bool
     sessions: int
-    rate: float  # of arrivals, sessions per second
-    speed: float | None  # None: as fast as the protocol allows
-    max_duration: int | None  # samples of audio in each session
+    rate: float  # sessions started per second, on average
+    speed: float | None  # factor of real time; None: as fast as the protocol allows
+    max_duration: int | None  # samples per channel in each session
     custom_config: bytes | None
     language: str | None
     supported_languages: bool
@@ -53,32 +53,33 @@ def describe(parser: argparse.ArgumentParser) -> None:
     secret.add_argument(
         "--client-secret",
         metavar="BASE64",
-        help="the client secret itself: for public samples alone, since whoever is on this machine sees it (ps)",
+        help="the client secret itself; only for public samples, because all users of this machine can see it in ps",
     )
     credentials.describe_ca(parser)
     describe_connect(parser)
     audio = parser.add_mutually_exclusive_group()
-    audio.add_argument("--wav", type=Path, metavar="FILE", help="audio to send, of one or two channels: a WAV file")
+    audio.add_argument("--wav", type=Path, metavar="FILE", help="send this WAV file, of one or two channels")
     audio.add_argument("--tone", action="store_true", help="send a stereo tone (the default)")
-    audio.add_argument("--probe", action="store_true", help="a connection probe: no call, no audio")
-    add("--sessions", type=_sessions, default=1, metavar="N", help="how many calls (default 1)")
-    add("--rate", type=_rate, default=50.0, metavar="R", help="calls begun per second, on average (default 50)")
-    add("--max-duration", type=_duration, metavar="TIME", help="of each call's audio: seconds, or PT90S")
-    add("--speed", type=_speed, default=1.0, help="1 is real time (default); 10; or max")
-    add("--custom-config", type=_custom_config, metavar="JSON", help="customConfig of open: a JSON object")
-    add("--language", type=_language, metavar="CODE", help="language of open, as en-US")
-    add("--supported-languages", action="store_true", help="ask the server for its languages")
+    audio.add_argument("--probe", action="store_true", help="make a connection probe: no call, no audio")
+    add("--sessions", type=_sessions, default=1, metavar="N", help="number of calls (default: 1)")
+    add("--rate", type=_rate, default=50.0, metavar="R", help="calls started per second, on average (default: 50)")
+    add("--max-duration", type=_duration, metavar="TIME", help="maximum audio per call: seconds, or PT90S")
+    add("--speed", type=_speed, default=1.0, help="factor of real time, such as 10, or max (default: 1)")
+    add("--custom-config", type=_custom_config, metavar="JSON", help="customConfig in open: a JSON object")
+    add("--language", type=_language, metavar="CODE", help="language in open, such as en-US")
+    add("--supported-languages", action="store_true", help="ask the server for its supported languages")
     add("--organization", type=uuid, metavar="UUID", help="organization id (default: a random one)")
     add("--quiet", "-q", action="store_true", help="do not print the server's events")
 
 
 def read(arguments: argparse.Namespace, now: float, environment: Mapping[str, str] = os.environ) -> Options:
-    """The options as the user gave them, at the UNIX time ``now``.
+    """Validates the arguments.
 
-    :raises Mistake: they do not fit together, or there is no such secret.
+    :param now: UNIX seconds; selects the secret of the key file that is valid now.
+    :raises UsageError: the arguments conflict, or the secret cannot be read.
     """
     if arguments.speed is None and arguments.max_duration is None and not (arguments.wav or arguments.probe):
-        raise UsageError("call: --speed max sends the tone for ever: give --max-duration")
+        raise UsageError("call: --speed max would send the tone forever: give --max-duration")
     return Options(
         target=replace(arguments.url, connect=arguments.connect),
         api_key=arguments.key,
@@ -122,7 +123,7 @@ def _number(text: str, least: float, most: float, kind: Any) -> float:
     except ValueError:
         raise invalid(f"not a number: {text!r}") from None
     if not least <= value <= most:
-        raise invalid(f"from {least:g} to {most:g}")
+        raise invalid(f"must be from {least:g} to {most:g}")
     return value
 
 
@@ -130,9 +131,9 @@ def _duration(text: str) -> int:
     try:
         samples = duration_to_samples(text if text.startswith("PT") else f"PT{text}S", RATE)
     except ValueError:
-        raise invalid(f"seconds (as 90 or 2.5) or PT90S, not {text!r}") from None
+        raise invalid(f"not seconds (such as 90 or 2.5) or PT90S: {text!r}") from None
     if not 0 < samples <= 7 * 24 * 3600 * RATE:
-        raise invalid("more than nothing, and at most a week")
+        raise invalid("must be more than 0 and at most a week")
     return samples
 
 
@@ -143,11 +144,11 @@ def _custom_config(text: str) -> bytes:
     except (ValueError, RecursionError):
         raise invalid("not JSON") from None
     if not isinstance(value, dict) or len(encoded) > _MAX_CUSTOM_CONFIG:
-        raise invalid(f"a JSON object of at most {_MAX_CUSTOM_CONFIG} bytes")
+        raise invalid(f"must be a JSON object of at most {_MAX_CUSTOM_CONFIG} bytes")
     return encoded
 
 
 def _language(text: str) -> str:
     if not _LANGUAGE.fullmatch(text) or len(text) > 64:
-        raise invalid("a code as en-US")
+        raise invalid("not a language code such as en-US")
     return text

@@ -1,19 +1,19 @@
-"""When the next audio of a call is due."""
+"""Computes when the next audio of a call is due."""
 
 from audiohookd.protocol.client.session import RATE
 from audiohookd.protocol.codec import MAX_SENT
 
-#: Samples per channel in a frame: the 200 ms that Genesys Cloud sends.
+#: Samples per channel in a frame: 200 ms, as Genesys Cloud sends.
 FRAME = RATE // 5
-#: Samples that may be on their way without a pong that proves that the server has read them: 8 s.
+#: Maximum samples per channel in flight: sent, but not yet proven read by a pong. 8 s.
 WINDOW = 8 * RATE
 
 
 class Pace:
-    """A schedule in absolute time: being late with one frame does not delay the ones after it.
+    """The schedule of the frames of a call, in absolute time: a late frame does not delay the next ones.
 
-    :param speed: how much faster than real time; None for as fast as may be, in the largest frames. Even then the
-        call's time runs at the speed of real time while it is paused: the pause would be over before it began.
+    :param speed: factor of real time; None: as fast as possible, in frames of maximum size. During a pause the call
+        advances in real time even then, because otherwise the audio would end before the server resumes it.
     """
 
     def __init__(self, speed: float | None) -> None:
@@ -22,21 +22,21 @@ class Pace:
         self._samples = 0  # since the origin
 
     def begin(self, now: float) -> None:
-        """The call has begun."""
+        """Starts the schedule at ``now``."""
         self._origin = now
 
     def frame(self, channels: int, paused: bool) -> int:
-        """Samples (per channel) of the next frame."""
+        """Samples per channel of the next frame."""
         return FRAME if self._is_timed(paused) else MAX_SENT // max(channels, 1)
 
     def due(self, samples: int, paused: bool) -> float:
-        """When a frame of ``samples`` may be sent: at its end, for then they have been spoken."""
+        """The time at which a frame of ``samples`` is due: its end, when the last sample has been spoken."""
         if not self._is_timed(paused):
             return self._origin
         return self._origin + (self._samples + samples) / (RATE * (self._speed or 1))
 
     def advance(self, samples: int, now: float) -> None:
-        """A frame was sent, or lost to a pause."""
+        """Counts a frame that was sent, or dropped during a pause."""
         if self._speed is None:
             self._origin, self._samples = now, 0
         else:

@@ -1,4 +1,4 @@
-"""What the user sees: results on stdout, all else on stderr, and at the end the sum of it."""
+"""Writes the results of the calls to stdout, and messages, progress and a summary to stderr."""
 
 import json
 from typing import Any, TextIO
@@ -16,17 +16,17 @@ _PERCENTILES = (50, 90, 95, 99, 99.9)
 
 
 class _Bar(tqdm):
-    monitor_interval = 0  # no thread of its own
+    monitor_interval = 0  # starts no monitor thread
 
 
 class RoundTrips:
-    """Round trips of the protocol's ping, from a microsecond to a minute, to three digits."""
+    """A histogram of the round trips of the protocol's ping, from 1 microsecond to 1 minute, to three digits."""
 
     def __init__(self) -> None:
         self._histogram = HdrHistogram(1, 60_000_000, 3)
 
     def add(self, nanoseconds: int) -> None:
-        """One more."""
+        """Adds a round trip."""
         self._histogram.record_value(min(max(nanoseconds // 1000, 1), 60_000_000))
 
     def __str__(self) -> str:
@@ -42,12 +42,12 @@ class RoundTrips:
 
 
 class Report:
-    """Gathers what becomes of all calls.
+    """Counts the results of all calls, and writes lines about them.
 
-    :param results: for the server's events, one JSON object a line; None to leave them out.
-    :param messages: for all else.
-    :param total: samples of all calls together, if that is known; for the progress bar.
-    :param bar_after: seconds after which a progress bar appears; None for never.
+    :param results: receives the server's events, one JSON object per line; None to omit them.
+    :param messages: receives everything else.
+    :param total: samples per channel of all calls together, for the progress bar; None if unknown.
+    :param bar_after: seconds until the progress bar appears; None: never.
     """
 
     def __init__(
@@ -74,20 +74,20 @@ class Report:
         )
 
     def call(self) -> "CallReport":
-        """One more call begins."""
+        """Counts a call that starts, and returns its report."""
         self._calls += 1
         return CallReport(self._calls, self)
 
     def progress(self) -> None:
-        """Brings the bar up to date; often enough is twice a second."""
+        """Updates the progress bar. Twice a second is often enough."""
         self._bar.update(self._moved // RATE - self._bar.n)
 
     def interim(self) -> None:
-        """What is known so far."""
+        """Prints the round trips so far."""
         self.say(str(self._round_trips))
 
     def summary(self) -> None:
-        """The end of it."""
+        """Removes the progress bar, and prints the round trips and the counts."""
         self._bar.close()
         self.say(str(self._round_trips))
         self.say(
@@ -96,37 +96,37 @@ class Report:
         )
 
     def say(self, text: str) -> None:
-        """A line for the user."""
+        """Writes a line for the user."""
         if self._messages is None:
             return
         try:
             tqdm.write(printable(text), file=self._messages)
-        except OSError:  # the terminal is gone; the calls end as they are meant to
+        except OSError:  # the terminal was closed; the calls continue
             self._messages = None
             self._bar.disable = True
 
     def result(self, line: dict[str, Any]) -> None:
-        """A line for a program."""
+        """Writes a line of JSON for a program."""
         if self._results is None:
             return
         try:
             tqdm.write(printable(json.dumps(line, ensure_ascii=False)), file=self._results)
             self._results.flush()
         except OSError:
-            self._results = None  # `| head` has seen enough; the calls go on
+            self._results = None  # the reader, such as `| head`, has closed the pipe; the calls continue
 
     def round_trip(self, nanoseconds: int) -> None:
-        """One was measured."""
+        """Adds a measured round trip."""
         self._round_trips.add(nanoseconds)
 
     def audio_transferred(self, samples: int, is_sent: bool) -> None:
-        """A call went on."""
+        """Counts the audio of a call."""
         self._moved += samples
         if is_sent:
             self._sent += samples
 
     def ended(self, number: int, failure: str | None, is_closed: bool) -> None:
-        """A call is over."""
+        """Counts a call that has ended, and reports its failure."""
         self._closed += is_closed and failure is None
         if failure is not None:
             self.failures += 1
@@ -134,7 +134,7 @@ class Report:
 
 
 class CallReport:
-    """What becomes of one call; an Audience of its conversation."""
+    """Collects the result of one call. It is the CallObserver of a CallSession."""
 
     def __init__(self, number: int, report: Report) -> None:
         self.number = number
@@ -143,7 +143,7 @@ class CallReport:
         self._is_opened = self._is_closed = self._starts_paused = False
 
     def event_received(self, event: events.Event) -> None:
-        """See :class:`~audiohookd.cli.call.call.Audience`."""
+        """See :class:`~audiohookd.cli.call.call.CallObserver`."""
         match event:
             case Results(entities=entities):
                 for entity in entities:
@@ -166,16 +166,20 @@ class CallReport:
                 self._is_closed = reason != events.CONNECTION_LOST
 
     def audio_transferred(self, samples: int, is_sent: bool) -> None:
-        """See :class:`~audiohookd.cli.call.call.Audience`."""
+        """See :class:`~audiohookd.cli.call.call.CallObserver`."""
         self._report.audio_transferred(samples, is_sent)
 
     def note(self, text: str) -> None:
-        """A line for the user."""
+        """Writes a line about this call for the user."""
         self._report.say(f"call {self.number}: {text}")
 
-    def over(self, why: str | None, closing: str | None = None) -> None:
-        """There is no connection any more, or there was none, and ``why``; ``closing``: how the server closed it."""
-        self._fail(why)
+    def over(self, reason: str | None, closing: str | None = None) -> None:
+        """The call has ended.
+
+        :param reason: why there was no WebSocket; None if there was one.
+        :param closing: how the server closed the WebSocket; None if it did not.
+        """
+        self._fail(reason)
         if not self._is_closed:
             self._fail(not_closed(self._is_opened, closing))
         self._report.ended(self.number, self._failure, self._is_closed)
@@ -185,7 +189,7 @@ class CallReport:
         if event.media is None:
             self.note("the server wants no audio")
         if event.discard_to is not None:
-            self.note(f"the server wants no audio before {event.discard_to} (discardTo)")
+            self.note(f"the server discards audio before {event.discard_to} (discardTo)")
         if event.start_paused:
             self.note("the server opened the session paused (startPaused): it gets no audio until it sends resume")
         if event.supported_languages is not None:
@@ -203,5 +207,5 @@ class CallReport:
         else:
             self._fail(said)
 
-    def _fail(self, why: str | None) -> None:
-        self._failure = self._failure or why  # the first is the cause of the others
+    def _fail(self, reason: str | None) -> None:
+        self._failure = self._failure or reason  # the first failure causes the others

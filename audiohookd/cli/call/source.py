@@ -1,4 +1,4 @@
-"""Where the audio of the calls comes from: a file or a tone, as µ-law at 8,000 Hz. Read once, shared by all calls."""
+"""The audio of the calls: a file or a tone, as µ-law at 8,000 Hz. It is read once, and all calls share it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,23 +22,23 @@ _BLOCK = 1 << 20  # samples per channel that are decoded at a time
 
 
 class Source(Protocol):
-    """Audio of one or two channels (external, or external and internal), addressed by position."""
+    """Audio of one channel (external) or two (external and internal), with random access."""
 
     @property
     def channels(self) -> int:
-        """One or two."""
+        """The number of channels, 1 or 2."""
 
     @property
     def samples(self) -> int | None:
-        """Samples per channel; None when it never ends."""
+        """Samples per channel. None if the audio never ends."""
 
     def read(self, start: int, samples: int, channels: tuple[Channel, ...]) -> bytes:
-        """Interleaved µ-law of ``channels``, which were offered, from the sample ``start`` on."""
+        """Interleaved µ-law of ``channels``, a subset of those offered, from sample ``start`` on."""
 
 
 @dataclass(frozen=True, repr=False)
 class Recording:
-    """A :class:`Source` that ends."""
+    """A :class:`Source` of finite length."""
 
     data: bytes
     channels: int
@@ -56,7 +56,7 @@ class Recording:
 
 @dataclass(frozen=True, repr=False)
 class Loop:
-    """A :class:`Source` that begins anew for ever."""
+    """A :class:`Source` that repeats forever."""
 
     data: bytes
     channels: int
@@ -77,41 +77,41 @@ def _pick(interleaved: bytes, available: int, channels: tuple[Channel, ...]) -> 
 
 
 def tone() -> Loop:
-    """Two tones, one for each channel, for ever."""
+    """An endless stereo tone, with a different frequency on each channel."""
     time = np.arange(RATE) / RATE
     waves = np.stack([np.sin(2 * np.pi * frequency * time) for frequency in _TONES], axis=1)
-    # A second holds whole periods of all of them: the loop has no click.
+    # One second holds whole periods of both tones, so the loop has no click.
     return Loop(encode(_linear(waves * _LEVEL)).tobytes(), len(_TONES))
 
 
 def recording(path: Path) -> Recording:
-    """The audio of a file: a WAV, or any other format that libsndfile reads.
+    """Reads the audio of a file: a WAV, or another format that libsndfile reads.
 
-    Mu-law at 8,000 Hz in a WAV file is taken byte for byte. Blocks: for the start of a program.
+    Keeps the bytes of a WAV file that is µ-law at 8,000 Hz. Blocks, so it is for the start of a program.
 
-    :raises Mistake: it cannot be read, or is no audio of one or two channels.
+    :raises UsageError: the file cannot be read, or is not audio of one or two channels.
     """
     try:
         with path.open("rb") as file:
-            taken = _recording(file)
-    except OSError as fault:
-        raise UsageError(f"call: {path}: {fault.strerror or fault}") from None
-    except _Unplayable as fault:
-        raise UsageError(f"call: {path}: {fault}") from None
-    if not taken.data:
-        raise UsageError(f"call: {path}: no audio in it")
-    return taken
+            audio = _recording(file)
+    except OSError as error:
+        raise UsageError(f"call: {path}: {error.strerror or error}") from None
+    except _Unplayable as error:
+        raise UsageError(f"call: {path}: {error}") from None
+    if not audio.data:
+        raise UsageError(f"call: {path}: the file contains no audio")
+    return audio
 
 
 class _Unplayable(ValueError):
-    """The text says why."""
+    """The file cannot be used as audio. The text says why."""
 
 
 def _recording(file: BinaryIO) -> Recording:
     try:
         wav = wav_reader.find(file)
-    except wav_reader.MalformedWav as fault:
-        raise _Unplayable(str(fault)) from None
+    except wav_reader.MalformedWav as error:
+        raise _Unplayable(str(error)) from None
     if wav is None:
         file.seek(0)
     elif wav.is_mulaw and wav.rate == RATE and wav.channels in _CHANNELS:
@@ -119,16 +119,16 @@ def _recording(file: BinaryIO) -> Recording:
         return Recording(audio[: len(audio) // wav.channels * wav.channels], wav.channels)
     try:
         return _decoded(file) if wav is None else _decoded(wav.rewritten(file), wav.most_samples)
-    except soundfile.SoundFileError as fault:
-        what = "not a sound file that libsndfile reads" if wav is None else f"libsndfile does not read {wav.codec}"
-        reason = str(getattr(fault, "error_string", fault)).rstrip(".")
-        raise _Unplayable(f"{what}: {reason}") from None
+    except soundfile.SoundFileError as error:
+        problem = "not a sound file that libsndfile reads" if wav is None else f"libsndfile does not read {wav.codec}"
+        reason = str(getattr(error, "error_string", error)).rstrip(".")
+        raise _Unplayable(f"{problem}: {reason}") from None
 
 
 def _decoded(file: BinaryIO, most_samples: int | None = None) -> Recording:
     with soundfile.SoundFile(file) as sound:
         if sound.channels not in _CHANNELS:
-            raise _Unplayable(f"{sound.channels} channels, and a call has one or two")
+            raise _Unplayable(f"{sound.channels} channels, but a call has one or two")
         is_exact = (sound.samplerate, sound.subtype) == (RATE, "PCM_16")
         samples = _samples(sound, "int16" if is_exact else "float32")[:most_samples]
         if not is_exact:
@@ -140,7 +140,7 @@ def _decoded(file: BinaryIO, most_samples: int | None = None) -> Recording:
 
 
 def _samples(sound: soundfile.SoundFile, dtype: str) -> "NDArray[Any]":
-    """All there are. Block by block: libsndfile cannot seek in GSM, nor tell its end."""
+    """Reads all samples, in blocks: libsndfile can neither seek in GSM nor find its end."""
     blocks = [sound.read(0, dtype=dtype)]
     while len(block := sound.read(_BLOCK, dtype=dtype)):
         blocks.append(block)

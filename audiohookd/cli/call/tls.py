@@ -1,4 +1,4 @@
-"""TLS of the calls: which authorities are trusted, and why a server was not."""
+"""TLS of the calls: the trusted authorities, and the reason of a TLS failure."""
 
 import socket
 import ssl
@@ -16,12 +16,12 @@ from audiohookd.cli.doctor.steps import Deadline, StepFailed
 from audiohookd.cli.doctor.tls import secure, trusting
 from audiohookd.cli.target import Target
 
-#: Seconds for a second look at a server after a failure of TLS.
-_LOOK = 8.0
+#: Seconds for the second connection, which finds the reason of a TLS failure.
+_DIAGNOSIS_TIMEOUT = 8.0
 
 
 class _Trust(OpenSSLDefaultPaths):
-    """The authorities of the system and of a file."""
+    """Trusts the authorities of the system, and those in a file."""
 
     def __init__(self, ca: Path) -> None:
         self._ca = ca
@@ -32,7 +32,7 @@ class _Trust(OpenSSLDefaultPaths):
 
 
 def secured(endpoint: Any, host: str, ca: Path | None) -> Any:
-    """An IStreamClientEndpoint that speaks TLS to ``host`` over ``endpoint``.
+    """Wraps ``endpoint``, an IStreamClientEndpoint, in TLS for the name ``host``.
 
     :param ca: authorities to trust in addition to the system's.
     """
@@ -40,12 +40,12 @@ def secured(endpoint: Any, host: str, ca: Path | None) -> Any:
 
 
 class TlsFailure:
-    """Finds out why there is no TLS with a server, once for all calls: in a thread, with connections of its own.
+    """Finds the reason of a TLS failure, once for all calls, in a thread and with connections of its own.
 
-    pyOpenSSL says "certificate verify failed" and no more.
+    pyOpenSSL reports only "certificate verify failed".
 
     :param ca: as for :func:`secured`.
-    :raises Mistake: there is no certificate in the file.
+    :raises UsageError: the file contains no certificate.
     """
 
     def __init__(self, reactor: Any, target: Target, ca: Path | None) -> None:
@@ -54,30 +54,31 @@ class TlsFailure:
         self._context = trusting(ca)
         self._answer: Deferred[str | None] | None = None
 
-    def explain(self, tell: Callable[[str | None], None]) -> None:
-        """Calls ``tell`` with the reason, or with None where a second look finds nothing wrong."""
+    def explain(self, callback: Callable[[str | None], None]) -> None:
+        """Calls ``callback`` with the reason, or with None if the second connection succeeds."""
 
-        def pass_on(why: str | None) -> str | None:
-            tell(why)
-            return why
+        def pass_on(reason: str | None) -> str | None:
+            callback(reason)
+            return reason
 
         if self._answer is None:
             self._answer = deferToThreadPool(
-                self._reactor, self._reactor.getThreadPool(), look, self._target, self._context
+                self._reactor, self._reactor.getThreadPool(), find_failure, self._target, self._context
             )
         self._answer.addCallback(pass_on)
 
 
-def look(target: Target, context: ssl.SSLContext) -> str | None:
-    """Why there is no TLS that ``context`` trusts; None where there is. Blocks, for some seconds at most."""
+def find_failure(target: Target, context: ssl.SSLContext) -> str | None:
+    """The reason why TLS fails with ``context``. None if it succeeds or TCP fails. Blocks for at most 8 s."""
 
     def dial(deadline: Deadline) -> socket.socket:
         return socket.create_connection(target.address, deadline.left())
 
     try:
-        secure(dial, context, target.host, time.time(), Deadline(time.monotonic, _LOOK)).value.close()
-    except StepFailed as trouble:
-        return str(trouble)
-    except OSError:  # it does not even take a connection any more
+        deadline = Deadline(time.monotonic, _DIAGNOSIS_TIMEOUT)
+        secure(dial, context, target.host, time.time(), deadline).value.close()
+    except StepFailed as failure:
+        return str(failure)
+    except OSError:  # the server no longer accepts a TCP connection
         return None
     return None

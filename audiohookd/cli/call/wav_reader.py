@@ -1,7 +1,7 @@
-"""Finds the audio in WAV files as telephony writes them: RIFF, RIFX and RF64, finished or not.
+"""Finds the audio in the WAV files that telephony systems write: RIFF, RIFX and RF64, finished or not.
 
-libsndfile rejects a chunk of odd length without a pad byte, and finds no audio in a file whose recorder never wrote
-the sizes. Both are common, so the chunks are read here, and libsndfile gets a plain file with the same audio.
+libsndfile rejects a chunk of odd length without a pad byte, and finds no audio in an unfinished file without sizes.
+Both are common, so this module parses the chunks, and gives libsndfile a plain file with the same audio.
 """
 
 import io
@@ -16,16 +16,19 @@ _GSM = 0x31  # GSM 6.10, as Asterisk's wav49 has it
 _GSM_BLOCK_BYTES, _GSM_BLOCK_SAMPLES = 65, 320
 _EXTENSIBLE = 0xFFFE
 _SUBFORMAT_AT = 24  # in `fmt `: two bytes of the GUID are the format tag
-#: Chunks that stand where a pad byte was left out, or right after audio of no length.
+#: Chunk names that are recognized after a missing pad byte, or right after audio of length 0.
 _KNOWN = frozenset(b"fmt ,fact,data,LIST,JUNK,junk,PAD ,bext,cue ,PEAK,id3 ,ID3 ,iXML".split(b","))
 
 
 class MalformedWav(ValueError):
-    """The file is a WAV and does not tell where its audio is; the text says what is wrong."""
+    """The file is a WAV without usable audio. The text says what is wrong."""
 
 
 class Wav(NamedTuple):
-    """Where the audio is, and what. ``fmt`` is the content of that chunk; ``byte_order`` is struct's."""
+    """The format of a WAV file, and the place of its audio in bytes.
+
+    ``fmt`` is the content of the chunk ``fmt``; ``byte_order`` is a prefix for :mod:`struct`.
+    """
 
     magic: bytes
     byte_order: str
@@ -39,29 +42,29 @@ class Wav(NamedTuple):
 
     @property
     def is_mulaw(self) -> bool:
-        """One byte of mu-law for each sample."""
+        """Whether the audio is µ-law of one byte per sample."""
         return (self.tag, self.bits) == (_MULAW, 8)
 
     @property
     def codec(self) -> str:
-        """What is in the file, for an error message."""
+        """Describes the format, for an error message."""
         return f"WAV format 0x{self.tag:04X} ({self.bits} bits, {self.channels} channels, {self.rate} Hz)"
 
     @property
     def most_samples(self) -> int | None:
-        """Samples per channel that a decoder can find; None where it knows.
+        """The maximum of samples per channel to decode. None: as many as the decoder finds.
 
         libsndfile 1.2.2 appends 40 ms of noise to GSM of an odd number of blocks.
         """
         return self.data_bytes // _GSM_BLOCK_BYTES * _GSM_BLOCK_SAMPLES if self.tag == _GSM else None
 
     def audio(self, file: BinaryIO) -> bytes:
-        """The audio, undecoded."""
+        """The encoded audio."""
         file.seek(self.data_at)
         return file.read(self.data_bytes)
 
     def rewritten(self, file: BinaryIO) -> BinaryIO:
-        """A file with the same format and audio, the right sizes and no other chunk; RF64 stays as it is."""
+        """A file with the same format and audio, correct sizes and no other chunks. RF64 is not changed."""
         if self.magic == b"RF64":
             file.seek(0)
             return file
@@ -77,9 +80,9 @@ class Wav(NamedTuple):
 
 
 def find(file: BinaryIO) -> Wav | None:
-    """The audio in a file; None when it is no WAV.
+    """Finds the audio in a file. None if the file is not a WAV.
 
-    :raises MalformedWav: it is a WAV, and lacks what is needed to play it.
+    :raises MalformedWav: the file is a WAV without a usable chunk ``fmt`` or ``data``.
     """
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -106,14 +109,14 @@ def find(file: BinaryIO) -> Wav | None:
 
 
 def _chunks(file: BinaryIO, byte_order: str, end: int) -> dict[bytes, tuple[int, int]]:
-    """Where the content of each chunk begins and its size, up to the audio."""
+    """The offset and size in bytes of the content of each chunk, up to the audio."""
     found: dict[bytes, tuple[int, int]] = {}
     at = 12
     while b"data" not in found and at + 8 <= end:
         file.seek(at)
         name, size = struct.unpack(byte_order + "4sL", file.read(8))
         if not (name.isascii() and name.decode("ascii").isprintable()):
-            break  # what follows is no chunk
+            break  # not a chunk
         found.setdefault(name, (at + 8, size))
         at += 8 + size
         if size % 2 and _name_at(file, at) not in _KNOWN:
@@ -122,7 +125,7 @@ def _chunks(file: BinaryIO, byte_order: str, end: int) -> dict[bytes, tuple[int,
 
 
 def _data_bytes(file: BinaryIO, at: int, size: int, end: int) -> int:
-    """The real size of the audio: an unfinished file has 0 there, or more than there is."""
+    """The real size of the audio in bytes. An unfinished file says 0, or more than it has."""
     if size == 0 and _name_at(file, at) not in _KNOWN:
         return end - at
     return min(size, end - at)

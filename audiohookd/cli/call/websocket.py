@@ -1,4 +1,4 @@
-"""The WebSocket of one call: Autobahn's client, and the upgrade request as Genesys Cloud sends it."""
+"""The WebSocket of one call: Autobahn's client, with the upgrade request that Genesys Cloud sends."""
 
 import base64
 import secrets
@@ -17,9 +17,9 @@ from audiohookd.cli.call.failures import closing, refusal
 from audiohookd.cli.target import Target
 
 USER_AGENT = "GenesysCloud-AudioHook-Client"
-#: Seconds that a signature is valid, as Genesys Cloud makes them.
+#: Seconds for which a signature of Genesys Cloud is valid.
 SIGNATURE_LIFETIME = 30
-#: Larger than the protocol allows, so that the session can say 413 itself.
+#: Larger than the protocol allows, so that the session itself can report error 413.
 _MAX_MESSAGE = 1 << 20
 
 _OPTIONS = {
@@ -33,9 +33,9 @@ _OPTIONS = {
 
 
 class Upgrade:
-    """Makes upgrade requests.
+    """Builds upgrade requests.
 
-    :param secret: empty for requests that are not signed.
+    :param secret: empty: requests are not signed.
     """
 
     def __init__(self, target: Target, api_key: str, secret: bytes) -> None:
@@ -45,7 +45,7 @@ class Upgrade:
         self._host = f"[{target.host}]" if ":" in target.host else target.host
 
     def request(self, organization_id: str, session_id: str, correlation_id: str, created: int) -> ConnectingRequest:
-        """One request, signed at ``created`` (UNIX seconds) with a fresh nonce."""
+        """Builds a request, signed at ``created`` (UNIX seconds) with a new nonce."""
         headers = {
             "Audiohook-Organization-Id": organization_id,
             "Audiohook-Session-Id": session_id,
@@ -71,46 +71,50 @@ class Upgrade:
 
 
 class Owner(Protocol):
-    """Who has to know that there is no connection any more."""
+    """Receives the end of the connection."""
 
-    def gone(self, why: str | None, closing: str | None) -> None:
-        """Once. ``why`` there was no WebSocket at all; None when there was one. ``closing``: how it was ended."""
+    def gone(self, reason: str | None, closing: str | None) -> None:
+        """The connection has ended. Called once.
+
+        :param reason: why there was no WebSocket; None if there was one.
+        :param closing: how the server closed the WebSocket; None if it did not.
+        """
 
 
 @implementer(IPushProducer)
 class CallProtocol(WebSocketClientProtocol):
-    """Passes between a :class:`Conversation` and Autobahn; is its wire, and slows it down for a slow socket.
+    """Connects a :class:`~audiohookd.cli.call.call.CallSession` to Autobahn, with back-pressure for a slow socket.
 
-    Redirects are not followed and no compression is offered: Autobahn does neither by itself.
+    It follows no redirects and offers no compression: Autobahn does neither by default.
     """
 
     factory: "CallFactory"
-    http_status_line = ""  # before there is one
+    http_status_line = ""  # until the server responds
     is_upgraded = False
 
     def connectionMade(self) -> None:
-        """Connected; Autobahn makes the request."""
+        """The TCP connection is open. Autobahn sends the request."""
         super().connectionMade()
-        # Autobahn's own option comes too late to have any effect, and Nagle adds 40 ms to a ping after audio.
+        # Autobahn applies its own option too late, and Nagle's algorithm adds 40 ms to a ping after audio.
         self.transport.setTcpNoDelay(True)
 
     def onConnecting(self, transport_details: Any) -> ConnectingRequest:
-        """Autobahn asks what to request."""
+        """Autobahn asks for the upgrade request."""
         return self.factory.request
 
     def onOpen(self) -> None:
-        """Autobahn is done with the upgrade."""
+        """The upgrade succeeded."""
         self.is_upgraded = True
         self.registerProducer(self, True)
-        self.factory.conversation.connected(self)
+        self.factory.session.connected(self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """Autobahn has a message."""
-        self.factory.conversation.received(payload, isBinary)
+        """A message arrived."""
+        self.factory.session.received(payload, isBinary)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """Autobahn has no connection any more. Called once, whatever happened before."""
-        self.factory.conversation.lost()
+        """The connection has ended, before or after the upgrade. Called once."""
+        self.factory.session.lost()
         if self.is_upgraded:
             self.factory.owner.gone(None, self._closing())
         else:
@@ -118,64 +122,64 @@ class CallProtocol(WebSocketClientProtocol):
 
     @property
     def is_answered(self) -> bool:
-        """The server has answered the request with something that begins like HTTP."""
+        """Whether the server has sent a status line."""
         return bool(self.http_status_line)
 
     def _closing(self) -> str | None:
-        """How the server closed the WebSocket; None when it sent no close frame."""
+        """How the server closed the WebSocket. None if it sent no close frame."""
         if self.remoteCloseCode is None and not self.wasClean:
-            return f"its frames are wrong ({self.localCloseReason})" if self.failedByMe else None
+            return f"protocol error in its frames ({self.localCloseReason})" if self.failedByMe else None
         return closing(self.remoteCloseCode, self.remoteCloseReason)
 
     def _refusal(self) -> str:
-        """Why there was no upgrade."""
+        """Why the upgrade failed."""
         return refusal(str(self.http_status_line)) or str(self.wasNotCleanReason or "no upgrade")
 
-    # ---- the wire --------------------------------------------------------------------------------
+    # ---- ICallTransport --------------------------------------------------------------------------
 
     def write_text(self, data: bytes) -> None:
-        """See :class:`~audiohookd.cli.call.call.Wire`."""
+        """See :class:`~audiohookd.cli.call.call.ICallTransport`."""
         self._write(data, False)
 
     def write_audio(self, data: bytes) -> None:
-        """See :class:`~audiohookd.cli.call.call.Wire`."""
+        """See :class:`~audiohookd.cli.call.call.ICallTransport`."""
         self._write(data, True)
 
     def close(self) -> None:
-        """See :class:`~audiohookd.cli.call.call.Wire`."""
-        self.unregisterProducer()  # TLS does not close as long as there is one
+        """See :class:`~audiohookd.cli.call.call.ICallTransport`."""
+        self.unregisterProducer()  # TLS does not close while a producer is registered
         self.sendClose(1000)
 
     def _write(self, data: bytes, is_binary: bool) -> None:
         try:
             self.sendMessage(data, is_binary)
         except Disconnected:
-            return  # it is closing, and onClose will tell
+            return  # the connection is closing; onClose follows
 
     # ---- back-pressure ---------------------------------------------------------------------------
 
     def pauseProducing(self) -> None:
-        """The transport has more to write than it likes."""
-        self.factory.conversation.hold(True)
+        """The write buffer of the transport is full."""
+        self.factory.session.hold(True)
 
     def resumeProducing(self) -> None:
-        """The transport has written it."""
-        self.factory.conversation.hold(False)
+        """The write buffer of the transport is empty."""
+        self.factory.session.hold(False)
 
     def stopProducing(self) -> None:
-        """The transport is gone; connectionLost follows."""
-        self.factory.conversation.hold(True)
+        """The transport is closed; connectionLost follows."""
+        self.factory.session.hold(True)
 
 
 class CallFactory(WebSocketClientFactory):
-    """Makes the one protocol of a call."""
+    """Builds the protocol of one call."""
 
     protocol = CallProtocol
     noisy = False
 
-    def __init__(self, reactor: Any, request: ConnectingRequest, conversation: CallSession, owner: Owner) -> None:
+    def __init__(self, reactor: Any, request: ConnectingRequest, session: CallSession, owner: Owner) -> None:
         super().__init__(reactor=reactor)
         self.setProtocolOptions(**_OPTIONS)
         self.request = request
-        self.conversation = conversation
+        self.session = session
         self.owner = owner

@@ -1,4 +1,4 @@
-"""``audiohookctl doctor``: plays Genesys Cloud's connection probe through the public address, step by step.
+"""``audiohookctl doctor``: runs Genesys Cloud's connection probe against the public address, step by step.
 
 START READING in :mod:`~audiohookd.cli.doctor.checks`. Uses blocking sockets: the steps run one after the other.
 """
@@ -18,14 +18,14 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """See :class:`audiohookd.cli.main.Command`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "doctor",
-        help="try what Genesys Cloud tries when an integration is activated",
-        description="Plays Genesys Cloud's connection probe through the public address, step by step, in 20 s at"
-        " most: DNS, TCP, TLS, the upgrade, opened, closed. Run it from outside your own network if you can. The exit"
-        " code is 0 when Genesys Cloud would activate the integration, else 1 (with --ca, too, unless the certificate"
-        " is trusted without it); 2 for a mistake in the command.",
+        help="check whether Genesys Cloud could activate an integration",
+        description="Runs Genesys Cloud's connection probe against the public address, step by step, in at most 20 s:"
+        " DNS, TCP, TLS, the upgrade, opened, closed. Run it from outside your own network if you can. The exit code"
+        " is 0 if Genesys Cloud would activate the integration, else 1. It is also 1 if the certificate is trusted"
+        " only with --ca. It is 2 for a mistake in the command.",
     )
     add = parser.add_argument
-    add("url", metavar="URL", type=target, help="wss://host/path, as it is entered in Genesys Cloud")
+    add("url", metavar="URL", type=target, help="wss://host/path, as entered in Genesys Cloud")
     credentials.describe(parser)
     credentials.describe_ca(parser)
     describe_connect(parser)
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """See :class:`audiohookd.cli.main.Command`."""
     secret = credentials.secret_of(arguments, arguments.key, time.time())
     identity = Identity() if arguments.organization is None else Identity(organization=arguments.organization)
-    patient = DoctorTarget(
+    checked = DoctorTarget(
         target=arguments.url,
         key=arguments.key,
         secret=secret,
@@ -46,8 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         is_private_trust=arguments.ca is not None,
         connect=arguments.connect,
     )
-    return run_checks(patient, _say, time.monotonic, time.time)
+    return run_checks(checked, _write_line, time.monotonic, time.time)
 
 
-def _say(line: str) -> None:
+def _write_line(line: str) -> None:
     print(line, flush=True)

@@ -1,4 +1,4 @@
-"""What a server's certificate says, and why it would not be trusted."""
+"""Describes a server's certificate, and explains why it is not trusted."""
 
 import ssl
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID, NameOID
 
-#: Days before the end that are worth a note.
+#: Days before expiry from which doctor notes that the certificate must be renewed.
 SOON = 14
 
 _NOT_YET, _EXPIRED, _SELF_SIGNED, _PRIVATE_ROOT, _WRONG_NAME, _WRONG_ADDRESS = 9, 10, 18, 19, 62, 64
@@ -14,7 +14,7 @@ _NO_ISSUER = frozenset({2, 20, 21})
 
 
 class Certificate:
-    """The server's own.
+    """The leaf certificate of a server.
 
     :param now: UNIX seconds.
     """
@@ -25,7 +25,7 @@ class Certificate:
 
     @property
     def names(self) -> list[str]:
-        """All that it is for."""
+        """The names and addresses in subjectAltName."""
         try:
             names = self._certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound:
@@ -34,37 +34,37 @@ class Certificate:
 
     @property
     def days_left(self) -> int:
-        """Until it expires; negative since."""
+        """Days until the certificate expires. Negative after that."""
         return (self._certificate.not_valid_after_utc - self._now).days
 
     @property
     def issuer(self) -> str:
-        """Who signed it."""
+        """The name of the issuer."""
         for attribute in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME):
             if found := self._certificate.issuer.get_attributes_for_oid(attribute):
                 return str(found[0].value)
-        return "nobody by name"
+        return "an issuer without a name"
 
     @property
     def end(self) -> str:
-        """The day it expires."""
+        """The day on which the certificate expires, as ``2026-01-31``."""
         return self._certificate.not_valid_after_utc.date().isoformat()
 
     @property
     def start(self) -> str:
-        """The day it begins to be valid."""
+        """The first day on which the certificate is valid, as ``2026-01-31``."""
         return self._certificate.not_valid_before_utc.date().isoformat()
 
     @property
     def has_public_issuer(self) -> bool:
-        """It says where its issuer's own certificate is: those of public authorities do."""
+        """Whether the certificate has a URL of its issuer's certificate, as those from public authorities have."""
         try:
             access = self._certificate.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_INFORMATION_ACCESS)
         except x509.ExtensionNotFound:
             return False
         value = access.value
         return isinstance(value, x509.AuthorityInformationAccess) and any(
-            one.access_method == AuthorityInformationAccessOID.CA_ISSUERS for one in value
+            entry.access_method == AuthorityInformationAccessOID.CA_ISSUERS for entry in value
         )
 
     def __str__(self) -> str:
@@ -72,25 +72,25 @@ class Certificate:
         return f"for {names or 'no name'}, by {self.issuer}, expires {self.end} ({self.days_left} days)"
 
 
-def why_untrusted(fault: ssl.SSLCertVerificationError, host: str, certificate: Certificate) -> str:
-    """In plain words, with what to do."""
+def why_untrusted(error: ssl.SSLCertVerificationError, host: str, certificate: Certificate) -> str:
+    """Explains a failed verification, and says what to do."""
     names = ", ".join(certificate.names) or "no name"
     wrong_name = f"the certificate is for {names}, not for {host}: get one for that name"
     texts = {
-        _EXPIRED: f"the certificate expired on {certificate.end}: renew it, and see that the proxy reads the new one",
-        _NOT_YET: f"the certificate is valid from {certificate.start} on: is the clock of this machine right?",
+        _EXPIRED: f"the certificate expired on {certificate.end}: renew it, and reload the proxy",
+        _NOT_YET: f"the certificate is not valid before {certificate.start}: is the clock of this machine right?",
         _WRONG_NAME: wrong_name,
         _WRONG_ADDRESS: wrong_name,
-        _SELF_SIGNED: "the certificate signs itself: Genesys Cloud takes only those of public authorities",
-        _PRIVATE_ROOT: "the certificate is a private authority's: Genesys Cloud takes only those of public ones",
+        _SELF_SIGNED: "the certificate is self-signed: Genesys Cloud trusts only public certificate authorities",
+        _PRIVATE_ROOT: "a private authority issued the certificate: Genesys Cloud trusts only public authorities",
     }
-    if fault.verify_code in _NO_ISSUER:
+    if error.verify_code in _NO_ISSUER:
         return _unknown_issuer(certificate)
-    return texts.get(fault.verify_code, fault.verify_message)
+    return texts.get(error.verify_code, error.verify_message)
 
 
 def _unknown_issuer(certificate: Certificate) -> str:
     issuer = certificate.issuer
     if certificate.has_public_issuer:
-        return f"the server does not send the intermediate certificate, {issuer}: give the proxy the full chain"
-    return f"the issuer, {issuer}, is not known: a private authority, or the intermediate certificate is missing"
+        return f"the server does not send the intermediate certificate {issuer}: give the proxy the full chain"
+    return f"the issuer {issuer} is unknown: it is a private authority, or the intermediate certificate is missing"

@@ -1,4 +1,4 @@
-"""The examination itself, from the URL to the verdict. START READING HERE."""
+"""Runs all checks of ``doctor``, from the URL to the verdict. START READING HERE."""
 
 import os
 import socket
@@ -18,17 +18,17 @@ from audiohookd.cli.request import Identity, Signing, headers_of, upgrade_header
 from audiohookd.cli.target import Target
 from audiohookd.protocol.client.session import ClientSession
 
-#: Seconds for each step; `opened` and `closed` as Genesys Cloud waits.
+#: Seconds for each step. For `opened` and `closed`: as long as Genesys Cloud waits.
 _DNS, _TCP, _TLS, _UPGRADE, _OPENED, _CLOSED, _END = 3.0, 3.0, 4.0, 5.0, 5.0, 10.0, 2.0
 
 
 @dataclass(frozen=True)
 class DoctorTarget:
-    """What is examined, and as whom.
+    """The server to check, and the credentials and identity to check it with.
 
     :param secret: empty for requests that are not signed.
     :param is_private_trust: ``context`` trusts more than Genesys Cloud does.
-    :param connect: host and port to connect to, whatever the URL says; None for what it says.
+    :param connect: host and port to connect to; None: as in the URL.
     """
 
     target: Target
@@ -41,112 +41,114 @@ class DoctorTarget:
 
 
 def run_checks(
-    patient: DoctorTarget, say: Callable[[str], None], clock: Callable[[], float], now: Callable[[], float]
+    checked: DoctorTarget, write_line: Callable[[str], None], clock: Callable[[], float], now: Callable[[], float]
 ) -> int:
-    """Examines; returns the exit code.
+    """Runs the checks, writes the verdict, and returns the exit code.
 
-    :param clock: monotonic, in seconds.
-    :param now: UNIX seconds.
+    :param clock: monotonic clock, in seconds.
+    :param now: wall clock, in UNIX seconds.
     """
-    examination = StepRunner(say, clock)
+    runner = StepRunner(write_line, clock)
     with ExitStack() as open_sockets:
         try:
-            _run_steps(patient, examination, clock, now, open_sockets)
+            _run_steps(checked, runner, clock, now, open_sockets)
         except StepFailed:
-            examination.skip("the rest", "it takes what failed")
-    say(_verdict(examination.complaints, examination.conditions))
-    return 1 if examination.complaints else 0
+            runner.skip("the rest", "needs the step that failed")
+    write_line(_verdict(runner.complaints, runner.conditions))
+    return 1 if runner.complaints else 0
 
 
 def _verdict(complaints: Sequence[ActivationError], conditions: Sequence[str]) -> str:
-    """What Genesys Cloud would do, for all that can be seen from here."""
+    """States whether Genesys Cloud would activate the integration, as far as this machine can tell."""
     if complaints:
         is_private = ActivationError.PRIVATE_AUTHORITY in complaints
-        others = list(dict.fromkeys(one.value for one in complaints if one != ActivationError.PRIVATE_AUTHORITY))
+        others = list(
+            dict.fromkeys(error.value for error in complaints if error != ActivationError.PRIVATE_AUTHORITY)
+        )
         causes = [ActivationError.PRIVATE_AUTHORITY.value] * is_private + others
-        rest = "" if others else ". All else is right"
+        rest = "" if others else ". Everything else is correct"
         return f"Genesys Cloud would not activate this integration: {'; '.join(causes)}{rest}."
     provided = f", provided that {' and that '.join(conditions)}" if conditions else ""
     return f"Genesys Cloud would activate this integration{provided}."
 
 
 def _run_steps(
-    patient: DoctorTarget,
-    examination: StepRunner,
+    checked: DoctorTarget,
+    runner: StepRunner,
     clock: Callable[[], float],
     now: Callable[[], float],
     open_sockets: ExitStack,
 ) -> None:
-    target = patient.target
-    examination.step("URL", 1.0, lambda _: _address(target))
-    address = _reachable(patient, examination)
+    target = checked.target
+    runner.step("URL", 1.0, lambda _: _address(target))
+    address = _reachable(checked, runner)
     connection: socket.socket
     if target.is_secure:
         dial = partial(open_socket, address)
-        connection = examination.step("TLS", _TLS, lambda end: _secured(patient, dial, now(), end))
+        connection = runner.step("TLS", _TLS, lambda end: _secured(checked, dial, now(), end))
     else:
-        connection = examination.step("TCP", _TCP, lambda end: Done(open_socket(address, end), "without TLS"))
+        connection = runner.step("TCP", _TCP, lambda end: Done(open_socket(address, end), "without TLS"))
     open_sockets.callback(connection.close)
-    rest = examination.step("upgrade", _UPGRADE, lambda end: _upgrade(patient, connection, int(now()), end))
-    session = ClientSession(patient.identity.session, opening(patient.identity.organization), clock)
+    rest = runner.step("upgrade", _UPGRADE, lambda end: _upgrade(checked, connection, int(now()), end))
+    session = ClientSession(checked.identity.session, opening(checked.identity.organization), clock)
     probe = Probe(session, WebSocketClient(connection, rest))
-    examination.step("open", _OPENED, probe.open)
-    examination.step("close", _CLOSED, probe.close)
-    examination.step("end", _END, probe.end)
+    runner.step("open", _OPENED, probe.open)
+    runner.step("close", _CLOSED, probe.close)
+    runner.step("end", _END, probe.end)
 
 
 def _address(target: Target) -> Done[None]:
     wrong = []
     if not target.is_secure:
-        wrong.append("ws:// has no TLS, and Genesys Cloud calls wss:// only")
+        wrong.append("ws:// has no TLS, but Genesys Cloud connects only to wss://")
     if target.port != 443:
-        wrong.append(f"port {target.port}, and Genesys Cloud calls port 443 only")
+        wrong.append(f"port {target.port}, but Genesys Cloud connects only to port 443")
     if wrong:
         return Done(None, "; ".join(wrong), State.FAILED, ActivationError.ADDRESS)
     return Done(None, f"{target.host}, path {target.resource}")
 
 
-def _reachable(patient: DoctorTarget, examination: StepRunner) -> Address:
-    """The first address that takes a connection. All are tried: Genesys Cloud may take any."""
-    host, port = patient.connect or (patient.target.host, patient.target.port)
-    found = examination.step("DNS", _DNS, lambda end: resolve(host, port, patient.connect is None, end))
-    if patient.connect is not None:
-        examination.conditions.append(f"port 443 of {patient.target.host} leads to {host}:{port}")
+def _reachable(checked: DoctorTarget, runner: StepRunner) -> Address:
+    """The first address that accepts a connection. All are tried, because Genesys Cloud may use any of them."""
+    host, port = checked.connect or (checked.target.host, checked.target.port)
+    found = runner.step("DNS", _DNS, lambda end: resolve(host, port, checked.connect is None, end))
+    if checked.connect is not None:
+        runner.conditions.append(f"port 443 of {checked.target.host} leads to {host}:{port}")
     taken = []
     for address in found:
         try:
-            connection = examination.step("TCP", _TCP, partial(connect, address))
+            connection = runner.step("TCP", _TCP, partial(connect, address))
         except StepFailed:
             continue
         if connection is not None:
             connection.close()
             taken.append(address)
     if not taken:
-        raise StepFailed("no address takes a connection")
+        raise StepFailed("no address accepts a connection")
     return taken[0]
 
 
 def _secured(
-    patient: DoctorTarget, dial: Callable[[Deadline], socket.socket], now: float, deadline: Deadline
+    checked: DoctorTarget, dial: Callable[[Deadline], socket.socket], now: float, deadline: Deadline
 ) -> Done[ssl.SSLSocket]:
-    host = patient.target.host
-    done = secure(dial, patient.context, host, now, deadline)
-    is_public = _is_public(dial, host, deadline) if patient.is_private_trust else True
+    host = checked.target.host
+    done = secure(dial, checked.context, host, now, deadline)
+    is_public = _is_public(dial, host, deadline) if checked.is_private_trust else True
     if is_public is False:
-        text = f"{done.text}; trusted with --ca, and Genesys Cloud trusts public authorities only"
+        text = f"{done.text}; trusted only with --ca, but Genesys Cloud trusts only public authorities"
         return Done(done.value, text, done.state, ActivationError.PRIVATE_AUTHORITY)
     if is_public is None:
-        condition = "its certificate is a public authority's (a second connection, without --ca, was not answered)"
+        condition = "a public authority issued its certificate (the second connection, without --ca, got no answer)"
         return Done(done.value, done.text, done.state, condition=condition)
     changed = [f"${name}" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
     if changed:
-        condition = f"its certificate is a public authority's ({', '.join(changed)} says what is trusted here)"
+        condition = f"a public authority issued its certificate ({', '.join(changed)} changes what is trusted here)"
         return Done(done.value, done.text, done.state, condition=condition)
     return done
 
 
 def _is_public(dial: Callable[[Deadline], socket.socket], host: str, deadline: Deadline) -> bool | None:
-    """The certificate is trusted without --ca, too; None where that could not be found out."""
+    """Whether the certificate is trusted without --ca. None if the second connection failed for another reason."""
     try:
         handshake(dial(deadline), trusting(None), host, deadline).close()
     except ssl.SSLCertVerificationError:
@@ -156,8 +158,8 @@ def _is_public(dial: Callable[[Deadline], socket.socket], host: str, deadline: D
     return True
 
 
-def _upgrade(patient: DoctorTarget, connection: socket.socket, created: int, deadline: Deadline) -> Done[bytes]:
-    own = headers_of(patient.target, patient.key, patient.secret, patient.identity, Signing(created))
+def _upgrade(checked: DoctorTarget, connection: socket.socket, created: int, deadline: Deadline) -> Done[bytes]:
+    own = headers_of(checked.target, checked.key, checked.secret, checked.identity, Signing(created))
     headers = {**own, **upgrade_headers()}
-    lines = [f"GET {patient.target.resource} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [f"GET {checked.target.resource} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return upgrade(connection, "\r\n".join([*lines, "", ""]), headers["Sec-WebSocket-Key"], deadline)

@@ -1,4 +1,4 @@
-"""The steps of an examination: each is timed, told on a line of its own, and held to its limit and to that of all."""
+"""Runs the steps of ``doctor``: each has a time limit of its own and a share of the total, and reports one line."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from audiohookd.escaping import printable
 
 T = TypeVar("T")
 
-#: Seconds for everything.
+#: Seconds for all steps together.
 TOTAL = 20.0
 
 
 class State(StrEnum):
-    """How a step went. A note is no failure, but should be read."""
+    """The result of a step. A note is not a failure, but the user should read it."""
 
     OK = "ok"
     NOTE = "note"
@@ -23,20 +23,20 @@ class State(StrEnum):
 
 
 class ActivationError(StrEnum):
-    """What Genesys Cloud would say when somebody activates the integration. Its own words are in quotes."""
+    """The error that Genesys Cloud would show on activation of the integration. Its own words are in quotes."""
 
-    PRIVATE_AUTHORITY = "it would not connect, for it trusts public certificate authorities only, not one of --ca"
-    ADDRESS = "it takes no such address: only wss://, and only port 443"
-    CONNECTION = 'it would say something like "WebSocket connection failed"'
-    UNAUTHORIZED = "the server lets nobody in with this key and secret"
-    LATE = "it waits 5 s for opened, and then gives up with error 408"
-    MALFORMED = 'it would say something like "Received a malformed server message"'
+    PRIVATE_AUTHORITY = "it would not connect: it trusts only public certificate authorities, not --ca"
+    ADDRESS = "it accepts only wss:// and only port 443"
+    CONNECTION = 'it would report something like "WebSocket connection failed"'
+    UNAUTHORIZED = "the server rejects this key and secret"
+    LATE = "it waits 5 s for opened, then times out with error 408"
+    MALFORMED = 'it would report something like "Received a malformed server message"'
     DISCONNECTED = "the server ended the session by itself"
-    UNCLOSED = 'it would say something like "Close transaction timed out"'
+    UNCLOSED = 'it would report something like "Close transaction timed out"'
 
 
 class StepFailed(Exception):
-    """A step failed, and what comes after it has no sense. Its text is for the user."""
+    """A step failed, and the steps after it cannot run. The text is for the user."""
 
     def __init__(self, text: str, complaint: ActivationError = ActivationError.CONNECTION) -> None:
         super().__init__(text)
@@ -45,27 +45,30 @@ class StepFailed(Exception):
 
 @dataclass(frozen=True)
 class Done(Generic[T]):
-    """A step that gave something to go on with; it may have failed for Genesys Cloud all the same."""
+    """The result of a step after which the next one can run.
+
+    With a ``complaint`` Genesys Cloud would still not activate the integration.
+    """
 
     value: T
     text: str
     state: State = State.OK
     complaint: ActivationError | None = None
-    #: A condition of the verdict that cannot be checked from here.
+    #: A condition of the verdict that this machine cannot check.
     condition: str = ""
 
 
 class Deadline:
-    """A moment after which a step is over."""
+    """The time at which a step times out."""
 
     def __init__(self, clock: Callable[[], float], seconds: float) -> None:
         self._clock = clock
         self._at = clock() + seconds
 
     def left(self) -> float:
-        """Seconds until then.
+        """Seconds until the deadline.
 
-        :raises TimeoutError: none.
+        :raises TimeoutError: the deadline has passed.
         """
         left = self._at - self._clock()
         if left <= 0:
@@ -74,49 +77,50 @@ class Deadline:
 
 
 class StepRunner:
-    """Does steps one after the other.
+    """Runs steps one after the other, and collects their complaints and conditions.
 
-    :param say: takes a line.
-    :param clock: monotonic, in seconds.
+    :param write_line: receives one line per step, without a newline.
+    :param clock: monotonic clock, in seconds.
+    :param total: seconds for all steps together.
     """
 
-    def __init__(self, say: Callable[[str], None], clock: Callable[[], float], total: float = TOTAL) -> None:
+    def __init__(self, write_line: Callable[[str], None], clock: Callable[[], float], total: float = TOTAL) -> None:
         self.complaints: list[ActivationError] = []
         self.conditions: list[str] = []
-        self._say = say
+        self._write_line = write_line
         self._clock = clock
         self._end = Deadline(clock, total)
 
     def step(self, name: str, limit: float, do: Callable[[Deadline], Done[T]]) -> T:
-        """Does one, with at most ``limit`` seconds.
+        """Runs one step, for at most ``limit`` seconds, and returns its value.
 
-        :raises Trouble: it failed, and that has been told.
+        :raises StepFailed: the step failed. Its line has been written.
         """
         began = self._clock()
         try:
             done = do(Deadline(self._clock, min(limit, self._end.left())))
-        except (StepFailed, TimeoutError, OSError) as fault:
-            trouble = fault if isinstance(fault, StepFailed) else StepFailed(_plain(fault))
-            self._tell(name, State.FAILED, str(trouble), self._clock() - began)
-            self.complaints.append(trouble.complaint)
-            raise trouble from None
-        self._tell(name, done.state, done.text, self._clock() - began)
+        except (StepFailed, TimeoutError, OSError) as error:
+            failure = error if isinstance(error, StepFailed) else StepFailed(_describe(error))
+            self._report(name, State.FAILED, str(failure), self._clock() - began)
+            self.complaints.append(failure.complaint)
+            raise failure from None
+        self._report(name, done.state, done.text, self._clock() - began)
         if done.complaint is not None:
             self.complaints.append(done.complaint)
         if done.condition:
             self.conditions.append(done.condition)
         return done.value
 
-    def skip(self, name: str, why: str) -> None:
-        """Tells of one that is not done."""
-        self._tell(name, State.SKIPPED, why, None)
+    def skip(self, name: str, reason: str) -> None:
+        """Reports a step that does not run."""
+        self._report(name, State.SKIPPED, reason, None)
 
-    def _tell(self, name: str, state: State, text: str, seconds: float | None) -> None:
+    def _report(self, name: str, state: State, text: str, seconds: float | None) -> None:
         took = "" if seconds is None else f"{seconds:.3f} s"
-        self._say(printable(f"{name:<10} {state:<7} {took:>8}  {text}"))
+        self._write_line(printable(f"{name:<10} {state:<7} {took:>8}  {text}"))
 
 
-def _plain(fault: OSError) -> str:
-    if isinstance(fault, TimeoutError):
-        return "no answer in time"
-    return fault.strerror or str(fault) or type(fault).__name__
+def _describe(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    return error.strerror or str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""TLS with the eyes of Genesys Cloud: a public authority, the right name, not expired, not too old."""
+"""Checks TLS as Genesys Cloud does: a public authority, the right name, a valid date, a current version."""
 
 import socket
 import ssl
@@ -11,9 +11,9 @@ from audiohookd.cli.usage_error import UsageError
 
 
 def trusting(ca: Path | None) -> ssl.SSLContext:
-    """Trusts what the system does, and the authorities in a file.
+    """A TLS context that trusts the system's authorities, and those in the file ``ca``.
 
-    :raises Mistake: there are none in it.
+    :raises UsageError: the file holds no certificates.
     """
     context = ssl.create_default_context()
     context.hostname_checks_common_name = False  # browsers and Java accept subjectAltName only
@@ -22,25 +22,25 @@ def trusting(ca: Path | None) -> ssl.SSLContext:
     if ca is not None:
         try:
             context.load_verify_locations(ca)
-        except (OSError, ssl.SSLError) as fault:
-            raise UsageError(f"{ca}: holds no certificates (PEM): {fault.strerror or fault}") from None
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(f"{ca}: contains no certificates (PEM): {error.strerror or error}") from None
     return context
 
 
 def secure(
     dial: Callable[[Deadline], socket.socket], context: ssl.SSLContext, host: str, now: float, deadline: Deadline
 ) -> Done[ssl.SSLSocket]:
-    """A TLS connection. A certificate that is not trusted is looked at on another one, on which nothing is said.
+    """Opens a TLS connection. An untrusted certificate is read over a second connection, on which nothing is sent.
 
-    :param dial: makes a TCP connection.
-    :raises Trouble: there is no TLS there, or none to trust: whoever that is shall not be told a key.
+    :param dial: opens a TCP connection.
+    :raises StepFailed: the server speaks no TLS, or is not trusted: the API key must not be sent to it.
     """
     try:
         connection = handshake(dial(deadline), context, host, deadline)
-    except ssl.SSLCertVerificationError as fault:
-        with handshake(dial(deadline), _trusting_anybody(), host, deadline) as untrusted:
-            why = why_untrusted(fault, host, _certificate(untrusted, now))
-        raise StepFailed(f"{why} (so no key was sent there)") from None
+    except ssl.SSLCertVerificationError as error:
+        with handshake(dial(deadline), _unverified_context(), host, deadline) as untrusted:
+            why = why_untrusted(error, host, _certificate(untrusted, now))
+        raise StepFailed(f"{why} (the API key was not sent)") from None
     certificate = _certificate(connection, now)
     text = f"{connection.version()}, certificate {certificate}"
     if certificate.days_left <= SOON:
@@ -49,10 +49,10 @@ def secure(
 
 
 def handshake(tcp: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline) -> ssl.SSLSocket:
-    """Makes a TLS connection of a TCP connection, which is closed when that fails.
+    """Performs a TLS handshake over a TCP connection. Closes the connection on failure.
 
     :raises ssl.SSLCertVerificationError: the certificate is not trusted.
-    :raises Trouble: no TLS came about for another reason.
+    :raises StepFailed: the handshake failed for another reason.
     """
     tcp.settimeout(deadline.left())
     try:
@@ -62,26 +62,28 @@ def handshake(tcp: socket.socket, context: ssl.SSLContext, host: str, deadline: 
         raise
     except TimeoutError:
         tcp.close()
-        raise StepFailed("somebody takes the connection, and says nothing: is it a TLS port?") from None
-    except (OSError, ValueError) as fault:
+        raise StepFailed(
+            "timed out: the server accepts the connection but sends nothing: is it a TLS port?"
+        ) from None
+    except (OSError, ValueError) as error:
         tcp.close()
-        raise StepFailed(f"no TLS: {_plain(fault)}") from None
+        raise StepFailed(f"no TLS: {_describe(error)}") from None
 
 
-def _plain(fault: Exception) -> str:
-    reason = getattr(fault, "reason", None) or str(fault)
+def _describe(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or str(error)
     known = {
-        "WRONG_VERSION_NUMBER": "the port speaks no TLS (plain HTTP?)",
-        "RECORD_LAYER_FAILURE": "the port speaks no TLS (plain HTTP?)",
-        "UNSUPPORTED_PROTOCOL": "the server speaks only versions of TLS that are too old",
-        "TLSV1_ALERT_PROTOCOL_VERSION": "the server speaks only versions of TLS that are too old",
-        "TLSV1_UNRECOGNIZED_NAME": "the server does not know this name",
+        "WRONG_VERSION_NUMBER": "the port does not speak TLS (plain HTTP?)",
+        "RECORD_LAYER_FAILURE": "the port does not speak TLS (plain HTTP?)",
+        "UNSUPPORTED_PROTOCOL": "the server supports only versions of TLS that are too old",
+        "TLSV1_ALERT_PROTOCOL_VERSION": "the server supports only versions of TLS that are too old",
+        "TLSV1_UNRECOGNIZED_NAME": "the server does not serve this name",
     }
     return known.get(str(reason), str(reason))
 
 
-def _trusting_anybody() -> ssl.SSLContext:
-    """To look at what is not trusted."""
+def _unverified_context() -> ssl.SSLContext:
+    """A context that verifies nothing, to read an untrusted certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""Just enough of a WebSocket for a probe: whole text messages, over a blocking socket."""
+"""A minimal blocking WebSocket client for the probe: whole messages only."""
 
 import secrets
 import socket
@@ -11,7 +11,7 @@ _MAX_MESSAGE = 1 << 20
 
 
 class Closed(Exception):
-    """The WebSocket is over. ``code`` is that of the server's close frame, None when there was none."""
+    """The WebSocket is closed. ``code`` is from the server's close frame; None if there was no close frame."""
 
     def __init__(self, code: int | None, reason: str) -> None:
         super().__init__(f"{code} {reason}".strip() if code is not None else "without a close frame")
@@ -19,9 +19,9 @@ class Closed(Exception):
 
 
 class WebSocketClient:
-    """A WebSocket whose upgrade is done.
+    """The client side of a WebSocket, after the upgrade.
 
-    :param data: what came after the head already.
+    :param data: the bytes that arrived after the head of the response.
     """
 
     def __init__(self, connection: socket.socket, data: bytes) -> None:
@@ -37,10 +37,12 @@ class WebSocketClient:
         self._send(_CLOSE, struct.pack("!H", 1000), deadline)
 
     def receive(self, deadline: Deadline) -> tuple[bytes, bool]:
-        """The next message, and whether it is a binary one.
+        """Waits for the next message.
 
-        :raises Closed: there is none.
-        :raises TimeoutError: none yet.
+        :returns: its payload, and whether it is binary.
+        :raises Closed: the server closed the WebSocket, or the connection was lost.
+        :raises TimeoutError: no whole message arrived before the deadline.
+        :raises StepFailed: a frame or message is not legal for a server, or is longer than 1 MiB.
         """
         kind, message = _TEXT, b""
         while True:
@@ -54,7 +56,7 @@ class WebSocketClient:
                 kind = opcode or kind
                 message += payload
                 if len(message) > _MAX_MESSAGE:
-                    raise StepFailed("a message without an end", ActivationError.MALFORMED)
+                    raise StepFailed("a message is longer than 1 MiB", ActivationError.MALFORMED)
                 if is_last:
                     return message, kind == _BINARY
 
@@ -62,13 +64,13 @@ class WebSocketClient:
         first, second = self._take(2, deadline)
         if second & 0x80 or first & 0x70:
             raise StepFailed(
-                "a frame that is masked or compressed: no server of WebSockets", ActivationError.MALFORMED
+                "a frame is masked or compressed: this is not a WebSocket server", ActivationError.MALFORMED
             )
         size = second & 0x7F
         if size >= 126:
             size = int.from_bytes(self._take(2 if size == 126 else 8, deadline))
         if size > _MAX_MESSAGE:
-            raise StepFailed(f"a frame of {size} bytes", ActivationError.MALFORMED)
+            raise StepFailed(f"a frame of {size} bytes is longer than 1 MiB", ActivationError.MALFORMED)
         return first & 0x0F, bool(first & 0x80), self._take(size, deadline)
 
     def _take(self, count: int, deadline: Deadline) -> bytes:

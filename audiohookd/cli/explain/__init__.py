@@ -1,7 +1,7 @@
-"""``audiohookctl explain-signature``: why a request is refused.
+"""``audiohookctl explain-signature``: explains why a request is rejected.
 
-Two ways: the request is given, and diagnosed here (:mod:`~audiohookd.cli.explain.from_file`); or the daemon is asked,
-which has the last ones, and their secrets (:mod:`~audiohookd.cli.explain.from_daemon`).
+There are two ways. :mod:`~audiohookd.cli.explain.from_file` diagnoses a request that the user has.
+:mod:`~audiohookd.cli.explain.from_daemon` asks the daemon, which has the secrets and its latest rejected requests.
 """
 
 import argparse
@@ -19,9 +19,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """See :class:`audiohookd.cli.main.Command`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "explain-signature",
-        help="tell why a request is refused",
-        description="Tells why a request is refused, and what to do. No secret is printed. The exit code is 0 when"
-        " the request would be let in (with --recent: when there is none), else 1.",
+        help="explain why a request is rejected",
+        description="Explains why a request is rejected, and what to do. Never prints a secret. The exit code is 0 if"
+        " the request would be accepted (with --recent: if the daemon has rejected none), else 1.",
     )
     add = parser.add_argument
     add(
@@ -29,24 +29,24 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         metavar="FILE",
         nargs="?",
         default="-",
-        help="the request: what curl -v shows, HAR, or plain lines; default: stdin",
+        help="the request: output of curl -v, a HAR file, or its header lines (default: stdin)",
     )
     credentials.describe(parser, key_is_needed=False)
-    add("--host", action="append", default=[], metavar="NAME", help="a name by which the caller may have called")
-    add("--path", action="append", default=[], metavar="PATH", help="a path, or a prefix, that may have been changed")
+    add("--host", action="append", default=[], metavar="NAME", help="a host name that the client may have signed")
+    add("--path", action="append", default=[], metavar="PATH", help="a path or prefix that a proxy may have changed")
     add("--authority", metavar="NAME", help="verify with this name instead of Host, as [listen] authority does")
     add("--target", metavar="PATH", help="path and query, if the file has no request line")
-    add("--at", type=float, metavar="T", help="when it came, UNIX seconds (default: what the file says, else now)")
-    asked = parser.add_argument_group("instead of a file")
-    asked.add_argument(
+    add("--at", type=float, metavar="T", help="arrival time, UNIX seconds (default: the date in the file, else now)")
+    daemon = parser.add_argument_group("instead of a file")
+    daemon.add_argument(
         "--recent",
         type=_count,
         nargs="?",
         const=5,
         metavar="N",
-        help="the last ones that the daemon refused (default: 5 of them)",
+        help="explain the latest N requests that the daemon rejected (default: 5)",
     )
-    asked.add_argument("--admin", default=ADMIN, metavar="URL", help=f"where its admin port is (default {ADMIN})")
+    daemon.add_argument("--admin", default=ADMIN, metavar="URL", help=f"the daemon's admin port (default: {ADMIN})")
     return parser
 
 
@@ -55,12 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.recent is None:
         return from_file.explain_file(arguments)
     if arguments.file != "-" or arguments.secret_file or arguments.keys:
-        raise UsageError("explain-signature: --recent asks the daemon: leave out the file, and the secrets")
+        raise UsageError("explain-signature: --recent asks the daemon: leave out FILE, --secret-file and --keys")
     if arguments.authority or arguments.target or arguments.at is not None:
-        raise UsageError("explain-signature: --recent has all from the daemon: leave out --authority, --target, --at")
+        raise UsageError("explain-signature: --recent asks the daemon: leave out --authority, --target and --at")
     for name in ("host", "path"):
         if len(getattr(arguments, name)) > HINTS_TAKEN:
-            raise UsageError(f"explain-signature: --recent takes --{name} {HINTS_TAKEN} times at most")
+            raise UsageError(f"explain-signature: --recent accepts --{name} at most {HINTS_TAKEN} times")
     return from_daemon.explain(arguments)
 
 

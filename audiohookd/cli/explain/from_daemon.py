@@ -1,6 +1,6 @@
-"""What the daemon itself says of the requests that it refused last: it has them, and the secrets.
+"""Prints the daemon's own explanation of the requests that it rejected last.
 
-It keeps requests with an API key only. How many others it refused is read from its counters.
+The daemon keeps only requests with an API key. Its counters have the number of the others.
 """
 
 import argparse
@@ -18,57 +18,57 @@ from audiohookd.escaping import printable
 
 _TIMEOUT = 10.0  # seconds
 _MAX_SIZE = 8 << 20
-#: Of the body of an error.
-_MAX_SAID = 1_000
+#: Bytes that are read of the body of an HTTP error.
+_MAX_ERROR_BODY = 1_000
 _COUNTER = re.compile(r'^audiohookd_(rejections|limit_hits)_total\{\w+="([^"]*)"\} (\d+)$', re.MULTILINE)
-#: Reasons of requests that the daemon keeps: all of them have an API key.
+#: Rejection reasons of the requests that the daemon keeps. All of them have an API key.
 _EXPLAINED: Final = frozenset(RejectionReason) - {RejectionReason.API_KEY_MISSING}
-_WHERE = "give --admin URL, where [admin] endpoint of its configuration is"
+_REMEDY = "give --admin URL, the address in [admin] endpoint of its configuration"
 
 
 def explain(arguments: argparse.Namespace) -> int:
-    """Prints the newest ``arguments.recent``; returns the exit code.
+    """Prints the latest ``arguments.recent`` rejected requests, and returns the exit code.
 
-    :raises Mistake: the daemon cannot be asked.
+    :raises UsageError: the daemon cannot be reached at its admin port.
     """
     refused, omitted = _ask(
         arguments.admin, [("host", name) for name in arguments.host] + [("path", path) for path in arguments.path]
     )
-    for one in refused[: arguments.recent]:
-        print("\n".join(printable(line) for line in _lines(one)), end="\n\n")
+    for request in refused[: arguments.recent]:
+        print("\n".join(printable(line) for line in _lines(request)), end="\n\n")
     if omitted and arguments.recent > len(refused):
-        print(f"{omitted} older ones are not shown: the answer of the daemon is limited in size")
+        print(f"{omitted} older requests are not shown: the daemon limits the size of its answer")
     if not refused:
-        print("no request was refused for its key or signature since the daemon started")
+        print("no request was rejected for its key or signature since the daemon started")
     print(printable(_unexplained(arguments.admin)))
     return 1 if refused else 0
 
 
-def _lines(one: dict[str, Any]) -> list[str]:
-    came = datetime.fromtimestamp(one["at"], UTC).isoformat(" ", "seconds").removesuffix("+00:00")
-    often = f", {one['times']} times alike" if one["times"] > 1 else ""
-    head = f"{came} UTC, from {one['peer']}: {one['reason']}{often}"
-    return [head, *(f"  {line}" for line in one["explanation"])]
+def _lines(request: dict[str, Any]) -> list[str]:
+    time = datetime.fromtimestamp(request["at"], UTC).isoformat(" ", "seconds").removesuffix("+00:00")
+    repeated = f", {request['times']} times" if request["times"] > 1 else ""
+    head = f"{time} UTC, from {request['peer']}: {request['reason']}{repeated}"
+    return [head, *(f"  {line}" for line in request["explanation"])]
 
 
-def _ask(admin: str, called: list[tuple[str, str]]) -> tuple[list[dict[str, Any]], int]:
-    """The requests, the newest first, and how many older ones the daemon left out."""
+def _ask(admin: str, hints: list[tuple[str, str]]) -> tuple[list[dict[str, Any]], int]:
+    """The rejected requests, newest first, and the number of older ones that the daemon left out."""
     url = _url(admin, "refused")
-    query = f"?{urlencode(called)}" if called else ""
+    query = f"?{urlencode(hints)}" if hints else ""
     if not url.startswith(("http://", "https://")):
-        raise UsageError(f"explain-signature: --admin {admin} is not as http://127.0.0.1:3001")
+        raise UsageError(f"explain-signature: --admin {admin} is not a URL such as http://127.0.0.1:3001")
     try:
         found = json.loads(_get(url + query))
         refused: list[dict[str, Any]] = found["refused"]
         return refused, found.get("omitted", 0)
-    except HTTPError as fault:
-        said = fault.read(_MAX_SAID).decode("utf-8", "replace").partition("\n")[0]
-        raise UsageError(f"explain-signature: {url}: {fault.code} {fault.reason}: {printable(said)}") from None
-    except (OSError, URLError) as fault:
-        why = getattr(fault, "reason", fault)
-        raise UsageError(f"explain-signature: {url}: {why}: {_WHERE}") from None
+    except HTTPError as error:
+        body = error.read(_MAX_ERROR_BODY).decode("utf-8", "replace").partition("\n")[0]
+        raise UsageError(f"explain-signature: {url}: {error.code} {error.reason}: {printable(body)}") from None
+    except (OSError, URLError) as error:
+        reason = getattr(error, "reason", error)
+        raise UsageError(f"explain-signature: {url}: {reason}: {_REMEDY}") from None
     except (ValueError, KeyError, TypeError):
-        raise UsageError(f"explain-signature: {url}: that is no admin port of this daemon: {_WHERE}") from None
+        raise UsageError(f"explain-signature: {url}: not an admin port of audiohookd: {_REMEDY}") from None
 
 
 def _url(admin: str, page: str) -> str:
@@ -76,23 +76,23 @@ def _url(admin: str, page: str) -> str:
 
 
 def _get(url: str) -> bytes:
-    # Not through a proxy of the environment: the daemon is near.
+    # Ignores the proxy of the environment: the admin port is on this machine or near it.
     with build_opener(ProxyHandler({})).open(url, timeout=_TIMEOUT) as answer:
         content: bytes = answer.read(_MAX_SIZE)
         return content
 
 
 def _unexplained(admin: str) -> str:
-    """How many connections, requests and sessions the daemon refused for other reasons, by reason."""
+    """Counts the connections, requests and sessions that the daemon rejected for other reasons, by reason."""
     url = _url(admin, "metrics")
     try:
         counted = _COUNTER.findall(_get(url).decode("utf-8", "replace"))
     except OSError:
-        return f"requests that were refused for other reasons are not shown: {url} cannot be read"
+        return f"requests that were rejected for other reasons are not shown: cannot read {url}"
     found = [f"{label} {count}" for _, label, count in counted if label not in _EXPLAINED and int(count)]
     if not found:
-        return "nothing was refused for other reasons"
+        return "nothing was rejected for other reasons"
     return (
-        f"refused for other reasons, and not shown here: {', '.join(found)} (rejections_total and limit_hits_total of"
-        f" {url}); the daemon's log has the lines, docs/refusals.rst explains them"
+        f"rejected for other reasons, not shown here: {', '.join(found)} (rejections_total and limit_hits_total of"
+        f" {url}); see the lines in the daemon's log, and docs/refusals.rst"
     )

@@ -1,4 +1,4 @@
-"""A request that the user has, explained with the secret that the user has."""
+"""Explains a request that the user has, with the secret or key file that the user gives."""
 
 import argparse
 import sys
@@ -18,23 +18,20 @@ from audiohookd.text_encoding import decode_text
 _MAX_SIZE = 8 << 20
 
 _NOT_BASE64 = (
-    "the secret that you gave is not base64, so it is no client secret of Genesys Cloud; its text was taken for the"
-    " secret"
+    "the secret is not base64, so it is not a client secret of Genesys Cloud; its text was used as the secret"
 )
-_NO_TIME = "the time is judged as if the request came now: give --at if it did not"
+_NO_TIME = "the file has no date, so the request is checked as if it arrived now: give --at if it did not"
 
 
 def explain_file(arguments: argparse.Namespace) -> int:
-    """Prints the diagnosis of ``arguments.file``; returns the exit code.
+    """Prints the diagnosis of the request in ``arguments.file``, and returns the exit code.
 
-    :raises Mistake: there is no request in it, or no secret to verify it with.
+    :raises UsageError: the file holds no request, or there is no secret to verify it with.
     """
     found = parse_request(read_text(arguments.file))
     target = arguments.target or found.target
     if not target:
-        raise UsageError(
-            "explain-signature: there is no request line: put GET /path HTTP/1.1 first, or give --target"
-        )
+        raise UsageError("explain-signature: no request line found: put GET /path HTTP/1.1 first, or give --target")
     request = UpgradeRequest(target, found.headers, arguments.authority)
     at, remarks = _time(arguments, found)
     known, keys, remark = _known(arguments, request, at)
@@ -46,17 +43,17 @@ def explain_file(arguments: argparse.Namespace) -> int:
 
 
 def read_text(name: str) -> str:
-    """The text of a file, or of standard input for ``-``.
+    """Reads a file, or standard input for ``-``: at most 8 MiB.
 
-    :raises Mistake: it cannot be read.
+    :raises UsageError: the file cannot be read.
     """
     try:
         if name == "-":
             return decode_text(sys.stdin.buffer.read(_MAX_SIZE), "replace")
         with Path(name).open("rb") as file:
             return decode_text(file.read(_MAX_SIZE), "replace")
-    except OSError as fault:
-        raise UsageError(f"{name}: {fault.strerror}") from None
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}") from None
 
 
 def _time(arguments: argparse.Namespace, found: ParsedRequest) -> tuple[float, tuple[str, ...]]:
@@ -68,11 +65,11 @@ def _time(arguments: argparse.Namespace, found: ParsedRequest) -> tuple[float, t
 def _known(
     arguments: argparse.Namespace, request: UpgradeRequest, at: float
 ) -> tuple[Key | None, list[tuple[str, bytes]], tuple[str, ...]]:
-    """What is known of the request's key, the secrets of all keys, and what there is to say about them."""
+    """Returns the request's key (None if unknown), the name and secret of all keys, and notes for the user."""
     if arguments.keys is not None:
         keys = credentials.keys_of(arguments.keys)
         return keys.lookup(request.header("x-api-key") or ""), list(pairs(keys, at)), ()
     secret = credentials.given_secret(arguments)
     if secret is None:
-        raise UsageError("explain-signature: give the secret (--secret-file) or all keys (--keys) to verify it with")
+        raise UsageError("explain-signature: no secret to verify with: give --secret-file or --keys")
     return Key((secret.value,)), [], () if secret.is_base64 else (_NOT_BASE64,)

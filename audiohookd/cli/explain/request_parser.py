@@ -1,4 +1,4 @@
-"""A request, read from what people have of one: ``curl -v``, a HAR file, or its lines."""
+"""Parses an upgrade request from the output of ``curl -v``, a HAR file, or its header lines."""
 
 import json
 import re
@@ -12,13 +12,13 @@ from audiohookd.cli.usage_error import UsageError
 from audiohookd.text_encoding import decode_text
 
 _REQUEST_LINE = re.compile(r"[A-Z]+ (\S+) HTTP/[\d.]+")
-#: Structured fields have a blank after a semicolon, and none before it.
+#: A structured field has a space after a semicolon, and none before it.
 _NO_BLANK_BEFORE = ";"
 _HEADER = re.compile(r":?([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)")
 
 
 class ParsedRequest(NamedTuple):
-    """What was found. ``target`` is empty, and ``at`` (UNIX seconds) None, where it does not say."""
+    """A parsed request. ``target`` is empty if unknown. ``at``: arrival time in UNIX seconds, None if unknown."""
 
     target: str
     headers: Mapping[str, str]
@@ -29,14 +29,14 @@ class ParsedRequest(NamedTuple):
 
 
 def parse_request(text: str) -> ParsedRequest:
-    """The request in ``text``.
+    """Parses the request in ``text``: the last one if there are several.
 
-    :raises Mistake: there is none in it.
+    :raises UsageError: the text holds no header, or is JSON but not HAR.
     """
     text = decode_text(text)
     found = _read_har(text) if text.lstrip().startswith(("{", "[")) else _read_lines(text)
     if not found.headers:
-        raise UsageError("explain-signature: there is no header in it: give the request as lines such as Name: value")
+        raise UsageError("explain-signature: no header found: give the request as lines such as Name: value")
     return found
 
 
@@ -52,18 +52,18 @@ def _read_lines(text: str) -> ParsedRequest:
         elif found := _HEADER.fullmatch(line.strip()):
             headers.append((found[1], found[2]))
     joined = _joined(headers)
-    # The daemon's answer has no Date, but a proxy's has, and so has the request of some clients.
+    # The daemon's response has no Date. A proxy adds one, and some clients send one in the request.
     answer = _joined((found[1], found[2]) for line in received if (found := _HEADER.fullmatch(line.strip())))
     return ParsedRequest(_target(target), joined, _date(joined.get("date") or answer.get("date")))
 
 
 def _unfolded(lines: Iterable[str]) -> Iterator[str]:
-    """Each header on one line: a line that is indented more than the header before it continues that header.
+    """Joins wrapped headers: a line that is indented more than the header before it continues that header.
 
     A pasted request may be indented as a whole. Long headers are wrapped anywhere, even inside the base64 of a
     signature.
     """
-    header: list[str] = []  # pieces: to put each to a text anew took the square of their number
+    header: list[str] = []  # joined once at the end: appending to a string took quadratic time
     indent, is_base64 = 0, False
     for line in lines:
         text, depth = line.strip(), len(line) - len(line.lstrip())
@@ -86,35 +86,35 @@ def _read_har(text: str) -> ParsedRequest:
         entry = _entry(content)
         request = entry.get("request", entry)
         headers = request["headers"]
-        pairs = headers.items() if isinstance(headers, dict) else [(one["name"], one["value"]) for one in headers]
+        pairs = headers.items() if isinstance(headers, dict) else [(item["name"], item["value"]) for item in headers]
         joined = _joined((str(name), str(value)) for name, value in pairs)
         target = _target(str(request.get("url") or request.get("uri") or ""))
         return ParsedRequest(target, joined, _iso(entry.get("startedDateTime")))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise UsageError(
-            "explain-signature: it is JSON, and has no request with url and headers, as HAR has"
+            "explain-signature: the file is JSON, but has no request with url and headers as HAR has"
         ) from None
 
 
 def _entry(content: Any) -> Any:
-    """The last entry of a HAR file, or what stands for one."""
+    """The last entry of a HAR file, of a list of entries, or the content itself."""
     entries = content.get("log", content).get("entries") if isinstance(content, dict) else content
     return entries[-1] if entries else content
 
 
 def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Names in lower case, repeated ones joined, as the daemon has them."""
+    """Headers with names in lower case and repeated ones joined, as in the daemon's UpgradeRequest."""
     values: dict[str, list[str]] = {}
     for name, value in headers:
         values.setdefault(name.lower(), []).append(value)
-    joined = {name: ", ".join(each) for name, each in values.items()}
+    joined = {name: ", ".join(repeated) for name, repeated in values.items()}
     if ":authority" in joined:
         joined.setdefault("host", joined[":authority"])
     return joined
 
 
 def _target(text: str) -> str:
-    """Path and query, undecoded, of a target that may be a whole URL."""
+    """The path and query, undecoded, of a request target or URL."""
     if text.startswith("/") or not text:
         return text
     parts = urlsplit(text)

@@ -1,7 +1,6 @@
-"""``audiohookctl spool``: looks after a spool, beside a running daemon and without one.
+"""``audiohookctl spool``: lists, exports, retries and repairs recordings in a spool. A daemon may run, or not.
 
-Each action is a module with ``add_parser`` and ``run``. What moves or makes files in a spool is in ``retry`` and
-``repair`` alone.
+Each action is a module with ``add_parser`` and ``run``. Only ``retry`` and ``repair`` change files in a spool.
 """
 
 import argparse
@@ -19,8 +18,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """See :class:`audiohookd.cli.main.Command`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "spool",
-        help="look after the recordings on this machine",
-        description="Looks after the recordings on this machine, beside a running daemon and without one.",
+        help="list, export, retry and repair the recordings on this machine",
+        description="Lists, exports, retries and repairs the recordings on this machine, with or without a running"
+        " daemon.",
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION", title="actions")
     place = options()
@@ -36,5 +36,5 @@ def run(arguments: argparse.Namespace) -> int:
         return act(place_of(arguments), arguments)
     except BrokenPipeError:
         raise
-    except OSError as fault:
-        raise UsageError(f"spool: {fault.filename or 'the disk'}: {fault.strerror}") from None
+    except OSError as error:
+        raise UsageError(f"spool: {error.filename or 'the disk'}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""A copy of a recording elsewhere, whole or not at all."""
+"""Copies a recording to another directory, completely or not at all."""
 
 import errno
 import hashlib
@@ -18,7 +18,7 @@ _BLOCK = 1 << 20
 
 
 class NotCopied(Exception):
-    """There is no copy, and the text says why. What was there before is there still."""
+    """The recording was not copied. The text says why. Existing files are unchanged."""
 
 
 class _Recording(msgspec.Struct, frozen=True):
@@ -26,22 +26,22 @@ class _Recording(msgspec.Struct, frozen=True):
 
 
 def copy_recording(recording: Recording, audio: Path | None, directory: Path, count: Callable[[int], None]) -> str:
-    """Copies audio and sidecar to ``directory``, the sidecar last; both are on disk then.
+    """Copies audio and sidecar to ``directory``, the sidecar last, and syncs both to disk.
 
-    Where the audio was carried away, the receipts that say where to are copied in its place.
+    If the audio was uploaded and deleted, the receipts that name its place are copied instead.
 
-    :param audio: where it is; None for nowhere.
-    :param count: told of bytes of audio as they are read.
-    :returns: ``copied``; ``there`` when that was done before; ``alone`` when there is only the sidecar, for the audio
-        was carried away.
-    :raises NotCopied: the audio is not what the sidecar says, or other files of that name are in the way.
-    :raises FileNotFoundError: the recording is not where it was, or has no audio and no receipt for it.
-    :raises OSError: a disk refused.
+    :param audio: path of the audio; None if there is none.
+    :param count: called with the number of bytes of each block of audio.
+    :returns: ``copied``; ``there`` if all files were copied before; ``alone`` if only the sidecar and receipts were
+        copied, because the audio was uploaded and deleted.
+    :raises NotCopied: the audio does not match the sidecar, or a different file of that name exists.
+    :raises FileNotFoundError: the recording was moved, or has neither audio nor a receipt for it.
+    :raises OSError: the disk reported another error.
     """
     try:
         promised = msgspec.convert(recording.read(), _Recording).audio
-    except ValueError as fault:  # also what msgspec raises
-        raise NotCopied(f"the sidecar cannot be read: {fault}") from None
+    except ValueError as error:  # includes msgspec's errors
+        raise NotCopied(f"the sidecar cannot be read: {error}") from None
     directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     is_new = False
     if promised is not None and audio is not None:
@@ -71,16 +71,16 @@ def _copy_as_it_is(source: Path, path: Path) -> bool:
 
 
 def _copy(content: Iterable[bytes], sha256: str, path: Path) -> bool:
-    """False when it is there already."""
+    """Copies one file. Returns False if a file with this name and content exists."""
     if path.exists():
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
                 return False
-        raise NotCopied(f"{path} is there, and is another one: it was not touched")
+        raise NotCopied(f"{path} exists with other content: not overwritten")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         if _write(partial, content) != sha256:
-            raise NotCopied("the audio is not what the sidecar says")
+            raise NotCopied("the audio does not match the SHA-256 in the sidecar")
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def _copy(content: Iterable[bytes], sha256: str, path: Path) -> bool:
 
 
 def _write(path: Path, content: Iterable[bytes]) -> str:
-    """The SHA-256 of what was written, and is on disk."""
+    """Writes a file, syncs it to disk, and returns the SHA-256 of its content."""
     digest = hashlib.sha256()
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     with open(file, "wb", buffering=0) as copy:
@@ -105,8 +105,8 @@ def _write_all(file: int, block: bytes, path: Path) -> None:
     try:
         while rest:
             rest = rest[os.write(file, rest) :]
-    except OSError as fault:
-        raise OSError(fault.errno, fault.strerror, str(path)) from fault
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _blocks(path: Path, count: Callable[[int], None]) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Who carries recordings away and who tells of them, as the configuration has it."""
+"""The carriers and notifiers in the configuration, and which of them a recording still waits for."""
 
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
@@ -10,16 +10,17 @@ from audiohookd.spool.catalog import Recording
 
 
 class Outlets(NamedTuple):
-    """The names of their tables. ``unknown``: what is wrong with those that could not be looked at."""
+    """The names of the plugin tables, by role. ``unknown``: an error for each plugin that cannot be imported."""
 
     carriers: tuple[str, ...] = ()
     notifiers: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
     def due(self, recording: Recording) -> list[str]:
-        """Those that have not had it yet. A carrier that came too late for its audio does not get it.
+        """The destinations that the recording still waits for.
 
-        Nor does who refused it; and of what a carrier refused no notifier tells.
+        A carrier that rejected the recording is not due, nor is one that was configured after the audio was deleted.
+        Notifiers are not due if a carrier rejected the recording.
         """
         refused = paths.names(recording.suffixes, "refused")
         carriers = [name for name in self.carriers if name not in recording.carriers]
@@ -31,13 +32,13 @@ class Outlets(NamedTuple):
 
 
 def outlets_of(config: Config) -> Outlets:
-    """Imports the plugins that are configured, and builds none of them."""
+    """Imports the plugins in the configuration, without building any of them."""
     carriers, notifiers, unknown = [], [], []
     for name, table in config.plugins.items():
         try:
             factory = _factory(name, table.get("class"))
-        except Exception as fault:  # whatever a plugin raises while it is imported, recordings can be looked at
-            unknown.append(f"plugins.{name} cannot be imported: {fault}")
+        except Exception as error:  # a plugin may raise anything on import: the spool must stay readable
+            unknown.append(f"plugins.{name} cannot be imported: {error}")
             continue
         if ICarrier.implementedBy(factory):
             carriers.append(name)
@@ -56,7 +57,7 @@ def _was_carried_away(recording: Recording) -> bool:
 
 
 def _factory(name: str, use: object) -> Any:
-    from audiohookd.plugin_loader import GROUP  # noqa: PLC0415 - it needs much of Twisted: a quarter of a second
+    from audiohookd.plugin_loader import GROUP  # noqa: PLC0415 - imports much of Twisted: a quarter of a second
 
     if use is not None:
         return EntryPoint(name, str(use), GROUP).load()

@@ -1,4 +1,4 @@
-"""What is known of a recording that still grows, or was left behind. It may grow while it is read."""
+"""Reads the journal of a draft: a recording in progress, or one that a crash left. It may grow while it is read."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -17,10 +17,10 @@ from audiohookd.spool.format.sidecar_reader import MAX_GAPS
 
 
 def outline(files: Recording) -> dict[str, Any]:
-    """Start, media and length, as a sidecar would have them now.
+    """The start, media and duration of a draft, with the names and units of a sidecar.
 
-    :raises OSError: the disk refused, or it is no draft any more.
-    :raises ValueError: the journal has no facts in it.
+    :raises OSError: the disk reported an error, or the draft was finished or removed.
+    :raises ValueError: the journal has no valid first line.
     """
     facts = _facts(files)
     media = facts.wire_media()
@@ -35,7 +35,7 @@ def outline(files: Recording) -> dict[str, Any]:
 
 
 def detail(files: Recording) -> dict[str, Any]:
-    """The outline, whose recording it is, and the first gaps up to now. Raises as :func:`outline`."""
+    """The outline, the identity of the call, and the first gaps. Raises the same errors as :func:`outline`."""
     known: dict[str, Any] = {}
     gaps: list[Any] = []
     for entry in entries(_lines(files, 1)):

@@ -1,4 +1,4 @@
-"""``audiohookctl spool list``: a line for each recording, as it is found."""
+"""``audiohookctl spool list``: prints a line for each recording."""
 
 import argparse
 import sys
@@ -16,21 +16,21 @@ from audiohookd.spool.paths import DAY
 
 
 def add_parser(actions: Any, place: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Describes the arguments."""
+    """Adds the parser of the action and its arguments."""
     parser: argparse.ArgumentParser = actions.add_parser(
-        "list", parents=[place], help="what is there: state, id, start, duration, size, and who has it or has not"
+        "list", parents=[place], help="list recordings: state, id, start, duration, size, and destinations"
     )
     add = parser.add_argument
-    add("--state", action="append", type=State, choices=list(State), help="only these; may be repeated")
+    add("--state", action="append", type=State, choices=list(State), help="list only this state; may be repeated")
     days = parser.add_mutually_exclusive_group()
-    days.add_argument("--since", type=day, metavar="DAY", help="begun on DAY or later, as 2026-01-31 (UTC)")
-    days.add_argument("--day", type=day, metavar="DAY", help="begun on DAY")
-    add("--json", action="store_true", help="one JSON object a line")
+    days.add_argument("--since", type=day, metavar="DAY", help="started on DAY or later, such as 2026-01-31 (UTC)")
+    days.add_argument("--day", type=day, metavar="DAY", help="started on DAY")
+    add("--json", action="store_true", help="print one JSON object per line")
     return parser
 
 
 def run(place: Place, arguments: argparse.Namespace) -> int:
-    """Lists. What is delivered meanwhile may be missing, and nothing comes twice in one state."""
+    """Lists recordings. A delivery during the listing may hide a recording, but none appears twice in one state."""
     outlets = known_outlets(place)
     days = Days(arguments.day, arguments.day) if arguments.day else Days(arguments.since or "")
     for found in recordings(place.spool, arguments.state or tuple(State), days):
@@ -41,7 +41,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
 
 
 def known_outlets(place: Place) -> Outlets:
-    """Those of the configuration; a line on stderr for each that cannot be known."""
+    """The destinations in the configuration. Prints a line to stderr for each plugin that cannot be imported."""
     outlets = Outlets() if place.config is None else outlets_of(place.config)
     for line in outlets.unknown:
         print(f"audiohookctl: spool: {printable(line)}", file=sys.stderr)
@@ -49,9 +49,12 @@ def known_outlets(place: Place) -> Outlets:
 
 
 def day(text: str) -> str:
-    """A day as the spool has it."""
+    """Parses a day such as ``2026-01-31``, for argparse.
+
+    :raises ArgumentTypeError: the text is not a day.
+    """
     if not DAY.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"a day as 2026-01-31, not {text!r}")
+        raise argparse.ArgumentTypeError(f"not a day such as 2026-01-31: {text!r}")
     return text
 
 

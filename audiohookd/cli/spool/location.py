@@ -1,4 +1,4 @@
-"""The spool that a command is about: from the configuration, or from the command line."""
+"""Finds the spool of a command, from the configuration or from ``--spool``."""
 
 import argparse
 from collections.abc import Iterator
@@ -18,56 +18,56 @@ DEFAULT_CONFIG = Path("/etc/audiohookd/audiohookd.toml")
 
 
 class Place(NamedTuple):
-    """A spool, and the configuration that it belongs to, when that was given."""
+    """A spool, and the configuration that names it; None if ``--spool`` was given instead."""
 
     spool: SpoolPaths
     config: Config | None
 
 
 def options() -> argparse.ArgumentParser:
-    """To be a parent of each action's parser."""
+    """The parent parser of all actions, with ``--config`` and ``--spool``."""
     parser = argparse.ArgumentParser(add_help=False)
     add = parser.add_argument
-    add("--config", type=Path, metavar="FILE", help=f"where [spool] directory stands (default {DEFAULT_CONFIG})")
-    add("--spool", type=Path, metavar="DIR", help="the spool itself; then no configuration is needed")
+    add("--config", type=Path, metavar="FILE", help=f"the daemon's configuration (default: {DEFAULT_CONFIG})")
+    add("--spool", type=Path, metavar="DIR", help="the spool directory; no configuration is needed then")
     return parser
 
 
 def place_of(arguments: argparse.Namespace) -> Place:
-    """Where the user wants to look.
+    """The spool that the arguments name.
 
-    :raises Mistake: there is no spool.
+    :raises UsageError: the configuration is invalid, or the directory is not a spool.
     """
     config = None
     if arguments.config or not arguments.spool:
         try:
             config = load((arguments.config or DEFAULT_CONFIG).absolute())
-        except ConfigError as fault:
+        except ConfigError as error:
             hint = "" if arguments.config else "; or give --config or --spool"
-            raise UsageError(f"spool: {fault}{hint}") from None
+            raise UsageError(f"spool: {error}{hint}") from None
     directory: Path = arguments.spool or (config or Config()).spool.directory
     if not directory.is_dir():
-        raise UsageError(f"spool: {directory} is no spool: no such directory")
+        raise UsageError(f"spool: {directory} is not a spool: no such directory")
     if not (directory / "draft").is_dir() and any(directory.iterdir()):
-        raise UsageError(f"spool: {directory} is no spool: it has no draft/")
+        raise UsageError(f"spool: {directory} is not a spool: it has no draft/")
     return Place(SpoolPaths(directory), config)
 
 
 def daemon_runs(spool: SpoolPaths) -> bool:
-    """Whether a daemon has the spool just now. None is disturbed by this."""
+    """Whether a daemon holds the lock of the spool. The check does not disturb the daemon."""
     return is_locked(spool)
 
 
 def wake(spool: SpoolPaths) -> None:
-    """Makes a daemon that runs look at everything at once; of no effect where none does."""
+    """Makes a running daemon scan the spool at once. Has no effect if no daemon runs."""
     spool.wake.touch()
 
 
 @contextmanager
 def as_owner(spool: SpoolPaths) -> Iterator[None]:
-    """Inside the block root acts as the owner of the spool, so that the daemon can use what is made there.
+    """Switches from root to the owner of the spool inside the block, so that the daemon can use new files.
 
-    Others act as themselves.
+    Has no effect for other users.
     """
     with acting_as(owner_of(spool.directory) or User(0, 0)):
         yield

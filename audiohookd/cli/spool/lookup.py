@@ -1,4 +1,4 @@
-"""The recordings in a spool, whatever their state. One directory's names are held at a time."""
+"""Finds recordings in a spool, in all states. Holds the file names of one directory at a time in memory."""
 
 import re
 from collections.abc import Container, Iterator, Sequence
@@ -11,15 +11,15 @@ from audiohookd.spool import catalog, paths
 from audiohookd.spool.catalog import Recording
 from audiohookd.spool.paths import SpoolPaths
 
-#: Characters of an id that tell enough of it.
+#: Minimum length of an id prefix.
 SHORTEST_PREFIX = 4
-#: So many are named to who gave too few characters.
-_SHOWN = 5
+#: How many matches the error for an ambiguous prefix lists.
+_MAX_LISTED = 5
 _LAST_DAY = "9999-12-31"
 
 
 class State(StrEnum):
-    """Where a recording is, as :mod:`audiohookd.spool.paths` explains: there is its sidecar, if it has one."""
+    """The state of a recording: the directory of its sidecar, see :mod:`audiohookd.spool.paths`."""
 
     DRAFT = "draft"
     BROKEN = "broken"
@@ -28,18 +28,18 @@ class State(StrEnum):
     DONE = "done"
 
 
-#: The states of recordings that are whole, by day, in the order in which they move.
+#: The states of finished recordings, which lie in a directory per day. Recordings move between them in this order.
 WHOLE = (State.DEAD, State.READY, State.DONE)
 
 
 class Days(NamedTuple):
-    """From ``first`` to ``last``, as ``2026-01-31``, both included."""
+    """A range of days such as ``2026-01-31``, from ``first`` to ``last`` inclusive."""
 
     first: str = ""
     last: str = _LAST_DAY
 
     def has(self, day: str) -> bool:
-        """Whether ``day`` is one of them."""
+        """Whether ``day`` is in the range."""
         return self.first <= day <= self.last
 
 
@@ -47,14 +47,14 @@ ALL_DAYS = Days()
 
 
 class Found(NamedTuple):
-    """A recording, or what is left of one."""
+    """A recording in a spool, or the remaining files of one."""
 
     state: State
     files: Recording
 
 
 def directory_of(spool: SpoolPaths, state: State) -> Path:
-    """Where recordings of that state are, or their days."""
+    """The directory of a state. It holds recordings, or a directory per day if the state is one of WHOLE."""
     return {
         State.DRAFT: spool.draft,
         State.BROKEN: spool.broken,
@@ -65,41 +65,42 @@ def directory_of(spool: SpoolPaths, state: State) -> Path:
 
 
 def recordings(spool: SpoolPaths, states: Sequence[State] = tuple(State), days: Days = ALL_DAYS) -> Iterator[Found]:
-    """All of these states, oldest day first.
+    """Iterates over recordings of these states, oldest day first.
 
-    Drafts and broken ones lie together, whatever their day. What has no sidecar where it should have one is on its
-    way, and passed over.
+    ``days`` does not apply to drafts and broken recordings, which are not sorted by day. A finished recording without
+    a sidecar is being moved, and is skipped.
     """
     for state in states:
         for directory in _directories(spool, state, days):
             for files in catalog.iter_day(directory):
-                if _is_one(state, files.suffixes):
+                if _is_complete(state, files.suffixes):
                     yield Found(state, files)
 
 
 def search(spool: SpoolPaths, prefix: str, states: Sequence[State] = tuple(State)) -> Found:
-    """The one recording whose id begins with ``prefix``.
+    """Finds the one recording with an id that begins with ``prefix``.
 
-    :raises Mistake: there is none, or more than one.
+    :raises UsageError: the prefix is too short, or matches no recording or several.
     """
     if len(prefix) < SHORTEST_PREFIX or not re.fullmatch("[0-9a-f-]+", prefix):
-        raise UsageError(f"spool: {prefix!r} is no id: at least {SHORTEST_PREFIX} characters of one")
+        raise UsageError(f"spool: {prefix!r} is not an id: give at least {SHORTEST_PREFIX} characters of one")
     matches: dict[str, Found] = {}
     for found in recordings(spool, states):
         if found.files.id.startswith(prefix):
             matches[found.files.id] = found
-            if len(matches) > _SHOWN:
+            if len(matches) > _MAX_LISTED:
                 break
     if not matches:
         raise UsageError(f"spool: there is no recording {prefix} in {' or '.join(f'{state}/' for state in states)}")
     if len(matches) > 1:
-        some = ", ".join(sorted(matches)[:_SHOWN])
-        raise UsageError(f"spool: {prefix} is more than one: {some}{', ...' if len(matches) > _SHOWN else ''}")
+        listed = ", ".join(sorted(matches)[:_MAX_LISTED])
+        more = ", ..." if len(matches) > _MAX_LISTED else ""
+        raise UsageError(f"spool: {prefix} matches several recordings: {listed}{more}")
     return next(iter(matches.values()))
 
 
 def again(spool: SpoolPaths, recording: Recording) -> Recording | None:
-    """A whole recording that was seen before, wherever it is now."""
+    """Looks up a finished recording again, in case it was moved. None if it was deleted."""
     for state in WHOLE:
         for files in catalog.iter_day(directory_of(spool, state) / recording.day):
             if files.id == recording.id and paths.SIDECAR in files.suffixes:
@@ -108,7 +109,7 @@ def again(spool: SpoolPaths, recording: Recording) -> Recording | None:
 
 
 def audio_of(spool: SpoolPaths, recording: Recording) -> Path | None:
-    """Where the audio of a whole recording is: while it moves, elsewhere than its sidecar. None when nowhere."""
+    """The path of the audio of a finished recording, or None. During a move it is not beside the sidecar."""
     places = (directory_of(spool, state) / recording.day / recording.audio.name for state in WHOLE)
     return next((path for path in (recording.audio, *places) if path.exists()), None)
 
@@ -120,5 +121,5 @@ def _directories(spool: SpoolPaths, state: State, days: Days) -> list[Path]:
     return [directory]
 
 
-def _is_one(state: State, suffixes: Container[str]) -> bool:
+def _is_complete(state: State, suffixes: Container[str]) -> bool:
     return state not in WHOLE or paths.SIDECAR in suffixes

@@ -1,4 +1,4 @@
-"""``audiohookctl spool repair``: recordings of what a crash left behind, where no daemon will make them."""
+"""``audiohookctl spool repair``: recovers drafts that a crash left, if no daemon runs to do it."""
 
 import argparse
 import errno
@@ -18,15 +18,15 @@ from audiohookd.spool.repair import repair_drafts
 
 
 def add_parser(actions: Any, place: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Describes the arguments."""
+    """Adds the parser of the action and its arguments."""
     parser: argparse.ArgumentParser = actions.add_parser(
-        "repair", parents=[place], help="make recordings of the drafts that a crash left; a daemon does so by itself"
+        "repair", parents=[place], help="recover drafts that a crash left; a running daemon does this by itself"
     )
     return parser
 
 
 def run(place: Place, arguments: argparse.Namespace) -> int:
-    """Repairs what no daemon has in its care."""
+    """Repairs all drafts if no daemon runs. Otherwise makes the daemon scan its spool."""
     with as_owner(place.spool):
         drafts = sum(1 for _ in recordings(place.spool, (State.DRAFT,)))
         with _held(place.spool) as is_ours:
@@ -34,21 +34,21 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
                 return _repair(place.spool, drafts)
         wake(place.spool)
     print(
-        "a daemon runs, which repairs by itself and looks at everything now:"
-        f" {counted(drafts, 'draft')}, and calls that run are among them"
+        "nothing repaired: a daemon runs, which repairs drafts by itself and scans the spool now:"
+        f" {counted(drafts, 'draft')}, including calls in progress"
     )
     return 0
 
 
 @contextmanager
 def _held(spool: SpoolPaths) -> Iterator[bool]:
-    """Whether the spool is ours until the end of the block, as it would be a daemon's; it is not when one runs."""
+    """Locks the spool for the block, as a daemon does. Yields False if a daemon holds the lock."""
     spool.draft.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     lock = Lock(spool)
     try:
         lock.hold()
-    except OSError as fault:
-        if fault.errno != errno.EWOULDBLOCK:
+    except OSError as error:
+        if error.errno != errno.EWOULDBLOCK:
             raise
         yield False
         return
@@ -63,10 +63,10 @@ def _repair(spool: SpoolPaths, drafts: int) -> int:
     if drafts:
         spool.ready.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         with Progress("repaired", total=drafts) as progress:
-            for mended in repair_drafts(spool):
-                outcomes[mended.outcome] += 1
-                why = f": {mended.reason}" if mended.reason else ""
-                progress.say(printable(f"{mended.id} {mended.outcome}{why}"))
+            for result in repair_drafts(spool):
+                outcomes[result.outcome] += 1
+                why = f": {result.reason}" if result.reason else ""
+                progress.say(printable(f"{result.id} {result.outcome}{why}"))
                 progress.done()
     left = [f"{outcomes[outcome]:,} {outcome}" for outcome in ("broken", "failed") if outcomes[outcome]]
     empty = [f"{outcomes['empty']:,} empty and removed"] if outcomes["empty"] else []

@@ -1,4 +1,4 @@
-"""``audiohookctl spool retry``: dead letters go back to where the daemon finds them."""
+"""``audiohookctl spool retry``: moves dead letters back to ``ready``, where the daemon retries them."""
 
 import argparse
 import sys
@@ -19,41 +19,41 @@ from audiohookd.spool.paths import DIRECTORY_MODE, SpoolPaths
 
 
 class NotRevived(Exception):
-    """It stays a dead letter; the text says why."""
+    """A recording was not moved and stays a dead letter. The text says why."""
 
 
 def add_parser(actions: Any, place: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Describes the arguments."""
+    """Adds the parser of the action and its arguments."""
     parser: argparse.ArgumentParser = actions.add_parser(
         "retry",
         parents=[place],
-        help="dead letters go back to ready/, and a running daemon tries everything at once",
+        help="move dead letters back to ready/, and make a running daemon retry everything at once",
         usage="%(prog)s [options] (ID... | --dead | --all)",
     )
     add = parser.add_argument
-    add("ids", metavar="ID", nargs="*", help="or the first characters of it, 4 at least")
-    add("--dead", action="store_true", help="all dead letters")
-    add("--all", action="store_true", help="all dead letters, and what waits in ready/")
+    add("ids", metavar="ID", nargs="*", help="an id, or at least its first 4 characters")
+    add("--dead", action="store_true", help="retry all dead letters")
+    add("--all", action="store_true", help="retry all dead letters and all recordings in ready/")
     return parser
 
 
 def run(place: Place, arguments: argparse.Namespace) -> int:
-    """Moves what is dead, forgets who refused what waits, and wakes the daemon in any case."""
+    """Moves dead letters to ``ready``, deletes the rejections of ready recordings, and always wakes the daemon."""
     if bool(arguments.ids) + arguments.dead + arguments.all != 1:
-        raise UsageError("spool retry: give ids, or --dead, or --all")
+        raise UsageError("spool retry: give ids, --dead or --all")
     revived = failed = 0
     suffixes = cache(partial(suffixes_of, place.spool))
     with as_owner(place.spool):
         for found in list(_named(place.spool, arguments.ids)) or recordings(place.spool, (State.DEAD,)):
             try:
                 revived += _retry(place.spool, found, suffixes)
-            except NotRevived as why:
+            except NotRevived as error:
                 failed += 1
-                print(printable(f"audiohookctl: spool: {found.files.id}: {why}"), file=sys.stderr)
+                print(printable(f"audiohookctl: spool: {found.files.id}: {error}"), file=sys.stderr)
         for found in recordings(place.spool, (State.READY,)) if arguments.all else ():
             forget_refusals(found.files)
         wake(place.spool)
-    print(f"{counted(revived, 'dead letter')} went back to ready/; {_prospect(place.spool, arguments.all)}")
+    print(f"{counted(revived, 'dead letter')} moved back to ready/; {_next_retry(place.spool, arguments.all)}")
     return 1 if failed else 0
 
 
@@ -72,28 +72,31 @@ def _retry(spool: SpoolPaths, found: Found, suffixes: Callable[[str], frozenset[
 
 
 def suffixes_of(spool: SpoolPaths, day: str) -> frozenset[str]:
-    """Of all files of dead letters of that day, and of those that wait: few, for they are named after outlets."""
+    """The suffixes of all files of a day in ``dead`` and ``ready``: few, because destinations give the names."""
     days = (spool.ready / day, spool.dead / day)
-    return frozenset(suffix for place in days for one in catalog.iter_day(place) for suffix in one.suffixes)
+    return frozenset(
+        suffix for place in days for recording in catalog.iter_day(place) for suffix in recording.suffixes
+    )
 
 
 def revive(spool: SpoolPaths, dead: Recording, suffixes: frozenset[str]) -> None:
-    """Moves it to ``ready``. Whatever ends this, doing it again completes it.
+    """Moves a dead letter to ``ready``. If this is interrupted, running it again completes it.
 
-    The reason goes first: with it, files that are in ``ready`` are on their way here. Then go all refusals, here and
-    there, for who refused it is not asked. The sidecar goes last: it makes a recording of the files around it.
+    The order matters. The reason is deleted first: while it exists, files in ``ready`` count as on their way to
+    ``dead``. Then all rejections are deleted, in both directories, because a destination that rejected the recording
+    is not tried. The sidecar is moved last: it turns the files beside it into a recording.
 
-    :param suffixes: what else may be there of it; see :func:`suffixes_of`. To look for that would be to list the
-        whole day, for each of a day's thousands.
-    :raises NotRevived: it is just becoming a dead letter, or other files of its name are in ``ready``.
-    :raises OSError: the disk refused.
+    :param suffixes: other suffixes that the recording may have; see :func:`suffixes_of`. Finding them here would list
+        the whole day for each of its thousands of recordings.
+    :raises NotRevived: the daemon is making it a dead letter now, or ``ready`` has files of the same name.
+    :raises OSError: the disk reported an error.
     """
     directory = spool.ready / dead.day
     there = catalog.stat_recording(directory, dead.id, dead.suffixes | {paths.AUDIO}).suffixes
     if there & dead.suffixes:
-        raise NotRevived(f"{directory} has its {', '.join(sorted(there & dead.suffixes))} already")
+        raise NotRevived(f"{directory} already has its {', '.join(sorted(there & dead.suffixes))}")
     if there and paths.REASON in dead.suffixes and daemon_runs(spool):
-        raise NotRevived("the daemon is moving it just now: try again")
+        raise NotRevived("the daemon is moving it: retry in a moment")
     directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     dead.path(paths.REASON).unlink(missing_ok=True)
     sync_directory(dead.directory)
@@ -103,7 +106,7 @@ def revive(spool: SpoolPaths, dead: Recording, suffixes: frozenset[str]) -> None
         _move(dead, suffix, directory)
     sync_directory(directory)
     _move(dead, paths.SIDECAR, directory)
-    # A daemon that starts just now may have taken them back.
+    # A daemon that has just started may have moved them back.
     for suffix in catalog.stat_recording(dead.directory, dead.id, suffixes).suffixes:
         _move(dead, suffix, directory)
     sync_directory(directory)
@@ -111,7 +114,7 @@ def revive(spool: SpoolPaths, dead: Recording, suffixes: frozenset[str]) -> None
 
 
 def forget_refusals(recording: Recording) -> None:
-    """Of all outlets, so that they are asked again."""
+    """Deletes the rejections of all destinations, so that they are tried again."""
     for suffix in _refusals(recording):
         recording.path(suffix).unlink(missing_ok=True)
 
@@ -125,9 +128,9 @@ def _move(dead: Recording, suffix: str, directory: Path) -> None:
     path.rename(directory / path.name)
 
 
-def _prospect(spool: SpoolPaths, is_all: bool) -> str:
+def _next_retry(spool: SpoolPaths, is_all: bool) -> str:
     waiting = sum(1 for _ in recordings(spool, (State.READY,))) if is_all else None
-    what = "everything" if waiting is None else f"all {counted(waiting, 'recording')} in ready/"
+    scope = "everything" if waiting is None else f"all {counted(waiting, 'recording')} in ready/"
     if daemon_runs(spool):
-        return f"the daemon tries {what} now"
-    return f"no daemon runs: the next one tries {what} when it starts"
+        return f"the daemon retries {scope} now"
+    return f"no daemon runs: it retries {scope} when it starts"

@@ -1,4 +1,4 @@
-"""``audiohookctl spool show``: all that is known of one recording."""
+"""``audiohookctl spool show``: prints everything about one recording."""
 
 import argparse
 import json
@@ -16,17 +16,17 @@ from audiohookd.spool import paths
 
 
 def add_parser(actions: Any, place: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Describes the arguments."""
+    """Adds the parser of the action and its arguments."""
     parser: argparse.ArgumentParser = actions.add_parser(
-        "show", parents=[place], help="all that is known of one: files, sidecar, gaps, receipts, reason"
+        "show", parents=[place], help="show one recording: files, sidecar, gaps, receipts, reason"
     )
-    parser.add_argument("id", metavar="ID", help="or the first characters of it, 4 at least")
-    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument("id", metavar="ID", help="the id, or at least its first 4 characters")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
 def run(place: Place, arguments: argparse.Namespace) -> int:
-    """Shows it."""
+    """Prints one recording as lines or as JSON."""
     found = search(place.spool, arguments.id)
     due = known_outlets(place).due(found.files) if found.state is State.READY else []
     known = _all(found, due)
@@ -44,8 +44,8 @@ def _all(found: Found, due: list[str]) -> dict[str, Any]:
     try:
         is_draft = paths.JOURNAL in found.files.suffixes
         recording = draft.detail(found.files) if is_draft else recording_of(found)
-    except ValueError as fault:
-        reason = reason or f"cannot be read: {fault}"
+    except ValueError as error:
+        reason = reason or f"cannot be read: {error}"
     return {
         "id": found.files.id,
         "state": found.state,

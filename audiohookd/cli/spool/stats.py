@@ -1,4 +1,4 @@
-"""``audiohookctl spool stats``: how much there is, since when it waits, and how much room is left."""
+"""``audiohookctl spool stats``: prints counts, sizes and ages of recordings, and the free space."""
 
 import argparse
 import json
@@ -20,12 +20,12 @@ from audiohookd.delivery.orphans import find_orphans
 from audiohookd.escaping import printable
 from audiohookd.spool import paths
 
-#: A sidecar's first line has its header, and is much shorter.
+#: Bytes that are read of a sidecar to get its first line, which has the header and is much shorter.
 _FIRST_LINE = 65_536
 
 
 class Shelf:
-    """The recordings of one state. ``oldest``: when the oldest of them started."""
+    """Counts the recordings of one state. ``oldest``: start time of the oldest one."""
 
     def __init__(self) -> None:
         self.recordings = 0
@@ -34,7 +34,7 @@ class Shelf:
         self._day: str | None = None
 
     def add(self, found: Found) -> None:
-        """One more; they come by day, so the first day has the oldest."""
+        """Counts a recording. They arrive in the order of their days, so the first day has the oldest."""
         self.recordings += 1
         self.bytes += sum(sizes(found).values())
         directory = found.files.directory.name
@@ -45,33 +45,33 @@ class Shelf:
 
 
 class Stats:
-    """Of a whole spool, gathered at one go."""
+    """Counts the recordings of a whole spool, by state and by destination that they wait for."""
 
     def __init__(self, found: Iterator[Found], outlets: Outlets) -> None:
         self.shelves = {state: Shelf() for state in State}
         self.waiting: Counter[str] = Counter(dict.fromkeys((*outlets.carriers, *outlets.notifiers), 0))
-        for one in found:
-            self.shelves[one.state].add(one)
-            if one.state is State.READY:
-                self.waiting.update(outlets.due(one.files))
+        for recording in found:
+            self.shelves[recording.state].add(recording)
+            if recording.state is State.READY:
+                self.waiting.update(outlets.due(recording.files))
 
     @property
     def bytes(self) -> int:
-        """Of all states together."""
+        """Bytes of all states together."""
         return sum(shelf.bytes for shelf in self.shelves.values())
 
 
 def add_parser(actions: Any, place: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Describes the arguments."""
+    """Adds the parser of the action and its arguments."""
     parser: argparse.ArgumentParser = actions.add_parser(
-        "stats", parents=[place], help="how much there is of each state, who waits for what, and the room left"
+        "stats", parents=[place], help="count recordings by state and by destination, and show the free space"
     )
-    parser.add_argument("--json", action="store_true", help="as one JSON object, sizes in bytes")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, sizes in bytes")
     return parser
 
 
 def run(place: Place, arguments: argparse.Namespace) -> int:
-    """Counts."""
+    """Prints the counts as lines or as JSON."""
     figures = _figures(place, Stats(recordings(place.spool), known_outlets(place)))
     if arguments.json:
         print(json.dumps(figures))
@@ -83,7 +83,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
 
 def _figures(place: Place, stats: Stats) -> dict[str, Any]:
     limits = place.config and place.config.spool
-    alone = find_orphans(place.spool)
+    orphans = find_orphans(place.spool)
     return {
         "daemon": daemon_runs(place.spool),
         "states": {
@@ -91,7 +91,7 @@ def _figures(place: Place, stats: Stats) -> dict[str, Any]:
             for state, shelf in stats.shelves.items()
         },
         "waiting": dict(stats.waiting),
-        "alone": {"files": alone.files, "example": None if alone.example is None else str(alone.example)},
+        "alone": {"files": orphans.files, "example": None if orphans.example is None else str(orphans.example)},
         "bytes": stats.bytes,
         "free": shutil.disk_usage(place.spool.directory).free,
         "minFree": limits.min_free if limits else None,
@@ -127,7 +127,7 @@ _start = msgspec.json.Decoder(_Start)
 
 
 def _started(found: Found) -> str | None:
-    """By the first line of its journal or sidecar: reading all of them whole would take minutes."""
+    """The start time, from the first line of the journal or sidecar. Reading whole sidecars would take minutes."""
     try:
         if paths.JOURNAL in found.files.suffixes:
             return str(draft.outline(found.files)["startedAt"])

@@ -1,4 +1,4 @@
-"""What can be told of a recording in a spool, by a look at its files."""
+"""Summarizes a recording in a spool from its files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +12,12 @@ from audiohookd.delivery import rejection
 from audiohookd.protocol.duration import NANOSECONDS, parse_duration
 from audiohookd.spool import paths
 
-#: Bytes of a reason that are shown.
+#: Bytes that are shown of a reason.
 _REASON = 65_536
 
 
 class About(msgspec.Struct, frozen=True):
-    """``duration`` in seconds, ``bytes`` of all its files. None is what cannot be told."""
+    """The summary of a recording. ``duration`` in seconds, ``bytes`` of all its files. None: unknown."""
 
     id: str
     state: str
@@ -32,15 +32,15 @@ class About(msgspec.Struct, frozen=True):
 
     @property
     def day(self) -> str:
-        """On which it started; of one that nothing is known of, an impossible one."""
+        """The day on which it started, as ``2026-01-31``; empty if unknown."""
         return (self.started or "")[:10]
 
 
 def about(found: Found, due: list[str]) -> About | None:
-    """A look at it; None when it went elsewhere meanwhile.
+    """Summarizes a recording. None if it was moved or deleted before its files were read.
 
-    :param due: who has still to have it.
-    :raises OSError: the disk refused.
+    :param due: the destinations that it still waits for.
+    :raises OSError: the disk reported an error.
     """
     files = found.files
     reason = reason_of(found)
@@ -49,8 +49,8 @@ def about(found: Found, due: list[str]) -> About | None:
         recording = recording_of(found)
     except FileNotFoundError:
         return None
-    except ValueError as fault:
-        reason = reason or f"cannot be read: {fault}"
+    except ValueError as error:
+        reason = reason or f"cannot be read: {error}"
     return About(
         files.id,
         found.state,
@@ -66,7 +66,7 @@ def about(found: Found, due: list[str]) -> About | None:
 
 
 def sizes(found: Found) -> dict[Path, int]:
-    """Its files, in bytes."""
+    """The size of each file of the recording, in bytes."""
     held = {}
     for suffix in sorted(found.files.suffixes):
         path = found.files.path(suffix)
@@ -78,10 +78,10 @@ def sizes(found: Found) -> dict[Path, int]:
 
 
 def recording_of(found: Found) -> Mapping[str, Any]:
-    """The ``recording`` of its sidecar; of a draft what is known up to now; of audio alone nothing.
+    """The member ``recording`` of the sidecar; for a draft its outline; empty if there is only audio.
 
-    :raises OSError: the disk refused, or the file is gone.
-    :raises ValueError: it is something else.
+    :raises OSError: the disk reported an error, or the file was moved or deleted.
+    :raises ValueError: the file is not a sidecar or journal.
     """
     if paths.JOURNAL in found.files.suffixes:
         return draft.outline(found.files)
@@ -91,7 +91,7 @@ def recording_of(found: Found) -> Mapping[str, Any]:
 
 
 def reason_of(found: Found) -> str | None:
-    """Why it is dead, or broken, or who refused what others still wait for; None when nobody wrote that."""
+    """Why the recording is dead or broken, or which destinations rejected it. None if no file says so."""
     try:
         if paths.REASON not in found.files.suffixes:
             return "; ".join(rejection.lines(found.files)) or None
@@ -102,7 +102,7 @@ def reason_of(found: Found) -> str | None:
 
 
 def seconds(recording: Mapping[str, Any]) -> float | None:
-    """How long the audio is."""
+    """The duration of the audio in seconds. None if unknown."""
     duration = recording.get("duration")
     try:
         return None if duration is None else parse_duration(duration) / NANOSECONDS

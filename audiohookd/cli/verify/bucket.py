@@ -1,4 +1,4 @@
-"""Recordings in an S3 bucket: pairs of objects whose keys differ in ``.wav`` and ``.json``. Needs boto3."""
+"""Recordings in an S3 bucket: pairs of objects with the same key, except for ``.wav`` and ``.json``. Needs boto3."""
 
 import base64
 import errno
@@ -16,13 +16,13 @@ from audiohookd.cli.verify.checking import Seen, Stream
 
 _AUDIO = ".wav"
 _SIDECAR = ".json"
-#: The metadata of an object in which its SHA-256 is noted: the store may have computed another checksum.
+#: The metadata with the SHA-256 of an object. The store may compute another kind of checksum.
 _NOTED = "audiohookd-sha256"
 _ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
 class Store(NamedTuple):
-    """How to reach it; what is None is found as boto3 does it."""
+    """How to reach the store. boto3 finds every setting that is None."""
 
     endpoint_url: str | None = None
     region: str | None = None
@@ -31,26 +31,26 @@ class Store(NamedTuple):
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        """An S3 client, until the end of the block.
+        """Opens an S3 client for the block.
 
-        :raises Mistake: there cannot be one as it was asked for.
+        :raises UsageError: the profile does not exist, or a setting is invalid.
         """
         style = {"addressing_style": "path"} if self.path_style else {}
         config = Config(s3=style, retries={"mode": "standard", "total_max_attempts": 5})
         try:
             session = boto3.session.Session(profile_name=self.profile, region_name=self.region)
             client = session.client("s3", endpoint_url=self.endpoint_url, config=config)
-        except (BotoCoreError, ValueError) as fault:
-            raise UsageError(f"verify: {fault}") from None
+        except (BotoCoreError, ValueError) as error:
+            raise UsageError(f"verify: {error}") from None
         client.meta.events.register("before-call.s3.HeadBucket", _redirect_once)
         with closing(client):
             yield client
 
 
 class Objects:
-    """A recording whose objects are ``key + suffix``. See :class:`~audiohookd.cli.verify.verdict.Item`.
+    """The recording with the objects ``key + suffix``. See :class:`~audiohookd.cli.verify.verdict.Item`.
 
-    :param is_listed_alone: the listing has its audio and, up to there, no sidecar.
+    :param is_listed_alone: the listing has the audio, and no sidecar before it.
     """
 
     def __init__(self, client: Any, bucket: str, key: str, is_listed_alone: bool) -> None:
@@ -69,7 +69,7 @@ class Objects:
         return self._open(_AUDIO)
 
     def seen(self) -> Seen | None:
-        """See Item. The checksum is what the store computed, or else what was noted when it was stored."""
+        """See Item. The checksum is from the store, or else from the metadata that the upload wrote."""
         with _store_faults():
             head = self._absent_or(
                 self._client.head_object, Bucket=self._bucket, Key=self._key + _AUDIO, ChecksumMode="ENABLED"
@@ -77,15 +77,15 @@ class Objects:
         if head is None:
             return None
         if head.get("ContentLength") is None:
-            raise OSError(errno.EIO, "the answer to a HEAD has no Content-Length: verify without --quick")
+            raise OSError(errno.EIO, "the response to HEAD has no Content-Length: verify without --quick")
         return Seen(head["ContentLength"], sha256=_computed(head) or _noted(head))
 
     def is_stored(self) -> bool:
-        """See Item. The audio has to be here."""
+        """See Item. Always False: the bucket is where the audio is stored."""
         return False
 
     def is_moving(self) -> bool:
-        """See Item. A sidecar that was not listed with its audio has a turn of its own."""
+        """See Item. True if the sidecar exists but was not listed with the audio: it is checked in its own turn."""
         opened = self._open(_SIDECAR) if self._is_listed_alone else None
         if opened is None:
             return False
@@ -100,19 +100,19 @@ class Objects:
     def _get(self, suffix: str) -> Any:
         return self._absent_or(self._client.get_object, Bucket=self._bucket, Key=self._key + suffix)
 
-    def _absent_or(self, ask: Any, **what: Any) -> Any:
+    def _absent_or(self, request: Any, **parameters: Any) -> Any:
         try:
-            return ask(**what)
-        except ClientError as fault:
-            if fault.response["Error"]["Code"] in _ABSENT:
+            return request(**parameters)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _ABSENT:
                 return None
             raise
 
 
 def find(client: Any, target: str) -> Iterator[Objects]:
-    """What there is at ``s3://bucket/prefix``, in the order of the listing, of which one page is held at a time.
+    """Finds the recordings at ``s3://bucket/prefix``, in the order of the listing. Holds one page of it in memory.
 
-    :raises Mistake: the bucket cannot be listed.
+    :raises UsageError: the bucket cannot be listed.
     """
     bucket, prefix = split(target)
     only = next((prefix.removesuffix(end) for end in (_AUDIO, _SIDECAR) if prefix.endswith(end)), None)
@@ -122,30 +122,30 @@ def find(client: Any, target: str) -> Iterator[Objects]:
 
 
 def _redirect_once(params: Any, **_: Any) -> None:
-    """For botocore's search for the region of a bucket: a HEAD of it that is redirected, too, calls for no other.
+    """Stops botocore's search for the region of a bucket after one redirected HEAD.
 
-    botocore sends one after the other otherwise, until Python's stack is full.
+    Otherwise botocore sends one HEAD after the other until Python's stack overflows.
     """
     params["context"].get("s3_redirect", {})["redirected"] = True
 
 
 def split(target: str) -> tuple[str, str]:
-    """Bucket and prefix.
+    """Splits ``s3://bucket/prefix`` into bucket and prefix.
 
-    :raises Mistake: there is no bucket in it.
+    :raises UsageError: the URL has no bucket, or has a query.
     """
     parts = urlsplit(target, allow_fragments=False)
     if not parts.netloc or parts.query:
-        raise UsageError(f"verify: {target} is not as s3://bucket/prefix")
+        raise UsageError(f"verify: {target} is not a URL such as s3://bucket/prefix")
     return parts.netloc, parts.path.removeprefix("/")
 
 
 def pairs(keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """Keys without their suffixes, each once, and whether the audio stands alone.
+    """Yields each key without its suffix, and whether its audio was listed without a sidecar.
 
-    In a sorted listing a sidecar comes right before its audio, but for a key that happens to fall between them.
+    In a sorted listing a sidecar is listed before its audio. Other keys may lie between the two.
 
-    :param keys: sorted; where they are not, a pair comes as two, first or last of which is audio that stands alone.
+    :param keys: sorted. In an unsorted listing a pair may be yielded twice, once as audio without a sidecar.
     """
     waiting: list[str] = []
     for key in keys:
@@ -166,12 +166,12 @@ def _keys(client: Any, bucket: str, prefix: str) -> Iterator[str]:
     try:
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             yield from (entry["Key"] for entry in page.get("Contents", ()))
-    except (ClientError, BotoCoreError) as fault:
-        raise UsageError(f"verify: s3://{bucket}/{prefix} cannot be listed: {fault}") from None
+    except (ClientError, BotoCoreError) as error:
+        raise UsageError(f"verify: cannot list s3://{bucket}/{prefix}: {error}") from None
 
 
 def _computed(head: Mapping[str, Any]) -> str | None:
-    """The SHA-256 by the store, in hexadecimal; None where it has none, or one that was made of those of parts."""
+    """The store's SHA-256 in hexadecimal. None if there is none, or if it is composed of checksums of parts."""
     value = head.get("ChecksumSHA256", "")
     if not value or "-" in value or "-" in head.get("ETag", "") or head.get("ChecksumType") == "COMPOSITE":
         return None
@@ -182,12 +182,12 @@ def _computed(head: Mapping[str, Any]) -> str | None:
 
 
 def _noted(head: Mapping[str, Any]) -> str | None:
-    """The SHA-256 in the metadata. Some stores change the case of the names."""
+    """The SHA-256 in the metadata. Some stores change the case of its name."""
     return {name.lower(): value for name, value in head.get("Metadata", {}).items()}.get(_NOTED)
 
 
 class _Body:
-    """What the store sends; its faults are OSErrors."""
+    """The body of a response. Errors of boto3 are raised as OSError."""
 
     def __init__(self, body: Any) -> None:
         self._body = body
@@ -204,5 +204,5 @@ class _Body:
 def _store_faults() -> Iterator[None]:
     try:
         yield
-    except (ClientError, BotoCoreError) as fault:
-        raise OSError(errno.EIO, str(fault)) from fault
+    except (ClientError, BotoCoreError) as error:
+        raise OSError(errno.EIO, str(error)) from error

@@ -1,4 +1,4 @@
-"""A recording against its sidecar, wherever the two come from. Reads the audio once, from its start to its end."""
+"""Checks a recording against its sidecar, from any place. Reads the audio once, from start to end."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,19 +8,19 @@ from audiohookd.cli.verify import wav_reader
 from audiohookd.cli.verify.sidecar_claims import Malformed, SidecarInfo, inconsistencies, read
 from audiohookd.protocol.media import Media
 
-#: Bytes that are read at a time: all that is held of the audio.
+#: Bytes of audio that are read at a time and held in memory.
 _BLOCK = 1 << 20
 
 
 class Stream(Protocol):
-    """A file that is open for reading, or what a store sends."""
+    """An open file, or the body of a store's response."""
 
     def read(self, count: int, /) -> bytes:
-        """At most ``count`` bytes; none at the end."""
+        """Reads at most ``count`` bytes. Empty at the end."""
 
 
 class Seen(NamedTuple):
-    """What is known of an audio file; None for what was not looked at. ``noisy``: gaps that are not silent."""
+    """The facts about an audio file. None: not read. ``start``: the first bytes. ``noisy``: gaps without silence."""
 
     size: int
     start: bytes | None = None
@@ -29,23 +29,23 @@ class Seen(NamedTuple):
 
 
 def check(sidecar: Mapping[str, Any], audio: Stream | None) -> list[str]:
-    """All that is wrong with a recording; nothing is when the list is empty.
+    """Checks a recording, and returns its errors. An empty list means that it is correct.
 
-    Finds every change of the audio, and of the sidecar what contradicts the audio or itself. It cannot find what
-    nothing speaks against: other words in the body, or that a gap was longer than it says.
+    It finds every change of the audio, and every change of the sidecar that contradicts the audio or the sidecar. It
+    cannot find other changes, such as different words in the body, or a gap that was longer than the sidecar says.
 
-    :param audio: None when there is none. Not closed. What its ``read`` raises is passed on.
+    :param audio: None if there is no audio. It is not closed. Errors of its ``read`` propagate.
     """
     try:
         claims = read(sidecar)
     except Malformed as malformed:
         return malformed.faults
-    seen = None if audio is None else _listen(audio, claims)
+    seen = None if audio is None else _read_audio(audio, claims)
     return [*inconsistencies(sidecar, claims), *_differences(claims, seen)]
 
 
 def glance(sidecar: Mapping[str, Any], seen: Seen | None) -> list[str]:
-    """As :func:`check`, for what is known without reading the audio."""
+    """Checks a recording as :func:`check` does, with the facts known without reading the audio."""
     try:
         claims = read(sidecar)
     except Malformed as malformed:
@@ -54,7 +54,7 @@ def glance(sidecar: Mapping[str, Any], seen: Seen | None) -> list[str]:
 
 
 def check_alone(sidecar: Mapping[str, Any]) -> list[str]:
-    """As :func:`check`, for a sidecar whose audio is stored elsewhere."""
+    """Checks a sidecar as :func:`check` does, if the audio is stored elsewhere."""
     try:
         return list(inconsistencies(sidecar, read(sidecar)))
     except Malformed as malformed:
@@ -67,7 +67,7 @@ def _differences(claims: SidecarInfo, seen: Seen | None) -> Iterator[str]:
             yield "there is no audio"
         return
     if claims.audio is None:
-        yield "there is audio, of which the sidecar knows nothing"
+        yield "there is audio, but the sidecar says that there is none"
         return
     if seen.size != claims.audio.bytes:
         yield f"the audio has {seen.size} bytes, the sidecar says {claims.audio.bytes}"
@@ -83,8 +83,8 @@ def _differences(claims: SidecarInfo, seen: Seen | None) -> Iterator[str]:
 def _header_faults(start: bytes, media: Media, size: int, samples: int) -> Iterator[str]:
     try:
         header = wav_reader.read(start)
-    except wav_reader.NotWav as fault:
-        yield f"the audio {fault}"
+    except wav_reader.NotWav as error:
+        yield f"the audio {error}"
         return
     yield from wav_reader.faults(header, media, size)
     frames = header.data_bytes // media.frame_bytes
@@ -92,21 +92,21 @@ def _header_faults(start: bytes, media: Media, size: int, samples: int) -> Itera
         yield f"there are {frames} samples, the sidecar says {samples}"
 
 
-def _listen(audio: Stream, claims: SidecarInfo) -> Seen:
+def _read_audio(audio: Stream, claims: SidecarInfo) -> Seen:
     start = _fill(audio, wav_reader.HEADER_LIMIT)
     digest = hashlib.sha256(start)
     size = len(start)
     silence = _silence(start, claims)
-    silence.hear(0, start)
+    silence.update(0, start)
     while block := audio.read(_BLOCK):
         digest.update(block)
-        silence.hear(size, block)
+        silence.update(size, block)
         size += len(block)
     return Seen(size, start, digest.hexdigest(), tuple(sorted(silence.noisy)))
 
 
 def _fill(audio: Stream, count: int) -> bytes:
-    """A stream may give less than it was asked for."""
+    """Reads ``count`` bytes, or up to the end. One read of a stream may return fewer."""
     got = b""
     while len(got) < count and (more := audio.read(count - len(got))):
         got += more
@@ -121,7 +121,7 @@ def _silence(start: bytes, claims: SidecarInfo) -> "_Silence":
         media = None
     if media is None:
         return _Silence(b"", ())
-    data_end = header.data_at + header.data_bytes  # after it stands a pad byte, and that is no silence
+    data_end = header.data_at + header.data_bytes  # a pad byte may follow, which is not silence
     return _Silence(
         media.format.silence[:1],
         [
@@ -137,19 +137,19 @@ def _silence(start: bytes, claims: SidecarInfo) -> "_Silence":
 
 
 class _Silence:
-    """Hears whether filled gaps hold what they should: one byte, again and again, in all formats.
+    """Checks that filled gaps hold silence, which is one repeated byte in all formats.
 
-    :param ranges: number of a gap, and the bytes of the file where it begins and ends.
+    :param ranges: for each filled gap its number, and the offsets in the file of its start and end, in bytes.
     """
 
     def __init__(self, byte: bytes, ranges: Sequence[tuple[int, int, int]]) -> None:
-        #: The numbers of those that hold something else.
+        #: The numbers of the gaps that hold other bytes.
         self.noisy: set[int] = set()
         self._byte = byte
         self._ranges = ranges
 
-    def hear(self, at: int, block: bytes) -> None:
-        """``block`` stands at the byte ``at`` of the file."""
+    def update(self, at: int, block: bytes) -> None:
+        """Checks ``block``, which starts at byte ``at`` of the file."""
         for number, start, end in self._ranges:
             if start < at + len(block) and end > at:
                 part = block[max(0, start - at) : end - at]

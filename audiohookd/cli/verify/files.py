@@ -1,4 +1,4 @@
-"""Recordings in files: pairs of audio and sidecar with the same name."""
+"""Recordings on disk: pairs of an audio file and a sidecar with the same name."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from audiohookd.spool.paths import SpoolPaths
 _AUDIO = f".{paths.AUDIO}"
 _SIDECAR = f".{paths.SIDECAR}"
 _JOURNAL = f".{paths.JOURNAL}"
-#: Receipts and marks, which are JSON, too.
+#: Receipts of carriers and notifiers, which are JSON files too.
 _RECEIPT = re.compile(rf"({paths.RECORDING_ID.pattern})\.(stored|told)\..*\.json")
 
 
@@ -52,11 +52,11 @@ class Files:
             return None
 
     def is_stored(self) -> bool:
-        """See Item. It may have been carried away since the directory was read."""
+        """See Item. The upload may have finished since the directory was read."""
         return self._has_receipt or any(self._directory.glob(f"{escape(self._name)}.{paths.stored_suffix('*')}"))
 
     def is_moving(self) -> bool:
-        """See Item. In a spool the files of a recording move one by one."""
+        """See Item. In a spool the files of a recording are moved one by one."""
         has_audio, has_sidecar = self._path(_AUDIO).exists(), self._path(_SIDECAR).exists()
         if has_audio == has_sidecar:
             return not has_audio
@@ -66,7 +66,7 @@ class Files:
         spool = SpoolPaths(self._directory.parent.parent)
         places = [spool.draft, *(shelf / self._directory.name for shelf in _shelves(spool))]
         paths = [place / f"{self._name}{suffix}" for place in places]
-        if suffix == _SIDECAR:  # which is made of the journal
+        if suffix == _SIDECAR:  # the daemon makes it from the journal
             paths.append(spool.draft / f"{self._name}{_JOURNAL}")
         return any(path.exists() for path in paths)
 
@@ -75,23 +75,23 @@ class Files:
 
 
 def find(target: Path) -> Iterator[Files]:
-    """What there is at ``target``, a file of a recording or a directory; of a spool only what is whole.
+    """Finds the recordings at ``target``: a file of a recording, a directory, or a spool.
 
-    One directory's names are held at a time. Drafts are passed over: they have no sidecar yet.
+    Holds the file names of one directory at a time in memory. Skips drafts, which have no sidecar yet.
 
-    :raises Mistake: there is nothing that could be checked.
+    :raises UsageError: the target does not exist, or is another kind of file.
     :raises OSError: a directory cannot be read.
     """
     if target.is_dir():
         for root in _roots(target):
             yield from _below(root)
     elif not target.exists():
-        raise UsageError(f"verify: there is no {target}")
+        raise UsageError(f"verify: {target} does not exist")
     elif target.suffix in (_AUDIO, _SIDECAR):
         wanted = target.name.removesuffix(target.suffix)
         yield next(files for files in _of_directory(target.parent, only=wanted))
     else:
-        raise UsageError(f"verify: {target} is neither {_AUDIO} nor {_SIDECAR}, and no directory")
+        raise UsageError(f"verify: {target} is neither a {_AUDIO} or {_SIDECAR} file nor a directory")
 
 
 def _roots(directory: Path) -> list[Path]:
@@ -102,15 +102,15 @@ def _roots(directory: Path) -> list[Path]:
 
 
 def _shelves(spool: SpoolPaths) -> tuple[Path, ...]:
-    """In the order in which recordings move, so that none slips past."""
+    """The directories of finished recordings, in the order of their moves, so that none is missed."""
     return spool.dead, spool.ready, spool.done
 
 
 def _below(root: Path) -> Iterator[Files]:
-    def refuse(fault: OSError) -> None:
-        raise fault
+    def reraise(error: OSError) -> None:
+        raise error
 
-    for directory, directories, _ in os.walk(root, onerror=refuse):
+    for directory, directories, _ in os.walk(root, onerror=reraise):
         directories.sort()
         yield from _of_directory(Path(directory))
 

@@ -1,4 +1,4 @@
-"""What ``audiohookctl verify`` says: a line for each recording, and the sum of it."""
+"""Writes the output of ``audiohookctl verify``: a line for each recording, and a summary."""
 
 import json
 from collections.abc import Callable
@@ -10,21 +10,21 @@ from audiohookd.escaping import printable
 
 
 class Report:
-    """Counts, and writes lines.
+    """Counts recordings, and writes a line for each.
 
-    :param say: takes a line for stdout.
+    :param write_line: writes a line to stdout.
     """
 
-    def __init__(self, say: Callable[[str], None], is_json: bool, is_quiet: bool) -> None:
+    def __init__(self, write_line: Callable[[str], None], is_json: bool, is_quiet: bool) -> None:
         self.checked = 0
         self.wrong = 0
         self._stored = self._moving = 0
-        self._say = say
+        self._write_line = write_line
         self._is_json = is_json
         self._is_quiet = is_quiet
 
     def add(self, verdict: Verdict | None) -> None:
-        """One more; None for what is on its way somewhere else."""
+        """Counts a recording, and writes its line. None: the recording is being moved and was not checked."""
         if verdict is None:
             self._moving += 1
             return
@@ -32,25 +32,25 @@ class Report:
         self.wrong += bool(verdict.faults)
         self._stored += bool(verdict.note)
         if verdict.faults or not self._is_quiet:
-            self._say(_object(verdict) if self._is_json else _line(verdict))
+            self._write_line(_object(verdict) if self._is_json else _line(verdict))
 
     def sum_up(self, read: int) -> None:
-        """The last line. ``read``: bytes of audio."""
+        """Writes the summary. ``read``: bytes of audio that were read."""
         ok = self.checked - self.wrong
         if self._is_json:
             figures = {"checked": self.checked, "ok": ok, "wrong": self.wrong, "elsewhere": self._stored}
             figures |= {"moving": self._moving, "bytes": read}
-            self._say(json.dumps({"summary": figures}))
+            self._write_line(json.dumps({"summary": figures}))
             return
         elsewhere = f", {self._stored:,} with the audio stored elsewhere" if self._stored else ""
-        elsewhere += f", {self._moving:,} on the way and not looked at" if self._moving else ""
-        heard = f"; {size(read)} of audio read" if read else ""
-        self._say(f"{counted(self.checked, 'recording')}: {ok:,} ok, {self.wrong:,} wrong{elsewhere}{heard}")
+        elsewhere += f", {self._moving:,} being moved and not checked" if self._moving else ""
+        amount = f"; {size(read)} of audio read" if read else ""
+        self._write_line(f"{counted(self.checked, 'recording')}: {ok:,} ok, {self.wrong:,} wrong{elsewhere}{amount}")
 
 
 def _line(verdict: Verdict) -> str:
-    said = "; ".join(verdict.faults) or "ok"
-    return printable(f"{verdict.where}: {said}{f' ({verdict.note})' if verdict.note else ''}")
+    result = "; ".join(verdict.faults) or "ok"
+    return printable(f"{verdict.where}: {result}{f' ({verdict.note})' if verdict.note else ''}")
 
 
 def _object(verdict: Verdict) -> str:

@@ -1,4 +1,4 @@
-"""Reads and checks a sidecar entry by entry: all but its body, which may be of any size, is held in memory."""
+"""Reads a sidecar entry by entry. Everything except its body, which may be of any size, is held in memory."""
 
 from typing import Any
 
@@ -7,28 +7,28 @@ from audiohookd.cli.verify.sidecar_claims import Malformed
 from audiohookd.spool.format.json_stream import JsonStream, NotJson, TooLarge, decode
 from audiohookd.spool.format.sidecar_reader import MAX_GAPS, MAX_RECORDING, recording_of
 
-#: Bytes of an entry of the body: a journal line of 1 MiB, every byte of it escaped.
+#: Maximum bytes of an entry of the body: a journal line of 1 MiB with every byte escaped.
 MAX_ENTRY = 8 << 20
 
 
 def read_sidecar(text: Stream) -> dict[str, Any]:
-    """The sidecar, with an empty body if the body is as it should be.
+    """Reads a sidecar, and checks its body. The body of the returned sidecar is empty.
 
-    :raises Malformed: the text is no sidecar, or a sidecar too large to check.
-    :raises OSError: it cannot be read.
+    :raises Malformed: the text is not a sidecar, or is too large to check.
+    :raises OSError: the sidecar cannot be read.
     """
     try:
         return _read(JsonStream(text.read))
-    except NotJson as fault:
-        raise Malformed([f"the sidecar is not JSON: {fault}"]) from fault
-    except TooLarge as fault:
-        raise Malformed([f"the sidecar cannot be checked: {fault}"]) from fault
+    except NotJson as error:
+        raise Malformed([f"the sidecar is not JSON: {error}"]) from error
+    except TooLarge as error:
+        raise Malformed([f"the sidecar cannot be checked: {error}"]) from error
 
 
 def _read(stream: JsonStream) -> dict[str, Any]:
     if stream.peek() != b"{":
         decode(stream.value(MAX_ENTRY))
-        raise Malformed(["the sidecar is no JSON object"])
+        raise Malformed(["the sidecar is not a JSON object"])
     sidecar: dict[str, Any] = {}
     for name in stream.members():
         following = stream.peek()
@@ -46,11 +46,11 @@ def _read(stream: JsonStream) -> dict[str, Any]:
 def _check_body(stream: JsonStream) -> None:
     for number, _ in enumerate(stream.elements()):
         if not isinstance(decode(stream.value(MAX_ENTRY)), dict):
-            raise Malformed([f"body: entry {number} is no object"])
+            raise Malformed([f"body: entry {number} is not an object"])
 
 
 def _recording(stream: JsonStream) -> dict[str, Any]:
     members, omitted, _ = recording_of(stream)
     if omitted:
-        raise Malformed([f"recording.gaps has {MAX_GAPS + omitted:,} elements, and {MAX_GAPS:,} can be checked"])
+        raise Malformed([f"recording.gaps has {MAX_GAPS + omitted:,} elements, but only {MAX_GAPS:,} can be checked"])
     return members

@@ -1,4 +1,4 @@
-"""What a sidecar says of its audio, and whether that agrees with itself (pure)."""
+"""Parses what a sidecar states about its audio, and finds contradictions in it (pure)."""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -13,20 +13,20 @@ from audiohookd.spool.format.journal import JournalMedia
 
 Count = Annotated[int, Meta(ge=0)]
 
-#: The cause of gaps that may lie across others: what was heard, and the disk refused. All other places are as if it
-#: had not.
+#: The cause of gaps for audio that arrived but could not be written to disk. Such a gap may overlap other gaps, and
+#: does not change their positions.
 _DISK = "disk"
 
 
-#: Of a sidecar by another program, such as Genesys' reference server, which has the same name, header and body.
+#: The error for a sidecar of another program, such as Genesys' reference server, with the same name, header and body.
 _NOT_OURS = (
-    'the sidecar has no "recording", which describes the audio: audiohookd did not write it, and the audio cannot be'
-    " compared with anything"
+    'the sidecar has no "recording", which describes the audio: audiohookd did not write it, so the audio cannot be'
+    " checked"
 )
 
 
 class Malformed(Exception):
-    """It is no sidecar. ``faults`` says why."""
+    """The sidecar is not valid. ``faults``: all errors in it."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("; ".join(faults))
@@ -41,7 +41,7 @@ class Header(Struct, frozen=True):
 
 
 class Gap(Struct, frozen=True):
-    """A stretch of the call without audio. ``start`` in samples of the call, ``offset`` in those of the file."""
+    """A part of the call without audio. ``start`` in samples of the call, ``offset`` in samples of the file."""
 
     start: Count
     samples: Count
@@ -51,17 +51,17 @@ class Gap(Struct, frozen=True):
 
     @property
     def end(self) -> int:
-        """In samples of the call."""
+        """The end in samples of the call."""
         return self.start + self.samples
 
     @property
     def file_end(self) -> int:
-        """In samples of the file."""
+        """The end in samples of the file."""
         return self.offset + self.samples if self.filled else self.offset
 
 
 class Audio(Struct, frozen=True):
-    """The audio file."""
+    """The sidecar's description of the audio file."""
 
     file: str
     bytes: Count
@@ -69,13 +69,13 @@ class Audio(Struct, frozen=True):
 
 
 class Recovered(Struct, frozen=True, rename="camel"):
-    """There when a crash ended the recording."""
+    """Present if a crash ended the recording."""
 
     missing_from: Count | None = None
 
 
 class SidecarInfo(Struct, frozen=True, rename="camel"):
-    """The sidecar's ``recording``, as far as it can be checked. Counts are samples per channel."""
+    """The members of the sidecar's ``recording`` that can be checked. Counts are samples per channel."""
 
     started_at: str
     media: JournalMedia | None
@@ -89,7 +89,7 @@ class SidecarInfo(Struct, frozen=True, rename="camel"):
 
     @property
     def wire_media(self) -> Media | None:
-        """The medium as the rest of the program knows it."""
+        """The media as the protocol package represents it."""
         media = self.media
         return None if media is None else Media(media.format, media.channels, media.rate)
 
@@ -101,9 +101,9 @@ class _Sidecar(Struct, frozen=True):
 
 
 def read(sidecar: Mapping[str, Any]) -> SidecarInfo:
-    """The claims of a sidecar.
+    """Parses the claims of a sidecar.
 
-    :raises Malformed: with all that is missing, or of the wrong type.
+    :raises Malformed: members are missing, or have the wrong type. It lists all of them.
     """
     if "recording" not in sidecar:
         raise Malformed([_NOT_OURS])
@@ -116,7 +116,7 @@ def read(sidecar: Mapping[str, Any]) -> SidecarInfo:
 
 
 def inconsistencies(sidecar: Mapping[str, Any], claims: SidecarInfo) -> Iterator[str]:
-    """Where the claims cannot all be true, whatever the audio is."""
+    """Yields contradictions between the claims that do not depend on the audio."""
     if sidecar["header"]["timestamp"] != claims.started_at:
         yield f"header.timestamp is {sidecar['header']['timestamp']}, recording.startedAt {claims.started_at}"
     yield from _media_faults(claims)
@@ -125,14 +125,14 @@ def inconsistencies(sidecar: Mapping[str, Any], claims: SidecarInfo) -> Iterator
 
 
 def _wrong(given: Mapping[str, Any], kind: type[Struct], where: str) -> Iterator[str]:
-    """Each member on its own: one that is wrong does not hide another."""
+    """Yields an error for each member that is missing or has the wrong type. One error does not hide another."""
     for member in msgspec.structs.fields(kind):
         name = member.encode_name
         if name in given:
             try:
                 convert(given[name], member.type)
-            except msgspec.ValidationError as fault:
-                yield f"{where}{name}: {str(fault).replace('`', '')}"
+            except msgspec.ValidationError as error:
+                yield f"{where}{name}: {str(error).replace('`', '')}"
         elif member.required:
             yield f"{where}{name} is missing"
 
@@ -141,16 +141,16 @@ def _media_faults(claims: SidecarInfo) -> Iterator[str]:
     media = claims.media
     if media is None:
         if claims.audio is not None or claims.samples:
-            yield "recording.media is null, and yet there is audio"
+            yield "recording.media is null, but there is audio"
         return
     if claims.audio is None:
-        yield "recording.audio is null, and recording.media is not"
+        yield "recording.audio is null, but recording.media is not"
     if not (1 <= len(media.channels) <= 2 and len(set(media.channels)) == len(media.channels)):
         yield f"recording.media.channels: {list(media.channels)}"
     if media.rate < 1:
         yield f"recording.media.rate: {media.rate}"
     elif claims.duration != (duration := samples_to_duration(claims.samples, media.rate)):
-        yield f"recording.duration is {claims.duration}, and {claims.samples} samples are {duration}"
+        yield f"recording.duration is {claims.duration}, but {claims.samples} samples are {duration}"
 
 
 def _gap_faults(claims: SidecarInfo) -> Iterator[str]:
@@ -159,37 +159,40 @@ def _gap_faults(claims: SidecarInfo) -> Iterator[str]:
     for gaps in (heard, refused):
         for (_, before), (number, gap) in pairwise(gaps):
             if gap.start < before.start or gap.offset < before.offset:
-                yield f"gap {number} stands after one that is later"
+                yield f"gap {number} is listed after a later gap"
             elif gap.start < before.end or gap.offset < before.file_end:
-                yield f"gap {number} begins before the one ahead of it ends"
+                yield f"gap {number} begins before the previous gap ends"
     for number, gap in enumerate(claims.gaps):
         if gap.filled and claims.media is None:
-            yield f"gap {number} is filled, and there is no audio"
+            yield f"gap {number} is filled, but there is no audio"
         elif not _is_inside(gap, claims):
             yield f"gap {number} ends at sample {gap.file_end} of the file, the audio at {claims.samples}"
 
 
 def _is_inside(gap: Gap, claims: SidecarInfo) -> bool:
-    """What the disk refused to the end is beyond it, and a crash may have cost more than anybody knows."""
+    """Whether a gap lies inside the file.
+
+    Audio that the disk failed to take may follow the end of the file. After a crash the real end is unknown.
+    """
     refused = sum(gap.samples for gap in claims.gaps if gap.cause == _DISK and not gap.filled)
     return gap.file_end <= claims.samples + claims.missing_samples + refused or claims.recovered is not None
 
 
 def _place_faults(claims: SidecarInfo) -> Iterator[str]:
-    """A sample's place in the call is its place in the file, and what was left out before it."""
+    """Checks that positions agree: a position in the call is one in the file plus all samples left out before it."""
     start = claims.start_position
     if claims.media is None or (start is None and not claims.gaps):
         return
     if start is None:
-        yield "recording.startPosition is missing, and there are gaps"
+        yield "recording.startPosition is missing, but there are gaps"
         return
     left_out = 0
     for number, gap in enumerate(claims.gaps):
         place = start + gap.offset + left_out
         if gap.start != place:
-            yield f"gap {number} starts at sample {gap.start} of the call, by its place in the file at {place}"
+            yield f"gap {number} starts at sample {gap.start} of the call, but its offset in the file implies {place}"
         left_out += 0 if gap.filled or gap.cause == _DISK else gap.samples
     end = start + claims.samples + sum(gap.samples for gap in claims.gaps if not gap.filled)
     lost_from = claims.recovered.missing_from if claims.recovered else None
     if lost_from not in (None, end):
-        yield f"recording.recovered.missingFrom is {lost_from}, and the audio ends at {end}"
+        yield f"recording.recovered.missingFrom is {lost_from}, but the audio ends at {end}"

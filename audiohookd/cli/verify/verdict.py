@@ -1,4 +1,4 @@
-"""One recording that was found somewhere: what is to be said of it."""
+"""Verifies one recording, on disk or in a bucket."""
 
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
@@ -8,34 +8,34 @@ from audiohookd.cli.verify.checking import Seen, Stream, check, check_alone, gla
 from audiohookd.cli.verify.sidecar import read_sidecar
 from audiohookd.cli.verify.sidecar_claims import Malformed
 
-#: What is said of a recording that is whole, though its audio is not here.
+#: The note on a correct recording with audio in another place.
 STORED = "the audio is stored elsewhere"
 
 
 class Item(Protocol):
-    """A recording, or what is left of one. Whatever cannot be read is an OSError."""
+    """A recording to verify, or the remaining files of one. All methods raise OSError for a read error."""
 
-    #: Its files without their suffixes, for people.
+    #: The path or URL of its files without their suffixes, for the user.
     where: str
 
     def sidecar(self) -> AbstractContextManager[Stream] | None:
-        """Opens it; None when there is none."""
+        """Opens the sidecar. None if there is none."""
 
     def audio(self) -> AbstractContextManager[Stream] | None:
-        """Opens it; None when there is none."""
+        """Opens the audio. None if there is none."""
 
     def seen(self) -> Seen | None:
-        """What there is to know of the audio without reading it; None when there is none."""
+        """The facts about the audio that are known without reading it. None if there is no audio."""
 
     def is_stored(self) -> bool:
-        """A receipt says that it was carried away: the audio need not be here."""
+        """Whether a receipt says that the audio was uploaded, so that it may be missing here."""
 
     def is_moving(self) -> bool:
-        """Just now it is made, moved or deleted: what is missing is no fault."""
+        """Whether it is being written, moved or deleted now, so that a missing file is not an error."""
 
 
 class Verdict(NamedTuple):
-    """``faults``: none when it is as it should be. ``note``: what is worth saying nevertheless."""
+    """The result of a verification. ``faults``: empty if the recording is correct. ``note``: other information."""
 
     where: str
     id: str | None
@@ -44,11 +44,11 @@ class Verdict(NamedTuple):
 
 
 def verify(item: Item, is_quick: bool, progress: Progress) -> Verdict | None:
-    """Checks it; None when it is gone, or not there yet."""
+    """Verifies a recording. None if it was moved or deleted, or is not finished yet."""
     try:
         verdict = _verify(item, is_quick, progress)
-    except OSError as fault:
-        verdict = Verdict(item.where, None, [f"cannot be read: {fault.strerror or fault}"])
+    except OSError as error:
+        verdict = Verdict(item.where, None, [f"cannot be read: {error.strerror or error}"])
     if verdict.faults and item.is_moving():
         return None
     return verdict
@@ -67,7 +67,7 @@ def _verify(item: Item, is_quick: bool, progress: Progress) -> Verdict:
         seen = item.seen()
         faults = None if seen is None else glance(sidecar, seen)
     else:
-        faults = _listen(item, sidecar, progress)
+        faults = _check_audio(item, sidecar, progress)
     if faults is not None:
         return Verdict(item.where, _id(sidecar), faults)
     if item.is_stored():
@@ -75,7 +75,7 @@ def _verify(item: Item, is_quick: bool, progress: Progress) -> Verdict:
     return Verdict(item.where, _id(sidecar), check(sidecar, None))
 
 
-def _listen(item: Item, sidecar: dict[str, Any], progress: Progress) -> list[str] | None:
+def _check_audio(item: Item, sidecar: dict[str, Any], progress: Progress) -> list[str] | None:
     audio = item.audio()
     if audio is None:
         return None
@@ -89,7 +89,7 @@ def _id(sidecar: dict[str, Any]) -> str | None:
 
 
 class _Metered:
-    """A stream whose bytes are counted as they are read."""
+    """A stream that counts the bytes read from it."""
 
     def __init__(self, stream: Stream, progress: Progress) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""The header of a WAV file, read chunk by chunk (pure), by nobody's code but its own."""
+"""Parses the header of a WAV file (pure). It shares no code with the writer, so it can find the writer's errors."""
 
 import struct
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from audiohookd.protocol.media import Format, Media
 
-#: The audio of a recording begins within so many bytes.
+#: Bytes within which the audio of a recording begins.
 HEADER_LIMIT = 4096
 
 _MAX_32 = 0xFFFF_FFFF
@@ -14,7 +14,7 @@ _TAGS = {Format.PCMU: 7, Format.L16: 1}
 
 
 class Header(NamedTuple):
-    """What it says. ``size`` is that of the whole file; ``frames``, samples per channel, None where it is silent."""
+    """The fields of a WAV header. ``size``: bytes of the whole file. ``frames``: samples per channel, if given."""
 
     size: int
     tag: int
@@ -29,23 +29,23 @@ class Header(NamedTuple):
 
 
 class NotWav(ValueError):
-    """There is no header that could be read; the text says what is wrong."""
+    """The file has no valid WAV header. The text says what is wrong."""
 
 
 def read(start: bytes) -> Header:
-    """The header at the start of a file, RIFF or RF64.
+    """Parses the header at the start of a RIFF or RF64 file.
 
-    :param start: as much of the file as there is, up to :data:`HEADER_LIMIT`.
-    :raises NotWav: it does not say where its audio is and what.
+    :param start: the first :data:`HEADER_LIMIT` bytes of the file, or all of it.
+    :raises NotWav: the header does not give the place and format of the audio.
     """
     if len(start) < 12 or start[:4] not in (b"RIFF", b"RF64") or start[8:12] != b"WAVE":
-        raise NotWav("is no WAV file")
+        raise NotWav("is not a WAV file")
     chunks = dict(_chunks(start))
     if b"data" not in chunks:
         raise NotWav(f"has no data chunk in its first {HEADER_LIMIT} bytes")
     data_at, data_bytes = chunks[b"data"]
     if data_bytes == _MAX_32 and start[:4] == b"RIFF":
-        raise NotWav("has the header of a recording that still grows")
+        raise NotWav("has the header of an unfinished recording")
     try:
         tag, channels, rate, byte_rate, frame_bytes, bits = struct.unpack_from("<HHLLHH", start, chunks[b"fmt "][0])
         (size,) = struct.unpack_from("<L", start, 4)
@@ -59,7 +59,7 @@ def read(start: bytes) -> Header:
 
 
 def faults(header: Header, media: Media, size: int) -> Iterator[str]:
-    """Where a header does not fit to ``media``, or to a file of ``size`` bytes."""
+    """Yields where a header contradicts ``media``, or a file of ``size`` bytes."""
     frame = media.frame_bytes
     wanted = {
         "format": (header.tag, _TAGS[media.format]),
@@ -71,20 +71,20 @@ def faults(header: Header, media: Media, size: int) -> Iterator[str]:
     }
     for name, (found, expected) in wanted.items():
         if found != expected:
-            yield f"the WAV header says {found} as {name}, the sidecar's media are {expected}"
+            yield f"{name} is {found} in the WAV header, but {expected} by the sidecar's media"
     if header.size != size:
-        yield f"the WAV header speaks of a file of {header.size} bytes, it has {size}"
+        yield f"the WAV header says that the file has {header.size} bytes, but it has {size}"
     if header.data_at + header.data_bytes + header.data_bytes % 2 != size:
-        yield f"the WAV header speaks of {header.data_bytes} bytes of audio, there are {size - header.data_at}"
+        yield f"the WAV header says {header.data_bytes} bytes of audio, but there are {size - header.data_at}"
     if header.data_bytes % frame:
-        yield f"the audio ends within a sample: {header.data_bytes} bytes"
+        yield f"the audio ends inside a sample: {header.data_bytes} bytes"
     for frames in header.frames:
         if frames != header.data_bytes // frame:
-            yield f"the WAV header speaks of {frames} samples, and of {header.data_bytes} bytes of audio"
+            yield f"the WAV header says {frames} samples, but {header.data_bytes} bytes of audio"
 
 
 def _chunks(start: bytes) -> Iterator[tuple[bytes, tuple[int, int]]]:
-    """Name, and where the content begins and how long it is, up to the audio."""
+    """Yields the name of each chunk, and the offset and size in bytes of its content, up to the audio."""
     at = 12
     while at + 8 <= len(start):
         name = start[at : at + 4]

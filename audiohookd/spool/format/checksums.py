@@ -1,10 +1,10 @@
 """Checksums of the audio of a draft, one for each commit, as lines of its journal.
 
-A file system may write the size of a file to the disk before its data: ext4 does so with delayed allocation,
-whenever another file's ``fsync`` commits its journal. After a loss of power up to a block of zero bytes then lies
-behind the audio that was synced, and 0x00 is full scale in mu-law. A checksum is written after the audio that it is
-of. So what matches was received, and what does not match, or is shorter than a checksum tells, went through a loss
-of power.
+A file system may write the size of a file to the disk before its data: ext4 does so with delayed allocation, when the
+``fsync`` of another file commits its journal. After a power loss, up to a block of zero bytes then follows the audio
+that was synced, and 0x00 is full scale in mu-law. The writer writes a checksum after the audio it covers. So audio
+that matches was received, and audio that does not match, or is shorter than a checksum says, was damaged by a power
+loss.
 """
 
 import re
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 from zlib import crc32
 
-#: What the first line of a journal calls them.
+#: The name of the checksums' algorithm in the first line of a journal.
 ALGORITHM = "crc32"
 #: The largest block that a file system leaves unwritten: a page of memory.
 BLOCK = 4096
@@ -20,36 +20,36 @@ BLOCK = 4096
 _START = b'{"timestamp":"PT0S","type":"checksum","data":{"end":'
 _LINE = re.compile(_START + rb'(\d{1,18}),"crc32":(\d{1,10})\}\}\n')
 _PORTION = 1 << 20
-#: Frames of 20 ms that are joined: for 25 one by one zlib took 8 µs. Above 5 KiB, 16 of 320 bytes, it releases
-#: the interpreter, and a busy reactor gives that back up to 5 ms later.
+#: Frames of 20 ms that are joined for one call of zlib: 25 single calls took 8 µs. Above 5 KiB (16 frames of 320
+#: bytes) zlib releases the GIL, and a busy reactor returns it up to 5 ms later.
 _JOINED = 16
 
 
 class Checksum(NamedTuple):
-    """CRC-32 of the audio from where the previous checksum ends up to ``end``, in bytes of audio."""
+    """CRC-32 of the audio from the end of the previous checksum to ``end``, a position in bytes of audio."""
 
     end: int
     crc32: int
 
 
 class Verified(NamedTuple):
-    """How much audio was received for certain, and how much of it was written, as far as the journal tells."""
+    """The verified ``size`` of the audio, and how much was ``written`` according to the journal."""
 
     size: int
     written: int
 
 
 class RunningChecksum:
-    """Computes the checksum of what is appended to the audio of one draft."""
+    """Computes the checksum of the audio that is appended to one draft."""
 
     def __init__(self) -> None:
         #: Where the previous checksum ends, in bytes of audio.
         self.start = 0
-        #: None: some audio since ``start`` was not added, and has to be read from the file.
+        #: None if some audio since ``start`` was not added: the checksum must be computed from the file.
         self.crc32: int | None = 0
 
     def add(self, pieces: Sequence[bytes]) -> None:
-        """``pieces`` were appended."""
+        """Adds ``pieces``, which were appended to the audio."""
         value = self.crc32
         if value is not None:
             if len(pieces) > _JOINED:
@@ -57,22 +57,22 @@ class RunningChecksum:
             self.crc32 = crc32_of(pieces, value)
 
     def restart(self, start: int) -> None:
-        """The next checksum begins at ``start``."""
+        """Begins the next checksum at ``start``, in bytes of audio."""
         self.start, self.crc32 = start, 0
 
 
 def checksum_line(checksum: Checksum) -> bytes:
-    """The line of the journal, with its line break."""
+    """The line of the journal for ``checksum``, with its line break."""
     return b'%b%d,"crc32":%d}}\n' % (_START, *checksum)
 
 
 def is_checksum(line: bytes) -> bool:
-    """Whether a line of a journal is a checksum, and no entry."""
+    """Whether a line of a journal is a checksum rather than an entry."""
     return line.startswith(_START)
 
 
 def read_checksums(lines: Iterable[bytes]) -> Iterator[Checksum]:
-    """Those among the ``lines`` of a journal."""
+    """The checksums among the ``lines`` of a journal."""
     for line in lines:
         found = _LINE.fullmatch(line)
         if found is not None:
@@ -80,7 +80,7 @@ def read_checksums(lines: Iterable[bytes]) -> Iterator[Checksum]:
 
 
 def crc32_of(portions: Iterable[bytes], value: int = 0) -> int:
-    """The CRC-32 of all ``portions``, after what ``value`` is of."""
+    """The CRC-32 of all ``portions``, continuing from the checksum ``value``."""
     for portion in portions:
         value = crc32(portion, value)
     return value
@@ -89,13 +89,14 @@ def crc32_of(portions: Iterable[bytes], value: int = 0) -> int:
 def verify(file: BinaryIO, size: int, checksums: Iterable[Checksum]) -> Verified:
     """Compares audio with its checksums. Blocks.
 
-    Audio behind the last checksum is there after ``kill -9`` between the two writes of a commit, or while the disk
-    refuses the journal. It counts as received up to the first zero bytes that a block, or the file, ends with: a file
-    system that lost power leaves those. Where a checksum does not match, nothing that follows counts.
+    Audio without a checksum follows the last one after a ``kill -9`` between the two writes of a commit, or while
+    writes of the journal fail. It counts as received up to the first block that ends with zero bytes, or up to zero
+    bytes at the end of the file: a file system leaves those after a power loss. After the first checksum that does
+    not match, no audio counts.
 
     :param file: at the first byte of audio.
     :param size: bytes of audio in ``file``.
-    :returns: bytes.
+    :returns: sizes in bytes.
     """
     good = written = 0
     is_intact = True
@@ -120,7 +121,7 @@ def _portions(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def _before_zeros(file: BinaryIO, size: int) -> int:
-    """How many of the next ``size`` bytes come before zero bytes that reach the end of a block, or of them all."""
+    """How many of the next ``size`` bytes precede zero bytes that extend to the end of a block or of the file."""
     before = 0
     while before < size:
         block = file.read(min(size - before, BLOCK - file.tell() % BLOCK))

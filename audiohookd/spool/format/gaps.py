@@ -1,8 +1,9 @@
-"""The stretches of a call without audio, as the sidecar lists them (pure).
+"""Lists the stretches of a call without audio for the sidecar (pure).
 
-Two tell of them: the recorder, as it hears of a gap, and the writer, which replaced by silence what the disk refused.
-The writer knows the place in the file alone; where that is in the call is found here. Both tell before the silence is
-written, so after a crash there may be less of it than they say.
+Journal entries for gaps have two sources. The recorder writes one when the session reports a gap. The writer writes
+one when it replaces audio that the disk did not take by silence. The writer knows only the position in the file; this
+module computes the position in the call. Both write the entry before the silence, so after a crash the file may have
+less silence than the entry says.
 """
 
 import heapq
@@ -17,7 +18,7 @@ from audiohookd.spool.format.journal import Entry
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """What is needed of a gap to put it into its place; the rest is passed on unread."""
+    """The fields of a gap that its position depends on. All other fields are copied unread."""
 
     samples: int
     offset: int
@@ -26,7 +27,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Place(NamedTuple):
-    """A gap, and where it comes: ``offset`` in the file, in samples."""
+    """A gap with its journal entry, and the ``offset`` in the file, in samples, that orders it."""
 
     offset: int
     gap: Gap
@@ -38,10 +39,10 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Extent(NamedTuple):
-    """How far a file goes, in samples per channel.
+    """How far a file extends, in samples per channel.
 
-    ``samples`` are in it: what a gap says of filled ones beyond never came into it. ``reach`` is up to where the call
-    is known to have gone on, as if all of it were in the file: a gap that is not filled may lie up to there.
+    ``samples`` are in the file: silence that a gap claims beyond them was never written. ``reach`` is where the call
+    is known to have ended, as an offset in the file: a gap that is not filled may begin up to there.
     """
 
     samples: int
@@ -51,10 +52,13 @@ class Extent(NamedTuple):
 def located(
     recorder: Iterable[Entry], writer: Iterable[Entry], start_position: int, extent: Extent
 ) -> Iterator[bytes]:
-    """The gaps of both, as JSON, ordered by their place in the file; a few held at a time.
+    """The gaps of the recorder and of the writer as JSON, ordered by their offset in the file.
 
-    :param recorder: those entries of type ``gap`` that have a ``start``, in their order.
-    :param writer: those without, in their order; of some with the same offset the last one counts.
+    Keeps only a few of them in memory.
+
+    :param recorder: the entries of type ``gap`` that have a ``start``, in the order of the journal.
+    :param writer: the entries of type ``gap`` without ``start``, in the order of the journal. Of several with the
+        same offset the last one counts.
     :param start_position: the position in the call, in samples, of the first sample of the file.
     """
     left_out, samples = 0, extent.samples
@@ -71,21 +75,22 @@ def located(
 
 
 def extent(entries: Iterable[Entry], samples: int) -> Extent:
-    """Of a file with ``samples``, per channel: beyond its end goes what the disk refused there until it was given up.
+    """The extent of a file with ``samples`` per channel.
 
-    What lies farther was in a file that a crash cut off.
+    Audio that the writer abandoned at the end of the file extends it. Gaps that begin later belong to audio that a
+    crash cut off.
     """
-    given_up = (gap for gap in map(_read, entries) if gap.start is None and not gap.filled and gap.offset == samples)
-    return Extent(samples, samples + max((gap.samples for gap in given_up), default=0))
+    abandoned = (gap for gap in map(_read, entries) if gap.start is None and not gap.filled and gap.offset == samples)
+    return Extent(samples, samples + max((gap.samples for gap in abandoned), default=0))
 
 
 def has_start(entry: Entry) -> bool:
-    """The recorder's, not the writer's."""
+    """Whether a gap comes from the recorder: gaps of the writer have no position in the call."""
     return _read(entry).start is not None
 
 
 def left_out(entries: Iterable[Entry], extent: Extent) -> int:
-    """Samples of the call that no silence stands for in the file."""
+    """Samples of the call, per channel, that the file neither has nor replaces by silence."""
     return sum(gap.samples for gap in map(_read, entries) if not gap.filled and _is_within(gap, extent))
 
 
@@ -100,7 +105,7 @@ def _places(entries: Iterable[Entry]) -> Iterator[Place]:
 
 
 def _last_of_each(places: Iterable[Place]) -> Iterator[Place]:
-    """The last one of those with the same offset."""
+    """The last place of each offset."""
     for _, same in groupby(places, key=lambda place: place.offset):
         yield from deque(same, maxlen=1)
 
@@ -108,5 +113,5 @@ def _last_of_each(places: Iterable[Place]) -> Iterator[Place]:
 def _read(entry: Entry) -> Gap:
     try:
         return _gap.decode(entry.data)
-    except msgspec.MsgspecError:  # a plugin's own idea of a gap: it is passed on as it is
+    except msgspec.MsgspecError:  # a plugin wrote a gap of another shape: it is copied unchanged
         return Gap(samples=0, offset=0, filled=False, start=0)

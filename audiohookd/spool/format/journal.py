@@ -1,12 +1,13 @@
-"""The journal of a draft: JSON lines, the first with the facts of the recording, then one for each entry.
+"""The format of a draft's journal: JSON lines, first a header with the facts of the recording, then the entries.
 
-Together with the audio it is enough to make the recording, whoever wrote it and however that ended.
+The journal and the audio are sufficient to finalize the recording, also after a crash.
 
-An entry is ``{"timestamp": "PT1.5S", "type": ..., "data": ...}``, its time counted from the start of the recording.
-Entries become the ``body`` of the sidecar, in their order, but for three types that are about the recording itself:
-the data of ``recording`` and ``finished`` (objects) become members of the sidecar's ``recording``, and those of
-``gap`` one element of its ``gaps``. ``finished`` comes last; a journal without it was left behind by a crash.
-Lines of the type ``checksum`` are about the audio on disk (:mod:`audiohookd.spool.format.checksums`), and no entries.
+An entry is ``{"timestamp": "PT1.5S", "type": ..., "data": ...}``. Its time counts from the start of the recording.
+Entries become the ``body`` of the sidecar, in their order, except for three types that describe the recording itself.
+The data of ``recording`` and ``finished`` (objects) become members of the sidecar's ``recording``. The data of each
+``gap`` become an element of its ``gaps``. ``finished`` comes last; a journal without it was left behind by a crash.
+Lines of the type ``checksum`` describe the audio on disk (:mod:`audiohookd.spool.format.checksums`) and are not
+entries.
 """
 
 import os
@@ -21,16 +22,16 @@ from audiohookd.protocol.media import Channel, Format, Media
 from audiohookd.spool.format.checksums import ALGORITHM, is_checksum
 from audiohookd.spool.safe_files import open_regular
 
-#: Bytes of a line that are held at a time: far more than any entry has. A file that a crash filled with zeros has no
-#: line break at all.
+#: Most bytes of a line in memory, far more than any entry has. A file that a crash filled with zeros has no line
+#: break at all.
 MAX_LINE = 1 << 20
 
-#: The year 2286: nothing can be computed with what lies far beyond.
+#: Latest start time (the year 2286): datetime cannot represent times far beyond.
 LATEST = 1e10
 
 
 class JournalMedia(msgspec.Struct, frozen=True):
-    """The medium that is recorded."""
+    """The format, channels and rate (Hz) of the recorded audio."""
 
     format: Format
     channels: Annotated[tuple[Channel, ...], Meta(min_length=1, max_length=2)]
@@ -38,9 +39,10 @@ class JournalMedia(msgspec.Struct, frozen=True):
 
 
 class JournalHeader(msgspec.Struct, frozen=True, rename="camel"):
-    """What is known of a recording when it begins; ``started_at`` in seconds since the epoch.
+    """The facts of a recording that are known when it begins.
 
-    ``checksum`` is the algorithm of the checksums in the journal; None when there are none, as in earlier versions.
+    ``started_at`` is in seconds since the epoch. ``checksum`` is the algorithm of the checksums in the journal, or
+    None if there are none, as in earlier versions.
     """
 
     id: str
@@ -49,14 +51,14 @@ class JournalHeader(msgspec.Struct, frozen=True, rename="camel"):
     checksum: str | None = None
 
     def wire_media(self) -> Media | None:
-        """The medium as the rest of the program knows it."""
+        """The media as the protocol describes it, or None without audio."""
         if self.media is None:
             return None
         return Media(self.media.format, self.media.channels, self.media.rate)
 
 
 class Entry(NamedTuple):
-    """An entry: its type, its data as JSON, and all of it as it stands in the journal."""
+    """An entry: its type, its data as JSON, and its whole line as the journal has it."""
 
     type: str
     data: bytes
@@ -68,10 +70,10 @@ class _Entry(msgspec.Struct, frozen=True):
     data: msgspec.Raw
 
 
-#: The types of entries whose data become members of the sidecar's ``recording``.
+#: Types of entries: their data become members of the sidecar's ``recording``.
 ABOUT = ("recording", "finished")
 
-#: What may stand around an entry: a loss of power leaves zero bytes in place of what was not on the disk.
+#: Bytes that may surround an entry. A power loss leaves zero bytes in place of data that was not synced.
 _BLANK = b" \t\r\n\0"
 
 _facts = msgspec.json.Decoder(JournalHeader)
@@ -80,33 +82,33 @@ _members = msgspec.json.Decoder(dict[str, Any])
 
 
 def journal_header(recording_id: str, started_at: float, media: Media | None) -> JournalHeader:
-    """The facts of a recording that begins."""
+    """The header for a new recording."""
     recorded = JournalMedia(media.format, media.channels, media.rate) if media else None
     return JournalHeader(recording_id, started_at, recorded, ALGORITHM)
 
 
 def first_line(facts: JournalHeader) -> bytes:
-    """The line that a journal begins with."""
+    """The first line of a journal, with its line break."""
     return msgspec.json.encode(facts) + b"\n"
 
 
 def read_header(line: bytes) -> JournalHeader:
-    """The facts in the first line.
+    """Parses the first line of a journal.
 
-    :raises ValueError: it is not such a line.
+    :raises ValueError: the line is not a header.
     """
     return _facts.decode(line)
 
 
 def finished_line(recording: Mapping[str, Any]) -> bytes:
-    """The last line of a recording that came to its end, without the line break."""
+    """The last line of a completed journal, without its line break."""
     return msgspec.json.encode({"timestamp": "PT0S", "type": "finished", "data": recording})
 
 
 def read_lines(journal: Path) -> Iterator[bytes]:
-    """The lines on disk, the facts first, one held at a time. A line that a crash cut off is passed over. Blocks.
+    """Reads the lines of a journal on disk, the header first, one at a time. Blocks.
 
-    A line above :data:`MAX_LINE` comes in pieces of that size.
+    Skips a last line that a crash cut off. A line of more than :data:`MAX_LINE` bytes comes in pieces of that size.
     """
     with open(open_regular(journal, os.O_RDONLY), "rb") as lines:
         while line := lines.readline(MAX_LINE):
@@ -115,7 +117,7 @@ def read_lines(journal: Path) -> Iterator[bytes]:
 
 
 def is_torn(journal: Path) -> bool:
-    """A crash cut off the last line. Blocks."""
+    """Whether a crash cut off the last line. Blocks."""
     with open(open_regular(journal, os.O_RDONLY), "rb") as file:
         file.seek(0, 2)
         if file.tell() == 0:
@@ -125,10 +127,10 @@ def is_torn(journal: Path) -> bool:
 
 
 def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
-    """The entries in ``lines``, one held at a time.
+    """Parses the entries in ``lines``, one at a time.
 
-    A line that is no entry (a plugin's mistake) comes as a log line: nothing of what was noted gets lost, and it
-    cannot spoil the sidecar.
+    A line that is not an entry (a plugin's bug) becomes an entry of type ``logger`` with the line as its message: its
+    text is kept, and the sidecar stays valid.
     """
     for line in lines:
         text = line.strip(_BLANK)
@@ -137,7 +139,7 @@ def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
 
 
 def members(entry: Entry) -> dict[str, Any]:
-    """What an entry of type ``recording`` or ``finished`` says."""
+    """The data of an entry of type ``recording`` or ``finished``."""
     return _members.decode(entry.data)
 
 
@@ -145,7 +147,7 @@ def _read(text: bytes) -> Entry:
     try:
         decoded = _entry.decode(text)
         entry = Entry(decoded.type, bytes(decoded.data), text)
-        text.decode("utf-8")  # what was skipped while decoding was not looked into
+        text.decode("utf-8")  # msgspec does not validate the members that it skips
         if entry.type in ABOUT:
             members(entry)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,11 +1,10 @@
-"""Reads one JSON text from a stream, block by block: a skipped value takes no memory, however large it is.
+"""A pull parser that reads one JSON text block by block: a skipped value takes no memory, however large it is.
 
-A pull parser. The caller takes the next value as a whole (:meth:`JsonStream.value`), skips it
-(:meth:`JsonStream.skip`), or enters it (:meth:`JsonStream.members`, :meth:`JsonStream.elements`). msgspec and json
-read a text only as a whole.
+The caller takes the next value as a whole (:meth:`JsonStream.value`), skips it (:meth:`JsonStream.skip`), or enters
+it (:meth:`JsonStream.members`, :meth:`JsonStream.elements`). msgspec and json can only read a whole text.
 
-The text may be UTF-8, or UTF-16 with a byte order mark. Inside a value that is skipped only strings and brackets are
-looked at, so a mistake in it may stay unnoticed.
+The text may be UTF-8, or UTF-16 with a byte order mark. In a skipped value the parser checks only strings and
+brackets, so it may miss a syntax error there.
 """
 
 import codecs
@@ -23,45 +22,45 @@ MAX_NAME: Final = 65_536
 
 _TRUNCATED: Final = "the JSON text is truncated"
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-#: What no number, ``true``, ``false`` or ``null`` holds.
+#: The characters of a number, ``true``, ``false`` or ``null``: all but these.
 _scalar = re.compile(rb"[^][{},:\" \t\r\n]*+")
 _space = re.compile(rb"[ \t\r\n]*+")
-# No group is repeated possessively: Python 3.11.2 of Debian 12 does that wrongly, and read such a file for ever.
-#: From within a string up to its end, as far as it is there.
+# No group is repeated possessively: Python 3.11.2 of Debian 12 has a bug there, and read such a file for ever.
+#: The rest of a string, as far as the block has it.
 _in_string = re.compile(rb'(?:[^"\\]++|\\.)*', re.DOTALL)
-#: Whole strings, and what stands between them.
+#: Whole strings, and the text between them.
 _whole_strings = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*")*', re.DOTALL)
 _string_or_bracket = re.compile(rb'"(?:[^"\\]++|\\.)*"|[][{}]', re.DOTALL)
 _no_bracket = re.compile(rb'"(?:[^"\\]++|\\.)*"|[^][{}"]++', re.DOTALL)
-#: A bracket as what it adds to the depth, in one octet with a sign.
+#: Maps a bracket to the change of depth, +1 or -1, as a signed byte.
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
 
 class NotJson(ValueError):
-    """The text is no JSON, or not JSON of the expected shape."""
+    """The text is not JSON, or not JSON of the expected shape."""
 
 
 class TooLarge(ValueError):
-    """A value has more bytes than may be held in memory."""
+    """A value has more bytes than the caller's limit."""
 
 
 class JsonStream:
-    """The JSON text that ``read`` gives, a few blocks of it in memory at a time.
+    """Parses the JSON text that ``read`` returns, with a few blocks of it in memory at a time.
 
-    All methods raise :class:`NotJson`, and what ``read`` raises.
+    All methods raise :class:`NotJson`, and the exceptions of ``read``.
 
-    :param read: at most so many bytes of the text; none at its end.
+    :param read: called with a size; returns at most that many bytes of the text, and none at its end.
     """
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
         self._block = b""
-        self._at = 0  # in the block
+        self._at = 0  # the position in the block
         self._taken = 0  # values that were taken, skipped or entered
         self._start()
 
     def members(self) -> Iterator[str]:
-        """Enters an object: the name of each member. A value that the caller does not take is skipped."""
+        """Enters an object and yields the name of each member. A value that the caller does not take is skipped."""
         self._enter(b"{")
         if self._closes(b"}"):
             return
@@ -77,7 +76,7 @@ class JsonStream:
             self._expect(b",")
 
     def elements(self) -> Iterator[None]:
-        """Enters an array: one step for each element. A value that the caller does not take is skipped."""
+        """Enters an array and yields once for each element. A value that the caller does not take is skipped."""
         self._enter(b"[")
         if self._closes(b"]"):
             return
@@ -91,9 +90,9 @@ class JsonStream:
             self._expect(b",")
 
     def value(self, limit: int) -> bytes:
-        """The next value, as it is written. Its content is not checked.
+        """The bytes of the next value. Its content is not checked.
 
-        :raises TooLarge: it has more than ``limit`` bytes.
+        :raises TooLarge: the value has more than ``limit`` bytes.
         """
         pieces: list[bytes] = []
         size = 0
@@ -105,12 +104,12 @@ class JsonStream:
         return b"".join(pieces)
 
     def skip(self) -> None:
-        """Passes over the next value."""
+        """Skips the next value."""
         for _ in self._pieces():
             pass
 
     def peek(self) -> bytes:
-        """The first byte of what comes next; empty at the end of the text."""
+        """The next byte that is not white space; empty at the end of the text."""
         while True:
             found = _space.match(self._block, self._at)
             self._at = found.end() if found else self._at
@@ -120,14 +119,17 @@ class JsonStream:
                 return b""
 
     def leave(self) -> None:
-        """Leaves an object after its last member; the text ends with the object."""
+        """Leaves an object after its last member, and checks that the text ends there."""
         self._expect(b"}")
         self.end()
 
     def end(self) -> None:
-        """Nothing but white space follows."""
+        """Checks that only white space follows.
+
+        :raises NotJson: other text follows.
+        """
         if self.peek():
-            raise NotJson("there is more after the end of the JSON text")
+            raise NotJson("unexpected data after the end of the JSON text")
 
     # ---- structure -------------------------------------------------------------------------------
 
@@ -181,7 +183,7 @@ class JsonStream:
             raise NotJson("a value is missing")
 
     def _string(self) -> Iterator[bytes]:
-        """From the quote on."""
+        """The bytes of a string, which begins at this position."""
         self._at += 1
         yield b'"'
         while True:
@@ -191,11 +193,11 @@ class JsonStream:
                 self._at += 1
                 yield b'"'
                 return
-            # A backslash at the end of the block stays for the next one.
+            # A backslash at the end of the block is matched with the next block.
             self._more(rest)
 
     def _nested(self) -> Iterator[bytes]:
-        """From the bracket on to the one that closes it."""
+        """The bytes of an object or array, up to the bracket that closes it."""
         depth = 0
         while True:
             found = _whole_strings.match(self._block, self._at)
@@ -224,13 +226,13 @@ class JsonStream:
     # ---- blocks ----------------------------------------------------------------------------------
 
     def _more(self, rest: bytes) -> None:
-        """The next block, after ``rest``."""
+        """Appends the next block to ``rest``."""
         if not self._fill():
             raise NotJson(_TRUNCATED)
         self._block = rest + self._block
 
     def _fill(self) -> bool:
-        """Puts the next block in place of this one; False at the end of the text."""
+        """Replaces the block by the next one. False at the end of the text."""
         self._block, self._at = self._read(BLOCK), 0
         return bool(self._block)
 
@@ -245,18 +247,18 @@ class JsonStream:
 
 
 def decode(text: bytes, kind: Any = Any) -> Any:
-    """A value as what msgspec makes of it.
+    """Decodes a value with msgspec.
 
-    :raises NotJson: it is no JSON, or of another type.
+    :raises NotJson: the value is not JSON, or not of the type ``kind``.
     """
     try:
         return msgspec.json.decode(text, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
-        raise NotJson(str(fault)) from fault
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise NotJson(str(error)) from error
 
 
 def _place(part: bytes, number: int) -> int:
-    """Where in ``part`` the bracket ``number``, counted from 0 outside of strings, ends."""
+    """The position in ``part`` after bracket ``number``, counted from 0, ignoring brackets in strings."""
     seen = -1
     for found in _string_or_bracket.finditer(part):
         seen += not found[0].startswith(b'"')
@@ -274,8 +276,8 @@ def _as_utf_8(start: bytes, read: Callable[[int], bytes]) -> Callable[[int], byt
             block = waiting.pop() if waiting else read(size)
             try:
                 text = decoder.decode(block, final=not block)
-            except UnicodeDecodeError as fault:
-                raise NotJson(str(fault)) from fault
+            except UnicodeDecodeError as error:
+                raise NotJson(str(error)) from error
             if text or not block:
                 return text.encode("utf-8", "surrogatepass")
 

@@ -1,19 +1,20 @@
 """The sidecar of a recording: one JSON object, composed from the journal line by line (pure).
 
-``header`` and ``body`` have the shape that tools for AudioHook recordings know: start time and id; then the entries,
-each with its time since the start. ``recording`` is ours: what the audio file holds and whose it is. In it
+``header`` and ``body`` have the shape that tools for AudioHook recordings expect: start time and id, then the
+entries, each with its time since the start. ``recording`` is specific to audiohookd. It describes the audio file and
+its call:
 
 - ``media`` is the format, the channels in the order in which they are interleaved, and the rate; null without audio;
-- ``samples`` counts what lies in the file, per channel, and ``duration`` is that as a time;
+- ``samples`` is the number of samples in the file, per channel, and ``duration`` is their time;
 - ``startPosition`` is the position in the call, in samples, of the first sample of the file;
-- ``gaps`` are the stretches of the call without audio: ``start`` (position in the call) and ``samples``; ``cause``;
-  ``filled``, that is, whether silence stands in the file for it; and ``offset``, the sample of the file where. Those
-  with the cause ``disk`` are what was heard but could not be written, so they may lie across others, and where such a
-  one at the end is not filled the next ``offset`` is as if it were;
-- ``audio`` is name, size in bytes and SHA-256 of the audio file, all of it; null without audio;
-- ``recovered`` is there when a crash ended the recording, or a loss of power took the end of its audio:
-  ``missingFrom`` is the position in the call from where on there may be no audio, ``journalCut`` says whether the
-  last line of the journal was cut off.
+- ``gaps`` are the stretches of the call without audio. Each has ``start`` (position in the call), ``samples``,
+  ``cause``, ``filled`` (whether the file has silence for it), and ``offset`` (its first sample in the file). A gap
+  with the cause ``disk`` is audio that was received but could not be written. It may overlap other gaps. If such a
+  gap at the end is not filled, the ``offset`` of the next one counts it as if it were;
+- ``audio`` is the name, the size in bytes and the SHA-256 of the whole audio file; null without audio;
+- ``recovered`` exists if a crash ended the recording, or if a power loss destroyed the end of its audio.
+  ``missingFrom`` is the position in the call after which audio may be missing. ``journalCut`` says whether the last
+  line of the journal was cut off.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,7 +30,7 @@ from audiohookd.spool.format.journal import ABOUT, Entry, JournalHeader, entries
 
 
 class AudioFile(msgspec.Struct, frozen=True):
-    """The audio file as it lies on disk."""
+    """Name, size and SHA-256 of the audio file on disk."""
 
     file: str
     bytes: int
@@ -44,12 +45,12 @@ def compose(
     read_lines: Callable[[], Iterable[bytes]],
     written: int = 0,
 ) -> Iterator[bytes]:
-    """The sidecar in pieces of at most a line.
+    """Composes the sidecar, in pieces of at most one line.
 
-    :param samples: in the audio file, per channel.
-    :param is_torn: a crash cut off the last line of the journal.
-    :param read_lines: reads the journal after its first line, from there on each time it is called.
-    :param written: samples that were written, as far as the journal tells; those beyond ``samples`` were lost.
+    :param samples: samples in the audio file, per channel.
+    :param is_torn: whether a crash cut off the last line of the journal.
+    :param read_lines: iterates over the journal after its first line; called several times.
+    :param written: samples that were written according to the journal; samples beyond ``samples`` were lost.
     """
 
     def read(*types: str) -> Iterator[Entry]:
@@ -58,7 +59,7 @@ def compose(
     header = {"timestamp": start_time(facts), "id": facts.id}
     yield b'{"header":' + msgspec.json.encode(header) + b',\n"body":[\n'
     yield from _joined(entry.line for entry in entries(read_lines()) if entry.type not in ("gap", *ABOUT))
-    about = _noted(read(*ABOUT))
+    about = _merged(read(*ABOUT))
     start, known = _start_position(about), extent(read("gap"), samples)
     is_finished = any(read("finished"))
     if not is_finished:
@@ -77,7 +78,7 @@ def compose(
 
 
 def start_time(facts: JournalHeader) -> str:
-    """When the recording starts, in ISO 8601, UTC, with milliseconds."""
+    """The start time of the recording in ISO 8601, UTC, with milliseconds."""
     start = datetime.fromtimestamp(facts.started_at, UTC)
     return start.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -98,12 +99,12 @@ def _start_position(about: Mapping[str, Any]) -> int:
 
 
 def _rate(facts: JournalHeader) -> int:
-    """Without audio there is nothing to miss, at no rate."""
+    """The sample rate, or 0 without audio: then no audio can be missing."""
     return facts.media.rate if facts.media else 0
 
 
-def _noted(noted: Iterable[Entry]) -> dict[str, Any]:
-    """The members of ``recording`` in the journal's entries; what came later counts."""
+def _merged(noted: Iterable[Entry]) -> dict[str, Any]:
+    """The members of ``recording`` in the journal's entries. A later value replaces an earlier one."""
     about: dict[str, Any] = {}
     for entry in noted:
         about |= members(entry)

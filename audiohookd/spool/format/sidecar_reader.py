@@ -1,7 +1,7 @@
-"""Reads a sidecar in bounded memory: the body, which may be of any size, is skipped. Blocks.
+"""Reads a sidecar in bounded memory: skips the body, which may be of any size. Blocks.
 
-Sidecars of ours end with ``recording``, so it is looked for at the end of the file first; then, as in a sidecar that
-another program has formatted anew, from the start.
+The daemon writes ``recording`` at the end of a sidecar, so the reader searches the end of the file first. If another
+program has reformatted the sidecar, the reader parses it from the start.
 """
 
 import os
@@ -12,21 +12,21 @@ import msgspec
 
 from audiohookd.spool.format.json_stream import JsonStream, NotJson, decode
 
-#: Gaps that are held of one recording. The recorder lists no more, but a sidecar of an earlier version may.
+#: Most gaps of one recording in memory. The recorder lists no more, but a sidecar of an earlier version may.
 MAX_GAPS: Final = 10_000
-#: Bytes of a member of ``recording``, of one of its gaps, and of the members together.
+#: Most bytes of a member of ``recording``, of one of its gaps, and of all members together.
 MAX_RECORDING: Final = 4 << 20
-#: Bytes at the end of a file in which ``recording`` is looked for.
+#: Bytes at the end of a file that are searched for ``recording``.
 TAIL: Final = 1 << 20
 
-#: No string of JSON holds a line break, so this is no text of a call.
+#: A JSON string has no line break, so text of a call cannot contain this.
 _BEFORE_RECORDING: Final = b'\n],\n"recording":'
 
 
 class SidecarRecording(NamedTuple):
-    """``recording`` of a sidecar: its ``members``, with the first :data:`MAX_GAPS` gaps.
+    """The ``recording`` of a sidecar: its ``members``, with the first :data:`MAX_GAPS` gaps.
 
-    ``gaps`` and ``gap_samples`` count the further gaps of the sidecar.
+    ``gaps`` is the number of the remaining gaps, ``gap_samples`` the sum of their samples.
     """
 
     members: dict[str, Any]
@@ -48,9 +48,9 @@ class _Header(msgspec.Struct, frozen=True):
 
 
 def read_recording(file: BinaryIO) -> dict[str, Any]:
-    """The member ``recording``. Gaps that are not held are counted in ``omittedGaps``, as the recorder does.
+    """Reads the member ``recording``. Adds the gaps that it leaves out to ``omittedGaps``, as the recorder does.
 
-    :raises ValueError: the file is no sidecar, or ``recording`` is too large to be read.
+    :raises ValueError: the file is not a sidecar, or ``recording`` is too large.
     """
     members, gaps, samples = _at_the_end(file) or _from_the_start(file)
     if gaps:
@@ -61,9 +61,9 @@ def read_recording(file: BinaryIO) -> dict[str, Any]:
 
 
 def read_timestamp(file: BinaryIO) -> str:
-    """When the recording starts, as the header has it.
+    """Reads the start time of the recording from the header.
 
-    :raises ValueError: the file is no sidecar.
+    :raises ValueError: the file is not a sidecar.
     """
     stream = JsonStream(file.read)
     for name in stream.members():
@@ -74,9 +74,9 @@ def read_timestamp(file: BinaryIO) -> str:
 
 
 def recording_of(stream: JsonStream) -> SidecarRecording:
-    """The object ``recording``, which comes next in ``stream``.
+    """Reads the object ``recording``, the next value in ``stream``.
 
-    :raises ValueError: it is no object, or too large.
+    :raises ValueError: the value is not an object, or is too large.
     """
     members: dict[str, Any] = {}
     gaps = samples = 0
@@ -92,7 +92,7 @@ def recording_of(stream: JsonStream) -> SidecarRecording:
 
 
 def _at_the_end(file: BinaryIO) -> SidecarRecording | None:
-    """None when it is not where the sidecars of ours have it."""
+    """Reads ``recording`` from the end of the file. None if it is not where the daemon writes it."""
     size = file.seek(0, os.SEEK_END)
     start = file.seek(max(0, size - TAIL))
     _, found, text = file.read(size - start).rpartition(_BEFORE_RECORDING)
@@ -122,7 +122,7 @@ def _from_the_start(file: BinaryIO) -> SidecarRecording:
 
 
 def _gaps(stream: JsonStream) -> tuple[list[Any], int, int]:
-    """The first ones, and number and samples of the others."""
+    """The first gaps, and the number and the samples of the others."""
     kept: list[Any] = []
     count = samples = 0
     left = MAX_RECORDING

@@ -1,6 +1,6 @@
-"""The header of a WAV file. Its length depends on the format only, so it is written first and replaced at the end.
+"""The header of a WAV file. It is written first, and replaced at the end of the recording.
 
-All headers of a format have the same length, and so the audio never moves:
+All headers of a format have the same length, so the audio never moves:
 
 =========== ====================================
 growing     ``fmt ``, ``JUNK``, ``data``
@@ -8,10 +8,10 @@ finished    ``fmt ``, ``fact``, ``JUNK``, ``data``
 over 4 GiB  ``ds64``, ``fmt ``, ``fact``, ``data``
 =========== ====================================
 
-Only mu-law has a ``fact``. Readers that expect ``fmt `` right after ``WAVE`` are common (Genesys' reference client,
-Azure's Speech SDK). A growing file has no ``fact``: ffmpeg and Chromium believe any length that stands there, and an
-unknown one was shown as 149 hours. ``JUNK`` is the room for ``ds64``, which an RF64 must begin with (EBU Tech 3306):
-the 64-bit sizes of a file that 32 bits cannot describe.
+Only mu-law has a ``fact``. ``fmt `` comes right after ``WAVE`` because many readers require it (Genesys' reference
+client, Azure's Speech SDK). A growing file has no ``fact``: ffmpeg and Chromium trust the length in it, and showed an
+unknown one as 149 hours. ``JUNK`` reserves the space for ``ds64``, the 64-bit sizes of a file over 4 GiB, which an
+RF64 must begin with (EBU Tech 3306).
 """
 
 import struct
@@ -19,19 +19,19 @@ import struct
 from audiohookd.protocol.media import Channel, Format, Media
 
 _MAX_32 = 0xFFFF_FFFF
-_DS64 = struct.Struct("<QQQL")  # size of the file, of the data, samples per channel, length of a table we lack
-_DS64_AT = 20  # its content in the file
+_DS64 = struct.Struct("<QQQL")  # size of the file, of the data, samples per channel, length of a table (none: 0)
+_DS64_AT = 20  # position of its content in the file
 _FMT = struct.Struct("<HHLLHH")
 _FORMAT_TAG = {Format.PCMU: 7, Format.L16: 1}
 _JUNK = bytes(_DS64.size)
-#: More bytes than any header has.
+#: Bytes to read for a header: more than any has.
 ENOUGH = 128
 
 
 def header(media: Media, data_bytes: int) -> bytes:
     """The header of a finished file with ``data_bytes`` of audio.
 
-    The caller writes the audio, then :func:`padding`. L16 is little-endian in a WAV, whatever it was on the wire.
+    The caller writes the audio, then :func:`padding`. L16 is little-endian in a WAV file.
     """
     samples = data_bytes // media.frame_bytes
     size = header_bytes(media) + data_bytes + len(padding(data_bytes)) - 8
@@ -42,23 +42,23 @@ def header(media: Media, data_bytes: int) -> bytes:
 
 
 def growing_header(media: Media) -> bytes:
-    """The header of a file whose audio still grows, as long as :func:`header`.
+    """The header of a growing file. It has the same length as :func:`header`.
 
-    Its sizes are the largest possible: readers take them for "up to the end of the file", as in a stream.
+    Its sizes are the largest possible, which readers understand as "up to the end of the file", as in a stream.
     """
-    junk = _chunk(b"JUNK", _fact(media, 0) + _JUNK)  # as long as both, and no reader looks into it
+    junk = _chunk(b"JUNK", _fact(media, 0) + _JUNK)  # as long as fact and JUNK together; readers skip its content
     return _riff(b"RIFF", _MAX_32, _fmt(media), junk, _data(_MAX_32))
 
 
 def header_bytes(media: Media) -> int:
-    """The length of this format's headers."""
+    """The length of the headers for ``media``, in bytes."""
     return len(growing_header(media))
 
 
 def data_bytes_of(header: bytes) -> int | None:
-    """The size of the audio according to a header by :func:`header`; None for a growing one.
+    """The size of the audio in bytes according to a :func:`header`; None for a :func:`growing_header`.
 
-    Headers of earlier versions (``JUNK`` first) have the same length, and these fields in the same place.
+    Headers of earlier versions (``JUNK`` first) have the same length, and these fields at the same position.
     """
     if header.startswith(b"RF64"):
         return int(_DS64.unpack_from(header, _DS64_AT)[1])
@@ -67,7 +67,7 @@ def data_bytes_of(header: bytes) -> int | None:
 
 
 def is_bare(start: bytes) -> bool:
-    """Whether a growing file holds no audio: it ends with its header or inside it.
+    """Whether a growing file has no audio: it ends with its header or inside it.
 
     :param start: the whole file, or its first :data:`ENOUGH` bytes.
     """
@@ -75,7 +75,7 @@ def is_bare(start: bytes) -> bool:
 
 
 def padding(data_bytes: int) -> bytes:
-    """What must follow the audio: chunks have an even number of bytes."""
+    """The pad byte after audio of odd length: a chunk has an even number of bytes."""
     return b"\0" * (data_bytes % 2)
 
 
@@ -87,12 +87,12 @@ def _fmt(media: Media) -> bytes:
     frame, bits = media.frame_bytes, 8 * media.format.sample_bytes
     tag = _FORMAT_TAG[media.format]
     fields = _FMT.pack(tag, len(media.channels), media.rate, media.rate * frame, frame, bits)
-    # A format other than PCM has a length of further fields; there are none.
+    # A format other than PCM has the length of its extra fields here: 0.
     return _chunk(b"fmt ", fields if media.format is Format.L16 else fields + b"\0\0")
 
 
 def _fact(media: Media, samples: int) -> bytes:
-    """The samples per channel, which only a format other than PCM needs."""
+    """The chunk with the samples per channel. Only formats other than PCM need it."""
     return b"" if media.format is Format.L16 else _chunk(b"fact", struct.pack("<L", samples))
 
 
@@ -105,7 +105,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def _growing_header_junk_first(media: Media) -> bytes:
-    """The layout of earlier versions: their drafts may still have to be repaired."""
+    """The layout of earlier versions, needed to repair their drafts."""
     junk = _chunk(b"JUNK", _JUNK)
     return _riff(b"RIFF", _MAX_32, junk, _fmt(media), _fact(media, _MAX_32), _data(_MAX_32))
 

@@ -1,6 +1,6 @@
-"""What is wrong with the disk just now, as commits tell it.
+"""Tracks disk errors and stalls, as commits report them.
 
-Each episode is one line in the log when it begins and one when it ends, however many calls it has to do with.
+Each episode is one log line when it begins and one when it ends, however many calls it affects.
 """
 
 import errno
@@ -15,7 +15,7 @@ from audiohookd.spool.write.wav_writer import name_of
 
 
 class _Episode(Struct):
-    """An episode in which the disk refuses what it is given."""
+    """A period in which writes fail."""
 
     reason: str | None
     since: float
@@ -23,7 +23,7 @@ class _Episode(Struct):
 
 
 class DiskErrorTracker:
-    """For the reactor thread.
+    """Logs and counts episodes of disk errors, and keeps the current one. For the reactor thread.
 
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
@@ -31,7 +31,7 @@ class DiskErrorTracker:
     _log = Logger()
 
     def __init__(self, reactor: IReactorTime, count: Callable[..., object]) -> None:
-        #: That a commit takes too long, while it does: to be raised to those who give more.
+        #: The error to raise to callers that add audio while a commit takes too long, or None.
         self.stall: OSError | None = None
         self._reactor = reactor
         self._count = count
@@ -40,81 +40,89 @@ class DiskErrorTracker:
 
     @property
     def text(self) -> str | None:
-        """What is wrong; None when nothing is."""
+        """The current error, or None."""
         if self.stall is not None:
-            return f"the disk stalls: {self.stall.strerror}"
-        return None if self._episode is None else f"the disk refuses recordings: {self._episode.reason}"
+            return f"disk write timed out: {self.stall.strerror}"
+        return None if self._episode is None else f"cannot write recordings: {self._episode.reason}"
 
     @property
     def has_error(self) -> bool:
-        """The disk has refused something, and not come round yet."""
+        """Whether an episode of failed writes is in progress."""
         return self._episode is not None
 
     def begin_stall(self, seconds: float, calls: int) -> OSError:
-        """A commit of ``calls`` drafts is under way for so many ``seconds``."""
+        """Reports that a commit of ``calls`` drafts has not returned for ``seconds``.
+
+        :returns: the error to raise to callers that add audio.
+        """
         self.stall = OSError(errno.ETIMEDOUT, f"nothing was written for {seconds:g} s")
         self._count("disk_errors", "stalled")
-        self._log.error("the disk stalls: {calls} calls wait since {seconds:g} s", calls=calls, seconds=seconds)
+        self._log.error(
+            "disk write timed out: nothing was written for {seconds:g} s, {calls} calls wait; check the disk",
+            calls=calls,
+            seconds=seconds,
+        )
         return self.stall
 
     def end_stall(self, seconds: float) -> None:
-        """It has come to its end after so many ``seconds``, be it good or bad."""
+        """Reports that a commit returned after ``seconds``, with or without an error."""
         if self.stall is not None:
             self.stall = None
-            self._log.info("the disk goes on, after a stall of {seconds:.1f} s", seconds=seconds)
+            self._log.info("disk recovered: a write returned after {seconds:.1f} s", seconds=seconds)
 
     def record(self, drafts: Sequence[object], outcomes: Sequence[WriteResult], quiet: int = 0) -> None:
-        """What became of the ``drafts`` in a commit.
+        """Records the results of the ``drafts`` of a commit.
 
-        :param quiet: how many of them were refused too often to tell of the disk; their outcomes are left out.
+        :param quiet: the number of drafts that failed too often to say anything about the disk. Their outcomes are
+            replaced by empty ones.
         """
-        refused = [outcome for outcome in outcomes if _has_failed(outcome)]
-        if refused:
-            self._write_errors(refused)
+        failed = [outcome for outcome in outcomes if _has_failed(outcome)]
+        if failed:
+            self._record_failed(failed)
         if self._episode is not None:
             for draft, outcome in zip(drafts, outcomes, strict=True):
                 if _has_failed(outcome) and outcome.is_pending:
                     self._affected.add(draft)
-                else:  # well again, or at its end
+                else:  # written, or abandoned
                     self._affected.discard(draft)
             if not self._affected:
                 self._end(self._episode, quiet)
 
-    def _write_errors(self, outcomes: Sequence[WriteResult]) -> None:
-        faults = [outcome.fault for outcome in outcomes if outcome.fault is not None]
+    def _record_failed(self, outcomes: Sequence[WriteResult]) -> None:
+        errors = [outcome.fault for outcome in outcomes if outcome.fault is not None]
         if self._episode is None:
-            self._episode = self._begin(faults[0], len(faults))
+            self._episode = self._begin(errors[0], len(errors))
         lost = sum(outcome.lost for outcome in outcomes)
         self._episode.lost += lost
         self._count("disk_lost_samples", amount=lost)
-        for fault in faults:
-            self._count("disk_errors", name_of(fault))
+        for error in errors:
+            self._count("disk_errors", name_of(error))
 
-    def _begin(self, fault: OSError, calls: int) -> _Episode:
+    def _begin(self, error: OSError, calls: int) -> _Episode:
         self._log.error(
-            "the disk refuses recordings: {reason} {path}; {calls} calls lose audio until it takes them again",
-            reason=fault.strerror,
-            path=fault.filename or "",
+            "cannot write recordings: {reason} {path}; {calls} calls lose audio until the disk recovers",
+            reason=error.strerror,
+            path=error.filename or "",
             calls=calls,
         )
-        return _Episode(fault.strerror, self._reactor.seconds())
+        return _Episode(error.strerror, self._reactor.seconds())
 
-    def _end(self, refusal: _Episode, quiet: int) -> None:
+    def _end(self, episode: _Episode, quiet: int) -> None:
         self._episode = None
-        seconds = self._reactor.seconds() - refusal.since
+        seconds = self._reactor.seconds() - episode.since
         if quiet:
             self._log.warn(
-                "no call suffers from the disk any more, after {seconds:.1f} s that cost {lost} samples; the ends of "
-                "{quiet} recordings are still refused, and tried on",
+                "disk recovered after {seconds:.1f} s, {lost} samples lost; the ends of {quiet} recordings still "
+                "cannot be written, retrying",
                 quiet=quiet,
                 seconds=seconds,
-                lost=refusal.lost,
+                lost=episode.lost,
             )
         else:
             self._log.info(
-                "the disk refuses no recordings any more, after {seconds:.1f} s that cost {lost} samples",
+                "disk recovered, recordings are written again after {seconds:.1f} s; {lost} samples lost",
                 seconds=seconds,
-                lost=refusal.lost,
+                lost=episode.lost,
             )
 
 

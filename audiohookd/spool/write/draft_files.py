@@ -1,4 +1,4 @@
-"""The files of one draft, and how they grow. For the writer's thread only."""
+"""Writes the audio file and the journal of one draft. Only for the writer thread."""
 
 import errno
 from collections.abc import Mapping, Sequence
@@ -16,39 +16,43 @@ from audiohookd.spool.write.append_file import SYSCALLS, AppendFile, Syscalls
 from audiohookd.spool.write.journal_writer import JournalWriter
 from audiohookd.spool.write.wav_writer import WavWriter
 
-#: Bytes of silence that make up for a loss, as far as one call of :meth:`DraftFiles.append` goes.
+#: Most bytes of silence that one call of :meth:`DraftFiles.append` writes for lost audio.
 MAX_SILENCE_PER_COMMIT = 32 << 20
-#: Bytes of audio that wait for a journal that is refused, about a minute of a call: more is worth more than what
-#: tells of it.
+#: Most bytes of audio that wait while writes of the journal fail, about a minute of a call. More audio is written
+#: without waiting: losing it would be worse than losing the entries about it.
 MAX_HELD_AUDIO = 1 << 20
 
 
 class DraftPaths:
-    """Where the files of a draft are."""
+    """The paths of the files of a draft."""
 
     def __init__(self, directory: Path, recording_id: str) -> None:
         self.journal = directory / f"{recording_id}.jsonl"
         self.audio = directory / f"{recording_id}.wav"
         self.sidecar = directory / f"{recording_id}.json"
-        #: The sidecar before all of it is written.
+        #: The sidecar until it is complete.
         self.partial_sidecar = directory / f"{recording_id}.json.tmp"
 
 
 class NotAudio(OSError):
-    """What was given is no audio of this recording."""
+    """The data is not valid audio for this recording."""
 
 
-#: The caller's, for which the disk cannot be blamed. The second: another recording has this id.
+#: Errors of the caller, not of the disk. FileExistsError: another recording has the same id.
 CALLER_ERRORS = (NotAudio, FileExistsError)
 
 
 class WriteResult(Struct, frozen=True, gc=False):
-    """What became of what was to be written.
+    """The result of a write.
 
-    ``fault`` is why not all was. What is not ``audio_taken``, or not ``lines_taken``, has to be given again.
-    ``is_pending``: something is still to be written, even if nothing more is given. ``lost``: samples (per channel)
-    that were given up with this call. ``grown``: the files that are larger now; ``directory``: where files were made.
-    ``unmade``: what is wrong with a line that could not be made.
+    :param fault: the error, if not everything was written.
+    :param audio_taken: False if the caller must pass the audio again.
+    :param lines_taken: False if the caller must pass the lines again.
+    :param is_pending: more must be written, even if nothing is added.
+    :param lost: samples (per channel) lost in this call.
+    :param grown: the files that have grown.
+    :param directory: the directory in which files were created.
+    :param unmade: the error of a line that could not be rendered.
     """
 
     fault: OSError | None = None
@@ -61,19 +65,22 @@ class WriteResult(Struct, frozen=True, gc=False):
     unmade: str = ""
 
 
-#: Nothing was to be written.
+#: The result when there was nothing to write.
 _IDLE = WriteResult()
 
 
 class DraftFiles:
-    """Audio and journal of one draft, made when first written to.
+    """The audio and the journal of one draft. The first write creates the files.
 
-    The journal comes first, with whose call it is: audio without that could not be told what it is after a crash.
-    Later, too, entries come before the audio that they may speak of, so what they say of gaps can go beyond its end.
-    What the disk refuses, be it to make a file, costs only the audio that could not be written: it becomes silence as
-    soon as it takes something again (see :class:`Track`), and an entry of type ``gap`` tells where and why; when the
-    same gap has grown, another one with the same offset. Other entries wait for the disk (see :class:`Lines`).
-    After the audio comes its checksum, by which a repair tells it from what a loss of power left in its place.
+    The journal is written first, because its header identifies the call: after a crash, audio without it could not be
+    attributed. Each later write also puts entries before audio, so entries for gaps may refer to a position beyond
+    the end of the audio.
+
+    A disk error costs only the audio that could not be written. When the disk recovers, silence replaces that audio
+    (see :class:`WavWriter`), and an entry of type ``gap`` says where and why. If the same gap grows, another entry
+    with the same offset follows. Other entries wait for the disk (see :class:`JournalWriter`).
+
+    A checksum follows the audio. With it, a repair detects audio that a power loss damaged.
     """
 
     def __init__(self, paths: DraftPaths, facts: JournalHeader, disk: Syscalls = SYSCALLS) -> None:
@@ -95,51 +102,51 @@ class DraftFiles:
         is_final: bool = False,
         silence: int = MAX_SILENCE_PER_COMMIT,
     ) -> WriteResult:
-        """Writes as much as the disk takes.
+        """Writes as much as possible.
 
-        :param end: the last line of the journal; nothing follows, and the files are closed once all is written.
-        :param is_final: they are closed now, whatever becomes of it: there will be no other try.
-        :param silence: bytes that may be written at most for what was lost before.
+        :param end: the last line of the journal. The files are closed when everything is written.
+        :param is_final: the files are closed now, even after an error: there is no further retry.
+        :param silence: most bytes of silence to write for audio that was lost before.
         """
         if self._foreign_file is not None:
             return WriteResult(self._foreign_file)
         if not journal and end is None and not is_final and self._is_aligned():
             return self._append_audio_only(audio)
         sizes = [file.size for file in self._files]
-        fault = self._write_silence(silence)
-        if fault is None and self._has_pending_silence():
+        error = self._write_silence(silence)
+        if error is None and self._has_pending_silence():
             return replace(self._outcome(sizes, None), audio_taken=False, lines_taken=False, is_pending=True)
         refused = self._append_lines(journal)
-        if self._may_wait(fault, refused, audio) and not is_final:
+        if self._may_wait(error, refused, audio) and not is_final:
             return replace(self._outcome(sizes, refused), audio_taken=False, is_pending=True)
-        fault = self._append_audio(audio, fault if self._journal.is_begun else refused) or refused
+        error = self._append_audio(audio, error if self._journal.is_begun else refused) or refused
         given_up = self._abandon_gap() if is_final else []
         last = None if self._has_pending_silence() else end
         refused = self._append_last_lines(given_up, last)
-        fault = fault or refused
-        if isinstance(fault, FileExistsError):
-            self._foreign_file = fault  # for good: later it could eat what the other one left behind
+        error = error or refused
+        if isinstance(error, FileExistsError):
+            self._foreign_file = error  # for good: a retry could overwrite the other recording after its repair
         if is_final or self._foreign_file is not None or (last is not None and refused is None):
-            return self._outcome(sizes, self._close() or fault)
+            return self._outcome(sizes, self._close() or error)
         is_pending = (
             end is not None or refused is not None or self._has_pending_silence() or self._journal.has_pending
         )
-        return replace(self._outcome(sizes, fault), is_pending=is_pending)
+        return replace(self._outcome(sizes, error), is_pending=is_pending)
 
     def _is_aligned(self) -> bool:
-        """Nothing is missing of what was given before, and both files are there: nearly always."""
+        """Whether everything was written so far and both files exist: nearly always."""
         track, lines = self._wav, self._journal
         return track is not None and track.is_begun and not track.has_pending_silence and not lines.has_pending
 
     def _append_audio_only(self, audio: list[bytes]) -> WriteResult:
-        """Some more audio, and nothing else: most of the work of a call."""
-        fault = self._append_audio(audio, None)
+        """Appends audio when there is nothing else to write: most commits of a call."""
+        error = self._append_audio(audio, None)
         refused = self._append_last_lines()
-        if fault is None and refused is None:
+        if error is None and refused is None:
             return self._grown if audio else _IDLE
         lost = 0 if self._wav is None else self._wav.lost()
         is_pending = refused is not None or self._has_pending_silence()
-        return WriteResult(fault or refused, is_pending=is_pending, lost=lost, grown=self._grown.grown)
+        return WriteResult(error or refused, is_pending=is_pending, lost=lost, grown=self._grown.grown)
 
     def _write_silence(self, silence: int) -> OSError | None:
         if self._wav is None or not self._wav.has_pending_silence:
@@ -148,21 +155,24 @@ class DraftFiles:
             if not self._journal.is_begun:
                 self._journal.append([])
             self._wav.write_silence(silence, self._note_gap)
-        except OSError as fault:
-            return fault
+        except OSError as error:
+            return error
         return None
 
     def _note_gap(self, gap: Mapping[str, Any]) -> None:
-        """Not kept when it is refused: what is lost until the next try belongs to the same gap."""
+        """Writes the entry for a gap. Not kept after an error: audio lost until the next retry extends this gap."""
         self._journal.append([], _gap_line(gap, self._rate))
 
-    def _append_audio(self, audio: list[bytes], fault: OSError | None) -> OSError | None:
-        """``fault``: why it cannot even be tried."""
+    def _append_audio(self, audio: list[bytes], error: OSError | None) -> OSError | None:
+        """Appends audio.
+
+        :param error: an earlier error because of which the audio is lost without a write.
+        """
         if self._wav is None:
-            return NotAudio(errno.EBADF, "a recording without media takes no audio") if any(audio) else None
-        if fault is not None:
-            self._wav.record_loss(audio, fault)
-            return fault
+            return NotAudio(errno.EBADF, "rejected audio: the recording has no media") if any(audio) else None
+        if error is not None:
+            self._wav.record_loss(audio, error)
+            return error
         try:
             self._wav.append(audio)
         except OSError as refused:
@@ -174,18 +184,18 @@ class DraftFiles:
     def _append_lines(self, journal: Sequence[bytes]) -> OSError | None:
         try:
             self._journal.append(journal)
-        except OSError as fault:
-            return fault
+        except OSError as error:
+            return error
         return None
 
     def _append_last_lines(self, journal: Sequence[bytes] = (), end: bytes | None = None) -> OSError | None:
-        """``journal``, the checksum of the audio that has none yet, and ``end``."""
+        """Writes ``journal``, the checksum of the audio since the last one, and ``end``."""
         checksum = None if self._wav is None else self._wav.checksum()
         line = b"" if checksum is None else checksum_line(checksum)
         try:
             self._journal.append(journal, line + (end or b""))
-        except OSError as fault:
-            return fault
+        except OSError as error:
+            return error
         if self._wav is not None and checksum is not None:
             self._wav.checksum_written(checksum)
         return None
@@ -198,24 +208,24 @@ class DraftFiles:
         return self._wav is not None and self._wav.has_pending_silence
 
     def _close(self) -> OSError | None:
-        faults: list[OSError] = []
+        errors: list[OSError] = []
         for file in self._files:
             try:
                 file.close()
-            except OSError as fault:
-                faults.append(fault)
-        return faults[0] if faults else None
+            except OSError as error:
+                errors.append(error)
+        return errors[0] if errors else None
 
-    def _may_wait(self, fault: OSError | None, refused: OSError | None, audio: Sequence[bytes]) -> bool:
-        """Only the journal is refused: for a time the audio waits for what tells of it."""
-        is_alone = fault is None and refused is not None and self._journal.is_begun
-        return is_alone and sum(map(len, audio)) < MAX_HELD_AUDIO
+    def _may_wait(self, error: OSError | None, refused: OSError | None, audio: Sequence[bytes]) -> bool:
+        """Whether the audio waits for the journal: only writes of the journal fail, and there is little audio."""
+        is_journal_only = error is None and refused is not None and self._journal.is_begun
+        return is_journal_only and sum(map(len, audio)) < MAX_HELD_AUDIO
 
-    def _outcome(self, sizes: Sequence[int], fault: OSError | None) -> WriteResult:
+    def _outcome(self, sizes: Sequence[int], error: OSError | None) -> WriteResult:
         grown = tuple([file.path for file, before in zip(self._files, sizes, strict=True) if file.size > before])
         directory = self._journal.file.path.parent if grown and 0 in sizes else None
         lost = 0 if self._wav is None else self._wav.lost()
-        return WriteResult(fault, lost=lost, grown=grown, directory=directory)
+        return WriteResult(error, lost=lost, grown=grown, directory=directory)
 
 
 def _gap_line(gap: Mapping[str, Any], rate: int) -> bytes:

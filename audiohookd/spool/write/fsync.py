@@ -1,8 +1,8 @@
-"""What is written reaches the disk itself: a loss of power costs at most ``sync_interval`` of each live call.
+"""Syncs recordings to disk: a power loss costs at most ``sync_interval`` of each live call.
 
-A commit hands over to the system what was gathered; from then on only the loss of power, or a crash of the system,
-can take it. Rounds of syncing (``rounds``) bound that. They have a thread of their own and not the writer's: a disk
-that is busy may take seconds for one, and no commit, and with it the bound for ``kill -9``, shall wait for that.
+A commit passes data to the system. After that, only a power loss or a crash of the system can lose it, and rounds of
+syncing (:mod:`audiohookd.spool.write.sync_rounds`) bound that loss. Rounds run in a thread of their own: on a busy
+disk one may take seconds, and commits, which bound the loss of a ``kill -9``, must not wait for it.
 """
 
 import errno
@@ -22,18 +22,18 @@ from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.write.append_file import Syscalls
 from audiohookd.spool.write.sync_rounds import SyncError, sync_all
 
-#: Seconds between rounds at least, however short the interval that is asked for.
+#: Least seconds between rounds, however short the configured interval.
 MIN_PERIOD = 0.1
-#: Seconds that a round may take: a disk that is busy for long is late, but has not stopped.
+#: Seconds after which a round counts as hanging. A busy disk is late, but returns earlier.
 ROUND_LIMIT = 30.0
 
 
 class Syncer:
-    """Rounds over all files that have grown, at most one under way. For the reactor thread.
+    """Runs rounds that sync all files that have grown, one round at a time. For the reactor thread.
 
-    What is given to a draft at any time waits for a commit, then for a round, then for the end of that. A round
-    begins ``period`` after the first file became dirty, and is late when it takes longer than that. So the bound is
-    two periods after the commit.
+    Audio waits for a commit, then for the start of a round, then for its end. A round begins ``period`` seconds after
+    the first file became dirty, and is late if it takes longer than ``period``. So audio is on disk two periods after
+    its commit.
 
     :param workers: a pool with one thread.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
@@ -44,7 +44,7 @@ class Syncer:
     def __init__(
         self, reactor: IReactorTime, workers: IWorkers, period: float, count: Callable[..., object], disk: Syscalls
     ) -> None:
-        #: What is wrong; None when nothing is.
+        #: The current error, or None.
         self.fault: str | None = None
         self._reactor = reactor
         self._workers = workers
@@ -56,11 +56,11 @@ class Syncer:
         loop = partial(SupervisedLoop, reactor, "spool-syncer", self._sync, self._period, count)
         self.loop = loop(ROUND_LIMIT, on_demand=True)
         self.loop.start()
-        self._overdue_timer: IDelayedCall | None = None  # there while a round is under way
+        self._overdue_timer: IDelayedCall | None = None  # set while a round runs
         self._is_slow = False
 
     def mark(self, files: Iterable[Path], directories: Iterable[Path] = ()) -> None:
-        """``files`` have grown; in ``directories`` some were made."""
+        """Marks files that have grown, and directories in which files were created."""
         was_clean = not self._dirty
         self._dirty.update(dict.fromkeys(files, False))
         self._dirty.update(dict.fromkeys(directories, True))
@@ -69,7 +69,7 @@ class Syncer:
         self._schedule()
 
     def pause(self) -> None:
-        """Nobody writes any more. What is dirty is left to the system, until something is marked again."""
+        """Stops rounds until the next :meth:`mark`. The system syncs the files that are dirty now."""
         self._dirty.clear()
         self.loop.rest()
 
@@ -84,17 +84,17 @@ class Syncer:
         done.addErrback(_not_done, dirty)
         return done.addCallback(self._done, dirty)
 
-    def _done(self, refused: list[SyncError], dirty: Mapping[Path, bool]) -> None:
+    def _done(self, errors: list[SyncError], dirty: Mapping[Path, bool]) -> None:
         if self._overdue_timer is not None and self._overdue_timer.active():
             self._overdue_timer.cancel()
             self._is_slow = False
         self._overdue_timer = None
         try:
-            self._report(refused)
+            self._report(errors)
         finally:
             self.mark(
-                [path for path, _ in refused if not dirty[path]],
-                [path for path, _ in refused if dirty[path]],
+                [path for path, _ in errors if not dirty[path]],
+                [path for path, _ in errors if dirty[path]],
             )
 
     def _overdue(self) -> None:
@@ -102,28 +102,29 @@ class Syncer:
         if not self._is_slow:
             self._is_slow = True
             self._log.warn(
-                "syncing recordings takes longer than {period:g} s: a loss of power would cost more than promised",
+                "slow fsync: syncing recordings takes longer than {period:g} s; a power loss would cost more audio "
+                "than sync_interval",
                 period=self._period,
             )
 
-    def _report(self, refused: list[SyncError]) -> None:
-        for one in refused:
+    def _report(self, errors: list[SyncError]) -> None:
+        for error in errors:
             self._count("disk_errors", "sync")
             if self.fault is None:
-                self.fault = f"the disk does not sync recordings: {one.fault.strerror}"
+                self.fault = f"cannot sync recordings to disk: {error.fault.strerror}"
                 self._log.error(
-                    "the disk does not sync recordings: {reason} {path}; {files} files are tried again",
-                    reason=one.fault.strerror,
-                    path=str(one.path),
-                    files=len(refused),
+                    "cannot sync recordings to disk: {reason} {path}; retrying {files} files",
+                    reason=error.fault.strerror,
+                    path=str(error.path),
+                    files=len(errors),
                 )
-        if self.fault is not None and not refused:
+        if self.fault is not None and not errors:
             self.fault = None
-            self._log.info("the disk syncs recordings again")
+            self._log.info("disk recovered: recordings are synced again")
 
 
 def _not_done(failure: Failure, dirty: Mapping[Path, bool]) -> list[SyncError]:
-    if failure.check(PoolFull):  # there is one round at a time: the pool has stopped, and so has the daemon
+    if failure.check(PoolFull):  # rounds never overlap, so the pool is not full but stopped: the daemon shuts down
         return []
-    fault = OSError(errno.EIO, text_of(failure.value))
-    return [SyncError(path, fault) for path in dirty]
+    error = OSError(errno.EIO, text_of(failure.value))
+    return [SyncError(path, error) for path in dirty]

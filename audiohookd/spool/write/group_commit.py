@@ -1,8 +1,8 @@
-"""Group commit: what all drafts have gathered is written together, by one thread, within ``flush_interval``.
+"""Group commit: one thread writes the audio and lines of all drafts together, within ``flush_interval``.
 
-The reactor thread only keeps references. At most one commit is under way, and a timer is set only while there is
-something to write and no commit. What the disk refuses to one draft the others of its group do not notice; it is
-tried again with the next commit.
+The reactor thread only keeps references. At most one commit runs at a time, and a timer is set only while there is
+data to write and no commit. An error of one draft does not affect the others of its group; the next commit retries
+it.
 """
 
 import errno
@@ -29,26 +29,26 @@ from audiohookd.spool.write.draft_files import DraftFiles, WriteResult
 from audiohookd.spool.write.fsync import Syncer
 from audiohookd.spool.write.journal_writer import Line, render
 
-#: Drafts in one commit; when there are more, the next one follows at once. The reactor takes some µs for each, before
-#: and after: of 1,400 at once that was 10 ms in which nobody was heard.
+#: Most drafts in one commit; if there are more, the next commit follows at once. The reactor spends some µs on each,
+#: before and after the commit: with 1,400 in one commit it read no socket for 10 ms.
 GROUP = 200
-#: Seconds after which a commit that is still under way counts as a fault of the disk.
+#: Seconds after which a running commit counts as a disk error.
 STALL_TIMEOUT = 30.0
-#: Reasons why a line of a journal could not be made that are logged at most.
+#: Most kinds of errors of journal lines that are logged.
 MAX_RENDER_ERROR_KINDS = 20
 
 _FAULT, _DIRECTORY, _GROWN, _UNMADE = map(attrgetter, ("fault", "directory", "grown", "unmade"))
 
 
 class Intervals(NamedTuple):
-    """Seconds: what a ``kill -9``, and what the loss of power, costs at most. ``sync`` 0: no promise."""
+    """Most seconds of audio that a ``kill -9`` (``flush``) and a power loss (``sync``) cost. ``sync`` 0: no bound."""
 
     flush: float
     sync: float
 
 
 class Pools(NamedTuple):
-    """Threads for the commits, for what makes recordings ready, and for syncing to disk."""
+    """The thread pools for commits, for finalizing recordings, and for syncing to disk."""
 
     writing: IWorkers
     finishing: IWorkers
@@ -56,20 +56,20 @@ class Pools(NamedTuple):
 
 
 class CommitLimits(Struct, frozen=True):
-    """How much may wait for the disk, in bytes; what is being written counts too."""
+    """How many bytes may wait for the disk. Bytes of a running commit count too."""
 
-    #: Of one draft: beyond it a commit is begun early.
+    #: Bytes of one draft above which a commit begins early.
     early: int = 1 << 20
-    #: Of one draft: beyond it the caller is asked to hold back.
+    #: Bytes of one draft above which its caller gets backpressure.
     draft: int = 8 << 20
-    #: Of all drafts together: beyond it the callers are whose drafts hold more than an equal share.
+    #: Bytes of all drafts together above which the drafts with more than an equal share get backpressure.
     total: int = 256 << 20
-    #: Silence that makes up for what was lost, of all drafts in one commit: what came since waits for it.
+    #: Silence for lost audio that one commit writes, for all drafts together. Newer audio waits for it.
     silence: int = 32 << 20
 
 
 class CommitItem(Struct, frozen=True, gc=False):
-    """What one draft has for a commit, ``size`` bytes: see :meth:`DraftFiles.append`."""
+    """The data of one draft for a commit, ``size`` bytes. See :meth:`DraftFiles.append`."""
 
     files: DraftFiles
     audio: list[bytes]
@@ -77,7 +77,7 @@ class CommitItem(Struct, frozen=True, gc=False):
     size: int
     end: bytes | None
     is_final: bool
-    is_quiet: bool  # it was refused too often to tell of the disk
+    is_quiet: bool  # failed too often to count as a disk error
 
 
 class CommitSource(Protocol):
@@ -87,19 +87,19 @@ class CommitSource(Protocol):
     waiting: int
 
     def take(self) -> CommitItem:
-        """All that is to be written; it goes on counting as waiting."""
+        """Returns all data to write. It still counts as waiting."""
 
     def committed(self, part: CommitItem, outcome: WriteResult) -> None:
-        """What became of ``part``. Who has more to write calls ``retry``."""
+        """Called with the result of writing ``part``. A source with more to write calls ``retry``."""
 
-    def notify_stall(self, fault: OSError) -> None:
-        """Something is wrong that all givers should know of; once for each ``fault``."""
+    def notify_stall(self, error: OSError) -> None:
+        """Called when the disk stalls. The caller of the source gets each ``error`` once."""
 
 
 class GroupWriter:
-    """Commits what drafts hold. For the reactor thread.
+    """Commits the data of drafts. For the reactor thread.
 
-    :param pools: the first and the third one have a thread each, and are used for nothing else.
+    :param pools: ``writing`` and ``syncing`` have one thread each, and run nothing else.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
 
@@ -115,7 +115,7 @@ class GroupWriter:
         disk: Syscalls = SYSCALLS,
     ) -> None:
         self.limits = limits
-        #: Bytes of all drafts that are not written yet; the drafts add to it.
+        #: Bytes of all drafts that are not written yet. The drafts update it.
         self.waiting = 0
         self._reactor = reactor
         self._workers = pools.writing
@@ -124,43 +124,43 @@ class GroupWriter:
         self._disk_errors = DiskErrorTracker(reactor, count)
         self._syncer: Syncer | None = None
         if intervals.sync > 0:
-            # Two of these and one flush: see Syncer.
+            # Audio is on disk after one flush interval and two of these: see Syncer.
             self._syncer = Syncer(reactor, pools.syncing, (intervals.sync - intervals.flush) / 2, count, disk)
         self._dirty: dict[CommitSource, None] = {}
-        self._group: list[tuple[CommitSource, CommitItem]] = []  # in the commit that is under way
-        self._committing = 0  # drafts in the commit that is under way, or was last
-        self._unrendered: set[str] = set()  # what is in the log of lines that could not be made
-        self._left = 0  # drafts of this round that are not in a commit yet; the first so many that are dirty
+        self._group: list[tuple[CommitSource, CommitItem]] = []  # drafts in the running commit
+        self._committing = 0  # number of drafts in the running or last commit
+        self._unrendered: set[str] = set()  # logged errors of lines that could not be rendered
+        self._left = 0  # drafts of this round that are not in a commit yet: the first ones in _dirty
         loop = partial(SupervisedLoop, reactor, "spool-writer", self._commit, intervals.flush, count)
         self.loop = loop(STALL_TIMEOUT, on_demand=True)
         self.loop.start()
         self._held: list[tuple[CommitSource, Deferred[None]]] = []
         self._flushed: list[Deferred[None]] = []
         self._stall_timer: IDelayedCall | None = None
-        self._begun = 0.0  # when this commit did, or the last one
+        self._begun = 0.0  # when the running or last commit began
         self._round_begun = 0.0
-        self._lateness = 0.0  # with which this round began, in seconds
+        self._lateness = 0.0  # seconds by which this round began too late
         self._due = 0.0  # when the next commit is to begin, if anything is dirty
         self._is_committing = False
         self._is_urgent = False
 
     @property
     def fault(self) -> str | None:
-        """What is wrong with the disk just now; None when nothing is."""
+        """The current disk error of commits or syncs, or None."""
         return self._disk_errors.text or (self._syncer.fault if self._syncer is not None else None)
 
     @property
     def loops(self) -> list[SupervisedLoop]:
-        """The commits, and the rounds of syncing where there are any."""
+        """The loop of commits and, if ``sync`` is not 0, the loop of syncing."""
         return [self.loop] if self._syncer is None else [self.loop, self._syncer.loop]
 
     @property
     def is_flushing(self) -> bool:
-        """Somebody waits for the end: not the time to try again what the disk refuses."""
+        """Whether a :meth:`flush` is waiting: then failed writes are not retried."""
         return bool(self._flushed)
 
     def schedule(self, source: CommitSource) -> None:
-        """``source`` has something to write."""
+        """Schedules a commit for ``source``, which has data to write."""
         if not self._dirty and not self._is_committing:
             self._due = self._reactor.seconds() + self._interval.period
         self._dirty[source] = None
@@ -171,11 +171,11 @@ class GroupWriter:
         self._schedule()
 
     def retry(self, source: CommitSource) -> None:
-        """``source`` has something left to write, with the next commit. To be called by ``settle``."""
+        """Adds ``source`` to the next commit. Only for :meth:`CommitSource.committed`."""
         self._dirty[source] = None
 
     def backpressure(self, source: CommitSource) -> "Deferred[None] | None":
-        """None, or a Deferred that fires when ``source`` should be given more again."""
+        """None, or a Deferred that fires when ``source`` may get more data."""
         if not self._is_over(source):
             return None
         released: Deferred[None] = Deferred()
@@ -183,7 +183,7 @@ class GroupWriter:
         return released
 
     def flush(self) -> "Deferred[None]":
-        """Writes at once, until nothing waits that the disk takes; then fires. Unless more comes, that was all."""
+        """Writes at once. Fires when no data is left that can be written."""
         flushed: Deferred[None] = Deferred()
         self._flushed.append(flushed)
         self._is_urgent = True
@@ -193,13 +193,13 @@ class GroupWriter:
     def _is_over(self, source: CommitSource) -> bool:
         if self.waiting <= self.limits.total:
             return source.waiting > self.limits.draft
-        # Beyond the total those wait who have more than their share of it. While all had to, forty calls that filled
-        # hours of silence at once cost every other call its audio.
+        # Above the total only drafts with more than their share get backpressure. When all did, forty calls that each
+        # filled hours of silence at once made every other call lose its audio.
         share = self.limits.total // max(1, len(self._dirty), self._committing)
         return source.waiting > min(share, self.limits.draft)
 
     def _schedule(self) -> None:
-        """What is to happen next, unless a commit is under way: it asks again when it is done."""
+        """Begins or schedules the next commit. Does nothing while one runs: it calls this again at its end."""
         if self._is_committing:
             return
         if self._dirty and self._is_urgent:
@@ -231,12 +231,12 @@ class GroupWriter:
         self._stall_timer = self._reactor.callLater(STALL_TIMEOUT, self._stalled)
         parts = [part for _, part in self._group]
         write = partial(_write_parts, parts, self.limits.silence // max(1, len(parts)))
-        written = maybeDeferred(self._workers.do, write)  # what it raises must not cost the parts
+        written = maybeDeferred(self._workers.do, write)  # an exception must not lose the parts
         written.addErrback(_all_failed, len(parts))
         return written.addCallback(self._written)
 
     def _begin_round(self) -> None:
-        """All that are dirty now get their commit in this round; who gets dirty again, in the next one."""
+        """Begins a round: it commits all drafts that are dirty now. A draft dirty again waits for the next round."""
         self._left = len(self._dirty)
         self._is_urgent = self.is_flushing
         self._round_begun = self._begun
@@ -253,19 +253,19 @@ class GroupWriter:
     def _take(self, source: CommitSource) -> tuple[CommitSource, CommitItem] | None:
         try:
             return source, source.take()
-        except Exception:  # a mistake of ours costs one draft this commit, and not the others theirs
-            self._mistaken()
+        except Exception:  # a bug must affect only this draft, not the others of the commit
+            self._log_internal_error()
             self._dirty[source] = None
             return None
 
-    def _mistaken(self) -> None:
+    def _log_internal_error(self) -> None:
         self._count("internal_errors")
-        self._log.failure("a draft could not take part in a commit")
+        self._log.failure("internal error: the commit of a draft failed")
 
     def _stalled(self) -> None:
-        fault = self._disk_errors.begin_stall(STALL_TIMEOUT, len(self._group))
+        error = self._disk_errors.begin_stall(STALL_TIMEOUT, len(self._group))
         for source in dict.fromkeys((*(source for source, _ in self._group), *self._dirty)):
-            source.notify_stall(fault)
+            source.notify_stall(error)
 
     def _written(self, outcomes: list[WriteResult]) -> None:
         if self._stall_timer is not None and self._stall_timer.active():
@@ -273,7 +273,7 @@ class GroupWriter:
         group, self._group = self._group, []
         try:
             self._learn(group, outcomes)
-        finally:  # or the drafts would wait for ever, and with them all that they are given
+        finally:  # otherwise the drafts would wait for ever with all their data
             for (source, part), outcome in zip(group, outcomes, strict=True):
                 self._settle(source, part, outcome)
             self._is_committing = False
@@ -284,10 +284,10 @@ class GroupWriter:
         try:
             source.committed(part, outcome)
         except Exception:
-            self._mistaken()
+            self._log_internal_error()
 
     def _learn(self, group: list[tuple[CommitSource, CommitItem]], outcomes: list[WriteResult]) -> None:
-        """What the commit says of the disk."""
+        """Updates the state of the disk from the results of a commit, and marks files for syncing."""
         self._disk_errors.end_stall(self._reactor.seconds() - self._begun)
         if not self._left:
             self._end_round(self._reactor.seconds() - self._round_begun)
@@ -305,16 +305,19 @@ class GroupWriter:
         self._interval.observe(self._lateness + seconds)
 
     def _log_unrendered(self, why: str) -> None:
-        """Each kind once in the log: a plugin that makes a mistake makes it with every message of every call."""
+        """Counts the error, and logs each kind once: a plugin's bug may occur with every message of every call."""
         self._count("journal_entry_errors")
         if why not in self._unrendered and len(self._unrendered) < MAX_RENDER_ERROR_KINDS:
             self._unrendered.add(why)
-            self._log.error("an entry of a journal could not be made: {why}; unmade_lines counts them", why=why)
+            self._log.error(
+                "cannot render a journal entry of a plugin: {why}; logged once, the metric unmade_lines counts all",
+                why=why,
+            )
 
     def _distribute(self, group: list[tuple[CommitSource, CommitItem]], outcomes: list[WriteResult]) -> None:
         quiet = [part.is_quiet for _, part in group]
-        loud = [WriteResult() if hush else outcome for hush, outcome in zip(quiet, outcomes, strict=True)]
-        self._disk_errors.record([source for source, _ in group], loud, sum(quiet))
+        reported = [WriteResult() if hidden else outcome for hidden, outcome in zip(quiet, outcomes, strict=True)]
+        self._disk_errors.record([source for source, _ in group], reported, sum(quiet))
 
     def _release(self) -> None:
         held, self._held = self._held, []
@@ -326,7 +329,10 @@ class GroupWriter:
 
 
 def _write_parts(parts: list[CommitItem], silence: int) -> list[WriteResult]:
-    """In the writer's thread. Lines are made all in one go: between the writes each would take twice as long."""
+    """Writes all parts, in the writer thread.
+
+    Renders all lines before the first write: between the writes each would take twice as long.
+    """
     unmade = [render(part.journal) if part.journal else "" for part in parts]
     outcomes = [_write_part(part, silence) for part in parts]
     return [replace(outcome, unmade=why) if why else outcome for outcome, why in zip(outcomes, unmade, strict=True)]
@@ -334,13 +340,13 @@ def _write_parts(parts: list[CommitItem], silence: int) -> list[WriteResult]:
 
 def _write_part(part: CommitItem, silence: int) -> WriteResult:
     try:
-        lines = cast("Sequence[bytes]", part.journal)  # by now
+        lines = cast("Sequence[bytes]", part.journal)  # render() has replaced all others
         return part.files.append(part.audio, lines, part.end, part.is_final, silence)
-    except Exception as mistake:  # of our own: it costs one draft this part, and not all of the group theirs
-        return WriteResult(OSError(errno.EIO, f"not written: {mistake!r}"))
+    except Exception as error:  # a bug must affect only this draft, not the others of the commit
+        return WriteResult(OSError(errno.EIO, f"not written: {error!r}"))
 
 
 def _all_failed(failure: Failure, count: int) -> list[WriteResult]:
-    """The pool did not do it: it has stopped."""
-    fault = OSError(errno.EIO, f"not written: {text_of(failure.value)}")
-    return [WriteResult(fault, audio_taken=False, lines_taken=False, is_pending=True)] * count
+    """The results of a commit that did not run because the pool has stopped."""
+    error = OSError(errno.EIO, f"not written: {text_of(failure.value)}")
+    return [WriteResult(error, audio_taken=False, lines_taken=False, is_pending=True)] * count

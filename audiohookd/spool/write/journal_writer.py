@@ -1,4 +1,4 @@
-"""The journal of a draft on disk, in whole lines. For the writer's thread alone."""
+"""Writes the journal of a draft in whole lines, and renders lazy entries. Only for the writer thread."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,18 +8,18 @@ import msgspec
 from audiohookd.interfaces import ILine
 from audiohookd.spool.write.append_file import AppendFile, Syscalls
 
-#: Bytes of lines that are kept for a disk that does not take them: some twenty minutes of a call's.
+#: Most bytes of lines that are kept while writes fail: about twenty minutes of a call's entries.
 MAX_KEPT_BYTES = 262_144
 
-#: With its line break; or what will be such a line.
+#: A line with its line break, or an object that renders one.
 Line = bytes | ILine
 
 
 class JournalWriter:
-    """Lines in a file that begins with ``first``.
+    """Appends lines to a file that begins with the line ``first``.
 
-    What the disk refuses is kept, and tried again with the next lines. What is too much for that is dropped, the
-    newest first, and an entry says so.
+    Lines that cannot be written are kept, and retried with the next ones. Beyond :data:`MAX_KEPT_BYTES`, lines are
+    dropped, the newest first, and a log entry in the journal counts them.
     """
 
     def __init__(self, path: Path, first: bytes, disk: Syscalls) -> None:
@@ -29,18 +29,19 @@ class JournalWriter:
 
     @property
     def is_begun(self) -> bool:
-        """The first line is written."""
+        """Whether the first line is written."""
         return self.file.size > 0
 
     @property
     def has_pending(self) -> bool:
-        """Something is kept, or remains to be said."""
+        """Whether lines are kept, or the entry about dropped lines is not written yet."""
         return bool(self._kept or self._dropped)
 
     def append(self, lines: Sequence[bytes], last: bytes = b"") -> None:
-        """Writes all that is kept, ``lines``, and ``last``, which is true only when it is written now.
+        """Writes the kept lines, ``lines``, and ``last``.
 
-        :raises OSError: not all was written; the rest is kept, but for ``last``.
+        :param last: a line that must not be written later, so it is not kept after an error.
+        :raises OSError: not everything was written; the rest is kept, except ``last``.
         """
         if lines or self.has_pending:
             self._append(lines)
@@ -82,32 +83,34 @@ class JournalWriter:
 
 
 def render(lines: list[Line]) -> str:
-    """Makes those of ``lines`` that are not made yet, in their places. What is wrong with one that cannot be made.
+    """Renders all lazy entries in ``lines``, in place.
 
-    Raises nothing: that is a plugin's mistake, and no reason to lose the audio of all that are written together.
+    Raises nothing: an error here is a plugin's bug, and must not lose the audio of the whole commit.
+
+    :returns: the error of an entry that could not be rendered, or an empty text.
     """
-    wrong = ""
+    last_error = ""
     for place, line in enumerate(lines):
         if not isinstance(line, bytes):
-            lines[place], mistake = _render(line)
-            wrong = mistake or wrong
-    return wrong
+            lines[place], error = _render(line)
+            last_error = error or last_error
+    return last_error
 
 
 def _render(line: ILine) -> tuple[bytes, str]:
     try:
         data = line()
         if not isinstance(data, bytes) or b"\n" in data:
-            raise TypeError("that is not one line")
+            raise TypeError("an ILine must return one line as bytes")
         return data + b"\n", ""
-    except BaseException as mistake:  # a thread of ours: nobody means it by SystemExit
-        # No more than that: what it says of itself may be a message of a call, or fail as well.
-        wrong = f"{type(line).__qualname__}: {type(mistake).__name__}"
-        return _entry(f"an entry that should stand here could not be made: {wrong}"), wrong
+    except BaseException as raised:  # a SystemExit of a plugin must not end the writer thread
+        # Only the type: the text of the exception may contain a message of the call, or raise as well.
+        error = f"{type(line).__qualname__}: {type(raised).__name__}"
+        return _entry(f"a journal entry that belongs here could not be rendered: {error}"), error
 
 
 def _split(lines: Sequence[bytes], size: int) -> tuple[int, int]:
-    """How many whole lines ``size`` bytes of them are, and the bytes that are left over."""
+    """The number of whole lines in the first ``size`` bytes of ``lines``, and the number of bytes left over."""
     for number, line in enumerate(lines):
         if size < len(line):
             return number, size
@@ -116,9 +119,9 @@ def _split(lines: Sequence[bytes], size: int) -> tuple[int, int]:
 
 
 def _entry_of_dropped(count: int) -> bytes:
-    return _entry(f"the disk refused {count} entries that should stand here")
+    return _entry(f"dropped {count} journal entries that belong here: they could not be written to disk")
 
 
 def _entry(message: str) -> bytes:
-    said = {"level": 40, "msg": message}
-    return msgspec.json.encode({"timestamp": "PT0S", "type": "logger", "data": said}) + b"\n"
+    data = {"level": 40, "msg": message}
+    return msgspec.json.encode({"timestamp": "PT0S", "type": "logger", "data": data}) + b"\n"

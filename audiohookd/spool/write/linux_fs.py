@@ -1,4 +1,4 @@
-"""What Linux does for file systems and is not in ``os``. All of it blocks, or may."""
+"""Linux file system calls that ``os`` lacks. All of them may block."""
 
 import ctypes
 import os
@@ -9,16 +9,16 @@ _C = ctypes.CDLL(None, use_errno=True)
 _C.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _WRITE = 2
 
-#: Before, syncfs(2) kept to itself that something could not be written.
+#: Before this version of Linux, syncfs(2) did not report write errors.
 _SYNCFS_REPORTS_SINCE = (5, 8)
 _MEMORY = Path("/proc/meminfo")
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def sync_file_system(file: int) -> None:
-    """All that anybody has written to the file system of the open ``file`` is on the disk.
+    """Syncs the whole file system of the open ``file`` to disk, including the data of other programs.
 
-    :raises OSError: it is not, or something was not since ``file`` was opened, whosever it was.
+    :raises OSError: a write to the file system failed, now or since ``file`` was opened, possibly of another file.
     """
     if _C.syncfs(file):
         code = ctypes.get_errno()
@@ -26,27 +26,26 @@ def sync_file_system(file: int) -> None:
 
 
 def start_writeback(file: int) -> None:
-    """The system begins to write what is new in ``file``. Nothing depends on it, so that it may fail is no matter.
+    """Makes the system begin to write the dirty pages of ``file``. Ignores errors, because it is only a hint.
 
-    What is in ``os`` in its place, posix_fadvise, throws the file out of the cache, from which its checksum is to be
-    computed.
+    posix_fadvise, which ``os`` has, would drop the file from the page cache, and finalizing reads it for its SHA-256.
     """
     _C.sync_file_range(file, 0, 0, _WRITE)
 
 
 def syncfs_reports_errors(release: str) -> bool:
-    """Whether :func:`sync_file_system` does, on Linux of this ``release`` (``6.1.0-18-amd64``)."""
+    """Whether :func:`sync_file_system` reports errors on a Linux ``release`` (such as ``6.1.0-18-amd64``)."""
     numbers = re.match(r"(\d+)\.(\d+)", release)
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _SYNCFS_REPORTS_SINCE
 
 
 def file_system_type(device: int, mounts: Path = _MOUNTS) -> str | None:
-    """What is mounted from ``device`` (``ext4``); None when that cannot be told, as with parts of a btrfs.
+    """The type of the file system on ``device`` (such as ``ext4``), or None if unknown, as for a btrfs subvolume.
 
-    :raises OSError: it is hidden.
+    :raises OSError: the list of mounts cannot be read.
     """
     number = b"%d:%d" % (os.major(device), os.minor(device))
-    for line in mounts.read_bytes().splitlines():  # bytes: the names of others' mounts may be no text
+    for line in mounts.read_bytes().splitlines():  # bytes: names of other mounts may not be valid text
         mount, _, source = line.partition(b" - ")
         if mount.split()[2] == number:
             return source.split()[0].decode("ascii")
@@ -54,9 +53,9 @@ def file_system_type(device: int, mounts: Path = _MOUNTS) -> str | None:
 
 
 def dirty_bytes(memory: Path = _MEMORY) -> int:
-    """Bytes that wait in memory for any disk of this machine.
+    """Bytes in memory that are not yet on disk, for all disks of the machine.
 
-    :raises OSError: it is hidden.
+    :raises OSError: the figures cannot be read.
     """
     found = re.findall(r"^(?:Dirty|Writeback):\s+(\d+) kB$", memory.read_text(), re.MULTILINE)
     return sum(map(int, found)) * 1024

@@ -1,8 +1,9 @@
-"""The audio of a draft on disk, always in step with what was given. For the writer's thread alone.
+"""Writes the audio of a draft, and replaces lost audio by silence. Only for the writer thread.
 
-What the disk refuses is lost, and owed: as soon as it takes something again, silence of the same length is written
-before anything else. So every sample that follows stands where it was heard. Nothing of what is owed is kept in
-memory but its length. The journal is told first: a ``kill -9`` in between left silence that nothing told of.
+Audio that cannot be written is lost. When the disk recovers, silence of the same length is written before any other
+audio, so that each later sample keeps its position. Only the length of the lost audio is kept in memory. The journal
+entry for the gap is written before the silence: with the opposite order, a ``kill -9`` between the two left silence
+that no entry explained.
 """
 
 import errno
@@ -15,14 +16,14 @@ from audiohookd.spool.format import wav
 from audiohookd.spool.format.checksums import Checksum, RunningChecksum, crc32_of
 from audiohookd.spool.write.append_file import AppendFile, Syscalls
 
-#: Silence is written as references to one block of so many bytes, whole samples of any media.
+#: Silence is written as references to one block of this many bytes: whole samples of any media.
 BLOCK = 65_536
 
 _SILENCE = {encoding: encoding.silence * (BLOCK // encoding.sample_bytes) for encoding in Format}
 
 
 class WavWriter:
-    """A WAV file that grows by whole samples of all channels. Places in it are in bytes, the header included."""
+    """A WAV file that grows by whole samples of all channels. Positions in it are in bytes, header included."""
 
     def __init__(self, path: Path, media: Media, disk: Syscalls) -> None:
         self.file = AppendFile(path, disk)
@@ -30,35 +31,35 @@ class WavWriter:
         self._header = wav.growing_header(media)
         self._start = len(self._header)  # of the audio
         self._frame = media.frame_bytes
-        self._expected_end = self._start  # where the file ends once all is in it that was given
-        self._gap: int | None = None  # where the loss began that is not made up for yet
-        self._gap_fault = ""
-        self._journaled = 0  # up to where the journal knows of it
-        self._lost = 0  # bytes since this was asked
+        self._expected_end = self._start  # the end of the file if all audio so far were in it
+        self._gap: int | None = None  # start of the lost audio that is not replaced by silence yet
+        self._gap_error = ""
+        self._journaled = 0  # end of the gap in its journal entry
+        self._lost = 0  # bytes since the last call of lost()
         self._running = RunningChecksum()
 
     @property
     def is_begun(self) -> bool:
-        """The header is written."""
+        """Whether the header is written."""
         return self.file.size >= self._start
 
     @property
     def has_pending_silence(self) -> bool:
-        """Something was lost at the end of the file, or all of it, and no silence stands there yet."""
+        """Whether lost audio at the end of the file is not replaced by silence yet."""
         return self._gap is not None
 
-    def write_silence(self, silence: int, tell: Callable[[Mapping[str, Any]], None]) -> None:
-        """Writes what is owed, but no more than ``silence`` bytes.
+    def write_silence(self, silence: int, write_gap: Callable[[Mapping[str, Any]], None]) -> None:
+        """Writes silence for lost audio, but no more than ``silence`` bytes.
 
-        :param tell: gets a gap, as data for the journal, before there is silence that it tells of; again when the
-            same gap has grown.
-        :raises OSError: the disk refused, be it what ``tell`` wrote.
+        :param write_gap: called with the data of the journal entry for the gap, before its silence is written, and
+            again if the same gap has grown.
+        :raises OSError: a write of the silence, or of the entry, failed.
         """
         most = max(silence - silence % self._frame, self._frame)
         while self._gap is not None and most:
             if self._end >= self._journaled:
                 for gap in self._gaps(self._gap, self._expected_end, is_filled=True):
-                    tell(gap)
+                    write_gap(gap)
                 self._journaled = self._expected_end
             if self.file.size < self._start:
                 self.file.append((self._header,))
@@ -69,31 +70,35 @@ class WavWriter:
                 self._gap = None
 
     def append(self, pieces: Sequence[bytes]) -> None:
-        """Writes all ``pieces``, while nothing is owed.
+        """Writes all ``pieces``. Call it only without pending silence.
 
-        :raises OSError: not all was written; the rest of ``pieces`` is owed. TypeError: likewise; one is no bytes.
+        :raises OSError: not everything was written; the rest of ``pieces`` becomes a gap.
+        :raises TypeError: one of ``pieces`` is not bytes; the rest becomes a gap, too.
         """
         try:
             self.file.append(pieces if self.file.size else (self._header, *pieces))
-        except Exception as fault:  # whatever it is, what comes later must stand in its place
-            self.record_loss(pieces, fault)
+        except Exception as error:  # any kind: later audio must keep its position
+            self.record_loss(pieces, error)
             raise
         self._expected_end = self.file.size
         self._running.add(pieces)
 
-    def record_loss(self, pieces: Sequence[bytes], fault: Exception) -> None:
-        """What of ``pieces`` was not written because of ``fault`` is owed from now on."""
+    def record_loss(self, pieces: Sequence[bytes], error: Exception) -> None:
+        """Records that a part of ``pieces``, or all, was not written because of ``error``. It becomes a gap."""
         self._running.crc32 = None  # some of them may be in the file
         end = self._expected_end
         self._expected_end += sum(map(len, pieces))
-        there = self._end - (self._end - self._start) % self._frame
-        self.file.truncate(there if self.file.size >= self._start else 0)
+        written = self._end - (self._end - self._start) % self._frame
+        self.file.truncate(written if self.file.size >= self._start else 0)
         if self._gap is None:
-            self._gap, self._gap_fault, self._journaled = there, name_of(fault), there
-        self._lost += self._expected_end - max(there, end)
+            self._gap, self._gap_error, self._journaled = written, name_of(error), written
+        self._lost += self._expected_end - max(written, end)
 
     def abandon(self) -> list[Mapping[str, Any]]:
-        """What is owed will never be written: the file ends where it is, and a gap that is not filled tells of it."""
+        """Gives up the pending silence: the file ends where it is.
+
+        :returns: data for journal entries: the part of the gap that is filled, and the part that is not.
+        """
         if self._gap is None:
             return []
         filled = self._gaps(self._gap, self._end, is_filled=True)
@@ -102,9 +107,9 @@ class WavWriter:
         return filled + missing
 
     def checksum(self) -> Checksum | None:
-        """Of what is in the file and has none yet; None when there is nothing of that, or it cannot be read now.
+        """The checksum of the audio since the last one. None if there is no such audio, or if it cannot be read now.
 
-        A sample that is not whole may be cut off again, and gets none.
+        Also None while the file ends with an incomplete sample, which may be truncated again.
         """
         running, end = self._running, self._end - self._start
         if end == running.start or end % self._frame:
@@ -117,17 +122,17 @@ class WavWriter:
         return Checksum(end, running.crc32)
 
     def checksum_written(self, checksum: Checksum) -> None:
-        """``checksum`` is in the journal."""
+        """Records that ``checksum`` is in the journal. The next one begins where it ends."""
         self._running.restart(checksum.end)
 
     def lost(self) -> int:
-        """The samples (per channel) that were lost since this was asked."""
+        """The samples (per channel) that were lost since the last call."""
         samples, self._lost = divmod(self._lost, self._frame)
         return samples
 
     @property
     def _end(self) -> int:
-        """Of the audio in the file, even before its header is there."""
+        """The position where the audio in the file ends, even before the header is written."""
         return max(self.file.size, self._start)
 
     def _write_silence(self, size: int) -> None:
@@ -137,15 +142,15 @@ class WavWriter:
         self.file.append([silence] * blocks + [silence[:rest]])
 
     def _gaps(self, start: int, end: int, is_filled: bool) -> list[Mapping[str, Any]]:
-        """One, or none when there is no sample between the two places."""
+        """The data of one gap from ``start`` to ``end``; empty if there is no sample between them."""
         offset = (start - self._start) // self._frame
         samples = -(-(end - self._start) // self._frame) - offset
         if not samples:
             return []
         gap = {"samples": samples, "cause": "disk", "filled": is_filled, "offset": offset}
-        return [gap | {"fault": self._gap_fault}]
+        return [gap | {"fault": self._gap_error}]
 
 
-def name_of(fault: Exception) -> str:
-    """What the system calls it: ``ENOSPC``."""
-    return errno.errorcode.get(getattr(fault, "errno", None) or 0, "EINVAL")
+def name_of(error: Exception) -> str:
+    """The name of the error code, such as ``ENOSPC``."""
+    return errno.errorcode.get(getattr(error, "errno", None) or 0, "EINVAL")

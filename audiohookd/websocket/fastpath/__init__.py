@@ -1,1 +1,1 @@
-"""The fast path: reads whole audio frames of all connections in batches, without Autobahn."""
+"""The fast path: reads whole messages of all connections in batches, without Autobahn."""

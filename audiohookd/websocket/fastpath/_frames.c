@@ -1,6 +1,6 @@
-/* Whole WebSocket messages, cut out of what was read: the compiled twins of parse_binary_messages_in_python and parse_text_message_in_python in
- * frames.py and of recv_messages_in_python in hearing.py, which say what they do. They are held to the same results by
- * tests/server. */
+/* Parses whole WebSocket messages. Compiled versions of parse_binary_messages_in_python and
+ * parse_text_message_in_python in frames.py and of recv_messages_in_python in hearing.py, which document them.
+ * The tests in tests/websocket check that both versions return the same results. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -12,8 +12,8 @@
 
 enum { TEXT = 0x81, BINARY = 0x82, MASKED = 0x80, SHORT = 126, MASK = 4, CUT_LIMIT = 16, READ_SIZE = 4096 };
 
-/* Of the frame that `data` begins with: where its payload begins; 0 when it is not to be cut out, or not yet, or does
- * not begin with the byte `first`. */
+/* Returns the offset of the payload of the frame at the start of `data`; 0 if the frame is incomplete, is not accepted
+ * here, or does not begin with the byte `first`. */
 static Py_ssize_t
 payload_start(const unsigned char *data, Py_ssize_t available, unsigned char first, Py_ssize_t *size)
 {
@@ -66,7 +66,8 @@ append_message(PyObject *messages, const unsigned char *payload, Py_ssize_t size
     return result;
 }
 
-/* The messages that the first `end` bytes of `data` begin with, at most CUT_LIMIT; `at` is where the rest begins. */
+/* Parses at most CUT_LIMIT messages at the start of the first `end` bytes of `data`; sets `at` to the offset of the
+ * remaining bytes. */
 static PyObject *
 cut_out(const unsigned char *data, Py_ssize_t end, Py_ssize_t *at)
 {
@@ -126,7 +127,7 @@ recv_messages(PyObject *Py_UNUSED(module), PyObject *file)
     long number = PyLong_AsLong(file);
     if (number == -1 && PyErr_Occurred())
         return NULL;
-    /* It does not wait, so others need not be let on meanwhile: that would cost more than the call. */
+    /* Keeps the GIL: the call does not block, and releasing the GIL would cost more than the call. */
     Py_ssize_t end = recv((int)number, buffer, READ_SIZE, MSG_DONTWAIT);
     if (end <= 0)
         Py_RETURN_NONE;

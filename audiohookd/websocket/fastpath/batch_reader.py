@@ -1,10 +1,11 @@
-"""Reads from open connections together, a few milliseconds apart, and not each time that one of them has something.
+"""Reads all open connections in batches, a few milliseconds apart, instead of each one when it becomes readable.
 
-To wake up costs more than a frame: right after it nothing of the program is in the processor's caches. So when
-something came in, the rest of what comes in the next milliseconds is awaited. Where a connection is between two
-messages, whole messages go straight to whom they are for: that transport and protocol need not be touched is worth
-9 % of the daemon's time. All else is read by the connection's own transport of Twisted's, though without its
-logging context around each read, and without a turn of the reactor.
+A wake-up costs more than a frame, because the program is no longer in the processor's caches. So after the first data
+the reader waits some milliseconds for more connections to become readable, and then reads them all.
+
+If a connection is between two messages, whole messages bypass its transport and protocol, which saves 9 % of the
+daemon's CPU time. Otherwise the connection's Twisted transport reads, but without Twisted's logging context around
+each read and without a turn of the reactor.
 """
 
 import math
@@ -26,44 +27,42 @@ from audiohookd.edge.proxy_protocol import carrier
 from audiohookd.websocket.fastpath.frames import parse_text_message
 from audiohookd.websocket.fastpath.hearing import recv_messages
 
-#: Seconds between two looks at the connections, while there is something each time. A caller waits for 5 s for its
-#: ``pong``, and a frame is 20 ms or more; but a look costs as much as four frames. With 500 calls a frame costs 9 %
-#: less after 16 ms than after 8. At half a processor one pong in a hundred took 14 to 25 ms with 3 ms at least, and
-#: 10 to 12 with 1; a frame cost the same.
-SHORTEST: Final = 0.001
-LONGEST: Final = 0.016
-#: Connections that have something after the longest rest; after a shorter one fewer are enough. The busier the
-#: processor is, the longer an answer waits for those that are read before it, and the less it shall have waited.
-ENOUGH: Final = 48
-#: How much of what a look finds counts for the next rest. With all of it, five by chance made that four times as
-#: long, and one pong in ten took 7 ms and not 5, one in a hundred 12 and not 9.
-DAMPING: Final = 0.125
-#: Seconds of a turn; connections that are not read by then are the first ones of the next turn. Between two turns the
-#: reactor does all else: it accepts connections and answers their requests.
+#: Bounds of the interval between two batches, in seconds. A client waits 5 s for its ``pong``, a frame has 20 ms or
+#: more of audio, and a batch costs as much as four frames. With 500 calls a frame costs 9 % less at 16 than at 8 ms.
+#: At half a processor one pong in a hundred took 14 to 25 ms with a minimum of 3 ms, and 10 to 12 ms with 1 ms; the
+#: cost of a frame was the same.
+MIN_INTERVAL: Final = 0.001
+MAX_INTERVAL: Final = 0.016
+#: Connections in a batch after the longest interval; after a shorter one the target is smaller. The busier the
+#: processor, the longer an answer waits for the connections before it, so the shorter the interval must be.
+TARGET_BATCH: Final = 48
+#: Weight of one batch for the next interval. With a weight of 1, a batch that had five connections by chance made the
+#: interval four times as long: one pong in ten took 7 ms instead of 5 ms, one in a hundred 12 ms instead of 9 ms.
+SMOOTHING: Final = 0.125
+#: Seconds that a batch may take; the next one begins with the remaining connections. Between two batches the reactor
+#: does its other work, such as accepting connections and answering their requests.
 TURN: Final = 0.016
-#: Seconds for which a connection stays costly, that is, read after all others. Its protocol says when, by frames:
-#: by time, an ``open`` beside a busy processor would be as costly as a flood.
+#: Seconds for which a connection stays costly: it is read after all others. Its protocol decides by the number of
+#: frames. If time decided, an ``open`` on a busy processor would look as costly as a flood.
 COSTLY_TIME: Final = 0.5
-#: Seconds of a turn for all costly connections together, in addition.
+#: Additional seconds of a batch for all costly connections together.
 COSTLY_SHARE: Final = 0.005
 
 Take = Callable[[bytes], object]
 
 
 class ReadHandle:
-    """A connection that is read by the ears.
+    """A connection that a BatchReader reads.
 
-    :param transport: the socket's own, below whatever wraps it.
-    :param take_audio: called with each message of audio that was heard while the line was clear; ``take_text``: with
-        each text.
-    :param resume: called in place of a read while ``has_backlog``.
-    :param is_plain: what comes out of the socket is what the connection's protocol gets: there is no TLS. Only then
-        may the line be clear.
+    :param transport: the innermost transport, which owns the socket.
+    :param take_audio: called with each binary message that the fast path reads.
+    :param take_text: called with each text message that the fast path reads.
+    :param resume: called instead of a read while ``has_backlog``.
+    :param is_raw_tcp: the protocol receives the bytes of the socket unchanged (no TLS). Required for the fast path.
     """
 
     __slots__ = (
         "costly_until",
-        "fast_path",
         "fast_path",
         "fault",
         "file",
@@ -83,33 +82,33 @@ class ReadHandle:
         take_audio: Take,
         take_text: Take,
         resume: Callable[[], object],
-        is_plain: bool,
+        is_raw_tcp: bool,
     ) -> None:
         self.transport = transport
-        self.file = transport.fileno()  # which it has no more when it is lost
+        self.file = transport.fileno()  # kept, because a lost transport has none
         self.take_audio = take_audio
         self.take_text = take_text
         self.resume = resume
-        self.is_raw_tcp = is_plain
-        #: It is between two messages, and the next one is welcome. To be told by its protocol, at each change.
+        self.is_raw_tcp = is_raw_tcp
+        #: True while the connection is between two messages and accepts messages. Set by the protocol at each change.
         self.fast_path = False
-        #: Its protocol has left some of what was read for the next turn. Set by the protocol.
+        #: True if bytes that were read are left for the next batch. Set by the protocol.
         self.has_backlog = False
-        #: What its protocol has left, or begun to read, takes long: a backlog, or a long text. Set by the protocol.
+        #: True if the rest takes long to handle: a backlog, or a long text in progress. Set by the protocol.
         self.is_costly = False
-        #: It is read after all others until then.
+        #: The connection is read after all others until this time.
         self.costly_until = 0.0
-        #: The errno of a connection that broke, and whether it ended. The reactor, which reads it once more, takes
-        #: both for the end of the stream.
+        #: The errno of a read error, or 0. The reactor, which reads again, reports only the end of the stream.
         self.fault = 0
+        #: True if a read found the end of the stream.
         self.is_at_end = False
 
 
 @implementer(IReadDescriptor)
 class BatchReader:
-    """For the reactor thread.
+    """Reads the registered connections in batches, in the reactor thread.
 
-    :param reactor: with epoll; and its clock.
+    :param reactor: a reactor that can watch an epoll file descriptor, with its clock.
     """
 
     _log = Logger()
@@ -117,201 +116,206 @@ class BatchReader:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._epoll = select.epoll()
-        self._lines: dict[int, ReadHandle] = {}
-        #: To be read or resumed, in this order, and what epoll says of them: connections that had something when the
-        #: last turn was over, and the costly ones.
+        self._handles: dict[int, ReadHandle] = {}
+        #: Connections to read or resume, in this order, with their epoll events: the ones left over from the last
+        #: batch, and the costly ones.
         self._late: OrderedDict[ReadHandle, int] = OrderedDict()
         self._costly: OrderedDict[ReadHandle, int] = OrderedDict()
-        self._is_resting = False
-        self._rest = SHORTEST
-        self._is_behind = False  # of those who said something, most have more to say
-        self._heard: ReadHandle | None = None  # whom we are listening to just now
-        self._is_answered = False
+        self._is_scheduled = False
+        self._interval = MIN_INTERVAL
+        self._is_behind = False  # most connections that were read have more data
+        self._current: ReadHandle | None = None  # the connection that is being read
+        self._has_answer = False
 
     def register(
         self, transport: Any, take_audio: Take, take_text: Take, resume: Callable[[], object]
     ) -> ReadHandle | None:
-        """From now on ``transport`` is read from here.
+        """Reads ``transport`` from now on, instead of the reactor.
 
-        None when it is none with a socket of its own: it is read by the reactor, as ever.
+        :param take_audio: called with each binary message, ``take_text`` with each text message.
+        :param resume: called instead of a read while the handle has a backlog.
+        :returns: the handle; None if the transport has no socket, so that the reactor continues to read it.
         """
         socket = base_transport(transport)
         if not isinstance(socket, Connection):
             return None
         socket.stopReading()
-        line = ReadHandle(socket, take_audio, take_text, resume, is_plain=carrier(transport) is socket)
-        self._epoll.register(line.file, select.EPOLLIN)
-        self._lines[line.file] = line
+        handle = ReadHandle(socket, take_audio, take_text, resume, is_raw_tcp=carrier(transport) is socket)
+        self._epoll.register(handle.file, select.EPOLLIN)
+        self._handles[handle.file] = handle
         self._wait()
-        return line
+        return handle
 
-    def unregister(self, line: ReadHandle) -> None:
-        """The connection is gone, and its socket closed, which takes it out of the epoll."""
-        line.fast_path = False
-        self._late.pop(line, None)
-        self._costly.pop(line, None)
-        if self._lines.get(line.file) is line:
-            del self._lines[line.file]
-        if not self._lines:
+    def unregister(self, handle: ReadHandle) -> None:
+        """Forgets a lost connection. The kernel removed its socket from the epoll when it was closed."""
+        handle.fast_path = False
+        self._late.pop(handle, None)
+        self._costly.pop(handle, None)
+        if self._handles.get(handle.file) is handle:
+            del self._handles[handle.file]
+        if not self._handles:
             self._reactor.removeReader(self)
 
-    def resume(self, line: ReadHandle) -> None:
-        """Resumes a line whose backlog was not read from here."""
-        self._costly[line] = 0
-        if not self._is_resting:
-            self._is_resting = True
+    def resume(self, handle: ReadHandle) -> None:
+        """Schedules a connection with a backlog that another part of the program read."""
+        self._costly[handle] = 0
+        if not self._is_scheduled:
+            self._is_scheduled = True
             self._reactor.removeReader(self)
-            self._reactor.callLater(SHORTEST, self._listen)
+            self._reactor.callLater(MIN_INTERVAL, self._read_batch)
 
-    def write_now(self, line: ReadHandle, data: bytes) -> bytes:
-        """Sends ``data`` at once if it answers what the connection said just now; the rest is to be written to it.
+    def write_now(self, handle: ReadHandle, data: bytes) -> bytes:
+        """Sends ``data`` at once if it answers the message that is being handled.
 
-        Left to the reactor, an answer takes a turn of that, which costs as much as a frame, and waits for it. To go
-        through the transport changes twice what the reactor's epoll watches: with pings, 3 % of the daemon's time.
+        Through the reactor, an answer would wait for its next turn and cost as much as a frame. Through the transport
+        it would change the events that the reactor's epoll watches twice: 3 % of the daemon's CPU time with pings.
+
+        :returns: the bytes that the caller must write to the transport.
         """
-        if line is not self._heard:
+        if handle is not self._current:
             return data
-        if not line.is_raw_tcp or _is_busy(line.transport):
-            self._is_answered = True
+        if not handle.is_raw_tcp or _is_busy(handle.transport):
+            self._has_answer = True
             return data
-        sent = line.transport.writeSomeData(data)
-        return data[sent:] if isinstance(sent, int) else data  # a fault is the transport's business
+        sent = handle.transport.writeSomeData(data)
+        return data[sent:] if isinstance(sent, int) else data  # the transport handles the error
 
     # ---- IReadDescriptor -------------------------------------------------------------------------
 
     def fileno(self) -> int:
-        """An epoll can be read when something in it can."""
+        """The epoll. It is readable when one of its sockets is."""
         return self._epoll.fileno()
 
     def logPrefix(self) -> str:
-        """How it calls itself in the log."""
-        return "ears"
+        """The prefix of its log lines."""
+        return "batch reader"
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has stopped."""
 
     def doRead(self) -> None:
-        """Something came in while nothing was awaited."""
+        """Starts reading in batches after an idle time."""
         self._reactor.removeReader(self)
-        self._listen()
+        self._read_batch()
 
-    # ---- listening -------------------------------------------------------------------------------
+    # ---- batches ---------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        if self._lines and not self._is_resting:
+        if self._handles and not self._is_scheduled:
             self._reactor.addReader(self)
 
-    def _listen(self) -> None:
-        self._is_resting = True  # who joins meanwhile is waited for afterwards
-        has_heard = True  # whatever goes wrong: the calls that are there must be read on
+    def _read_batch(self) -> None:
+        self._is_scheduled = True  # connections that are registered now are waited for later
+        has_read = True  # also after an error: the other calls must be read
         try:
-            has_heard = self._read_all()
+            has_read = self._read_all()
         finally:
-            self._is_resting = has_heard
-            if has_heard:
+            self._is_scheduled = has_read
+            if has_read:
                 has_more = self._is_behind or self._late or self._costly
-                self._reactor.callLater(SHORTEST if has_more else self._rest, self._listen)
+                self._reactor.callLater(MIN_INTERVAL if has_more else self._interval, self._read_batch)
             else:
                 self._wait()
 
     def _read_all(self) -> bool:
-        """Reads what is ready, the costly ones last, while their shares of the turn last. False when nothing was."""
+        """Reads the readable connections, the costly ones last, within :data:`TURN`. False if none was readable."""
         now = self._reactor.seconds()
         end = now + TURN
         now = self._read_waiting(self._late, now, end)
         ready = self._epoll.poll(0)
-        for file, happened in ready:
-            line = self._lines.get(file)
-            if line is not None:  # one of those before may have had it dropped
-                if line.has_backlog or now < line.costly_until:
-                    self._costly[line] = happened
+        for file, events in ready:
+            handle = self._handles.get(file)
+            if handle is not None:  # an earlier one may have caused it to be dropped
+                if handle.has_backlog or now < handle.costly_until:
+                    self._costly[handle] = events
                 elif now < end:
-                    now = self._read(line, happened)
+                    now = self._read(handle, events)
                 else:
-                    self._late[line] = happened
+                    self._late[handle] = events
         self._read_waiting(self._costly, now, now + COSTLY_SHARE)
-        self._heard = None
+        self._current = None
         if ready:
-            enough = ENOUGH * math.sqrt(self._rest / LONGEST)
-            self._rest = min(LONGEST, max(SHORTEST, self._rest * (enough / len(ready)) ** DAMPING))
-            # One read each 16 ms is 16 times what a call says. After a stop of the daemon, or from a client that is
-            # quicker still, more than that has come; calls at 20 times their pace got their pongs after 13 s.
+            target = TARGET_BATCH * math.sqrt(self._interval / MAX_INTERVAL)
+            wanted = self._interval * (target / len(ready)) ** SMOOTHING
+            self._interval = min(MAX_INTERVAL, max(MIN_INTERVAL, wanted))
+            # One read per 16 ms is 16 times the audio of a call. More arrives after a daemon was suspended, or from
+            # a faster client: calls at 20 times the normal rate got their pongs after 13 s.
             more = self._epoll.poll(0)
             self._is_behind = 2 * len(more) >= len(ready) and 2 * len({*more} & {*ready}) >= len(ready)
         return bool(ready or self._late or self._costly)
 
     def _read_waiting(self, waiting: "OrderedDict[ReadHandle, int]", now: float, end: float) -> float:
-        """Each of those that wait, once, until ``end``. The time afterwards."""
+        """Reads each waiting connection once, until the time ``end``. Returns the current time."""
         for _ in range(len(waiting)):
-            if now >= end or not waiting:  # one may have had others dropped
+            if now >= end or not waiting:  # one may have caused others to be dropped
                 break
-            line, happened = waiting.popitem(last=False)
-            now = self._read(line, happened)
+            handle, events = waiting.popitem(last=False)
+            now = self._read(handle, events)
         return now
 
-    def _read(self, line: ReadHandle, happened: int) -> float:
-        """Reads once, or has the connection go on with what it has left. The time afterwards."""
-        self._heard, self._is_answered = line, False
+    def _read(self, handle: ReadHandle, events: int) -> float:
+        """Reads a connection once, or resumes its backlog. Returns the current time."""
+        self._current, self._has_answer = handle, False
         try:
-            if happened & select.EPOLLERR:
-                line.fault = line.transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if line.has_backlog:
-                line.resume()
-            elif not (line.fast_path and _take(line)) and not _is_going_on(line):
-                self._hand_back(line)
-            if self._is_answered:
-                self._answer(line)
-        except BaseException:  # as the reactor does: it costs one connection, and not all of them their ears
-            self._log.failure("a connection could not be read")
-            line.transport.abortConnection()
+            if events & select.EPOLLERR:
+                handle.fault = handle.transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if handle.has_backlog:
+                handle.resume()
+            elif not (handle.fast_path and _read_fast(handle)) and not _read_transport(handle):
+                self._return_to_reactor(handle)
+            if self._has_answer:
+                self._answer(handle)
+        except BaseException:  # as the reactor does: only this connection is lost
+            self._log.failure("connection aborted: reading it failed")
+            handle.transport.abortConnection()
         now: float = self._reactor.seconds()
-        if line.is_costly:
-            line.costly_until = now + COSTLY_TIME
-        if line.has_backlog and self._lines.get(line.file) is line:
-            self._costly[line] = 0
+        if handle.is_costly:
+            handle.costly_until = now + COSTLY_TIME
+        if handle.has_backlog and self._handles.get(handle.file) is handle:
+            self._costly[handle] = 0
         return now
 
-    def _answer(self, line: ReadHandle) -> None:
-        """What cannot be sent at once is left to the reactor; so is a fault, and the end."""
-        if self._lines.get(line.file) is line and not line.transport.disconnecting:
-            line.transport.doWrite()
+    def _answer(self, handle: ReadHandle) -> None:
+        """Writes once. The transport leaves the rest, an error and the end to the reactor."""
+        if self._handles.get(handle.file) is handle and not handle.transport.disconnecting:
+            handle.transport.doWrite()
 
-    def _hand_back(self, line: ReadHandle) -> None:
-        """It has come to its end, or will. That is the reactor's business, which will see what the matter is."""
-        if self._lines.get(line.file) is not line:
+    def _return_to_reactor(self, handle: ReadHandle) -> None:
+        """Lets the reactor read a connection that ended or failed; the reactor finds the cause."""
+        if self._handles.get(handle.file) is not handle:
             return
-        self.unregister(line)
-        self._epoll.unregister(line.file)
-        if not line.transport.disconnecting:
-            line.transport.startReading()
+        self.unregister(handle)
+        self._epoll.unregister(handle.file)
+        if not handle.transport.disconnecting:
+            handle.transport.startReading()
 
 
-def _take(line: ReadHandle) -> bool:
-    """Passes on what a clear line has to say. False when that is nothing to be read here."""
-    heard = recv_messages(line.file)
-    if heard is None:
+def _read_fast(handle: ReadHandle) -> bool:
+    """Reads a connection on the fast path. False if the transport must read it instead."""
+    received = recv_messages(handle.file)
+    if received is None:
         return False
-    messages, rest = heard
+    messages, rest = received
     for message in messages:
-        if line.fast_path:  # the one before may have ended the call
-            line.take_audio(message)
-    text = parse_text_message(rest) if line.fast_path else None
+        if handle.fast_path:  # an earlier message may have ended the call
+            handle.take_audio(message)
+    text = parse_text_message(rest) if handle.fast_path else None
     if text is not None:
-        line.take_text(text)
+        handle.take_text(text)
     elif rest:
-        line.transport.protocol.dataReceived(rest)
+        handle.transport.protocol.dataReceived(rest)
     return True
 
 
 def _is_busy(transport: Connection) -> bool:
-    """It has something to write, or is about to end."""
+    """True if the transport has bytes to write, or is ending."""
     return bool(transport.dataBuffer or transport._tempDataLen or transport.disconnecting or not transport.connected)
 
 
-def _is_going_on(line: ReadHandle) -> bool:
-    """Has the transport read, unless it is being closed. False when this was the end of it."""
-    if line.transport.disconnecting:
+def _read_transport(handle: ReadHandle) -> bool:
+    """Lets the transport read, unless it is being closed. False if the connection has ended."""
+    if handle.transport.disconnecting:
         return False
-    end = line.transport.doRead()
-    line.is_at_end = end is CONNECTION_DONE
+    end = handle.transport.doRead()
+    handle.is_at_end = end is CONNECTION_DONE
     return end is None

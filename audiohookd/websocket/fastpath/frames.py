@@ -1,35 +1,39 @@
-"""WebSocket frames (RFC 6455, 5.2) of the kinds that nearly all are: whole messages, audio above all (pure).
+"""Parses and encodes the most frequent WebSocket frames (RFC 6455, section 5.2): whole messages, mostly audio (pure).
 
-Autobahn takes about 25 µs for a message, and as much to send one. So whole messages are cut out of what was read
-here, and texts are framed. All else is left to it: control frames, fragments, large frames, and whatever is wrong.
+Autobahn needs about 25 µs to receive a message, and the same to send one. This module parses whole messages and
+encodes texts and pongs. Autobahn handles the rest: control frames, fragments, large frames and invalid data.
 """
 
 from collections.abc import Callable
 
 try:
     from audiohookd.websocket.fastpath import _frames
-except ImportError:  # there was no compiler
+except ImportError:  # not compiled
     _frames = None  # type: ignore[assignment]
 
-#: The first byte of a frame with all of a message, without extensions.
+#: The first byte of an unfragmented frame without extensions.
 TEXT = 0x81
 BINARY = 0x82
 PONG = 0x8A
-#: In the second byte: there is a mask. The rest of it is the length, or says how many bytes have it.
+#: The mask bit of the second byte. Its other bits are the payload length, or SHORT or LONG.
 MASKED = 0x80
+#: The length follows in 2 bytes.
 SHORT = 126
+#: The length follows in 8 bytes.
 LONG = 127
-#: Bytes of the mask.
+#: Size of the mask in bytes.
 MASK = 4
-#: Messages cut out at a time. One read holds 12 frames of 20 ms, or 680 empty ones, which take 5 ms.
+#: The most messages of one parse. A read holds 12 frames of 20 ms, or 680 empty frames, which take 5 ms.
 CUT_LIMIT = 16
 
 
 def parse_binary_messages_in_python(data: bytes) -> tuple[list[bytes], int]:
-    """The messages that ``data`` begins with, unmasked, and the place in it where the rest begins.
+    """Parses the binary messages at the start of ``data``.
 
-    Only those in whole, masked, binary frames of up to 65,535 bytes with a length as short as it can be, and at most
-    :data:`CUT_LIMIT`.
+    Accepts only complete, unfragmented, masked frames of up to 65,535 bytes with minimal length encoding, and at most
+    :data:`CUT_LIMIT` of them.
+
+    :returns: the unmasked messages, and the offset of the remaining bytes.
     """
     messages: list[bytes] = []
     at, end = 0, len(data)
@@ -48,14 +52,14 @@ def parse_binary_messages_in_python(data: bytes) -> tuple[list[bytes], int]:
     return messages, at
 
 
-#: The same, compiled if it can be: 1.5 µs for a frame of 200 ms instead of 9.9 µs.
+#: The compiled version if there is one: 1.5 µs for a frame of 200 ms instead of 9.9 µs.
 parse_binary_messages: Callable[[bytes], tuple[list[bytes], int]] = getattr(
     _frames, "parse_binary_messages", parse_binary_messages_in_python
 )
 
 
 def is_partial_fast_frame(rest: bytes) -> bool:
-    """Whether ``rest``, which :func:`parse_binary_messages` did not take, may begin a frame that it takes later."""
+    """True if ``rest`` may be the beginning of a frame that :func:`parse_binary_messages` accepts when complete."""
     if not rest or rest[0] != BINARY:
         return False
     if len(rest) == 1:
@@ -67,26 +71,26 @@ def is_partial_fast_frame(rest: bytes) -> bool:
 
 
 def parse_text_message_in_python(frame: bytes) -> bytes | None:
-    """The text message of ``frame``, if it is a whole, masked, unfragmented text frame in UTF-8; else None."""
+    """The message of a complete, masked, unfragmented text frame in UTF-8; None for any other frame."""
     if not frame or frame[0] != TEXT:
         return None
     messages, end = parse_binary_messages_in_python(bytes((BINARY,)) + frame[1:])
     return messages[0] if len(messages) == 1 and end == len(frame) and _is_utf8(messages[0]) else None
 
 
-#: The same, compiled if it can be.
+#: The compiled version if there is one.
 parse_text_message: Callable[[bytes], bytes | None] = getattr(
     _frames, "parse_text_message", parse_text_message_in_python
 )
 
 
 def encode_pong(payload: bytes) -> bytes:
-    """A frame of the server's that answers a ping with this payload, of 125 bytes at most."""
+    """Encodes an unmasked pong frame. ``payload`` has at most 125 bytes."""
     return bytes((PONG, len(payload))) + payload
 
 
 def encode_text_frame(text: bytes) -> bytes:
-    """A frame of the server's with all of a text."""
+    """Encodes an unmasked, unfragmented text frame."""
     size = len(text)
     if size < SHORT:
         return bytes((TEXT, size)) + text
@@ -96,7 +100,7 @@ def encode_text_frame(text: bytes) -> bytes:
 
 
 def first_frame_length(data: bytes) -> int:
-    """The bytes of the frame that ``data`` begins with, whatever it is; all of them when it is not whole."""
+    """Size in bytes of the frame at the start of ``data``, of any kind; the size of ``data`` if it is incomplete."""
     if len(data) < 2:
         return len(data)
     size, length = data[1] & ~MASKED, _length_bytes(data)
@@ -106,24 +110,24 @@ def first_frame_length(data: bytes) -> int:
 
 
 def header_length(data: bytes) -> int:
-    """The bytes of the head of the frame that ``data`` begins with; 2 when ``data`` is shorter than that."""
+    """Size in bytes of the header of the frame at the start of ``data``; 2 if ``data`` is shorter than 2 bytes."""
     if len(data) < 2:
         return 2
     return 2 + _length_bytes(data) + (MASK if data[1] & MASKED else 0)
 
 
 def _length_bytes(data: bytes) -> int:
-    """Bytes of the extended payload length."""
+    """Size in bytes of the extended payload length."""
     return {SHORT: 2, LONG: 8}.get(data[1] & ~MASKED, 0)
 
 
 def is_control(first: int) -> bool:
-    """Whether a frame with this first byte is a control frame: close, ping, pong."""
+    """True if a frame with this first byte is a control frame: close, ping or pong."""
     return bool(first & 0x08)
 
 
 def is_fragment(first: int) -> bool:
-    """Whether a data frame with this first byte is a part of a message: a continuation, or not final."""
+    """True if a data frame with this first byte is a fragment: a continuation, or not final."""
     return first & 0x8F not in (TEXT, BINARY)
 
 
@@ -136,7 +140,7 @@ def _is_utf8(message: bytes) -> bool:
 
 
 def _unmasked(payload: bytes, mask: bytes) -> bytes:
-    """Of what pure Python can do, long integers are the fastest."""
+    """Removes the mask by one XOR of long integers, the fastest way in pure Python."""
     size = len(payload)
     words = (size + MASK - 1) // MASK
     key = int.from_bytes(mask * words, "little")

@@ -1,4 +1,4 @@
-"""What a socket has to say, as whole messages where it can."""
+"""Reads a socket and parses whole messages, in C if the extension is compiled."""
 
 import socket
 from collections.abc import Callable
@@ -8,31 +8,30 @@ from audiohookd.websocket.fastpath.frames import parse_binary_messages_in_python
 
 try:
     from audiohookd.websocket.fastpath import _frames
-except ImportError:  # there was no compiler
+except ImportError:  # not compiled
     _frames = None  # type: ignore[assignment]
 
 Received = tuple[list[bytes], bytes]
 
 
 def recv_messages_in_python(file: int) -> Received | None:
-    """Reads once from a socket, and parses whole binary messages. Not for a connection in the middle of a message.
+    """Reads once from a socket and parses whole binary messages. The connection must be between two messages.
 
     :param file: the file descriptor of the socket.
-    :returns: the messages as ``parse_binary_messages`` of :mod:`audiohookd.websocket.fastpath.frames` returns
-        them, and the rest.
-
-    None when nothing is there, at the end, and when the connection is broken: it is to be read once more.
+    :returns: the messages as ``parse_binary_messages`` of :mod:`audiohookd.websocket.fastpath.frames` returns them,
+        and the remaining bytes. None if there is nothing to read, at the end of the stream, and after a read error;
+        the caller then reads again through the transport, which finds the cause.
     """
-    ear = socket.socket(fileno=file)
+    borrowed = socket.socket(fileno=file)
     try:
-        data = ear.recv(READ_SIZE, socket.MSG_DONTWAIT)
+        data = borrowed.recv(READ_SIZE, socket.MSG_DONTWAIT)
     except OSError:
         return None
     finally:
-        ear.detach()
+        borrowed.detach()
     messages, at = parse_binary_messages_in_python(data)
     return (messages, data[at:]) if data else None
 
 
-#: The same, compiled if it can be.
+#: The compiled version of :func:`recv_messages_in_python` if there is one.
 recv_messages: Callable[[int], Received | None] = getattr(_frames, "recv_messages", recv_messages_in_python)

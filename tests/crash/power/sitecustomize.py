@@ -1,8 +1,8 @@
-"""Runs in a daemon whose power is going to fail: notes what was synced to disk.
+"""Logs the syncs of a daemon for a simulated power loss.
 
-Python imports it at its start from PYTHONPATH. For each file that is synced it notes the size, for each directory the
-names, and when that began: a sync may end after one that began later. What was synced once gets a second name in the
-directory of the log, so that it can be brought back.
+Python imports it at its start from PYTHONPATH. For each sync it logs when it began, with the size of a file or the
+names in a directory: a sync may end after one that began later. Each synced file gets a hard link in the directory of
+the log, so that it can be restored.
 """
 
 import json
@@ -20,14 +20,14 @@ def _noting(sync: Callable[[Any], None], log: int) -> Callable[[Any], None]:
     def sync_and_note(file: Any) -> None:
         number = file if isinstance(file, int) else file.fileno()
         note = _directory(number) if stat.S_ISDIR(os.fstat(number).st_mode) else _file(number)
-        sync(number)  # all that was there before is on disk when this returns, and perhaps more
+        sync(number)  # earlier data is on disk when this returns, and possibly later data
         os.write(log, json.dumps(note).encode() + b"\n")
 
     return sync_and_note
 
 
 def _noting_all(sync: Callable[[int], None], log: int) -> Callable[[int], None]:
-    """Of the file system it notes no more than the directory that is named: nobody shall count on the rest."""
+    """Logs only the given directory for a sync of the file system, so that the daemon cannot rely on the rest."""
 
     def sync_and_note_all(number: int) -> None:
         directory = os.readlink(f"/proc/self/fd/{number}")
@@ -57,7 +57,7 @@ def _directory(number: int) -> dict[str, Any]:
 
 
 def _keep(path: str, inode: int) -> None:
-    with suppress(FileExistsError, FileNotFoundError):  # kept before, or removed since
+    with suppress(FileExistsError, FileNotFoundError):  # linked before, or removed since
         os.link(path, f"{_LOG}.{inode}")
 
 
@@ -65,6 +65,6 @@ if _LOG:
     _log = os.open(_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
     os.fsync = _noting(os.fsync, _log)
     os.fdatasync = _noting(os.fdatasync, _log)
-    from audiohookd.spool.write import linux_fs  # before anybody else takes it from there
+    from audiohookd.spool.write import linux_fs  # before another module imports the function from there
 
     linux_fs.sync_file_system = _noting_all(linux_fs.sync_file_system, _log)

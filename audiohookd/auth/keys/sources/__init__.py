@@ -1,4 +1,4 @@
-"""Where keys come from: a module for each kind of place, and here the choice of those that are configured."""
+"""Sources of keys, one module for each kind. This module builds the configured ones."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -13,10 +13,10 @@ from audiohookd.config.schema import REFERENCE_VARIABLE, Auth
 
 
 def sources_of(auth: Auth, environment: Mapping[str, str], now: Callable[[], float]) -> list[IKeySource]:
-    """The sources that are configured, in the order in which they count; none is asked yet.
+    """Builds the configured sources in their order of precedence, without loading them.
 
     :param now: UNIX seconds.
-    :raises ConfigError: there is none, or one that cannot be.
+    :raises ConfigError: no source is configured, or the setting of one is invalid.
     """
     found = list(_sources(auth, environment, now))
     if not found:
@@ -26,7 +26,7 @@ def sources_of(auth: Auth, environment: Mapping[str, str], now: Callable[[], flo
 
 
 def _alternative(auth: Auth, environment: Mapping[str, str]) -> str:
-    """The file is there by default: who has his keys elsewhere may not know that he has to say so."""
+    """Returns a hint for a missing file. The file is configured by default, and must be disabled if not used."""
     elsewhere = (auth.keys_credential, auth.keys_variable in environment, auth.aws.secret, auth.vault.url)
     return ', or keys_file = "" if keys come from elsewhere' if any(elsewhere) else ""
 
@@ -37,8 +37,8 @@ def _sources(auth: Auth, environment: Mapping[str, str], now: Callable[[], float
     if auth.keys_credential:
         try:
             yield credential("auth.keys_credential", auth.keys_credential, environment)
-        except KeySourceError as fault:
-            raise ConfigError(f"auth.keys_credential: {fault}") from None
+        except KeySourceError as error:
+            raise ConfigError(f"auth.keys_credential: {error}") from None
     if auth.keys_variable in environment:
         yield KeyVariable("auth.keys_variable", auth.keys_variable, environment[auth.keys_variable])
     elif auth.keys_variable not in ("", REFERENCE_VARIABLE):

@@ -1,4 +1,4 @@
-"""Keys in a credential of systemd (``LoadCredential=``)."""
+"""Keys in a systemd credential (``LoadCredential=``)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,15 +8,19 @@ from audiohookd.auth.keys.sources.file import KeyFile
 
 
 def credential(name: str, credential_name: str, environment: Mapping[str, str]) -> KeyFile:
-    """The file in which systemd hands over the credential.
+    """Returns the file in which systemd passes the credential.
 
-    systemd copies it when the service starts (newer ones also at a reload): it is watched like any other file.
+    systemd copies it when the service starts, and newer versions also at a reload. The file is polled like any other.
 
-    :raises KeySourceError: systemd hands over none, or the name cannot be one.
+    :raises KeySourceError: systemd passes no credentials, or the name is invalid.
     """
     if "/" in credential_name or credential_name in (".", ".."):
-        raise KeySourceError(f"{credential_name!r} is no name of a credential: write what is before the colon")
+        raise KeySourceError(
+            f"{credential_name!r} is not the name of a credential: write the part of LoadCredential= before the colon"
+        )
     directory = environment.get("CREDENTIALS_DIRECTORY")
     if not directory:
-        raise KeySourceError(f"systemd hands over no credentials: LoadCredential={credential_name}:/PATH in the unit")
+        raise KeySourceError(
+            f"systemd passes no credentials: write LoadCredential={credential_name}:/PATH in the unit"
+        )
     return KeyFile(name, Path(directory) / credential_name)

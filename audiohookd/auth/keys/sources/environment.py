@@ -1,4 +1,4 @@
-"""Keys in a variable of the environment, as the reference server has them."""
+"""Keys in an environment variable, as in the reference server."""
 
 from zope.interface import implementer
 
@@ -8,7 +8,7 @@ from audiohookd.auth.keys.parse import BadKeys, read_keys
 
 @implementer(IKeySource)
 class KeyVariable:
-    """The text of a variable: nobody changes that while the daemon runs."""
+    """The value of an environment variable, which does not change while the daemon runs."""
 
     interval = None
 
@@ -25,5 +25,5 @@ class KeyVariable:
         """See :class:`IKeySource`."""
         try:
             return read_keys(self._text)
-        except BadKeys as fault:
-            raise KeySourceError(f"${self._variable}: {fault}") from None
+        except BadKeys as error:
+            raise KeySourceError(f"${self._variable}: {error}") from None

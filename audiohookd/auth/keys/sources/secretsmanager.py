@@ -10,11 +10,11 @@ from audiohookd.auth.keys.parse import BadKeys, read_keys
 from audiohookd.auth.keys.rotation import Rotation, merge_versions
 from audiohookd.config.schema import AwsSecret
 
-#: Seconds to connect, and for an answer; each is tried twice.
+#: Seconds to connect and to wait for an answer, and how often a request is sent.
 CONNECT_TIMEOUT, READ_TIMEOUT, ATTEMPTS = 3.0, 5.0, 2
 
-#: What nobody but the sysadmin can put right. All else may be over the next time.
-_OUR_FAULT = frozenset(
+#: Errors that only the operator can correct. All others may be temporary.
+_PERMANENT_ERRORS = frozenset(
     {
         "AccessDeniedException",
         "DecryptionFailure",
@@ -27,15 +27,15 @@ _OUR_FAULT = frozenset(
 
 
 class _Incomplete(Exception):
-    """An answer lacks the member that the text names."""
+    """An answer has no member of this name."""
 
 
 @implementer(IKeySource)
 class SecretsManager:
-    """A secret, by name or ARN: its current version, and the one before for some time after a rotation.
+    """A secret, by name or ARN: its current version, and for some time after a rotation the previous one.
 
-    Credentials come from where boto3 looks for them. What is told of a failure is its name, for the text may be
-    anybody's.
+    boto3 finds the credentials. An error text has only the name of a foreign exception, because its text may contain
+    anything.
 
     :param now: UNIX seconds.
     """
@@ -49,27 +49,29 @@ class SecretsManager:
         self._client: Any = None
 
     def changed(self) -> bool:
-        """See :class:`IKeySource`. To find out is to load it."""
+        """See :class:`IKeySource`. Only a load can tell."""
         return True
 
     def load(self) -> Keys:
         """See :class:`IKeySource`."""
-        from botocore.exceptions import ClientError, NoRegionError  # noqa: PLC0415 - 25 MB, for those who use it
+        from botocore.exceptions import ClientError, NoRegionError  # noqa: PLC0415 - takes 25 MB
 
         try:
             return self._load()
         except NoRegionError:
-            raise self._error("region is needed: neither the ARN nor AWS's own configuration names one") from None
-        except BadKeys as fault:
-            raise self._error(f"{fault} (version AWSCURRENT)") from None
-        except ClientError as fault:
-            code = fault.response.get("Error", {}).get("Code", "unknown")
-            kind = KeySourceError if code in _OUR_FAULT else SourceUnavailable
+            raise self._error(
+                "no region: set region, since neither the ARN nor the AWS configuration names one"
+            ) from None
+        except BadKeys as error:
+            raise self._error(f"{error} (version AWSCURRENT)") from None
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "unknown")
+            kind = KeySourceError if code in _PERMANENT_ERRORS else SourceUnavailable
             raise self._error(f"Secrets Manager says {code}", kind) from None
-        except _Incomplete as fault:
-            raise self._error(f"the answer has no {fault}", SourceUnavailable) from None
-        except Exception as fault:  # of boto3, or because the answer is not what it should be
-            raise self._error(f"cannot be fetched ({type(fault).__name__})", SourceUnavailable) from None
+        except _Incomplete as error:
+            raise self._error(f"the answer has no {error}", SourceUnavailable) from None
+        except Exception as error:  # from boto3, or from an answer of an unexpected shape
+            raise self._error(f"cannot be fetched ({type(error).__name__})", SourceUnavailable) from None
 
     def _load(self) -> Keys:
         if self._client is None:
@@ -82,40 +84,40 @@ class SecretsManager:
         return merge_versions(current, self._previous(), until) if now < until else current
 
     def _previous(self) -> Keys:
-        """None where there is no version before, or it was none: that is why there is another one now."""
+        """Returns the keys of the previous version: none if there is no such version, or its content is invalid."""
         from botocore.exceptions import ClientError  # noqa: PLC0415 - see load
 
         try:
             return read_keys(_text(self._fetch("AWSPREVIOUS")))
         except BadKeys:
             return Keys({})
-        except ClientError as fault:
-            if fault.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
                 return Keys({})
             raise
 
     def _fetch(self, stage: str) -> Any:
         return self._client.get_secret_value(SecretId=self._settings.secret, VersionStage=stage)
 
-    def _error(self, what: str, kind: type[KeySourceError] = KeySourceError) -> KeySourceError:
-        return kind(f"secret {self._settings.secret!r}: {what}")
+    def _error(self, text: str, kind: type[KeySourceError] = KeySourceError) -> KeySourceError:
+        return kind(f"secret {self._settings.secret!r}: {text}")
 
 
 def _client(settings: AwsSecret) -> Any:
-    """Takes some hundred milliseconds, and may ask the network for credentials with the first request."""
+    """Builds a client, which takes some hundred milliseconds. Its first request may fetch credentials."""
     import boto3  # noqa: PLC0415 - see load
     from botocore.config import Config  # noqa: PLC0415
 
     retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
     config = Config(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, retries=retries)
     region = settings.region or _region_of(settings.secret)
-    # A session of its own: boto3's default one belongs to everybody, and is not for several threads.
+    # A separate session: boto3's default session is global, and is not safe for several threads.
     session = boto3.session.Session(region_name=region or None)
     return session.client("secretsmanager", endpoint_url=settings.endpoint_url or None, config=config)
 
 
 def _region_of(secret: str) -> str:
-    """An ARN names it: ``arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME``."""
+    """Returns the region in an ARN: ``arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME``."""
     parts = secret.split(":")
     return parts[3] if parts[0] == "arn" and len(parts) > 3 else ""
 

@@ -14,16 +14,17 @@ from audiohookd.auth.keys.rotation import Rotation, merge_versions
 from audiohookd.config.schema import VaultSecret
 from audiohookd.text_encoding import decode_text
 
-#: Seconds to connect, and for each piece of an answer.
+#: Seconds to connect, and to wait for each part of an answer.
 TIMEOUT = 5.0
 
 
 @implementer(IKeySource)
 class Vault:
-    """A secret, whose data is the JSON object: its current version, and the one before for some time.
+    """A secret with the JSON object as its data: its current version, and for some time the previous one.
 
-    The token is read from its file each time, so that an agent can renew it; or got by AppRole, and got anew when it
-    is of no use any more. What is told of a failure is its name, for the text may be anybody's.
+    The token comes from a file, which is read for each load so that an agent can renew it, or from an AppRole login,
+    which is repeated when the token has expired. An error text has only the name of a foreign exception, because its
+    text may contain anything.
 
     :param now: UNIX seconds.
     """
@@ -37,7 +38,7 @@ class Vault:
         self._client: Any = None
 
     def changed(self) -> bool:
-        """See :class:`IKeySource`. To find out is to load it."""
+        """See :class:`IKeySource`. Only a load can tell."""
         return True
 
     def load(self) -> Keys:
@@ -48,29 +49,31 @@ class Vault:
             raise self._error("hvac is not installed: pip install 'audiohookd[vault]'") from None
         try:
             return self._load()
-        except BadKeys as fault:
-            raise self._error(f"{fault} (current version)") from None
+        except BadKeys as error:
+            raise self._error(f"{error} (current version)") from None
         except (exceptions.Forbidden, exceptions.Unauthorized):
             raise self._error("permission denied: check the token or role, and its policy") from None
         except exceptions.InvalidPath:
-            raise self._error("there is no such secret, or its current version is deleted") from None
+            raise self._error("the secret does not exist, or its current version is deleted") from None
         except exceptions.InvalidRequest:
-            raise self._error("refused: check the mount (KV version 2), role_id and secret_id") from None
+            raise self._error("request rejected: check the mount (KV version 2), role_id and secret_id") from None
         except KeySourceError:
             raise
-        except Exception as fault:  # of hvac or requests, or because the answer is not what it should be
-            raise self._error(f"cannot be fetched ({type(fault).__name__})", SourceUnavailable) from None
+        except Exception as error:  # from hvac or requests, or from an answer of an unexpected shape
+            raise self._error(f"cannot be fetched ({type(error).__name__})", SourceUnavailable) from None
 
     def _load(self) -> Keys:
         answer = self._fetch_authorized()
         current = read_keys(json.dumps(answer["data"]))
-        about, now = answer["metadata"], self._now()
-        since = self._rotation.since(str(about["version"]), _seconds(about["created_time"]), now)
+        metadata, now = answer["metadata"], self._now()
+        since = self._rotation.since(str(metadata["version"]), _seconds(metadata["created_time"]), now)
         until = since + self._settings.overlap
-        return merge_versions(current, self._previous(int(about["version"]) - 1), until) if now < until else current
+        return (
+            merge_versions(current, self._previous(int(metadata["version"]) - 1), until) if now < until else current
+        )
 
     def _fetch_authorized(self) -> Any:
-        """With a token that may have ended since: then once more with a new one."""
+        """Fetches the current version. If the AppRole token has expired, logs in again and retries once."""
         from hvac.exceptions import Forbidden  # noqa: PLC0415 - see load
 
         if self._client is not None and self._settings.token_file is None:
@@ -82,7 +85,7 @@ class Vault:
         return self._fetch()
 
     def _previous(self, version: int) -> Keys:
-        """None where there is no version before, or it is deleted, or was none: that is why there is another now."""
+        """Returns the keys of the previous version: none if it does not exist, is deleted, or is invalid."""
         from hvac.exceptions import InvalidPath  # noqa: PLC0415 - see load
 
         try:
@@ -100,7 +103,7 @@ class Vault:
 
         ca_file = self._settings.ca_file
         if ca_file is not None and not ca_file.is_file():
-            raise KeySourceError(f"ca_file {str(ca_file)!r}: there is no such file")
+            raise KeySourceError(f"ca_file {str(ca_file)!r}: no such file: correct the path")
         verify = True if ca_file is None else str(ca_file)
         token = "" if self._settings.token_file is None else read_line(self._settings.token_file)
         client = hvac.Client(self._settings.url, token=token, verify=verify, timeout=TIMEOUT)
@@ -109,24 +112,24 @@ class Vault:
             client.auth.approle.login(self._settings.role_id, secret_id)
         return client
 
-    def _error(self, what: str, kind: type[KeySourceError] = KeySourceError) -> KeySourceError:
-        return kind(f"{self._settings.mount}/{self._settings.path} of {self._settings.url}: {what}")
+    def _error(self, text: str, kind: type[KeySourceError] = KeySourceError) -> KeySourceError:
+        return kind(f"{self._settings.mount}/{self._settings.path} of {self._settings.url}: {text}")
 
 
 def read_line(path: Path) -> str:
-    """The one line of a file with a token or a secret id.
+    """Reads the single line of a file with a token or a secret id.
 
-    :raises KeySourceError: it cannot be read, or holds something else.
+    :raises KeySourceError: the file cannot be read, or is not one line of ASCII.
     """
     try:
         text = decode_text(path.read_bytes(), "replace").strip()
-    except OSError as fault:
-        raise KeySourceError(f"{str(path)!r}: cannot be read ({fault.strerror})") from None
+    except OSError as error:
+        raise KeySourceError(f"{str(path)!r}: cannot be read ({error.strerror})") from None
     if not (text.isascii() and text.isprintable() and text):
-        raise KeySourceError(f"{str(path)!r}: must hold one line of ASCII")
+        raise KeySourceError(f"{str(path)!r}: must contain one line of ASCII")
     return text
 
 
 def _seconds(text: str) -> float:
-    """Nanoseconds are more than Python knows."""
+    """Parses a time. ``fromisoformat`` truncates the nanoseconds to microseconds."""
     return datetime.fromisoformat(text).timestamp()

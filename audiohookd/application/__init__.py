@@ -1,0 +1,1 @@
+"""Builds the service tree of the daemon from the configuration: :mod:`audiohookd.application.build`."""
