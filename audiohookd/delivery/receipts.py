@@ -1,4 +1,7 @@
-"""What is due, and what is done: read from the disk each time, for nothing else is sure. For worker threads."""
+"""Delivery state on disk: which recordings are due and which are done. For worker threads.
+
+The state is read from the disk each time, since other threads and operators change it.
+"""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -16,7 +19,7 @@ from audiohookd.delivery.eviction import EvictionCandidates
 from audiohookd.delivery.file_moves import NO_ROOM, TEMP_SUFFIX, FileOperations
 from audiohookd.delivery.orphans import Orphans, find_orphans
 from audiohookd.delivery.pending_queue import RecordingKey
-from audiohookd.delivery.rejection import lines as refusal_lines
+from audiohookd.delivery.rejection import lines as rejection_lines
 from audiohookd.delivery.rejection import rejection_of
 from audiohookd.delivery.scan import Scan, ScanResult
 from audiohookd.delivery.stages import Stage, Stages
@@ -24,12 +27,12 @@ from audiohookd.spool import catalog, paths
 from audiohookd.spool.catalog import Recording
 from audiohookd.spool.paths import SpoolPaths
 
-#: So many recordings at most make room for one receipt. When that is not enough, it is tried again later.
+#: Recordings that are evicted at most for one receipt. When that frees too little, the delivery is retried later.
 EVICTED_AT_ONCE = 8
 
 
 class SpaceResult(Enum):
-    """For a receipt, on a disk that has none."""
+    """The outcome of freeing space for a receipt on a full disk."""
 
     NONE = "none"
     MADE = "made"
@@ -37,195 +40,211 @@ class SpaceResult(Enum):
 
 
 class Receipts:
-    """The books of all outlets.
+    """Reads and writes the receipts, rejections and moves of all destinations.
 
-    One thread at a time moves or removes anything: two outlets may be done with a recording in the same instant.
+    A lock lets one thread at a time move or remove files: two destinations may finish a recording at the same time.
 
-    :param keeps_local: whether recordings that were stored stay here, too, as long as there is room.
+    :param local_retention: whether stored recordings are kept in the spool, while there is space.
     """
 
     def __init__(
-        self, spool: SpoolPaths, outlets: Sequence[Destination], keeps_local: bool, disk: FileOperations | None = None
+        self,
+        spool: SpoolPaths,
+        destinations: Sequence[Destination],
+        local_retention: bool,
+        disk: FileOperations | None = None,
     ) -> None:
         self._spool = spool
-        self._dues = Stages(outlets)
-        unfinished = (suffix + TEMP_SUFFIX for suffix in self._dues.suffixes)
-        self._suffixes = (paths.SIDECAR, paths.AUDIO, *self._dues.suffixes, *unfinished)
-        # Where nobody stores it, this is the only copy.
-        self._removes = self._dues.is_stored and not keeps_local
+        self._stages = Stages(destinations)
+        temp_suffixes = (suffix + TEMP_SUFFIX for suffix in self._stages.suffixes)
+        self._suffixes = (paths.SIDECAR, paths.AUDIO, *self._stages.suffixes, *temp_suffixes)
+        # Without a carrier the spool has the only copy.
+        self._removes = self._stages.is_stored and not local_retention
         self._disk = disk or FileOperations()
         self._lock = Lock()
-        self._displaceable = EvictionCandidates(spool.done, self._dues.receipts)
-        #: Recordings that were to stay, and had to make room: for somebody to take out, and to tell of.
-        self.displaced: deque[RecordingKey] = deque()
+        self._eviction_candidates = EvictionCandidates(spool.done, self._stages.receipts)
+        #: Local copies that were evicted. The caller takes them out and logs them.
+        self.evicted: deque[RecordingKey] = deque()
 
     def recover(self) -> Orphans:
-        """See :func:`audiohookd.delivery.file_moves.tidy`. Says what nobody will deliver."""
+        """Completes interrupted moves, then searches for orphaned audio; see :func:`file_moves.recover_moves`."""
         with self._lock:
             file_moves.recover_moves(self._disk, self._spool)
         return find_orphans(self._spool)
 
-    def load_if_due(self, key: RecordingKey, outlet: Destination) -> Recording | None:
-        """The recording, as it is now, if ``outlet`` has to deliver it."""
-        recording = self._look(key)
-        return recording if self.is_due(recording, outlet) else None
+    def load_if_due(self, key: RecordingKey, destination: Destination) -> Recording | None:
+        """The recording as it is now, if ``destination`` has to deliver it, else None."""
+        recording = self._stat(key)
+        return recording if self.is_due(recording, destination) else None
 
     def record_delivered(
-        self, key: RecordingKey, outlet: Destination, receipt: Mapping[str, Any], now: float
+        self, key: RecordingKey, destination: Destination, receipt: Mapping[str, Any], now: float
     ) -> bool:
-        """``outlet`` has delivered it: writes that down, and does what follows from it.
+        """Records a delivery by ``destination``, and moves or removes files when that completes a stage.
 
         :param now: seconds since the epoch.
-        :returns: whether it is the notifiers' turn.
-        :raises TypeError: ``receipt`` is nothing that can be written as JSON.
+        :returns: whether notifiers are next.
+        :raises TypeError: ``receipt`` cannot be encoded as JSON.
         """
         content = _encode(receipt, timestamp(now))
-        recording = self._look(key)
-        if paths.SIDECAR not in recording.suffixes:  # somebody removed it
+        recording = self._stat(key)
+        if paths.SIDECAR not in recording.suffixes:  # removed by hand
             return False
-        # What is removed at once need not have reached the disk before.
-        is_last = self._removes and self._dues.stage_with(recording, outlet.done_suffix) is Stage.END
-        unfinished = recording.path(outlet.done_suffix + TEMP_SUFFIX)
-        if not self._write(key, outlet, unfinished, content, durable=not is_last):
+        # The receipt of a recording that is removed at once needs no sync.
+        is_last = self._removes and self._stages.stage_with(recording, destination.done_suffix) is Stage.DONE
+        temp_path = recording.path(destination.done_suffix + TEMP_SUFFIX)
+        if not self._write(key, destination, temp_path, content, durable=not is_last):
             return False
         with self._lock:
             if not recording.sidecar.exists():
-                self._disk.unlink(unfinished)
+                self._disk.unlink(temp_path)
                 return False
-            self._disk.rename(unfinished, recording.path(outlet.done_suffix))
-            return self._advance(self._look(key)) is Stage.NOTIFIERS
+            self._disk.rename(temp_path, recording.path(destination.done_suffix))
+            return self._advance(self._stat(key)) is Stage.NOTIFIERS
 
-    def record_rejected(self, key: RecordingKey, outlet: Destination, reason: str, now: float) -> Stage | None:
-        """``outlet`` will never deliver it: writes that down, or makes it a dead letter when nobody else is due.
+    def record_rejected(self, key: RecordingKey, destination: Destination, reason: str, now: float) -> Stage | None:
+        """Records that ``destination`` rejected the recording for good; without other due destinations it is a dead
+        letter.
 
         :param now: seconds since the epoch.
-        :returns: what is next; :attr:`Step.GRAVE` is done already. None when the recording is gone.
+        :returns: the next stage; for :attr:`Stage.DEAD` the recording has already moved. None when it no longer
+            exists.
         """
-        refusal = rejection_of(reason, timestamp(now))
+        rejection = rejection_of(reason, timestamp(now))
         with self._lock:
-            recording = self._look(key)
+            recording = self._stat(key)
             if paths.SIDECAR not in recording.suffixes:
                 return None
-            step = self._dues.stage_with(recording, outlet.rejected_suffix)
-            if step is Stage.GRAVE:
-                self._bury(recording, refusal.line(outlet.name))
+            stage = self._stages.stage_with(recording, destination.rejected_suffix)
+            if stage is Stage.DEAD:
+                self._dead_letter(recording, rejection.line(destination.name))
             else:
-                unfinished = recording.path(outlet.rejected_suffix + TEMP_SUFFIX)
-                self._disk.create(unfinished, refusal.encode(), durable=True)
-                self._disk.rename(unfinished, recording.path(outlet.rejected_suffix))
-            return step
+                temp_path = recording.path(destination.rejected_suffix + TEMP_SUFFIX)
+                self._disk.create(temp_path, rejection.encode(), durable=True)
+                self._disk.rename(temp_path, recording.path(destination.rejected_suffix))
+            return stage
 
     def search(
-        self, outlet: Destination, after: RecordingKey | None, known: frozenset[RecordingKey], limit: int
+        self, destination: Destination, after: RecordingKey | None, known: frozenset[RecordingKey], limit: int
     ) -> ScanResult:
-        """What ``outlet`` has to deliver; see :class:`Search`.
+        """Scans the spool for recordings that ``destination`` has to deliver; see :class:`Scan`.
 
-        :param after: where the last search ended.
+        :param after: where the last scan ended.
         """
-        return Scan(self, outlet, known, limit).run(self._spool.ready, after)
+        return Scan(self, destination, known, limit).run(self._spool.ready, after)
 
-    def is_due(self, recording: Recording, outlet: Destination) -> bool:
-        """Whether ``outlet`` has to deliver it, as it was when it was looked at."""
-        return self._dues.is_due(recording, outlet)
+    def is_due(self, recording: Recording, destination: Destination) -> bool:
+        """Whether ``destination`` has to deliver the recording, by its files when it was read."""
+        return self._stages.is_due(recording, destination)
 
     def finish(self, key: RecordingKey, recording: Recording) -> bool:
-        """Does what should have been done already; whether there was anything.
+        """Completes a stage that was left unfinished by a crash, or by a destination that is no longer configured.
 
-        It was not when a crash came between, or when an outlet is not configured any more.
+        :returns: whether there was anything to do.
         """
-        step = self._dues.stage(recording)
+        stage = self._stages.stage(recording)
         has_audio_to_remove = self._removes and paths.AUDIO in recording.suffixes
-        if step is Stage.CARRIERS or (step is Stage.NOTIFIERS and not has_audio_to_remove):
+        if stage is Stage.CARRIERS or (stage is Stage.NOTIFIERS and not has_audio_to_remove):
             return False
         with self._lock:
-            self._advance(self._look(key))
+            self._advance(self._stat(key))
         return True
 
-    def _look(self, key: RecordingKey) -> Recording:
+    def _stat(self, key: RecordingKey) -> Recording:
         return catalog.stat_recording(self._spool.ready / key.day, key.id, self._suffixes)
 
-    def _write(self, key: RecordingKey, outlet: Destination, unfinished: Path, content: bytes, durable: bool) -> bool:
-        """A receipt; False when none is needed any more."""
+    def _write(
+        self, key: RecordingKey, destination: Destination, temp_path: Path, content: bytes, durable: bool
+    ) -> bool:
+        """Writes a receipt; False when it is no longer needed."""
         for _ in range(EVICTED_AT_ONCE):
             try:
-                self._disk.create(unfinished, content, durable)
+                self._disk.create(temp_path, content, durable)
                 return True
-            except OSError as fault:
-                room = self._make_room(key, outlet) if fault.errno in NO_ROOM else SpaceResult.NONE
-                if room is SpaceResult.NONE:
+            except OSError as error:
+                space = self._free_space(key, destination) if error.errno in NO_ROOM else SpaceResult.NONE
+                if space is SpaceResult.NONE:
                     raise
-            if room is SpaceResult.NOT_NEEDED:
+            if space is SpaceResult.NOT_NEEDED:
                 return False
             durable = True
-        self._disk.create(unfinished, content, durable)
+        self._disk.create(temp_path, content, durable)
         return True
 
-    def _make_room(self, key: RecordingKey, outlet: Destination) -> SpaceResult:
-        """For the receipt of what ``outlet`` has just stored, or told of.
+    def _free_space(self, key: RecordingKey, destination: Destination) -> SpaceResult:
+        """Frees space for the receipt of a recording that ``destination`` has just delivered.
 
-        What was to stay here goes first: calls that run need the room that it takes. Then audio that is stored
-        everywhere goes before the receipt that says so. After a crash in between carriers are asked again, and find
-        it in their stores.
+        Kept local copies are evicted first: calls in progress need their space. Next, the audio of this recording is
+        removed if all carriers have stored it, before the receipt that says so is written. After a crash in between,
+        carriers run again and find the recording in their stores.
         """
         with self._lock:
-            recording = self._look(key)
+            recording = self._stat(key)
             if paths.SIDECAR not in recording.suffixes:
                 return SpaceResult.NOT_NEEDED
-            step = self._dues.stage_with(recording, outlet.done_suffix)
-            if step is Stage.END and self._removes:
+            stage = self._stages.stage_with(recording, destination.done_suffix)
+            if stage is Stage.DONE and self._removes:
                 file_moves.remove(self._disk, recording)
                 return SpaceResult.NOT_NEEDED
-            is_made = self._displace() or self._give_up_audio(recording, step)
+            is_made = self._evict() or self._evict_audio(recording, stage)
             return SpaceResult.MADE if is_made else SpaceResult.NONE
 
-    def _displace(self) -> bool:
-        """Removes a recording that is kept, though all carriers have stored it; whether there was any."""
-        oldest = self._displaceable.next()
+    def _evict(self) -> bool:
+        """Removes the oldest kept copy that all carriers have stored; False when there is none."""
+        oldest = self._eviction_candidates.next()
         if oldest is None:
             return False
         file_moves.remove(self._disk, oldest)
-        self.displaced.append(RecordingKey(oldest.day, oldest.id))
+        self.evicted.append(RecordingKey(oldest.day, oldest.id))
         return True
 
-    def _give_up_audio(self, recording: Recording, step: Stage) -> bool:
-        """Of one that all carriers have stored, and nobody refused; ``step`` is what comes next for it."""
-        is_stored = self._dues.is_stored and step in (Stage.NOTIFIERS, Stage.END)
+    def _evict_audio(self, recording: Recording, stage: Stage) -> bool:
+        """Removes the audio of a recording that all carriers have stored and no destination has rejected.
+
+        :param stage: the next stage of the recording.
+        :returns: whether audio was removed.
+        """
+        is_stored = self._stages.is_stored and stage in (Stage.NOTIFIERS, Stage.DONE)
         if not is_stored or paths.AUDIO not in recording.suffixes:
             return False
         self._disk.unlink(recording.audio)
         if not self._removes:
-            self.displaced.append(RecordingKey(recording.day, recording.id))
+            self.evicted.append(RecordingKey(recording.day, recording.id))
         return True
 
     def _advance(self, recording: Recording) -> Stage | None:
-        """The next step of a recording, seen by who holds the lock; None when it is gone."""
+        """Acts on the next stage of a recording, with the lock held; None when the recording no longer exists."""
         if paths.SIDECAR not in recording.suffixes:
             return None
-        step = self._dues.stage(recording)
-        if step is Stage.GRAVE:
-            self._bury(recording)
-        elif step is Stage.NOTIFIERS and self._removes:
+        stage = self._stages.stage(recording)
+        if stage is Stage.DEAD:
+            self._dead_letter(recording)
+        elif stage is Stage.NOTIFIERS and self._removes:
             self._disk.unlink(recording.audio)
-        elif step is Stage.END and self._removes:
+        elif stage is Stage.DONE and self._removes:
             file_moves.remove(self._disk, recording)
-        elif step is Stage.END:
+        elif stage is Stage.DONE:
             done = file_moves.make_directory(self._disk, self._spool.done / recording.day)
             file_moves.move(self._disk, recording, done)
-        return step
+        return stage
 
-    def _bury(self, recording: Recording, *lines: str) -> None:
-        """``lines`` are reasons that are in no file.
+    def _dead_letter(self, recording: Recording, *lines: str) -> None:
+        """Moves a recording to ``dead``.
 
-        What outlets left that nobody knows any more follows after the next start: to look for that would be to list
-        the whole day, for each of a day's thousands.
+        Files of destinations that are no longer configured move after the next start. To find them now would list the
+        whole day for each of its thousands of recordings.
+
+        :param lines: reasons that are in no file yet.
         """
-        grave = file_moves.make_directory(self._disk, self._spool.dead / recording.day)
-        reason = "".join(f"{line}\n" for line in (*refusal_lines(recording), *lines))
-        file_moves.dead_letter(self._disk, recording, grave, reason)
+        directory = file_moves.make_directory(self._disk, self._spool.dead / recording.day)
+        reason = "".join(f"{line}\n" for line in (*rejection_lines(recording), *lines))
+        file_moves.dead_letter(self._disk, recording, directory, reason)
 
 
 def _encode(receipt: Mapping[str, Any], at: str) -> bytes:
-    """A receipt as its file holds it. One that is too large to be read again says only that, and when it was."""
+    """Encodes a receipt for its file. If it is too large to be read again, the file has only its time and
+    ``truncated``.
+    """
     content = msgspec.json.format(msgspec.json.encode({**receipt, "at": at})) + b"\n"
     if len(content) <= catalog.MAX_RECEIPT:
         return content

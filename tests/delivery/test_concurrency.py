@@ -1,9 +1,15 @@
-"""How many at once: as many as were asked for, unless calls suffer."""
+"""The concurrency limit: as many deliveries as configured, unless calls suffer."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.delivery.concurrency import CALM, FEWEST, LATE, PATIENCE, ConcurrencyLimit
+from audiohookd.delivery.concurrency import (
+    BUSY_INTERVAL,
+    MAX_LATENCY,
+    MIN_CONCURRENCY,
+    RAISE_INTERVAL,
+    ConcurrencyLimit,
+)
 
 
 def filled(lanes: ConcurrencyLimit, in_flight: int, now: float) -> int:
@@ -14,14 +20,14 @@ def filled(lanes: ConcurrencyLimit, in_flight: int, now: float) -> int:
 
 
 def test_begins_with_few() -> None:
-    assert filled(ConcurrencyLimit(8), 0, now=100.0) == FEWEST
+    assert filled(ConcurrencyLimit(8), 0, now=100.0) == MIN_CONCURRENCY
     assert filled(ConcurrencyLimit(1), 0, now=100.0) == 1
 
 
 def test_one_more_each_second_until_there_are_as_many_as_asked_for() -> None:
     lanes, in_flight, seen = ConcurrencyLimit(5), 0, []
     for second in range(6):
-        in_flight = filled(lanes, in_flight, now=100 + second * CALM)
+        in_flight = filled(lanes, in_flight, now=100 + second * RAISE_INTERVAL)
         seen.append(in_flight)
     assert seen == [2, 3, 4, 5, 5, 5]
     assert lanes.next_slot_at(5) is None
@@ -30,31 +36,31 @@ def test_one_more_each_second_until_there_are_as_many_as_asked_for() -> None:
 def test_half_of_them_end_when_calls_suffer() -> None:
     lanes = ConcurrencyLimit(8)
     for second in range(7):
-        filled(lanes, min(second, 1), now=100 + second * CALM)
-    lanes.record_latency(2 * LATE, now=107.0)
+        filled(lanes, min(second, 1), now=100 + second * RAISE_INTERVAL)
+    lanes.record_latency(2 * MAX_LATENCY, now=107.0)
     assert filled(lanes, 1, now=107.0) == 4
-    lanes.record_latency(LATE / 2, now=107.5)
+    lanes.record_latency(MAX_LATENCY / 2, now=107.5)
     assert filled(lanes, 1, now=107.5) == 4
-    lanes.record_latency(2 * LATE, now=107.5)
-    lanes.record_latency(2 * LATE, now=107.5)
-    assert filled(lanes, 1, now=107.5 + CALM / 2) == FEWEST
+    lanes.record_latency(2 * MAX_LATENCY, now=107.5)
+    lanes.record_latency(2 * MAX_LATENCY, now=107.5)
+    assert filled(lanes, 1, now=107.5 + RAISE_INTERVAL / 2) == MIN_CONCURRENCY
 
 
-def test_who_is_late_all_the_time_gets_on_nevertheless() -> None:
+def test_a_reactor_that_is_always_late_still_raises_the_minimum() -> None:
     lanes, seen = ConcurrencyLimit(5), []
     assert lanes.admits(0, 100.0)
     for second in range(1, 200):
-        lanes.record_latency(2 * LATE, now=100.0 + second)
+        lanes.record_latency(2 * MAX_LATENCY, now=100.0 + second)
         seen.append(filled(lanes, 1, now=100.0 + second))
-    assert seen[28] == FEWEST
-    assert [seen[int(PATIENCE * part)] for part in (1, 2, 3, 4, 5, 6)] == [3, 4, 5, 5, 5, 5]
+    assert seen[28] == MIN_CONCURRENCY
+    assert [seen[int(BUSY_INTERVAL * part)] for part in (1, 2, 3, 4, 5, 6)] == [3, 4, 5, 5, 5, 5]
 
 
 def test_when_nothing_was_under_way_it_begins_with_few_again() -> None:
     lanes = ConcurrencyLimit(8)
     for second in range(7):
-        filled(lanes, 1, now=100 + second * CALM)
-    assert filled(lanes, 0, now=200.0) == FEWEST
+        filled(lanes, 1, now=100 + second * RAISE_INTERVAL)
+    assert filled(lanes, 0, now=200.0) == MIN_CONCURRENCY
 
 
 Step = tuple[float, int, float | None]
@@ -76,10 +82,10 @@ def test_there_is_always_a_lane_and_never_one_too_many(most: int, steps: list[St
 def test_opens_when_it_says(most: int, in_flight: int) -> None:
     lanes = ConcurrencyLimit(most)
     assert lanes.admits(0, 50.0)
-    lanes.record_latency(2 * LATE, now=50.0)
+    lanes.record_latency(2 * MAX_LATENCY, now=50.0)
     opens_at = lanes.next_slot_at(in_flight)
     if in_flight >= most:
         assert opens_at is None
     else:
-        assert opens_at is None or opens_at <= 50.0 + CALM
-        assert in_flight > FEWEST or lanes.admits(in_flight, max(50.0, opens_at or 0.0))
+        assert opens_at is None or opens_at <= 50.0 + RAISE_INTERVAL
+        assert in_flight > MIN_CONCURRENCY or lanes.admits(in_flight, max(50.0, opens_at or 0.0))

@@ -1,4 +1,4 @@
-"""Far more recordings on disk than an outlet may know: little memory, and each is delivered."""
+"""A backlog larger than the queue: memory stays bounded, and every recording is delivered."""
 
 import os
 import tracemalloc
@@ -8,9 +8,9 @@ from typing import Any
 from audiohookd.interfaces import IRecording, Unavailable
 from tests.delivery.delivery_rig import DAY, YESTERDAY, Carrier, NoSync, Notifier, Rig, make_ready, recording_id
 
-#: Bytes that looking for ten thousand may cost at its worst: the names of one day are held at a time.
+#: Peak bytes of a search among 10,000 recordings: it holds the names of one day at a time.
 MEMORY = 16 << 20
-#: What may wait, and what may rest.
+#: How many may wait, and how many may be deferred.
 LIMIT = 100
 
 
@@ -38,7 +38,7 @@ class TestMemory:
         finally:
             tracemalloc.stop()
         print(f"\n10000 ready recordings: {peak >> 10} KiB at most while searching, {kept >> 10} KiB kept")
-        assert rig.status().waiting == 750, "the other places are for those that come"
+        assert rig.status().waiting == 750, "the other places are reserved for new recordings"
         assert peak < MEMORY
 
     def test_no_more_wait_than_may(self, tmp_path: Path) -> None:
@@ -61,12 +61,12 @@ class TestMemory:
             return {}
 
         rig = Rig(tmp_path, limit=LIMIT, disk=NoSync(), s3=Carrier(8, act), random=lambda: 0.999).start()
-        resting = []
+        deferred = []
         for _ in range(60):
             rig.pass_time(10)
-            resting.append(rig.status().resting)
+            deferred.append(rig.status().deferred)
             assert rig.status().waiting <= LIMIT
-        assert max(resting) == LIMIT
+        assert max(deferred) == LIMIT
         assert rig.counted("recordings_stored") == 2 * LIMIT + 1, "number 0 is there twice"
 
 

@@ -1,4 +1,4 @@
-"""What is to make room next, of days with very many recordings."""
+"""Which recordings are evicted next, in days with very many recordings."""
 
 import os
 from pathlib import Path
@@ -12,14 +12,14 @@ S3, TAPE = "stored.s3.json", "stored.tape.json"
 
 
 class Done:
-    """``done/``, and what is known of it."""
+    """The directory ``done``, and the eviction candidates in it."""
 
     def __init__(self, spool: Path, *receipts: str) -> None:
         self.spool = spool
         self.displaceable = EvictionCandidates(spool / "done", frozenset(receipts))
 
     def put(self, number: int, age: float, *receipts: str, day: str = DAY) -> None:
-        """One that was stored ``age`` seconds ago."""
+        """Puts a recording there that was stored ``age`` seconds ago."""
         id_ = make_ready(self.spool, number, day)
         done = self.spool / "done" / day
         done.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ class Done:
         os.utime(receipt, (1e9 - age, 1e9 - age))
 
     def next(self) -> str | None:
-        """It goes."""
+        """Evicts the next candidate."""
         recording = self.displaceable.next()
         if recording is None:
             return None
@@ -47,7 +47,7 @@ def done(tmp_path: Path) -> Done:
     return Done(tmp_path, S3)
 
 
-def test_the_oldest_day_comes_first_and_there_what_was_stored_first(done: Done) -> None:
+def test_the_oldest_day_comes_first_then_the_recording_stored_first(done: Done) -> None:
     done.put(1, 900, S3)
     for number, age in ((2, 10), (3, 30), (4, 20)):
         done.put(number, age, S3, day=YESTERDAY)
@@ -55,7 +55,7 @@ def test_the_oldest_day_comes_first_and_there_what_was_stored_first(done: Done) 
     assert order == [f"{YESTERDAY}/3", f"{YESTERDAY}/4", f"{YESTERDAY}/2", f"{DAY}/1", None]
 
 
-def test_what_is_known_is_used_up_before_the_day_is_looked_through_again(done: Done) -> None:
+def test_known_candidates_are_used_before_the_day_is_scanned_again(done: Done) -> None:
     for number in (1, 2):
         done.put(number, 100 - number, S3)
     assert done.next() == f"{DAY}/1"
@@ -64,7 +64,7 @@ def test_what_is_known_is_used_up_before_the_day_is_looked_through_again(done: D
     assert done.next() == f"{YESTERDAY}/3"
 
 
-def test_no_more_is_known_than_has_room(done: Done) -> None:
+def test_no_more_candidates_are_kept_than_the_limit(done: Done) -> None:
     for number in range(KNOWN + 2):
         done.put(number, 9_000 - number, S3)
     assert [done.next() for _ in range(KNOWN)] == [f"{DAY}/{number}" for number in range(KNOWN)]
@@ -73,8 +73,8 @@ def test_no_more_is_known_than_has_room(done: Done) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["json", S3])
-def test_what_is_gone_meanwhile_is_passed_over(done: Done, suffix: str) -> None:
-    """The sweep was faster, or somebody moved it."""
+def test_a_candidate_that_has_vanished_is_skipped(done: Done, suffix: str) -> None:
+    """Retention removed it first, or an operator moved it."""
     for number in (1, 2, 3):
         done.put(number, 100 - number, S3)
     assert done.next() == f"{DAY}/1"
@@ -85,14 +85,14 @@ def test_what_is_gone_meanwhile_is_passed_over(done: Done, suffix: str) -> None:
     assert done.next() is None
 
 
-class TestADayWithoutAny:
-    def test_is_looked_through_again_when_something_came(self, done: Done) -> None:
+class TestADayWithoutCandidates:
+    def test_scans_it_again_when_its_directory_changed(self, done: Done) -> None:
         done.put(1, 10)
         assert done.next() is None
         done.put(2, 10, S3)
         assert done.next() == f"{DAY}/2"
 
-    def test_and_not_sooner(self, done: Done) -> None:
+    def test_does_not_scan_it_sooner(self, done: Done) -> None:
         done.put(1, 10)
         day = done.spool / "done" / DAY
         before = day.stat()
@@ -110,7 +110,7 @@ class TestADayWithoutAny:
         assert [done.next(), done.next()] == [f"{DAY}/2", None]
 
 
-def test_all_who_store_recordings_must_have_it(tmp_path: Path) -> None:
+def test_all_carriers_must_have_stored_a_candidate(tmp_path: Path) -> None:
     done = Done(tmp_path, S3, TAPE)
     done.put(1, 900, S3)
     done.put(2, 800, TAPE)
@@ -118,7 +118,7 @@ def test_all_who_store_recordings_must_have_it(tmp_path: Path) -> None:
     assert [done.next(), done.next()] == [f"{DAY}/3", None]
 
 
-def test_where_nobody_stores_recordings_there_is_none(tmp_path: Path) -> None:
+def test_without_carriers_there_is_no_candidate(tmp_path: Path) -> None:
     done = Done(tmp_path)
     done.put(1, 900, S3)
     assert done.next() is None

@@ -1,4 +1,4 @@
-"""A disk without any room, and recordings that were to stay: the oldest of those stored elsewhere give way."""
+"""A completely full disk with kept local copies: the oldest stored recordings are evicted."""
 
 import errno
 import json
@@ -25,7 +25,7 @@ from tests.delivery.delivery_rig import (
 
 
 class SmallDisk(NoSync):
-    """Each file takes one place; ``free`` of them are left. A rename needs none."""
+    """Each file takes one unit of space, of which ``free`` are left. A rename needs none."""
 
     def __init__(self, free: int = 0, code: int = errno.ENOSPC) -> None:
         self.free = free
@@ -46,7 +46,7 @@ class SmallDisk(NoSync):
 
 
 def make_done(spool: Path, number: int, day: str, age: float, *receipts: str) -> str:
-    """One that was stored ``age`` seconds ago by those who have receipts."""
+    """A recording that was stored ``age`` seconds ago, with these ``receipts``."""
     id_ = make_ready(spool, number, day)
     done = spool / "done" / day
     done.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def unavailable(recording: IRecording) -> Any:
 
 
 @pytest.mark.parametrize("code", sorted(NO_ROOM))
-def test_the_one_that_was_stored_first_gives_way(tmp_path: Path, code: int) -> None:
+def test_the_recording_stored_first_is_evicted(tmp_path: Path, code: int) -> None:
     for number, day, age in ((1, DAY, 900), (2, YESTERDAY, 10), (3, YESTERDAY, 20)):
         make_done(tmp_path, number, day, age, "s3")
     disk = SmallDisk(code=code)
@@ -80,12 +80,11 @@ def test_the_one_that_was_stored_first_gives_way(tmp_path: Path, code: int) -> N
     assert disk.removed == [f"{recording_id(3)}.{suffix}" for suffix in ("wav", "json", "stored.s3.json")]
     assert rig.counted("recordings_stored") == 1
     assert rig.counted("recordings_removed", "evicted") == 1
-    assert lines == [
-        f"warn: the disk is full: recording {recording_id(3)} of {YESTERDAY} made room, it is stored elsewhere"
-    ]
+    recording = f"recording {recording_id(3)} of {YESTERDAY}"
+    assert lines == [f"warn: disk full: evicted the local copy of {recording}, already stored remotely"]
 
 
-def test_it_drains_with_nothing_to_displace_but_what_is_stored_just_now(tmp_path: Path) -> None:
+def test_deliveries_drain_by_evicting_the_audio_just_stored(tmp_path: Path) -> None:
     carrier = Carrier()
     rig = Rig(tmp_path, keeps_local=True, disk=SmallDisk(), s3=carrier).start()
     ids = rig.announce(*range(20))
@@ -100,9 +99,9 @@ def test_it_drains_with_nothing_to_displace_but_what_is_stored_just_now(tmp_path
     assert len(done) <= 20 * 2
 
 
-def test_as_many_give_way_as_the_receipt_needs(tmp_path: Path) -> None:
+def test_as_many_are_evicted_as_the_receipt_needs(tmp_path: Path) -> None:
     class Blocks(SmallDisk):
-        """What is freed first serves others, who write meanwhile."""
+        """The space freed first is taken by other writers."""
 
         def unlink(self, path: Path) -> None:
             super().unlink(path)
@@ -117,9 +116,9 @@ def test_as_many_give_way_as_the_receipt_needs(tmp_path: Path) -> None:
     assert rig.files("done") == set().union(*expected)
 
 
-class TestNeverGives:
-    def test_what_is_not_confirmed(self, tmp_path: Path) -> None:
-        """Neither what nobody stored, nor a dead letter, nor what waits, nor what others are still to store."""
+class TestNeverEvicts:
+    def test_recordings_that_are_not_confirmed(self, tmp_path: Path) -> None:
+        """Unstored and waiting recordings, dead letters, and recordings that lack a carrier's receipt stay."""
         make_done(tmp_path, 1, YESTERDAY, 900)
         dead = tmp_path / "dead" / DAY
         dead.mkdir(parents=True)
@@ -134,7 +133,7 @@ class TestNeverGives:
         assert rig.files("done") == whole(YESTERDAY, 1)
         assert rig.files() == whole(DAY, 3) | whole(DAY, 4)
 
-    def test_what_a_carrier_that_was_added_since_does_not_have(self, tmp_path: Path) -> None:
+    def test_recordings_that_a_new_carrier_does_not_have(self, tmp_path: Path) -> None:
         make_done(tmp_path, 1, YESTERDAY, 900, "s3")
         disk = SmallDisk()
         rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier(), tape=Carrier()).start()
@@ -142,22 +141,22 @@ class TestNeverGives:
         assert disk.removed == []
         assert rig.files("done") == whole(YESTERDAY, 1, "stored.s3.json")
 
-    def test_what_is_the_only_copy(self, tmp_path: Path) -> None:
+    def test_the_only_copy_of_a_recording(self, tmp_path: Path) -> None:
         make_done(tmp_path, 1, YESTERDAY, 900, "s3")
         disk = SmallDisk()
         rig = Rig(tmp_path, keeps_local=True, disk=disk, webhook=Notifier()).start()
         rig.announce(2)
-        assert disk.removed == [], "who took the carrier out may want to keep what is here"
+        assert disk.removed == [], "without the carrier, the copies may be wanted"
         assert whole(DAY, 2) <= rig.files()
 
-    def test_anything_by_another_fault(self, tmp_path: Path) -> None:
+    def test_anything_after_another_disk_error(self, tmp_path: Path) -> None:
         make_done(tmp_path, 1, YESTERDAY, 900, "s3")
         disk = SmallDisk(code=errno.EIO)
         rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier()).start()
         rig.announce(2)
         assert disk.removed == []
 
-    def test_anything_while_there_is_room(self, tmp_path: Path) -> None:
+    def test_anything_while_there_is_space(self, tmp_path: Path) -> None:
         make_done(tmp_path, 1, YESTERDAY, 900, "s3")
         disk = SmallDisk(free=100)
         rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier(), webhook=Notifier()).start()
@@ -174,8 +173,8 @@ def test_two_carriers_do_not_wait_for_each_others_receipt(tmp_path: Path) -> Non
     assert rig.files("done") == whole(DAY, 2, "stored.s3.json", "stored.tape.json")
 
 
-def test_notices_go_out_too(tmp_path: Path) -> None:
-    """They need the receipt, and a mark of their own; the audio of the recording makes room for both."""
+def test_notifications_are_sent_too(tmp_path: Path) -> None:
+    """Notifiers need the receipt and their own mark; evicting the audio frees space for both."""
     seen: list[Any] = []
 
     class Roomy(SmallDisk):
