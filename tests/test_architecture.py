@@ -150,7 +150,7 @@ def test_the_protocol_does_no_io(module: Module) -> None:
     assert [name for name in module.imports() if not is_in(name, *PURE, *own)] == []
 
 
-def test_one_driver_knows_the_server_classes_of_autobahn() -> None:
+def test_the_server_classes_of_autobahn_are_imported_by_one_module() -> None:
     knowing = {
         module.name
         for module in ALL
@@ -160,7 +160,7 @@ def test_one_driver_knows_the_server_classes_of_autobahn() -> None:
     assert knowing == {"audiohookd.websocket.protocol"}
 
 
-def test_the_command_line_knows_none_of_them() -> None:
+def test_the_command_line_imports_no_server_class() -> None:
     used = {name.rpartition(".")[2] for module in CORE if module.is_in("audiohookd.cli") for name in module.imports()}
     assert used & SERVER_CLASSES == set()
     assert "WebSocketClientProtocol" in used
@@ -289,15 +289,15 @@ def late():
         (tmp_path / "guilty.py").write_text(self.SOURCE)
         return Module(tmp_path / "guilty.py", tmp_path)
 
-    def test_imports(self, module: Module) -> None:
+    def test_imports_are_found(self, module: Module) -> None:
         found = set(module.imports())
         assert {"os.path", "time.sleep", "audiohookd.tap", "twisted.internet.reactor"} <= found
 
-    def test_calls(self, module: Module) -> None:
+    def test_calls_are_found(self, module: Module) -> None:
         assert list(module.calls()) == [(8, "datetime.datetime.now"), (8, "clock.seconds")]
         assert [name for _, name in module.calls() if CLOCK.fullmatch(name)] == ["datetime.datetime.now"]
 
-    def test_names(self) -> None:
+    def test_dotted_names_are_matched(self) -> None:
         assert is_in("audiohookd.tap", "audiohookd")
         assert is_in("audiohookd.tap", "audiohookd.tap")
         assert not is_in("audiohookd_plugins.recorder", "audiohookd")
@@ -319,7 +319,7 @@ def late():
             ("def count(words):\n    seen = {}\n    seen[1] = 2\n    return seen", []),
         ],
     )
-    def test_state(self, source: str, state: list[str], tmp_path: Path) -> None:
+    def test_mutable_state_is_found(self, source: str, state: list[str], tmp_path: Path) -> None:
         (tmp_path / "sample.py").write_text(source)
         assert Module(tmp_path / "sample.py", tmp_path).state() == state
 
@@ -335,6 +335,6 @@ def late():
             ("name.value == other", False),
         ],
     )
-    def test_mac_comparisons(self, condition: str, compares: bool, tmp_path: Path) -> None:
+    def test_comparisons_of_macs_are_found(self, condition: str, compares: bool, tmp_path: Path) -> None:
         (tmp_path / "sample.py").write_text(f"genuine = {condition}")
         assert list(Module(tmp_path / "sample.py", tmp_path).mac_comparisons()) == [1] * compares

@@ -53,7 +53,7 @@ class TestTheSampleFile:
         assert set(there) == wanted
         assert len(there) == len(set(there))
 
-    def test_is_all_defaults(self) -> None:
+    def test_holds_all_defaults(self) -> None:
         config = load(SAMPLE)
         assert msgspec.structs.replace(config, plugins={}) == Config()
         assert list(config.plugins) == ["recorder"]
@@ -69,7 +69,7 @@ class TestTheSampleFile:
         }
         assert commented == {key for key in WITHOUT_VALUE if not key.startswith("plugins.")}
 
-    def test_is_still_good_with_everything_in_it_uncommented(self, tmp_path: Path) -> None:
+    def test_loads_with_every_key_uncommented(self, tmp_path: Path) -> None:
         lines = SAMPLE.read_text().splitlines()
         bare = [
             line.removeprefix("# ") if self.HEADER.fullmatch(line) or self.KEY.fullmatch(line) else line
@@ -84,12 +84,12 @@ class TestTheSampleFile:
             table = {key: value for key, value in config.plugins[name].items() if key not in COMMON_KEYS}
             convert(table, kind, tmp_path / "all.toml")
 
-    def test_says_something_about_each_key(self) -> None:
+    def test_describes_each_key(self) -> None:
         lines = SAMPLE.read_text().splitlines()
         keys = [(before, line) for before, line in itertools.pairwise(lines) if self.KEY.fullmatch(line)]
         assert [line for before, line in keys if not before.startswith("# ")] == []
 
-    def test_the_minimal_one_loads_too(self) -> None:
+    def test_has_a_minimal_form_that_loads(self) -> None:
         config = load(MINIMAL)
         assert list(config.plugins) == ["recorder", "agentassist"]
         assert config.auth.keys_file == ROOT / "var" / "keys.json"

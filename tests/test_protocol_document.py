@@ -217,7 +217,7 @@ def rows(title: str) -> list[list[str]]:
     return [[" ".join(cell.split()) for cell in row] for row in cells]
 
 
-def test_the_table_of_states() -> None:
+def test_the_table_of_states_agrees_with_the_code() -> None:
     header, *table = rows(".. list-table:: Text messages by state")
     states = [State[name] for name in header[1:]]
     assert states == [state for state in State if state is not State.GONE]
@@ -244,7 +244,7 @@ def test_the_table_of_states() -> None:
             assert cell == expected, pair
 
 
-def test_the_table_of_timers() -> None:
+def test_the_table_of_timers_agrees_with_the_code() -> None:
     table = rows("5.3 Timers\n----------\n\n.. list-table::")
     seconds = [float(row[3].replace(",", "")) for row in table[1:] if row[3] != "–"]
     assert seconds == list(msgspec.structs.astuple(Timeouts()))
@@ -262,5 +262,5 @@ def test_the_table_of_timers() -> None:
         f"as long as the session has been open, plus {POSITION_LEEWAY:.0f} s.",
     ],
 )
-def test_a_figure_in_a_sentence(sentence: str) -> None:
+def test_a_figure_in_a_sentence_is_that_of_the_code(sentence: str) -> None:
     assert sentence in " ".join(TEXT.split())

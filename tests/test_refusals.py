@@ -17,7 +17,7 @@ def test_every_status_is_explained() -> None:
     assert terms(1) == ["400", "403", "429", "404", "405", "426", "505", "431", "503"]
 
 
-def test_whoever_is_dropped_is_explained() -> None:
+def test_every_drop_is_explained() -> None:
     lines = {*BEYOND.values(), *(f"above limits.handshakes_per_second{which}" for which in ("", "_total"))}
     assert lines <= set(terms(2))
 

@@ -88,7 +88,7 @@ def figures(row: str) -> list[float]:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_row_of_a_table(row: str) -> None:
+def test_a_row_of_a_table_has_the_figure_of_the_code(row: str) -> None:
     assert figures(row) == [float(figure) for figure in ROWS[row]]
 
 
@@ -98,9 +98,9 @@ def test_every_row_with_a_figure_is_compared() -> None:
 
 
 @pytest.mark.parametrize("sentence", SENTENCES)
-def test_a_figure_in_a_sentence(sentence: str) -> None:
+def test_a_figure_in_a_sentence_is_that_of_the_code(sentence: str) -> None:
     assert sentence in " ".join(TEXT.split())
 
 
-def test_nobody_is_asked_to_write_to_a_person() -> None:
+def test_no_personal_address_is_given() -> None:
     assert "@" not in TEXT

@@ -42,7 +42,7 @@ def run(directory: Path, tests: str, *options: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def test_one_line_names_all_packages_that_are_not_installed(tmp_path: Path) -> None:
+def test_all_missing_packages_are_named_in_one_line(tmp_path: Path) -> None:
     status, said = run(tmp_path, TESTS)
     assert status == 0
     assert "2 tests were skipped; for them: apt install another-package no-such-package\n" in said

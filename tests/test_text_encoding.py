@@ -93,12 +93,12 @@ class TestAByteOrderMark:
         assert read_keys("\ufeff" + KEYS).lookup(KEY) is not None
 
     @given(st.text(), st.sampled_from(MARKED))
-    def test_is_removed_once(self, text: str, encoding: str) -> None:
+    def test_one_byte_order_mark_is_removed(self, text: str, encoding: str) -> None:
         assert decode_text(text.encode(encoding)) == text
         assert decode_text("\ufeff" + text) == text
 
     @given(st.text().filter(lambda text: not text.startswith("\ufeff")))
-    def test_is_not_needed(self, text: str) -> None:
+    def test_a_byte_order_mark_is_optional(self, text: str) -> None:
         assert decode_text(text.encode()) == text == decode_text(text)
 
     def test_does_not_hide_what_is_no_text(self) -> None:

@@ -109,7 +109,7 @@ def test_a_duration_is_converted_exactly(number: int, unit: tuple[str, int]) -> 
     assert amount(f"{number}{unit[0]}", "s") == number * unit[1]
 
 
-def test_what_is_advised_is_legal() -> None:
+def test_advised_values_are_legal() -> None:
     for key in WHOLE_NUMBERS:
         advised = number_wanted(key, True, "6 MiB" if WHOLE_NUMBERS[key] == "MiB" else "6")
         assert advised is not None

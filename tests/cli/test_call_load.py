@@ -1,4 +1,4 @@
-"""When calls begin and end, all of them together."""
+"""The schedule of calls: when they start and end."""
 
 import random
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from audiohookd.cli.call.load import CallScheduler
 
 
 class Switchboard:
-    """Remembers who calls, and ends calls when the test says so."""
+    """Records the calls that were started, and ends them on request of the test."""
 
     def __init__(self, ends_at_once: bool = False) -> None:
         self.clock = Clock()
@@ -60,7 +60,7 @@ def test_arrivals_are_a_poisson_process() -> None:
     assert 0.9 < deviation / mean < 1.1  # 1 for the exponential distribution, 0 for a metronome
 
 
-def test_is_over_when_all_calls_are() -> None:
+def test_the_scheduler_is_done_when_all_calls_have_ended() -> None:
     board = Switchboard()
     campaign = board.campaign(2, rate=1)
     board.end()

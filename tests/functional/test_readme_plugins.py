@@ -11,7 +11,7 @@ from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon
 from tests.functional.documents import snippet
 
-#: Seconds that copying may take.
+#: Seconds to wait for the copy.
 PATIENCE = 30.0
 AUDIO = bytes(range(256)) * 100
 
