@@ -1,4 +1,4 @@
-"""The tables that the configuration has, as its structures say."""
+"""The tables, keys and defaults of the configuration, from its structures."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from audiohookd_plugins.recorder import RecorderConfig
 from audiohookd_plugins.s3 import S3Config
 from audiohookd_plugins.webhook import WebhookConfig
 
-#: In the order of the file.
+#: The tables in the order of the file.
 PLUGINS = {
     "recorder": RecorderConfig,
     "s3": S3Config,
@@ -22,18 +22,18 @@ PLUGINS = {
 
 
 def defaults_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """Each key of a table and its default, as it would stand in TOML."""
+    """Each key of a table, with its default as in TOML."""
     found = msgspec.to_builtins(kind(), enc_hook=str)
     return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 
 def _with_inner(name: str, kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
-    """A table, and those in it."""
+    """A table, and the tables in it."""
     inner = {field.name: field.type for field in msgspec.structs.fields(kind) if is_table(field.type)}
     keys = {key: default for key, default in defaults_of(kind).items() if key not in inner}
     tables = {name: keys}
-    for key, one in inner.items():
-        tables |= _with_inner(f"{name}.{key}", one)
+    for key, table in inner.items():
+        tables |= _with_inner(f"{name}.{key}", table)
     return tables
 
 
@@ -42,7 +42,7 @@ def is_table(kind: Any) -> bool:
 
 
 def tables() -> dict[str, dict[str, Any]]:
-    """Each table of the structures: its keys and their defaults."""
+    """All tables of the structures, with their keys and defaults."""
     found = {}
     for field in msgspec.structs.fields(Config):
         if field.name == "route":

@@ -1,4 +1,4 @@
-"""The configuration, and each mistake in one line."""
+"""The configuration: each mistake is an error of one line."""
 
 import string
 from pathlib import Path
@@ -20,7 +20,7 @@ ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
 
 
 def mistake(path: Path) -> str:
-    """The one line that ``path`` is refused with."""
+    """The one-line error for the file at ``path``."""
     with pytest.raises(ConfigError) as caught:
         load(path)
     text = str(caught.value)
@@ -157,7 +157,7 @@ class TestMistakes:
         assert line == "cannot be read (No such file or directory): correct path or permissions"
 
     def test_an_unreadable_file_is_one_line(self, tmp_path: Path) -> None:
-        # A directory, and a name beyond what there can be: root, who may run this, may read everything else.
+        # Root, which may run this test, can read every file: so use a directory, and a name that is too long.
         assert mistake(tmp_path) == "cannot be read (Is a directory): correct path or permissions"
         assert mistake(tmp_path / ("x" * 300)).startswith("cannot be read (File name too long)")
 
@@ -173,7 +173,7 @@ class Nested(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
-    """What a plugin's author may think of."""
+    """Options that the author of a plugin may define."""
 
     access_key: str
     nested: Nested | None = None
@@ -240,9 +240,9 @@ def test_an_address_can_be_read_whatever_the_key() -> None:
 
 
 def toml_string(text: str) -> str:
-    """``text`` as TOML writes it."""
+    """``text`` as a TOML string."""
     plain = string.ascii_letters + string.digits
-    return '"' + "".join(one if one in plain else f"\\U{ord(one):08X}" for one in text) + '"'
+    return '"' + "".join(char if char in plain else f"\\U{ord(char):08X}" for char in text) + '"'
 
 
 KNOWN = ["plugins", *tables(), *(key for keys in tables().values() for key in keys)]

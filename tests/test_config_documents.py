@@ -1,4 +1,4 @@
-"""The sample file, the documentation and the structures of the configuration are in step."""
+"""The sample file, the documentation and the structures of the configuration agree."""
 
 import itertools
 import re
@@ -18,10 +18,10 @@ SAMPLE = ROOT / "etc" / "audiohookd.toml"
 MINIMAL = ROOT / "etc" / "audiohookd.minimal.toml"
 DOCUMENT = ROOT / "docs" / "configuration.rst"
 ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
-#: In the file, the whole tables of these are comments.
+#: Tables that are comments in the file.
 OPTIONAL = {f"plugins.{name}" for name in PLUGINS if name != "recorder"}
 COMMON_DEFAULTS = {"required": False}
-#: Left out, these have a meaning that no value has.
+#: Keys with a meaning if they are absent that no value has.
 WITHOUT_VALUE = {"route.plugins", "route.record", "auth.replay.url_file", "plugins.agentassist.script"}
 WITHOUT_VALUE |= {"plugins.publish.target"}
 WITHOUT_VALUE |= {f"auth.vault.{key}" for key in ("token_file", "secret_id_file", "ca_file")}
@@ -38,7 +38,7 @@ class TestTheSampleFile:
     KEY = re.compile(r"(# )?([a-z_0-9]+) = (.*)")
 
     def entries(self) -> Iterator[tuple[str, str, bool, str]]:
-        """Table, key, whether it is commented out, and its value."""
+        """For each key: its table, its name, whether it is commented out, and its value."""
         table = ""
         for line in SAMPLE.read_text().splitlines():
             if header := self.HEADER.fullmatch(line):
@@ -96,13 +96,13 @@ class TestTheSampleFile:
 
 
 class TestTheDocumentation:
-    """Its tables, as a reader gets them."""
+    """The tables in the documentation, as rendered."""
 
     HEADING = re.compile(r"^``\[{1,2}([^\]]+)\]{1,2}``\n-+$", re.MULTILINE)
     ROW = re.compile(r"^   \* - ``(\w+)``\n     - .+\n     - (.+)\n     - .+$", re.MULTILINE)
 
     def rows(self) -> dict[str, dict[str, str]]:
-        """Each table: its keys, and what the column of defaults says."""
+        """For each table its keys, with the text in the column of defaults."""
         _, *parts = self.HEADING.split(DOCUMENT.read_text())
         return {name: dict(self.ROW.findall(text)) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
@@ -130,4 +130,4 @@ class TestTheDocumentation:
     def test_has_the_order_of_the_file(self) -> None:
         documented = [(table, key) for table, rows in self.rows().items() for key in rows]
         filed = [(table, key) for table, key, _, _ in TestTheSampleFile().entries() if key not in COMMON_KEYS]
-        assert [one for one in documented if one[0] != "plugins.NAME"] == filed
+        assert [row for row in documented if row[0] != "plugins.NAME"] == filed

@@ -1,4 +1,4 @@
-"""Plugins: found, checked, built; or else one line that says whose fault it is."""
+"""The plugin loader: finds, checks and builds plugins, or reports an error of one line that names the plugin."""
 
 import configparser
 import sys
@@ -36,7 +36,7 @@ from audiohookd.testing import START, FakeSession
 ROOT = Path(__file__).parents[1]
 FILE = Path("/etc/audiohookd/audiohookd.toml")
 
-#: A plugin as a sysadmin would write it.
+#: A plugin as an operator would write it.
 GOOD = """
     import msgspec
     from zope.interface import implementer, provider
@@ -59,7 +59,7 @@ GOOD = """
 
 
 def outlet(interface: str, method: str) -> str:
-    """A plugin that gets recordings."""
+    """The source of a plugin that gets recordings."""
     source = GOOD.replace("IAdmission", interface).replace("(IPlugin)", f"(IPlugin, {interface})")
     members = f"config_type = Options\n        concurrency = 2\n        {method}"
     return source.replace("config_type = Options", members)
@@ -76,7 +76,7 @@ class Nowhere:
 
 
 class Site:
-    """A directory on ``sys.path`` into which distributions are installed."""
+    """A directory on ``sys.path`` for modules and distributions."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -106,7 +106,7 @@ def build(**tables: dict[str, Any]) -> dict[str, Watcher]:
 
 
 def refused(**tables: dict[str, Any]) -> str:
-    """The one line that ``tables`` are refused with."""
+    """The one-line error for ``tables``."""
     with pytest.raises(ConfigError) as caught:
         build(**tables)
     text = str(caught.value)
@@ -336,14 +336,14 @@ class TestBuilding:
 
 
 def shipped() -> dict[str, str]:
-    """The entry points of this distribution, as setup.cfg has them."""
+    """The entry points in setup.cfg."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     lines = setup["options.entry_points"][GROUP].split("\n")
     return dict(line.split(" = ") for line in lines if line)
 
 
-#: What those need to be told that cannot work without.
+#: Required options, for the plugins that have any.
 NEEDED = {
     "s3": {"bucket": "calls", "region": "eu-central-1"},
     "webhook": {"url": "https://127.0.0.1/recordings", "allow_unsigned": True},
@@ -351,7 +351,7 @@ NEEDED = {
 }
 
 
-class TestWhatIsShipped:
+class TestShippedPlugins:
     def test_every_shipped_plugin_is_installed(self) -> None:
         installed = {entry.name: entry.value for entry in entry_points(group=GROUP)}
         assert installed.items() >= shipped().items()
@@ -360,7 +360,7 @@ class TestWhatIsShipped:
     @pytest.mark.parametrize("name", sorted(shipped()))
     def test_keeps_the_contract(self, name: str) -> None:
         factory = entry_points(group=GROUP)[name].load()
-        # The interface describes a call, which `verifyObject` cannot find in a class.
+        # The interface describes a call, for which `verifyObject` cannot check a class.
         assert IPluginFactory.providedBy(factory)
         config_type = factory.config_type
         assert issubclass(config_type, msgspec.Struct)
@@ -375,11 +375,11 @@ class TestWhatIsShipped:
         session = FakeSession()
         session.custom_config = {"agentassist": True}
         observer = plugin.observe(session)
-        assert (observer is None) == (name in NEEDED), "who takes recordings does not look at calls"
+        assert (observer is None) == (name in NEEDED), "a plugin that gets recordings must not observe calls"
         assert observer is None or verifyObject(ISessionObserver, observer)
 
 
-#: Observers in the module of a plugin, and what a start says of them.
+#: Observers in the module of a plugin, and the error of the start for each.
 SILENT = {
     "class Watch(SessionObserver):\n    def audio(self, frame): pass": (
         "Watch.audio (FILE:22) is never called, for the class does not provide IAudioSink:"

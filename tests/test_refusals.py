@@ -1,4 +1,4 @@
-"""docs/refusals.rst tells of every reason there is, and of no other; and of what has no reason."""
+"""docs/refusals.rst explains exactly the reasons in the code, and the drops without a reason."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_every_drop_is_explained() -> None:
 
 
 def terms(chapter: int) -> list[str]:
-    """What the chapters explain: reasons, statuses, and lines of those that get no answer."""
+    """The terms that a chapter explains: reasons, statuses, or log lines of connections without a response."""
     text = re.split(r"^=+$", DOCUMENT.read_text("utf-8"), flags=re.MULTILINE)[2 + chapter]
     found = re.findall(r"^(\S.*)\n    \S", text, re.MULTILINE)
     return [term for line in found for term in line.split(", ")]

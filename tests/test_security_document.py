@@ -1,4 +1,4 @@
-"""The figures in SECURITY.rst are those of the code."""
+"""The figures in SECURITY.rst agree with the code."""
 
 import inspect
 import re
@@ -22,7 +22,7 @@ from audiohookd_plugins.recorder import RecorderConfig
 TEXT = (Path(__file__).parents[1] / "SECURITY.rst").read_text("utf-8")
 NONCES = inspect.signature(MemoryReplayStore).parameters["limit"].default
 
-#: The first words of a row of a table, and the figures in its second column.
+#: The first words of a row of a table, with the figures in its second column.
 ROWS = {
     "request line and headers": [http_head.MAX_HEAD],
     "headers in a request": [http_head.MAX_HEADERS],
@@ -64,7 +64,7 @@ ROWS = {
     "the same, of an owner with a quota": [2, registry.SPARE_CONNECTIONS_OF_OWNER],
     "sessions  ": [Listen().max_sessions],
 }
-#: Those in its sentences.
+#: The figures in sentences.
 SENTENCES = [
     (
         f"counts for {message_signature.MAX_AGE} s from ``created``, and clocks may be "

@@ -1,4 +1,4 @@
-"""What a run of the tests says of those that were skipped."""
+"""The summary of skipped tests at the end of a run."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def run(directory: Path, tests: str, *options: str) -> tuple[int, str]:
         "-p",
         "tests.conftest",
     ]
-    # Not the options of this run: CI forbids skipped tests.
+    # Without the options of this run, because CI forbids skipped tests.
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     command += [*options, directory]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

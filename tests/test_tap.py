@@ -1,4 +1,4 @@
-"""The tree that ``twistd audiohookd`` runs: what is in it, and in which order it starts and stops."""
+"""The service tree of ``twistd audiohookd``: its services, and the order in which they start and stop."""
 
 import socket
 from collections.abc import Callable
@@ -128,7 +128,7 @@ class TestStop:
         return call
 
     def stopping(self, root: OrderedServices) -> list[Any]:
-        """Gets an item when the stop is done."""
+        """A list that gets an item when the stop is complete."""
         done: list[Any] = []
         maybeDeferred(root.stopService).addCallback(done.append)
         return done
@@ -172,12 +172,12 @@ class TestStop:
         assert done == [None]
 
     def test_the_registry_is_granted_the_time_it_needs(self, root: OrderedServices) -> None:
-        """Clients have `disconnect_timeout` seconds to say goodbye, and are not aborted before."""
+        """Clients have `disconnect_timeout` seconds to close, and are not aborted before."""
         assert root.getServiceNamed("sessions").stop_limit > 100 + 10 + 10
 
 
-class TestRoom:
-    """For recordings."""
+class TestSpool:
+    """The free space for recordings, and the lock of the spool."""
 
     def test_new_calls_are_rejected_without_free_space(self, write: Callable[..., Path]) -> None:
         reactor = Reactor()

@@ -1,4 +1,4 @@
-"""How ``twistd audiohookd`` is called, and how a start fails."""
+"""The command line of ``twistd audiohookd``, and the errors of a start that fails."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 class Refusal:
-    """A start that failed: its status, and what the sysadmin reads."""
+    """A failed start: its exit status, and its one-line error."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], attempt: Callable[[], object]) -> None:
         with pytest.raises((SystemExit, StartError)) as caught:
@@ -44,7 +44,7 @@ class Refusal:
 class TestAStartThatFails:
     @pytest.fixture(autouse=True)
     def keep_excepthook(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The daemon takes it away, and does not live on to give it back."""
+        """The daemon replaces the hook, and does not run long enough to restore it."""
         monkeypatch.setattr(sys, "excepthook", sys.excepthook)
 
     @pytest.mark.parametrize(("port", "table"), [(3000, "listen"), (3001, "admin")])
@@ -143,7 +143,7 @@ class TestAStartThatFails:
     def test_unavailable_keys_make_systemd_retry(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
-        """systemd is to try again, which it does not for a mistake in the file."""
+        """systemd must restart the daemon, which it does not do after a mistake in the file."""
         (port,) = free_ports(1)
         (tmp_path / "token").write_text("a-token")
         path = write(PLAIN + f"[auth.vault]\nurl = 'http://127.0.0.1:{port}'\ntoken_file = 'token'")
@@ -219,7 +219,7 @@ class TestAStartThatFails:
 
     @staticmethod
     def refused(capsys: pytest.CaptureFixture[str], path: Path) -> Refusal:
-        """What twistd does up to the start, with nothing said until the last step."""
+        """Performs twistd's steps up to the start. All steps before the last print nothing."""
         parsed = options(path)
         assert capsys.readouterr() == ("", "")
         return Refusal(capsys, lambda: tap.makeService(parsed))

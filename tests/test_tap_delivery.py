@@ -1,4 +1,4 @@
-"""Recordings on their way through the whole tree, from their end to the plugin that carries them away."""
+"""Delivery through the whole service tree, from the end of a recording to the carrier."""
 
 import os
 import time

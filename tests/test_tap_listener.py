@@ -1,4 +1,4 @@
-"""Gate, limits and TLS, as they are configured."""
+"""Handshake limits, allow list and TLS, as configured."""
 
 import sys
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 def served(path: Path) -> object:
-    """The factory of the port for calls."""
+    """The protocol factory of the port for calls."""
     reactor = Reactor()
     build(path, reactor).startService()
     return reactor.ports[-1].factory
@@ -47,14 +47,14 @@ def test_the_limits_of_the_file_are_in_force(write: Callable[..., Path]) -> None
 
 
 class Comer:
-    """Has connected, and said nothing yet."""
+    """A client that has connected, but sent nothing."""
 
     def __init__(self) -> None:
         self.transport = StringTransport()
 
 
 def test_all_calls_may_come_at_once_and_wait_for_their_upgrade(write: Callable[..., Path]) -> None:
-    """After an outage, from one address: none is refused for the others, or has to go for them and some strangers."""
+    """After an outage all calls come from one address: none is rejected or evicted, even with some other clients."""
     limits = "[limits]\nhandshakes_per_second = 1\nhandshakes_per_second_total = 1\n"
     factory = served(write(PLAIN + "[listen]\nmax_sessions = 1500\n" + limits))
     assert isinstance(factory, AudioHookServerFactory)

@@ -1,4 +1,4 @@
-"""What stands in /metrics from the first moment on, so that an alarm sees the first change."""
+"""The metrics that exist in /metrics from the start, so that an alert sees their first change."""
 
 from pathlib import Path
 

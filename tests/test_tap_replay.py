@@ -1,4 +1,4 @@
-"""Where used signatures are remembered, as a part of the tree: it works for as long as anybody may call."""
+"""The replay store in the service tree: it is available while the daemon accepts calls."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ SQLITE = f'{PLAIN}\n[auth.replay]\nstore = "sqlite"\npath = "replay.sqlite"\n'
 
 
 def started(directory: Path, text: str) -> tuple[list[str], IReplayStore | None]:
-    """The services, from below, and the store that the listener asks."""
+    """The services from the bottom, and the replay store of the listener."""
     reactor = Reactor()
     root = build(writer(directory)(text), reactor)
     root.startService()
@@ -54,6 +54,6 @@ def test_the_daemon_is_not_ready_while_the_store_is_down(tmp_path: Path) -> None
 
 
 def test_no_store_is_opened_before_daemonizing(tmp_path: Path) -> None:
-    """What was opened before twistd forks is two processes' afterwards."""
+    """After twistd forks, two processes would share a file that was opened before."""
     build(writer(tmp_path)(SQLITE))
     assert list(tmp_path.glob("replay*")) == []

@@ -1,4 +1,4 @@
-"""What the daemon says at its start about settings and keys that are legal, and that somebody may regret."""
+"""The warnings of the daemon at its start, about settings and keys that are legal but risky."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.certificates import write_certificate
 from tests.tap_rig import PLAIN as RECORDER_LESS
 from tests.tap_rig import Reactor, ask, build, page, writer
 
-#: With a recorder, about which there is nothing to say.
+#: A configuration with a recorder, which gives no warning.
 PLAIN = "[plugins.recorder]" + RECORDER_LESS
 
 
@@ -67,7 +67,7 @@ class TestACertificate:
     TLS = '[listen]\ntls_certificate = "tls.pem"\ntls_key = "tls.key"\n'
 
     def start(self, write: Callable[..., Path], left: float) -> Path:
-        """So many seconds before it expires."""
+        """Starts the daemon ``left`` seconds before the certificate expires."""
         path = write(PLAIN + self.TLS)
         identity = read_identity(*write_certificate(path.parent))
         build(path, now=lambda: identity.expires - left).startService()
@@ -153,7 +153,7 @@ class TestKeys:
 
 
 class TestARouteWithoutARecorder:
-    """A call there is accepted, and leaves nothing."""
+    """A call on such a route is accepted, but not recorded."""
 
     ADMIN = '[admin]\nendpoint = "tcp:9000"\n'
     TWO = '[[route]]\nplugins = ["recorder"]\n[[route]]\npath = "/b"\nplugins = []\n'

@@ -1,4 +1,4 @@
-"""Sizes and durations that have their unit in the configuration file."""
+"""Errors for sizes and durations with a unit in the configuration file."""
 
 import re
 from pathlib import Path
@@ -84,7 +84,7 @@ def test_an_amount_beyond_what_the_unit_can_say_has_useful_advice(written: str, 
 
 
 def test_the_table_holds_every_whole_number_with_a_unit() -> None:
-    """By what docs/configuration.rst says of them; and all that has decimals is a time."""
+    """docs/configuration.rst gives the units. Every key with decimals is a duration."""
     numbers = {
         key: value
         for keys in tables().values()

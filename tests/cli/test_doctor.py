@@ -239,15 +239,15 @@ def test_each_step_has_its_limit_and_all_have_one() -> None:
         watch.now += deadline.left()
         return Done(None, "done")
 
-    examination = StepRunner(said.append, watch, total=12.0)
+    runner = StepRunner(said.append, watch, total=12.0)
     for name in "abc":
-        examination.step(name, 5.0, slow)
+        runner.step(name, 5.0, slow)
     with pytest.raises(StepFailed):
-        examination.step("d", 5.0, slow)
+        runner.step("d", 5.0, slow)
     assert limits == [5.0, 5.0, 2.0]
     assert said[0] == "a          ok       5.000 s  done"
     assert said[3].startswith("d          failed")
-    assert examination.complaints == [ActivationError.CONNECTION]
+    assert runner.complaints == [ActivationError.CONNECTION]
 
 
 def test_all_steps_together_end_after_twenty_seconds() -> None:
@@ -256,9 +256,9 @@ def test_all_steps_together_end_after_twenty_seconds() -> None:
 
 def test_a_failure_with_a_value_is_a_complaint() -> None:
     said: list[str] = []
-    examination = StepRunner(said.append, Watch())
-    value = examination.step("x", 1.0, lambda _: Done(5, "bad\x1b[2J", State.FAILED, ActivationError.MALFORMED))
-    assert (value, examination.complaints) == (5, [ActivationError.MALFORMED])
+    runner = StepRunner(said.append, Watch())
+    value = runner.step("x", 1.0, lambda _: Done(5, "bad\x1b[2J", State.FAILED, ActivationError.MALFORMED))
+    assert (value, runner.complaints) == (5, [ActivationError.MALFORMED])
     assert "\x1b" not in said[0]
 
 
@@ -269,8 +269,8 @@ def test_a_missing_intermediate_differs_from_a_private_authority(tmp_path: Path)
     assert "a private authority, or the intermediate certificate is missing" in why_untrusted(fault, HOST, private)
 
 
-def _der(one: Pair) -> bytes:
-    return one.certificate.public_bytes(Encoding.DER)
+def _der(pair: Pair) -> bytes:
+    return pair.certificate.public_bytes(Encoding.DER)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 426, 429, 431, 500, 502, 503, 504])

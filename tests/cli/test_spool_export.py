@@ -138,7 +138,7 @@ class TestBesideADaemon:
     """A daemon moves or deletes a recording between the search and the copy."""
 
     def find(self, spool: KeptSpool, number: int) -> Found:
-        (found,) = [one for one in recordings(spool.layout, (State.READY,)) if one.files.id == id_of(number)]
+        (found,) = [entry for entry in recordings(spool.layout, (State.READY,)) if entry.files.id == id_of(number)]
         return found
 
     def export(self, spool: KeptSpool, found: Found, destination: Path) -> str:

@@ -316,7 +316,7 @@ class TestStats:
         assert said.lines[-1] == "daemon  does not run"
 
 
-class TestPlace:
+class TestLocation:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
@@ -388,7 +388,7 @@ def test_the_place_is_found_by_the_configuration(spool: KeptSpool, config: Path)
     assert place.config.spool.max_spool == 4096
 
 
-class TestWords:
+class TestFormatting:
     @given(st.integers(0, 2**60))
     def test_sizes_keep_their_first_digits(self, count: int) -> None:
         number, unit = size(count).split()
@@ -407,7 +407,7 @@ class TestWords:
 
 
 def test_states_are_the_directories(spool: KeptSpool) -> None:
-    found = {one.state: one.files.directory for one in recordings(spool.layout)}
+    found = {entry.state: entry.files.directory for entry in recordings(spool.layout)}
     assert {state: path.relative_to(spool.directory).parts[0] for state, path in found.items()} == {
         state: str(state) for state in State
     }

@@ -259,10 +259,10 @@ def test_a_sorted_listing_makes_pairs(found: dict[str, tuple[str, ...]]) -> None
 
 
 @given(st.sets(stems), st.randoms(use_true_random=False))
-def test_an_unsorted_listing_misses_none(found: set[str], chance: Any) -> None:
+def test_an_unsorted_listing_misses_none(found: set[str], rng: Any) -> None:
     """Each recording is yielded once with its sidecar; a second time only as audio without a sidecar."""
     keys = [stem + suffix for stem in found for suffix in (".json", ".wav")]
-    chance.shuffle(keys)
+    rng.shuffle(keys)
     assert sorted(stem for stem, is_alone in pairs(keys) if not is_alone) == sorted(found)
 
 

@@ -257,7 +257,7 @@ def gap(offset: int, samples: int, cause: str = "paused", filled: bool = True, *
     return place | more
 
 
-class TestTheTwoHalves:
+class TestAudioAndSidecar:
     def test_missing_audio_is_found(self) -> None:
         assert check(SILENT.sidecar, None) == ["there is no audio"]
         assert check_alone(SILENT.sidecar) == []

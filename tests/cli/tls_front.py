@@ -76,7 +76,7 @@ def _subject(name: str) -> x509.GeneralName:
 
 
 @contextmanager
-def fronting(backend: int, certificate: Pair, patience: float = 20.0) -> Iterator[int]:
+def fronting(backend: int, certificate: Pair, timeout: float = 20.0) -> Iterator[int]:
     """Forwards TLS connections to the port ``backend`` on loopback. Yields its own port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.file)
@@ -91,7 +91,7 @@ def fronting(backend: int, certificate: Pair, patience: float = 20.0) -> Iterato
                 connection, _ = listener.accept()
             except TimeoutError:
                 continue
-            connection.settimeout(patience)
+            connection.settimeout(timeout)
             threads.append(Thread(target=_relay, args=(context, connection, backend)))
             threads[-1].start()
 

@@ -12,7 +12,7 @@ from zope.interface import implementer, provider
 from audiohookd.interfaces import IDaemon, IPlugin, IPluginFactory, ISession
 from audiohookd.observer import SessionObserver
 
-#: A pattern whose match takes twice as long for each character, and holds the interpreter lock during that time.
+#: A pattern that takes twice as long to match for each character, and holds the interpreter lock during that time.
 SLOW_PATTERN = re.compile(r"(a|a)*b")
 
 

@@ -47,13 +47,13 @@ class Daemon:
         )
         self.wait_for("READY=1")
 
-    def wait_for(self, state: str, patience: float = PATIENCE) -> None:
+    def wait_for(self, state: str, timeout: float = PATIENCE) -> None:
         """Waits for a line in one of the daemon's notifications.
 
         :raises DaemonDied: the daemon ended, or did not send the line in time.
         """
         self._notices.settimeout(0.1)
-        for _ in range(int(patience * 10)):
+        for _ in range(int(timeout * 10)):
             if state in self.states:
                 return
             try:

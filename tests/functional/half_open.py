@@ -23,7 +23,7 @@ BEGINNINGS = (b"", _HALF, _UNSIGNED)
 #: Number of client addresses: one address has only 28,000 ports.
 ADDRESSES = 4
 #: New connections at a time, and seconds until the next ones: 1,000 per second. At 2,500 per second the kernel drops
-#: some connections, including those of calls.
+#: some connections, including connections of calls.
 VOLLEY = 20
 PAUSE = 0.02
 
@@ -55,8 +55,8 @@ class HalfOpen:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        for one in self._sockets.values():
-            one.close()
+        for connection in self._sockets.values():
+            connection.close()
         self._epoll.close()
 
     def _keep_up(self) -> None:

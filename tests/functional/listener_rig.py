@@ -11,8 +11,8 @@ from conftest import Place
 MakePlace = Callable[..., Place]
 
 
-def wait(condition: Callable[[], object], patience: float = 20.0) -> None:
-    deadline = time.monotonic() + patience
+def wait(condition: Callable[[], object], timeout: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -151,7 +151,7 @@ def test_the_record_proves_a_rewritten_host_and_shows_nothing_of_use(served: Pla
         with Caller(served.port, head) as caller:
             assert caller.upgrade() == 401
     found, text = refused(served)
-    assert [one["reason"] for one in found] == ["api-key-unknown", "signature-required", "signature-wrong"]
+    assert [request["reason"] for request in found] == ["api-key-unknown", "signature-required", "signature-wrong"]
     assert "certain: Host was rewritten on the way to 'backend:1'" in text
     for head in heads:
         lines = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:-2])

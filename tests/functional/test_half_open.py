@@ -33,7 +33,7 @@ REMAINS = 24 << 20
 
 
 @pytest.fixture
-def besieged(place: Any) -> Place:
+def unlimited(place: Any) -> Place:
     there: Place = place()
     listen = {"endpoint": f"tcp:{there.port}:interface=127.0.0.1", "max_sessions": 2 * CALLS}
     there.write(listen=listen, limits={"handshakes_per_second": 0, "handshakes_per_second_total": 0})
@@ -60,25 +60,25 @@ def rest(pid: int) -> int:
     return memory(pid).pss
 
 
-def test_no_call_is_harmed_and_the_memory_is_freed(besieged: Place) -> None:
+def test_no_call_is_harmed_and_the_memory_is_freed(unlimited: Place) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert most >= STRANGERS + 100, f"{STRANGERS} connections need open files: ulimit -n {STRANGERS + 1000}"
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with besieged.daemon() as daemon:
+    with unlimited.daemon() as daemon:
         pid = daemon.process.pid
-        calls(besieged, steady=0.5)  # allocates the memory that the daemon needs for calls
+        calls(unlimited, steady=0.5)  # allocates the memory that the daemon needs for calls
         before = rest(pid)
-        with HalfOpen(besieged.port, STRANGERS) as strangers:
-            result = calls(besieged, steady=4.0)
+        with HalfOpen(unlimited.port, STRANGERS) as half_open:
+            result = calls(unlimited, steady=4.0)
             during = memory(pid).pss
         after = rest(pid)
-    _tell(strangers, result, before, during, after)
-    assert strangers.begun >= STRANGERS
+    _tell(half_open, result, before, during, after)
+    assert half_open.begun >= STRANGERS
     assert (result["failures"], result["closed"]) == ({}, CALLS)
     assert result["round_trip"]["count"] >= 3 * CALLS
     assert result["round_trip"]["max"] < PONG_LIMIT * 1000
     assert result["round_trip"]["p90"] < USUAL_PONG * 1000
-    _expect_all_recorded(besieged.spool, result["ledger"])
+    _expect_all_recorded(unlimited.spool, result["ledger"])
     assert after <= before + REMAINS
 
 
@@ -89,10 +89,10 @@ def _expect_all_recorded(spool: Path, ledger: list[list[Any]]) -> None:
     assert len(list(spool.glob("ready/*/*.wav"))) == 2 * len(ledger) == 2 * CALLS
 
 
-def _tell(strangers: HalfOpen, result: dict[str, Any], before: int, during: int, after: int) -> None:
+def _tell(half_open: HalfOpen, result: dict[str, Any], before: int, during: int, after: int) -> None:
     pongs, mib = result["round_trip"], 1 << 20
     print(
-        f"\n{strangers.begun} half-open connections, {strangers.ended} of them ended by the daemon;"
+        f"\n{half_open.begun} half-open connections, {half_open.ended} of them ended by the daemon;"
         f" {CALLS} calls, {pongs['count']} pongs: p50 {pongs['p50']:.1f} ms, p99 {pongs['p99']:.1f} ms,"
         f" max {pongs['max']:.1f} ms; memory {before / mib:.1f} MiB before, {during / mib:.1f} with them,"
         f" {after / mib:.1f} after"

@@ -63,7 +63,7 @@ def test_a_call_with_obs_text_in_a_header_is_recorded(place: Place) -> None:
         caller.audio(bytes(1600))
         assert caller.close()["type"] == "closed"
     sidecars = place.sidecars(before + 1)
-    (sidecar,) = (one for one in sidecars if one["recording"]["session"] == session)
+    (sidecar,) = (sidecar for sidecar in sidecars if sidecar["recording"]["session"] == session)
     (about,) = (entry["data"] for entry in sidecar["body"] if entry["type"] == "httpInfo")
     assert about["headers"]["user-agent"] == "Genesys \u00e0 la carte"
     assert "cf-ipcity" not in about["headers"]

@@ -46,11 +46,11 @@ def peers(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         if "peer" in value:
             yield value
-        for one in value.values():
-            yield from peers(one)
+        for member in value.values():
+            yield from peers(member)
     elif isinstance(value, list):
-        for one in value:
-            yield from peers(one)
+        for item in value:
+            yield from peers(item)
 
 
 class TestProxyProtocol:
@@ -93,8 +93,8 @@ class TestProxyProtocol:
         there = configured(place, {"allow": ["203.0.113.0/29"]}, prefix="haproxy:")
         with there.daemon() as daemon:
             assert call_through(there, V1) == "203.0.113.7"
-            with Caller(there.port) as stranger:
-                assert is_dropped(stranger, v2(OTHER) + stranger._head)
+            with Caller(there.port) as client:
+                assert is_dropped(client, v2(OTHER) + client._head)
             wait(lambda: "203.0.113.8 dropped: not in listen.allow" in daemon.log())
             assert counted(there, 'limits_total{limit="allow"}') == 1
 
@@ -102,8 +102,8 @@ class TestProxyProtocol:
         there = configured(place, {"allow": ["203.0.113.7"], **TLS}, prefix="haproxy:")
         certificate, _ = write_certificate(there.directory)
         with there.daemon() as daemon:
-            with Caller(there.port) as stranger:
-                assert is_dropped(stranger, v2(OTHER) + hello())
+            with Caller(there.port) as client:
+                assert is_dropped(client, v2(OTHER) + hello())
             wait(lambda: "203.0.113.8 dropped: not in listen.allow" in daemon.log())
             with SecureCaller(there.port, certificate, v2(CLIENT)) as caller:
                 assert caller.open()["type"] == "opened"
@@ -115,7 +115,7 @@ class TestProxyProtocol:
         certificate, _ = write_certificate(there.directory)
         with there.daemon(), contextlib.ExitStack() as stack:
             storm = [stack.enter_context(Caller(there.port)) for _ in range(40)]
-            dropped = [is_dropped(stranger, v2(OTHER) + hello()) for stranger in storm]
+            dropped = [is_dropped(client, v2(OTHER) + hello()) for client in storm]
             assert dropped[:10] == [False] * 10
             assert 20 < sum(dropped) == counted(there, 'limits_total{limit="handshakes-per-address"}')
             with SecureCaller(there.port, certificate, v2(CLIENT)) as caller:
@@ -161,11 +161,11 @@ def hello() -> bytes:
     return outgoing.read()
 
 
-def is_dropped(stranger: Caller, said: bytes) -> bool:
+def is_dropped(client: Caller, said: bytes) -> bool:
     """Sends ``said``, and returns whether the daemon closes the connection without a response."""
     try:
-        stranger.socket.sendall(said)
-        return stranger.socket.recv(1) == b""
+        client.socket.sendall(said)
+        return client.socket.recv(1) == b""
     except ConnectionError:
         return True
 
@@ -208,8 +208,8 @@ def test_a_changed_allow_file_is_reloaded(place: MakePlace) -> None:
             wait(lambda: "allow_file read again: 1 networks" in daemon.log())
             caller.say("ping")
             assert caller.hear()["type"] == "pong"
-            with contextlib.suppress(ConnectionError), Caller(there.port) as stranger:
-                assert stranger.hears_nothing_more()
+            with contextlib.suppress(ConnectionError), Caller(there.port) as client:
+                assert client.hears_nothing_more()
             allow.write_text("nonsense\n")
             wait(lambda: "allow_file stays as it is: line 1: 'nonsense' is no network" in daemon.log())
             assert caller.close()["type"] == "closed"
@@ -280,7 +280,7 @@ def resident(daemon: Daemon) -> int:
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
 
 
-class TestStrangers:
+class TestUnauthenticatedClients:
     @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
     def test_a_thousand_that_are_half_open_have_less_than_64_kib_each(self, place: MakePlace, secure: bool) -> None:
         """Each connection sends 15 KiB of an endless head at once. The daemon still accepts calls."""
@@ -290,13 +290,13 @@ class TestStrangers:
         certificate, _ = write_certificate(there.directory)
         context = ssl.create_default_context(cafile=str(certificate))
         half = b"GET / HTTP/1.1\r\nX: " + b"x" * 15_000
-        with there.daemon() as daemon, contextlib.ExitStack() as strangers:
+        with there.daemon() as daemon, contextlib.ExitStack() as clients:
             before = resident(daemon)
             for _ in range(1000):
-                stranger = socket.create_connection(("127.0.0.1", there.port), 20)
+                client = socket.create_connection(("127.0.0.1", there.port), 20)
                 if secure:
-                    stranger = context.wrap_socket(stranger, server_hostname="calls.example.com")
-                strangers.enter_context(stranger).sendall(half)
+                    client = context.wrap_socket(client, server_hostname="calls.example.com")
+                clients.enter_context(client).sendall(half)
             with SecureCaller(there.port, certificate) if secure else Caller(there.port) as caller:
                 assert caller.open()["type"] == "opened"
             each = (resident(daemon) - before) / 1000
@@ -317,8 +317,8 @@ class TestStrangers:
         listen = {"trusted_hops": 1, "trusted_proxies": ["192.0.2.0/24"], "allow": ["203.0.113.0/24"]}
         there = configured(place, listen)
         with there.daemon() as daemon:
-            with Caller(there.port, signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.9")) as stranger:
-                assert stranger.upgrade() == 403
+            with Caller(there.port, signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.9")) as client:
+                assert client.upgrade() == 403
             assert counted(there, 'tolerated_total{kind="untrusted-proxy"}') == 1
             assert "127.0.0.1 refused: 403" in daemon.log()
 
@@ -327,10 +327,10 @@ class TestStrangers:
         with there.daemon() as daemon:
             heads = [signed_head(there.port, str(uuid4()), x_api_key="bm9ib2R5", x_forwarded_for="203.0.113.9")] * 30
             with contextlib.ExitStack() as stack:
-                strangers = [stack.enter_context(Caller(there.port, head)) for head in heads]
-                for stranger in strangers:
-                    stranger.socket.sendall(stranger._head)
-                statuses = [int(stranger.socket.recv(4096).split()[1]) for stranger in strangers]
+                clients = [stack.enter_context(Caller(there.port, head)) for head in heads]
+                for client in clients:
+                    client.socket.sendall(client._head)
+                statuses = [int(client.socket.recv(4096).split()[1]) for client in clients]
             assert set(statuses) == {401, 429}
             assert statuses.count(401) < 20
             with Caller(there.port, signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.10")) as caller:

@@ -30,7 +30,7 @@ def shapes(secret: str) -> list[bytes]:
 
 
 SECRETS = [shape for secret in (NEW, OLD, ELSEWHERE) for shape in shapes(secret)]
-SECRETS += [one.encode() for one in (API_KEY, OPEN_KEY, STRANGER, VAULT_KEY, TOKEN)]
+SECRETS += [secret.encode() for secret in (API_KEY, OPEN_KEY, STRANGER, VAULT_KEY, TOKEN)]
 
 
 @pytest.fixture

@@ -37,11 +37,11 @@ ALIKE = 0.02
 
 def refusals(port: int) -> dict[str, list[float]]:
     """The times of rejections in seconds, by kind. Each round sends all kinds at once, in random order."""
-    chance = random.Random(9421)
+    rng = random.Random(9421)
     times: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for _ in range(ROUNDS):
         kinds = list(KINDS) * EACH
-        chance.shuffle(kinds)
+        rng.shuffle(kinds)
         for kind, seconds in _at_once(port, kinds):
             times[kind].append(seconds)
     return times
@@ -97,7 +97,7 @@ def test_the_time_of_a_rejection_does_not_reveal_its_reason(strict: Place) -> No
 
 def test_the_rank_sum_detects_a_difference() -> None:
     """It detects a difference of three times the noise, and none without a difference."""
-    chance = random.Random(1)
-    first = [chance.gauss(0.500, 0.001) for _ in range(36)]
-    assert abs(deviation(first, [chance.gauss(0.500, 0.001) for _ in range(180)])) < BY_CHANCE
-    assert abs(deviation(first, [chance.gauss(0.503, 0.001) for _ in range(180)])) > BY_CHANCE
+    rng = random.Random(1)
+    first = [rng.gauss(0.500, 0.001) for _ in range(36)]
+    assert abs(deviation(first, [rng.gauss(0.500, 0.001) for _ in range(180)])) < BY_CHANCE
+    assert abs(deviation(first, [rng.gauss(0.503, 0.001) for _ in range(180)])) > BY_CHANCE

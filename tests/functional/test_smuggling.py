@@ -214,7 +214,7 @@ def test_a_client_cannot_spoof_its_address_in_headers(site: Site) -> None:
         caller.audio(bytes(1600))
         assert caller.close()["type"] == "closed"
     sidecars = site.place.sidecars(before + 1)
-    (sidecar,) = (one for one in sidecars if one["recording"]["session"] == caller.session)
+    (sidecar,) = (sidecar for sidecar in sidecars if sidecar["recording"]["session"] == caller.session)
     (about,) = (entry["data"] for entry in sidecar["body"] if entry["type"] == "httpInfo")
     assert about["peer"] == "127.0.0.1"
 

@@ -56,10 +56,10 @@ def failures(there: Place, done: str) -> int:
     return sum(int(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
 
 
-def let_in_once(one: Place, other: Place) -> None:
+def assert_accepted_once(left: Place, right: Place) -> None:
     """Asserts that two daemons together accept a request once, whichever gets it first."""
-    with one.daemon(), other.daemon():
-        for first, second in ((one, other), (other, one), (one, one)):
+    with left.daemon(), right.daemon():
+        for first, second in ((left, right), (right, left), (left, left)):
             head = signed_head(first.port, str(uuid4()))
             assert upgraded(first, head) == 101
             assert upgraded(second, head) == 401
@@ -68,18 +68,18 @@ def let_in_once(one: Place, other: Place) -> None:
 
 def test_without_a_shared_store_each_daemon_accepts_a_request_once(places: MakePlaces) -> None:
     """This shows why a shared store is needed."""
-    one, other = places()
-    with one.daemon(), other.daemon():
-        head = signed_head(one.port, str(uuid4()))
-        assert [upgraded(one, head), upgraded(other, head), upgraded(other, head)] == [101, 101, 401]
+    left, right = places()
+    with left.daemon(), right.daemon():
+        head = signed_head(left.port, str(uuid4()))
+        assert [upgraded(left, head), upgraded(right, head), upgraded(right, head)] == [101, 101, 401]
 
 
 def test_daemons_on_one_host_share_sqlite(places: MakePlaces, tmp_path: Path) -> None:
-    let_in_once(*places(store="sqlite", path=str(tmp_path / "replay.sqlite")))
+    assert_accepted_once(*places(store="sqlite", path=str(tmp_path / "replay.sqlite")))
 
 
 def test_daemons_on_several_hosts_share_redis(places: MakePlaces, tmp_path: Path, redis: RedisServer) -> None:
-    let_in_once(*places(store="redis", url_file=url_file(tmp_path, redis)))
+    assert_accepted_once(*places(store="redis", url_file=url_file(tmp_path, redis)))
 
 
 def test_a_restart_forgets_nothing_in_sqlite(places: MakePlaces, tmp_path: Path) -> None:
