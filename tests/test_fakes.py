@@ -39,7 +39,7 @@ class Plugin:
 
 
 def real_session() -> tuple[Any, Callable[[], None]]:
-    """A session of the daemon as a plugin sees it, and what ends it."""
+    """A session of the daemon as a plugin sees it, and a function that ends it."""
     plugin = Plugin()
     client = ScriptedClient(Watcher("plugin", plugin))
     client.open()
@@ -64,7 +64,7 @@ def in_thread(call: Callable[[], Any]) -> Any:
 
 
 def outcome_of(call: Callable[[], Any]) -> Any:
-    """What a call returned or raised, to be compared."""
+    """The value or the exception of a call, for comparison."""
     try:
         return call()
     except Exception as fault:
@@ -72,7 +72,7 @@ def outcome_of(call: Callable[[], Any]) -> Any:
 
 
 def both(call: Callable[[Any], Any]) -> Any:
-    """What a call of an open session comes to, and of one that has ended; the same for the real and the fake one."""
+    """The outcome of a call on an open session and on an ended one, which real and fake session must share."""
     outcomes = []
     for make in (real_session, fake_session):
         session, end = make()
@@ -259,7 +259,7 @@ def test_a_fake_session_that_is_over_is_not_opened_again() -> None:
 
 
 class Pools:
-    """A pool of the daemon, and one of the stand-in, each with room for two pieces of work."""
+    """A pool of the daemon and a pool of the stand-in, each with capacity for two jobs."""
 
     def __init__(self) -> None:
         self.clock = Reactor()
@@ -270,7 +270,7 @@ class Pools:
 
 
 class Reactor(Clock):
-    """Never does what threads ask for: the work of the pool never ends."""
+    """Never runs calls from threads, so that the pool's work never ends."""
 
     def callFromThread(self, *_: Any) -> None:
         pass

@@ -1,4 +1,4 @@
-"""The figures in SECURITY.rst are those of the code."""
+"""The figures in SECURITY.rst agree with the code."""
 
 import inspect
 import re
@@ -22,7 +22,7 @@ from audiohookd_plugins.recorder import RecorderConfig
 TEXT = (Path(__file__).parents[1] / "SECURITY.rst").read_text("utf-8")
 NONCES = inspect.signature(MemoryReplayStore).parameters["limit"].default
 
-#: The first words of a row of a table, and the figures in its second column.
+#: The first words of a row of a table, with the figures in its second column.
 ROWS = {
     "request line and headers": [http_head.MAX_HEAD],
     "headers in a request": [http_head.MAX_HEADERS],
@@ -64,7 +64,7 @@ ROWS = {
     "the same, of an owner with a quota": [2, registry.SPARE_CONNECTIONS_OF_OWNER],
     "sessions  ": [Listen().max_sessions],
 }
-#: Sentences with figures.
+#: The figures in sentences.
 SENTENCES = [
     (
         f"is valid for {message_signature.MAX_AGE} s from ``created``, and clocks may be "
@@ -88,7 +88,7 @@ def figures(row: str) -> list[float]:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_row_of_a_table(row: str) -> None:
+def test_a_row_of_a_table_has_the_figure_of_the_code(row: str) -> None:
     assert figures(row) == [float(figure) for figure in ROWS[row]]
 
 
@@ -98,9 +98,9 @@ def test_every_row_with_a_figure_is_compared() -> None:
 
 
 @pytest.mark.parametrize("sentence", SENTENCES)
-def test_a_figure_in_a_sentence(sentence: str) -> None:
+def test_a_figure_in_a_sentence_is_that_of_the_code(sentence: str) -> None:
     assert sentence in " ".join(TEXT.split())
 
 
-def test_nobody_is_asked_to_write_to_a_person() -> None:
+def test_no_personal_address_is_given() -> None:
     assert "@" not in TEXT

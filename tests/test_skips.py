@@ -1,4 +1,4 @@
-"""What a run of the tests says of those that were skipped."""
+"""The summary of skipped tests at the end of a run."""
 
 import os
 import subprocess
@@ -35,14 +35,14 @@ def run(directory: Path, tests: str, *options: str) -> tuple[int, str]:
         "-p",
         "tests.conftest",
     ]
-    # Not the options of this run: CI forbids skipped tests.
+    # Without the options of this run, because CI forbids skipped tests.
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     command += [*options, directory]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
 
 
-def test_one_line_names_all_packages_that_are_not_installed(tmp_path: Path) -> None:
+def test_all_missing_packages_are_named_in_one_line(tmp_path: Path) -> None:
     status, said = run(tmp_path, TESTS)
     assert status == 0
     assert "2 tests were skipped; for them: apt install another-package no-such-package\n" in said

@@ -1,4 +1,4 @@
-"""What the user sees of the calls."""
+"""The report of ``audiohookctl call``."""
 
 import io
 import json
@@ -19,14 +19,14 @@ from audiohookd.protocol.media import Format, Media
 
 
 class Screen:
-    """A report, and what it has written."""
+    """A report, and its output."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.out, self.err = io.StringIO(), io.StringIO()
         self.report = Report(None if quiet else self.out, self.err)
 
     def call(self, *happened: events.Event, why: str | None = None) -> CallReport:
-        """A call from its beginning to its end."""
+        """Reports a call from start to end."""
         call = self.report.call()
         for event in happened:
             call.event_received(event)
@@ -214,7 +214,7 @@ def test_a_terminal_that_has_gone_does_not_end_the_calls() -> None:
     assert report.failures == 1
 
 
-def test_what_a_server_says_does_not_move_the_cursor() -> None:
+def test_text_of_a_server_does_not_move_the_cursor() -> None:
     screen = Screen()
     screen.call(Disconnected("error", "\x1b[2J\r\n\x9b"), ENDED)
     (line,) = screen.lines

@@ -1,4 +1,4 @@
-"""The daemon as users get it: the wheel, in an environment of its own, with a configuration of its own."""
+"""Fixtures for the installed daemon: a wheel in an environment of its own, and a configuration for each test."""
 
 import json
 import random
@@ -26,10 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def bin(tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: A001
-    """The programs of a new environment into which the wheel was installed.
+    """The ``bin`` directory of a new environment with the installed wheel.
 
-    Dependencies come from the environment that runs the tests; the project itself is not seen there, for its
-    editable install is reached by a .pth file, and those do not count in directories that a .pth file names.
+    Dependencies come from the environment that runs the tests. The project itself does not, because its editable
+    install uses a .pth file, and Python ignores .pth files in directories that a .pth file adds.
     """
     place = tmp_path_factory.mktemp("installed")
     wheel = build_wheel(place)
@@ -45,7 +45,7 @@ def bin(tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: A001
 
 
 class Place:
-    """A directory with a configuration, and the daemon that runs from it."""
+    """A directory with a configuration, and the daemon that uses it."""
 
     def __init__(self, bin: Path, directory: Path, **tables: Any) -> None:  # noqa: A002
         self.bin = bin
@@ -58,7 +58,7 @@ class Place:
         self.write(**tables)
 
     def write(self, **tables: Any) -> None:
-        """Writes the configuration; ``tables`` replace what is written by default."""
+        """Writes the configuration. ``tables`` replace the default tables."""
         defaults = {
             "listen": {"endpoint": f"tcp:{self.port}:interface=127.0.0.1"},
             "admin": {"endpoint": f"tcp:{self.admin_port}:interface=127.0.0.1"},
@@ -73,14 +73,14 @@ class Place:
         self.config.write_text("\n".join(lines) + "\n")
 
     def daemon(self) -> Daemon:
-        """The daemon, not started yet."""
+        """Returns the daemon, not started."""
         return Daemon(self.bin, self.config)
 
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/api/v1/audiohook/ws"
 
     def sidecars(self, count: int) -> list[dict[str, Any]]:
-        """All ready recordings, once there are ``count`` of them, each with its WAV's path as ``wav``."""
+        """Waits for ``count`` ready recordings, and returns their sidecars, with the path of the WAV as ``wav``."""
         deadline = time.monotonic() + 20
         while True:
             paths = sorted(self.spool.glob("ready/*/*.json"))
@@ -92,7 +92,7 @@ class Place:
 
 
 def free_port() -> int:
-    """Below the range from which the kernel takes ports for outgoing connections: those come and go."""
+    """A free port below the kernel's range for outgoing connections, which takes its ports at any time."""
     while True:
         port = random.randrange(10_000, 32_000)
         with socket.socket() as probe:
@@ -102,13 +102,13 @@ def free_port() -> int:
 
 @pytest.fixture
 def place(bin: Path, tmp_path: Path) -> Callable[..., Place]:  # noqa: A002
-    """Makes a place, with tables of its configuration."""
+    """Makes a place from tables of its configuration."""
     return lambda **tables: Place(bin, tmp_path, **tables)
 
 
 @pytest.fixture
 def served(place: Callable[..., Place]) -> Iterator[Place]:
-    """A place whose daemon runs."""
+    """A place with a running daemon."""
     there = place()
     with there.daemon():
         yield there

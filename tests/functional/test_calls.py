@@ -1,4 +1,4 @@
-"""Whole calls over real sockets, to the daemon as it is installed."""
+"""Whole calls over real sockets to the installed daemon."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SENT = ROOT / "tests/audio/call.wav"
 
 
 def recorded(sidecar: dict[str, Any]) -> bytes:
-    """The audio of a recording, as it lies in the file after the ``data`` header."""
+    """The audio of a recording: the bytes of the file after the ``data`` header."""
     content = sidecar["wav"].read_bytes()
     start = content.index(b"data") + 8
     return content[start : start + sidecar["recording"]["samples"] * 2]
@@ -121,7 +121,7 @@ def test_fragments_and_single_bytes_make_the_same_recording(served: Place) -> No
 
 
 @pytest.mark.parametrize("fault", ["half a sample", "too large", "wrong seq", "no JSON", "second open"])
-def test_a_fault_is_told_and_close_still_honoured(served: Place, fault: str) -> None:
+def test_a_protocol_error_is_reported_and_close_is_still_answered(served: Place, fault: str) -> None:
     with Caller(served.port) as caller:
         caller.open()
         caller.audio(noise(800))
@@ -216,14 +216,14 @@ def test_the_recording_grows_while_the_call_runs(served: Place) -> None:
         caller.close()
 
 
-def test_the_path_decides(served: Place) -> None:
+def test_the_path_selects_the_route(served: Place) -> None:
     head = signed_head(served.port, "30b0e395-84d3-4570-ac13-9a62d8f514c0").replace(PATH.encode(), b"/else")
     with Caller(served.port, head) as caller:
         assert caller.upgrade() == 404
 
 
-def test_a_checkout_serves_too(place: Any) -> None:
-    """The environment that runs the tests has the checkout itself in it, and no wheel."""
+def test_a_checkout_runs_without_a_wheel(place: Any) -> None:
+    """The environment of the tests has the checkout installed instead of a wheel."""
     there = place()
     with Daemon(Path(sys.executable).parent, there.config), Caller(there.port) as caller:
         caller.open()

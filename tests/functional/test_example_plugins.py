@@ -11,8 +11,8 @@ from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon
 from tests.functional.documents import snippet
 
-#: Seconds within which the copies must be complete.
-TIMEOUT = 30.0
+#: Seconds to wait for the copy.
+PATIENCE = 30.0
 AUDIO = bytes(range(256)) * 100
 
 

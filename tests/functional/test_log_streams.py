@@ -1,4 +1,4 @@
-"""No line of the log is missing, whatever the encoding of the stream or the file that it is written to."""
+"""The log has all lines, whatever the encoding of its stream or file."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""JSON that few writers make, and all may: a call goes on, and its sidecar has every message."""
+"""Legal but unusual JSON: the call continues, and its sidecar has every message."""
 
 import json
 from collections.abc import Callable
@@ -72,5 +72,5 @@ def test_octets_that_are_not_utf_8_close_the_websocket(bin: Path, tmp_path: Path
 
 
 def told(sidecar: dict[str, Any]) -> list[str]:
-    """The types of the messages, in their order."""
+    """The types of the messages, in order."""
     return [entry["data"]["message"]["type"] for entry in sidecar["body"] if entry["type"] == "audiohook"]

@@ -1,4 +1,4 @@
-"""A daemon whose socket systemd has opened."""
+"""A daemon with a socket that systemd has opened."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def test_a_call_comes_in_by_the_socket_of_systemd(place: Callable[..., Place], w
 
 
 def call(there: Place) -> None:
-    """The first connection starts the daemon; before that there is the socket of systemd-socket-activate."""
+    """Makes a call. Its connection to the socket of systemd-socket-activate starts the daemon."""
     for _ in range(100):
         try:
             caller = Caller(there.port)

@@ -50,8 +50,8 @@ def execute(options: Options) -> int:
     source = None if options.probe else recording(options.wav) if options.wav else tone()
     report = _report(options, source)
     caller = Caller(options, source, report, reactor, time.time)
-    chance = random.Random()  # noqa: S311 - arrivals, not secrets
-    scheduler = CallScheduler(reactor, caller.dial, options.sessions, options.rate, chance)
+    rng = random.Random()  # noqa: S311 - arrivals, not secrets
+    scheduler = CallScheduler(reactor, caller.dial, options.sessions, options.rate, rng)
     _run(reactor, scheduler, report)
     report.summary()
     return 1 if report.failures else 0
