@@ -1,4 +1,4 @@
-"""What happened how often, since the start: plain numbers, for logs and for whoever asks."""
+"""Counts events since the start, by name and label, and formats the counters for Prometheus."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,54 +6,54 @@ from typing import Final
 
 from audiohookd.escaping import printable
 
-#: Every name there is. A label is a plugin's name or one of a few fixed words, never an id: ids would grow for ever.
+#: All names. A label is a plugin's name or one of a few fixed words, never an id, to limit the number of series.
 CATALOGUE: Final = {
     "connections": "WebSocket upgrades accepted",
-    "refusals": "upgrades or sessions refused, by reason",
-    "limits": "connections, sessions and messages that were beyond a limit, by limit",
-    "bad_reloads": "files that changed, but something in them is wrong, so that they were not taken over, by name",
-    "replay_store_failures": "requests for which the replay store had no answer, by what was done",
+    "refusals": "upgrades or sessions rejected, by reason",
+    "limits": "connections, sessions and messages that exceeded a limit, by limit",
+    "bad_reloads": "reloads of changed files that failed because the files are invalid, by name",
+    "replay_store_failures": "requests for which the replay store had no answer, by outcome",
     "sessions": "sessions opened",
     "probes": "connection probes answered",
     "endings": "sessions ended, by reason",
     "unrecorded": "sessions that no plugin recorded, on routes without record = false",
     "faults": "sessions in which the client broke the protocol",
-    "tolerated": "oddities of clients that do no harm, by kind",
-    "peer_errors": "error messages of clients",
+    "tolerated": "harmless protocol anomalies of clients, by kind",
+    "peer_errors": "error messages from clients",
     "plugin_failures": "failures of plugins, by plugin",
-    "late_callbacks": "callbacks of plugins that took too long and were cancelled, by plugin",
-    "required_failures": "sessions ended because a plugin failed that they require, by plugin",
+    "late_callbacks": "callbacks of plugins that timed out and were cancelled, by plugin",
+    "required_failures": "sessions ended because a required plugin failed, by plugin",
     "unhandled_plugin_errors": "errors in timers and Deferreds of plugins that the plugin did not handle, by plugin",
-    "limited_sends": "events and pauses of plugins that were not sent because they were too many, by plugin",
-    "overflow_samples": "samples that a plugin was too slow for, by plugin",
-    "overflow_messages": "messages to clients that a plugin was too slow for, by plugin",
-    "late_admissions": "sessions opened without waiting any longer for plugins",
-    "crowded_out": "connections dropped before their upgrade, because too many waited for one",
-    "key_refresh_failures": "times that keys could not be loaded again, by source",
+    "limited_sends": "events and pauses of plugins that were not sent because of a rate limit, by plugin",
+    "overflow_samples": "samples dropped from the full queue of a slow plugin, by plugin",
+    "overflow_messages": "messages to clients dropped from the full queue of a slow plugin, by plugin",
+    "late_admissions": "sessions opened without plugins whose admission timed out",
+    "crowded_out": "connections evicted before their upgrade, because too many were pending",
+    "key_refresh_failures": "failed refreshes of keys, by source",
     "clogged": "connections dropped because the client did not read",
-    "repaired": "drafts that were left behind, by what became of them",
-    "obstacles": "times that new calls were refused from then on because they could not be recorded, by cause",
-    "removals": "recordings, stored elsewhere, that were removed here because of their age or for lack of room",
-    "stored": "recordings stored elsewhere, by carrier",
-    "told": "recordings told of, by notifier",
-    "delivery_failures": "recordings that failed and are tried again, by carrier or notifier",
+    "repaired": "drafts recovered after a crash, by outcome",
+    "obstacles": "times that the daemon became not ready because new calls could not be recorded, by cause",
+    "removals": "local copies of stored recordings that were removed because of their age or for space, by cause",
+    "stored": "recordings stored, by carrier",
+    "told": "notifications sent, by notifier",
+    "delivery_failures": "failed deliveries that are retried, by carrier or notifier",
     "outages": "times that a carrier or notifier became unavailable, by its name",
     "dead_letters": "recordings that can never be delivered, by carrier or notifier",
-    "disk_faults": "writes of recordings that the disk refused, by error, commits that stalled, syncs",
-    "disk_lost_samples": "samples of recordings that the disk refused, which are silence now",
-    "unmade_lines": "commits of a recording with entries that a plugin could not make",
-    "slow_commits": "writes of recordings that took longer than promised",
-    "slow_syncs": "rounds of syncing recordings that took longer than promised",
+    "disk_faults": "failed writes and syncs of recordings, and stalled commits, by error",
+    "disk_lost_samples": "samples of recordings that could not be written and were replaced by silence",
+    "unmade_lines": "commits of a recording with journal entries that a plugin failed to render",
+    "slow_commits": "commits of recordings that took longer than flush_interval allows",
+    "slow_syncs": "syncs of recordings that took longer than sync_interval allows",
     "threads_refused": "times that the system refused a thread to a pool, by pool",
-    "loop_failures": "turns of periodic work that failed, by loop",
-    "loop_stalls": "times that periodic work had stopped and was started again, by loop",
+    "loop_failures": "failed turns of periodic work, by loop",
+    "loop_stalls": "times that periodic work stalled and was restarted, by loop",
     "reactor_blocks": "times that the reactor was blocked for 100 ms or more and all calls waited, by plugin",
     "reactor_blocked_seconds": "seconds that the reactor was blocked, 100 ms or more at a time, by plugin",
-    "internal_errors": "errors of our own, in sessions and upgrades",
+    "internal_errors": "internal errors of the daemon, in sessions and upgrades",
 }
 
 
-#: What the label of a name says, for those that have one.
+#: The name of the label of each counter that has one.
 LABELS: Final = {
     "refusals": "reason",
     "limits": "limit",
@@ -85,26 +85,26 @@ LABELS: Final = {
     "reactor_blocked_seconds": "plugin",
 }
 
-#: The largest values since the start.
+#: Gauges that keep the largest value since the start.
 MAXIMA: Final = {
     "reactor_longest_block_seconds": "the longest time that the reactor was blocked since the start, by plugin",
 }
 MAXIMA_LABELS: Final = {"reactor_longest_block_seconds": "plugin"}
-#: Names whose unit is the second. They are counted in milliseconds, for counts are integers.
+#: Metrics in seconds, which are counted in milliseconds because counts are integers.
 IN_MILLISECONDS: Final = {"reactor_blocked_seconds", "reactor_longest_block_seconds"}
 
 
 class Counters:
-    """Counts by name and label. For the reactor thread alone."""
+    """Counts by name and label, in the reactor thread only."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._maxima: dict[tuple[str, str], int] = {}
 
     def count(self, name: str, label: str = "", amount: int = 1) -> int:
-        """Adds ``amount``; returns what was there before.
+        """Adds ``amount``. Returns the previous count.
 
-        :raises KeyError: a name that is not in :data:`CATALOGUE`.
+        :raises KeyError: ``name`` is not in :data:`CATALOGUE`.
         """
         if name not in CATALOGUE:
             raise KeyError(name)
@@ -115,36 +115,36 @@ class Counters:
     def reach(self, name: str, label: str, value: int) -> None:
         """Keeps ``value`` if it is the largest so far.
 
-        :raises KeyError: a name that is not in :data:`MAXIMA`.
+        :raises KeyError: ``name`` is not in :data:`MAXIMA`.
         """
         if name not in MAXIMA:
             raise KeyError(name)
         self._maxima[name, label] = max(value, self._maxima.get((name, label), 0))
 
     def expect(self, name: str, labels: Iterable[str]) -> None:
-        """Lists what is going to be counted by these labels from now on, at 0: of what is not there none sees a rise.
+        """Adds these labels with a count of 0, because Prometheus sees no increase when a series appears.
 
-        :raises KeyError: a name that has no label.
+        :raises KeyError: ``name`` has no label.
         """
         LABELS[name]
         for label in labels:
             self._counts[name, label] += 0
 
     def value(self, name: str, label: str = "") -> int:
-        """The count so far."""
+        """The current count."""
         return self._counts[name, label]
 
     def maxima(self) -> list[tuple[str, str, int]]:
-        """All of :data:`MAXIMA` that were reached: name, label, value; sorted."""
+        """All maxima as (name, label, value), sorted."""
         return sorted((name, label, value) for (name, label), value in self._maxima.items())
 
     def items(self) -> list[tuple[str, str, int]]:
-        """All of them: name, label, count; sorted."""
+        """All counts as (name, label, count), sorted."""
         return sorted((name, label, count) for (name, label), count in self._counts.items())
 
 
 def exposition(counters: Counters) -> str:
-    """All that was counted, in the text format of Prometheus (0.0.4)."""
+    """Formats all counters in the text format of Prometheus (0.0.4)."""
     lines: list[str] = []
     values = counters.items()
     for name, explanation in sorted(CATALOGUE.items()):
@@ -168,7 +168,7 @@ def _line(metric: str, name: str, label_name: str | None, label: str, value: int
 
 
 def labelled(name: str | None, label: str) -> str:
-    """What comes between a metric and its value. ``name`` is that of its label; None: it has none."""
+    """Formats the label of a metric. ``name`` is the name of the label; None for a metric without one."""
     if name is None:
         return ""
     lines = (printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in label.split("\n"))

@@ -190,7 +190,13 @@ def test_no_stream_shows_it_raw(there: Place, tmp_path: Path, log: str) -> None:
     assert suspect(re.sub(r"(?m)^<[2-7]>", "", written)) == []
     assert [line[:200] for line in written.splitlines() if not first.match(line)] == []
     # That it is in there, from each source.
-    for words in ("the client reported error 500 'end", "built: end", "failed in closing", "ended after", "rejected: "):
+    for words in (
+        "the client reported error 500 'end",
+        "built: end",
+        "failed in closing",
+        "ended after",
+        "rejected: ",
+    ):
         assert words in written
     assert r"\u001b]0;owned\u0007" in written
     assert "... (60000 characters)" in written

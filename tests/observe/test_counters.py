@@ -126,4 +126,4 @@ def test_prometheus_reads_them() -> None:
     assert lines.count("# TYPE audiohookd_stored_total counter") == 1
     counters.count("stored", "\x1b[2J\u202e\udce9\r")
     assert r'audiohookd_stored_total{carrier="\\u001b[2J\\u202e\\udce9\\r"} 1' in exposition(counters).splitlines()
-    assert "# HELP audiohookd_stored_total recordings stored elsewhere, by carrier" in lines
+    assert "# HELP audiohookd_stored_total recordings stored, by carrier" in lines
