@@ -32,15 +32,15 @@ class PluginWorkers(Workers):
         """See :class:`IWorkers`."""
         if get_ident() == self._thread:
             return super().do(work)
-        text = f"work was given to the pool in thread {current_thread().name!r} and not in the reactor's"
+        text = f"work was given to the pool in thread {current_thread().name!r}, not in the reactor thread"
         if not self._was_misused:
             self._was_misused = True
-            _log.error("{pool}: {text}: it is not done; use daemon.reactor.callFromThread", pool=self.name, text=text)
+            _log.error("{pool}: {text}: rejected; use daemon.reactor.callFromThread", pool=self.name, text=text)
         return fail(WrongThread(f"{text}: use daemon.reactor.callFromThread"))
 
 
 class Daemon:
-    """What all plugins share. ``pools`` are the worker pools that plugins asked for, to be started and stopped.
+    """The IDaemon of all plugins. ``pools`` holds their worker pools, which the service tree starts and stops.
 
     :param now: seconds since the epoch.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
@@ -58,7 +58,7 @@ class Daemon:
         self._count = count
         self.spool = spool
         self.pools: list[Workers] = []
-        #: Once true, no plugin gets a pool: the daemon starts only those that it has by then.
+        #: True once all plugins are built. No pool can be created after that.
         self.is_complete = False
         self._claims: dict[str, str] = {}
 

@@ -1,4 +1,4 @@
-"""Finds what blocked the reactor, and which of it was no fault of its code (pure; time, usage and stacks come in).
+"""Detects blocks of the reactor and their causes (pure; the caller passes time, usage and stacks).
 
 A turn of the reactor of 100 ms or more is a block, less the time in it that the process did not run (SIGSTOP, a
 suspended virtual machine, no processor) or that another thread held the interpreter. The lateness of the watchdog,

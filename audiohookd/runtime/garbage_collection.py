@@ -1,18 +1,18 @@
-"""The collector of cycles, kept out of the way of calls."""
+"""Tunes the garbage collector so that it does not delay calls."""
 
 import gc
 
-#: Containers that were made and not freed again before the youngest are looked at. With Python's own 700 each commit
-#: of 500 calls set it off, and each hundredth time it looked at everything: a third of the reactor's processor time.
+#: Threshold of the youngest generation. With Python's default of 700, each commit of 500 calls triggered a
+#: collection, and each hundredth one was a full collection: a third of the reactor's CPU time.
 YOUNGEST = 50_000
-#: Of the looks at the younger ones, so many before the older ones are looked at, too.
+#: Thresholds of the older generations.
 OLDER = 20
 
 
 def freeze_gc() -> None:
-    """What there is after the start stays, and is never looked at again; what comes later, seldom.
+    """Excludes all existing objects from collection, and makes later collections rare.
 
-    Calls leave no cycles behind, so their memory does not wait for this.
+    Calls leave no reference cycles, so their memory is freed without the collector.
     """
     gc.collect()
     gc.freeze()

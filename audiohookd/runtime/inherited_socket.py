@@ -1,8 +1,8 @@
-"""A socket of the file system that systemd has opened: it stays as the socket unit made it.
+"""Leaves a Unix socket that systemd has opened as the socket unit created it.
 
-Twisted changes the mode of such a socket to 0666, which fails where the file belongs to root, and shortens its queue
-to 50. When it stops it shuts the socket down and removes its file, so that systemd cannot start the daemon by it
-again. Sockets of TCP it leaves alone.
+Twisted changes the mode of such a socket to 0666, which fails if root owns the file, and shortens its queue to 50.
+When it stops, it shuts the socket down and removes its file, so that systemd cannot start the daemon by it again. It
+does not do so for TCP sockets.
 """
 
 import os
@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 
 def as_inherited(endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
-    """``endpoint``, or one that leaves its socket as it is."""
+    """Wraps an endpoint with an inherited Unix socket; returns any other endpoint unchanged."""
     if isinstance(endpoint, AdoptedStreamServerEndpoint) and endpoint.addressFamily == socket.AF_UNIX:
         return InheritedSocket(endpoint)
     return endpoint
@@ -25,7 +25,7 @@ def as_inherited(endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
 
 @implementer(IStreamServerEndpoint)
 class InheritedSocket:
-    """An endpoint with a socket that is open already. It can be used once."""
+    """An endpoint on an open socket. It can listen once."""
 
     def __init__(self, adopted: AdoptedStreamServerEndpoint) -> None:
         self._adopted = adopted
@@ -38,7 +38,7 @@ class InheritedSocket:
         file = self._adopted.fileno
         setNonBlocking(file)
         port = unix.Port._fromListeningDescriptor(self._adopted.reactor, file, factory)
-        # Twisted leaves a name alone that looks like one of the abstract ones, and has it in a log line besides.
+        # Twisted does not touch the file of a name that looks abstract. The name also appears in a log line.
         port._bindPath = b"\0" + port._bindPath
         port._shouldShutdown = False  # as it does with TCP
         port.backlog = socket.SOMAXCONN  # the kernel lowers it to net.core.somaxconn

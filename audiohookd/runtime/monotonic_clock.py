@@ -1,15 +1,14 @@
-"""Time that nobody can set."""
+"""Replaces the reactor's wall clock by a monotonic clock."""
 
 import time
 from typing import Any
 
 
 def use_monotonic_clock(reactor: Any) -> None:
-    """Makes the time of a reactor, on which nothing is scheduled yet, one that nobody can set.
+    """Makes a reactor use a monotonic clock. Call it before anything is scheduled.
 
-    Twisted's is the wall clock: put back by an hour, all that was to happen would wait for an hour. ``callLater``
-    adds to ``seconds`` of the reactor and hands the same function to the call for its ``reset``; ``timeout`` and
-    ``runUntilCurrent`` compare with it, and LoopingCall, Deferreds' timeouts and Autobahn's timers ask the reactor:
-    all of them look it up on the instance.
+    Twisted uses the wall clock: if it is set back by an hour, all timers wait for an hour. The replacement works
+    because ``callLater``, ``reset``, ``timeout``, ``runUntilCurrent``, LoopingCall, time-outs of Deferreds and
+    Autobahn's timers all look up ``seconds`` on the reactor instance.
     """
     reactor.seconds = time.monotonic

@@ -1,8 +1,8 @@
-"""Why TLS failed, in the few words of OpenSSL that help a sysadmin; without pyOpenSSL, which not everybody has."""
+"""Describes TLS failures by OpenSSL's reasons that help an operator. pyOpenSSL is optional."""
 
 import re
 
-#: So few, because each has its own share of the log, which strangers shall not fill.
+#: The reasons that are logged. Few, because each has its own log rate limit and unauthenticated peers cause them.
 _TELLING = frozenset(
     {
         "http request",
@@ -14,7 +14,7 @@ _TELLING = frozenset(
         "unexpected eof while reading",
     }
 )
-#: What the client says of it: mostly of our certificate.
+#: Alerts from the client, mostly about the daemon's certificate.
 _ALERTS = frozenset(
     {
         "bad certificate",
@@ -28,20 +28,20 @@ _ALERTS = frozenset(
 _alert = re.compile(r"\S+ alert (.+)")
 
 
-def failure_of_tls(fault: BaseException) -> str:
-    """One line about an ``OpenSSL.SSL.Error``, or anything else: without what is not known to be of help."""
-    for reason in _reasons(fault):
+def failure_of_tls(error: BaseException) -> str:
+    """Describes an ``OpenSSL.SSL.Error``, or any other exception, in one line. Unknown reasons are omitted."""
+    for reason in _reasons(error):
         if reason in _TELLING:
             return f"TLS failed ({reason})"
         alert = _alert.fullmatch(reason)
         if alert is not None and alert[1] in _ALERTS:
-            return f"TLS failed (the client says: {alert[1]})"
+            return f"TLS failed (alert from the client: {alert[1]})"
     return "TLS failed"
 
 
-def _reasons(fault: BaseException) -> list[str]:
-    """Its argument is a list of (library, function, reason)."""
-    errors = fault.args[0] if fault.args else ()
-    if not isinstance(errors, list | tuple):
+def _reasons(error: BaseException) -> list[str]:
+    """The reasons in an OpenSSL error, whose argument is a list of (library, function, reason)."""
+    entries = error.args[0] if error.args else ()
+    if not isinstance(entries, list | tuple):
         return []
-    return [str(error[-1]) for error in errors if isinstance(error, tuple) and error]
+    return [str(entry[-1]) for entry in entries if isinstance(entry, tuple) and entry]

@@ -117,6 +117,6 @@ def test_a_stopped_process_names_no_plugin(place: MakePlace) -> None:
         time.sleep(1.5)
         daemon.process.send_signal(signal.SIGCONT)
         (found,) = lines(daemon, "because the process did not run")
-        assert "no plugin is blamed" in found
+        assert "no plugin is at fault" in found
         assert longest(there, "(process)") > 1
         assert metrics(there)['blocks_total{plugin="evil"}'] == 0

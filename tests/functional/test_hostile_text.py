@@ -189,8 +189,14 @@ def test_no_stream_shows_it_raw(there: Place, tmp_path: Path, log: str) -> None:
     first = re.compile({"journal": r"<[2-7]>(\[|\t)"}.get(log, r"\d{4}-\d\d-\d\dT\S+ \[|\t"))
     assert suspect(re.sub(r"(?m)^<[2-7]>", "", written)) == []
     assert [line[:200] for line in written.splitlines() if not first.match(line)] == []
-    # The text must be in there, from each source.
-    for words in ("the client says: error 500 'end", "built: end", "failed in closing", "ended after", "refused: "):
+    # That it is in there, from each source.
+    for words in (
+        "the client reported error 500 'end",
+        "built: end",
+        "failed in closing",
+        "ended after",
+        "rejected: ",
+    ):
         assert words in written
     assert r"\u001b]0;owned\u0007" in written
     assert "... (60000 characters)" in written

@@ -205,13 +205,18 @@ def test_a_changed_allow_file_is_reloaded(place: MakePlace) -> None:
             assert caller.open()["type"] == "opened"
             allow.write_text("203.0.113.0/24 # elsewhere\n")
             daemon.process.send_signal(signal.SIGHUP)
-            wait(lambda: "allowed_networks_file read again: 1 networks" in daemon.log())
+            wait(lambda: "allowed_networks_file reloaded: 1 networks" in daemon.log())
             caller.say("ping")
             assert caller.hear()["type"] == "pong"
             with contextlib.suppress(ConnectionError), Caller(there.port) as client:
                 assert client.hears_nothing_more()
             allow.write_text("nonsense\n")
-            wait(lambda: "allowed_networks_file stays as it is: line 1: 'nonsense' is not a network" in daemon.log())
+            wait(
+                lambda: (
+                    "reload of allowed_networks_file failed, the previous version stays in use: line 1: 'nonsense' is no network"
+                    in daemon.log()
+                )
+            )
             assert caller.close()["type"] == "closed"
         allow.write_text("127.0.0.1\n")
         wait(lambda: daemon.log().count("allowed_networks_file read again") == 2)
@@ -234,7 +239,7 @@ class TestTLS:
             write_certificate(there.directory)
             with pytest.raises(ssl.SSLCertVerificationError):
                 SecureCaller(there.port, certificate)
-            wait(lambda: "tls_certificate read again: a certificate that expires on" in daemon.log())
+            wait(lambda: "tls_certificate reloaded: a certificate that expires on" in daemon.log())
             with SecureCaller(there.port, certificate) as new:
                 assert new.open()["type"] == "opened"
                 old.audio(bytes(1600))
@@ -250,7 +255,7 @@ class TestTLS:
             good = key.read_bytes()
             key.write_bytes(b"nothing")
             daemon.process.send_signal(signal.SIGHUP)
-            wait(lambda: "tls_certificate stays as it is: " in daemon.log())
+            wait(lambda: "reload of tls_certificate failed, the previous version stays in use: " in daemon.log())
             key.write_bytes(good)
             with SecureCaller(there.port, certificate) as caller:
                 assert caller.open()["type"] == "opened"

@@ -15,8 +15,8 @@ from tests.functional.daemon import Daemon
 #: For each place in which a plugin hangs: the log line, and the maximum seconds of the stop on a loaded machine.
 GIVEN_UP = {
     "closed": ("are abandoned: hanging", 3.0),
-    "stop": ("plugins.hanging did not stop at once after a second signal, and is given up", 3.0),
-    "pool": ("plugins.hanging/hanging did not stop at once after a second signal, and is given up", 3.0),
+    "stop": ("plugins.hanging did not stop at once after a second signal, and is abandoned", 3.0),
+    "pool": ("plugins.hanging/hanging did not stop at once after a second signal, and is abandoned", 3.0),
     "block": ("still running 5 s after a second signal", EXIT_AFTER + 3.0),
     "thread": ("still running 5 s after a second signal", EXIT_AFTER + 3.0),
 }

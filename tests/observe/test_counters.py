@@ -138,4 +138,4 @@ def test_prometheus_reads_them() -> None:
         r'audiohookd_recordings_stored_total{carrier="\\u001b[2J\\u202e\\udce9\\r"} 1'
         in exposition(counters).splitlines()
     )
-    assert "# HELP audiohookd_recordings_stored_total recordings stored elsewhere, by carrier" in lines
+    assert "# HELP audiohookd_recordings_stored_total recordings stored, by carrier" in lines

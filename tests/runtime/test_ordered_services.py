@@ -69,7 +69,7 @@ class Rude(Child):
 
 
 def late(name: str, seconds: float) -> str:
-    return f"{name} did not stop within {seconds:g} s, and is not waited for any longer"
+    return f"{name} did not stop within {seconds:g} s: timed out, and is abandoned"
 
 
 class TestOrder(SynchronousTestCase):
@@ -192,7 +192,7 @@ class TestOrder(SynchronousTestCase):
         self.clock.advance(HURRIED_LIMIT)
         self.successResultOf(stopped)
         self.assertEqual(self.diary, ["stop c", "stop b", "stop a"])
-        given_up = "{} did not stop at once after a second signal, and is given up"
+        given_up = "{} did not stop at once after a second signal, and is abandoned"
         self.assertEqual(self.said(), [given_up.format("c"), given_up.format("b")])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

@@ -41,7 +41,7 @@ def test_who_has_no_cipher_in_common() -> None:
 @pytest.mark.parametrize("version", ["sslv3", "tlsv1", "ssl/tls"])
 def test_who_does_not_trust_us(version: str) -> None:
     fault = SSL.Error([("SSL routines", "", f"{version} alert unknown ca")])
-    assert failure_of_tls(fault) == "TLS failed (the client says: unknown ca)"
+    assert failure_of_tls(fault) == "TLS failed (alert from the client: unknown ca)"
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,7 @@ class TestRefusedThreads(TestCase):
         results = [pool.do(lambda number=number: number) for number in range(5)]
         self.assertEqual([result for _, result in await DeferredList(results)], [0, 1, 2, 3, 4])
         (line,) = self.errors()
-        self.assertIn("test: the system refuses another thread (can't start new thread); 1 go on", line)
+        self.assertIn("test: the system refuses another thread (can't start new thread); continuing with 1", line)
         self.assertIn("TasksMax=", line)
         self.assertGreater(self.counters.value("threads_refused", "test"), 0)
 
@@ -266,7 +266,7 @@ class TestRefusedThreads(TestCase):
         self.failureResultOf(pool.do(lambda: 7), PoolFull)
 
     async def test_work_that_returns_a_deferred_fails(self) -> None:
-        with self.assertRaisesRegex(TypeError, "returned a Deferred"):
+        with self.assertRaisesRegex(TypeError, "must not return a Deferred"):
             await self.pool(threads=1).do(Deferred)
 
 
@@ -306,7 +306,7 @@ class TestAStopThatIsNotPatient(TestCase):
             self.failureResultOf(result, CancelledError)
         await pool.stopService()
         self.assertFalse(self.release.is_set())
-        self.assertEqual(self.lines, ["warn: test: 2 pieces of work hang, and are given up"])
+        self.assertEqual(self.lines, ["warn: test: stop timed out, abandoning 2 hanging pieces of work"])
 
     async def test_waits_for_what_somebody_waits_for(self) -> None:
         pool = self.pool(0.01)

@@ -238,8 +238,8 @@ class BatchReader:
             target = TARGET_BATCH * math.sqrt(self._interval / MAX_INTERVAL)
             wanted = self._interval * (target / len(ready)) ** SMOOTHING
             self._interval = min(MAX_INTERVAL, max(MIN_INTERVAL, wanted))
-            # One read per 16 ms is 16 times the audio of a call. More arrives after a daemon was suspended, or from
-            # a faster client: calls at 20 times the normal rate got their pongs after 13 s.
+            # One read per 16 ms is 16 times the audio of a call. More arrives after a suspension of the daemon, or
+            # from a faster client: calls at 20 times the normal rate got their pongs after 13 s.
             more = self._epoll.poll(0)
             self._is_behind = 2 * len(more) >= len(ready) and 2 * len({*more} & {*ready}) >= len(ready)
         return bool(ready or self._late or self._costly)
