@@ -18,10 +18,10 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     """The time-outs of a session, in seconds. Genesys Cloud waits 5 s for ``opened`` and 10 s for ``closed``."""
 
     #: From the upgrade to the client's ``open``; then ``disconnect error``.
-    open_timeout: Seconds = 10.0
+    client_open_timeout: Seconds = 10.0
     #: From ``open`` to ``opened``; then ``disconnect error``, which Genesys retries. Its own time-out is worse: one
     #: installation lost 40 to 50 % of its calls by it.
-    opening_timeout: Seconds = 4.0
+    accept_timeout: Seconds = 4.0
     #: For all admission plugins together; then ``opened`` is sent without them.
     admission_timeout: Seconds = 3.0
     #: Without a text message (the client pings every 5 s); then ``disconnect error``.
@@ -29,11 +29,11 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     #: From the idle ``disconnect`` to the end of the connection.
     idle_grace: Seconds = 5.0
     #: From ``close`` to ``closed``, for the plugins' last events; then ``closed`` is sent without them.
-    closing_timeout: Seconds = 8.0
+    plugin_closing_timeout: Seconds = 8.0
     #: From ``disconnect`` to the end of the connection, unless the client closes.
     disconnect_timeout: Seconds = 10.0
     #: From ``closed`` to the end of the connection, unless the client ends it.
-    closed_timeout: Seconds = 5.0
+    client_close_timeout: Seconds = 5.0
     #: The longest session; then ``disconnect completed``. Also limits the positions that the client may claim.
     max_duration: Seconds = 86_400.0
 

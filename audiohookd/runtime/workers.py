@@ -37,10 +37,6 @@ GROW_AGAIN = 1.0
 REMEDY = "raise TasksMax= of the systemd unit, pids.max of the container, or ulimit -u"
 
 
-class PoolFull(Exception):
-    """The queue of the pool is full, or the pool does not run."""
-
-
 class _Thread(Thread):
     """Runs work from a queue until it gets None. Hanging work does not keep the process alive."""
 

@@ -145,7 +145,7 @@ class Rig:
         self.counters = Counters()
         self.workers = MemoryWorkers() if workers is None else workers
         destinations = destinations_of(plugins)
-        self.receipts = Receipts(self.layout, destinations, local_retention, disk)
+        self.receipts = Receipts(self.layout, destinations, keeps_local, disk)
         backoff = Backoff(FIRST, LIMIT, random)
         context = DeliveryContext(self.clock, self.now, self.workers, self.receipts, self.counters, backoff, limit)
         self.deliveries = Deliveries(context, destinations, WakeFile(self.layout.wake))

@@ -116,7 +116,7 @@ class World:
 
     def live(self, disk: MortalDisk) -> Rig:
         """Runs a daemon from its start until everything is delivered, or until it dies."""
-        rig = Rig(self.spool, self.local_retention, disk, workers=MortalWorkers(), **self.plugins)
+        rig = Rig(self.spool, self.keeps_local, disk, workers=MortalWorkers(), **self.plugins)
         rig.start()
         rig.pass_time(70)
         return rig
@@ -151,8 +151,8 @@ class TestDeath:
         make(keeps_local).live(disk)
         return disk.steps
 
-    def test_recovers_at_any_step(self, make: Make, local_retention: bool) -> None:
-        steps = self.steps(make, local_retention)
+    def test_recovers_at_any_step(self, make: Make, keeps_local: bool) -> None:
+        steps = self.steps(make, keeps_local)
         assert steps > 20
         for step in range(steps):
             world = make(keeps_local)
@@ -163,7 +163,7 @@ class TestDeath:
     @settings(max_examples=60, deadline=None)
     @given(lives=st.lists(st.integers(0, 25), min_size=2, max_size=8))
     def test_recovers_after_repeated_crashes(
-        self, tmp_path_factory: pytest.TempPathFactory, local_retention: bool, lives: list[int]
+        self, tmp_path_factory: pytest.TempPathFactory, keeps_local: bool, lives: list[int]
     ) -> None:
         world = World(tmp_path_factory.mktemp("spool"), keeps_local)
         for steps in lives:
@@ -179,10 +179,10 @@ class TestDeath:
             for plugin in world.plugins.values():
                 assert all(plugin.asked.count(id_) <= 2 for id_ in IDS)
 
-    def test_does_not_depend_on_the_destinations_configured_before(self, make: Make, local_retention: bool) -> None:
+    def test_does_not_depend_on_the_destinations_configured_before(self, make: Make, keeps_local: bool) -> None:
         """A recording that has passed a stage stays past it, although another carrier is configured now."""
-        for step in range(self.steps(make, local_retention)):
-            world = make(local_retention)
+        for step in range(self.steps(make, keeps_local)):
+            world = make(keeps_local)
             world.live(MortalDisk(step))
             world.plugins["attic"] = Carrier()
             with logged() as lines:

@@ -153,9 +153,7 @@ class TestAClockThatIsSet:
         assert lines == ["info: s3: available again after 60 s"]
 
     def test_provides_the_dates_of_receipts(self, tmp_path: Path) -> None:
-        rig = Rig(
-            tmp_path, local_retention=True, s3=Carrier(), tape=Carrier(act=failing(lambda: Unavailable("reset")))
-        )
+        rig = Rig(tmp_path, keeps_local=True, s3=Carrier(), tape=Carrier(act=failing(lambda: Unavailable("reset"))))
         rig.start()
         rig.set_by = 3600.0
         (id_,) = rig.announce(1)

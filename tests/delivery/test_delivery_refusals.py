@@ -114,8 +114,8 @@ class TestANotifiers:
         assert rig.files("dead") == set()
 
 
-@pytest.mark.parametrize("local_retention", [False, True])
-def test_it_is_due_again_without_the_mark(tmp_path: Path, local_retention: bool) -> None:
+@pytest.mark.parametrize("keeps_local", [False, True])
+def test_it_is_due_again_without_the_mark(tmp_path: Path, keeps_local: bool) -> None:
     """After a retry of a dead letter, only the destination that rejected it receives it again."""
     s3, archive, hook = Carrier(), Carrier(act=refuse), Notifier()
     rig = Rig(tmp_path, keeps_local, s3=s3, archive=archive, webhook=hook).start()

@@ -26,7 +26,7 @@ class Books:
     def __init__(self, spool: Path, keeps_local: bool = False, **plugins: Any) -> None:
         self.spool = spool
         destinations = destinations_of(plugins)
-        self.receipts = Receipts(SpoolPaths(spool), destinations, local_retention)
+        self.receipts = Receipts(SpoolPaths(spool), destinations, keeps_local)
         self.carriers = {destination.name: destination for destination in destinations if destination.is_carrier}
         self.notifiers = {destination.name: destination for destination in destinations if not destination.is_carrier}
 
@@ -161,10 +161,10 @@ class TestRecordDelivered:
         ids=["on demand", "when it is the only copy"],
     )
     def test_or_all_files_move_to_done(
-        self, tmp_path: Path, local_retention: bool, plugins: dict[str, Any], receipts: set[str]
+        self, tmp_path: Path, keeps_local: bool, plugins: dict[str, Any], receipts: set[str]
     ) -> None:
         make_ready(tmp_path, 1)
-        books = Books(tmp_path, local_retention, **plugins)
+        books = Books(tmp_path, keeps_local, **plugins)
         (destination,) = (books.carriers | books.notifiers).values()
         assert not books.keep(destination)
         assert files(tmp_path, "ready") == set()
@@ -334,7 +334,7 @@ class TestSearch:
         before.keep(before.carriers["s3"])
         make_ready(tmp_path, 2)
         (tmp_path / "done").write_text("in the way")
-        after = Books(tmp_path, local_retention=True, s3=Carrier())
+        after = Books(tmp_path, keeps_local=True, s3=Carrier())
         found = after.receipts.search(after.carriers["s3"], None, frozenset(), 1000)
         assert found.keys == [RecordingKey(DAY, recording_id(2))]
         assert isinstance(found.error, OSError)

@@ -12,7 +12,7 @@ from tests.functional.daemon import Daemon
 from tests.functional.documents import snippet
 
 #: Seconds to wait for the copy.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 AUDIO = bytes(range(256)) * 100
 
 

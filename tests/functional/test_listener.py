@@ -213,7 +213,7 @@ def test_a_changed_allow_file_is_reloaded(place: MakePlace) -> None:
             allow.write_text("nonsense\n")
             wait(
                 lambda: (
-                    "reload of allowed_networks_file failed, the previous version stays in use: line 1: 'nonsense' is no network"
+                    "reload of allowed_networks_file failed, the previous version stays in use: line 1: 'nonsense' is"
                     in daemon.log()
                 )
             )
