@@ -1,4 +1,4 @@
-"""Drafts as they lie there after a crash."""
+"""Creates drafts as a crash leaves them behind."""
 
 import json
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def leave_behind(
     name: str = ID,
     header: Callable[[Media], bytes] = wav.growing_header,
 ) -> DraftPaths:
-    """A draft, as it lies there after a crash."""
+    """Creates a draft as a crash leaves it behind."""
     paths = DraftPaths(spool.draft, name)
     paths.journal.write_bytes(first_line(journal_header(name, STARTED_AT, media)) + journal)
     if media is not None:
@@ -42,7 +42,7 @@ def leave_behind(
 
 
 def of_earlier_version(media: Media) -> bytes:
-    """The growing header that a draft of an earlier version begins with."""
+    """The growing header of a draft of an earlier version."""
     return junk_first_header(media, None)
 
 

@@ -1,4 +1,4 @@
-"""A spool in a directory, with a clock that stands and threads that do not exist."""
+"""A spool in a directory, with a test clock and in-memory worker pools."""
 
 import resource
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ ALL_MEDIA = [MONO, STEREO, L16_MONO, L16_STEREO]
 
 
 def shape(media: Media) -> str:
-    """What tests call it."""
+    """The name of ``media`` in test ids."""
     return f"{media.format}-{len(media.channels)}"
 
 
@@ -52,12 +52,12 @@ class SpoolRig:
         return self.spool.begin(name, STARTED_AT, media)
 
     def commit(self) -> None:
-        """Lets the interval pass, and the disk do what it is asked."""
+        """Advances the clock by the flush interval and runs the writer."""
         self.clock.advance(FLUSH_INTERVAL)
         self.writing.run()
 
     def finish(self, draft: Draft, **recording: object) -> Path:
-        """All the way to ready."""
+        """Finishes and finalizes the draft."""
         finished = draft.finish(recording)
         self.commit()
         self.finishing.run()
@@ -82,7 +82,7 @@ class SpoolRig:
 
 
 def result_of(deferred: "Deferred[object]") -> object:
-    """What it fired with; raises what it failed with."""
+    """The result of a Deferred that has fired. Raises its error if it failed."""
     outcomes: list[object] = []
     failures: list[object] = []
     deferred.addCallbacks(outcomes.append, failures.append)
@@ -98,7 +98,7 @@ def is_pending(deferred: "Deferred[object]") -> bool:
 
 @contextmanager
 def disk_that_takes(file_size: int) -> Iterator[None]:
-    """The kernel itself refuses, in the middle of a piece, what makes a file larger than ``file_size``."""
+    """Makes the kernel reject writes beyond ``file_size``, also in the middle of a piece."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""Lines of a journal that are made when they are written."""
+"""Lazy journal entries, which the writer thread renders."""
 
 import errno
 from pathlib import Path
@@ -11,13 +11,13 @@ from zope.interface.verify import verifyObject
 
 from audiohookd.interfaces import ILine
 from audiohookd.spool.write.group_commit import CommitLimits
-from tests.spool.faulty_disk import SPEECH, FaultyRig, told_by
+from tests.spool.faulty_disk import SPEECH, FaultyRig, raised_by
 from tests.spool.spool_rig import SpoolRig
 
 
 @implementer(ILine)
 class Late:
-    """Says ``data``, or raises it."""
+    """A lazy entry that renders ``data``, or raises it."""
 
     def __init__(self, data: object, size: int = 20) -> None:
         self.data = data
@@ -39,7 +39,7 @@ def rig(tmp_path: Path) -> SpoolRig:
     return SpoolRig(tmp_path / "spool")
 
 
-def test_they_are_made_with_the_commit_and_stand_in_order(rig: SpoolRig) -> None:
+def test_lazy_lines_are_rendered_with_the_commit_in_order(rig: SpoolRig) -> None:
     draft, late = rig.begin("a"), Late(b'{"b":2}')
     assert verifyObject(ILine, late)
     draft.note(b'{"a":1}')
@@ -51,7 +51,7 @@ def test_they_are_made_with_the_commit_and_stand_in_order(rig: SpoolRig) -> None
     assert late.asked == 1
 
 
-def test_what_they_say_of_their_length_counts_as_waiting_until_they_are_written(rig: SpoolRig) -> None:
+def test_the_declared_length_counts_as_waiting_until_written(rig: SpoolRig) -> None:
     draft = rig.begin("a")
     rig.commit()
     draft.note(Late(b"{}", 1000))
@@ -62,7 +62,7 @@ def test_what_they_say_of_their_length_counts_as_waiting_until_they_are_written(
 
 
 class Silent(Exception):
-    """Cannot even be shown."""
+    """An exception with a failing repr."""
 
     def __repr__(self) -> str:
         raise RuntimeError
@@ -72,7 +72,7 @@ MISTAKES = [RuntimeError("of mine"), Silent(), SystemExit(), b'{"a":\n1}', {"a":
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: type(mistake).__name__)
-def test_one_that_cannot_be_made_says_so_and_costs_nothing_else(rig: SpoolRig, mistake: object) -> None:
+def test_a_line_that_cannot_be_rendered_becomes_a_log_entry(rig: SpoolRig, mistake: object) -> None:
     draft, other = rig.begin("a"), rig.begin("b")
     draft.audio(b"\x01\x02")
     other.audio(b"\x03\x04")
@@ -89,7 +89,7 @@ def test_one_that_cannot_be_made_says_so_and_costs_nothing_else(rig: SpoolRig, m
     assert draft.waiting == other.waiting == 0
 
 
-def test_the_same_mistake_is_logged_once_and_counted_each_time(rig: SpoolRig) -> None:
+def test_the_same_error_is_logged_once_and_counted_each_time(rig: SpoolRig) -> None:
     drafts = [rig.begin(name) for name in "abc"]
     with capturedLogs() as logged:
         for draft in drafts * 2:
@@ -101,7 +101,7 @@ def test_the_same_mistake_is_logged_once_and_counted_each_time(rig: SpoolRig) ->
 
 
 @pytest.mark.parametrize("line", ["{}", None, 7])
-def test_what_is_no_line_is_the_callers_mistake(rig: SpoolRig, line: object) -> None:
+def test_an_object_that_is_no_line_is_rejected(rig: SpoolRig, line: object) -> None:
     draft = rig.begin("a")
     with pytest.raises(TypeError):
         draft.note(line)  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ def test_what_is_no_line_is_the_callers_mistake(rig: SpoolRig, line: object) -> 
     assert draft.waiting == 0
 
 
-def test_one_whose_length_cannot_be_told_is_the_callers_mistake(rig: SpoolRig) -> None:
+def test_a_line_without_a_length_is_rejected(rig: SpoolRig) -> None:
     draft = rig.begin("a")
     with pytest.raises(ValueError, match="__len__"):
         draft.note(Late(b"{}", -1))
@@ -118,7 +118,7 @@ def test_one_whose_length_cannot_be_told_is_the_callers_mistake(rig: SpoolRig) -
     assert rig.drafted_entries("a") == []
 
 
-def test_what_the_disk_refuses_comes_when_it_takes_something_again(tmp_path: Path) -> None:
+def test_lines_are_written_when_the_disk_recovers(tmp_path: Path) -> None:
     rig = FaultyRig(tmp_path)
     draft, late = rig.begin(), Late(b'{"timestamp":"PT1S","type":"late","data":{}}')
     rig.commit()
@@ -132,7 +132,7 @@ def test_what_the_disk_refuses_comes_when_it_takes_something_again(tmp_path: Pat
     assert draft.waiting == 0
 
 
-def test_those_that_wait_for_silence_are_made_once_and_stay_in_order(tmp_path: Path) -> None:
+def test_lines_that_wait_for_silence_are_rendered_once_in_order(tmp_path: Path) -> None:
     rig = FaultyRig(tmp_path, CommitLimits(silence=100))
     draft = rig.begin()
     rig.commit()
@@ -141,9 +141,9 @@ def test_those_that_wait_for_silence_are_made_once_and_stay_in_order(tmp_path: P
     rig.commit()
     rig.disk.heal()
     lines = [Late(b'{"timestamp":"PT1S","type":"late","data":%d}' % number, 1000) for number in range(3)]
-    told_by(lambda: draft.note(lines[0]))
+    raised_by(lambda: draft.note(lines[0]))
     rig.commit()
-    assert draft.waiting == 1000  # silence comes first, and a part of it each time
+    assert draft.waiting == 1000  # silence comes first, in portions
     for line in lines[1:]:
         draft.note(line)
     rig.commit(2)
