@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, CredentialRetrievalError
 from botocore.loaders import Loader
 
 from audiohookd_plugins.aws import Access
-from audiohookd_plugins.lazy_credentials import LAST, LateCredentials
+from audiohookd_plugins.lazy_credentials import REFRESH_MARGIN, LateCredentials
 from tests.plugins.publish_rig import let_in, shut_out
 from tests.stores.rude_server import RudeServer, Visit, rude_server
 
@@ -63,7 +63,7 @@ class TestALookThatHangs:
     def test_holds_nobody_and_is_the_only_one(self, source: Source) -> None:
         late = LateCredentials(source.look, PATIENCE)
         for _ in range(3):
-            with pytest.raises(CredentialRetrievalError, match=r"have not come within 0\.2 s"):
+            with pytest.raises(CredentialRetrievalError, match=r"timed out after 0\.2 s"):
                 late.get_frozen_credentials()
             late.forget()
         assert source.asked == 1
@@ -115,7 +115,7 @@ class TestARenewalThatHangs:
         return late
 
     def test_leaves_the_old_ones_as_long_as_they_are_good(self, source: Source) -> None:
-        late = self.renewed(source, LAST + 1)
+        late = self.renewed(source, REFRESH_MARGIN + 1)
         for _ in range(3):
             assert late.get_frozen_credentials().access_key == "AKIDOLD"
         source.may_answer.set()
@@ -127,7 +127,7 @@ class TestARenewalThatHangs:
         assert source.asked == 1
 
     def test_holds_nobody_when_they_end(self, source: Source) -> None:
-        late = self.renewed(source, LAST - 1)
+        late = self.renewed(source, REFRESH_MARGIN - 1)
         for _ in range(2):
             with pytest.raises(CredentialRetrievalError):
                 late.get_frozen_credentials()

@@ -97,7 +97,7 @@ def test_two_tables_with_one_target_are_a_mistake() -> None:
     daemon = Daemon(Clock(), lambda: 0.0, None)
     config = PublishConfig("eventbridge", "calls", region=REGION)
     PublishPlugin(config, daemon.of_plugin("bus"))
-    with pytest.raises(ValueError, match=r"^target: another table tells the same"):
+    with pytest.raises(ValueError, match=r"^target: another table notifies the same receiver"):
         PublishPlugin(config, daemon.of_plugin("publish"))
 
 

@@ -349,8 +349,8 @@ class TestWhatIsMissing:
         assert made.sidecar()["recording"]["missingSamples"] == 250
         lines = [formatEvent(event) for event in made.session.logged]
         (recording,) = {path.stem for path in made.ready()}
-        assert [line.partition(" s before")[0] for line in lines if "missingSamples" in line] == [
-            f"recording {recording} ends {250 / L16.rate:.1f}"
+        assert [line.partition(" s shorter")[0] for line in lines if "missingSamples" in line] == [
+            f"recording {recording} is {250 / L16.rate:.1f}"
         ]
 
     def test_messages_that_found_no_room_in_its_queue_are_counted_in_the_sidecar(self, call: MakeCall) -> None:

@@ -14,8 +14,8 @@ from audiohookd.interfaces import PartialLoss
 from audiohookd.protocol.media import Media
 from audiohookd.session.driver import FINISH_TIME
 from audiohookd.session.fanout import Watcher
-from audiohookd.testing.client import ScriptedClient
-from audiohookd_plugins.recorder import PATIENCE, SILENCE_BYTES, RecorderConfig, RecorderPlugin
+from audiohookd.testing import ScriptedClient
+from audiohookd_plugins.recorder import CLOSE_TIMEOUT, SILENCE_BYTES, RecorderConfig, RecorderPlugin
 from tests.plugins.recorded_call import STARTED_AT, STEREO, Call, FakeDaemon
 
 SPEECH = b"\x11\x12" * 800
@@ -125,7 +125,7 @@ class RecordedClient(ScriptedClient):
         with disk_that_takes(0):
             self.close()
             self.leave()
-            for _ in range(math.ceil(PATIENCE / FLUSH_INTERVAL)):
+            for _ in range(math.ceil(CLOSE_TIMEOUT / FLUSH_INTERVAL)):
                 assert not self.connection.finished.called
                 self.commit()
 

@@ -48,7 +48,7 @@ class TestThePlugin:
         daemon = Daemon(Clock(), lambda: 0.0, None)
         config = WebhookConfig(url="https://hooks.example.com/a", secret_file=secret_file)
         WebhookPlugin(config, daemon.of_plugin("hook"))
-        with pytest.raises(ValueError, match=r"^url: another table tells the same: \[plugins.hook\]"):
+        with pytest.raises(ValueError, match=r"^url: another table notifies the same receiver: \[plugins.hook\]"):
             WebhookPlugin(config, daemon.of_plugin("webhook"))
 
 

@@ -53,12 +53,12 @@ class TestTheUrl:
     )
     def test_may_be_another_where_that_is_said(self, url: str) -> None:
         assert mistake(url=url, allow_unsigned=True) == (
-            "url: must begin with https:// where it is not on this machine; else say allow_http = true"
+            "url: must begin with https:// unless it is on this machine; else set allow_http = true"
         )
         build(url=url, allow_unsigned=True, allow_http=True)
 
     def test_is_needed(self) -> None:
-        assert mistake(allow_unsigned=True) == "url: is needed: where to POST to"
+        assert mistake(allow_unsigned=True) == "url: is required: where to POST to"
 
     @pytest.mark.parametrize("url", ["hooks.example.com/x", "/x", "x", "https://", "https:///x", "ftp://h/"])
     def test_names_a_host(self, url: str) -> None:
@@ -85,7 +85,8 @@ class TestTheUrl:
 class TestTheSecret:
     def test_is_needed_unless_it_is_said_that_it_is_not(self) -> None:
         assert mistake(url=HTTPS) == (
-            "secret_file: is needed, or anybody could send such notices; else say allow_unsigned = true"
+            "secret_file: is required, or anyone could forge notifications; "
+            "to send them unsigned, set allow_unsigned = true"
         )
         build(url=HTTPS, allow_unsigned=True)
 
@@ -98,7 +99,7 @@ class TestTheSecret:
     def test_is_not_for_everybody(self, tmp_path: Path, key: str, mode: int) -> None:
         path = private_file(tmp_path / "secret", SECRET, mode=mode)
         text = mistake(**{"url": HTTPS, "allow_unsigned": True, key: path})
-        assert text == f"{path}: everybody may use it: chmod o= it"
+        assert text == f"{path}: is accessible to other users: chmod o= it"
 
     @pytest.mark.parametrize(
         ("lines", "line"),
@@ -155,10 +156,10 @@ class TestHeaders:
             (["A:"], "line 1: is not 'Name: value' in printable ASCII"),
             (["A: ü"], "line 1: is not 'Name: value' in printable ASCII"),
             (["A: b\x00c"], "line 1: is not 'Name: value' in printable ASCII"),
-            (["A: b", "a: c"], "line 2: 'a' cannot be set, or stands twice"),
-            (["Webhook-Signature: v1,x"], "line 1: 'webhook-signature' cannot be set, or stands twice"),
-            (["Content-Length: 7"], "line 1: 'content-length' cannot be set, or stands twice"),
-            (["Transfer-Encoding: chunked"], "line 1: 'transfer-encoding' cannot be set, or stands twice"),
+            (["A: b", "a: c"], "line 2: 'a' cannot be set, or is a duplicate"),
+            (["Webhook-Signature: v1,x"], "line 1: 'webhook-signature' cannot be set, or is a duplicate"),
+            (["Content-Length: 7"], "line 1: 'content-length' cannot be set, or is a duplicate"),
+            (["Transfer-Encoding: chunked"], "line 1: 'transfer-encoding' cannot be set, or is a duplicate"),
         ],
     )
     def test_mistake(self, tmp_path: Path, lines: list[str], line: str) -> None:

@@ -138,6 +138,6 @@ def test_audio_that_is_not_here_any_more(carrier: Make, tmp_path: Path) -> None:
 def test_audio_that_is_nowhere(carrier: Make, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
     recording.audio.unlink()
-    with pytest.raises(Undeliverable, match=f"{recording.id}.wav is not in the spool any more, and not at s3://"):
+    with pytest.raises(Undeliverable, match=f"{recording.id}.wav is neither in the spool nor at s3://"):
         carrier().carry(recording)
     assert "Contents" not in store.list_objects_v2(Bucket="recordings", Prefix=f"{DAY}/{recording.id}")

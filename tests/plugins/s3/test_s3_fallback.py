@@ -187,7 +187,7 @@ def test_audio_that_may_be_in_the_one_that_is_down(both: Carrier, proxy: FaultPr
 def test_audio_that_is_in_neither(both: Carrier, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
     recording.audio.unlink()
-    with pytest.raises(Undeliverable, match="is not in the spool any more"):
+    with pytest.raises(Undeliverable, match="is neither in the spool nor at"):
         both.carry(recording)
 
 
@@ -216,8 +216,10 @@ def test_it_says_once_that_there_is_neither(
         with pytest.raises(Unavailable):
             one.carry(spooled(tmp_path))
     (line,) = said
-    assert line.startswith("nor can the fallback be had: bucket no-such-bucket: PutObject: NoSuchBucket: ")
-    assert line.endswith("; look after name and region of the bucket")
+    assert line.startswith(
+        "the fallback bucket is unavailable, too: bucket no-such-bucket: PutObject: NoSuchBucket: "
+    )
+    assert line.endswith("; check name and region of the bucket")
 
 
 def test_it_says_once_that_it_uses_the_fallback(
@@ -231,6 +233,6 @@ def test_it_says_once_that_it_uses_the_fallback(
     for _ in range(2):
         both.carry(spooled(tmp_path))
     assert [line.partition(":")[0] for line in said] == [
-        "recordings go to the fallback",
-        "recordings go to bucket recordings again",
+        "uploading recordings to the fallback bucket",
+        "uploading recordings to bucket recordings again",
     ]

@@ -36,20 +36,20 @@ def answer(status: int, code: str, message: str = "", **headers: str) -> ClientE
         (502, "Bad Gateway", "Bad Gateway: "),
         (400, "RequestTimeout", "RequestTimeout: "),
         (429, "TooManyRequests", "TooManyRequests: "),
-        (400, "ExpiredToken", "; look after the credentials"),
-        (403, "InvalidAccessKeyId", "; look after the credentials"),
-        (403, "SignatureDoesNotMatch", "; look after the credentials"),
-        (403, "RequestTimeTooSkewed", "; the clock of this machine, or of the store, is wrong"),
+        (400, "ExpiredToken", "; check the credentials"),
+        (403, "InvalidAccessKeyId", "; check the credentials"),
+        (403, "SignatureDoesNotMatch", "; check the credentials"),
+        (403, "RequestTimeTooSkewed", "; the clock of this machine or of the store is wrong"),
         (403, "AccessDenied", "; the policy must allow it"),
         (403, "403", "; the policy must allow it"),
-        (400, "400", "mostly a token that has expired"),
-        (404, "NoSuchBucket", "; look after name and region of the bucket"),
+        (400, "400", "most likely an expired token"),
+        (404, "NoSuchBucket", "; check name and region of the bucket"),
         (301, "PermanentRedirect", "; the store redirects: set region and endpoint_url of the bucket"),
         (302, "302", "; the store redirects: set region and endpoint_url of the bucket"),
         (303, "303", "; the store redirects: set region and endpoint_url of the bucket"),
         (308, "308", "; the store redirects: set region and endpoint_url of the bucket"),
-        (400, "AuthorizationHeaderMalformed", "; look after name and region of the bucket"),
-        (400, "KMS.DisabledException", "; look after the KMS key"),
+        (400, "AuthorizationHeaderMalformed", "; check name and region of the bucket"),
+        (400, "KMS.DisabledException", "; check the KMS key"),
     ],
 )
 def test_everything_waits(status: int, code: str, advice: str) -> None:
@@ -87,14 +87,14 @@ def test_everything_waits_for_what_never_was_answered(fault: BotoCoreError) -> N
 def test_everything_waits_for_credentials_that_do_not_come() -> None:
     known = meaning(CredentialRetrievalError(provider="sso", error_msg="no token"), "recordings")
     assert isinstance(known, Unavailable)
-    assert "sso: no token; look after the credentials" in str(known)
+    assert "sso: no token; check the credentials" in str(known)
 
 
 @pytest.mark.parametrize("code", ["InvalidTag", "InvalidStorageClass"])
 def test_everything_waits_for_settings_that_no_store_takes(code: str) -> None:
     known = meaning(answer(400, code, "no"), "recordings")
     assert isinstance(known, Unavailable)
-    assert "look after [plugins.s3]" in str(known)
+    assert "check [plugins.s3]" in str(known)
 
 
 @pytest.mark.parametrize("code", ["EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidObjectState"])

@@ -41,7 +41,7 @@ def arrives(carrier: Carrier, recording: Recording, store: Any) -> bool:
     ("fault", "text"),
     [
         (Answer(503, "SlowDown"), "SlowDown"),
-        (Answer(400, "ExpiredToken"), "look after the credentials"),
+        (Answer(400, "ExpiredToken"), "check the credentials"),
         (Reset(), "Connection was closed"),
         (Cut(100_000), "Connection"),
     ],
