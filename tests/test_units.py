@@ -43,7 +43,7 @@ def test_a_unit_in_quotes_is_named_with_the_number_to_write(address: str, writte
     assert str(caught.value).replace('"', "'") == f"{ANYWHERE}: {address}: expected {said}"
 
 
-def test_a_number_without_a_unit_in_quotes_is_no_matter_of_units() -> None:
+def test_a_quoted_number_without_a_unit_gets_no_unit_error() -> None:
     with pytest.raises(ConfigError, match=r"listen\.max_sessions: Expected integer, got string"):
         check({"listen": {"max_sessions": "9"}}, ANYWHERE)
 
