@@ -171,7 +171,7 @@ def test_the_core_does_not_know_its_plugins() -> None:
 
 
 @pytest.mark.parametrize("module", PLUGINS, ids=repr)
-def test_plugins_use_the_public_contract_alone(module: Module) -> None:
+def test_plugins_use_only_the_public_contract(module: Module) -> None:
     used = [name for name in module.imports() if is_in(name, "audiohookd")]
     assert [name for name in used if not is_in(name, *PUBLIC)] == []
 
@@ -212,7 +212,7 @@ def test_no_wall_clock_and_no_sleep_but_on_the_command_line() -> None:
     assert found == []
 
 
-def test_no_clock_is_taken_out_of_its_module() -> None:
+def test_no_clock_is_imported_by_name() -> None:
     """The test above would not see `from time import monotonic`."""
     taken = {f"time.{name}" for name in ("time", "monotonic", "perf_counter", "sleep")}
     found = [module for module in ALL if not module.is_in("audiohookd.cli") and taken & set(module.imports())]

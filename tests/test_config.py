@@ -234,7 +234,7 @@ class TestPluginsOfARoute:
         assert [config.plugins_of(route) for route in config.route] == [("c", "a"), ()]
 
 
-def test_an_address_can_be_read_whatever_the_key() -> None:
+def test_an_address_is_parsed_with_any_key() -> None:
     assert address("plugins", "recorder") == "plugins.recorder"
     assert address("plugins", "a.b\n") == r"plugins.'a.b\n'"
     assert address("") == "''"
@@ -267,7 +267,7 @@ VALUES = st.recursive(
 @example({"a - at `$.x": 1})
 @example({"route": [{"` - at `$[": 1}]})
 @example({"plugins": {"\u2028": {}}, "route": [{"plugins": ["\x1b"]}]})
-def test_whatever_the_file_holds_is_a_configuration_or_one_line(tables: dict[str, Any]) -> None:
+def test_any_file_is_a_configuration_or_one_line(tables: dict[str, Any]) -> None:
     refusal = ""
     try:
         config = check(tables, ANYWHERE)
@@ -282,5 +282,5 @@ def test_whatever_the_file_holds_is_a_configuration_or_one_line(tables: dict[str
 
 
 @given(st.text(max_size=200))
-def test_whatever_a_plugin_complains_of_stays_one_line(text: str) -> None:
+def test_any_error_of_a_plugin_stays_one_line(text: str) -> None:
     assert len(str(ConfigError(f"x{text}")).splitlines()) == 1

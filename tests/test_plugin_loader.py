@@ -158,7 +158,7 @@ class TestFinding:
         assert "other_hook:Plugin of other-hook 1.5" in line
         assert line.endswith("; uninstall all but one")
 
-    def test_no_entry_point_is_looked_for_when_the_file_says_where(self, site: Site) -> None:
+    def test_use_needs_no_entry_point(self, site: Site) -> None:
         site.module("own_hook", GOOD)
         assert build(recorder={"class": "own_hook:Plugin"})["recorder"].plugin.config.bucket == "calls"
 

@@ -227,7 +227,7 @@ class TestAStartThatFails:
 
 
 class TestCommandLine:
-    def test_a_relative_path_is_made_absolute_before_twistd_goes_elsewhere(
+    def test_a_relative_path_is_made_absolute_before_twistd_changes_directory(
         self, write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         write()

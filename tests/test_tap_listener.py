@@ -85,9 +85,7 @@ def test_without_an_allow_list_every_client_is_accepted(write: Callable[..., Pat
 
 
 @pytest.mark.parametrize("prefix", ["haproxy", "HAProxy"])
-def test_behind_the_proxy_protocol_the_port_is_our_own_and_tls_comes_after_the_header(
-    write: Callable[..., Path], tmp_path: Path, prefix: str
-) -> None:
+def test_the_proxy_protocol_header_precedes_tls(write: Callable[..., Path], tmp_path: Path, prefix: str) -> None:
     write_certificate(tmp_path)
     listen = f'[listen]\nendpoint = "{prefix}:tcp:3100:interface=127.0.0.1"\n'
     reactor = Reactor()

@@ -59,7 +59,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.mark.parametrize("change", ["-3600", "3600"])
-def test_the_reactor_goes_on(write: Callable[..., Path], change: str) -> None:
+def test_the_reactor_continues(write: Callable[..., Path], change: str) -> None:
     program = [sys.executable, "-c", PROGRAM, str(write()), change]
     environment = {"PYTHONPATH": ":".join(sys.path)}
     ran = subprocess.run(program, capture_output=True, text=True, timeout=30, env=environment, check=False)

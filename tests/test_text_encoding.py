@@ -101,7 +101,7 @@ class TestAByteOrderMark:
     def test_a_byte_order_mark_is_optional(self, text: str) -> None:
         assert decode_text(text.encode()) == text == decode_text(text)
 
-    def test_does_not_hide_what_is_no_text(self) -> None:
+    def test_does_not_hide_invalid_text(self) -> None:
         with pytest.raises(UnicodeDecodeError):
             decode_text(codecs.BOM_UTF8 + b"\xff")
         assert decode_text(b"\xff", "replace") == "\ufffd"
@@ -128,7 +128,7 @@ class TestAStreamThatIsNotUTF8:
         stream.flush()
         assert json.loads(buffer.getvalue().decode(encoding)) == text
 
-    def test_gets_the_name_of_a_file_that_is_no_text(self) -> None:
+    def test_gets_a_file_name_that_is_not_text(self) -> None:
         buffer = io.BytesIO()
         stream = io.TextIOWrapper(buffer, "utf-8")
         escape_unencodable(stream)

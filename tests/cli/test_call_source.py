@@ -48,7 +48,7 @@ def test_mulaw_silence_is_ff() -> None:
 
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("container", ["WAV", "WAVEX", "RF64"])
-def test_mulaw_files_are_taken_byte_for_byte(tmp_path: Path, channels: int, container: str) -> None:
+def test_mulaw_files_are_kept_byte_for_byte(tmp_path: Path, channels: int, container: str) -> None:
     every_byte = bytes(range(256)) * channels
     path = tmp_path / "call.wav"
     samples = linear(every_byte, channels)
@@ -147,7 +147,7 @@ def test_the_tone_is_another_one_in_each_channel() -> None:
         assert np.abs(np.fft.rfft(wave)).argmax() == hertz
 
 
-def test_the_tone_goes_on_without_a_seam() -> None:
+def test_the_tone_repeats_without_a_click() -> None:
     sound = tone()
     once = sound.read(0, 30_000, BOTH)
     assert len(once) == 60_000

@@ -219,7 +219,7 @@ def test_a_file_that_cannot_be_played_is_rejected_with_the_reason(tmp_path: Path
 
 
 @given(st.binary(max_size=120), st.sampled_from([b"RIFF", b"RIFX", b"RF64"]))
-def test_any_bytes_are_found_or_refused(content: bytes, name: bytes) -> None:
+def test_any_bytes_are_read_or_rejected(content: bytes, name: bytes) -> None:
     for file in (content, name + bytes(4) + b"WAVE" + content, riff(fmt(7, 8, 1), content, name=name)):
         try:
             found = find(io.BytesIO(file))
@@ -236,5 +236,5 @@ def test_any_chunks_before_the_audio_are_skipped(before: list[tuple[bytes, bytes
     assert found.audio(io.BytesIO(content)) == MULAW
 
 
-def test_mono_of_odd_length_is_taken_without_its_pad_byte(tmp_path: Path) -> None:
+def test_mono_of_odd_length_is_read_without_its_pad_byte(tmp_path: Path) -> None:
     assert played(tmp_path, wav.header(MONO, 3) + b"\1\2\3\0").data == b"\1\2\3"

@@ -211,9 +211,7 @@ def test_a_change_is_explained(
     assert code == ("the request is valid" not in said)
 
 
-def test_without_a_time_it_is_said_how_the_time_was_judged(
-    tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_time_is_noted(tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain-signature", write(tmp_path, PLAIN), "--secret-file", secret_file]) == 1
     said = capsys.readouterr().out
     assert "verdict: too-old" in said

@@ -98,9 +98,7 @@ def test_an_invalid_secret_is_a_mistake(
     assert "base64!" not in said
 
 
-def test_without_any_secret_it_is_said_how_to_give_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_secret_is_explained(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("AUDIOHOOK_CLIENT_SECRET", raising=False)
     assert main(["sign", URL, "--key", KEY]) == 2
     assert "give --secret-file or --keys" in capsys.readouterr().err

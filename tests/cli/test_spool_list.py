@@ -296,7 +296,7 @@ class TestStats:
         (figures,) = spool.ctl("stats", "--json").json()
         assert figures["states"]["ready"]["oldest"] == "2026-01-31T12:00:01.000Z"
 
-    def test_audio_alone_is_counted(self, tmp_path: Path) -> None:
+    def test_audio_without_a_sidecar_is_counted(self, tmp_path: Path) -> None:
         spool = KeptSpool(tmp_path)
         audio = [Path(spool.layout.ready / DAY / f"{spool.ready(number)}.wav") for number in (1, 2, 3)]
         for path in audio[:2]:

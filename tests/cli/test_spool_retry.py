@@ -216,7 +216,7 @@ def test_a_crash_at_any_step_is_recovered_by_a_retry(spool: KeptSpool, steps: in
     assert not any(id_of(2) in name for name in dead(spool))
 
 
-def test_a_crash_comes_at_each_of_these_steps(spool: KeptSpool) -> None:
+def test_a_crash_happens_at_each_step(spool: KeptSpool) -> None:
     with pytest.raises(Crash):
         revive(spool.layout, crashing(spool, 3), suffixes_of(spool.layout, DAY))
     assert spool.ctl("retry", id_of(2)).code == 0

@@ -148,7 +148,7 @@ def test_recovered_recordings_have_no_errors(media: Media, steps: list[Step], en
             assert faults(outcome) == []
 
 
-def test_audio_that_the_disk_refused_is_a_gap() -> None:
+def test_audio_lost_to_a_disk_error_is_a_gap() -> None:
     with tempfile.TemporaryDirectory() as directory:
         spool = spool_in(directory)
         writing = Writing(spool, ALL_MEDIA[0])

@@ -78,7 +78,7 @@ def test_a_rejection_in_the_session_is_a_disconnect(place: Any) -> None:
     ],
     ids=["redirect", "smuggled", "obs-text", "folded", "a body", "chunks", "many headers", "nothing", "endless head"],
 )
-def test_strange_requests_are_refused(served: Place, request_: bytes, status: int) -> None:
+def test_malformed_requests_are_rejected(served: Place, request_: bytes, status: int) -> None:
     with Caller(served.port, request_ + b"\r\naudiohook-organization-id: \r\n") as caller:
         caller._head = request_
         assert caller.upgrade() == status

@@ -41,7 +41,7 @@ def test_a_log_on_stdout_has_all_lines(environment: dict[str, str], encoding: st
         assert f"error {code} '{written}'" in log
 
 
-def test_a_log_file_has_the_line_with_a_path_that_is_no_text(place: MakePlace) -> None:
+def test_a_log_file_has_the_line_with_a_path_that_is_not_utf_8(place: MakePlace) -> None:
     there = place()
     directory = there.directory / os.fsdecode(b"caf\xe9")
     directory.mkdir()

@@ -27,7 +27,7 @@ SPELLINGS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("spelled", SPELLINGS.values(), ids=SPELLINGS)
-def test_a_call_goes_on_whatever_spelling_its_messages_have(
+def test_a_call_continues_with_any_spelling_of_its_messages(
     bin: Path,  # noqa: A002
     tmp_path: Path,
     spelled: Callable[[bytes], bytes],

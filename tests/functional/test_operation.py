@@ -110,7 +110,7 @@ def test_sessions_above_the_limit_are_asked_to_retry(place: MakePlace) -> None:
         assert first.close()["type"] == "closed"
 
 
-def test_a_taken_port_is_one_line(place: MakePlace) -> None:
+def test_a_port_in_use_is_one_line(place: MakePlace) -> None:
     there = place()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", there.port))

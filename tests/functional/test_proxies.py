@@ -191,7 +191,7 @@ class TestNginx:
                 assert here.records() == CLIENT
 
     @pytest.mark.parametrize(("main", "lives"), [("", True), ("worker_shutdown_timeout 1s;", False)])
-    def test_a_reload_leaves_calls_alone_unless_there_is_a_shutdown_timeout(
+    def test_a_reload_keeps_calls_unless_a_shutdown_timeout_is_set(
         self, site: MakeSite, main: str, lives: bool
     ) -> None:
         with site(LOCAL) as here:
@@ -210,7 +210,7 @@ class TestHAProxy:
             with Proxy(config, here.there.directory / "haproxy", here.front, here.back):
                 assert here.records() == CLIENT
 
-    def test_a_reload_leaves_calls_alone(self, site: MakeSite) -> None:
+    def test_a_reload_keeps_calls(self, site: MakeSite) -> None:
         with site(LOCAL) as here:
             config = haproxy(here, snippet(DOCUMENT, "timeout tunnel"))
             proxy = Proxy(config, here.there.directory / "haproxy", here.front, here.back)

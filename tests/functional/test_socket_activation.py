@@ -13,7 +13,7 @@ from tests.programs import program
 
 
 @pytest.mark.parametrize("which", ["index=0", "name=calls"])
-def test_a_call_comes_in_by_the_socket_of_systemd(place: Callable[..., Place], which: str) -> None:
+def test_a_call_uses_the_socket_of_systemd(place: Callable[..., Place], which: str) -> None:
     there = place()
     there.write(listen={"endpoint": f"systemd:domain=INET:{which}"})
     activate = program("systemd-socket-activate", package="systemd")
