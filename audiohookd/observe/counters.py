@@ -27,7 +27,7 @@ CATALOGUE: Final = {
     "limited_sends": "events and pauses of plugins that were not sent because of a rate limit, by plugin",
     "overflow_samples": "samples dropped from the full queue of a slow plugin, by plugin",
     "overflow_messages": "messages to clients dropped from the full queue of a slow plugin, by plugin",
-    "late_admissions": "sessions opened without plugins whose admission timed out",
+    "late_admissions": "sessions opened without a plugin because its admission timed out",
     "crowded_out": "connections evicted before their upgrade, because too many were pending",
     "key_refresh_failures": "failed refreshes of keys, by source",
     "clogged": "connections dropped because the client did not read",
