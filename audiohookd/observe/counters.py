@@ -27,7 +27,7 @@ CATALOGUE: Final = {
     "rate_limited_sends": "events and pauses of plugins that were not sent because of a rate limit, by plugin",
     "overflow_samples": "samples dropped from the full queue of a slow plugin, by plugin",
     "overflow_messages": "messages to clients dropped from the full queue of a slow plugin, by plugin",
-    "admission_timeouts": "sessions opened without plugins whose admission timed out",
+    "admission_timeouts": "sessions opened without a plugin because its admission timed out",
     "pending_connections_evicted": "connections evicted before their upgrade, because too many were pending",
     "key_refresh_failures": "failed refreshes of keys, by source",
     "slow_clients_dropped": "connections dropped because the client did not read",

@@ -1,4 +1,4 @@
-"""Gauges for Prometheus, whose values are read at each scrape."""
+"""Gauges for Prometheus; each scrape reads their current values."""
 
 from collections.abc import Callable, Mapping
 from typing import Final

@@ -40,7 +40,7 @@ def failure_of_tls(error: BaseException) -> str:
 
 
 def _reasons(error: BaseException) -> list[str]:
-    """The reasons in an OpenSSL error, whose argument is a list of (library, function, reason)."""
+    """The reasons in an OpenSSL error: its argument is a list of (library, function, reason)."""
     entries = error.args[0] if error.args else ()
     if not isinstance(entries, list | tuple):
         return []

@@ -54,7 +54,7 @@ class TokenBucket:
 class KeyedTokenBuckets:
     """Token buckets by key. Only the ``limit`` most recently used buckets are kept.
 
-    A key whose bucket was dropped starts with a full one, so a common bucket for all keys is needed, too.
+    A dropped key starts again with a full bucket, so a common bucket for all keys is needed, too.
     """
 
     def __init__(self, rate: Rate, limit: int) -> None:

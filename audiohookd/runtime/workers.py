@@ -64,7 +64,7 @@ class Workers(Service):
 
     :param threads: the most threads.
     :param waiting: the most pieces of work that may wait for a thread; one more fails with :class:`PoolFull`.
-    :param patience: seconds that the stop waits for work whose result was cancelled; None for no limit.
+    :param patience: seconds that the stop waits for work after its result was cancelled; None for no limit.
     :param niceness: niceness of the threads, and of processes that they start, relative to the reactor, 0 to 19.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """

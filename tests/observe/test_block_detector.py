@@ -1,4 +1,4 @@
-"""Whose fault it is that the reactor did not turn."""
+"""The block detector finds the cause of a blocked reactor."""
 
 from types import FrameType, SimpleNamespace
 from typing import cast

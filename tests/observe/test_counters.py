@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "audiohookd"
 
 
 def constants(node: ast.expr) -> list[str] | None:
-    """The strings that an expression may be; None when that cannot be told."""
+    """The strings that an expression may be; None if unknown."""
     match node:
         case ast.Constant(value=str(name)):
             return [name]

@@ -89,7 +89,7 @@ class Failing(Exception):
 
 
 def written(act: Callable[[Logger], object], observe: Callable[[TextIO], ILogObserver] = textFileLogObserver) -> str:
-    """What is in the log of ``act``."""
+    """Returns the log of ``act``."""
     stream = StringIO()
     act(Logger("audiohookd.test", observer=EscapingObserver(observe(stream))))
     return stream.getvalue()

@@ -33,7 +33,7 @@ def split_line(text):
 
 
 def fields(words):
-    """``seq=9 reason=end`` as a dictionary; what is JSON is read as such."""
+    """Parses ``seq=9 reason=end`` to a dictionary; values in JSON are decoded."""
     found = dict(word.split("=", 1) for word in words)
     return {name: int(value) if value.isdigit() else value for name, value in found.items()}
 
@@ -66,7 +66,7 @@ class Stage:
         }[verb](rest.strip())
 
     def act(self, verb, *arguments, **named):
-        """Does something, once all that came before it is told."""
+        """Runs a step after all earlier events were taken."""
         self.nothing_left()
         result = verb(*arguments, **named)
         self.messages += self.client.said()

@@ -66,7 +66,7 @@ def test_whole_seconds_are_read(seconds):
 @given(digits, decimals)
 def test_the_nearest_sample_is_taken(seconds, fraction):
     exact = Fraction(f"{seconds or 0}.{fraction}") * 8000
-    # What is beyond a nanosecond is cut off: it can only tip what stands exactly between two samples.
+    # Fractions of a nanosecond are dropped: they matter only exactly between two samples.
     assert abs(duration_to_samples(f"PT{seconds}.{fraction}S", 8000) - exact) <= Fraction(1, 2) + Fraction(8, 10**6)
 
 

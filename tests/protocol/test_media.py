@@ -1,4 +1,4 @@
-"""Offers, what is understood of them, and the arithmetic of frames."""
+"""Offers: which of them are supported, and the arithmetic of frames."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def offer(encoding="PCMU", channels=("external",), rate=8000, **more):
 
 
 def read(*offers):
-    """What is understood of these, written in the plainest way."""
+    """The supported offers, computed in the simplest way."""
     return parse_offers(tuple(msgspec.Raw(msgspec.json.encode(each)) for each in offers))
 
 

@@ -65,7 +65,7 @@ class HostileClient(RuleBasedStateMachine):
         self.states = [State.PREPARING]
         self.types = []
         self.ended = 0
-        self.peace = 0  # steps until somebody misbehaves: otherwise few sessions would live for long
+        self.peace = 0  # steps until one side misbehaves: otherwise few sessions would live long
 
     # ---- the client ------------------------------------------------------------------------------
 
@@ -256,7 +256,7 @@ class HostileClient(RuleBasedStateMachine):
         assert done or self.session.next_deadline() is not None
 
     def teardown(self):
-        """From any point on, a client that says nothing more is gone in bounded time, and all is told."""
+        """From any state, a silent client is disconnected in bounded time, and all events are reported."""
         end = self.client.now + PATIENCE
         while not self.session.finished and self.session.state is not State.GONE:
             due = self.session.next_deadline()

@@ -94,7 +94,7 @@ STIMULI = {name: faulty(name) for name in PARAMETERS} | {
 _FAULT = "disconnect:error > DISCONNECTING > Fault"
 _FAULT_CLOSED = "disconnect:error closed > CLOSED > Fault Ended:error"
 _NOTHING = "- > {} > -"
-#: What is the same wherever the session has not yet said that it is over.
+#: Results that are the same in all states before the session ends.
 _FAULTS = {
     "malformed JSON": _FAULT,
     "wrong seq": _FAULT,

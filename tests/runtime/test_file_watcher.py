@@ -12,7 +12,7 @@ from audiohookd.testing import MemoryWorkers
 
 
 class Rig:
-    """A file with a word in it, and who watches it."""
+    """A file with a word in it, and its watcher."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Signals besides those that Twisted handles."""
+"""Signals that Twisted does not handle."""
 
 import signal
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Reactor(MemoryReactorClock):
 
 
 class Process:
-    """The handlers of a process, and how often it was told to hurry."""
+    """The signal handlers of a process, and the number of calls of ``hurry``."""
 
     def __init__(self) -> None:
         self.handlers: dict[int, Callable[[int, Any], None]] = {}

@@ -1,4 +1,4 @@
-"""What systemd is told, over the sockets it really uses."""
+"""Notifications to systemd, over real sockets."""
 
 import os
 import socket

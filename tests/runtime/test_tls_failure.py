@@ -1,4 +1,4 @@
-"""What a failure of TLS is told as: the words of OpenSSL as it is installed here, and no others."""
+"""Descriptions of TLS failures use only the reasons of the installed OpenSSL."""
 
 import ssl
 

@@ -72,7 +72,7 @@ class TestBuckets:
 
 
 def spend(allowance: PrepaidTokens, now: float) -> bool:
-    """As who counts does it."""
+    """Counts as a caller does."""
     allowance.left -= 1
     return allowance.left >= 0 or allowance.renew(now)
 

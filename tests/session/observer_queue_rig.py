@@ -21,7 +21,7 @@ OVERFLOWING = AUDIO_LIMIT // len(BIG) + 1
 
 
 class Call:
-    """A session whose audio goes into one mailbox.
+    """A session with one observer queue for its audio.
 
     ``answers`` says what the observer does with its next calls: ``done``, ``fired`` or ``later`` (Deferreds),
     ``coroutine``, ``raise``, ``fail`` (later), ``failed`` (at once); and, losing a part but going on, ``lapse``,

@@ -26,7 +26,7 @@ def close(code: int, reason: bytes = b"", masked: bool = True) -> bytes:
 
 
 class Call:
-    """A call whose plugin keeps the session."""
+    """A call with a plugin that keeps the session."""
 
     def __init__(self) -> None:
         self.plugin = Plugin()

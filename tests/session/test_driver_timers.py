@@ -62,7 +62,7 @@ class Caller(ScriptedClient):
         self.connection.text(b"{}")
 
     def fire(self) -> None:
-        """The observer is done with what it was told, and so on until it has nothing to do."""
+        """Finishes the observer's calls, until it has no more."""
         while self._pending:
             self._pending.pop().callback(None)
 
@@ -98,7 +98,7 @@ def test_whatever_the_client_does_every_call_ends_cleanly(steps: list[str], answ
 
 
 class Date:
-    """It stands, until somebody sets it."""
+    """A wall clock that stands until the test sets it."""
 
     def __init__(self) -> None:
         self.seconds = START

@@ -1,4 +1,4 @@
-"""The last calls of an observer: when ``closed`` comes, and who waits for it."""
+"""The last calls of an observer: when ``closed`` is called, and what waits for it."""
 
 from typing import Any
 

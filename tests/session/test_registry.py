@@ -290,7 +290,7 @@ def test_there_is_no_hurry_while_nothing_stops() -> None:
 
 
 class TestQuotas:
-    """Of organizations and keys; what is above them is counted, and so is what is above all places."""
+    """Quotas of organizations and keys: rejections by a quota, and by the limit of all sessions, are counted."""
 
     def sessions(self, max_sessions: int = 10, **quotas: int) -> tuple[Registry, Counters]:
         counters = Counters()

@@ -14,7 +14,7 @@ from tests.websocket.batch_reader_rig import Call, Connect, Listener
 
 @pytest.fixture(autouse=True)
 def logged() -> Iterator[list[LogEvent]]:
-    """What was logged. Deferreds whose failure nobody looked at fail the test."""
+    """The logged events. An unhandled failure of a Deferred fails the test."""
     found: list[LogEvent] = []
     globalLogPublisher.addObserver(found.append)
     yield found

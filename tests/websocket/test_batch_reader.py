@@ -73,7 +73,9 @@ def test_the_more_comes_in_the_shorter_the_rest(
 
     assert rest_at(100) == pytest.approx(MAX_INTERVAL)
     assert rest_after(TARGET_BATCH) == pytest.approx(MAX_INTERVAL)
-    assert MAX_INTERVAL / 2 < rest_after(2 * TARGET_BATCH) < MAX_INTERVAL, "chance alone does not change it much"
+    assert MAX_INTERVAL / 2 < rest_after(2 * TARGET_BATCH) < MAX_INTERVAL, (
+        "one batch must not change the interval much"
+    )
     assert 2 * MIN_INTERVAL < rest_at(6_000) < MAX_INTERVAL / 2
     assert rest_at(20_000) == pytest.approx(MIN_INTERVAL)
     assert rest_at(100) == pytest.approx(MAX_INTERVAL)
@@ -178,7 +180,7 @@ def test_one_that_breaks_is_dropped_alone(
 def test_what_goes_wrong_costs_the_others_nothing(
     reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it is: nobody would be read any more."""
+    """Any exception must not stop reading the other connections."""
 
     def fail() -> None:
         raise OSError("no memory")

@@ -58,7 +58,7 @@ def test_a_call(end: Callable[[Peer], None]) -> None:
 
 
 class Remembered(RecorderPlugin):
-    """The recorder, whose last recording is known as long as it is there."""
+    """The recorder, with a weak reference to its last recording."""
 
     def observe(self, session: ISession) -> Recorder:
         recorder = super().observe(session)

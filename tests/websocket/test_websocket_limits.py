@@ -1,4 +1,4 @@
-"""At the socket: who is refused how when there are too many, when he is too slow, or says too much."""
+"""Limits at the socket: too many, too slow and too talkative clients are rejected or dropped."""
 
 from typing import Any
 

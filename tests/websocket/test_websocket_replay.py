@@ -1,4 +1,4 @@
-"""While the replay store is asked: the client waits, no refusal takes longer than others, and who hung up is gone."""
+"""During a replay check: the client waits, all rejections take equally long, and a lost client is forgotten."""
 
 import dataclasses
 import gc
@@ -94,7 +94,7 @@ def test_while_the_store_is_down_a_good_signature_is_told_to_come_again(failure:
 
 
 def test_half_as_many_as_there_may_be_calls_are_told_to_come_again_at_a_time() -> None:
-    """A request that somebody has seen can be repeated while the store is down, and takes no more than that."""
+    """While the store is unavailable a captured request can be repeated, but takes only one of these places."""
     rig = Rig(max_sessions=6)
     peers = [rig.peer, *(rig.server.connect() for _ in range(4))]
     for number, peer in enumerate(peers[1:]):

@@ -1,4 +1,4 @@
-"""The upgrade: who is let in, how the others are told, and what nobody learns."""
+"""The upgrade: accepted requests, rejected requests, and what a rejection does not reveal."""
 
 from typing import Any
 

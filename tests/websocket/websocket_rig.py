@@ -127,7 +127,7 @@ class Server:
         self.authenticator = Authenticator(keys, replay)
         door = HandshakePolicy(self.authenticator, failure)
         self.factory = AudioHookServerFactory(shared, door, max_pending, reactor=self.clock)
-        # Autobahn keeps its own timers on the global reactor, which nobody runs here: none of them.
+        # Autobahn uses timers on the global reactor, which does not run here, so all are turned off.
         self.factory.setProtocolOptions(closeHandshakeTimeout=0, **options)
         self.port: Any = self.factory  # with what stands before it, if anything does
 
@@ -152,7 +152,7 @@ class Peer:
         self.protocol.dataReceived(data)
 
     def answer(self) -> bytes:
-        """What came since the last call."""
+        """Returns the bytes received since the last call."""
         data: bytes = self.transport.value()
         self.transport.clear()
         return data
