@@ -21,6 +21,7 @@ from audiohookd.observer import SessionObserver
 from audiohookd.protocol.duration import samples_to_duration
 from audiohookd.protocol.entities import AgentAssist, AgentAssistData, Article, Faq, Utterance
 from audiohookd.text_encoding import decode_text
+from audiohookd.units import parse
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 #: Seconds of speech per character: 130 words a minute, of 7.5 characters each with their space.
@@ -164,7 +165,9 @@ def read_script(path: Path) -> Script:
     :raises ValueError: the file cannot be read or is no script; one line that names the file.
     """
     try:
-        script = msgspec.convert(tomllib.loads(decode_text(path.read_bytes())), Script)
+        table = tomllib.loads(decode_text(path.read_bytes()))
+        texts = {key: table[key] for key in ("first_after", "every") if isinstance(table.get(key), str)}
+        script = msgspec.convert(table | {key: parse(text, "s") for key, text in texts.items()}, Script)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

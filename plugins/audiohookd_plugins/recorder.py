@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import uuid4
 
 import msgspec
@@ -18,6 +18,7 @@ from audiohookd.protocol import json_text
 from audiohookd.protocol.duration import NANOSECONDS, format_duration
 from audiohookd.protocol.events import Gap
 from audiohookd.protocol.media import Format
+from audiohookd.units import Size
 
 #: Bytes of the block of silence that gaps are filled with; whole samples of any media.
 SILENCE_BYTES = 65_536
@@ -38,12 +39,14 @@ _SHOWN_PREFIX = "audiohook-"
 class RecorderConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """``[plugins.recorder]``."""
 
-    #: Pauses and losses become silence in the file ("fill") or are left out ("compact"); the sidecar lists both.
-    timeline: Literal["fill", "compact"] = "fill"
+    #: Pauses and losses become silence in the file, or are left out. The sidecar lists them in both cases.
+    gaps: Literal["silence", "omit"] = "silence"
     #: The byte order of L16 on the wire. The file is always little-endian.
     l16_byte_order: Literal["little", "big"] = "little"
-    #: MiB of messages and round trips in one sidecar. Further ones are counted, but not kept.
-    max_messages: Annotated[int, Meta(ge=1, le=4096)] = 16
+    #: Of the messages and round trips in one sidecar. Further ones are counted, but not kept.
+    max_messages_size: Annotated[Size, Meta(ge=MIB, le=4096 * MIB)] = 16 * MIB
+
+    renamed_keys: ClassVar[Mapping[str, str]] = {"timeline": "gaps", "max_messages": "max_messages_size"}
 
 
 @provider(IPluginFactory)
@@ -86,7 +89,7 @@ class Recorder(AudioSink):
         self._silence = silence
         self._audio_bytes = 0
         self._omitted_samples = 0  # samples of gaps that only the sidecar has
-        self._entry_bytes_left = config.max_messages * MIB  # bytes of entries that the body may still take
+        self._entry_bytes_left = config.max_messages_size  # bytes of entries that the body may still take
         self._listed_gaps = 0  # gaps in the list
         self._omitted_entries: OmittedEntries | None = None
         self._omitted_gaps: OmittedGaps | None = None
@@ -229,7 +232,7 @@ class Recorder(AudioSink):
             self._omitted_entries = OmittedEntries(_since(now - self._session.started_at))
             self._note_omissions(now)
             self._session.log.warn(
-                "recording {recording}: messages exceed max_messages; further ones are counted, but not kept",
+                "recording {recording}: messages exceed max_messages_size; further ones are counted, but not kept",
                 recording=self._draft.id,
             )
         self._omitted_entries.count += 1

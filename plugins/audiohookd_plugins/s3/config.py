@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
-from audiohookd.units import Duration
+from audiohookd.units import Duration, Size
 from audiohookd_plugins.aws import check_endpoint
 from audiohookd_plugins.s3.checksum import algorithm
 
@@ -41,16 +41,16 @@ class S3Config(Struct, frozen=True, forbid_unknown_fields=True):
     key: str = "{date}/{recording}"
     concurrency: Annotated[int, Meta(ge=1, le=256)] = 8
     #: Seconds for a response, and for each further part of it.
-    timeout: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    timeout: Annotated[Duration, Meta(gt=0, le=3600)] = 60.0
     #: Sent in addition to Content-MD5.
     checksum: Literal["sha256", "crc32", "crc64nvme", "none"] = "sha256"
     #: By a HEAD, with checksum and size (some stores return only the size), or by reading the object back.
     confirm: Literal["checksum", "size", "read"] = "checksum"
     #: By a conditional request, or by a HEAD before it where the store has no conditions.
-    never_overwrite: Literal["condition", "head"] = "condition"
-    #: MiB, as is ``part_size``.
-    multipart_threshold: Annotated[int, Meta(ge=5, le=5120)] = 64
-    part_size: Annotated[int, Meta(ge=5, le=5120)] = 16
+    overwrite_protection: Literal["if-none-match", "head"] = "if-none-match"
+    #: From this size on, an upload has parts of ``part_size``.
+    multipart_threshold: Annotated[Size, Meta(ge=5 * MIB, le=5120 * MIB)] = 64 * MIB
+    part_size: Annotated[Size, Meta(ge=5 * MIB, le=5120 * MIB)] = 16 * MIB
     sse: Literal["AES256", "aws:kms"] | None = None
     kms_key_id: str | None = None
     storage_class: str | None = None
