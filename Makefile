@@ -118,7 +118,7 @@ crash: $(VENV)/.project $(DEV)
 
 # Interesting inputs, and inputs that break a guarantee, stay in build/fuzz. The next run continues from them.
 fuzz: $(VENV)/.project $(DEV)
-	@for target in signatures messages frames heads; do \
+	@for target in signatures messages frames heads proxy-headers; do \
 	  echo "$$target, $(SECONDS) s"; \
 	  $(BIN)/python -m tests.fuzz.fuzzer $$target build/fuzz/$$target $(SECONDS) || exit; \
 	done

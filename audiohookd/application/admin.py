@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from twisted.application.service import IService
 
 from audiohookd.application.environment import Environment
+from audiohookd.application.listener import ListenerStack
 from audiohookd.auth.keys.keyring import Keyring
 from audiohookd.auth.replay.factory import ReplayProtection
 from audiohookd.config.listen_address import listen_address
 from audiohookd.diagnostics.explanations import Explanations
-from audiohookd.listener import ListenerStack
 from audiohookd.observe.admin_http import admin_site
 from audiohookd.observe.counters import exposition
 from audiohookd.observe.gauges import Figures, gauged

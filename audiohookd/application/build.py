@@ -11,19 +11,19 @@ from twisted.application.service import IService
 from audiohookd.application.access import build_keyring, build_registry, build_replay_protection
 from audiohookd.application.admin import build_admin, gauges_of
 from audiohookd.application.environment import Environment
+from audiohookd.application.listener import ListenerStack, build_listener, receive_limits_of
 from audiohookd.application.plugin_services import plugin_services
 from audiohookd.application.recording import build_disk_services, build_spool, prepare_spool
 from audiohookd.application.root import Launch, Root
+from audiohookd.application.routes import routes_of
 from audiohookd.auth.authenticator import Authenticator
 from audiohookd.config.schema import Config
 from audiohookd.delivery.destination import Destination, destinations_of
 from audiohookd.delivery.service import Deliveries, deliveries_of, disk_work
 from audiohookd.edge.policy import HandshakePolicy
-from audiohookd.listener import ListenerStack, build_listener, receive_limits_of
 from audiohookd.observe.counters import Counters
 from audiohookd.plugin_host import Daemon
 from audiohookd.plugin_loader import load_plugins
-from audiohookd.routes import routes_of
 from audiohookd.runtime.loops import SupervisedLoop, Supervisor
 from audiohookd.runtime.signals import Signals
 from audiohookd.runtime.systemd import Notifier, Readiness
