@@ -84,7 +84,7 @@ def test_no_call_is_harmed_and_the_memory_comes_back(besieged: Place) -> None:
 
 def _expect_all_recorded(spool: Path, ledger: list[list[Any]]) -> None:
     """Byte for byte; of the calls before, all the spool may say is that they are there as well."""
-    wrong = [line for line in differences(spool, ledger) if "double, or of no call" not in line]
+    wrong = [line for line in differences(spool, ledger) if "duplicate, or of no call" not in line]
     assert wrong == []
     assert len(list(spool.glob("ready/*/*.wav"))) == 2 * len(ledger) == 2 * CALLS
 
