@@ -34,7 +34,7 @@ def refused(status: int, code: str) -> ClientError:
 class ScriptedStore:
     """Takes everything but what ``refuses`` names, and tells the answers of ``heads`` one after the other.
 
-    It verifies checksums. What is read from it is ``content``.
+    It verifies checksums. A GET returns ``content``.
     """
 
     def __init__(self, *heads: dict[str, Any] | ClientError, content: bytes = AUDIO, **refuses: ClientError) -> None:

@@ -92,7 +92,7 @@ class TestAtTheStart:
             (line,) = one.start()
             assert "bucket recordings: it is unknown whether the store verifies checksums" in line
             assert "Could not connect" in line
-            assert "another probe goes with the first upload" in line
+            assert "the first upload sends another probe" in line
             proxy.accept()
             (line,) = carry(one, spooled(tmp_path, AUDIO))
         assert "the store does not verify checksums" in line
@@ -115,7 +115,7 @@ class TestAtTheStart:
         monkeypatch.setenv("AWS_PROFILE", "not-there")
         (line,) = to("http://127.0.0.1:1").start()
         assert "not-there" in line
-        assert "another probe goes with the first upload" in line
+        assert "the first upload sends another probe" in line
 
     def test_no_probe_is_sent_where_all_is_read_back(self, stores: Stores, to: Any) -> None:
         store = stores()
@@ -192,7 +192,7 @@ class TestWithAnUpload:
             proxy.fault(fault, times=None, method="POST", path=PROBE)
             one = to(proxy.endpoint)
             (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
-            assert "another probe goes with an upload after 60 s" in line
+            assert "an upload after 60 s sends another probe" in line
             assert carry(one, spooled(tmp_path / "2", AUDIO)) == []
             sent = proxy.count("POST", PROBE)
             assert (sent, store.count("GET")) == (2, 4), "botocore's two attempts, and all objects read back"
