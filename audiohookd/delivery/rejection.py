@@ -52,4 +52,4 @@ def _line(recording: Recording, name: str) -> str:
             name
         )
     except ValueError:
-        return f"{name}: refused it"
+        return f"{name}: rejected it"

@@ -85,7 +85,7 @@ class TestACarriers:
         Rig(tmp_path, s3=Carrier(act=unavailable), archive=Carrier(act=refuse)).start().announce(1)
         (tmp_path / "ready" / DAY / f"{ID}.refused.archive.json").write_text("{")
         rig = Rig(tmp_path, s3=Carrier(), archive=Carrier(act=refuse)).start()
-        assert reason(rig) == ["archive: refused it"]
+        assert reason(rig) == ["archive: rejected it"]
 
 
 class TestANotifiers:

@@ -1,4 +1,4 @@
-"""The documents name what there is to watch; a name that does not exist is an alarm that never rings."""
+"""The metrics that the documents recommend to watch exist; an alarm on a missing name would never fire."""
 
 import re
 from pathlib import Path

@@ -108,7 +108,7 @@ class S3Plugin(Service):
 
     def _log_probe_failure(self, failure: Failure, bucket: Bucket) -> None:
         if failure.check(Interrupted, CancelledError) is None:
-            text = "bucket {bucket}: no probe was sent: {reason}; another probe goes with the first upload"
+            text = "bucket {bucket}: no probe was sent: {reason}; the first upload sends another probe"
             self.log.warn(text, bucket=bucket.name, reason=failure.getErrorMessage())
 
     # ---- primary and fallback --------------------------------------------------------------------

@@ -110,5 +110,5 @@ def _consequence(retry_after: float | None) -> str:
     if retry_after is None:
         return _READ
     if not retry_after:
-        return "another probe goes with the first upload"
-    return f"another probe goes with an upload after {retry_after:g} s, until then {_READ}"
+        return "the first upload sends another probe"
+    return f"an upload after {retry_after:g} s sends another probe, until then {_READ}"

@@ -61,7 +61,7 @@ class Algorithm(NamedTuple):
         """The ``ChecksumType`` of a multipart upload."""
         return "COMPOSITE" if self.is_composite else "FULL_OBJECT"
 
-    def told(self, value: Sum) -> dict[str, str]:
+    def request_members(self, value: Sum) -> dict[str, str]:
         """Request members that carry the checksum ``value``."""
         return {"ChecksumAlgorithm": self.name, self.member: value.value} if self.name else {}
 
@@ -79,7 +79,7 @@ class Algorithm(NamedTuple):
             return {}
         return {"ChecksumType": self.type} | ({} if value.is_composite else {self.member: value.value})
 
-    def told_by(self, head: Mapping[str, Any]) -> Sum | None:
+    def reported_in(self, head: Mapping[str, Any]) -> Sum | None:
         """The checksum that the response to a HEAD contains."""
         value = head.get(self.member)
         if value is None:

@@ -93,8 +93,13 @@ class _Upload:
         digest, content_md5 = self._read(start, size)
         self._digests.append(digest)
         own = Sum(encoded(digest))
-        told = {"UploadId": self._id, "PartNumber": number, "ContentMD5": content_md5, **self._sums.told(own)}
-        answer = self._target.send("upload_part", start, size, **told)
+        arguments = {
+            "UploadId": self._id,
+            "PartNumber": number,
+            "ContentMD5": content_md5,
+            **self._sums.request_members(own),
+        }
+        answer = self._target.send("upload_part", start, size, **arguments)
         self._has_md5_etags = self._has_md5_etags and is_md5_etag(answer, content_md5)
         etag = self._target.member("upload_part", "ETag", answer)
         return {"PartNumber": number, "ETag": etag, **self._sums.of_part(own)}

@@ -109,7 +109,7 @@ def _send_part(probe: ObjectUpload, sums: Algorithm, upload_id: str, number: int
     probe.settings.check()
     own = sums.start()
     own.update(data)
-    checksums = {"ContentMD5": encoded(_md5(data)), **sums.told(Sum(encoded(own.digest())))}
+    checksums = {"ContentMD5": encoded(_md5(data)), **sums.request_members(Sum(encoded(own.digest())))}
     return probe.ask("upload_part", UploadId=upload_id, PartNumber=number, Body=data, **checksums)
 
 

@@ -100,7 +100,7 @@ def _is_there(target: ObjectUpload) -> bool:
 
 def _send_whole(target: ObjectUpload, sums: Algorithm) -> Sent:
     file = _read(target, sums)
-    arguments = target.arguments() | target.condition | sums.told(file.own)
+    arguments = target.arguments() | target.condition | sums.request_members(file.own)
     answer = target.send("put_object", 0, target.item.size, ContentMD5=file.md5, **arguments)
     return Sent(file.own, is_md5_etag(answer, file.md5))
 

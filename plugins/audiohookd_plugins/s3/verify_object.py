@@ -56,7 +56,7 @@ def by_checksum(head: Mapping[str, Any], expected: Expected, algorithm: Algorith
     difference = _difference(head, expected)
     if difference is not None:
         return Finding(difference)
-    theirs = algorithm.told_by(head)
+    theirs = algorithm.reported_in(head)
     wanted = [] if expected.sent is None else [expected.sent.own]
     if algorithm.name == "SHA256":
         wanted.append(of_hex(expected.sha256))

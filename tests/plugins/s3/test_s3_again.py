@@ -1,4 +1,4 @@
-"""The same recording comes again: after a crash, after an answer that was lost. It is stored once."""
+"""A recording is uploaded again, after a crash or a lost response, and is stored once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -110,7 +110,7 @@ def test_other_settings_than_before(other: dict[str, Any], carrier: Make, tmp_pa
     assert carrier(**(LARGE | other)).carry(recording) == first
 
 
-def test_what_a_crash_left_behind_is_aborted(carrier: Make, store: Any, tmp_path: Path) -> None:
+def test_an_upload_left_by_a_crash_is_aborted(carrier: Make, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, LARGE_AUDIO)
     key = f"{DAY}/{recording.id}.wav"
     for one in (key, f"{key}.other"):
@@ -119,7 +119,7 @@ def test_what_a_crash_left_behind_is_aborted(carrier: Make, store: Any, tmp_path
     assert unfinished(store, key) == [f"{key}.other"]
 
 
-def test_what_fails_is_aborted(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+def test_a_failed_upload_is_aborted(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, LARGE_AUDIO)
     proxy.fault(Reset(), times=2, method="PUT", path="partNumber=2")
     with pytest.raises(Unavailable):
@@ -128,14 +128,14 @@ def test_what_fails_is_aborted(carrier: Make, proxy: FaultProxy, store: Any, tmp
     assert unfinished(store, f"{DAY}/{recording.id}") == []
 
 
-def test_audio_that_is_not_here_any_more(carrier: Make, tmp_path: Path) -> None:
+def test_audio_that_only_the_bucket_has_is_confirmed(carrier: Make, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
     first = carrier().carry(recording)
     recording.audio.unlink()
     assert carrier().carry(recording) == first
 
 
-def test_audio_that_is_nowhere(carrier: Make, store: Any, tmp_path: Path) -> None:
+def test_missing_audio_is_undeliverable(carrier: Make, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
     recording.audio.unlink()
     with pytest.raises(Undeliverable, match=f"{recording.id}.wav is neither in the spool nor at s3://"):

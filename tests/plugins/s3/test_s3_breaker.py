@@ -1,4 +1,4 @@
-"""When a bucket that could not be had is tried again."""
+"""When uploads to an unavailable bucket are retried."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ def down(at: float = T0) -> Breaker:
 
 
 def trial(breaker: Breaker, at: float) -> bool:
-    """A try that fails; False when none is allowed."""
+    """A failed attempt; False when none is allowed."""
     if not breaker.admits(at):
         return False
     breaker.failed(at)

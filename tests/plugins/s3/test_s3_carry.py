@@ -1,4 +1,4 @@
-"""Recordings that arrive, at a real store."""
+"""Recordings arrive at a real store."""
 
 import hashlib
 import json

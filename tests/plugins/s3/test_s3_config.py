@@ -1,4 +1,4 @@
-"""Mistakes in [plugins.s3] are told before a port opens; nothing is asked of a network."""
+"""Errors in [plugins.s3] are reported before a port opens, and without network access."""
 
 import sys
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_it_keeps_the_contract() -> None:
     assert IPluginFactory.providedBy(S3Plugin)
 
 
-def test_it_watches_no_session() -> None:
+def test_it_observes_no_session() -> None:
     assert build().observe(FakeSession()) is None
 
 
@@ -89,7 +89,7 @@ def test_two_tables_with_one_bucket_are_a_mistake() -> None:
     ],
     ids=str,
 )
-def test_what_is_right(table: dict[str, Any]) -> None:
+def test_a_valid_table_is_accepted(table: dict[str, Any]) -> None:
     assert build(**table).concurrency == 8
 
 
@@ -138,7 +138,7 @@ def test_what_is_right(table: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_what_is_wrong(table: dict[str, Any], reason: str) -> None:
+def test_an_invalid_table_is_rejected(table: dict[str, Any], reason: str) -> None:
     assert mistake(**table).startswith(reason)
 
 
@@ -148,7 +148,7 @@ def test_a_checksum_that_cannot_be_computed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class CountingLoader(Loader):
-    """Reads what services are like, which holds up all threads."""
+    """Counts reads of service descriptions, which block all threads."""
 
     read = 0
 
@@ -157,8 +157,8 @@ class CountingLoader(Loader):
         return super().load_service_model(*arguments, **options)
 
 
-def test_what_takes_long_is_done_at_start(tmp_path: Path) -> None:
-    """Not during a call, when the first recording is carried."""
+def test_service_descriptions_are_read_at_start(tmp_path: Path) -> None:
+    """Not during a call, when the first recording is uploaded."""
     loader = CountingLoader()
     (port,) = free_ports(1)
     one = Carrier(loader, bucket="recordings", endpoint_url=f"http://127.0.0.1:{port}", path_style=True)
@@ -170,7 +170,7 @@ def test_what_takes_long_is_done_at_start(tmp_path: Path) -> None:
 
 
 def test_nothing_remote_is_needed_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even settings of AWS that make sense: they may come later."""
+    """Not even a valid AWS configuration: it may be corrected later."""
     monkeypatch.setenv("AWS_PROFILE", "not-there")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     assert build(region="no-such-region-1").concurrency == 8

@@ -1,4 +1,4 @@
-"""What each answer of a store means."""
+"""The meaning of each error response of a store."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ def answer(status: int, code: str, message: str = "", **headers: str) -> ClientE
         (400, "KMS.DisabledException", "; check the KMS key"),
     ],
 )
-def test_everything_waits(status: int, code: str, advice: str) -> None:
+def test_an_error_of_the_store_makes_everything_wait(status: int, code: str, advice: str) -> None:
     known = meaning(answer(status, code), "recordings")
     assert isinstance(known, Unavailable)
     assert str(known).startswith(f"bucket recordings: PutObject: {code}: ")
@@ -78,27 +78,27 @@ def test_a_redirect_names_where_the_bucket_is_and_what_is_configured() -> None:
     ],
     ids=code_of,
 )
-def test_everything_waits_for_what_never_was_answered(fault: BotoCoreError) -> None:
+def test_a_missing_response_makes_everything_wait(fault: BotoCoreError) -> None:
     known = meaning(fault, "recordings")
     assert isinstance(known, Unavailable)
     assert str(known) == f"bucket recordings: {fault}"
 
 
-def test_everything_waits_for_credentials_that_do_not_come() -> None:
+def test_missing_credentials_make_everything_wait() -> None:
     known = meaning(CredentialRetrievalError(provider="sso", error_msg="no token"), "recordings")
     assert isinstance(known, Unavailable)
     assert "sso: no token; check the credentials" in str(known)
 
 
 @pytest.mark.parametrize("code", ["InvalidTag", "InvalidStorageClass"])
-def test_everything_waits_for_settings_that_no_store_takes(code: str) -> None:
+def test_rejected_settings_make_everything_wait(code: str) -> None:
     known = meaning(answer(400, code, "no"), "recordings")
     assert isinstance(known, Unavailable)
     assert "check [plugins.s3]" in str(known)
 
 
 @pytest.mark.parametrize("code", ["EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidObjectState"])
-def test_it_can_never_work(code: str) -> None:
+def test_a_permanent_error_is_undeliverable(code: str) -> None:
     known = meaning(answer(400, code, "no"), "recordings")
     assert isinstance(known, Undeliverable)
     assert str(known) == f"bucket recordings: PutObject: {code}: no"
@@ -116,7 +116,7 @@ def test_it_can_never_work(code: str) -> None:
     ],
     ids=code_of,
 )
-def test_it_says_nothing_of_others(fault: ClientError | BotoCoreError) -> None:
+def test_another_error_concerns_one_recording_only(fault: ClientError | BotoCoreError) -> None:
     known = meaning(fault, "recordings")
     assert type(known) is UploadRejected
     assert str(known).startswith("bucket recordings: ")
@@ -125,13 +125,13 @@ def test_it_says_nothing_of_others(fault: ClientError | BotoCoreError) -> None:
 @pytest.mark.parametrize(
     ("value", "seconds"), [("17", 17.0), ("0", 0.0), ("soon", None), ("-1", None), ("1e9", None)]
 )
-def test_when_to_come_again(value: str, seconds: float | None) -> None:
+def test_retry_after_is_parsed(value: str, seconds: float | None) -> None:
     known = meaning(answer(503, "SlowDown", **{"retry-after": value}), "recordings")
     assert isinstance(known, Unavailable)
     assert known.retry_after == seconds
 
 
-def test_what_is_told_is_one_line_and_no_secret() -> None:
+def test_the_text_is_one_line_without_secrets() -> None:
     text = str(meaning(answer(503, "503", "<html>\n\r" + "x" * 9999), "recordings"))
     assert "\n" not in text
     assert len(text) < 300

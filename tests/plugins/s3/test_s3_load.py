@@ -1,4 +1,4 @@
-"""Many at a time, large ones, and an end in the middle."""
+"""Many uploads at a time, large files, and shutdown during an upload."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Make = Callable[..., Carrier]
 def test_memory_does_not_grow_with_the_file(size: int, carrier: Make, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, bytes(size))
     one = carrier()
-    one.carry(spooled(tmp_path))  # what is made once
+    one.carry(spooled(tmp_path))  # allocates everything that is allocated once
     tracemalloc.start()
     try:
         receipt = one.carry(recording)

@@ -1,4 +1,4 @@
-"""What a store, the way to it, and the credentials for it can do: everything waits, and goes on."""
+"""Outages of a store, of the network and of credentials: everything waits, then continues."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +17,9 @@ from tests.stores.ports import free_ports
 from tests.stores.seaweedfs import SeaweedFS
 
 Make = Callable[..., Carrier]
-#: More than the attempts of one request.
+#: More attempts than one request makes.
 OFTEN = 4
-#: Seconds for an answer that does not come, and for all that comes with it: credentials, and a machine that is busy.
+#: Seconds to wait for a missing response, enough for credentials on a busy machine.
 PATIENCE = 1.0
 
 
@@ -53,12 +53,12 @@ def test_a_fault_that_passes(
     passes(fault, text, carrier(endpoint_url=proxy.endpoint), proxy, store, tmp_path)
 
 
-def test_no_answer_passes(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+def test_a_hang_times_out(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     passes(Hang(), "Read timeout", carrier(endpoint_url=proxy.endpoint, timeout=PATIENCE), proxy, store, tmp_path)
 
 
 def passes(fault: Fault, text: str, one: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
-    """It is told, nothing is left in the store, and the recording arrives when it is over."""
+    """The error is reported, nothing is left in the store, and the recording arrives after the outage."""
     recording = spooled(tmp_path, b"a" * MIB)
     proxy.fault(fault, times=OFTEN, method="PUT")
     assert text in str(refusal(one, recording))
@@ -78,7 +78,7 @@ def test_a_head_tells_no_reason(status: int, carrier: Make, proxy: FaultProxy, s
 
 
 @pytest.mark.parametrize("fault", [Answer(503, "SlowDown"), Reset(), Cut(1000)], ids=str)
-def test_a_single_one_is_not_worth_a_word(
+def test_a_single_fault_is_not_logged(
     fault: Fault, carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path
 ) -> None:
     proxy.fault(fault, times=1, method="PUT")
@@ -86,7 +86,7 @@ def test_a_single_one_is_not_worth_a_word(
     assert len(proxy.log) - proxy.count(path=PROBE) == 5
 
 
-def test_nobody_listens(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+def test_a_refused_connection_makes_it_wait(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
     one = carrier(endpoint_url=proxy.endpoint)
     proxy.refuse()
@@ -95,7 +95,7 @@ def test_nobody_listens(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: 
     assert arrives(one, recording, store)
 
 
-def test_its_name_is_gone(carrier: Make, tmp_path: Path) -> None:
+def test_an_unknown_host_makes_it_wait(carrier: Make, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     one = carrier(endpoint_url=f"http://store.invalid:{port}")
     assert "Could not connect to the endpoint URL" in str(refusal(one, spooled(tmp_path)))
@@ -119,7 +119,7 @@ def test_cut_in_the_middle_of_a_part(carrier: Make, proxy: FaultProxy, store: An
 
 
 class TestCredentials:
-    """boto3's chain is asked again each time that they turn out to be wrong."""
+    """boto3's chain is queried again each time that the credentials are rejected."""
 
     @pytest.fixture
     def file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
@@ -132,7 +132,7 @@ class TestCredentials:
     def write(self, file: Path, access_key: str, secret_key: str) -> None:
         file.write_text(f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n")
 
-    def test_none_at_first(self, file: Path, carrier: Make, store: Any, tmp_path: Path) -> None:
+    def test_credentials_may_be_missing_at_first(self, file: Path, carrier: Make, store: Any, tmp_path: Path) -> None:
         recording = spooled(tmp_path)
         one = carrier()
         assert "Unable to locate credentials" in str(refusal(one, recording))
@@ -148,7 +148,7 @@ class TestCredentials:
         ],
         ids=["taken back", "changed", "head"],
     )
-    def test_changed_in_their_file(
+    def test_credentials_may_change_in_their_file(
         self, keys: tuple[str, str], way: str, text: str, file: Path, carrier: Make, store: Any
     ) -> None:
         self.write(file, *keys)

@@ -1,4 +1,4 @@
-"""The probe that shows whether a store verifies checksums: when it is sent, how often, and what is logged."""
+"""The probe of checksum verification: when it is sent, how often, and what is logged."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,7 +75,7 @@ class TestAtTheStart:
         "trait", [Trait.REJECTS_CHECKSUMS, Trait.REJECTS_CHECKSUMS_OF_PARTS], ids=lambda trait: trait.name.lower()
     )
     def test_a_store_that_rejects_checksum_headers_is_found(self, trait: Trait, stores: Stores, to: Any) -> None:
-        """Its 400 says nothing of whether it verifies."""
+        """Its 400 does not show whether it verifies checksums."""
         store = stores(trait, Trait.VERIFIES_NOTHING)
         rejects, verifies = to(store.url).start()
         assert 'set checksum = "none"' in rejects
@@ -92,7 +92,7 @@ class TestAtTheStart:
             (line,) = one.start()
             assert "bucket recordings: it is unknown whether the store verifies checksums" in line
             assert "Could not connect" in line
-            assert "another probe goes with the first upload" in line
+            assert "the first upload sends another probe" in line
             proxy.accept()
             (line,) = carry(one, spooled(tmp_path, AUDIO))
         assert "the store does not verify checksums" in line
@@ -111,11 +111,11 @@ class TestAtTheStart:
         assert store.count("GET") == 0
 
     def test_a_client_that_cannot_be_made_is_logged(self, to: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """AWS's own configuration is wrong, and may be mended later."""
+        """The AWS configuration is invalid, and may be corrected later."""
         monkeypatch.setenv("AWS_PROFILE", "not-there")
         (line,) = to("http://127.0.0.1:1").start()
         assert "not-there" in line
-        assert "another probe goes with the first upload" in line
+        assert "the first upload sends another probe" in line
 
     def test_no_probe_is_sent_where_all_is_read_back(self, stores: Stores, to: Any) -> None:
         store = stores()
@@ -168,7 +168,7 @@ class TestWithAnUpload:
     def test_that_is_denied_says_nothing_of_the_store(
         self, trait: Trait, stores: Stores, to: Any, tmp_path: Path
     ) -> None:
-        """Then it is read back, and the policy can be mended."""
+        """Then the object is read back, and the operator can correct the policy."""
         store = stores(trait)
         one = to(store.url)
         (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
@@ -192,7 +192,7 @@ class TestWithAnUpload:
             proxy.fault(fault, times=None, method="POST", path=PROBE)
             one = to(proxy.endpoint)
             (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
-            assert "another probe goes with an upload after 60 s" in line
+            assert "an upload after 60 s sends another probe" in line
             assert carry(one, spooled(tmp_path / "2", AUDIO)) == []
             sent = proxy.count("POST", PROBE)
             assert (sent, store.count("GET")) == (2, 4), "botocore's two attempts, and all objects read back"

@@ -16,7 +16,7 @@ from tests.stores.rude_server import Answer, RudeServer, Visit, rude_server
 
 
 def says(status: str, code: str, *headers: str) -> Answer:
-    """An error of S3; to a HEAD without its words."""
+    """An S3 error response; without a body for a HEAD."""
     body = f"<Error><Code>{code}</Code><Message>words</Message></Error>".encode()
 
     def answer(visit: Visit) -> None:
