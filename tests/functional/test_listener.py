@@ -85,7 +85,7 @@ class TestProxyProtocol:
                         caller.socket.sendall(signed_head(there.port, str(uuid4())))
                         assert caller.hears_nothing_more()
             assert call_through(there, V1) == "203.0.113.7"
-            assert "takes calls" in daemon.log()
+            assert "listening on" in daemon.log()
             assert "Traceback" not in daemon.log()
             assert counted(there, 'refusals_total{reason="dropped"}') == len(nonsense)
 
@@ -219,7 +219,7 @@ def test_an_allow_file_that_changes_while_the_daemon_runs(place: MakePlace) -> N
             )
             assert caller.close()["type"] == "closed"
         allow.write_text("127.0.0.1\n")
-        wait(lambda: daemon.log().count("allow_file read again") == 2)
+        wait(lambda: daemon.log().count("allow_file reloaded") == 2)
         with Caller(there.port) as caller:
             assert caller.upgrade() == 101
         assert counted(there, 'bad_reloads_total{file="allow_file"}') == 1
