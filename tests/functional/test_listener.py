@@ -85,7 +85,7 @@ class TestProxyProtocol:
                         caller.socket.sendall(signed_head(there.port, str(uuid4())))
                         assert caller.hears_nothing_more()
             assert call_through(there, V1) == "203.0.113.7"
-            assert "takes calls" in daemon.log()
+            assert "listening on" in daemon.log()
             assert "Traceback" not in daemon.log()
             assert counted(there, 'rejections_total{reason="dropped"}') == len(nonsense)
 
@@ -219,7 +219,7 @@ def test_a_changed_allow_file_is_reloaded(place: MakePlace) -> None:
             )
             assert caller.close()["type"] == "closed"
         allow.write_text("127.0.0.1\n")
-        wait(lambda: daemon.log().count("allowed_networks_file read again") == 2)
+        wait(lambda: daemon.log().count("allowed_networks_file reloaded") == 2)
         with Caller(there.port) as caller:
             assert caller.upgrade() == 101
         assert counted(there, 'reload_failures_total{file="allowed_networks_file"}') == 1
