@@ -83,7 +83,7 @@ class _FollowsNoRedirect:
 
 
 class _Bounded:
-    """A connection whose ``sock`` is bounded, also when it leads through a proxy."""
+    """A connection with a bounded ``sock``, also through a proxy."""
 
     answer_bounds: Bounds
     _bounded_socket: "_BoundedSocket | None" = None

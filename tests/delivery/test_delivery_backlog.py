@@ -71,7 +71,7 @@ class TestMemory:
 
 
 class TestAll:
-    def test_are_delivered_with_those_that_come_meanwhile(self, tmp_path: Path) -> None:
+    def test_are_delivered_together_with_new_recordings(self, tmp_path: Path) -> None:
         count = 5 * LIMIT
         fill(tmp_path, count)
         carrier, hook = Carrier(8, lambda recording: {}), Notifier(8)
@@ -90,7 +90,7 @@ class TestAll:
         assert sorted(hook.asked) == everything
         assert rig.files() == set()
 
-    def test_come_before_those_that_come_without_end(self, tmp_path: Path) -> None:
+    def test_are_delivered_despite_an_endless_flow_of_new_recordings(self, tmp_path: Path) -> None:
         """As many recordings become ready as are delivered: the old ones must not wait for a quiet hour."""
         fill(tmp_path, 2 * LIMIT)
         carrier = Carrier(1, lambda recording: {})

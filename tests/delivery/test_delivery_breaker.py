@@ -34,7 +34,7 @@ class TestOpen:
         assert (breaker.is_open, breaker.until) == (True, 11.0)
         assert [breaker.admits(now) for now in (10.0, 10.9, 11.0)] == [False, False, True]
 
-    def test_then_it_admits_one_probe(self, breaker: Breaker) -> None:
+    def test_it_admits_one_probe_after_the_delay(self, breaker: Breaker) -> None:
         breaker.fail(None, now=10.0)
         assert breaker.begin() is not None
         assert not breaker.admits(1e9)

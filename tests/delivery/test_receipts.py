@@ -160,7 +160,7 @@ class TestRecordDelivered:
         [(True, {"s3": Carrier()}, {"stored.s3.json"}), (False, {"hook": Notifier()}, {"told.hook.json"})],
         ids=["on demand", "when it is the only copy"],
     )
-    def test_or_all_files_move_to_done(
+    def test_all_files_move_to_done_if_they_are_kept(
         self, tmp_path: Path, keeps_local: bool, plugins: dict[str, Any], receipts: set[str]
     ) -> None:
         make_ready(tmp_path, 1)

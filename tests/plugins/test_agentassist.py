@@ -129,7 +129,7 @@ class TestWhenItSpeaks:
         call.talk(1)
         assert [kinds(event) for event in call.events()] == [["Utterance"]]
 
-    def test_then_each_twelve_seconds_or_so(self) -> None:
+    def test_suggestions_follow_every_twelve_seconds(self) -> None:
         call = Call().open()
         call.talk(3)
         for count in range(2, 7):

@@ -143,7 +143,7 @@ class TestWhatIsMissing:
         with pytest.raises(Undeliverable, match="cannot compose a notification"):
             compose(recording)
 
-    def test_nor_without_valid_receipts(self, tmp_path: Path) -> None:
+    def test_without_valid_receipts_there_is_no_notification(self, tmp_path: Path) -> None:
         recording = a_recording(tmp_path)
         recording.path("stored.s3.json").write_text("{")
         with pytest.raises(Undeliverable):

@@ -44,7 +44,7 @@ class TestThePlugin:
         assert len(names) == 2
         assert "hooks" not in str(names)
 
-    def test_but_not_for_one_receiver(self, secret_file: Path) -> None:
+    def test_two_tables_must_not_share_a_receiver(self, secret_file: Path) -> None:
         daemon = Daemon(Clock(), lambda: 0.0, None)
         config = WebhookConfig(url="https://hooks.example.com/a", secret_file=secret_file)
         WebhookPlugin(config, daemon.of_plugin("hook"))

@@ -12,7 +12,7 @@ from audiohookd_plugins.s3.checksum import algorithm
 
 MIB = 1 << 20
 
-#: Also accepts names of stores with older or looser rules than those of S3.
+#: Also accepts bucket names that S3 itself rejects: other stores have older or looser rules.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]|arn:[!-~]+")
 _REGION = re.compile(r"[a-z0-9-]+")
 _STORAGE_CLASS = re.compile(r"[A-Z0-9_]+")

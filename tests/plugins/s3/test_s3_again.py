@@ -27,7 +27,7 @@ def get(store: Any, key: str) -> bytes:
 
 def unfinished(store: Any, prefix: str) -> list[str]:
     answer = store.list_multipart_uploads(Bucket="recordings", Prefix=prefix)
-    return [one["Key"] for one in answer.get("Uploads", [])]
+    return [entry["Key"] for entry in answer.get("Uploads", [])]
 
 
 @pytest.mark.parametrize("way", ["if-none-match", "head"])
@@ -84,12 +84,12 @@ def test_an_object_without_our_metadata_is_read_back(carrier: Make, store: Any, 
 def test_an_end_between_audio_and_sidecar(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
     proxy.fault(Reset(), times=None, method="PUT", path=r"\.json")
-    one = carrier(endpoint_url=proxy.endpoint)
+    uploader = carrier(endpoint_url=proxy.endpoint)
     with pytest.raises(Unavailable):
-        one.carry(recording)
+        uploader.carry(recording)
     before = store.head_object(Bucket="recordings", Key=f"{DAY}/{recording.id}.wav")
     proxy.heal()
-    one.carry(recording)
+    uploader.carry(recording)
     after = store.head_object(Bucket="recordings", Key=f"{DAY}/{recording.id}.wav")
     assert get(store, f"{DAY}/{recording.id}.json") == recording.sidecar.read_bytes()
     assert after["LastModified"] == before["LastModified"]
@@ -113,8 +113,8 @@ def test_other_settings_than_before(other: dict[str, Any], carrier: Make, tmp_pa
 def test_an_upload_left_by_a_crash_is_aborted(carrier: Make, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, LARGE_AUDIO)
     key = f"{DAY}/{recording.id}.wav"
-    for one in (key, f"{key}.other"):
-        store.create_multipart_upload(Bucket="recordings", Key=one)
+    for upload_key in (key, f"{key}.other"):
+        store.create_multipart_upload(Bucket="recordings", Key=upload_key)
     carrier(**LARGE).carry(recording)
     assert unfinished(store, key) == [f"{key}.other"]
 

@@ -47,22 +47,22 @@ def test_objects_are_encrypted_by_kms(carrier: Make, moto: str, aws: Any, tmp_pa
 
 def test_parts_are_encrypted_by_kms(carrier: Make, moto: str, aws: Any, tmp_path: Path) -> None:
     parts = {"multipart_threshold": 5, "part_size": 5, "checksum": "crc32"}
-    one = carrier(endpoint_url=moto, sse="aws:kms", kms_key_id="alias/calls", **parts)
-    head, _ = heads(aws, one.carry(spooled(tmp_path, bytes(6 << 20))))
+    uploader = carrier(endpoint_url=moto, sse="aws:kms", kms_key_id="alias/calls", **parts)
+    head, _ = heads(aws, uploader.carry(spooled(tmp_path, bytes(6 << 20))))
     assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "alias/calls")
     assert "-2" in head["ETag"]
 
 
 def test_the_fallback_has_its_own_key(carrier: Make, moto: str, aws: Any, tmp_path: Path) -> None:
     (nobody,) = free_ports(1)
-    one = carrier(
+    uploader = carrier(
         endpoint_url=f"http://127.0.0.1:{nobody}",
         sse="aws:kms",
         kms_key_id="alias/calls",
         fallback=Fallback("elsewhere", endpoint_url=moto, path_style=True, kms_key_id="alias/second"),
         fallback_after=0.0,
     )
-    receipt = one.carry(spooled(tmp_path))
+    receipt = uploader.carry(spooled(tmp_path))
     assert receipt["fallback"]
     assert [head["SSEKMSKeyId"] for head in heads(aws, receipt)] == ["alias/second"] * 2
 
@@ -83,13 +83,13 @@ def test_sse_s3_and_storage_class(carrier: Make, store: Any, tmp_path: Path) -> 
 @pytest.mark.parametrize("size", [100, 6 << 20])
 def test_tags_and_metadata(size: int, carrier: Make, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, bytes(size), language="de/é")
-    one = carrier(
+    uploader = carrier(
         tags={"kind": "call audio+", "language": "{language}"},
         metadata={"organization": "{organization}", "note": "made in {year}"},
         multipart_threshold=5 << 20,
         part_size=5 << 20,
     )
-    receipt = one.carry(recording)
+    receipt = uploader.carry(recording)
     for head, which in zip(heads(store, receipt), ("key", "sidecar"), strict=True):
         assert head["Metadata"].pop("audiohookd-sha256")
         assert head["Metadata"] == {

@@ -84,7 +84,7 @@ def test_a_store_that_says_when_is_believed() -> None:
     assert breaker.admits(T0 + 120)
 
 
-def test_but_not_for_ever() -> None:
+def test_an_endless_retry_after_is_shortened() -> None:
     breaker = Breaker()
     breaker.failed(T0, retry_after=999_999.0)
     assert not breaker.admits(T0 + LONGEST_RETRY_AFTER - 1)

@@ -48,10 +48,10 @@ def test_it_observes_no_session() -> None:
 
 @pytest.mark.parametrize(("fallback", "threads"), [(None, 4), (Fallback(bucket="another"), 5)])
 def test_the_pool_has_a_thread_for_each_upload_and_each_probe(fallback: Fallback | None, threads: int) -> None:
-    one = Carrier(bucket="a-bucket", concurrency=3, fallback=fallback)
-    assert one.plugin.concurrency == 3
-    assert one.daemon.asked == [("upload", threads, 3)]
-    assert one.daemon.claims == ["s3 bucket a-bucket"]
+    uploader = Carrier(bucket="a-bucket", concurrency=3, fallback=fallback)
+    assert uploader.plugin.concurrency == 3
+    assert uploader.daemon.asked == [("upload", threads, 3)]
+    assert uploader.daemon.claims == ["s3 bucket a-bucket"]
 
 
 def test_buckets_of_one_name_may_be_in_two_stores() -> None:
@@ -161,10 +161,10 @@ def test_service_descriptions_are_read_at_start(tmp_path: Path) -> None:
     """Not during a call, when the first recording is uploaded."""
     loader = CountingLoader()
     (port,) = free_ports(1)
-    one = Carrier(loader, bucket="recordings", endpoint_url=f"http://127.0.0.1:{port}", path_style=True)
+    uploader = Carrier(loader, bucket="recordings", endpoint_url=f"http://127.0.0.1:{port}", path_style=True)
     read_at_start = loader.read
     with pytest.raises(Unavailable, match="Could not connect"):
-        one.carry(spooled(tmp_path))
+        uploader.carry(spooled(tmp_path))
     assert read_at_start > 0
     assert loader.read == read_at_start
 

@@ -25,7 +25,7 @@ LARGE_SIZE = 5 * MIB + 1000
 
 
 def keys(store: Any, prefix: str) -> list[str]:
-    return [one["Key"] for one in store.list_objects_v2(Bucket="recordings", Prefix=prefix).get("Contents", [])]
+    return [entry["Key"] for entry in store.list_objects_v2(Bucket="recordings", Prefix=prefix).get("Contents", [])]
 
 
 @pytest.mark.parametrize("checksum", ["sha256", "crc32"])
@@ -55,11 +55,11 @@ def test_damage_on_the_way_is_tried_again(
 ) -> None:
     recording = spooled(tmp_path, b"a" * size)
     proxy.fault(Corrupt(500), method="PUT")
-    one = carrier(endpoint_url=proxy.endpoint, **LARGE)
+    uploader = carrier(endpoint_url=proxy.endpoint, **LARGE)
     with pytest.raises(UploadRejected):
-        one.carry(recording)
+        uploader.carry(recording)
     assert keys(store, f"{DAY}/{recording.id}") == []
-    receipt = one.carry(recording)
+    receipt = uploader.carry(recording)
     assert store.get_object(Bucket="recordings", Key=receipt["key"])["Body"].read() == b"a" * size
 
 

@@ -91,7 +91,7 @@ def test_a_long_outage_uses_the_fallback(
     assert store.get_object(Bucket=SECOND, Key=receipt["sidecar"])["Body"].read() == recording.sidecar.read_bytes()
 
 
-def test_then_the_primary_bucket_rests(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+def test_the_primary_bucket_rests_after_a_long_outage(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
     go_down(both, proxy, tmp_path)
     both.carry(spooled(tmp_path))
     proxy.heal()
@@ -111,11 +111,11 @@ def test_a_rested_primary_bucket_is_used_again(both: Carrier, proxy: FaultProxy,
 
 def test_both_are_down(both: Carrier, proxy: FaultProxy, carrier: Make, tmp_path: Path) -> None:
     fallback = Fallback(bucket="no-such-bucket", endpoint_url=proxy.endpoint, path_style=True)
-    one = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
+    uploader = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
     proxy.fault(Answer(503, "SlowDown", retry_after=90), times=None, path="recordings")
     proxy.fault(Answer(503, "SlowDown", retry_after=20), times=None, path="no-such-bucket")
     with pytest.raises(Unavailable) as caught:
-        one.carry(spooled(tmp_path))
+        uploader.carry(spooled(tmp_path))
     assert caught.value.retry_after == 20.0
     assert "bucket recordings: " in str(caught.value)
     assert "bucket no-such-bucket: " in str(caught.value)
@@ -124,12 +124,12 @@ def test_both_are_down(both: Carrier, proxy: FaultProxy, carrier: Make, tmp_path
 def test_each_of_them_is_named_with_its_own_reason(proxy: FaultProxy, carrier: Make, tmp_path: Path) -> None:
     """Also while the primary bucket rests, and within the length that the log shows."""
     fallback = Fallback(bucket="b" * 63, endpoint_url=proxy.endpoint, path_style=True)
-    one = carrier(bucket="a" * 63, endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
+    uploader = carrier(bucket="a" * 63, endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
     proxy.fault(Answer(403, "InvalidAccessKeyId", message="it is old " * 20), times=None, path="a" * 63)
     proxy.fault(Answer(404, "NoSuchBucket", message="it is gone " * 20), times=None, path="b" * 63)
     for _ in range(2):
         with pytest.raises(Unavailable) as caught:
-            one.carry(spooled(tmp_path))
+            uploader.carry(spooled(tmp_path))
         first, second = str(caught.value).split("; bucket ")
         assert first.startswith(f"bucket {'a' * 63}: PutObject: InvalidAccessKeyId: it is old")
         assert second.startswith(f"{'b' * 63}: PutObject: NoSuchBucket: it is gone")
@@ -149,11 +149,11 @@ def test_retry_after_of_the_fallback_does_not_delay_the_primary(
 ) -> None:
     """It may be available again at any time, since it named no Retry-After."""
     fallback = Fallback(bucket="no-such-bucket", endpoint_url=proxy.endpoint, path_style=True)
-    one = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
+    uploader = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
     proxy.fault(Answer(403, "AccessDenied"), times=None, path="recordings")
     proxy.fault(Answer(503, "SlowDown", retry_after=3600), times=None, path="no-such-bucket")
     with pytest.raises(Unavailable) as caught:
-        one.carry(spooled(tmp_path))
+        uploader.carry(spooled(tmp_path))
     assert caught.value.retry_after is None
 
 
@@ -212,11 +212,11 @@ def test_it_says_once_that_there_is_neither(
 ) -> None:
     """In full, since the line about the outage is too short for it."""
     fallback = Fallback(bucket="no-such-bucket", endpoint_url=proxy.endpoint, path_style=True)
-    one = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
+    uploader = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
     proxy.fault(Answer(403, "AccessDenied"), times=None, path="recordings")
     for _ in range(2):
         with pytest.raises(Unavailable):
-            one.carry(spooled(tmp_path))
+            uploader.carry(spooled(tmp_path))
     (line,) = said
     assert line.startswith(
         "the fallback bucket is unavailable, too: bucket no-such-bucket: PutObject: NoSuchBucket: "

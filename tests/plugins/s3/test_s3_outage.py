@@ -57,24 +57,24 @@ def test_a_hang_times_out(carrier: Make, proxy: FaultProxy, store: Any, tmp_path
     passes(Hang(), "Read timeout", carrier(endpoint_url=proxy.endpoint, timeout=PATIENCE), proxy, store, tmp_path)
 
 
-def passes(fault: Fault, text: str, one: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+def passes(fault: Fault, text: str, uploader: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     """The error is reported, nothing is left in the store, and the recording arrives after the outage."""
     recording = spooled(tmp_path, b"a" * MIB)
     proxy.fault(fault, times=OFTEN, method="PUT")
-    assert text in str(refusal(one, recording))
+    assert text in str(refusal(uploader, recording))
     assert "Contents" not in store.list_objects_v2(Bucket="recordings", Prefix=f"{DAY}/{recording.id}")
     proxy.heal()
-    assert arrives(one, recording, store)
+    assert arrives(uploader, recording, store)
 
 
 @pytest.mark.parametrize("status", [400, 403])
 def test_a_head_tells_no_reason(status: int, carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
-    one = carrier(endpoint_url=proxy.endpoint)
+    uploader = carrier(endpoint_url=proxy.endpoint)
     proxy.fault(Answer(status, "SlowDown"), times=OFTEN, method="HEAD")
-    assert f"HeadObject: {status}" in str(refusal(one, recording))
+    assert f"HeadObject: {status}" in str(refusal(uploader, recording))
     proxy.heal()
-    assert arrives(one, recording, store)
+    assert arrives(uploader, recording, store)
 
 
 @pytest.mark.parametrize("fault", [Answer(503, "SlowDown"), Reset(), Cut(1000)], ids=str)
@@ -88,34 +88,34 @@ def test_a_single_fault_is_not_logged(
 
 def test_a_refused_connection_makes_it_wait(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
-    one = carrier(endpoint_url=proxy.endpoint)
+    uploader = carrier(endpoint_url=proxy.endpoint)
     proxy.refuse()
-    assert "Could not connect" in str(refusal(one, recording))
+    assert "Could not connect" in str(refusal(uploader, recording))
     proxy.accept()
-    assert arrives(one, recording, store)
+    assert arrives(uploader, recording, store)
 
 
 def test_an_unknown_host_makes_it_wait(carrier: Make, tmp_path: Path) -> None:
     (port,) = free_ports(1)
-    one = carrier(endpoint_url=f"http://store.invalid:{port}")
-    assert "Could not connect to the endpoint URL" in str(refusal(one, spooled(tmp_path)))
+    uploader = carrier(endpoint_url=f"http://store.invalid:{port}")
+    assert "Could not connect to the endpoint URL" in str(refusal(uploader, spooled(tmp_path)))
 
 
 def test_the_bucket_is_gone_and_back(carrier: Make, seaweedfs: SeaweedFS, store: Any, tmp_path: Path) -> None:
     name = f"late-{uuid4()}"
     recording = spooled(tmp_path)
-    one = carrier(bucket=name)
-    assert f"bucket {name}: PutObject: NoSuchBucket" in str(refusal(one, recording))
+    uploader = carrier(bucket=name)
+    assert f"bucket {name}: PutObject: NoSuchBucket" in str(refusal(uploader, recording))
     seaweedfs.create_bucket(name)
-    assert arrives(one, recording, store)
+    assert arrives(uploader, recording, store)
 
 
 def test_cut_in_the_middle_of_a_part(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, b"ab" * 3 * MIB)
-    one = carrier(endpoint_url=proxy.endpoint, multipart_threshold=5 << 20, part_size=5 << 20)
+    uploader = carrier(endpoint_url=proxy.endpoint, multipart_threshold=5, part_size=5)
     proxy.fault(Cut(500_000), times=2, method="PUT", path="partNumber=2")
-    refusal(one, recording)
-    assert arrives(one, recording, store)
+    refusal(uploader, recording)
+    assert arrives(uploader, recording, store)
 
 
 class TestCredentials:
@@ -134,10 +134,10 @@ class TestCredentials:
 
     def test_credentials_may_be_missing_at_first(self, file: Path, carrier: Make, store: Any, tmp_path: Path) -> None:
         recording = spooled(tmp_path)
-        one = carrier()
-        assert "Unable to locate credentials" in str(refusal(one, recording))
+        uploader = carrier()
+        assert "Unable to locate credentials" in str(refusal(uploader, recording))
         self.write(file, SeaweedFS.access_key, SeaweedFS.secret_key)
-        assert arrives(one, recording, store)
+        assert arrives(uploader, recording, store)
 
     @pytest.mark.parametrize(
         ("keys", "way", "text"),
@@ -153,10 +153,10 @@ class TestCredentials:
     ) -> None:
         self.write(file, *keys)
         recording = spooled(file.parent)
-        one = carrier(overwrite_protection=way)
-        told = str(refusal(one, recording))
+        uploader = carrier(never_overwrite=way)
+        told = str(refusal(uploader, recording))
         assert text in told
         assert "taken-back" not in told
         assert "changed" not in told
         self.write(file, SeaweedFS.access_key, SeaweedFS.secret_key)
-        assert arrives(one, recording, store)
+        assert arrives(uploader, recording, store)

@@ -79,8 +79,8 @@ def test_a_recording_arrives(
 def test_a_store_that_rejects_checksum_headers_is_sent_none(
     config: dict[str, Any], audio: bytes, stores: Stores, to: Any, tmp_path: Path
 ) -> None:
-    store, one = stores(Trait.REJECTS_CHECKSUMS), to
-    lines = carry(one(store.url, **config), spooled(tmp_path, audio))
+    store, uploader = stores(Trait.REJECTS_CHECKSUMS), to
+    lines = carry(uploader(store.url, **config), spooled(tmp_path, audio))
     assert store.only(".wav").data == audio
     advised = [line for line in lines if 'set checksum = "none"' in line]
     assert len(advised) == (config["checksum"] != "none")
@@ -99,11 +99,11 @@ class TestAByteThatChangesOnTheWay:
         store, recording = stores(*traits), spooled(tmp_path, audio)
         with FaultProxy(store.port) as proxy:
             proxy.fault(Corrupt(1000), method="PUT")
-            one = to(proxy.endpoint, confirm=confirm)
+            uploader = to(proxy.endpoint, confirm=confirm)
             with pytest.raises(Exception, match="BadDigest"):
-                one.carry(recording)
+                uploader.carry(recording)
             assert store.objects == {}
-            one.carry(recording)
+            uploader.carry(recording)
         assert store.only(".wav").data == audio
 
     @pytest.mark.parametrize("confirm", ["checksum", "size", "read"])
@@ -115,15 +115,15 @@ class TestAByteThatChangesOnTheWay:
         store, recording = stores(Trait.VERIFIES_NOTHING, *extra), spooled(tmp_path, audio)
         with FaultProxy(store.port) as proxy:
             proxy.fault(Corrupt(1000), method="PUT")
-            one = to(proxy.endpoint, confirm=confirm)
+            uploader = to(proxy.endpoint, confirm=confirm)
             with pytest.raises(Unconfirmed, match=DAMAGED):
-                one.carry(recording)
+                uploader.carry(recording)
             assert store.count("PUT", r"\.json") == 0
             if Trait.NO_METADATA in extra:
                 with pytest.raises(Undeliverable, match=r"another object is at .*: read back"):
-                    one.carry(recording)
+                    uploader.carry(recording)
                 return
-            one.carry(recording)  # the object's metadata names the right SHA-256, but its bytes differ
+            uploader.carry(recording)  # the object's metadata names the right SHA-256, but its bytes differ
         assert store.only(".wav").data == audio
 
     @pytest.mark.parametrize("confirm", ["checksum", "size"])
@@ -134,10 +134,10 @@ class TestAByteThatChangesOnTheWay:
         store, recording = stores(Trait.VERIFIES_NOTHING, Trait.NO_GET), spooled(tmp_path, audio)
         with FaultProxy(store.port) as proxy:
             proxy.fault(Corrupt(1000), method="PUT")
-            one = to(proxy.endpoint, confirm=confirm)
+            uploader = to(proxy.endpoint, confirm=confirm)
             with pytest.raises(Unconfirmed, match=r"was stored, but (it cannot be read back|its SHA256 is)"):
-                one.carry(recording)
-            one.carry(recording)
+                uploader.carry(recording)
+            uploader.carry(recording)
         assert store.only(".wav").data == audio
 
     @pytest.mark.parametrize("confirm", ["checksum", "size"])
@@ -147,13 +147,13 @@ class TestAByteThatChangesOnTheWay:
     ) -> None:
         recording = spooled(tmp_path, audio)
         with FaultProxy(moto.port) as proxy:
-            one = to(proxy.endpoint, confirm=confirm)
+            uploader = to(proxy.endpoint, confirm=confirm)
             proxy.fault(Corrupt(1000), method="PUT", path=r"\.wav")
             with pytest.raises(Unconfirmed, match=DAMAGED):
-                one.carry(recording)
-            receipt = one.carry(recording)
+                uploader.carry(recording)
+            receipt = uploader.carry(recording)
         assert moto.client.get_object(Bucket="recordings", Key=receipt["key"])["Body"].read() == audio
-        assert PROBE not in [one["Key"] for one in moto.client.list_objects_v2(Bucket="recordings")["Contents"]]
+        assert PROBE not in [entry["Key"] for entry in moto.client.list_objects_v2(Bucket="recordings")["Contents"]]
         assert "Uploads" not in moto.client.list_multipart_uploads(Bucket="recordings")
 
     def test_the_daemon_finds_it_in_an_unconfirmed_object(self, stores: Stores, to: Any, tmp_path: Path) -> None:
@@ -177,11 +177,11 @@ def test_a_missing_header_is_logged_once_with_advice(
     trait: Trait, words: str, stores: Stores, to: Any, tmp_path: Path
 ) -> None:
     store = stores(trait)
-    one = to(store.url, confirm="size" if trait is Trait.HEAD_WITHOUT_LENGTH else "checksum")
-    (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
+    uploader = to(store.url, confirm="size" if trait is Trait.HEAD_WITHOUT_LENGTH else "checksum")
+    (line,) = carry(uploader, spooled(tmp_path / "1", AUDIO))
     assert words in line
     assert 'confirm = "read"' in line
-    assert carry(one, spooled(tmp_path / "2", AUDIO)) == []
+    assert carry(uploader, spooled(tmp_path / "2", AUDIO)) == []
 
 
 @pytest.mark.parametrize(
