@@ -44,14 +44,14 @@ class Receipts:
 
     A lock lets one thread at a time move or remove files: two destinations may finish a recording at the same time.
 
-    :param local_retention: whether stored recordings are kept in the spool, while there is space.
+    :param keeps_local: whether stored recordings are kept in the spool, while there is space.
     """
 
     def __init__(
         self,
         spool: SpoolPaths,
         destinations: Sequence[Destination],
-        local_retention: bool,
+        keeps_local: bool,
         disk: FileOperations | None = None,
     ) -> None:
         self._spool = spool
@@ -59,7 +59,7 @@ class Receipts:
         temp_suffixes = (suffix + TEMP_SUFFIX for suffix in self._stages.suffixes)
         self._suffixes = (paths.SIDECAR, paths.AUDIO, *self._stages.suffixes, *temp_suffixes)
         # Without a carrier the spool has the only copy.
-        self._removes = self._stages.is_stored and not local_retention
+        self._removes = self._stages.is_stored and not keeps_local
         self._disk = disk or FileOperations()
         self._lock = Lock()
         self._eviction_candidates = EvictionCandidates(spool.done, self._stages.receipts)
