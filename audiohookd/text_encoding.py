@@ -15,7 +15,7 @@ _JSON_ESCAPE = "audiohookd.json-escape"
 
 
 def decode_text(content: bytes | str, errors: str = "strict") -> str:
-    """Decodes UTF-8, or UTF-16 if a byte order mark says so, without that mark. A ``str`` only loses the mark.
+    """Decodes text and removes its byte order mark. UTF-8, or UTF-16 if the mark says so; a ``str`` only loses it.
 
     :param errors: as for ``bytes.decode``.
     :raises UnicodeDecodeError: it is neither, and ``errors`` does not allow for it.

@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 
 from audiohookd.application.build import build
 from audiohookd.config.load import check
-from audiohookd.runtime.monotonic_clock import use_monotonic_clock
+from audiohookd.runtime.process import use_monotonic_clock
 
 #: Seconds between two checks whether the daemon has uploaded all recordings.
 POLL_INTERVAL = 0.01

@@ -1,7 +1,9 @@
 """The invariants in ARCHITECTURE.rst that the source can be checked for."""
 
 import ast
+import configparser
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +37,11 @@ MUTATORS |= {"popleft", "remove", "reverse", "setdefault", "sort", "subtract", "
 MAC = re.compile(r"(?:\w+\.)*_?macs?|.*signature\.value|.*(?:\b_?mac|digest)\(.*")
 #: The name of a constant, or of one of Python's own such as __all__.
 CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*|_[a-z0-9_]+|__[a-z]+__")
+
+FUNCTION_LINES = 60
+PACKAGE_MODULES = 15
+#: Packages above PACKAGE_MODULES, with their number of modules. The numbers may only shrink.
+LARGE_PACKAGES = {"audiohookd.delivery": 17, "audiohookd_plugins.s3": 16}
 
 
 class Module:
@@ -261,7 +268,7 @@ def test_no_text_becomes_part_of_a_log_format() -> None:
     assert found == []
 
 
-def test_functions_have_at_most_64_lines() -> None:
+def test_functions_have_at_most_60_lines() -> None:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     lengths = {
         f"{module}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
@@ -269,7 +276,24 @@ def test_functions_have_at_most_64_lines() -> None:
         for node in ast.walk(module.tree)
         if isinstance(node, functions)
     }
-    assert {name: length for name, length in lengths.items() if length > 64} == {}
+    assert {name: length for name, length in lengths.items() if length > FUNCTION_LINES} == {}
+
+
+def test_packages_have_at_most_15_modules() -> None:
+    """``__init__`` and subpackages are not counted."""
+    files = [module for module in ALL if module.path.name != "__init__.py"]
+    sizes = Counter(module.name.rpartition(".")[0] for module in files)
+    assert {package: size for package, size in sizes.items() if size > PACKAGE_MODULES} == LARGE_PACKAGES
+
+
+def test_a_contract_forbids_import_cycles_in_all_packages() -> None:
+    """`lint-imports` finds the cycles. This test checks that its contract has no exceptions."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / ".importlinter")
+    contract = config["importlinter:contract:no-cycles"]
+    assert contract["type"] == "acyclic_siblings"
+    assert contract["ancestors"].split() == config["importlinter"]["root_packages"].split()
+    assert set(contract) == {"name", "type", "ancestors"}
 
 
 class TestTheChecks:

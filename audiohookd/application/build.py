@@ -68,11 +68,8 @@ def build(
     registry = build_registry(environment, lambda: monitor.not_ready_reason)
     routes = routes_of(config, path, watchers, readiness.warn)
     shared = ServerContext(reactor, now, config.session, registry, counters, routes, reactor.callFromThread)
-    policy = HandshakePolicy(
-        Authenticator(keyring, replay.store), config.auth.rejection, config.listen.authority or None
-    )
     stack = build_listener(config, path, reactor, now, counters)
-    factory = _build_factory(environment, shared, policy, stack)
+    factory = _build_factory(environment, shared, Authenticator(keyring, replay.store), stack)
     listener = environment.listener("listener", "listen.endpoint", stack.wrap(factory), stack.endpoint)
     prepare_spool(environment, spool)
 
@@ -105,13 +102,13 @@ def _build_deliveries(environment: Environment, destinations: Sequence[Destinati
 
 
 def _build_factory(
-    environment: Environment, shared: ServerContext, policy: HandshakePolicy, stack: ListenerStack
+    environment: Environment, shared: ServerContext, authenticator: Authenticator, stack: ListenerStack
 ) -> AudioHookServerFactory:
     """The factory of the WebSocket protocol."""
     config = environment.config
     return AudioHookServerFactory(
         shared,
-        policy,
+        HandshakePolicy(authenticator, config.auth.rejection, config.listen.authority or None),
         max_pending=PENDING_LIMIT + config.listen.max_sessions,
         handshake_timeout=config.limits.handshake_timeout,
         reactor=environment.reactor,

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.error_text import in_words, is_mistake
 from audiohookd.runtime.foreign_code import Outcome
-from audiohookd.runtime.inherited_socket import as_inherited
+from audiohookd.runtime.systemd import as_inherited
 
 #: Seconds for the stop of each child after a second signal; a child's ``hurried_limit`` overrides it.
 HURRIED_LIMIT = 0.25

@@ -1,4 +1,4 @@
-"""Notifies systemd (sd_notify(3)), and tracks the readiness of the daemon."""
+"""The daemon under systemd: notifications (sd_notify(3)), readiness, and sockets that systemd has opened."""
 
 import errno
 import os
@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from twisted.application.service import Service
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet import unix
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint
+from twisted.internet.fdesc import setNonBlocking
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from audiohookd.escaping import printable
 from audiohookd.runtime.error_text import in_words
@@ -131,3 +136,40 @@ class Readiness(Service):
 
     def _extend(self) -> None:
         self._notifier.notify(f"EXTEND_TIMEOUT_USEC={int(EXTEND_BY * 1_000_000)}")
+
+
+def as_inherited(endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
+    """Wraps an endpoint with an inherited Unix socket; returns any other endpoint unchanged."""
+    if isinstance(endpoint, AdoptedStreamServerEndpoint) and endpoint.addressFamily == socket.AF_UNIX:
+        return InheritedSocket(endpoint)
+    return endpoint
+
+
+@implementer(IStreamServerEndpoint)
+class InheritedSocket:
+    """An endpoint on a Unix socket that systemd has opened. It keeps the socket unit's settings, and can listen once.
+
+    Twisted changes the mode of such a socket to 0666, which fails if root owns the file, and shortens its queue to
+    50. When it stops, it shuts the socket down and removes its file, so that systemd cannot start the daemon by it
+    again. It does not do so for TCP sockets.
+    """
+
+    def __init__(self, adopted: AdoptedStreamServerEndpoint) -> None:
+        self._adopted = adopted
+
+    def listen(self, protocolFactory: IProtocolFactory) -> "Deferred[IListeningPort]":
+        """See :class:`IStreamServerEndpoint`."""
+        return execute(self._listen, protocolFactory)
+
+    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        file = self._adopted.fileno
+        setNonBlocking(file)
+        port = unix.Port._fromListeningDescriptor(self._adopted.reactor, file, factory)
+        # Twisted does not touch the file of a name that looks abstract. The name also appears in a log line.
+        port._bindPath = b"\0" + port._bindPath
+        port._shouldShutdown = False  # as it does with TCP
+        port.backlog = socket.SOMAXCONN  # the kernel lowers it to net.core.somaxconn
+        port.startListening()
+        os.close(file)  # the port has a copy
+        listening: IListeningPort = port
+        return listening

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from audiohookd.cli.call.source import recording
-from audiohookd.runtime.file_limit import raise_nofile
+from audiohookd.runtime.process import raise_nofile
 from bench.generator.audio import Talk
 from bench.generator.load_run import LoadRun
 from bench.generator.plan import parse

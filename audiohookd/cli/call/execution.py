@@ -29,7 +29,7 @@ from audiohookd.observe.log_encoding import EscapingObserver
 from audiohookd.protocol.client.checks import offers
 from audiohookd.protocol.client.session import ClientSession
 from audiohookd.protocol.messages import NULL_UUID, Open, Participant
-from audiohookd.runtime.monotonic_clock import use_monotonic_clock
+from audiohookd.runtime.process import use_monotonic_clock
 
 _INTERIM = 30.0  # seconds between two interim reports of the round trips
 _BAR_AFTER = 3.0  # seconds until the progress bar appears: short calls need none

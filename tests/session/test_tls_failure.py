@@ -6,7 +6,7 @@ import pytest
 from OpenSSL import SSL
 
 from audiohookd.edge.tls import server_context
-from audiohookd.runtime.tls_failure import failure_of_tls
+from audiohookd.session.connection_end import failure_of_tls
 
 
 def failed(sent: bytes) -> BaseException:
