@@ -15,7 +15,6 @@ from twisted.python.failure import Failure
 
 from audiohookd.delivery.backoff import Backoff
 from audiohookd.delivery.breaker import Breaker, Probe
-from audiohookd.delivery.concurrency import ConcurrencyLimit
 from audiohookd.delivery.delivery_log import TEXT_LIMIT, DeliveryLog, describe
 from audiohookd.delivery.destination import Destination
 from audiohookd.delivery.file_errors import Unreadable, is_local_file_error
@@ -86,7 +85,6 @@ class DestinationWorker:
         self._stored = stored
         new_limit = context.limit // NEW_SHARE
         self._queue = PendingQueue(context.limit - new_limit, context.limit, new_limit)
-        self._concurrency_limit = ConcurrencyLimit(destination.concurrency)
         self._breaker = Breaker(context.backoff)
         self._delivery_log = DeliveryLog(destination, context.counters, context.now)
         self._consecutive_failures: set[RecordingKey] = set()  # recordings that failed since the last success
@@ -150,24 +148,17 @@ class DestinationWorker:
         self._set_timer()
 
     def _is_free(self) -> bool:
-        return self._is_running and self._concurrency_limit.admits(self._queue.in_flight, self._now())
+        return self._is_running and self._queue.in_flight < self.outlet.concurrency
 
     def _set_timer(self) -> None:
-        """Schedules the next attempt for when a deferred recording, a concurrency slot or the breaker allows it."""
+        """Schedules the next attempt for when a recording is due and the breaker admits it."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
         due = self._queue.next_due() if not self._queue.waiting else 0.0
-        slot_at = self._concurrency_limit.next_slot_at(self._queue.in_flight) if self._is_running else None
-        if due is not None and slot_at is not None and not self._breaker.is_half_open:
-            now = self._now()
-            at = max(now, due, slot_at, self._breaker.until)
-            self._timer = self._context.reactor.callLater(at - now, self._timer_fired, at)
-
-    def _timer_fired(self, due: float) -> None:
-        """Also measures the reactor's latency, since a long upload returns no result to measure it by."""
-        self._concurrency_limit.record_latency(self._now() - due, self._now())
-        self._work()
+        if due is not None and self._is_free() and not self._breaker.is_half_open:
+            delay = max(0.0, max(due, self._breaker.until) - self._now())
+            self._timer = self._context.reactor.callLater(delay, self._work)
 
     @property
     def _has_more(self) -> bool:
@@ -282,11 +273,7 @@ class DestinationWorker:
             self._delivery_log.rejected(key, reason, is_dead=next_stage is Stage.DEAD)
 
     async def _do(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        result, done = await self._context.workers.do(
-            partial(_timed, self._context.reactor.seconds, work, *arguments)
-        )
-        self._concurrency_limit.record_latency(self._now() - done, self._now())
-        return result
+        return await self._context.workers.do(partial(work, *arguments))
 
     # ---- outcomes --------------------------------------------------------------------------------
 
@@ -334,8 +321,3 @@ class DestinationWorker:
 
     def _now(self) -> float:
         return float(self._context.reactor.seconds())
-
-
-def _timed(now: Callable[[], float], work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-    """In a worker thread: the result, and when it was ready."""
-    return work(*arguments), now()

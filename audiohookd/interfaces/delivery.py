@@ -40,9 +40,7 @@ class ICarrier(Interface):
     :class:`Undeliverable` recording becomes a dead letter once the other carriers have stored it.
     """
 
-    concurrency = Attribute(
-        "How many uploads run at a time, at least 1. The daemon runs fewer while they delay calls."
-    )
+    concurrency = Attribute("The maximum number of concurrent uploads, at least 1.")
 
     def carry(recording: IRecording) -> Any:
         """Uploads the audio and the sidecar of a recording. Called in the reactor thread.
@@ -74,9 +72,7 @@ class INotifier(Interface):
     recording is ready.
     """
 
-    concurrency = Attribute(
-        "How many notifications run at a time, at least 1. The daemon runs fewer while they delay calls."
-    )
+    concurrency = Attribute("The maximum number of concurrent notifications, at least 1.")
 
     def notify(recording: IRecording) -> Any:
         """Sends a notification of the recording, at least once: after a crash it may be sent again.
