@@ -132,7 +132,7 @@ class DeliveryLog:
         )
 
     def evicted(self, key: RecordingKey) -> None:
-        """Logs and counts a local copy, or its audio, that was removed to free space for a receipt."""
+        """Logs and counts a local copy that was removed because the full disk had no room for its receipt."""
         self._counters.count("recordings_removed", "evicted")
         self._log.warn(
             "disk full: evicted the local copy of recording {id} of {day}, already stored remotely",

@@ -27,6 +27,7 @@ from audiohookd.observe.counters import Counters
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
+from audiohookd.spool.catalog import Recording
 
 #: When so many different recordings fail in a row, the destination counts as unavailable.
 CONSECUTIVE_FAILURES = 5
@@ -88,6 +89,8 @@ class DestinationWorker:
         self._breaker = Breaker(context.backoff)
         self._delivery_log = DeliveryLog(destination, context.counters, context.now)
         self._consecutive_failures: set[RecordingKey] = set()  # recordings that failed since the last success
+        #: Receipts that could not be written, usually on a full disk. A retry needs no second delivery.
+        self._unrecorded: dict[RecordingKey, Any] = {}
         self._cursor: RecordingKey | None = None  # where the next search continues; None: at the beginning
         self._is_search_due = False
         self._is_searching = False
@@ -237,33 +240,40 @@ class DestinationWorker:
     async def _attempt(self, key: RecordingKey) -> bool:
         """Delivers the recording; False when it is no longer due, or was rejected for good."""
         recording = await self._do(self._context.receipts.load_if_due, key, self.outlet)
+        receipt = self._unrecorded.pop(key, None)
         if recording is None:
             return False
-        outcome = await foreign_code.outcome_of(self.outlet.deliver, recording)
-        error = outcome.failure.value if outcome.failure is not None else None
-        if isinstance(error, Undeliverable):
-            await self._record_rejected(key, text_of(error, TEXT_LIMIT))
-            return False
-        if isinstance(error, OSError) and is_local_file_error(error, recording):
-            raise Unreadable(describe(error)) from error
-        if error is not None:
-            raise error
-        receipt = outcome.result if self.outlet.is_carrier else {}
-        is_stored = await self._record_delivered(key, receipt)
-        if is_stored and self.outlet.is_carrier:
-            self._stored(key)
+        if receipt is None:
+            try:
+                receipt = await self._call_plugin(recording)
+            except Undeliverable as error:
+                await self._record_rejected(key, text_of(error, TEXT_LIMIT))
+                return False
+        await self._record_delivered(key, receipt)
         return True
 
-    async def _record_delivered(self, key: RecordingKey, receipt: Any) -> bool:
-        receipts = self._context.receipts
+    async def _call_plugin(self, recording: Recording) -> Any:
+        """Returns the receipt of a carrier, or an empty one of a notifier."""
+        outcome = await foreign_code.outcome_of(self.outlet.deliver, recording)
+        if outcome.failure is None:
+            return outcome.result if self.outlet.is_carrier else {}
+        error: Any = outcome.failure.value
+        if isinstance(error, OSError) and is_local_file_error(error, recording):
+            raise Unreadable(describe(error)) from error
+        raise error
+
+    async def _record_delivered(self, key: RecordingKey, receipt: Any) -> None:
+        record, now = self._context.receipts.record_delivered, self._context.now()
         try:
-            is_stored: bool = await self._do(
-                receipts.record_delivered, key, self.outlet, receipt, self._context.now()
-            )
-        finally:
-            while receipts.evicted:
-                self._delivery_log.evicted(receipts.evicted.popleft())
-        return is_stored
+            recorded = await self._do(record, key, self.outlet, receipt, now)
+        except (OSError, PoolFull):
+            if len(self._unrecorded) < self._context.limit:
+                self._unrecorded[key] = receipt
+            raise
+        if recorded.is_evicted:
+            self._delivery_log.evicted(key)
+        if recorded.stage is Stage.NOTIFIERS and self.outlet.is_carrier:
+            self._stored(key)
 
     async def _record_rejected(self, key: RecordingKey, reason: str) -> None:
         next_stage = await self._do(

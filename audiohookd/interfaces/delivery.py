@@ -46,9 +46,9 @@ class ICarrier(Interface):
         """Uploads the audio and the sidecar of a recording. Called in the reactor thread.
 
         The upload must be idempotent. The same recording may be uploaded again, after a crash even if it succeeded
-        before; this must neither store it twice nor fail. The audio file may then be missing: if all carriers have
-        stored the recording and the disk is full, the daemon deletes the audio before it writes the last receipt. The
-        carrier must then find the answer in its store.
+        before; this must neither store it twice nor fail. The audio file may then be missing: on a disk without room
+        for the last receipt, the daemon deletes the audio before it writes that receipt, and a crash may come in
+        between. The carrier must then find the answer in its store.
 
         The upload must limit its own time. The daemon does not know how long an upload may take, and cancels none
         before it shuts down. An upload that hangs occupies one of the ``concurrency`` places; the daemon logs it
