@@ -104,7 +104,7 @@ class Site:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def files(self, *places: str) -> list[Path]:
-        """All files in the given directories of the spool, or in the whole spool, except those that are no recordings."""
+        """All files of recordings in the given directories of the spool, or in the whole spool."""
         roots = [self.spool / place for place in places] or [self.spool]
         found = (path for root in roots for path in root.rglob("*") if not path.is_dir())
         others = {self.spool / name for name in ("lock", "wake", "reserve")}
