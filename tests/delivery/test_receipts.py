@@ -197,7 +197,7 @@ class TestRecordDelivered:
 
         make_ready(tmp_path, 1, with_audio=False)
         (s3,) = destinations_of({"s3": Carrier()})
-        assert not Receipts(SpoolPaths(tmp_path), [s3], keeps_local=False, disk=Race()).record_delivered(
+        assert not Receipts(SpoolPaths(tmp_path), [s3], local_retention=False, disk=Race()).record_delivered(
             ONE, s3, {}, START
         )
         assert files(tmp_path, "ready") == set()

@@ -14,7 +14,7 @@ from audiohookd.interfaces import PartialLoss
 from audiohookd.protocol.media import Media
 from audiohookd.session.driver import FINISH_TIME
 from audiohookd.session.fanout import Watcher
-from audiohookd.testing import ScriptedClient
+from audiohookd.testing.client import ScriptedClient
 from audiohookd_plugins.recorder import CLOSE_TIMEOUT, SILENCE_BYTES, RecorderConfig, RecorderPlugin
 from tests.plugins.recorded_call import STARTED_AT, STEREO, Call, FakeDaemon
 
