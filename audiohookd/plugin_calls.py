@@ -25,7 +25,7 @@ _CALLS: Final[Mapping[CodeType, Callable[[_Variables], tuple[str, str]]]] = {
 #: Functions that call a plugin by :func:`foreign_code.outcome_of`.
 _WAITING_CALLS: Final[Mapping[CodeType, Callable[[_Variables], tuple[str, str]]]] = {
     Asking._ask.__code__: lambda found: (found["watcher"].name, "admit"),
-    DestinationWorker._attempt.__code__: lambda found: _delivery(found["self"].outlet),
+    DestinationWorker._call_plugin.__code__: lambda found: _delivery(found["self"].outlet),
 }
 
 

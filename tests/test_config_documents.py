@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from audiohookd.config.convert import convert
 from audiohookd.config.load import load
@@ -133,3 +134,15 @@ class TestTheDocumentation:
         documented = [(table, key) for table, rows in self.rows().items() for key in rows]
         filed = [(table, key) for table, key, _, _ in TestTheSampleFile().entries() if key not in COMMON_KEYS]
         assert [row for row in documented if row[0] != "plugins.NAME"] == filed
+
+
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.rst", ROOT / "SECURITY.rst", *sorted((ROOT / "docs").glob("*.rst"))]
+)
+def test_a_document_names_settings_that_exist(document: Path) -> None:
+    """In the form ``[table] key``."""
+    known = {**tables(), "plugins.NAME": dict.fromkeys(COMMON_KEYS)}
+    named = re.findall(r"``\[\[?([a-z0-9.]+)\]\]? ([a-z_0-9]+)", document.read_text())
+    assert [
+        f"{table}.{key}" for table, key in named if key not in known.get(table, {}) | dict.fromkeys(COMMON_KEYS)
+    ] == []

@@ -165,7 +165,7 @@ class TestFinding:
         "use", ["own_hook", "own_hook:", ":Plugin", "own_hook:Plugin:x", "own-hook:P", "", 1, "a:b [c]"]
     )
     def test_a_use_without_an_object_is_one_line(self, use: object) -> None:
-        assert refused(mine={"class": use}) == "plugins.mine.use: must be 'module:attribute'"
+        assert refused(mine={"class": use}) == "plugins.mine.class: must be 'module:attribute'"
 
     def test_a_strange_name_does_not_break_the_line(self) -> None:
         assert refused(**{"a\nb": {}}).startswith(r"plugins.'a\nb': no plugin of this name")
@@ -241,8 +241,8 @@ class TestOptions:
         assert line == "plugins.mine.buket: unknown key, did you mean 'bucket'?"
 
     def test_an_option_of_a_wrong_type_is_one_line(self) -> None:
-        line = refused(recorder={"timeline": "fil"})
-        assert line == "plugins.recorder.timeline: must be one of: 'compact', 'fill'"
+        line = refused(recorder={"gaps": "silenc"})
+        assert line == "plugins.recorder.gaps: must be one of: 'omit', 'silence'"
 
     def test_paths_are_relative_to_the_file(self) -> None:
         line = refused(agentassist={"script": "absent.toml"})

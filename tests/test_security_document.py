@@ -47,7 +47,7 @@ ROWS: dict[str, list[Any]] = {
     "frames of audio per second": [Limits().frames_per_second],
     "messages per second": [Limits().messages_per_second],
     "bytes of audio per second": [Limits().audio_bytes_per_second],
-    "messages in one sidecar": [RecorderConfig().max_messages_size],
+    "messages in one sidecar": [RecorderConfig().max_messages_size >> 20],
     "gaps in one sidecar": [recorder.MAX_GAPS],
     "octets of messages per second": [Limits().message_bytes_per_second],
     "WebSocket control frames per second": [Limits().control_frames_per_second],

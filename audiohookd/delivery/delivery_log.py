@@ -50,8 +50,9 @@ class DeliveryLog:
 
     def delivered(self, key: RecordingKey, now: float) -> None:
         """Logs and counts a delivered recording, and the end of an outage."""
-        done = "stored" if self._destination.is_carrier else "announced"
-        self._counters.count("recordings_stored" if self._destination.is_carrier else "told", self._destination.name)
+        is_stored = self._destination.is_carrier
+        done = "stored" if is_stored else "announced"
+        self._counters.count("recordings_stored" if is_stored else "notifications_sent", self._destination.name)
         self._log.info(
             "recording {done} by {destination}: {id}", done=done, destination=self._destination.name, id=key.id
         )
@@ -131,7 +132,7 @@ class DeliveryLog:
         )
 
     def evicted(self, key: RecordingKey) -> None:
-        """Logs and counts a local copy, or its audio, that was removed to free space for a receipt."""
+        """Logs and counts a local copy that was removed because the full disk had no room for its receipt."""
         self._counters.count("recordings_removed", "evicted")
         self._log.warn(
             "disk full: evicted the local copy of recording {id} of {day}, already stored remotely",

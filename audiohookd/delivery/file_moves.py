@@ -6,7 +6,8 @@ on disk are enough to complete it:
 - Removal takes the audio, then the sidecar, then receipts and marks. Without the sidecar, leftover receipts and marks
   are garbage. With the sidecar, they show that everything is done, so the removal is repeated.
 - A move takes the sidecar, then the audio, then receipts and marks. Once the sidecar has moved, the recording has
-  moved, and :func:`recover_moves` moves the rest. Receipts move last: a recording without receipts is never evicted.
+  moved, and :func:`recover_moves` moves the rest. Receipts move last: retention does not
+  remove a recording without receipts.
 - Audio without a sidecar is not touched unless its sidecar has moved: audio enters ``ready`` before the sidecar.
 
 Journaling file systems keep the order of renames and removals. Where one does not, a power loss may cost a receipt,
@@ -60,6 +61,11 @@ class FileOperations:
     def mkdir(self, path: Path) -> None:
         """Creates ``path`` in an existing directory."""
         path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+    def free_bytes(self, directory: Path) -> int:
+        """The free bytes of the file system of ``directory``."""
+        stat = os.statvfs(directory)
+        return stat.f_bavail * stat.f_frsize
 
     def sync(self, directory: Path) -> None:
         """Syncs the entries of ``directory`` to disk."""

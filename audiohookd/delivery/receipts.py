@@ -3,19 +3,16 @@
 The state is read from the disk each time, since other threads and operators change it.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from audiohookd.delivery import file_moves
 from audiohookd.delivery.destination import Destination
-from audiohookd.delivery.eviction import EvictionCandidates
 from audiohookd.delivery.file_moves import NO_ROOM, TEMP_SUFFIX, FileOperations
 from audiohookd.delivery.orphans import Orphans, find_orphans
 from audiohookd.delivery.pending_queue import RecordingKey
@@ -27,16 +24,21 @@ from audiohookd.spool import catalog, paths
 from audiohookd.spool.catalog import Recording
 from audiohookd.spool.paths import SpoolPaths
 
-#: Recordings that are evicted at most for one receipt. When that frees too little, the delivery is retried later.
-EVICTED_AT_ONCE = 8
+#: Bytes of the reserve: room for some 250 receipts in blocks of 4 KiB.
+RESERVE_SIZE = 1 << 20
+#: Bytes that must be free to create the reserve, so that it takes no room from calls in progress.
+MIN_FREE_FOR_RESERVE = 64 << 20
 
 
-class SpaceResult(Enum):
-    """The outcome of freeing space for a receipt on a full disk."""
+class Recorded(NamedTuple):
+    """What follows from a delivery that is recorded.
 
-    NONE = "none"
-    MADE = "made"
-    NOT_NEEDED = "not needed"
+    :ivar stage: the next stage of the recording; None when it no longer exists.
+    :ivar is_evicted: whether the full disk cost the local copy, or its audio, that ``keeps_local`` keeps.
+    """
+
+    stage: Stage | None = None
+    is_evicted: bool = False
 
 
 class Receipts:
@@ -44,14 +46,14 @@ class Receipts:
 
     A lock lets one thread at a time move or remove files: two destinations may finish a recording at the same time.
 
-    :param local_retention: whether stored recordings are kept in the spool, while there is space.
+    :param keeps_local: whether stored recordings are kept in the spool, while there is space.
     """
 
     def __init__(
         self,
         spool: SpoolPaths,
         destinations: Sequence[Destination],
-        local_retention: bool,
+        keeps_local: bool,
         disk: FileOperations | None = None,
     ) -> None:
         self._spool = spool
@@ -59,16 +61,16 @@ class Receipts:
         temp_suffixes = (suffix + TEMP_SUFFIX for suffix in self._stages.suffixes)
         self._suffixes = (paths.SIDECAR, paths.AUDIO, *self._stages.suffixes, *temp_suffixes)
         # Without a carrier the spool has the only copy.
-        self._removes = self._stages.is_stored and not local_retention
+        self._removes = self._stages.is_stored and not keeps_local
         self._disk = disk or FileOperations()
         self._lock = Lock()
-        self._eviction_candidates = EvictionCandidates(spool.done, self._stages.receipts)
-        #: Local copies that were evicted. The caller takes them out and logs them.
-        self.evicted: deque[RecordingKey] = deque()
 
     def recover(self) -> Orphans:
-        """Completes interrupted moves, then searches for orphaned audio; see :func:`file_moves.recover_moves`."""
+        """Creates the reserve, completes interrupted moves, then searches for orphaned audio; see
+        :func:`file_moves.recover_moves`.
+        """
         with self._lock:
+            self._make_reserve()
             file_moves.recover_moves(self._disk, self._spool)
         return find_orphans(self._spool)
 
@@ -79,28 +81,45 @@ class Receipts:
 
     def record_delivered(
         self, key: RecordingKey, destination: Destination, receipt: Mapping[str, Any], now: float
-    ) -> bool:
+    ) -> Recorded:
         """Records a delivery by ``destination``, and moves or removes files when that completes a stage.
 
+        On a disk without room for the receipt, a recording that all carriers have stored loses its audio first, and
+        one that all destinations have is removed without a receipt. After a crash in between, carriers run again and
+        find the recording in their stores.
+
         :param now: seconds since the epoch.
-        :returns: whether notifiers are next.
         :raises TypeError: ``receipt`` cannot be encoded as JSON.
         """
         content = _encode(receipt, timestamp(now))
         recording = self._stat(key)
         if paths.SIDECAR not in recording.suffixes:  # removed by hand
-            return False
-        # The receipt of a recording that is removed at once needs no sync.
-        is_last = self._removes and self._stages.stage_with(recording, destination.done_suffix) is Stage.DONE
+            return Recorded()
+        stage = self._stages.stage_with(recording, destination.done_suffix)
         temp_path = recording.path(destination.done_suffix + TEMP_SUFFIX)
-        if not self._write(key, destination, temp_path, content, durable=not is_last):
-            return False
+        is_evicted = False
+        try:
+            # The receipt of a recording that is removed at once needs no sync.
+            self._create(temp_path, content, durable=not (self._removes and stage is Stage.DONE))
+        except OSError as error:
+            is_stored = self._stages.is_stored and stage in (Stage.NOTIFIERS, Stage.DONE)
+            if error.errno not in NO_ROOM or not is_stored:
+                raise
+            is_evicted = not self._removes
+            with self._lock:
+                if stage is Stage.DONE:
+                    file_moves.remove(self._disk, self._stat(key))
+                    return Recorded(stage, is_evicted)
+                self._disk.unlink(recording.audio)
+            self._create(temp_path, content, durable=True)
         with self._lock:
             if not recording.sidecar.exists():
                 self._disk.unlink(temp_path)
-                return False
+                return Recorded()
             self._disk.rename(temp_path, recording.path(destination.done_suffix))
-            return self._advance(self._stat(key)) is Stage.NOTIFIERS
+            recorded = Recorded(self._advance(self._stat(key)), is_evicted)
+            self._make_reserve()
+        return recorded
 
     def record_rejected(self, key: RecordingKey, destination: Destination, reason: str, now: float) -> Stage | None:
         """Records that ``destination`` rejected the recording for good; without other due destinations it is a dead
@@ -120,7 +139,7 @@ class Receipts:
                 self._dead_letter(recording, rejection.line(destination.name))
             else:
                 temp_path = recording.path(destination.rejected_suffix + TEMP_SUFFIX)
-                self._disk.create(temp_path, rejection.encode(), durable=True)
+                self._create(temp_path, rejection.encode(), durable=True)
                 self._disk.rename(temp_path, recording.path(destination.rejected_suffix))
             return stage
 
@@ -153,64 +172,27 @@ class Receipts:
     def _stat(self, key: RecordingKey) -> Recording:
         return catalog.stat_recording(self._spool.ready / key.day, key.id, self._suffixes)
 
-    def _write(
-        self, key: RecordingKey, destination: Destination, temp_path: Path, content: bytes, durable: bool
-    ) -> bool:
-        """Writes a receipt; False when it is no longer needed."""
-        for _ in range(EVICTED_AT_ONCE):
-            try:
-                self._disk.create(temp_path, content, durable)
-                return True
-            except OSError as error:
-                space = self._free_space(key, destination) if error.errno in NO_ROOM else SpaceResult.NONE
-                if space is SpaceResult.NONE:
-                    raise
-            if space is SpaceResult.NOT_NEEDED:
-                return False
-            durable = True
-        self._disk.create(temp_path, content, durable)
-        return True
+    def _create(self, path: Path, content: bytes, durable: bool) -> None:
+        """Writes a receipt or a rejection, on a full disk into the room of the reserve."""
+        try:
+            self._disk.create(path, content, durable)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            self._disk.unlink(self._spool.reserve)
+            self._disk.create(path, content, durable)
 
-    def _free_space(self, key: RecordingKey, destination: Destination) -> SpaceResult:
-        """Frees space for the receipt of a recording that ``destination`` has just delivered.
-
-        Kept local copies are evicted first: calls in progress need their space. Next, the audio of this recording is
-        removed if all carriers have stored it, before the receipt that says so is written. After a crash in between,
-        carriers run again and find the recording in their stores.
-        """
-        with self._lock:
-            recording = self._stat(key)
-            if paths.SIDECAR not in recording.suffixes:
-                return SpaceResult.NOT_NEEDED
-            stage = self._stages.stage_with(recording, destination.done_suffix)
-            if stage is Stage.DONE and self._removes:
-                file_moves.remove(self._disk, recording)
-                return SpaceResult.NOT_NEEDED
-            is_made = self._evict() or self._evict_audio(recording, stage)
-            return SpaceResult.MADE if is_made else SpaceResult.NONE
-
-    def _evict(self) -> bool:
-        """Removes the oldest kept copy that all carriers have stored; False when there is none."""
-        oldest = self._eviction_candidates.next()
-        if oldest is None:
-            return False
-        file_moves.remove(self._disk, oldest)
-        self.evicted.append(RecordingKey(oldest.day, oldest.id))
-        return True
-
-    def _evict_audio(self, recording: Recording, stage: Stage) -> bool:
-        """Removes the audio of a recording that all carriers have stored and no destination has rejected.
-
-        :param stage: the next stage of the recording.
-        :returns: whether audio was removed.
-        """
-        is_stored = self._stages.is_stored and stage in (Stage.NOTIFIERS, Stage.DONE)
-        if not is_stored or paths.AUDIO not in recording.suffixes:
-            return False
-        self._disk.unlink(recording.audio)
-        if not self._removes:
-            self.evicted.append(RecordingKey(recording.day, recording.id))
-        return True
+    def _make_reserve(self) -> None:
+        """Creates the reserve if it is missing and there is room for it."""
+        reserve = self._spool.reserve
+        if reserve.exists() or self._disk.free_bytes(self._spool.directory) < MIN_FREE_FOR_RESERVE:
+            return
+        try:
+            self._disk.create(reserve, bytes(RESERVE_SIZE), durable=True)
+        except OSError as error:
+            self._disk.unlink(reserve)
+            if error.errno not in NO_ROOM:
+                raise
 
     def _advance(self, recording: Recording) -> Stage | None:
         """Acts on the next stage of a recording, with the lock held; None when the recording no longer exists."""

@@ -148,7 +148,7 @@ def deliveries_of(
     :param random: returns a uniform random number, at least 0 and less than 1.
     """
     spool = SpoolPaths(config.spool.directory)
-    receipts = Receipts(spool, destinations, local_retention=config.spool.local_retention > 0)
+    receipts = Receipts(spool, destinations, keeps_local=config.spool.local_retention > 0)
     backoff = Backoff(config.delivery.retry_initial_delay, config.delivery.retry_max_delay, random)
     return Deliveries(
         DeliveryContext(reactor, now, workers, receipts, counters, backoff), destinations, WakeFile(spool.wake)

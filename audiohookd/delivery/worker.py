@@ -15,7 +15,6 @@ from twisted.python.failure import Failure
 
 from audiohookd.delivery.backoff import Backoff
 from audiohookd.delivery.breaker import Breaker, Probe
-from audiohookd.delivery.concurrency import ConcurrencyLimit
 from audiohookd.delivery.delivery_log import TEXT_LIMIT, DeliveryLog, describe
 from audiohookd.delivery.destination import Destination
 from audiohookd.delivery.file_errors import Unreadable, is_local_file_error
@@ -28,6 +27,7 @@ from audiohookd.observe.counters import Counters
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
+from audiohookd.spool.catalog import Recording
 
 #: When so many different recordings fail in a row, the destination counts as unavailable.
 CONSECUTIVE_FAILURES = 5
@@ -86,10 +86,11 @@ class DestinationWorker:
         self._stored = stored
         new_limit = context.limit // NEW_SHARE
         self._queue = PendingQueue(context.limit - new_limit, context.limit, new_limit)
-        self._concurrency_limit = ConcurrencyLimit(destination.concurrency)
         self._breaker = Breaker(context.backoff)
         self._delivery_log = DeliveryLog(destination, context.counters, context.now)
         self._consecutive_failures: set[RecordingKey] = set()  # recordings that failed since the last success
+        #: Receipts that could not be written, usually on a full disk. A retry needs no second delivery.
+        self._unrecorded: dict[RecordingKey, Any] = {}
         self._cursor: RecordingKey | None = None  # where the next search continues; None: at the beginning
         self._is_search_due = False
         self._is_searching = False
@@ -150,24 +151,17 @@ class DestinationWorker:
         self._set_timer()
 
     def _is_free(self) -> bool:
-        return self._is_running and self._concurrency_limit.admits(self._queue.in_flight, self._now())
+        return self._is_running and self._queue.in_flight < self.outlet.concurrency
 
     def _set_timer(self) -> None:
-        """Schedules the next attempt for when a deferred recording, a concurrency slot or the breaker allows it."""
+        """Schedules the next attempt for when a recording is due and the breaker admits it."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
         due = self._queue.next_due() if not self._queue.waiting else 0.0
-        slot_at = self._concurrency_limit.next_slot_at(self._queue.in_flight) if self._is_running else None
-        if due is not None and slot_at is not None and not self._breaker.is_half_open:
-            now = self._now()
-            at = max(now, due, slot_at, self._breaker.until)
-            self._timer = self._context.reactor.callLater(at - now, self._timer_fired, at)
-
-    def _timer_fired(self, due: float) -> None:
-        """Also measures the reactor's latency, since a long upload returns no result to measure it by."""
-        self._concurrency_limit.record_latency(self._now() - due, self._now())
-        self._work()
+        if due is not None and self._is_free() and not self._breaker.is_half_open:
+            delay = max(0.0, max(due, self._breaker.until) - self._now())
+            self._timer = self._context.reactor.callLater(delay, self._work)
 
     @property
     def _has_more(self) -> bool:
@@ -246,33 +240,40 @@ class DestinationWorker:
     async def _attempt(self, key: RecordingKey) -> bool:
         """Delivers the recording; False when it is no longer due, or was rejected for good."""
         recording = await self._do(self._context.receipts.load_if_due, key, self.outlet)
+        receipt = self._unrecorded.pop(key, None)
         if recording is None:
             return False
-        outcome = await foreign_code.outcome_of(self.outlet.deliver, recording)
-        error = outcome.failure.value if outcome.failure is not None else None
-        if isinstance(error, Undeliverable):
-            await self._record_rejected(key, text_of(error, TEXT_LIMIT))
-            return False
-        if isinstance(error, OSError) and is_local_file_error(error, recording):
-            raise Unreadable(describe(error)) from error
-        if error is not None:
-            raise error
-        receipt = outcome.result if self.outlet.is_carrier else {}
-        is_stored = await self._record_delivered(key, receipt)
-        if is_stored and self.outlet.is_carrier:
-            self._stored(key)
+        if receipt is None:
+            try:
+                receipt = await self._call_plugin(recording)
+            except Undeliverable as error:
+                await self._record_rejected(key, text_of(error, TEXT_LIMIT))
+                return False
+        await self._record_delivered(key, receipt)
         return True
 
-    async def _record_delivered(self, key: RecordingKey, receipt: Any) -> bool:
-        receipts = self._context.receipts
+    async def _call_plugin(self, recording: Recording) -> Any:
+        """Returns the receipt of a carrier, or an empty one of a notifier."""
+        outcome = await foreign_code.outcome_of(self.outlet.deliver, recording)
+        if outcome.failure is None:
+            return outcome.result if self.outlet.is_carrier else {}
+        error: Any = outcome.failure.value
+        if isinstance(error, OSError) and is_local_file_error(error, recording):
+            raise Unreadable(describe(error)) from error
+        raise error
+
+    async def _record_delivered(self, key: RecordingKey, receipt: Any) -> None:
+        record, now = self._context.receipts.record_delivered, self._context.now()
         try:
-            is_stored: bool = await self._do(
-                receipts.record_delivered, key, self.outlet, receipt, self._context.now()
-            )
-        finally:
-            while receipts.evicted:
-                self._delivery_log.evicted(receipts.evicted.popleft())
-        return is_stored
+            recorded = await self._do(record, key, self.outlet, receipt, now)
+        except (OSError, PoolFull):
+            if len(self._unrecorded) < self._context.limit:
+                self._unrecorded[key] = receipt
+            raise
+        if recorded.is_evicted:
+            self._delivery_log.evicted(key)
+        if recorded.stage is Stage.NOTIFIERS and self.outlet.is_carrier:
+            self._stored(key)
 
     async def _record_rejected(self, key: RecordingKey, reason: str) -> None:
         next_stage = await self._do(
@@ -282,11 +283,7 @@ class DestinationWorker:
             self._delivery_log.rejected(key, reason, is_dead=next_stage is Stage.DEAD)
 
     async def _do(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        result, done = await self._context.workers.do(
-            partial(_timed, self._context.reactor.seconds, work, *arguments)
-        )
-        self._concurrency_limit.record_latency(self._now() - done, self._now())
-        return result
+        return await self._context.workers.do(partial(work, *arguments))
 
     # ---- outcomes --------------------------------------------------------------------------------
 
@@ -334,8 +331,3 @@ class DestinationWorker:
 
     def _now(self) -> float:
         return float(self._context.reactor.seconds())
-
-
-def _timed(now: Callable[[], float], work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-    """In a worker thread: the result, and when it was ready."""
-    return work(*arguments), now()

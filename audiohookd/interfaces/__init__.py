@@ -19,7 +19,7 @@ bounded. Audio that exceeds the bound is replaced by one explicit gap.
 from audiohookd.interfaces.daemon import IDaemon, IWorkers, PoolFull, WrongThread
 from audiohookd.interfaces.delivery import ICarrier, INotifier, Unavailable, Undeliverable
 from audiohookd.interfaces.plugin import IAdmission, IOpening, IPlugin, IPluginFactory
-from audiohookd.interfaces.recording import IDraft, ILine, IRecorder, IRecording, ISpool
+from audiohookd.interfaces.recording import IDraft, IJournalEntry, IRecorder, IRecording, ISpool
 from audiohookd.interfaces.session import IAudioSink, ISession, ISessionObserver, PartialLoss
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "ICarrier",
     "IDaemon",
     "IDraft",
-    "ILine",
+    "IJournalEntry",
     "INotifier",
     "IOpening",
     "IPlugin",

@@ -40,17 +40,15 @@ class ICarrier(Interface):
     :class:`Undeliverable` recording becomes a dead letter once the other carriers have stored it.
     """
 
-    concurrency = Attribute(
-        "How many uploads run at a time, at least 1. The daemon runs fewer while they delay calls."
-    )
+    concurrency = Attribute("The maximum number of concurrent uploads, at least 1.")
 
     def carry(recording: IRecording) -> Any:
         """Uploads the audio and the sidecar of a recording. Called in the reactor thread.
 
         The upload must be idempotent. The same recording may be uploaded again, after a crash even if it succeeded
-        before; this must neither store it twice nor fail. The audio file may then be missing: if all carriers have
-        stored the recording and the disk is full, the daemon deletes the audio before it writes the last receipt. The
-        carrier must then find the answer in its store.
+        before; this must neither store it twice nor fail. The audio file may then be missing: on a disk without room
+        for the last receipt, the daemon deletes the audio before it writes that receipt, and a crash may come in
+        between. The carrier must then find the answer in its store.
 
         The upload must limit its own time. The daemon does not know how long an upload may take, and cancels none
         before it shuts down. An upload that hangs occupies one of the ``concurrency`` places; the daemon logs it
@@ -74,9 +72,7 @@ class INotifier(Interface):
     recording is ready.
     """
 
-    concurrency = Attribute(
-        "How many notifications run at a time, at least 1. The daemon runs fewer while they delay calls."
-    )
+    concurrency = Attribute("The maximum number of concurrent notifications, at least 1.")
 
     def notify(recording: IRecording) -> Any:
         """Sends a notification of the recording, at least once: after a crash it may be sent again.

@@ -57,7 +57,7 @@ class IAdmission(Interface):
     """
 
     def admit(opening: "IOpening") -> Any:
-        """Changes ``opening``, or rejects the session by :meth:`IOpening.refuse`.
+        """Changes ``opening``, or rejects the session by :meth:`IOpening.reject`.
 
         The daemon cancels the result when it times out or when the call has ended.
 
@@ -77,7 +77,7 @@ class IOpening(Interface):
     supported_languages = Attribute("Assignable: tuple of language codes. Sent only if the client asked for them.")
     supported_languages_wanted = Attribute("True if the client asked for the list of languages.")
 
-    def refuse(info: str, reason: DisconnectReason = "error") -> None:
+    def reject(info: str, reason: DisconnectReason = "error") -> None:
         """Rejects the session: the daemon sends ``disconnect`` instead of ``opened``.
 
         :param info: logged by Genesys Cloud, so it must not contain internal details.

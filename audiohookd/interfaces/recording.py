@@ -19,7 +19,7 @@ class IRecorder(Interface):
     """
 
 
-class ILine(Interface):
+class IJournalEntry(Interface):
     """A journal line that is rendered when it is written.
 
     Frequent lines are rendered in batches in the writer thread and cost the reactor no time.
@@ -34,7 +34,7 @@ class ILine(Interface):
         It must be quick, must not wait, and must not read state that another thread may change. If it raises, the
         exception is logged, and written to the journal in place of the line.
 
-        :returns: one line of JSON; see :meth:`IDraft.note`.
+        :returns: one line of JSON; see :meth:`IDraft.add_entry`.
         """
 
 
@@ -56,11 +56,11 @@ class IDraft(Interface):
         :param data: whole samples of all channels, interleaved.
         :returns: None; or a Deferred if too much data waits for the disk. The caller should send no more until the
             Deferred fires.
-        :raises OSError: a disk error or a stall began since the last call of ``audio`` or ``note``. The draft has
-            accepted ``data`` nevertheless, and accepts further data.
+        :raises OSError: a disk error or a stall began since the last call of ``audio`` or ``add_entry``. The draft
+            has accepted ``data`` nevertheless, and accepts further data.
         """
 
-    def note(line: "bytes | ILine") -> Any:
+    def add_entry(line: "bytes | IJournalEntry") -> Any:
         """Appends one line of JSON to the journal: an object with ``timestamp``, ``type`` and ``data``.
 
         The lines become the body of the sidecar, with two exceptions: ``data`` of the type ``recording`` is merged
@@ -68,7 +68,7 @@ class IDraft(Interface):
 
         :returns: as :meth:`audio`.
         :raises OSError: as :meth:`audio`; the draft has accepted ``line``.
-        :raises TypeError: ``line`` is neither bytes nor an ILine.
+        :raises TypeError: ``line`` is neither bytes nor an IJournalEntry.
         :raises ValueError: ``line`` is more than one line.
         """
 

@@ -68,18 +68,18 @@ class Draft:
             return self._writer.backpressure(self)
         return None
 
-    def note(self, line: Line) -> "Deferred[None] | None":
+    def add_entry(self, line: Line) -> "Deferred[None] | None":
         """See :class:`IDraft`.
 
         :raises ValueError: the draft is finished, or ``line`` contains a line break.
-        :raises TypeError: ``line`` is neither bytes nor an ILine.
+        :raises TypeError: ``line`` is neither bytes nor an IJournalEntry.
         """
         if isinstance(line, bytes):
             if b"\n" in line:
                 raise ValueError("a line of the journal must not contain a line break")
             line += b"\n"
         elif not callable(line):
-            raise TypeError(f"a line of the journal must be bytes or an ILine, not {line!r}")
+            raise TypeError(f"a line of the journal must be bytes or an IJournalEntry, not {line!r}")
         size = len(line)
         self._journal.append(line)
         self.waiting += size
@@ -160,7 +160,7 @@ class Draft:
             self._finishing.callback(None)
 
     def _schedule(self, gathered: list[Any], size: int) -> None:
-        """The slow path of :meth:`audio` and :meth:`note`, after ``size`` bytes were added to ``gathered``.
+        """The slow path of :meth:`audio` and :meth:`add_entry`, after ``size`` bytes were added to ``gathered``.
 
         :raises ValueError: the draft is finished. OSError: an error that was not yet raised.
         """

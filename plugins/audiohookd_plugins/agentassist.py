@@ -92,7 +92,7 @@ class AgentAssistPlugin:
         if _wanted(opening.session):
             opening.media = tuple(media for media in opening.media if len(media.channels) == 2)
             if not opening.media:
-                opening.refuse("agent assist needs two channels")
+                opening.reject("agent assist needs two channels")
 
     def observe(self, session: ISession) -> "Prompter | None":
         """Observes the session if the integration's configuration asks for agent assist."""

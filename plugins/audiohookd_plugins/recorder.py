@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer, provider
 
 from audiohookd.escaping import loggable
-from audiohookd.interfaces import IDaemon, ILine, IPlugin, IPluginFactory, IRecorder, ISession, PartialLoss
+from audiohookd.interfaces import IDaemon, IJournalEntry, IPlugin, IPluginFactory, IRecorder, ISession, PartialLoss
 from audiohookd.observer import AudioSink
 from audiohookd.protocol import json_text
 from audiohookd.protocol.duration import NANOSECONDS, format_duration
@@ -205,7 +205,7 @@ class Recorder(AudioSink):
 
     # ---- entries ---------------------------------------------------------------------------------
 
-    def _note_later(self, line: ILine) -> Any:
+    def _note_later(self, line: IJournalEntry) -> Any:
         """Adds an entry of a frequent kind, which the body limits in size.
 
         :raises PartialLoss: the draft reports a disk error; it has accepted ``line`` all the same.
@@ -216,13 +216,13 @@ class Recorder(AudioSink):
             return None
         self._entry_bytes_left -= size
         try:
-            return self._draft.note(line)
+            return self._draft.add_entry(line)
         except OSError as error:
             raise PartialLoss(str(error)) from error
 
     def _note(self, kind: str, data: Mapping[str, Any], at: float) -> Any:
         """Adds an entry; returns a Deferred when the disk falls behind, else None."""
-        return self._write(self._draft.note, _entry(at - self._session.started_at, kind, data))
+        return self._write(self._draft.add_entry, _entry(at - self._session.started_at, kind, data))
 
     def _omit_entry(self, size: int) -> None:
         """Counts an entry that is not kept. No later one is kept either, so the body is complete up to there."""
@@ -305,7 +305,7 @@ class OmittedGaps(Struct):
     samples: int = 0
 
 
-@implementer(ILine)
+@implementer(IJournalEntry)
 class MessageEntry(Struct, frozen=True, gc=False):
     """A message of the protocol, ``seconds`` after the start."""
 
@@ -322,7 +322,7 @@ class MessageEntry(Struct, frozen=True, gc=False):
         return _entry(self.seconds, "audiohook", {"dir": direction, "message": _as_json(self.data)})
 
 
-@implementer(ILine)
+@implementer(IJournalEntry)
 class RttEntry(Struct, frozen=True, gc=False):
     """A round-trip time of a ping."""
 

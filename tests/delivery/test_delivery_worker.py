@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audiohookd.delivery.concurrency import RAISE_INTERVAL
 from audiohookd.delivery.worker import PAUSE
 from audiohookd.interfaces import IRecording, Unavailable, Undeliverable
 from tests.delivery.delivery_rig import (
@@ -72,7 +71,6 @@ class TestConcurrency:
         carrier.act = carrier.hold
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(*range(10))
-        rig.pass_time(concurrency * RAISE_INTERVAL)
         seen = []
         while carrier.held:
             seen.append(len(carrier.held))

@@ -36,8 +36,8 @@ class Books:
         assert (due is not None) == (key in found), "both methods must agree"
         return due is not None
 
-    def keep(self, destination: Destination, key: RecordingKey = ONE) -> bool:
-        return self.receipts.record_delivered(key, destination, {"bucket": "calls"}, START)
+    def keep(self, destination: Destination, key: RecordingKey = ONE) -> Stage | None:
+        return self.receipts.record_delivered(key, destination, {"bucket": "calls"}, START).stage
 
     def found(self, destination: Destination) -> list[RecordingKey]:
         return self.receipts.search(destination, None, frozenset(), 1000).keys
@@ -65,11 +65,11 @@ class TestDue:
         books = Books(tmp_path, s3=Carrier(), tape=Carrier(), webhook=Notifier())
         s3, tape, webhook = books.carriers["s3"], books.carriers["tape"], books.notifiers["webhook"]
         assert [books.is_due(destination) for destination in (s3, tape, webhook)] == [True, True, False]
-        assert not books.keep(s3)
+        assert books.keep(s3) is Stage.CARRIERS
         assert [books.is_due(destination) for destination in (s3, tape, webhook)] == [False, True, False]
-        assert books.keep(tape)
+        assert books.keep(tape) is Stage.NOTIFIERS
         assert [books.is_due(destination) for destination in (s3, tape, webhook)] == [False, False, True]
-        assert not books.keep(webhook)
+        assert books.keep(webhook) is Stage.DONE
         assert [books.is_due(destination) for destination in (s3, tape, webhook)] == [False, False, False]
 
     def test_at_once_for_notifiers_where_no_carrier_is_configured(self, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ class TestDue:
         make_ready(tmp_path, 1)
         books = Books(tmp_path, hub=Both())
         carrier, notifier = books.carriers["hub"], books.notifiers["hub"]
-        assert books.keep(carrier)
+        assert books.keep(carrier) is Stage.NOTIFIERS
         assert books.is_due(notifier)
         books.keep(notifier)
         assert files(tmp_path, "ready") == set()
@@ -166,26 +166,26 @@ class TestRecordDelivered:
         make_ready(tmp_path, 1)
         books = Books(tmp_path, keeps_local, **plugins)
         (destination,) = (books.carriers | books.notifiers).values()
-        assert not books.keep(destination)
+        assert books.keep(destination) is Stage.DONE
         assert files(tmp_path, "ready") == set()
         assert files(tmp_path, "done") == {f"{DAY}/1.{suffix}" for suffix in ("wav", "json", *receipts)}
 
     def test_with_keep_local_the_audio_stays_while_notices_are_due(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         books = s3_and_webhook(tmp_path, keeps_local=True)
-        assert books.keep(books.carriers["s3"])
+        assert books.keep(books.carriers["s3"]) is Stage.NOTIFIERS
         assert f"{DAY}/1.wav" in files(tmp_path, "ready")
 
     def test_twice_is_no_harm(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         books = s3_and_webhook(tmp_path)
-        assert [books.keep(books.carriers["s3"]), books.keep(books.carriers["s3"])] == [True, True]
+        assert [books.keep(books.carriers["s3"]) for _ in range(2)] == [Stage.NOTIFIERS] * 2
 
     def test_leaves_no_file_of_a_removed_recording(self, tmp_path: Path) -> None:
         """An operator removed it, or another destination made it a dead letter."""
         make_ready(tmp_path, 2)
         books = s3_and_webhook(tmp_path)
-        assert not books.keep(books.carriers["s3"])
+        assert books.keep(books.carriers["s3"]) is None
         assert files(tmp_path, "ready") == {f"{DAY}/2.wav", f"{DAY}/2.json"}
 
     def test_leaves_no_file_of_a_recording_removed_at_that_moment(self, tmp_path: Path) -> None:
@@ -197,9 +197,8 @@ class TestRecordDelivered:
 
         make_ready(tmp_path, 1, with_audio=False)
         (s3,) = destinations_of({"s3": Carrier()})
-        assert not Receipts(SpoolPaths(tmp_path), [s3], local_retention=False, disk=Race()).record_delivered(
-            ONE, s3, {}, START
-        )
+        receipts = Receipts(SpoolPaths(tmp_path), [s3], keeps_local=False, disk=Race())
+        assert receipts.record_delivered(ONE, s3, {}, START).stage is None
         assert files(tmp_path, "ready") == set()
 
     @pytest.mark.parametrize("receipt", [None, "stored", {"client": object()}])

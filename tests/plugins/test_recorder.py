@@ -339,9 +339,9 @@ class TestWhatIsMissing:
         made.close()
         assert "missingSamples" not in made.sidecar()["recording"]
 
-    @pytest.mark.parametrize("timeline", ["fill", "compact"])
-    def test_the_sidecar_counts_missing_samples(self, call: MakeCall, timeline: str) -> None:
-        made = call(L16, timeline=timeline)
+    @pytest.mark.parametrize("gaps", ["silence", "omit"])
+    def test_the_sidecar_counts_missing_samples(self, call: MakeCall, gaps: str) -> None:
+        made = call(L16, gaps=gaps)
         made.sink.audio(bytes(400))
         made.gap(8000, start=4100)
         made.session.position += 100 + 8000 + 250

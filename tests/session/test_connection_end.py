@@ -150,7 +150,7 @@ def test_a_closed_call_keeps_none_of_its_observers_alive() -> None:
 def test_a_refused_call_keeps_nothing_alive_either() -> None:
     def refuse(opening: IOpening) -> None:
         sessions.append(weakref.ref(opening.session))
-        opening.refuse("no")
+        opening.reject("no")
 
     sessions: list[weakref.ref[Any]] = []
     gc.collect()

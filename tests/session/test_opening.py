@@ -70,7 +70,7 @@ def test_each_plugin_sees_what_the_one_before_decided() -> None:
 def test_a_plugin_can_refuse_and_the_next_one_is_not_asked() -> None:
     asked: list[IOpening] = []
     client = ScriptedClient(
-        admitted_by(lambda opening: opening.refuse("not licensed", "unauthorized")), admitted_by(asked.append)
+        admitted_by(lambda opening: opening.reject("not licensed", "unauthorized")), admitted_by(asked.append)
     )
     client.open()
     assert refused(client) == ("unauthorized", "not licensed")
@@ -80,7 +80,7 @@ def test_a_plugin_can_refuse_and_the_next_one_is_not_asked() -> None:
 
 
 def test_a_refusal_is_an_error_by_default() -> None:
-    client = ScriptedClient(admitted_by(lambda opening: opening.refuse("no disk")))
+    client = ScriptedClient(admitted_by(lambda opening: opening.reject("no disk")))
     client.open()
     assert refused(client) == ("error", "no disk")
 
@@ -161,7 +161,7 @@ def test_a_late_answer_is_not_waited_for_and_changes_nothing() -> None:
     async def admit(opening: IOpening) -> None:
         opening.start_paused = True
         await asked
-        opening.refuse("too late")
+        opening.reject("too late")
 
     asked: Deferred[None] = Deferred()
     client = ScriptedClient(admitted_by(admit), timers=Timeouts(admission_timeout=2.0))
@@ -242,7 +242,7 @@ def test_a_plugin_that_fails_has_no_say(admit: Any) -> None:
 
 @pytest.mark.parametrize("arguments", [("no", "because"), (b"no", "error"), ("no", []), (None, None)])
 def test_a_refusal_with_wrong_arguments_refuses_all_the_same(arguments: Any, logged: list[LogEvent]) -> None:
-    client = ScriptedClient(admitted_by(lambda opening: opening.refuse(*arguments), name="broken"))
+    client = ScriptedClient(admitted_by(lambda opening: opening.reject(*arguments), name="broken"))
     client.open(media=ALL)
     assert refused(client) == ("error", "refused")
     assert client.counters.value("plugin_failures", "broken") == 1
@@ -252,14 +252,14 @@ def test_a_refusal_with_wrong_arguments_refuses_all_the_same(arguments: Any, log
 
 
 def test_the_log_names_the_plugin_that_refuses(logged: list[LogEvent]) -> None:
-    client = ScriptedClient(admitted_by(lambda opening: opening.refuse("not licensed"), name="evil"))
+    client = ScriptedClient(admitted_by(lambda opening: opening.reject("not licensed"), name="evil"))
     client.open()
     assert any("session rejected: not licensed: by plugin evil" in str(formatEvent(event)) for event in logged)
 
 
 def test_a_refusal_counts_whatever_else_the_plugin_assigned() -> None:
     def admit(opening: IOpening) -> None:
-        opening.refuse("not licensed", "unauthorized")
+        opening.reject("not licensed", "unauthorized")
         foreign_media(opening)
 
     client = ScriptedClient(admitted_by(admit))
@@ -274,7 +274,7 @@ def test_an_answer_of_admit_that_has_no_effect_is_named(answer: object, logged: 
     assert client.types == ["opened"]
     assert client.counters.value("plugin_failures", "broken") == 1
     (line,) = [str(formatEvent(event)) for event in logged if event.get("plugin") == "broken"]
-    assert "to refuse, call opening.refuse()" in line
+    assert "to reject, call opening.reject()" in line
 
 
 def test_a_required_plugin_that_fails_ends_the_session() -> None:
@@ -317,7 +317,7 @@ def test_what_is_decided_after_a_cancellation_changes_nothing() -> None:
         try:
             await Deferred()
         except CancelledError:
-            opening.refuse("no")
+            opening.reject("no")
 
     client = ScriptedClient(admitted_by(admit))
     client.open()

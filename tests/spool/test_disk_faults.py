@@ -108,7 +108,7 @@ class TestLostAudio:
         rig.commit()
         draft.audio(SPEECH)
         note = b'{"type":"x","data":1}'
-        draft.note(note)
+        draft.add_entry(note)
         rig.disk.refuse(errno.EIO, "write", "truncate", room=len(note + b"\n") + 399)
         rig.commit()
         rig.disk.heal()
@@ -124,7 +124,7 @@ class TestLostAudio:
         rig.commit()
         assert rig.drafted_audio("a") == rig.drafted_audio("c") == SPEECH
         assert raised_by(*(lambda draft=draft: draft.audio(b"") for draft in (before, after))) == [None, None]
-        assert raised_by(lambda: refused.note(b"{}")) == [FULL]
+        assert raised_by(lambda: refused.add_entry(b"{}")) == [FULL]
 
     def test_lost_audio_is_not_kept_in_memory(self, rig: FaultyRig) -> None:
         draft = rig.begin()
@@ -156,7 +156,7 @@ class TestLongSilence:
         rig.commit()
         rig.disk.heal()
         raised_by(lambda: draft.audio(SPEECH))
-        draft.note(b'{"type":"x","data":1}')
+        draft.add_entry(b'{"type":"x","data":1}')
         sizes = []
         for _ in range(4):
             rig.commit()
@@ -208,7 +208,7 @@ class TestFilesThatCannotBeCreated:
         rig.disk.refuse(errno.EMFILE, "open")
         draft = rig.begin()
         draft.audio(SPEECH)
-        draft.note(b'{"type":"x","data":1}')
+        draft.add_entry(b'{"type":"x","data":1}')
         rig.commit(3)
         assert list(rig.draft.iterdir()) == []
         rig.disk.heal()
@@ -260,7 +260,7 @@ class TestJournal:
         rig.commit()
         rig.disk.refuse(errno.ENOSPC, room=30)
         for number in range(10):
-            raised_by(lambda number=number: draft.note(b'{"type":"x","data":%d}' % number))  # type: ignore[misc]
+            raised_by(lambda number=number: draft.add_entry(b'{"type":"x","data":%d}' % number))  # type: ignore[misc]
             rig.commit()
         assert rig.drafted_entries() == [{"type": "x", "data": 0}]
         rig.disk.heal()
@@ -274,10 +274,10 @@ class TestJournal:
         rig.disk.refuse(errno.ENOSPC)
         line = b'{"type":"x","data":"%s"}' % (b"-" * (MAX_KEPT_BYTES // 10))
         for _ in range(20):
-            raised_by(lambda: draft.note(line))
+            raised_by(lambda: draft.add_entry(line))
             rig.commit()
         rig.disk.heal()
-        draft.note(b'{"type":"x","data":"last"}')
+        draft.add_entry(b'{"type":"x","data":"last"}')
         recorded = rig.end(draft)
         assert len(recorded.entries("x")) == 10
         assert recorded.entries("x")[-1] == "last"

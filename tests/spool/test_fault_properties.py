@@ -55,7 +55,7 @@ class Played:
                 raised_by(lambda: self.draft.audio(frame))
             case "note":
                 self.noted.append(about)
-                raised_by(lambda: self.draft.note(b'{"timestamp":"PT0S","type":"x","data":%d}' % about))
+                raised_by(lambda: self.draft.add_entry(b'{"timestamp":"PT0S","type":"x","data":%d}' % about))
             case "commit":
                 self.rig.commit(about)
             case "refuse":

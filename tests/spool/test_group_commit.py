@@ -115,7 +115,7 @@ class TestCommit:
         drafts = [rig.begin(str(number)) for number in range(20)]
         for number, draft in enumerate(drafts):
             draft.audio(bytes([number, number]))
-            draft.note(b'{"type":"x","data":%d}' % number)
+            draft.add_entry(b'{"type":"x","data":%d}' % number)
         rig.clock.advance(FLUSH_INTERVAL)
         assert len(rig.writing) == 1
         rig.writing.run_one()
@@ -187,7 +187,7 @@ class TestCommit:
             assert stat.S_IMODE((rig.directory / name).stat().st_mode) & ~0o750 == 0
 
     def test_without_media_there_is_no_audio_file(self, rig: SpoolRig) -> None:
-        rig.begin("a", None).note(b"{}")
+        rig.begin("a", None).add_entry(b"{}")
         rig.commit()
         assert rig.drafted() == {"a.jsonl"}
 
@@ -201,7 +201,7 @@ class TestCommit:
     def test_a_line_break_in_a_note_is_rejected(self, rig: SpoolRig) -> None:
         draft = rig.begin("a")
         with pytest.raises(ValueError, match="line break"):
-            draft.note(b'{"a":\n1}')
+            draft.add_entry(b'{"a":\n1}')
         rig.commit()
         assert rig.drafted_entries("a") == []
 
@@ -246,7 +246,7 @@ class TestBackPressure:
     def test_no_bytes_wait_when_all_is_written(self, small: SpoolRig) -> None:
         draft = small.begin("a")
         held = draft.audio(bytes(1002))
-        draft.note(b"{}")
+        draft.add_entry(b"{}")
         small.writing.run()
         assert (draft.waiting, len(small.writing), held.called) == (0, 0, True)
 
@@ -375,7 +375,7 @@ def test_files_have_all_data_in_any_order_of_calls(steps: list[Any], media: list
                 drafts[which].audio(data)
                 audio[which] += data
             elif what == "note":
-                drafts[which].note(b'{"data":%d}' % data)
+                drafts[which].add_entry(b'{"data":%d}' % data)
                 journal[which].append(b'{"data":%d}' % data)
             elif what == "advance":
                 rig.clock.advance(FLUSH_INTERVAL / 2)

@@ -27,7 +27,7 @@ class TestAudio:
         draft = rig.begin()
         rig.commit()
         rig.disk.refuse(errno.ENOSPC, suffix="jsonl")
-        draft.note(pause(200, 0))
+        draft.add_entry(pause(200, 0))
         draft.audio(b"\xff" * 400)
         draft.audio(SPEECH)
         rig.commit(3)
@@ -43,7 +43,7 @@ class TestAudio:
         draft.audio(SPEECH)
         rig.commit()
         rig.disk.refuse(errno.ENOSPC, suffix="jsonl")
-        draft.note(pause(200, 200))
+        draft.add_entry(pause(200, 200))
         draft.audio(b"\xff" * 400)
         raised_by(lambda: draft.audio(SPEECH))
         rig.commit(3)
@@ -54,7 +54,7 @@ class TestAudio:
         draft = rig.begin()
         rig.commit()
         rig.disk.refuse(errno.EIO, suffix="jsonl")
-        draft.note(b"{}")
+        draft.add_entry(b"{}")
         given = 0
         while given < MAX_HELD_AUDIO:
             raised_by(lambda: draft.audio(SPEECH * 100))

@@ -111,7 +111,7 @@ def test_a_finished_draft_rejects_data_and_keeps_its_own(rig: SpoolRig) -> None:
     with pytest.raises(ValueError, match="finished"):
         draft.audio(b"\x03\x04")
     with pytest.raises(ValueError, match="finished"):
-        draft.note(b"{}")
+        draft.add_entry(b"{}")
     with pytest.raises(ValueError, match="finished"):
         draft.finish({})
     rig.commit()

@@ -54,7 +54,7 @@ def test_a_stall_is_raised_once_to_every_draft(rig: FaultyRig) -> None:
     new = rig.begin("new")
     for draft in (idle, writing, waiting, new):
         assert raised_by(*[lambda draft=draft: draft.audio(SPEECH)] * 3) == [STALLED, None, None]
-        assert raised_by(lambda draft=draft: draft.note(b"{}")) == [None]  # type: ignore[misc]
+        assert raised_by(lambda draft=draft: draft.add_entry(b"{}")) == [None]  # type: ignore[misc]
 
 
 def test_a_stall_that_ends_loses_no_audio(rig: FaultyRig) -> None:
@@ -62,7 +62,7 @@ def test_a_stall_that_ends_loses_no_audio(rig: FaultyRig) -> None:
     draft.audio(SPEECH)
     stall(rig)
     raised_by(lambda: draft.audio(SPEECH))
-    draft.note(b'{"type":"x","data":1}')
+    draft.add_entry(b'{"type":"x","data":1}')
     rig.writing.run()
     assert rig.writer.fault is None
     recorded = rig.end(draft)

@@ -46,7 +46,7 @@ def test_objects_are_encrypted_by_kms(carrier: Make, moto: str, aws: Any, tmp_pa
 
 
 def test_parts_are_encrypted_by_kms(carrier: Make, moto: str, aws: Any, tmp_path: Path) -> None:
-    parts = {"multipart_threshold": 5, "part_size": 5, "checksum": "crc32"}
+    parts = {"multipart_threshold": 5 << 20, "part_size": 5 << 20, "checksum": "crc32"}
     uploader = carrier(endpoint_url=moto, sse="aws:kms", kms_key_id="alias/calls", **parts)
     head, _ = heads(aws, uploader.carry(spooled(tmp_path, bytes(6 << 20))))
     assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "alias/calls")

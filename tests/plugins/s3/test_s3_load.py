@@ -53,7 +53,7 @@ def test_many_threads_share_one_client(seaweedfs: SeaweedFS, store: Any, loader:
 
 
 def test_the_end_of_the_daemon_ends_uploads(carrier: Make, store: Any, tmp_path: Path) -> None:
-    uploader = carrier(multipart_threshold=5, part_size=5)
+    uploader = carrier(multipart_threshold=5 << 20, part_size=5 << 20)
     uploader.plugin.startService()
     recording = spooled(tmp_path, bytes(6 * MIB))
     uploader.plugin.stopService()

@@ -112,7 +112,7 @@ def test_the_bucket_is_gone_and_back(carrier: Make, seaweedfs: SeaweedFS, store:
 
 def test_cut_in_the_middle_of_a_part(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, b"ab" * 3 * MIB)
-    uploader = carrier(endpoint_url=proxy.endpoint, multipart_threshold=5, part_size=5)
+    uploader = carrier(endpoint_url=proxy.endpoint, multipart_threshold=5 << 20, part_size=5 << 20)
     proxy.fault(Cut(500_000), times=2, method="PUT", path="partNumber=2")
     refusal(uploader, recording)
     assert arrives(uploader, recording, store)
@@ -153,7 +153,7 @@ class TestCredentials:
     ) -> None:
         self.write(file, *keys)
         recording = spooled(file.parent)
-        uploader = carrier(never_overwrite=way)
+        uploader = carrier(overwrite_protection=way)
         told = str(refusal(uploader, recording))
         assert text in told
         assert "taken-back" not in told

@@ -29,7 +29,7 @@ class TestReports:
         rig.commit()
         assert raised_by(*[lambda: draft.audio(SPEECH)] * 3) == [FULL, None, None]
         rig.commit()
-        assert raised_by(lambda: draft.audio(SPEECH), lambda: draft.note(b"{}")) == [None, None]
+        assert raised_by(lambda: draft.audio(SPEECH), lambda: draft.add_entry(b"{}")) == [None, None]
         rig.disk.heal()
         assert len(rig.end(draft).audio) == 5 * 400
 
@@ -41,7 +41,10 @@ class TestReports:
             rig.commit()
             rig.disk.heal()
             rig.commit()
-            assert raised_by(lambda: draft.note(b"{}"), lambda: draft.note(b"{}")) == [os.strerror(errno.EIO), None]
+            assert raised_by(lambda: draft.add_entry(b"{}"), lambda: draft.add_entry(b"{}")) == [
+                os.strerror(errno.EIO),
+                None,
+            ]
             rig.commit()
 
     def test_an_episode_logs_one_line_at_its_start_and_end(self, rig: FaultyRig) -> None:
@@ -67,7 +70,7 @@ class TestReports:
         rig.commit()
         rig.disk.refuse(errno.ENOSPC)
         first.audio(SPEECH)
-        second.note(b"{}")
+        second.add_entry(b"{}")
         rig.commit()
         rig.disk.heal()
         rig.disk.refuse(errno.ENOSPC, suffix="wav")
@@ -115,7 +118,7 @@ class TestEndOfARecording:
     @pytest.mark.parametrize("suffix", ["", "wav", "jsonl"])
     def test_the_end_waits_for_the_disk(self, rig: FaultyRig, suffix: str) -> None:
         draft = rig.begin()
-        draft.note(b'{"type":"x","data":1}')
+        draft.add_entry(b'{"type":"x","data":1}')
         draft.audio(SPEECH)
         rig.disk.refuse(errno.ENOSPC, suffix=suffix)
         finished = draft.finish({"closeReason": "end"})
@@ -174,12 +177,12 @@ class TestEndOfARecording:
 
     def test_a_stop_without_space_for_the_journal_ends_as_a_crash(self, rig: FaultyRig) -> None:
         draft = rig.begin()
-        draft.note(b'{"type":"x","data":1}')
+        draft.add_entry(b'{"type":"x","data":1}')
         draft.audio(SPEECH)
         rig.commit()
         before = set(os.listdir("/proc/self/fd"))
         rig.disk.refuse(errno.ENOSPC, suffix="jsonl", room=12)
-        draft.note(b'{"type":"x","data":2}')
+        draft.add_entry(b'{"type":"x","data":2}')
         recorded = rig.end(draft, stops=True)
         assert recorded.audio == SPEECH
         assert recorded.entries("x") == [1]
