@@ -14,7 +14,7 @@ from audiohookd_plugins.s3 import S3Config
 from audiohookd_plugins.webhook import WebhookConfig
 
 #: The tables in the order of the file.
-PLUGINS = {
+PLUGINS: dict[str, type[Any]] = {
     "recorder": RecorderConfig,
     "s3": S3Config,
     "webhook": WebhookConfig,

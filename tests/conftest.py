@@ -57,6 +57,6 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 def logged() -> Iterator[list[LogEvent]]:
     """The events that are logged during the test."""
     found: list[LogEvent] = []
-    globalLogPublisher.addObserver(found.append)
+    globalLogPublisher.addObserver(found.append)  # type: ignore[arg-type]
     yield found
-    globalLogPublisher.removeObserver(found.append)
+    globalLogPublisher.removeObserver(found.append)  # type: ignore[arg-type]

@@ -49,7 +49,7 @@ CORE_ABOVE += ["explainer", "admin", "listener", "sessions", "readiness", "signa
 
 @implementer(IListeningPort)
 class Port:
-    def __init__(self, reactor: "Reactor", number: int, factory: IProtocolFactory, interface: str) -> None:
+    def __init__(self, reactor: "Reactor", number: int, factory: Any, interface: str) -> None:
         self.number = number
         self.factory = factory
         self.interface = interface
@@ -105,7 +105,7 @@ class Uploader(Service):
     config_type = RecorderConfig
 
     def __init__(self, config: RecorderConfig, daemon: IDaemon) -> None:
-        self.pool = daemon.workers("upload", 1, 1)
+        self.pool: Any = daemon.workers("upload", 1, 1)
         self.diary: list[str] = daemon.reactor.diary
 
     def startService(self) -> None:
@@ -198,7 +198,7 @@ def page(port: Port, path: str) -> str:
     transport = StringTransport()
     protocol.makeConnection(transport)
     protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-    return transport.value().decode()
+    return str(transport.value(), "utf-8")
 
 
 class Call:

@@ -28,7 +28,7 @@ from audiohookd.session.session_view import EVENTS, PAUSES
 from audiohookd.testing import CapturingSink, FakeDaemon, FakeSession, MemoryWorkers
 from audiohookd.testing.client import ScriptedClient
 
-NOTE = {"type": "note", "data": {"text": "hello"}}
+NOTE: Any = {"type": "note", "data": {"text": "hello"}}
 
 
 @implementer(IPlugin)
@@ -85,7 +85,7 @@ def both(call: Callable[[Any], Any]) -> Any:
 
 
 def transcript(**changes: Any) -> Transcript:
-    data = {"id": "1", "channel_id": 0, "is_final": True, "alternatives": ()}
+    data: dict[str, Any] = {"id": "1", "channel_id": 0, "is_final": True, "alternatives": ()}
     return Transcript(TranscriptData(**(data | changes)))
 
 
@@ -111,7 +111,7 @@ UNSENDABLE: dict[str, Callable[[], Any]] = {
     "an object": lambda: [{"type": "note", "data": object()}],
     "NaN": lambda: [{"type": "note", "data": float("nan")}],
     "a surrogate": lambda: [{"type": "note", "data": "\ud800"}],
-    "a cycle": lambda: (data := [], data.append(data), [{"type": "note", "data": data}])[2],
+    "a cycle": lambda: (data := [], data.append(data), [{"type": "note", "data": data}])[2],  # type: ignore[var-annotated]
     "a known type with other data": lambda: [{"type": "transcript", "data": {"id": 5}}],
     "a struct that is not valid": lambda: [transcript(channel_id=7)],
     "too large": lambda: [{"type": "note", "data": "x" * 64_001}],
@@ -302,7 +302,7 @@ def test_both_pools_reject_what_they_have_no_room_for(pools: Pools) -> None:
 
 
 def test_both_pools_reject_another_thread(pools: Pools) -> None:
-    found = [in_thread(lambda pool=pool: failure_of(pool.do(lambda: None))) for pool in pools.all]
+    found = [in_thread(lambda pool=pool: failure_of(pool.do(lambda: None))) for pool in pools.all]  # type: ignore[misc]
     assert found == [WrongThread] * 2
 
 
@@ -323,7 +323,7 @@ def test_the_pool_of_a_fake_daemon_has_room_again_when_work_is_done() -> None:
 
 @pytest.mark.parametrize("pool", [("", 1, 1), ("upload", 0, 1), ("upload", 1, -1)])
 def test_both_daemons_reject_a_pool_that_cannot_work(pool: tuple[str, int, int]) -> None:
-    outcomes = [outcome_of(lambda daemon=daemon: daemon.workers(*pool)) for daemon in daemons()]
+    outcomes = [outcome_of(lambda daemon=daemon: daemon.workers(*pool)) for daemon in daemons()]  # type: ignore[misc]
     assert outcomes[0] == outcomes[1]
     assert outcomes[0][0] is ValueError
 

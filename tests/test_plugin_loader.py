@@ -31,7 +31,6 @@ from audiohookd.interfaces import (
 from audiohookd.plugin_host import Daemon
 from audiohookd.plugin_loader import GROUP, load_plugins
 from audiohookd.protocol.media import Media
-from audiohookd.session.fanout import Watcher
 from audiohookd.testing import START, FakeSession
 
 ROOT = Path(__file__).parents[1]
@@ -102,7 +101,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         del sys.modules[name]
 
 
-def build(**tables: dict[str, Any]) -> dict[str, Watcher]:
+def build(**tables: dict[str, Any]) -> dict[str, Any]:
     return load_plugins(Config(plugins=tables), FILE, Daemon(Clock(), today, Nowhere()))
 
 
@@ -345,7 +344,7 @@ def shipped() -> dict[str, str]:
 
 
 #: Required options, for the plugins that have any.
-NEEDED = {
+NEEDED: dict[str, dict[str, Any]] = {
     "s3": {"bucket": "calls", "region": "eu-central-1"},
     "webhook": {"url": "https://127.0.0.1/recordings", "allow_unsigned": True},
     "publish": {"target": "arn:aws:sns:eu-central-1:123456789012:recordings"},

@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from audiohookd.protocol.media import MAX_OFFERS, parse_offers
 from audiohookd.protocol.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Event, Open, Opened, Parameters
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.states import LEGAL, TOLERATED, State
-from audiohookd.protocol.timeline import POSITION_LEEWAY
-from audiohookd.protocol.timeouts import Timeouts
+from audiohookd.protocol.timeouts import POSITION_LEEWAY, Timeouts
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "protocol.rst"
@@ -163,7 +162,12 @@ def test_every_type_of_message_has_an_example() -> None:
 
 
 def test_every_field_has_a_name_in_the_document() -> None:
-    kinds = [*CLIENT_MESSAGES.values(), *SERVER_MESSAGES.values(), codec.ClientEnvelope, codec.ServerEnvelope]
+    kinds: list[Any] = [
+        *CLIENT_MESSAGES.values(),
+        *SERVER_MESSAGES.values(),
+        codec.ClientEnvelope,
+        codec.ServerEnvelope,
+    ]
     names = {field.encode_name for kind in kinds for field in msgspec.structs.fields(kind)}
     assert {name for name in names if f"``{name}``" not in TEXT} == set()
 
@@ -175,7 +179,7 @@ def test_the_daemon_speaks_the_whole_session() -> None:
     (media,) = parse_offers(
         tuple(msgspec.Raw(json.dumps(offer).encode()) for offer in opening["parameters"]["media"])
     )
-    ours = {
+    ours: dict[str, Callable[[], object]] = {
         "opened": partial(session.accept, media),
         "pause": session.pause,
         "resume": session.resume,

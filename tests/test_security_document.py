@@ -3,6 +3,7 @@
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from audiohookd.auth.replay.store import MemoryReplayStore
 from audiohookd.auth.signature import fields, message_signature
 from audiohookd.config.schema import Limits, Listen
 from audiohookd.edge import handshake_limiter, proxy_header
+from audiohookd.edge.base_transport import READ_SIZE
 from audiohookd.observe import admin_connections
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.protocol.timeouts import Timeouts
@@ -23,7 +25,7 @@ TEXT = (Path(__file__).parents[1] / "SECURITY.rst").read_text("utf-8")
 NONCES = inspect.signature(MemoryReplayStore).parameters["limit"].default
 
 #: The first words of a row of a table, with the figures in its second column.
-ROWS = {
+ROWS: dict[str, list[Any]] = {
     "request line and headers": [http_head.MAX_HEAD],
     "headers in a request": [http_head.MAX_HEADERS],
     "``Signature-Input``": [fields.MAX_INPUT, fields.MAX_SIGNATURE],
@@ -41,7 +43,7 @@ ROWS = {
     "time from the WebSocket to ``open``": [Timeouts().client_open_timeout],
     "a message, text or audio": [MAX_RECEIVED],
     "a frame, and a message assembled from frames": [2 * MAX_RECEIVED],
-    "octets read of one connection in one turn": [protocol.READ_SIZE],
+    "octets read of one connection in one turn": [READ_SIZE],
     "frames of audio per second": [Limits().frames_per_second],
     "messages per second": [Limits().messages_per_second],
     "bytes of audio per second": [Limits().audio_bytes_per_second],

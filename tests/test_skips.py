@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 TESTS = """
@@ -23,7 +24,7 @@ def test_that_passes():
 
 def run(directory: Path, tests: str, *options: str) -> tuple[int, str]:
     (directory / "test_it.py").write_text(tests)
-    command = [
+    command: list[Any] = [
         sys.executable,
         "-m",
         "pytest",
@@ -37,7 +38,7 @@ def run(directory: Path, tests: str, *options: str) -> tuple[int, str]:
     ]
     # Without the options of this run, because CI forbids skipped tests.
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
-    command += [*options, directory]
+    command += [*options, str(directory)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
 

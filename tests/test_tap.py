@@ -75,8 +75,9 @@ class TestTheTree:
         assert isinstance(factory, AudioHookServerFactory)
         assert factory.shared.timers.idle_timeout == 7
         assert factory.shared.now is today
-        routes = factory.shared.routes.items()
-        watched = {path: [watcher.name for watcher in route.watchers] for path, route in routes}
+        watched = {
+            path: [watcher.name for watcher in route.watchers] for path, route in factory.shared.routes.items()
+        }
         assert watched == {"/a": ["uploader"], "/b": []}
         assert factory.policy.authenticator.keys.lookup("an-api-key") == Key((b"MySuperSecretKey",))
 

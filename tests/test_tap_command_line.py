@@ -5,17 +5,17 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
-from twisted.application.service import IService, IServiceMaker, ServiceMaker
+from twisted.application.service import IServiceMaker, ServiceMaker
 from twisted.plugin import IPlugin as ITwistedPlugin
 from twisted.plugin import getPlugins
 
 from audiohookd import tap
 from audiohookd.config.errors import ConfigError
 from audiohookd.config.schema import Admin, Listen
-from audiohookd.runtime.services import StartError
+from audiohookd.runtime.services import OrderedServices, StartError
 from audiohookd.spool.spool import Spool
 from tests.stores.ports import free_ports
 from tests.tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Reactor, build, names, options, writer
@@ -179,7 +179,7 @@ class TestAStartThatFails:
         write: Callable[..., Path],
         monkeypatch: pytest.MonkeyPatch,
         number: int,
-        environment: dict[str, str],
+        environment: dict[str, Any],
         words: list[str],
     ) -> None:
         path = write()
@@ -237,7 +237,7 @@ class TestCommandLine:
         assert parsed["config"] == tmp_path / "audiohookd.toml"
         assert parsed["tree"].spool.directory == tmp_path / "spool"
         service = tap.makeService(parsed)
-        assert IService.providedBy(service)
+        assert isinstance(service, OrderedServices)
         assert names(service) == CORE_BELOW + CORE_ABOVE
 
     def test_the_short_option_is_accepted(self, write: Callable[..., Path]) -> None:

@@ -218,7 +218,7 @@ class TestARouteThatIsNotToBeRecorded:
         reactor = Reactor()
         text = PLAIN + "[plugins.agentassist]\n[[route]]\nrecord = false\n[[route]]\npath = '/b'\n"
         build(write(text), reactor).startService()
-        routes = reactor.ports[-1].factory.shared.routes  # type: ignore[attr-defined]
+        routes = reactor.ports[-1].factory.shared.routes
         watched = {path: [watcher.name for watcher in route.watchers] for path, route in routes.items()}
         assert watched == {"/api/v1/audiohook/ws": ["agentassist"], "/b": ["recorder", "agentassist"]}
 

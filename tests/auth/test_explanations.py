@@ -41,7 +41,7 @@ class TestExplanations(SynchronousTestCase):
         self.clock, self.workers, self.refused, self.keys = Clock(), MemoryWorkers(), RecentRejections(), KEYS
         self.explanations = Explanations(self.clock, self.workers, self.refused, lambda: self.keys)
         self.diagnosed: list[str] = []
-        diagnose = refused_module.diagnose
+        diagnose = refused_module.diagnose  # type: ignore[attr-defined]
 
         def counted(request: Any, *arguments: Any) -> Any:
             self.diagnosed.append(request.header("host"))

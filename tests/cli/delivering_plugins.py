@@ -7,13 +7,13 @@ from audiohookd.interfaces import ICarrier, INotifier, IPlugin, IPluginFactory
 
 @provider(IPluginFactory)
 @implementer(IPlugin, ICarrier)
-class Carrier:
+class Carrier:  # type: ignore[misc]
     def __init__(self, *_: object) -> None:
         raise AssertionError("audiohookctl must not build a plugin")
 
 
 @provider(IPluginFactory)
 @implementer(IPlugin, INotifier)
-class Notifier:
+class Notifier:  # type: ignore[misc]
     def __init__(self, *_: object) -> None:
         raise AssertionError("audiohookctl must not build a plugin")

@@ -71,7 +71,7 @@ class KeptSpool:
         draft = self.rig.spool.begin(id_of(number), NOON + number, media)
         if media is not None:
             draft.audio(audio)
-        draft.note(b'{"timestamp":"PT0S","type":"recording","data":{"startPosition":0,"session":"s"}}')
+        draft.add_entry(b'{"timestamp":"PT0S","type":"recording","data":{"startPosition":0,"session":"s"}}')
         self.rig.commit()
         return draft.id
 
@@ -80,7 +80,7 @@ class KeptSpool:
         draft = self.rig.spool.begin(id_of(number), NOON + number + 86_400 * days, media)
         if media is not None:
             draft.audio(audio)
-        draft.note(b'{"timestamp":"PT0S","type":"recording","data":{"startPosition":0}}')
+        draft.add_entry(b'{"timestamp":"PT0S","type":"recording","data":{"startPosition":0}}')
         self.rig.finish(draft, closeReason="end")
         return draft.id
 

@@ -44,7 +44,7 @@ class Command(ProcessProtocol):
         self.out = self.err = b""
         self.ended: Deferred[int] = Deferred()
         command = [sys.executable, "-W", "error", *program, *arguments]
-        reactor.spawnProcess(self, sys.executable, command, env=ENVIRONMENT)  # type: ignore[attr-defined]
+        reactor.spawnProcess(self, sys.executable, command, env=ENVIRONMENT)
 
     def outReceived(self, data: bytes) -> None:
         self.out += data
@@ -147,10 +147,10 @@ class CommandTest(TestCase):
         command.interrupt()
         await self.server.closing
         await deferLater(reactor, 2 * SAME_SIGNAL)
-        began = reactor.seconds()  # type: ignore[attr-defined]
+        began = reactor.seconds()
         command.interrupt()
         self.assertEqual(await command.ended, 1)
-        self.assertLess(reactor.seconds() - began, 5)  # type: ignore[attr-defined]
+        self.assertLess(reactor.seconds() - began, 5)
         self.assertIn("failed: 1", command.lines[-1])
 
     async def test_a_clock_that_is_set_changes_nothing(self) -> None:

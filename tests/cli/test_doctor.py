@@ -232,7 +232,9 @@ class Watch:
 
 
 def test_each_step_has_its_limit_and_all_have_one() -> None:
-    watch, said, limits = Watch(), [], []
+    watch = Watch()
+    said: list[str] = []
+    limits: list[float] = []
 
     def slow(deadline: Deadline) -> Done[None]:
         limits.append(deadline.left())

@@ -4,6 +4,7 @@ import argparse
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from audiohookd.cli import spool, verify
 from audiohookd.spool import paths
@@ -22,7 +23,8 @@ def parsers() -> Iterator[argparse.ArgumentParser]:
 def actions() -> dict[str, argparse.ArgumentParser]:
     parser = spool.add_parser(argparse.ArgumentParser().add_subparsers())
     (found,) = [action for action in parser._actions if isinstance(action.choices, dict)]
-    return dict(found.choices)
+    choices: Any = found.choices
+    return dict(choices)
 
 
 def test_every_action_is_described() -> None:

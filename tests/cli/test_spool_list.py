@@ -217,7 +217,9 @@ class TestShow:
 
     def test_a_call_in_progress_is_shown(self, spool: KeptSpool) -> None:
         draft = spool.rig.spool.begin(id_of(20), 1_769_860_800.0, None)
-        draft.note(b'{"timestamp":"PT0S","type":"gap","data":{"start":0,"samples":80,"cause":"paused","offset":0}}')
+        draft.add_entry(
+            b'{"timestamp":"PT0S","type":"gap","data":{"start":0,"samples":80,"cause":"paused","offset":0}}'
+        )
         spool.rig.commit()
         with (spool.layout.draft / f"{id_of(20)}.jsonl").open("ab") as journal:
             journal.write(b'{"timestamp":"PT1S","type":"rec')  # just being written

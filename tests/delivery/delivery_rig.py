@@ -234,8 +234,8 @@ def _logged(is_wanted: Callable[[str], bool]) -> Iterator[list[str]]:
         if is_wanted(line):
             lines.append(line)
 
-    globalLogPublisher.addObserver(keep)
+    globalLogPublisher.addObserver(keep)  # type: ignore[arg-type]
     try:
         yield lines
     finally:
-        globalLogPublisher.removeObserver(keep)
+        globalLogPublisher.removeObserver(keep)  # type: ignore[arg-type]

@@ -19,9 +19,9 @@ def fill(spool: Path, count: int) -> None:
     for day in (YESTERDAY, DAY):
         make_ready(spool, 0, day)
     for number in range(1, count):
-        day = spool / "ready" / (YESTERDAY if number % 4 else DAY)
+        directory = spool / "ready" / (YESTERDAY if number % 4 else DAY)
         for suffix in ("wav", "json"):
-            os.link(day / f"{recording_id(0)}.{suffix}", day / f"{recording_id(number)}.{suffix}")
+            os.link(directory / f"{recording_id(0)}.{suffix}", directory / f"{recording_id(number)}.{suffix}")
 
 
 def unavailable(recording: IRecording) -> Any:

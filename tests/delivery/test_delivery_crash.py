@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
 
+from audiohookd.delivery.file_moves import FileOperations
 from audiohookd.interfaces import IRecording, Undeliverable
 from audiohookd.testing import MemoryWorkers
 from tests.delivery.delivery_rig import (
@@ -114,7 +115,7 @@ class World:
         make_ready(spool, 1, YESTERDAY)
         make_ready(spool, 2)
 
-    def live(self, disk: MortalDisk) -> Rig:
+    def live(self, disk: FileOperations) -> Rig:
         """Runs a daemon from its start until everything is delivered, or until it dies."""
         rig = Rig(self.spool, self.keeps_local, disk, workers=MortalWorkers(), **self.plugins)
         rig.start()
@@ -156,7 +157,7 @@ class TestDeath:
         assert steps > 20
         for step in range(steps):
             world = make(keeps_local)
-            assert world.live(MortalDisk(step)).workers.is_dead
+            assert world.live(MortalDisk(step)).workers.is_dead  # type: ignore[attr-defined]
             world.live(MortalDisk(FOREVER))
             world.check()
 

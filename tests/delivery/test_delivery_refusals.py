@@ -46,7 +46,7 @@ class TestACarriers:
 
     def test_prevents_further_deliveries(self, tmp_path: Path) -> None:
         picky = Carrier(act=refuse)
-        plugins = {"s3": Carrier(act=unavailable), "archive": picky}
+        plugins: dict[str, Any] = {"s3": Carrier(act=unavailable), "archive": picky}
         rig = Rig(tmp_path, **plugins).start()
         rig.announce(1)
         rig.pass_time(2 * SEARCH_EVERY)

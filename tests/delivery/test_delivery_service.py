@@ -357,7 +357,11 @@ class TestTheDisk:
         """Otherwise the thread pool would reject the work."""
         for number in range(40):
             make_ready(tmp_path, number)
-        plugins = {"s3": Carrier(concurrency), "tape": Carrier(concurrency), "webhook": Notifier(concurrency)}
+        plugins: dict[str, Any] = {
+            "s3": Carrier(concurrency),
+            "tape": Carrier(concurrency),
+            "webhook": Notifier(concurrency),
+        }
         rig = Rig(tmp_path, **plugins)
         rig.deliveries.startService()
         most = 0

@@ -274,7 +274,7 @@ class TestADeadLetter:
 class TestAMistakeOfOurOwn:
     def test_neither_blocks_the_destination_nor_is_hidden(self, tmp_path: Path) -> None:
         def act(recording: IRecording) -> Any:
-            raise Unavailable("busy", retry_after="soon") if recording.id == recording_id(1) else OSError("x")
+            raise Unavailable("busy", retry_after="soon") if recording.id == recording_id(1) else OSError("x")  # type: ignore[arg-type]
 
         carrier = Carrier(act=act)
         rig = Rig(tmp_path, s3=carrier).start()

@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from conftest import Place
+from tests.functional.place import Place
 
 MakePlace = Callable[..., Place]
 

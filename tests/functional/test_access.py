@@ -6,9 +6,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import API_KEY, Caller, signed_head
+from tests.functional.place import Place
 
 
 def test_a_valid_signature_is_accepted_once(served: Place) -> None:
@@ -31,7 +31,7 @@ def test_a_valid_signature_is_accepted_once(served: Place) -> None:
     ],
     ids=lambda changed: str(changed)[:40],
 )
-def test_other_requests_are_rejected_after_half_a_second(served: Place, changed: dict[str, str]) -> None:
+def test_other_requests_are_rejected_after_half_a_second(served: Place, changed: dict[str, Any]) -> None:
     began = time.monotonic()
     with Caller(served.port, signed_head(served.port, str(uuid4()), **changed)) as caller:
         assert caller.upgrade() == 401

@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller, signed_head
+from tests.functional.place import Place
 from tests.programs import program
 
 MakePlace = Callable[..., Place]
@@ -64,7 +65,7 @@ def test_curl_asks_by_a_unix_socket(place: MakePlace) -> None:
     path = there.directory / "admin.sock"
     there.write(admin={"endpoint": f"unix:{path}:mode=600"})
     with there.daemon():
-        command = [program("curl", package="curl"), "-sS", "--unix-socket", path, "http://localhost/ready"]
+        command: list[Any] = [program("curl", package="curl"), "-sS", "--unix-socket", path, "http://localhost/ready"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         assert (done.stdout.splitlines()[0], done.stderr) == ("ready", "")
         assert ask(str(path), "GET /ready HTTP/1.1\r\nHost: rebound.example")[0] == 421

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon
+from tests.functional.place import Place
 
 PLUGIN = Path(__file__).parent / "blocking_plugin.py"
 MakePlace = Callable[..., Place]

@@ -12,10 +12,11 @@ from typing import Any
 import numpy
 import pytest
 import soundfile
-from conftest import ROOT, Place
 
 from tests.functional.caller import API_KEY, BINARY, PATH, PING, SECRET, TEXT, Caller, signed_head
 from tests.functional.daemon import Daemon
+from tests.functional.place import Place
+from tests.functional.wheel import ROOT
 
 SENT = ROOT / "tests/audio/call.wav"
 
@@ -32,7 +33,7 @@ def noise(samples: int) -> bytes:
 
 
 def ctl(there: Place, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [there.bin / "audiohookctl", "call", there.url(), "--api-key", API_KEY, *map(str, arguments)]
+    command: list[Any] = [there.bin / "audiohookctl", "call", there.url(), "--api-key", API_KEY, *map(str, arguments)]
     environment = os.environ | {"AUDIOHOOK_CLIENT_SECRET": "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU="}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 

@@ -9,11 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.cli.tls_front import HOST, Pair, fronting, pair
 from tests.functional.caller import API_KEY, PATH, Caller, signed_head
 from tests.functional.listener_rig import configured
+from tests.functional.place import Place
 
 SECRET_TEXT = "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU="
 URL = f"wss://{HOST}{PATH}"
@@ -21,7 +21,7 @@ URL = f"wss://{HOST}{PATH}"
 
 def ctl(place: Place, *arguments: str) -> tuple[int, str]:
     """Runs the installed audiohookctl, and returns its exit code and output."""
-    command = [place.bin / "audiohookctl", *arguments]
+    command: list[Any] = [place.bin / "audiohookctl", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
 

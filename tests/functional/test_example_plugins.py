@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import Place
-
 from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon
 from tests.functional.documents import snippet
+from tests.functional.place import Place
 
 #: Seconds to wait for the copy.
 TIMEOUT = 30.0

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import Place
 
 from bench.process_stats import processor
 from tests.functional.caller import Caller
 from tests.functional.floods import KINDS
+from tests.functional.place import Place
 
 ROOT = Path(__file__).parents[2]
 

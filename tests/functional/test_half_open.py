@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Place
 
 from bench.generator.plan import Plan
 from bench.process_stats import memory
 from bench.scenarios.integrity import differences
 from tests.functional.half_open import HalfOpen
+from tests.functional.place import Place
+from tests.functional.wheel import ROOT
 
 VOICE = ROOT / "tests/audio/call.wav"
 CALLS = 100

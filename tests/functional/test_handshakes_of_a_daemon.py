@@ -7,9 +7,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller, signed_head
+from tests.functional.place import Place
 from tests.websocket.handshake_clauses import ACCEPTED, REJECTED, Change, with_line
 
 #: Bytes that are sent at a time: a longer head arrives in several pieces.

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import CLOSE, PATIENCE, TEXT, Caller, signed_head
+from tests.functional.place import Place
 
 MakePlace = Callable[..., Place]
 FORGED = "2026-01-01T00:00:00+0000 [audiohookd.session#critical] forged line"
@@ -77,7 +78,15 @@ def run(place: Place, log: Path, act: Callable[[], None], *options: str, is_jour
         if is_journal:
             about = os.fstat(file.fileno())
             environment["JOURNAL_STREAM"] = f"{about.st_dev}:{about.st_ino}"
-        command = [place.bin / "twistd", "--nodaemon", "--pidfile=", *options, "audiohookd", "--config", place.config]
+        command: list[Any] = [
+            place.bin / "twistd",
+            "--nodaemon",
+            "--pidfile=",
+            *options,
+            "audiohookd",
+            "--config",
+            place.config,
+        ]
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
         try:
             serves(place, process)
@@ -167,7 +176,7 @@ def there(place: MakePlace) -> Place:
 
 
 def command(there: Place, *arguments: object) -> str:
-    line = [there.bin / "audiohookctl", *map(str, arguments)]
+    line: list[Any] = [there.bin / "audiohookctl", *map(str, arguments)]
     done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
     return done.stdout.decode("utf-8")
 

@@ -6,11 +6,12 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Place
 
 from tests.functional.daemon import PATIENCE
+from tests.functional.place import Place
 
 PRIORITY = re.compile(r"<([2-7])>")
 
@@ -23,7 +24,15 @@ def run(there: Place, log: Path, *options: str, stop_at: str | None = None) -> l
     with log.open("w+b") as journal:
         about = os.fstat(journal.fileno())
         environment = os.environ | {"JOURNAL_STREAM": f"{about.st_dev}:{about.st_ino}"}
-        command = [there.bin / "twistd", "--nodaemon", "--pidfile=", *options, "audiohookd", "--config", there.config]
+        command: list[Any] = [
+            there.bin / "twistd",
+            "--nodaemon",
+            "--pidfile=",
+            *options,
+            "audiohookd",
+            "--config",
+            there.config,
+        ]
         process = subprocess.Popen(command, env=environment, stdout=journal, stderr=journal)
         try:
             while stop_at is not None and process.poll() is None:

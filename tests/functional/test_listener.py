@@ -14,13 +14,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.certificates import write_certificate
 from tests.functional.caller import API_KEY, Caller, SecureCaller, signed_head
 from tests.functional.daemon import Daemon
 from tests.functional.front_proxies import HAPROXY, Proxy
 from tests.functional.listener_rig import MakePlace, configured, counted, wait
+from tests.functional.place import Place
 from tests.proxy_headers import LOCAL, UNSPECIFIED, v1, v2, v2_of
 from tests.stores.ports import free_ports
 

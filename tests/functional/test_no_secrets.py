@@ -10,12 +10,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from audiohookd.auth.keys.model import fingerprint
 from tests.auth.vault_stand_in import VaultStandIn, vault_stand_in
 from tests.functional.caller import API_KEY, Caller, signed_head
 from tests.functional.daemon import PATIENCE, Daemon
+from tests.functional.place import Place
 
 NEW, OLD, ELSEWHERE = (base64.b64encode(f"a secret of {which}".encode()).decode() for which in ("now", "old", "far"))
 OPEN_KEY, STRANGER, VAULT_KEY = "b3Blbi1hbmQtYS1wYXNzd29yZA", "c29tZWJvZHktZWxzZXMta2V5", "a2V5LW9mLXRoZS12YXVsdA"

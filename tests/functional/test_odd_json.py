@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import TEXT, Caller
+from tests.functional.place import Place
 
 CONFIG = (
     b'{"a": "\\ud800", "b": 1e999, "c": 123456789012345678901234567890, "": "\\u0000\xe2\x80\xa8", '

@@ -14,10 +14,10 @@ from uuid import uuid4
 
 import hvac
 import pytest
-from conftest import Place
 
 from tests.functional.caller import API_KEY, Caller, signed_head
 from tests.functional.daemon import PATIENCE
+from tests.functional.place import Place
 from tests.stores.ports import free_ports
 
 OLD, NEW = "T2xkT2xkT2xk", "TmV3TmV3TmV3"

@@ -6,12 +6,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
-from conftest import ROOT, Place
 
 from tests.functional.caller import Caller
+from tests.functional.place import Place
+from tests.functional.wheel import ROOT
 from tests.programs import program
 
 MakePlace = Callable[..., Place]
@@ -27,7 +29,7 @@ def status_of(there: Place, path: str) -> int:
 
 def start_and_fail(there: Place) -> tuple[int, str]:
     """The exit status and output of a daemon that must not start."""
-    command = [there.bin / "twistd", "--nodaemon", "--pidfile=", "audiohookd", "--config", there.config]
+    command: list[Any] = [there.bin / "twistd", "--nodaemon", "--pidfile=", "audiohookd", "--config", there.config]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert "Traceback" not in done.stderr + done.stdout
     # After twistd has started its log, stderr is part of the log, which --nodaemon writes to stdout.
@@ -149,7 +151,7 @@ def test_a_daemonized_start_fails_too(place: MakePlace) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", there.port))
         taken.listen()
-        command = [there.bin / "twistd", f"--pidfile={pidfile}", f"--logfile={log}", "audiohookd"]
+        command: list[Any] = [there.bin / "twistd", f"--pidfile={pidfile}", f"--logfile={log}", "audiohookd"]
         done = subprocess.run([*command, "--config", there.config], capture_output=True, timeout=30, check=False)
     assert done.returncode == 1
     assert b"cannot listen" in done.stdout + done.stderr
@@ -183,7 +185,7 @@ def test_the_systemd_unit_has_no_warnings(bin: Path, tmp_path: Path) -> None:  #
     text = (ROOT / "systemd/audiohookd.service").read_text()
     unit.write_text(text.replace("/opt/audiohookd/bin", str(bin)))
     # systemd-analyze only prints unknown keys and similar problems, and still exits with 0.
-    command = [program("systemd-analyze", package="systemd"), "verify", "--man=no", unit]
+    command: list[Any] = [program("systemd-analyze", package="systemd"), "verify", "--man=no", unit]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import botocore.session
 import pytest
-from conftest import Place, free_port
 
 from audiohookd.config.load import load
 from tests.certificates import write_certificate
@@ -20,6 +19,7 @@ from tests.functional.caller import Caller, SecureCaller, signed_head
 from tests.functional.documents import blocks, snippet
 from tests.functional.front_proxies import CADDY, HAPROXY, NGINX, Program, Proxy
 from tests.functional.listener_rig import MakePlace
+from tests.functional.place import Place, free_port
 from tests.programs import program
 from tests.proxy_headers import v2
 

@@ -11,10 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from audiohookd.websocket.protocol import REJECTION_TIME
 from tests.functional.caller import API_KEY, signed_head
+from tests.functional.place import Place
 
 UNKNOWN = API_KEY[:-1] + "i"
 KINDS: dict[str, Callable[[int, str], bytes]] = {

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from conftest import Place
 
 from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon, DaemonDied
+from tests.functional.place import Place
 from tests.functional.test_operation import status_of
 from tests.programs import find_program, needs_compiler
 

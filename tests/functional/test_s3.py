@@ -9,10 +9,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon
+from tests.functional.place import Place
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Answer, Corrupt, Cut, Fault, Hang, Lose, Reset
 from tests.stores.memory_store import Trait, memory_store
@@ -87,7 +87,7 @@ def wait_until_empty(there: Place) -> None:
 
 
 def verify(there: Place, bucket: Bucket) -> subprocess.CompletedProcess[str]:
-    command = [there.bin / "audiohookctl", "verify", f"s3://{bucket.name}", "--path-style"]
+    command: list[Any] = [there.bin / "audiohookctl", "verify", f"s3://{bucket.name}", "--path-style"]
     command += ["--endpoint-url", bucket.store.endpoint]
     environment = os.environ | bucket.store.credentials()
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -106,7 +106,7 @@ def test_a_recording_is_uploaded_and_deleted_locally(carrying: Place, bucket: Bu
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-FAULTS = [
+FAULTS: list[Any] = [
     Answer(503, "SlowDown"),
     Answer(500, "InternalError"),
     Answer(400, "ExpiredToken"),
@@ -140,7 +140,7 @@ def test_no_sidecar_is_uploaded_before_its_audio(carrying: Place, bucket: Bucket
         tried, sidecars = bucket.line.count(method, r"\.wav"), bucket.line.count(path=r"\.json")
         bucket.line.fault(fault, times=None, method=method, path=r"\.wav")
         record(carrying)
-        wait_for(lambda method=method, tried=tried: bucket.line.count(method, r"\.wav") >= tried + 3)
+        wait_for(lambda method=method, tried=tried: bucket.line.count(method, r"\.wav") >= tried + 3)  # type: ignore[misc]
         assert bucket.line.count(path=r"\.json") == sidecars
         bucket.line.heal()
         wait_until_empty(carrying)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from conftest import Place
 
 from audiohookd.runtime.signals import EXIT_AFTER
 from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon
+from tests.functional.place import Place
 
 #: For each place in which a plugin hangs: the log line, and the maximum seconds of the stop on a loaded machine.
 GIVEN_UP = {

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from audiohookd.auth.signature.message_signature import REQUIRED_COMPONENTS
 from tests.functional.caller import API_KEY, PATH, Caller, signed_head
 from tests.functional.front_proxies import PROGRAMS, Proxy, Window
+from tests.functional.place import Place
 from tests.stores.ports import free_ports
 
 OTHER = "3fa85f64-5717-4562-b3fc-2c963f66afa6"

@@ -4,11 +4,12 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller
+from tests.functional.place import Place
 from tests.programs import program
 
 
@@ -17,7 +18,12 @@ def test_a_call_uses_the_socket_of_systemd(place: Callable[..., Place], which: s
     there = place()
     there.write(listen={"endpoint": f"systemd:domain=INET:{which}"})
     activate = program("systemd-socket-activate", package="systemd")
-    command = [activate, "--fdname=calls", f"--listen=127.0.0.1:{there.port}", f"--setenv=PATH={os.environ['PATH']}"]
+    command: list[Any] = [
+        activate,
+        "--fdname=calls",
+        f"--listen=127.0.0.1:{there.port}",
+        f"--setenv=PATH={os.environ['PATH']}",
+    ]
     command += [there.bin / "twistd", "--nodaemon", "--pidfile=", "audiohookd", "--config", there.config]
     process = subprocess.Popen(command)
     try:

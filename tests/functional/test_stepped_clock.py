@@ -8,10 +8,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller, signed_head
 from tests.functional.daemon import Daemon
+from tests.functional.place import Place
 from tests.programs import library
 
 #: Seconds after which a nonce has expired for certain.

@@ -12,11 +12,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import free_port
 
 from tests.certificates import write_certificate
 from tests.functional.caller import Caller, SecureCaller
 from tests.functional.documents import snippet
+from tests.functional.place import free_port
 from tests.functional.systemd_machine import Machine, needed
 from tests.stores.seaweedfs import SeaweedFS
 

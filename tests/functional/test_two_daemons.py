@@ -8,9 +8,9 @@ from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller, signed_head
+from tests.functional.place import Place
 from tests.stores.redis_server import RedisServer
 
 MakePlaces = Callable[..., list[Place]]

@@ -30,7 +30,7 @@ class TestAdmin(SynchronousTestCase):
         self.clock = Clock()
         self.obstacle: str | None = None
         self.site = admin_site(self.clock, lambda: self.is_ready, lambda: self.obstacle, lambda: "a 1\n")
-        self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)  # type: ignore[arg-type]
 
     def ask(self, path: str, method: str = "GET") -> Answer:
         protocol = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
@@ -47,7 +47,12 @@ class TestAdmin(SynchronousTestCase):
 
     def test_of_many_questions_on_one_connection_the_first_is_answered(self) -> None:
         asked: list[str] = []
-        self.site = admin_site(self.clock, lambda: True, lambda: None, lambda: asked.append("metrics") or "a 1\n")
+
+        def metrics() -> str:
+            asked.append("metrics")
+            return "a 1\n"
+
+        self.site = admin_site(self.clock, lambda: True, lambda: None, metrics)
         protocol, transport = self.connected()
         protocol.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2_700)
         self.assertEqual(asked, ["metrics"])

@@ -159,7 +159,7 @@ def syslog(lines: list[str]) -> ILogObserver:
         def syslog(self, _: int, line: str) -> None:
             lines.append(line)
 
-    return LegacyLogObserverWrapper(Syslog("audiohookd").emit)
+    return LegacyLogObserverWrapper(Syslog("audiohookd").emit)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("reason", [HOSTILE, "A" * 60_000])

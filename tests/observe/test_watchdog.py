@@ -28,7 +28,7 @@ class Site:
         self.counters = Counters()
         self.events: list[LogEvent] = []
         self.watchdog = Watchdog(reactor, {"evil": object()}, self.counters, lambda _: None)
-        self.watchdog._log = Logger(observer=self.events.append)  # type: ignore[misc]
+        self.watchdog._log = Logger(observer=self.events.append)  # type: ignore[arg-type]
 
     def report(self, *blocks: Block) -> list[str]:
         self.watchdog._found.extend(blocks)

@@ -30,7 +30,7 @@ def shut_out(monkeypatch: pytest.MonkeyPatch) -> None:
 class Sender:
     """The plugin in its own daemon; ``amazon`` is the URL of all services."""
 
-    def __init__(self, amazon: str, service: str, target: str, **options: Any) -> None:
+    def __init__(self, amazon: str, service: Any, target: str, **options: Any) -> None:
         self.daemon = NotifyingDaemon()
         given = {"endpoint_url": amazon, "region": REGION, "timeout": 5.0, **options}
         self.plugin = PublishPlugin(PublishConfig(service, target, **given), self.daemon)

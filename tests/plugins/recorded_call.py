@@ -79,7 +79,7 @@ class FakeDaemon:
 class Call:
     """A recorded session, and the recording that results from it."""
 
-    def __init__(self, directory: Path, media: Media | None = STEREO, **options: str) -> None:
+    def __init__(self, directory: Path, media: Media | None = STEREO, **options: Any) -> None:
         self.directory = directory
         self.daemon = FakeDaemon(directory)
         self.session = a_session(media)
@@ -89,7 +89,7 @@ class Call:
         self.sink.opened()
 
     def gap(self, samples: int, cause: GapCause = GapCause.PAUSED, start: int = 4000) -> "Deferred[None]":
-        result = self.sink.gap(Gap(start, samples, cause))
+        result: Any = self.sink.gap(Gap(start, samples, cause))
         return Deferred.fromCoroutine(result) if inspect.iscoroutine(result) else result
 
     def commit(self) -> None:

@@ -107,7 +107,7 @@ class TestARenewalThatHangs:
 
         old = ("AKIDOLD", "secret", "token")
         found = RefreshableCredentials(*old, end, renew, "test", time_fetcher=lambda: self.now)
-        self.now = end - timedelta(hours=1)
+        self.now: datetime = end - timedelta(hours=1)
         late = LateCredentials(lambda: found, PATIENCE)
         assert in_the_end(late).access_key == "AKIDOLD"
         assert source.asked == 0

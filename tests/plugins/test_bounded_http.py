@@ -89,7 +89,8 @@ class TestSendingWithTls:
         ours, theirs = pair
         for sock in pair:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        seconds, taken = 0.4, []
+        seconds = 0.4
+        taken: list[Any] = []
         slowly = Thread(target=take, args=(theirs, certificate(tmp_path), taken, 4 * seconds))
         slowly.start()
         try:

@@ -86,15 +86,16 @@ def test_the_plugin_keeps_the_contract(amazon: str) -> None:
 
 
 def test_buses_of_one_name_may_be_in_two_regions() -> None:
-    daemon = Daemon(Clock(), lambda: 0.0, None)
-    for table, place in enumerate(({}, {"region": "us-east-1"}, {"endpoint_url": "https://a.example"})):
+    daemon = Daemon(Clock(), lambda: 0.0, None)  # type: ignore[arg-type]
+    places: list[dict[str, Any]] = [{}, {"region": "us-east-1"}, {"endpoint_url": "https://a.example"}]
+    for table, place in enumerate(places):
         config = PublishConfig("eventbridge", "calls", **{"region": REGION, **place})
         PublishPlugin(config, daemon.of_plugin(f"bus{table}"))
     assert len(daemon.pools) == 3
 
 
 def test_two_tables_with_one_target_are_a_mistake() -> None:
-    daemon = Daemon(Clock(), lambda: 0.0, None)
+    daemon = Daemon(Clock(), lambda: 0.0, None)  # type: ignore[arg-type]
     config = PublishConfig("eventbridge", "calls", region=REGION)
     PublishPlugin(config, daemon.of_plugin("bus"))
     with pytest.raises(ValueError, match=r"^target: another table notifies the same receiver"):

@@ -263,7 +263,7 @@ class TestSettings:
             ("eventbridge", ["", "a b", TOPIC, QUEUE, "x" * 257], "the name of an event bus, or its ARN, arn:aws:ev"),
         ],
     )
-    def test_a_target_that_is_none(self, service: str, targets: list[str], example: str) -> None:
+    def test_a_target_that_is_none(self, service: Any, targets: list[str], example: str) -> None:
         for target in targets:
             with pytest.raises(ValueError, match=f"^target: must be {re.escape(example)}") as caught:
                 PublishPlugin(PublishConfig(service, target, region="eu-west-1"), NotifyingDaemon())

@@ -45,7 +45,7 @@ class TestThePlugin:
         assert "hooks" not in str(names)
 
     def test_two_tables_must_not_share_a_receiver(self, secret_file: Path) -> None:
-        daemon = Daemon(Clock(), lambda: 0.0, None)
+        daemon = Daemon(Clock(), lambda: 0.0, None)  # type: ignore[arg-type]
         config = WebhookConfig(url="https://hooks.example.com/a", secret_file=secret_file)
         WebhookPlugin(config, daemon.of_plugin("hook"))
         with pytest.raises(ValueError, match=r"^url: another table notifies the same receiver: \[plugins.hook\]"):

@@ -97,7 +97,7 @@ class WebhookServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.server_port}/recordings"
 
-    def answers(self, *statuses: int, **headers: str) -> None:
+    def answers(self, *statuses: int, **headers: Any) -> None:
         """Responds with these in turn, then always with the last one."""
         left = list(statuses)
         self.answer = lambda exchange: exchange.reply(left.pop(0) if len(left) > 1 else left[0], **headers)

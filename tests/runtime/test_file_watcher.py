@@ -1,6 +1,7 @@
 """Files that are read again when they change."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_what_has_changed_is_taken_over_once(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("spoil", [lambda rig: rig.write("bad"), lambda rig: rig.path.unlink()], ids=["bad", "gone"])
-def test_what_is_bad_changes_nothing_and_is_told_once(rig: Rig, spoil: object) -> None:
+def test_what_is_bad_changes_nothing_and_is_told_once(rig: Rig, spoil: Callable[[Rig], object]) -> None:
     spoil(rig)
     rig.look()
     rig.look()

@@ -52,6 +52,7 @@ def test_nothing_that_is_raised_passes_and_what_comes_is_an_exception(how: str, 
     (outcome,) = outcomes
     assert outcome.failure is not None
     assert outcome.failure.check(PluginRaised)
+    assert outcome.failure.value is not None
     assert type(fault).__name__ in in_words(outcome.failure.value)
 
 
@@ -66,8 +67,9 @@ def test_a_result_comes_as_it_is(result: object) -> None:
 
 def test_cancelling_reaches_what_the_plugin_returned_and_ends_even_when_that_raises() -> None:
     outcomes: list[foreign_code.Outcome] = []
-    for waiting in (Deferred(), Deferred(raising(SystemExit(1)))):
-        outcome = foreign_code.outcome_of(lambda waiting=waiting: waiting)  # type: ignore[misc]
+    endless: list[Deferred[Any]] = [Deferred(), Deferred(raising(SystemExit(1)))]
+    for waiting in endless:
+        outcome = foreign_code.outcome_of(lambda waiting=waiting: waiting)
         outcome.addCallback(outcomes.append)
         outcome.cancel()
     assert [one.failure.type for one in outcomes if one.failure] == [CancelledError, PluginRaised]

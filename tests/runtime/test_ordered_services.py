@@ -76,7 +76,7 @@ class TestOrder(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.diary: list[str] = []
-        self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)  # type: ignore[arg-type]
 
     def said(self) -> list[str]:
         return [formatEvent(event) for event in self.logged if event["log_level"] is LogLevel.error]
@@ -208,7 +208,7 @@ class TestOrder(SynchronousTestCase):
     def test_in_a_hurry_a_child_that_has_work_to_finish_gets_the_time_it_asks_for(self) -> None:
         hurried: list[str] = []
         child = Child("a", self.diary)
-        child.hurried_limit, child.hurry = 1.0, lambda: hurried.append("a")
+        child.hurried_limit, child.hurry = 1.0, lambda: hurried.append("a")  # type: ignore[attr-defined]
         root = self.started(child)
         stopped = root.stopService()
         root.hurry()
@@ -220,7 +220,7 @@ class TestOrder(SynchronousTestCase):
 
     def test_a_child_that_ignores_that_it_was_given_up_does_not_keep_the_others(self) -> None:
         class Stubborn(Child):
-            async def stopService(self) -> None:
+            async def stopService(self) -> None:  # type: ignore[override]
                 for _ in range(2):
                     try:
                         await Deferred()
@@ -282,7 +282,7 @@ class Endpoint:
         self.outcome = outcome
         self.factories: list[Factory] = []
 
-    def listen(self, factory: Factory) -> "Deferred[Any]":
+    def listen(self, factory: Factory) -> "Deferred[Any]":  # type: ignore[override]
         self.factories.append(factory)
         return self.outcome
 

@@ -104,7 +104,7 @@ class TestWorkers(TestCase):
 
     async def test_one_thread_keeps_the_order(self) -> None:
         pool, done = self.pool(waiting=100), []
-        await DeferredList([pool.do(lambda number=number: done.append(number)) for number in range(100)])
+        await DeferredList([pool.do(lambda number=number: done.append(number)) for number in range(100)])  # type: ignore[misc]
         self.assertEqual(done, list(range(100)))
 
     async def test_several_threads_work_at_once(self) -> None:
@@ -154,7 +154,8 @@ class TestWorkers(TestCase):
         self.failureResultOf(Workers(reactor, "test", 1, 1).do(self.busy()), PoolFull)
 
     async def test_its_stop_waits_for_the_work_that_was_taken_and_takes_no_more(self) -> None:
-        pool, done = self.pool(), []
+        pool = self.pool()
+        done: list[Any] = []
         for number in range(3):
             pool.do(self.busy(number)).addCallback(done.append)
         stopped = pool.stopService()
@@ -199,7 +200,7 @@ class TestRefusedThreads(TestCase):
         self.addCleanup(self.release.set)
         self.counters = Counters()
         self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
-        self.make = threading._start_new_thread
+        self.make = threading._start_new_thread  # type: ignore[attr-defined]
 
     def refuse(self, is_refused: bool = True) -> None:
         def no_thread(*_: object) -> None:
@@ -231,7 +232,7 @@ class TestRefusedThreads(TestCase):
     async def test_a_pool_that_cannot_grow_works_with_the_threads_that_it_has(self) -> None:
         pool = self.pool(threads=3, minimum=1)
         self.refuse()
-        results = [pool.do(lambda number=number: number) for number in range(5)]
+        results = [pool.do(lambda number=number: number) for number in range(5)]  # type: ignore[misc]
         self.assertEqual([result for _, result in await DeferredList(results)], [0, 1, 2, 3, 4])
         (line,) = self.errors()
         self.assertIn("test: the system refuses another thread (can't start new thread); continuing with 1", line)
@@ -279,8 +280,8 @@ class TestAStopThatIsNotPatient(TestCase):
         self.release = threading.Event()
         self.begun = threading.Event()
         self.lines: list[str] = []
-        globalLogPublisher.addObserver(self.log)
-        self.addCleanup(globalLogPublisher.removeObserver, self.log)
+        globalLogPublisher.addObserver(self.log)  # type: ignore[arg-type]
+        self.addCleanup(globalLogPublisher.removeObserver, self.log)  # type: ignore[arg-type]
         self.addCleanup(self.release.set)
 
     def pool(self, patience: float) -> Workers:
@@ -329,6 +330,6 @@ class TestAStopThatIsNotPatient(TestCase):
         self.assertEqual(self.lines, [])
 
     def test_is_that_of_plugins_so_that_the_daemon_ends_in_time(self) -> None:
-        pool = Daemon(reactor, time.time, None).of_plugin("s3").workers("upload", 1, 1)
+        pool = Daemon(reactor, time.time, None).of_plugin("s3").workers("upload", 1, 1)  # type: ignore[arg-type]
         self.assertEqual(pool.patience, PATIENCE_OF_PLUGINS)
         self.assertLessEqual(STOP_LIMIT + PATIENCE_OF_PLUGINS, 25.0)

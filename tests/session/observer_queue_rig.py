@@ -32,7 +32,7 @@ class Call:
         self.session = FakeSession()
         self.session.position = START_POSITION
         self.sink = CapturingSink(self._act)
-        self.failures: list[BaseException] = []
+        self.failures: list[BaseException | None] = []
         self.failed_in: list[str] = []
         self.told_until_failure = 0
         self.when_failed: Callable[[], None] = lambda: None

@@ -112,7 +112,7 @@ def test_an_error_of_our_own_ends_the_session_and_no_timer_remains(
 
 def test_an_error_while_something_is_delivered_does_not_stop_the_connection(logged: list[LogEvent]) -> None:
     class Broken(Registry):
-        def admit(self, connection: Any) -> str | None:
+        def admit(self, *arguments: Any, **options: Any) -> Any:
             raise ZeroDivisionError
 
     clock = Clock()
@@ -135,7 +135,7 @@ def test_a_wire_that_is_lost_while_it_is_written_to() -> None:
                     self.leave()
 
             keep = self.wire.send
-            self.wire.send = send  # type: ignore[method-assign]
+            self.wire.send = send  # type: ignore[assignment, method-assign]
 
     sink = CapturingSink()
     client = Fragile(watched_by(sink))

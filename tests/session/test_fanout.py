@@ -149,7 +149,7 @@ def test_a_plugin_that_does_not_want_to_watch_is_left_alone() -> None:
 
 
 @implementer(IAudioSink)
-class Hollow:
+class Hollow:  # type: ignore[misc]
     """Says that it is a sink, and is none."""
 
 
@@ -201,7 +201,7 @@ def test_a_required_plugin_that_lost_a_part_ends_the_session() -> None:
 
 def test_an_observer_without_one_of_its_methods_is_cut_off() -> None:
     @implementer(ISessionObserver)
-    class Partial:
+    class Partial:  # type: ignore[misc]
         def __init__(self) -> None:
             self.reasons: list[str] = []
 

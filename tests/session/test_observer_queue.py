@@ -48,7 +48,7 @@ def test_a_deferred_that_has_fired_already_holds_nothing_up() -> None:
 def test_an_observer_may_return_one_and_the_same_deferred_again_and_again() -> None:
     ready: Deferred[None] = Deferred()
     sink = CapturingSink(lambda *_: ready)
-    mailbox = ObserverQueue(sink, FakeSession(), pytest.fail, pytest.fail)
+    mailbox = ObserverQueue(sink, FakeSession(), pytest.fail, pytest.fail)  # type: ignore[arg-type]
     for method in ("opened", "paused", "resumed"):
         mailbox.call(method)
     assert sink.names == ["opened"]
@@ -64,7 +64,7 @@ def test_what_an_observer_causes_while_it_is_told_something_is_told_later() -> N
 
     depth: list[list[str]] = []
     sink = CapturingSink(act)
-    mailbox = ObserverQueue(sink, FakeSession(), pytest.fail, pytest.fail)
+    mailbox = ObserverQueue(sink, FakeSession(), pytest.fail, pytest.fail)  # type: ignore[arg-type]
     mailbox.call("opened")
     assert depth == [["opened"]]
     assert sink.names == ["opened", "message"]

@@ -102,7 +102,8 @@ def test_languages_are_listed_only_when_the_client_asks(wanted: bool | None, lis
         opening.supported_languages = ("en-US", "es-419")
 
     client = ScriptedClient(admitted_by(speak, name="speaking"))
-    client.open(**({} if wanted is None else {"supportedLanguages": wanted}))
+    parameters: dict[str, Any] = {} if wanted is None else {"supportedLanguages": wanted}
+    client.open(**parameters)
     assert client.counters.value("plugin_failures", "speaking") == 0
     assert accepted(client).get("supportedLanguages") == listed
 

@@ -147,7 +147,9 @@ class FaultyRig:
         return Recorded(result_of(finished))
 
     def drafted_audio(self, name: str = "a") -> bytes:
-        return (self.draft / f"{name}.wav").read_bytes()[wav.header_bytes(self._media[name]) :]
+        media = self._media[name]
+        assert media is not None
+        return (self.draft / f"{name}.wav").read_bytes()[wav.header_bytes(media) :]
 
     def drafted_entries(self, name: str = "a") -> list[dict[str, Any]]:
         lines = (self.draft / f"{name}.jsonl").read_bytes().splitlines()[1:]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from audiohookd.protocol.media import Media
 from audiohookd.spool.format import wav
@@ -46,7 +47,7 @@ def of_earlier_version(media: Media) -> bytes:
     return junk_first_header(media, None)
 
 
-def sidecar(spool: SpoolPaths, name: str = ID) -> dict:
+def sidecar(spool: SpoolPaths, name: str = ID) -> dict[str, Any]:
     return json.loads((spool.ready / DAY / f"{name}.json").read_bytes())
 
 

@@ -4,9 +4,11 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol.media import Format, Media
@@ -17,6 +19,7 @@ from audiohookd.spool.spool import Spool
 from audiohookd.spool.write.group_commit import CommitLimits, Intervals, Pools
 from audiohookd.testing import MemoryWorkers
 
+T = TypeVar("T")
 STARTED_AT = 1_767_225_599.25  # 2025-12-31T23:59:59.250Z
 FLUSH_INTERVAL = 0.5
 SYNC_INTERVAL = 5.0
@@ -81,18 +84,20 @@ class SpoolRig:
         return {str(path.relative_to(ready)) for path in ready.rglob("*") if path.is_file()}
 
 
-def result_of(deferred: "Deferred[object]") -> object:
+def result_of(deferred: "Deferred[T] | None") -> T:
     """The result of a Deferred that has fired. Raises its error if it failed."""
-    outcomes: list[object] = []
-    failures: list[object] = []
+    outcomes: list[T] = []
+    failures: list[Failure] = []
+    assert deferred is not None
     deferred.addCallbacks(outcomes.append, failures.append)
     if failures:
-        raise failures[0].value
+        failures[0].raiseException()
     assert outcomes, "has not fired"
     return outcomes[0]
 
 
-def is_pending(deferred: "Deferred[object]") -> bool:
+def is_pending(deferred: "Deferred[Any] | None") -> bool:
+    assert deferred is not None
     return not deferred.called
 
 

@@ -260,7 +260,7 @@ class TestJournal:
         rig.commit()
         rig.disk.refuse(errno.ENOSPC, room=30)
         for number in range(10):
-            raised_by(lambda number=number: draft.add_entry(b'{"type":"x","data":%d}' % number))
+            raised_by(lambda number=number: draft.add_entry(b'{"type":"x","data":%d}' % number))  # type: ignore[misc]
             rig.commit()
         assert rig.drafted_entries() == [{"type": "x", "data": 0}]
         rig.disk.heal()

@@ -82,7 +82,7 @@ class TestReports:
 
     def test_invalid_audio_is_not_a_disk_error(self, rig: FaultyRig) -> None:
         odd, silent, good = rig.begin("odd"), rig.begin("silent", None), rig.begin("good")
-        odd.audio("text")
+        odd.audio("text")  # type: ignore[arg-type]
         silent.audio(SPEECH)
         good.audio(SPEECH)
         rig.commit()

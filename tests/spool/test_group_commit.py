@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -363,11 +364,12 @@ steps = st.lists(
 
 @settings(deadline=None)
 @given(steps, st.lists(st.sampled_from([MONO, STEREO]), min_size=3, max_size=3))
-def test_files_have_all_data_in_any_order_of_calls(steps: list, media: list[Media]) -> None:
+def test_files_have_all_data_in_any_order_of_calls(steps: list[Any], media: list[Media]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         rig = SpoolRig(Path(directory) / "spool", SMALL)
         drafts = [rig.begin(str(number), form) for number, form in enumerate(media)]
-        audio, journal = [b"", b"", b""], [[], [], []]
+        audio = [b"", b"", b""]
+        journal: list[list[bytes]] = [[], [], []]
         for what, which, data in steps:
             if what == "audio":
                 drafts[which].audio(data)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,9 @@ def test_a_sidecar_of_64_mib_is_handled_within_a_few_mib(tmp_path: Path) -> None
 
 
 @given(objects, objects, st.sampled_from([None, 0, 2]))
-def test_recording_is_found_at_any_position(recording: dict, others: dict, indent: int | None) -> None:
+def test_recording_is_found_at_any_position(
+    recording: dict[str, Any], others: dict[str, Any], indent: int | None
+) -> None:
     for sidecar in ({"body": [others], **others, "recording": recording}, {"recording": recording, "body": [others]}):
         text = json.dumps(sidecar, indent=indent).encode()
         assert read_recording(BytesIO(text)) == recording

@@ -49,9 +49,9 @@ def logged() -> Iterator[list[str]]:
     def keep(event: LogEvent) -> None:
         found.append(event["log_level"].name)
 
-    globalLogPublisher.addObserver(keep)
+    globalLogPublisher.addObserver(keep)  # type: ignore[arg-type]
     yield found
-    globalLogPublisher.removeObserver(keep)
+    globalLogPublisher.removeObserver(keep)  # type: ignore[arg-type]
 
 
 def test_a_pass_runs_at_the_start_and_each_minute(tmp_path: Path) -> None:

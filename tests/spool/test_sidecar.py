@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -44,7 +45,7 @@ def sidecar(
     *,
     is_torn: bool = False,
     finished: bool = True,
-) -> dict:
+) -> dict[str, Any]:
     audio = AudioFile("id.wav", 60, SHA256) if media else None
     facts = journal_header("id", STARTED_AT, media)
     journal = [*lines, finished_line(recording or {})] if finished else lines
@@ -56,7 +57,7 @@ def line(kind: str, data: object) -> bytes:
 
 
 @given(st.lists(entries, max_size=8))
-def test_the_body_has_every_entry_once_in_order(noted: list[dict]) -> None:
+def test_the_body_has_every_entry_once_in_order(noted: list[dict[str, Any]]) -> None:
     made = sidecar([msgspec.json.encode(entry) + b"\n" for entry in noted])
     assert made["body"] == [entry for entry in noted if entry["type"] != "gap"]
     gaps = [entry["data"] for entry in noted if entry["type"] == "gap"]

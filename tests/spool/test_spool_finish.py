@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -51,7 +52,7 @@ class Disk:
         self.diary.append(" ".join((verb, *(str(path.relative_to(self._directory)) for path in paths))))
 
 
-def sidecar_of(rig: SpoolRig, name: str) -> dict:
+def sidecar_of(rig: SpoolRig, name: str) -> dict[str, Any]:
     return json.loads((rig.directory / "ready" / DAY / f"{name}.json").read_bytes())
 
 

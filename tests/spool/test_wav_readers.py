@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -54,7 +55,7 @@ def test_ffprobe_reads_codec_channels_and_length(recording: Make, make: str, med
 @EACH_MEDIA
 def test_ffmpeg_decodes_all_samples(recording: Make, make: str, media: Media) -> None:
     ffmpeg = program("ffmpeg", package="ffmpeg")
-    command = [ffmpeg, "-v", "quiet", "-nostdin", "-i", recording(make, media), "-f", "s16le", "-"]
+    command: list[Any] = [ffmpeg, "-v", "quiet", "-nostdin", "-i", recording(make, media), "-f", "s16le", "-"]
     decoded = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
     assert len(decoded) == SAMPLES * 2 * len(media.channels)
 
@@ -77,7 +78,7 @@ def test_soxi_reads_the_samples_of_a_finished_file(recording: Make, media: Media
 @EACH_MEDIA
 def test_sox_decodes_all_samples(recording: Make, make: str, media: Media) -> None:
     sox = program("sox", package="sox")
-    command = [sox, recording(make, media), "-t", "s16", "-"]
+    command: list[Any] = [sox, recording(make, media), "-t", "s16", "-"]
     decoded = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
     assert len(decoded) == SAMPLES * 2 * len(media.channels)
 

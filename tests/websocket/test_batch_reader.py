@@ -8,6 +8,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
+from audiohookd.edge.base_transport import READ_SIZE
 from audiohookd.websocket.fastpath.batch_reader import (
     COSTLY_TIME,
     MAX_INTERVAL,
@@ -16,7 +17,6 @@ from audiohookd.websocket.fastpath.batch_reader import (
     TURN,
     BatchReader,
 )
-from audiohookd.websocket.fastpath.hearing import READ_SIZE
 from tests.websocket.batch_reader_rig import Call, Connect, Listener
 
 
@@ -204,7 +204,7 @@ def test_one_that_is_dropped_by_another_is_left_alone(ears: BatchReader, lines: 
     for line in lines:
         line.protocol.dataReceived = drop  # type: ignore[method-assign]
     calls: list[bytes] = []
-    second.protocol.dataReceived = calls.append  # type: ignore[method-assign]
+    second.protocol.dataReceived = calls.append  # type: ignore[assignment, method-assign]
     first.peer.send(b"one")
     second.peer.send(b"two")
     ears.doRead()
@@ -229,7 +229,7 @@ def test_below_a_wrapper_there_is_a_socket(ears: BatchReader, connect: Connect) 
 
 
 def test_what_has_no_socket_is_left_to_the_reactor(reactor: MemoryReactorClock, ears: BatchReader) -> None:
-    assert ears.register(StringTransport(), [].append, [].append, [].clear) is None
+    assert ears.register(StringTransport(), [].append, [].append, [].clear) is None  # type: ignore[arg-type]
     assert reactor.getReaders() == []
 
 
@@ -379,7 +379,7 @@ class TestTurns:
         first, _ = lines
         assert first.line is not None
         first.peer.send(b"x")
-        first.protocol.dataReceived = lambda _: setattr(first.line, "has_backlog", True)  # type: ignore[method-assign]
+        first.protocol.dataReceived = lambda _: setattr(first.line, "has_backlog", True)  # type: ignore[assignment, method-assign]
         first.backlog = 2
         ears.doRead()
         self.next_turn(reactor)

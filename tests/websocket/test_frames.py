@@ -1,6 +1,7 @@
 """Frames that are cut out of what was read: only whole ones of audio, and as Autobahn reads them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -97,7 +98,7 @@ def test_where_there_is_a_compiler_it_was_used() -> None:
 
 @needs_compiler
 @pytest.mark.parametrize("data", ["text", None, bytearray(b"\x82\x80" + bytes(4))], ids=str)
-def test_the_compiled_parser_takes_only_bytes(data: object) -> None:
+def test_the_compiled_parser_takes_only_bytes(data: Any) -> None:
     with pytest.raises(TypeError):
         parse_binary_messages(data)
 

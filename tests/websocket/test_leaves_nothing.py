@@ -9,9 +9,10 @@ import pytest
 from twisted.internet.error import ConnectionLost
 
 from audiohookd.interfaces import ISession
+from audiohookd.testing import PATH, SESSION_ID
 from audiohookd_plugins.recorder import Recorder, RecorderConfig, RecorderPlugin
 from tests.plugins.recorded_call import FakeDaemon
-from tests.websocket.websocket_rig import PATH, SESSION_ID, Peer, Server, binary, frame, text
+from tests.websocket.websocket_rig import Peer, Server, binary, frame, text
 
 CLOSE = (
     b'{"version":"2","id":"%s","type":"close","seq":2,"serverseq":1,"position":"PT0.2S","parameters":{"reason":"end"}}'
@@ -49,9 +50,9 @@ def test_a_call(end: Callable[[Peer], None]) -> None:
     end(peer)
     server.clock.pump([1.0] * 60)
     (watcher,) = server.factory.shared.routes[PATH].watchers
-    (session,) = map(weakref.ref, watcher.plugin.sessions)
+    (session,) = map(weakref.ref, watcher.plugin.sessions)  # type: ignore[attr-defined]
     # What a plugin keeps is its own affair.
-    watcher.plugin.sessions.clear()
+    watcher.plugin.sessions.clear()  # type: ignore[attr-defined]
     server.sink.calls.clear()
     del peer
     assert (protocol(), session()) == (None, None)

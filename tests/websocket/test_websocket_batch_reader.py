@@ -13,10 +13,10 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from audiohookd.edge.base_transport import READ_SIZE
 from audiohookd.testing import SESSION_ID
 from audiohookd.websocket.fastpath.batch_reader import MAX_INTERVAL, BatchReader
 from audiohookd.websocket.fastpath.frames import CUT_LIMIT
-from audiohookd.websocket.fastpath.hearing import READ_SIZE
 from audiohookd.websocket.protocol import FRAMES_PER_TURN
 from tests.proxy_headers import v1
 from tests.websocket.proxied_rig import FrontedServer
@@ -43,8 +43,8 @@ class SocketPeer:
         self.protocol = server.port.buildProtocol(None)
         self.transport = Connection(self._ours, self.protocol, self.reactor)
         self.transport.connected = 1
-        self.transport.getPeer = lambda: None
-        self.transport.setTcpNoDelay = lambda _: None
+        self.transport.getPeer = lambda: None  # type: ignore[method-assign]
+        self.transport.setTcpNoDelay = lambda _: None  # type: ignore[assignment, method-assign]
         self.protocol.makeConnection(self.transport)
         self.transport.startReading()
 
@@ -96,7 +96,7 @@ def call() -> Iterator[SocketPeer]:
 def past_the_protocol(call: SocketPeer, data: bytes) -> bool:
     """Whether audio that comes now needs neither transport nor protocol; and it does arrive."""
     read: list[bytes] = []
-    call.transport.doRead = lambda: read.append(call.transport.socket.recv(4_096))
+    call.transport.doRead = lambda: read.append(call.transport.socket.recv(4_096))  # type: ignore[method-assign]
     before = len(call.server.sink.arguments("audio"))
     call.say(binary(data))
     del call.transport.doRead

@@ -19,10 +19,10 @@ from audiohookd.edge.policy import ReceiveLimits
 from audiohookd.runtime.token_bucket import Rate
 from audiohookd.session.quotas import Quotas
 from audiohookd.session.registry import SPARE_CONNECTIONS_OF_OWNER
-from audiohookd.testing import SESSION_ID
+from audiohookd.testing import PATH, SESSION_ID
 from audiohookd.websocket.protocol import REJECTED_SESSIONS_LIMIT
 from audiohookd.websocket.receive_limiter import MAX_FRAGMENTS
-from tests.websocket.websocket_rig import OPEN_KEY, PATH, Peer, Server, binary, frame, request_head, text, unframed
+from tests.websocket.websocket_rig import OPEN_KEY, Peer, Server, binary, frame, request_head, text, unframed
 
 CALLER = IPv4Address("TCP", "192.0.2.1", 40_000)
 STRANGER = IPv4Address("TCP", "198.51.100.1", 40_000)

@@ -7,9 +7,9 @@ import txaio
 from twisted.internet.address import UNIXAddress
 from twisted.logger import LogEvent, eventAsText
 
+from audiohookd.edge.policy import HandshakePolicy
 from audiohookd.session.registry import SPARE_CONNECTIONS
 from audiohookd.testing import SESSION_ID
-from audiohookd.websocket.protocol import HandshakePolicy
 from tests.websocket.websocket_rig import (
     API_KEY,
     OPEN,
@@ -86,7 +86,7 @@ def test_a_proxy_may_connect_through_a_unix_socket() -> None:
     assert server.counters.value("sessions") == 1
 
 
-UNAUTHENTIC = {
+UNAUTHENTIC: dict[str, dict[str, Any]] = {
     "unsigned": {"signed": False},
     "unknown key": {"signed": False, "X_API_KEY": "unknown"},
     "no key": {"signed": False, "X_API_KEY": None},

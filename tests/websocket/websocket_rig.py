@@ -13,6 +13,7 @@ from audiohookd.auth.keys.model import Key, Keys
 from audiohookd.auth.replay.store import MemoryReplayStore, replay_window
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.auth.signature.message_signature import CLOCK_SKEW, MAX_AGE, sign
+from audiohookd.edge.policy import HandshakePolicy
 from audiohookd.interfaces import IPlugin
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol.timeouts import Timeouts
@@ -21,7 +22,7 @@ from audiohookd.session.fanout import RoutePlugins, Watcher
 from audiohookd.session.quotas import Quotas
 from audiohookd.session.registry import Registry
 from audiohookd.testing import CORRELATION_ID, ORGANIZATION_ID, PATH, SESSION_ID, START, CapturingSink
-from audiohookd.websocket.protocol import AudioHookServerFactory, HandshakePolicy
+from audiohookd.websocket.protocol import AudioHookServerFactory
 from tests.websocket.server_rig import watched_by
 
 API_KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"

@@ -55,14 +55,14 @@ def test_the_pool_has_a_thread_for_each_upload_and_each_probe(fallback: Fallback
 
 
 def test_buckets_of_one_name_may_be_in_two_stores() -> None:
-    daemon = Daemon(Clock(), lambda: 0.0, None)
+    daemon = Daemon(Clock(), lambda: 0.0, None)  # type: ignore[arg-type]
     for table, endpoint in enumerate((None, "https://a.example", "https://b.example/s3")):
         S3Plugin(S3Config(bucket="recordings", endpoint_url=endpoint), daemon.of_plugin(f"s{table}"))
     assert len(daemon.pools) == 3
 
 
 def test_two_tables_with_one_bucket_are_a_mistake() -> None:
-    daemon = Daemon(Clock(), lambda: 0.0, None)
+    daemon = Daemon(Clock(), lambda: 0.0, None)  # type: ignore[arg-type]
     S3Plugin(S3Config(bucket="recordings", endpoint_url="https://a.example"), daemon.of_plugin("s3"))
     told = r"^bucket: another .* recordings at https://a.example already: \[plugins.s3\] has claimed it"
     with pytest.raises(ValueError, match=told):

@@ -27,7 +27,7 @@ def _second(seaweedfs: SeaweedFS) -> None:
 @pytest.fixture
 def both(carrier: Make, proxy: FaultProxy, seaweedfs: SeaweedFS, _second: None) -> Carrier:
     """The primary bucket is behind the fault proxy."""
-    fallback = {"bucket": SECOND, "endpoint_url": seaweedfs.endpoint, "path_style": True}
+    fallback: dict[str, Any] = {"bucket": SECOND, "endpoint_url": seaweedfs.endpoint, "path_style": True}
     return carrier(endpoint_url=proxy.endpoint, fallback=Fallback(**fallback), fallback_after=60.0)
 
 
@@ -202,9 +202,9 @@ def said() -> Iterator[list[str]]:
         if event["log_namespace"].startswith("audiohookd_plugins.s3"):
             lines.append(str(formatEvent(event)))
 
-    globalLogPublisher.addObserver(listen)
+    globalLogPublisher.addObserver(listen)  # type: ignore[arg-type]
     yield lines
-    globalLogPublisher.removeObserver(listen)
+    globalLogPublisher.removeObserver(listen)  # type: ignore[arg-type]
 
 
 def test_it_says_once_that_there_is_neither(
