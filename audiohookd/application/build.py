@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 
 from audiohookd.application.access import build_keyring, build_registry, build_replay_protection
 from audiohookd.application.admin import build_admin, gauges_of
@@ -17,6 +18,7 @@ from audiohookd.application.recording import build_disk_services, build_spool, p
 from audiohookd.application.root import Launch, Root
 from audiohookd.application.routes import routes_of
 from audiohookd.auth.authenticator import Authenticator
+from audiohookd.config.errors import ConfigError
 from audiohookd.config.schema import Config
 from audiohookd.delivery.destination import Destination, destinations_of
 from audiohookd.delivery.service import Deliveries, deliveries_of, disk_work
@@ -32,6 +34,10 @@ from audiohookd.session.driver import ServerContext
 from audiohookd.websocket.protocol import PENDING_LIMIT, AudioHookServerFactory
 
 NO_LAUNCH = Launch()
+#: The environment variable that turns the fast path off.
+FAST_PATH_VARIABLE = "AUDIOHOOKD_FASTPATH"
+
+_log = Logger()
 
 
 def build(
@@ -114,7 +120,21 @@ def _build_factory(
         reactor=environment.reactor,
         limiter=stack.limiter,
         receive_limits=receive_limits_of(config.limits),
+        uses_fast_path=_uses_fast_path(environment.variables),
     )
+
+
+def _uses_fast_path(variables: Mapping[str, str]) -> bool:
+    """Whether AUDIOHOOKD_FASTPATH is not ``off``. A setting for diagnosis: see websocket/fastpath/README.rst.
+
+    :raises ConfigError: it is neither ``on`` nor ``off``.
+    """
+    value = variables.get(FAST_PATH_VARIABLE, "on")
+    if value not in ("on", "off"):
+        raise ConfigError(f"{FAST_PATH_VARIABLE} is {value!r}: it must be 'on' or 'off'")
+    if value == "off":
+        _log.warn("the fast path is off ({variable}=off): each frame costs more", variable=FAST_PATH_VARIABLE)
+    return value == "on"
 
 
 def _build_supervisor(environment: Environment, loops: list[SupervisedLoop]) -> Supervisor:

@@ -92,8 +92,8 @@ def test_agent_assist_speaks_when_it_is_asked_to(place: Any) -> None:
     script.write_text(
         (ROOT / "plugins/audiohookd_plugins/agentassist.toml")
         .read_text()
-        .replace("first_after = 2.5", "first_after = 0.2")
-        .replace("every = 12.0", "every = 0.2")
+        .replace('first_after = "2500 ms"', 'first_after = "200 ms"')
+        .replace('every = "12 s"', 'every = "200 ms"')
     )
     there.write(**{"plugins.agentassist": {"script": "script.toml"}})
     with there.daemon():

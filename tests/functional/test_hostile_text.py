@@ -204,7 +204,7 @@ def test_no_stream_shows_it_raw(there: Place, tmp_path: Path, log: str) -> None:
         "built: end",
         "failed in closing",
         "ended after",
-        "refused: ",
+        "rejected: ",
     ):
         assert words in written
     assert r"\u001b]0;owned\u0007" in written

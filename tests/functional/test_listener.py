@@ -325,7 +325,7 @@ class TestUnauthenticatedClients:
             with Caller(there.port, signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.9")) as client:
                 assert client.upgrade() == 403
             assert counted(there, 'protocol_anomalies_total{kind="untrusted-proxy"}') == 1
-            assert "127.0.0.1 refused: 403" in daemon.log()
+            assert "127.0.0.1 rejected: 403" in daemon.log()
 
     def test_connections_above_the_limit_are_rejected_and_calls_are_accepted(self, place: MakePlace) -> None:
         there = configured(place, {"trusted_hops": 1, "max_sessions": 10}, limits={"handshakes_per_second": 1})

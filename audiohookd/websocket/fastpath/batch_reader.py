@@ -109,12 +109,14 @@ class BatchReader:
     """Reads the registered connections in batches, in the reactor thread.
 
     :param reactor: a reactor that can watch an epoll file descriptor, with its clock.
+    :param is_enabled: False: it registers no connection, and the reactor reads all of them.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, is_enabled: bool = True) -> None:
         self._reactor = reactor
+        self._is_enabled = is_enabled
         self._epoll = select.epoll()
         self._handles: dict[int, ReadHandle] = {}
         #: Connections to read or resume, in this order, with their epoll events: the ones left over from the last
@@ -134,10 +136,11 @@ class BatchReader:
 
         :param take_audio: called with each binary message, ``take_text`` with each text message.
         :param resume: called instead of a read while the handle has a backlog.
-        :returns: the handle; None if the transport has no socket, so that the reactor continues to read it.
+        :returns: the handle; None if the transport has no socket or the reader is not enabled, so that the reactor
+            continues to read it.
         """
         socket = base_transport(transport)
-        if not isinstance(socket, Connection):
+        if not self._is_enabled or not isinstance(socket, Connection):
             return None
         socket.stopReading()
         handle = ReadHandle(socket, take_audio, take_text, resume, is_raw_tcp=carrier(transport) is socket)
