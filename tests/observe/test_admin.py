@@ -87,7 +87,7 @@ class TestAdmin(SynchronousTestCase):
             protocol.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_who_does_not_go_is_sent_away(self) -> None:
+    def test_a_client_that_does_not_close_is_disconnected(self) -> None:
         protocol, transport = self.connected()
         protocol.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.clock.advance(MAX_DURATION)
@@ -100,7 +100,7 @@ class TestAdmin(SynchronousTestCase):
             answer = self.ask("/live")
             self.assertEqual((answer.status, answer.body), (200, b"live\n"))
 
-    def test_ready(self) -> None:
+    def test_a_ready_daemon_answers_200(self) -> None:
         answer = self.ask("/ready")
         self.assertEqual((answer.status, answer.body), (200, b"ready\n"))
 
@@ -119,7 +119,7 @@ class TestAdmin(SynchronousTestCase):
         body = rb"not ready: /\nready\u001b" + b"\n" + rb"warning: a\u202e\r\nb\udce9" + b"\n"
         self.assertEqual(self.ask("/ready").body, body)
 
-    def test_not_ready(self) -> None:
+    def test_a_daemon_that_is_not_ready_answers_503(self) -> None:
         self.is_ready = False
         answer = self.ask("/ready")
         self.assertEqual((answer.status, answer.body), (503, b"not ready\n"))

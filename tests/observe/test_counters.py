@@ -57,7 +57,7 @@ def test_every_name_in_the_catalogue_is_counted() -> None:
     assert {name for _, names in counted() for name in names or ()} == set(CATALOGUE)
 
 
-def test_who_counts_by_label_says_what_the_label_is() -> None:
+def test_every_counter_with_a_label_names_its_label() -> None:
     assert {name for name, has_label in labelled() if has_label} == set(LABELS)
     assert {name for name, has_label in labelled() if not has_label} == set(CATALOGUE) - set(LABELS)
 
@@ -72,7 +72,7 @@ class TestCounters:
         assert counters.value("sessions") == 0
         assert counters.items() == []
 
-    def test_count(self) -> None:
+    def test_count_adds_and_returns_the_value_before(self) -> None:
         counters = Counters()
         before = [counters.count("sessions"), counters.count("sessions"), counters.count("sessions", amount=40)]
         assert before == [0, 1, 2]

@@ -95,7 +95,7 @@ def test_a_line_says_what_happened_to_what_and_what_to_do(site: Site) -> None:
         (Block("evil", 0.2, EVIL, thread=1), "by plugin evil, in another thread (ended) that held the interpreter,"),
     ],
 )
-def test_what_is_no_plugins_callback_is_told_apart(site: Site, block: Block, words: str) -> None:
+def test_a_block_outside_of_a_callback_is_described_as_such(site: Site, block: Block, words: str) -> None:
     (line,) = site.report(block)
     assert words in line
 

@@ -99,7 +99,7 @@ def test_a_broken_close_is_seen(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [message(), b"close", b'{"type":["close"]}', b'{"type":"close"', message("closed")])
-def test_what_is_no_close_is_not_taken_for_one(data: bytes) -> None:
+def test_another_message_is_not_taken_for_a_close(data: bytes) -> None:
     assert not is_close(data)
 
 
@@ -183,12 +183,12 @@ def test_messages_of_the_server_survive_the_wire(seq: int, clientseq: int, info:
 
 
 @pytest.mark.parametrize("wrong", [object(), {1, object()}, "\ud800", 10**5000, {("a", "b"): 1}], ids=type)
-def test_what_json_cannot_say_is_our_own_fault(wrong: object) -> None:
+def test_a_value_that_json_cannot_express_is_a_local_error(wrong: object) -> None:
     with pytest.raises(LocalProtocolError, match=r"^event: not sendable as JSON"):
         encode_server(SESSION_ID, 1, 1, messages.Event(({"type": "note", "data": wrong},)))
 
 
-def test_what_refers_to_itself_is_our_own_fault() -> None:
+def test_a_cyclic_value_is_a_local_error() -> None:
     loop: list[Any] = []
     loop.append(loop)
     with pytest.raises(LocalProtocolError):

@@ -128,7 +128,7 @@ class Stage:
 
 
 @pytest.mark.parametrize("path", CONVERSATIONS, ids=lambda path: path.stem)
-def test_conversation(path: Path) -> None:
+def test_a_conversation_runs_as_written(path: Path) -> None:
     stage = Stage()
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if line.strip() and not line.startswith("#"):

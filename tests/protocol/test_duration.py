@@ -44,7 +44,7 @@ def test_every_nanosecond_survives_the_wire(count: int) -> None:
 
 
 @given(nanoseconds)
-def test_what_we_write_is_plain_and_as_short_as_it_can_be(count: int) -> None:
+def test_a_written_duration_is_plain_and_as_short_as_possible(count: int) -> None:
     text = format_duration(count)
     assert re.fullmatch(r"PT(0|[1-9][0-9]*)(\.[0-9]{0,8}[1-9])?S", text)
 
@@ -87,7 +87,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)
     assert re.search(DURATION_PATTERN, text) is None

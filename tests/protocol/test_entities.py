@@ -123,7 +123,7 @@ def test_a_message_may_carry_several_entities() -> None:
      {"data": {}}, {}, [], ["transcript"], "transcript", None, 7],
     ids=str,
 )  # fmt: skip
-def test_what_is_none_of_ours_is_left_alone(value: Any) -> None:
+def test_an_unknown_entity_is_not_parsed(value: Any) -> None:
     assert parse_entity(value) is None
 
 

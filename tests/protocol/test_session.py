@@ -64,7 +64,7 @@ def test_the_selection_goes_back_byte_for_byte(offer: Any) -> None:
     assert f'"media":[{offer}]'.encode() in answer
 
 
-def test_what_our_side_makes_up_itself_is_a_whole_selection() -> None:
+def test_a_selection_that_was_not_offered_is_completed() -> None:
     client = opening()
     assert client.session.accept(Media(Format.PCMU, ("external", "internal")))
     assert client.said()[0]["parameters"] == {"media": [OFFERS[0]]}

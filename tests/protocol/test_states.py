@@ -359,5 +359,5 @@ def test_each_message_means_exactly_one_thing_in_each_state() -> None:
 
 
 @pytest.mark.parametrize("method", sorted(set(LEGAL.values())))
-def test_what_is_legal_is_implemented(method: str) -> None:
+def test_every_legal_message_has_a_method(method: str) -> None:
     assert callable(getattr(Session, method))

@@ -83,7 +83,7 @@ def test_an_exception_stays_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("fault", [Unspeakable(), ValueError("x" * 10_000_000), OSError(5, "x" * 10_000_000)])
-def test_what_is_logged_is_short_whatever_was_raised(fault: Exception) -> None:
+def test_a_log_line_is_short_whatever_was_raised(fault: Exception) -> None:
     shown = foreign_code.loggable(foreign_code.call(raising(fault)))
     assert len(shown.getTraceback()) < TEXT_LIMIT + 2_000
     assert type(fault).__name__ in shown.getTraceback() or isinstance(fault, OSError)
@@ -92,7 +92,7 @@ def test_what_is_logged_is_short_whatever_was_raised(fault: Exception) -> None:
 
 
 @pytest.mark.parametrize("text", ["a\x1b[2J\x00", "a\u202eb", "a\udce9"])
-def test_what_is_logged_is_printable_whatever_was_raised(text: str) -> None:
+def test_a_log_line_is_printable_whatever_was_raised(text: str) -> None:
     fault = ValueError(text)
     shown = foreign_code.loggable(foreign_code.call(raising(fault)))
     assert shown.getTraceback().splitlines()[-1].endswith(f"ValueError: {printable(text)}")
@@ -151,7 +151,7 @@ FOREIGN: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("make", FOREIGN.values(), ids=FOREIGN)
-def test_what_nothing_would_wait_for_is_a_failure_that_says_what_to_return(make: Callable[[], Any]) -> None:
+def test_an_unsupported_awaitable_is_a_failure_that_says_what_to_return(make: Callable[[], Any]) -> None:
     outcomes: list[Any] = []
     foreign_code.outcome_of(make).addCallback(outcomes.append)
     (outcome,) = outcomes

@@ -96,7 +96,7 @@ class TestOrder(SynchronousTestCase):
     def children(self, names: str) -> list[Child]:
         return [Child(name, self.diary) for name in names]
 
-    def test_is_a_service(self) -> None:
+    def test_the_tree_provides_the_service_interface(self) -> None:
         self.assertTrue(verifyObject(IService, self.tree()))
 
     def test_starts_from_first_to_last(self) -> None:
@@ -306,7 +306,7 @@ class TestListener(SynchronousTestCase):
         with self.assertRaisesRegex(StartError, rf"\Acannot listen on tcp:3001: {reason} \(here\)\Z"):
             listener.startService()
 
-    def test_what_the_system_refuses_comes_with_what_to_do(self) -> None:
+    def test_an_error_of_the_system_comes_with_a_remedy(self) -> None:
         port = "the daemon's user may not open it: use a port above 1023"
         remedies = {errno.EACCES: port, errno.EADDRNOTAVAIL: "ip addr shows the addresses"}
         for number, remedy in remedies.items():

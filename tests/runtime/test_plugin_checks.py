@@ -76,7 +76,7 @@ def test_a_method_of_another_name_is_no_mistake(name: str) -> None:
     ],
     ids=["private", "other arguments", "a helper of the callback", "a property", "no function"],
 )
-def test_what_cannot_be_meant_as_a_callback_is_no_mistake(members: dict[str, Any]) -> None:
+def test_a_member_that_is_no_callback_is_no_mistake(members: dict[str, Any]) -> None:
     assert list(mistakes_of_observer(observer(**members))) == []
 
 

@@ -95,7 +95,7 @@ class TestWorkers(TestCase):
             self.patch(os, "setpriority", forbid)
             self.assertEqual(await self.pool().do(lambda: 7), 7)
 
-    async def test_what_the_work_raises_is_the_result(self) -> None:
+    async def test_an_exception_of_the_work_fails_the_deferred(self) -> None:
         def fails() -> None:
             raise OSError(28, "disk full")
 
@@ -329,7 +329,7 @@ class TestAStopThatIsNotPatient(TestCase):
         await pool.stopService()
         self.assertEqual(self.lines, [])
 
-    def test_is_that_of_plugins_so_that_the_daemon_ends_in_time(self) -> None:
+    def test_pools_of_plugins_stop_early_so_that_the_daemon_ends_in_time(self) -> None:
         pool = Daemon(reactor, time.time, None).of_plugin("s3").workers("upload", 1, 1)  # type: ignore[arg-type]
         self.assertEqual(pool.patience, PATIENCE_OF_PLUGINS)
         self.assertLessEqual(STOP_LIMIT + PATIENCE_OF_PLUGINS, 25.0)

@@ -65,7 +65,7 @@ def test_the_reason_of_the_client_is_kept_and_counted_if_it_is_known() -> None:
     assert client.counters.value("sessions_closed", "other") == 1
 
 
-def test_who_hangs_after_the_end_is_hurried_and_then_abandoned() -> None:
+def test_an_observer_that_hangs_after_the_end_is_closed_and_then_abandoned() -> None:
     sink = CapturingSink(lambda method, *_: Deferred() if method in ("audio", "closed") else None)
     client = opened(watched_by(sink, "hanging"))
     client.speak(FRAME)

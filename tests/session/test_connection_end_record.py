@@ -159,7 +159,7 @@ def test_any_reason_of_a_peer_is_one_short_printable_line(code: int | None, reas
         (errno.ECONNRESET, False, ConnectionAborted, "aborted"),
     ],
 )
-def test_what_the_socket_said_counts(
+def test_an_error_of_the_socket_decides_the_cause(
     fault: int, is_at_end: bool, reason: Callable[[], Exception], cause: str
 ) -> None:
     assert by_transport(Failure(reason()), fault, is_at_end).cause == cause

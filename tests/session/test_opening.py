@@ -185,7 +185,7 @@ def test_once_the_session_is_open_nobody_is_asked_any_more() -> None:
     assert after == []
 
 
-def test_what_was_decided_in_time_counts_when_the_next_plugin_is_late() -> None:
+def test_a_decision_in_time_counts_when_the_next_plugin_is_late() -> None:
     client = ScriptedClient(admitted_by(mono), admitted_by(lambda _: Deferred()))
     client.open(media=ALL)
     client.clock.advance(3.0)
@@ -298,7 +298,7 @@ def test_a_plugin_that_fails_late_is_counted_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("how", ["late", "leave"])
-def test_who_is_not_waited_for_any_more_is_cancelled_and_that_is_no_failure(how: str) -> None:
+def test_a_late_plugin_is_cancelled_and_that_is_no_failure(how: str) -> None:
     cancelled: list[Deferred[None]] = []
     client = ScriptedClient(admitted_by(lambda _: Deferred(cancelled.append), name="hanging"))
     client.open()
@@ -312,7 +312,7 @@ def test_who_is_not_waited_for_any_more_is_cancelled_and_that_is_no_failure(how:
     assert client.counters.value("plugin_failures", "hanging") == 0
 
 
-def test_what_is_decided_after_a_cancellation_changes_nothing() -> None:
+def test_a_decision_after_the_cancellation_changes_nothing() -> None:
     async def admit(opening: IOpening) -> None:
         try:
             await Deferred()

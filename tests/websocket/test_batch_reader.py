@@ -29,14 +29,16 @@ def test_the_reactor_reads_nothing_itself(reactor: MemoryReactorClock, ears: Bat
     assert reactor.getReaders() == [ears]
 
 
-def test_what_has_come_in_is_read_at_once(ears: BatchReader, lines: list[Call]) -> None:
+def test_received_data_is_read_at_once(ears: BatchReader, lines: list[Call]) -> None:
     for line, data in zip(lines, (b"one", b"two"), strict=True):
         line.peer.send(data)
     ears.doRead()
     assert [line.heard for line in lines] == [b"one", b"two"]
 
 
-def test_what_comes_in_next_waits_for_more(reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]) -> None:
+def test_the_next_data_waits_for_the_interval(
+    reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
+) -> None:
     lines[0].peer.send(b"one")
     ears.doRead()
     lines[0].peer.send(b"two")
@@ -81,7 +83,7 @@ def test_the_more_comes_in_the_shorter_the_rest(
     assert rest_at(100) == pytest.approx(MAX_INTERVAL)
 
 
-def test_who_has_more_than_one_read_takes_is_not_kept_waiting(
+def test_a_connection_with_more_data_than_one_read_does_not_wait(
     reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
 ) -> None:
     """Calls 20 times as fast as real time were 13 s behind at their ends, and their pings with them."""
@@ -120,7 +122,7 @@ def test_when_nothing_comes_in_the_reactor_tells(
     assert reactor.getDelayedCalls() == []
 
 
-def test_who_joins_meanwhile_is_read_too(
+def test_a_connection_registered_during_the_interval_is_read_too(
     reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call], connect: Connect
 ) -> None:
     lines[0].peer.send(b"one")
@@ -147,7 +149,7 @@ def test_the_end_of_a_connection_is_the_reactors(
     assert lines[1].heard == b"on"
 
 
-def test_who_is_being_closed_is_not_read(reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]) -> None:
+def test_a_closing_connection_is_not_read(reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]) -> None:
     lines[0].transport.write(b"bye")
     lines[0].transport.loseConnection()
     lines[0].peer.send(b"more")
@@ -177,7 +179,7 @@ def test_one_that_breaks_is_dropped_alone(
     assert broken.transport.disconnected
 
 
-def test_what_goes_wrong_costs_the_others_nothing(
+def test_an_exception_of_one_connection_does_not_affect_others(
     reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any exception must not stop reading the other connections."""
@@ -228,7 +230,7 @@ def test_below_a_wrapper_there_is_a_socket(ears: BatchReader, connect: Connect) 
     assert below.transport is line.transport
 
 
-def test_what_has_no_socket_is_left_to_the_reactor(reactor: MemoryReactorClock, ears: BatchReader) -> None:
+def test_a_transport_without_a_socket_is_left_to_the_reactor(reactor: MemoryReactorClock, ears: BatchReader) -> None:
     assert ears.register(StringTransport(), [].append, [].append, [].clear) is None  # type: ignore[arg-type]
     assert reactor.getReaders() == []
 
@@ -356,7 +358,7 @@ class TestTurns:
         self.next_turn(reactor)
         assert len(order) == 9
 
-    def test_what_a_connection_put_off_is_resumed_before_more_is_read(
+    def test_a_backlog_is_resumed_before_more_is_read(
         self, reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
     ) -> None:
         first, second = lines
@@ -373,7 +375,7 @@ class TestTurns:
         self.next_turn(reactor)
         assert (first.resumed, first.heard) == (3, b"x")
 
-    def test_what_was_put_off_is_resumed_although_nothing_comes_in(
+    def test_a_backlog_is_resumed_without_new_data(
         self, reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
     ) -> None:
         first, _ = lines

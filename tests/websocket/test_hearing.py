@@ -79,5 +79,5 @@ def test_compiled_or_not_is_the_same(stream: bytes) -> None:
 
 
 @needs_compiler
-def test_where_there_is_a_compiler_it_was_used() -> None:
+def test_the_compiled_reader_is_used_if_there_is_a_compiler() -> None:
     assert hearing.recv_messages is not recv_messages_in_python

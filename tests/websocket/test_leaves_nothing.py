@@ -43,7 +43,7 @@ def in_the_middle_of_a_frame(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("end", [polite, abrupt, in_the_middle_of_a_frame])
-def test_a_call(end: Callable[[Peer], None]) -> None:
+def test_a_call_leaves_nothing_in_memory(end: Callable[[Peer], None]) -> None:
     server = Server()
     peer = server.connect()
     protocol = weakref.ref(peer.protocol)
@@ -68,7 +68,7 @@ class Remembered(RecorderPlugin):
 
 
 @pytest.mark.parametrize("end", [polite, abrupt])
-def test_a_recording(end: Callable[[Peer], None], tmp_path: Path) -> None:
+def test_a_recording_leaves_nothing_in_memory(end: Callable[[Peer], None], tmp_path: Path) -> None:
     daemon = FakeDaemon(tmp_path)
     plugin = Remembered(RecorderConfig(), daemon)
     server = Server(plugin=plugin)

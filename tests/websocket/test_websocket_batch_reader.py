@@ -201,7 +201,7 @@ def test_of_many_control_frames_some_are_handled_in_one_turn_and_the_rest_in_the
     assert [opcode for opcodes in pongs for opcode in opcodes][-1] == 1
 
 
-def test_what_was_left_for_the_next_turn_of_a_connection_that_is_lost_is_dropped(call: SocketPeer) -> None:
+def test_the_backlog_of_a_lost_connection_is_dropped(call: SocketPeer) -> None:
     call.peer.send(frame(9, b"x") * (3 * FRAMES_PER_TURN))
     for reader in list(call.reactor.getReaders()):
         reader.doRead()
@@ -210,7 +210,7 @@ def test_what_was_left_for_the_next_turn_of_a_connection_that_is_lost_is_dropped
     assert call.reactor.getReaders() == []
 
 
-def test_what_comes_with_the_request_is_handled_to_its_end_although_nothing_more_comes() -> None:
+def test_data_that_comes_with_the_request_is_handled_to_its_end() -> None:
     with closing(SocketPeer(Server())) as call:
         call.peer.send(request_head() + text(OPEN) + frame(9, b"x") * (3 * FRAMES_PER_TURN))
         call.turn()
