@@ -1,4 +1,4 @@
-"""No-op observers to derive from: override what you care about, ``verifyObject`` checks the rest."""
+"""Base classes of observers with methods that do nothing: a plugin overrides the methods it needs."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from audiohookd.protocol.events import Gap
 
 @implementer(ISessionObserver)
 class SessionObserver:
-    """Watches a session and does nothing. See :class:`ISessionObserver` for each method."""
+    """An observer that does nothing. See :class:`ISessionObserver` for each method."""
 
     def opened(self) -> Any:
         pass
@@ -45,7 +45,7 @@ class SessionObserver:
 
 @implementer(IAudioSink)
 class AudioSink(SessionObserver):
-    """Takes the audio of a session and does nothing with it. See :class:`IAudioSink`."""
+    """An observer that receives audio and does nothing. See :class:`IAudioSink`."""
 
     def audio(self, frame: bytes) -> Any:
         pass

@@ -1,4 +1,4 @@
-"""The frames of ours that call plugins, and which callback of which plugin they call.
+"""Maps stack frames of the daemon that call a plugin to the plugin and its callback.
 
 Read off their variables when something blocks. A note at each call would cost more: 500 calls send audio 25,000 times
 a second.
@@ -16,21 +16,21 @@ from audiohookd.session.opening import Asking
 
 _Variables = Mapping[str, Any]
 
-#: Functions of ours that call a plugin themselves, or in which nothing else takes time.
+#: Functions that call a plugin directly, or spend no time on anything else.
 _CALLS: Final[Mapping[CodeType, Callable[[_Variables], tuple[str, str]]]] = {
     ObserverQueue.audio.__code__: lambda found: (found["self"].plugin, "audio"),
     ObserverQueue._deliver.__code__: lambda found: (found["self"].plugin, found["method"]),
     Fanout._observe.__code__: lambda found: (found["watcher"].name, "observe"),
 }
-#: Functions that do so by :func:`foreign_code.outcome_of`.
+#: Functions that call a plugin by :func:`foreign_code.outcome_of`.
 _WAITING_CALLS: Final[Mapping[CodeType, Callable[[_Variables], tuple[str, str]]]] = {
     Asking._ask.__code__: lambda found: (found["watcher"].name, "admit"),
-    DestinationWorker._attempt.__code__: lambda found: _delivery(found["self"].outlet),
+    DestinationWorker._call_plugin.__code__: lambda found: _delivery(found["self"].outlet),
 }
 
 
 def plugin_call(frame: FrameType) -> tuple[str, str] | None:
-    """The plugin's name and its callback, where ``frame`` is one in which a plugin is called; in any thread."""
+    """The name and the callback of the plugin that ``frame`` calls; None for other frames. For any thread."""
     read, caller = _CALLS.get(frame.f_code), frame
     if frame.f_code is foreign_code.outcome_of.__code__ and frame.f_back is not None:
         caller = frame.f_back

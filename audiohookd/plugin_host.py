@@ -1,4 +1,4 @@
-"""What plugins may ask of the daemon. Each plugin has a daemon of its own: two tables can use one class."""
+"""The daemon as plugins see it. Each plugin table has an own :class:`PluginDaemon`, because two can use one class."""
 
 from collections.abc import Callable
 from threading import current_thread, get_ident
@@ -12,7 +12,7 @@ from audiohookd.config.errors import address
 from audiohookd.interfaces import IDaemon, ISpool, WrongThread
 from audiohookd.runtime.workers import Workers
 
-#: Seconds that the stop waits for work of plugins that was cut off already, as uploads are; see Workers.
+#: Seconds that a stop waits for work of plugins that was already cut off, such as uploads; see Workers.
 PATIENCE = 4.0
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ _log = Logger()
 
 
 class PluginWorkers(Workers):
-    """A pool that rejects work from other threads than the reactor's, and says so: a plugin may drop the Deferred."""
+    """A pool that rejects work from other threads, and logs it, because a plugin may drop the failed Deferred."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -32,15 +32,15 @@ class PluginWorkers(Workers):
         """See :class:`IWorkers`."""
         if get_ident() == self._thread:
             return super().do(work)
-        text = f"work was given to the pool in thread {current_thread().name!r} and not in the reactor's"
+        text = f"work was given to the pool in thread {current_thread().name!r}, not in the reactor thread"
         if not self._was_misused:
             self._was_misused = True
-            _log.error("{pool}: {text}: it is not done; use daemon.reactor.callFromThread", pool=self.name, text=text)
+            _log.error("{pool}: {text}: rejected; use daemon.reactor.callFromThread", pool=self.name, text=text)
         return fail(WrongThread(f"{text}: use daemon.reactor.callFromThread"))
 
 
 class Daemon:
-    """What all plugins share. ``pools`` are the worker pools that plugins asked for, to be started and stopped.
+    """The IDaemon of all plugins. ``pools`` holds their worker pools, which the service tree starts and stops.
 
     :param now: seconds since the epoch.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
@@ -58,7 +58,7 @@ class Daemon:
         self._count = count
         self.spool = spool
         self.pools: list[Workers] = []
-        #: Once true, no plugin gets a pool: the daemon starts only those that it has by then.
+        #: True after all plugins are built. No pool can be created after that.
         self.is_complete = False
         self._claims: dict[str, str] = {}
 
@@ -67,7 +67,7 @@ class Daemon:
         return PluginDaemon(self, table)
 
     def add_pool(self, name: str, threads: int, waiting: int) -> Workers:
-        """A pool of this name. See :meth:`IDaemon.workers` for what it raises."""
+        """Creates a pool of this name. Raises like :meth:`IDaemon.workers`."""
         if self.is_complete:
             raise RuntimeError(f"{name}: plugins ask for worker pools while they are built, not later")
         if name in [other.name for other in self.pools]:
@@ -86,7 +86,7 @@ class Daemon:
 
 @implementer(IDaemon)
 class PluginDaemon:
-    """See :class:`IDaemon`. Names that the plugin chooses are names within its table."""
+    """See :class:`IDaemon`. Names that a plugin chooses are unique within its table."""
 
     def __init__(self, daemon: Daemon, table: str) -> None:
         self._daemon = daemon
@@ -109,6 +109,9 @@ class PluginDaemon:
 
 
 def check_pool(name: str, threads: int, waiting: int) -> None:
-    """:raises ValueError: no pool can be like this."""
+    """Checks the arguments of a pool.
+
+    :raises ValueError: one of them is invalid.
+    """
     if not name or threads < 1 or waiting < 0:
         raise ValueError(f"worker pool {name!r}: needs a name, 1 or more threads, and waiting of 0 or more")

@@ -1,4 +1,4 @@
-"""Finds, checks and builds the plugins that the configuration names. Nothing broken is skipped: start-up fails."""
+"""Finds, checks and builds the plugins that the configuration names. A broken plugin stops the start-up."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -27,9 +27,9 @@ from audiohookd.session.fanout import Watcher
 _log = Logger()
 
 GROUP = "audiohookd.plugins"
-#: The keys that each plugin's table may have besides the plugin's own.
+#: The keys that every plugin table may have, in addition to those of its plugin.
 COMMON_KEYS = ("class", "required")
-#: Names that these keys had.
+#: Former names of these keys.
 RENAMED_KEYS = {"use": "class"}
 
 _dotted = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
@@ -37,7 +37,7 @@ _one_attribute = re.compile(f"{_dotted}:{_dotted}")
 
 
 def load_plugins(config: Config, path: Path, daemon: Daemon) -> dict[str, Watcher]:
-    """The plugins by name, in the order of the file.
+    """Loads the plugins; returns them by name, in the order of the file.
 
     :raises ConfigError: one line with file, key and the distribution at fault.
     """
@@ -80,7 +80,7 @@ def _build(factory: Any, options: Any, daemon: IDaemon) -> Any:
 
 
 def _checked(culprit: str, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of the call of a plugin's code.
+    """Calls code of a plugin, and returns the result.
 
     :raises ConfigError: with one line about what it raised, a ``sys.exit()`` in a library included.
     """
@@ -120,7 +120,7 @@ def _import(entry: EntryPoint, culprit: str) -> Any:
 
 
 def _check_keys(table: dict[str, Any], config_type: type[msgspec.Struct], where: str) -> None:
-    """An unknown key is a mistake, also where the plugin's author forgot to forbid it."""
+    """Rejects unknown keys, also if the plugin's own structure allows them."""
     known = [field.encode_name for field in msgspec.structs.fields(config_type)]
     renamed = {**RENAMED_KEYS, **getattr(config_type, "renamed_keys", {})}
     for key in table:
@@ -132,7 +132,7 @@ def _check_keys(table: dict[str, Any], config_type: type[msgspec.Struct], where:
 
 
 def _verify(plugin: Any) -> None:
-    """All that it says it provides, for what is missing would only be missed during a call."""
+    """Checks every interface that the plugin provides: a missing method would only show during a call."""
     verifyObject(IPlugin, plugin)
     for optional in (IAdmission, ICarrier, INotifier, IService):
         if optional.providedBy(plugin):
@@ -152,12 +152,12 @@ def _origin(entry: EntryPoint) -> str:
 
 
 def _describe(failure: Failure) -> str:
-    """For the user; zope names the object by its address in memory."""
+    """The reason for the operator. Texts of zope name the object by its address in memory; that is cut off."""
     fault = failure.value or Exception()
     text = text_of(fault)
     if isinstance(fault, Invalid):
         return text[max(0, text.find("has failed to implement")) :]
-    # A ValueError is what a plugin says of its user's mistake; anything else is its author's.
+    # A ValueError names a mistake of the operator; any other exception is a mistake of the plugin's author.
     if type(fault) is ValueError and text:
         return text
     if is_mistake(fault):

@@ -18,10 +18,8 @@ from audiohookd.config.load import load
 from audiohookd.escaping import printable
 from audiohookd.observe.journald import error_line, journal_observer
 from audiohookd.observe.log_encoding import escape_early_log
-from audiohookd.runtime.file_limit import raise_nofile
-from audiohookd.runtime.garbage_collection import freeze_gc
-from audiohookd.runtime.monotonic_clock import use_monotonic_clock
 from audiohookd.runtime.privileges import User, acting_as, can_become, owner_of, user_of
+from audiohookd.runtime.process import freeze_gc, raise_nofile, use_monotonic_clock
 from audiohookd.runtime.services import StartError
 from audiohookd.text_encoding import escape_unencodable
 

@@ -1,11 +1,11 @@
-"""The encoding of the text that operators write (files, variables, arguments) and read (logs, output)."""
+"""Encodings of the text that operators write (files, variables, arguments) and read (logs, output)."""
 
 import codecs
 import json
 from io import TextIOWrapper
 from typing import Final, TextIO
 
-#: What Windows editors and PowerShell put first into a file, and what it says of the rest.
+#: Byte order marks, with which editors on Windows and PowerShell begin files, and the encodings that they name.
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -15,7 +15,7 @@ _JSON_ESCAPE = "audiohookd.json-escape"
 
 
 def decode_text(content: bytes | str, errors: str = "strict") -> str:
-    """Text without its byte order mark: UTF-8, or UTF-16 where the mark says so. ``str`` only loses the mark.
+    """Decodes text and removes its byte order mark. UTF-8, or UTF-16 if the mark says so; a ``str`` only loses it.
 
     :param errors: as for ``bytes.decode``.
     :raises UnicodeDecodeError: it is neither, and ``errors`` does not allow for it.
@@ -27,7 +27,7 @@ def decode_text(content: bytes | str, errors: str = "strict") -> str:
 
 
 def escape_unencodable(stream: TextIO | None, as_json: bool = False) -> None:
-    r"""Makes a stream write an escape for each character that its encoding lacks, where it would raise.
+    r"""Makes a stream write an escape for each character that its encoding lacks, instead of raising.
 
     :param as_json: escapes that JSON has (``\u00e9``), too, so that JSON in the output stays JSON; else Python's
         ``backslashreplace`` (``\xe9``).

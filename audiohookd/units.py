@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-#: Key of ``Meta.extra`` that marks a field whose value in the file is a text with a unit.
+#: Key of ``Meta.extra`` for fields with a unit.
 UNIT = "unit"
 #: Type of a field in the options of a plugin: a duration, in seconds. ``"1h 30min"`` or 5400 in the file are 5400.0.
 Duration = Annotated[float, Meta(extra={UNIT: "s"})]

@@ -1,7 +1,7 @@
-"""``python -m bench``: what the daemon costs, and what it can carry. START READING HERE.
+"""``python -m bench``: measures the cost and the capacity of the daemon. START READING HERE.
 
-Runs the scenarios that are named, or all. Results go to the terminal as a table, to ``build/bench/results.json``, and
-into plots beside it.
+Runs the named scenarios, or all. Prints the results as a table, and writes ``build/bench/results.json`` with plots
+beside it.
 """
 
 import argparse
@@ -23,7 +23,10 @@ PLACE = ROOT / "build/bench"
 
 
 def main() -> int:
-    """0 when everything is as it must be."""
+    """Runs the scenarios.
+
+    :returns: 0 if all results reach their targets.
+    """
     arguments = _arguments()
     if arguments.rst:
         print(results.rst(*results.from_json(arguments.rst.read_text())))
@@ -31,24 +34,26 @@ def main() -> int:
     cores = share(os.sched_getaffinity(0))
     machine = describe(cores)
     print("; ".join(f"{name}: {value}" for name, value in machine.items()), flush=True)
-    extent = FULL if arguments.full else SHORT
+    effort = FULL if arguments.full else SHORT
     given = {name: getattr(arguments, name) for name in ("pairs", "steady") if getattr(arguments, name) is not None}
-    site = Runner(cores, extent._replace(**given), lambda line: print(line, flush=True))
+    runner = Runner(cores, effort._replace(**given), lambda line: print(line, flush=True))
     reports = []
-    for name in arguments.scenarios or [name for name, one in SCENARIOS.items() if arguments.full or one.is_short]:
+    for name in arguments.scenarios or [
+        name for name, scenario in SCENARIOS.items() if arguments.full or scenario.is_short
+    ]:
         print(f"\n{name}: {SCENARIOS[name].about}", flush=True)
-        reports.append(_run(name, site))
+        reports.append(_run(name, runner))
     _keep(machine, reports)
-    return 0 if all(one.is_good for report in reports for one in report.findings) else 1
+    return 0 if all(result.is_good for report in reports for result in report.findings) else 1
 
 
-def _run(name: str, site: Runner) -> Report:
-    """What was found; that calls failed is a finding, too."""
+def _run(name: str, runner: Runner) -> Report:
+    """Runs one scenario. Failed calls are a result, too."""
     try:
-        return SCENARIOS[name].run(site)
+        return SCENARIOS[name].run(runner)
     except CallsFailed as failure:
-        what = f"{SCENARIOS[name].about}: calls that failed"
-        return Report(name, [Result(f"{name}-failed", what, 1, "", 0, None, str(failure))], [])
+        description = f"{SCENARIOS[name].about}: failed calls"
+        return Report(name, [Result(f"{name}-failed", description, 1, "", 0, None, str(failure))], [])
 
 
 def _arguments() -> argparse.Namespace:
@@ -60,10 +65,10 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS], metavar="SCENARIO")
-    parser.add_argument("--full", action="store_true", help="the figures, not just a look: 45 minutes")
-    parser.add_argument("--pairs", type=int, help="how often each side runs")
-    parser.add_argument("--steady", type=float, help="seconds that are measured in each run")
-    parser.add_argument("--rst", type=Path, metavar="JSON", help="only write tables of earlier results")
+    parser.add_argument("--full", action="store_true", help="measure the exact figures, in 45 minutes")
+    parser.add_argument("--pairs", type=int, help="number of runs of each side")
+    parser.add_argument("--steady", type=float, help="measured seconds of each run")
+    parser.add_argument("--rst", type=Path, metavar="JSON", help="only print the tables of earlier results")
     return parser.parse_args()
 
 

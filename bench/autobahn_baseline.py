@@ -1,7 +1,7 @@
-"""The twin that the daemon is measured against: Autobahn as it comes, in a server that throws the audio away.
+"""The baseline for the daemon: stock Autobahn, in a server that discards the audio.
 
-It asks for no signature, checks nothing, and records nothing; it answers ``open``, ``ping`` and ``close`` as a client
-wants it, and does nothing else.
+It needs no signature, checks nothing, and records nothing. It answers ``open``, ``ping`` and ``close`` as the client
+expects, and does nothing else.
 """
 
 import json
@@ -20,7 +20,7 @@ class BaselineProtocol(WebSocketServerProtocol):
     seq = 0
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """A message: audio is binary, the protocol is text."""
+        """Processes a message. Audio is binary, the protocol is text."""
         if isBinary:
             return
         message = json.loads(payload)
@@ -29,10 +29,10 @@ class BaselineProtocol(WebSocketServerProtocol):
             return
         self.seq += 1
         parameters = {"media": message["parameters"]["media"][:1]} if answer == "opened" else {}
-        self.say({"type": answer, "id": message["id"], "clientseq": message["seq"], "parameters": parameters})
+        self.send({"type": answer, "id": message["id"], "clientseq": message["seq"], "parameters": parameters})
 
-    def say(self, message: dict[str, Any]) -> None:
-        """A message of ours."""
+    def send(self, message: dict[str, Any]) -> None:
+        """Sends a message to the client."""
         self.sendMessage(json.dumps({"version": "2", "seq": self.seq} | message).encode())
 
 

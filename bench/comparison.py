@@ -1,4 +1,4 @@
-"""The two sides of :mod:`bench.upload`, each as a process: prints how long it took, in seconds, and the processor."""
+"""The two sides of :mod:`bench.upload`, each as a process. Prints its duration and its processor time, in seconds."""
 
 import sys
 import time
@@ -12,14 +12,14 @@ from twisted.internet.task import LoopingCall
 
 from audiohookd.application.build import build
 from audiohookd.config.load import check
-from audiohookd.runtime.monotonic_clock import use_monotonic_clock
+from audiohookd.runtime.process import use_monotonic_clock
 
-#: Seconds from one look to the next whether the daemon is done.
-LOOK = 0.01
+#: Seconds between two checks whether the daemon has uploaded all recordings.
+POLL_INTERVAL = 0.01
 
 
 def daemon(place: Path, endpoint: str, bucket: str, concurrency: int) -> float:
-    """The whole daemon, but for twistd itself."""
+    """Uploads with the whole daemon, without twistd itself."""
     (place / "keys.json").touch(0o600)
     (place / "keys.json").write_text('{"key": "c2VjcmV0"}')
     tables = {
@@ -37,23 +37,23 @@ def daemon(place: Path, endpoint: str, bucket: str, concurrency: int) -> float:
     shelf = next((place / "spool/ready").iterdir())
     ended: list[float] = []
 
-    def look() -> None:
+    def check_done() -> None:
         if not any(shelf.iterdir()):
             ended.append(time.perf_counter())
-            looking.stop()
+            polling.stop()
             reactor.stop()
 
-    looking = LoopingCall(look)
+    polling = LoopingCall(check_done)
     reactor.addSystemEventTrigger("before", "shutdown", root.stopService)
     begun = time.perf_counter()
     root.startService()
-    looking.start(LOOK, now=False)
+    polling.start(POLL_INTERVAL, now=False)
     reactor.run()
     return ended[0] - begun
 
 
 def plain(place: Path, endpoint: str, bucket: str, concurrency: int) -> float:
-    """What one would write in five minutes."""
+    """Uploads with the loop that a developer would write in five minutes."""
     shelf = next((place / "spool/ready").iterdir())
     begun = time.perf_counter()
     options = Config(s3={"addressing_style": "path"}, max_pool_connections=concurrency)

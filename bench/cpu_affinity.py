@@ -1,4 +1,4 @@
-"""The server under test has a core to itself; all else is on the others, where there are any."""
+"""Assigns processors: one to the server under test, and the others, if there are any, to everything else."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Cores(NamedTuple):
-    """Which processors are whose."""
+    """The processors of the server, and of everything else."""
 
     server: frozenset[int]
     others: frozenset[int]
@@ -15,18 +15,18 @@ class Cores(NamedTuple):
     def __str__(self) -> str:
         if self.server == self.others:
             return "one processor for everything"
-        return f"the server alone on processor {_listed(self.server)}, all else on {_listed(self.others)}"
+        return f"only the server on processor {_listed(self.server)}, everything else on {_listed(self.others)}"
 
 
 def share(available: set[int]) -> Cores:
-    """The first for the server, when there are two."""
+    """Assigns the first processor to the server, if there are at least two."""
     first, *others = sorted(available)
     return Cores(frozenset({first}), frozenset(others or {first}))
 
 
 @contextmanager
-def kept_to(cores: frozenset[int]) -> Iterator[None]:
-    """The calling thread, and whatever it starts meanwhile, runs on ``cores`` alone."""
+def pinned_to(cores: frozenset[int]) -> Iterator[None]:
+    """Pins the calling thread, and the processes that it starts in the block, to ``cores``."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:

@@ -1,4 +1,4 @@
-"""One run: the calls of a plan against one server, and what they cost it."""
+"""One run: makes the calls of a plan to one server, and measures their cost."""
 
 import json
 import os
@@ -9,52 +9,52 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any, NamedTuple
 
-from bench.cpu_affinity import Cores, kept_to
+from bench.cpu_affinity import Cores, pinned_to
 from bench.generator.plan import Plan
 from bench.process_stats import Memory, memory, per_frame, processor, stolen
 from bench.servers import KEYS, ROOT, VOICE, Server
 
 
 class CallsFailed(Exception):
-    """Not all calls were opened, answered and closed as they should be: nothing else that was measured counts."""
+    """Not all calls were opened, answered and closed correctly, so the other measurements are invalid."""
 
 
 class Run(NamedTuple):
-    """What was measured. ``result`` is the generator's own."""
+    """The measurements of one run. ``result`` is the result of the generator."""
 
     side: str
     plan: Plan
-    processor: float  # seconds of the server, in the steady part
-    stolen: float  # seconds of the steady part in which the server's processor worked for another machine
+    processor: float  # processor seconds of the server, in the steady part
+    stolen: float  # seconds of the steady part in which the server's processor ran another machine
     idle: Memory  # before the first call
-    begun: Memory  # when the steady part began
-    ended: Memory  # when it ended
-    samples: list[Memory]  # taken in between, where that was asked for
+    begun: Memory  # at the begin of the steady part
+    ended: Memory  # at its end
+    samples: list[Memory]  # taken in between, if requested
     result: dict[str, Any]
 
     @property
     def microseconds(self) -> float:
-        """Of processor that the server used for each frame, all that it does besides included."""
+        """Processor time of the server per frame, including all its other work."""
         return per_frame(self.processor, self.result["steady"]["frames"])
 
     @property
     def share(self) -> float:
-        """Of one processor, that the server used; 1 is all of it."""
+        """The share of one processor that the server used, from 0 to 1."""
         return float(self.processor / self.result["steady"]["seconds"])
 
     @property
     def stolen_share(self) -> float:
-        """Of the steady part, that the host took away from the server's processor: nothing answers then."""
+        """The share of the steady part that the host took from the server's processor: it cannot respond then."""
         return float(self.stolen / self.result["steady"]["seconds"])
 
     @property
     def generator_share(self) -> float:
-        """Of one processor, that the generator used."""
+        """The share of one processor that the generator used."""
         steady = self.result["steady"]
         return float(steady["processor"] / steady["seconds"])
 
     def row(self) -> dict[str, Any]:
-        """For the results in JSON."""
+        """The run as a row of the JSON results."""
         return {
             "side": self.side,
             "sessions": self.plan.sessions,
@@ -68,31 +68,31 @@ class Run(NamedTuple):
         }
 
 
-def plan_for(server: Server, **what: Any) -> Plan:
+def plan_for(server: Server, **options: Any) -> Plan:
     """A plan of calls to ``server``."""
-    return Plan(port=server.port, keys=KEYS, voice=VOICE, **what)
+    return Plan(port=server.port, keys=KEYS, voice=VOICE, **options)
 
 
 def run(server: Server, cores: Cores, plan: Plan, samples: int = 0, niceness: int = 0) -> Run:
-    """Makes the calls.
+    """Makes the calls of ``plan``, and measures the server.
 
-    :param samples: how often to look at the server's memory in the steady part, besides at its ends.
-    :param niceness: of the generator, where it has to give way to another one.
-    :raises CallsFailed: some did.
+    :param samples: how often to sample the server's memory within the steady part.
+    :param niceness: of the generator, if it has to yield to another one.
+    :raises CallsFailed: a call failed.
     """
     idle = memory(server.pid)
     command = [sys.executable, "-m", "bench.generator", *plan.arguments()]
-    with kept_to(cores.others):
+    with pinned_to(cores.others):
         generator = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
     with generator:
         if niceness:
             os.setpriority(os.PRIO_PROCESS, generator.pid, niceness)
         lines = map(json.loads, generator.stdout or ())
         _await_mark(server, lines, "steady")
-        begin, begun, robbed = processor(server.pid), memory(server.pid), stolen(cores.server)
+        begin, begun, stolen_before = processor(server.pid), memory(server.pid), stolen(cores.server)
         with _sampling(server.pid, plan.steady / samples if samples else 0.0) as taken:
             _await_mark(server, lines, "leaving")
-        end, ended, taken_away = processor(server.pid), memory(server.pid), stolen(cores.server) - robbed
+        end, ended, taken_away = processor(server.pid), memory(server.pid), stolen(cores.server) - stolen_before
         result: dict[str, Any] = next(lines, {})
     _demand_all_good(server, result)
     return Run(server.side, plan, end - begin, taken_away, idle, begun, ended, taken, result)
@@ -102,7 +102,7 @@ def _demand_all_good(server: Server, result: dict[str, Any]) -> None:
     if not result:
         raise CallsFailed(f"{server.side}: the generator ended without a result")
     if result["failures"]:
-        failures = ", ".join(f"{count} x {why}" for why, count in result["failures"].items())
+        failures = ", ".join(f"{count} x {reason}" for reason, count in result["failures"].items())
         late = f"frames late by {result['late'].get('p99', 0):.0f} ms (p99)"
         raise CallsFailed(f"{server.side}, {result['sessions']} calls: {failures}; {late}")
 
@@ -115,7 +115,7 @@ def _await_mark(server: Server, lines: Iterator[dict[str, Any]], name: str) -> N
 
 @contextmanager
 def _sampling(pid: int, interval: float) -> Iterator[list[Memory]]:
-    """Looks at the memory of a process each ``interval`` seconds; 0: never."""
+    """Samples the memory of a process every ``interval`` seconds; 0 for never."""
     taken: list[Memory] = []
     enough = Event()
 

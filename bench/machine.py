@@ -1,4 +1,4 @@
-"""What the figures were measured on, and with."""
+"""Describes the machine and the software of a measurement."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ _LIBRARIES = ("twisted", "autobahn", "msgspec", "boto3")
 
 
 def describe(cores: Cores) -> dict[str, str]:
-    """By name; for people."""
+    """The properties of the machine and the software, by name, as text for readers."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "processor": f"{os.cpu_count()} x {_processor()}",

@@ -10,21 +10,21 @@ from pygal.style import CleanStyle
 
 from bench.result import Report
 
-# It hangs on to every import from then on, for plugins of its own, in a way that Python gave up.
+# pygal installs a finder for its plugins that runs at every later import, with an interface that Python has dropped.
 sys.meta_path = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
 _COMMON: dict[str, Any] = {"style": CleanStyle, "js": (), "width": 800, "height": 480, "print_values": True}
 
 
-def draw(reports: Sequence[Report], place: Path) -> list[Path]:
-    """Writes what there is to draw; returns the files."""
+def draw(reports: Sequence[Report], directory: Path) -> list[Path]:
+    """Writes the plots of the measured scenarios, and returns their files."""
     by_name = {report.name: report for report in reports if report.rows}
     charts = {"frames.svg": _frames(by_name), "growth.svg": _growth(by_name), "latency.svg": _latency(reports)}
     drawn = []
     for name, chart in charts.items():
         if chart is not None:
-            (place / name).write_bytes(chart.render())
-            drawn.append(place / name)
+            (directory / name).write_bytes(chart.render())
+            drawn.append(directory / name)
     return drawn
 
 
@@ -34,7 +34,7 @@ def _frames(reports: dict[str, Report]) -> Any:
         return None
     chart = pygal.Bar(title="Processor for each frame", y_title="µs", value_formatter=_rounded, **_COMMON)
     chart.x_labels = [f"{frame} ms" for frame in lengths]
-    for side, label in (("stock", "stock Autobahn, audio thrown away"), ("daemon", "audiohookd, audio recorded")):
+    for side, label in (("stock", "stock Autobahn, audio discarded"), ("daemon", "audiohookd, audio recorded")):
         chart.add(label, [_value(reports[f"frames-{frame}"], f"{side}-{frame}") for frame in lengths])
     return chart
 
@@ -74,7 +74,7 @@ def _latency(reports: Sequence[Report]) -> Any:
 
 
 def _value(report: Report, key: str) -> float:
-    return next(one.value for one in report.findings if one.key == key)
+    return next(result.value for result in report.findings if result.key == key)
 
 
 def _rounded(value: float) -> str:

@@ -1,4 +1,4 @@
-"""What a scenario found: one line of the table each, with what it must reach (pure)."""
+"""The results of a scenario: each is one line of the table, with its target (pure)."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,36 +6,36 @@ from typing import Any, NamedTuple
 
 
 class Result(NamedTuple):
-    """``value`` in ``unit``; ``spread`` is its smallest and largest where it is a median."""
+    """One result: ``value`` in ``unit``. ``spread`` is the smallest and largest value if it is a median."""
 
     key: str
     what: str
     value: float
     unit: str
-    #: None where there is nothing to reach.
+    #: The target; None if there is none.
     at_most: float | None = None
     spread: tuple[float, float] | None = None
     note: str = ""
 
     @property
     def is_good(self) -> bool:
-        """It is what it must be."""
+        """Whether the value reaches the target."""
         return self.at_most is None or self.value <= self.at_most
 
-    def shown(self) -> str:
-        """The value with its unit, and its spread."""
+    def format_value(self) -> str:
+        """The value with its unit and its spread, as text."""
         text = f"{number(self.value)} {self.unit}".strip()
         if self.spread is None:
             return text
         return f"{text} ({number(self.spread[0])} to {number(self.spread[1])})"
 
-    def wanted(self) -> str:
-        """What it must reach, in words; empty for nothing."""
+    def format_target(self) -> str:
+        """The target in words; empty if there is none."""
         return "" if self.at_most is None else f"at most {number(self.at_most)}"
 
 
 class Report(NamedTuple):
-    """All that one scenario has to say; ``rows`` are its measurements, for JSON and the plots."""
+    """The results of one scenario. ``rows`` are its measurements, for JSON and the plots."""
 
     name: str
     findings: list[Result]
@@ -43,12 +43,12 @@ class Report(NamedTuple):
 
 
 def median(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    """And the smallest and the largest, of more than one."""
+    """The median, and the smallest and largest value if there are several."""
     return statistics.median(values), (min(values), max(values)) if len(values) > 1 else None
 
 
 def number(value: float) -> str:
-    """To about three digits."""
+    """Formats ``value`` with about three digits."""
     if value == int(value) and abs(value) < 1e9:
         return str(int(value))
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

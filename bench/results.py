@@ -1,4 +1,4 @@
-"""The results: a table for the terminal, JSON to keep, tables in reStructuredText for the documentation (pure)."""
+"""Formats results: a table for the terminal, JSON, and reStructuredText tables for the documentation (pure)."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -9,30 +9,30 @@ from bench.sizing import sizing
 
 
 def as_json(machine: dict[str, str], reports: Sequence[Report]) -> str:
-    """All of it; :func:`from_json` reads it again."""
+    """Encodes machine and reports; :func:`from_json` decodes them."""
     found = [
-        {"name": report.name, "findings": [one._asdict() for one in report.findings], "rows": report.rows}
+        {"name": report.name, "findings": [result._asdict() for result in report.findings], "rows": report.rows}
         for report in reports
     ]
     return json.dumps({"machine": machine, "reports": found}, indent=1)
 
 
 def from_json(text: str) -> tuple[dict[str, str], list[Report]]:
-    """Machine and reports."""
+    """Decodes machine and reports."""
     content = json.loads(text)
     reports = [
-        Report(one["name"], [_finding(fields) for fields in one["findings"]], one["rows"])
-        for one in content["reports"]
+        Report(report["name"], [_result(fields) for fields in report["findings"]], report["rows"])
+        for report in content["reports"]
     ]
     return content["machine"], reports
 
 
 def table(reports: Iterable[Report]) -> str:
-    """For the terminal."""
+    """The table for the terminal."""
     rows = [
-        (one.what, one.shown(), one.wanted() and f"{one.wanted()}{'' if one.is_good else '  MISSED'}", one.note)
+        (result.what, result.format_value(), _target_cell(result), result.note)
         for report in reports
-        for one in report.findings
+        for result in report.findings
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     cells = ([*map(str.ljust, row, widths), row[3]] for row in rows)
@@ -40,12 +40,19 @@ def table(reports: Iterable[Report]) -> str:
 
 
 def rst(machine: dict[str, str], reports: Sequence[Report]) -> str:
-    """For the documentation: the machine, what was found, and what it means for the size of a machine."""
-    findings = [one for report in reports for one in report.findings]
-    measured = [(one.what + (f" ({one.note})" if one.note else ""), one.shown(), one.wanted()) for one in findings]
+    """The tables for the documentation: the machine, the results, and the size of machine that follows from them."""
+    measured = [
+        (
+            result.what + (f" ({result.note})" if result.note else ""),
+            result.format_value(),
+            result.format_target(),
+        )
+        for report in reports
+        for result in report.findings
+    ]
     parts = [
         _list_table("Measured on", ("", ""), list(machine.items())),
-        _list_table("Results", ("What", "Measured", "Wanted"), measured),
+        _list_table("Results", ("Result", "Measured", "Target"), measured),
     ]
     sizes = sizing(reports)
     if sizes:
@@ -53,7 +60,12 @@ def rst(machine: dict[str, str], reports: Sequence[Report]) -> str:
     return "\n".join(parts)
 
 
-def _finding(fields: dict[str, Any]) -> Result:
+def _target_cell(result: Result) -> str:
+    target = result.format_target()
+    return f"{target}  MISSED" if target and not result.is_good else target
+
+
+def _result(fields: dict[str, Any]) -> Result:
     spread = fields["spread"]
     return Result(**(fields | {"spread": None if spread is None else tuple(spread)}))
 

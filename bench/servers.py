@@ -1,4 +1,4 @@
-"""The two sides, each as a process of its own: the daemon complete, and stock Autobahn."""
+"""Runs the two sides, each as a separate process: the complete daemon, and stock Autobahn."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from bench.cpu_affinity import Cores, kept_to
+from bench.cpu_affinity import Cores, pinned_to
 from tests.functional.daemon import PATIENCE, Daemon
 from tests.stores.ports import free_ports
 
@@ -21,17 +21,17 @@ ROOT = Path(__file__).parents[1]
 KEYS = ROOT / "etc/keys.sample.json"
 VOICE = ROOT / "tests/audio/call.wav"
 BIN = Path(sys.executable).parent
-#: Of the daemon. Five open files for each, and some, are no more than 20,000, which most systems grant.
+#: The daemon's limit. Five open files per session, and some more, stay below 20,000, which most systems allow.
 MAX_SESSIONS = 3_600
 
-#: What stands in its table, unless it is replaced.
+#: The default of the daemon's table ``[spool]``.
 SPOOL: Mapping[str, Any] = MappingProxyType({"directory": "spool", "min_free": "0 B"})
 
 Tables = Mapping[str, Mapping[str, Any]]
 
 
 class Server(NamedTuple):
-    """One that runs. ``spool`` and ``admin_port`` mean nothing where it is not the daemon."""
+    """A running server. Only the daemon has ``spool`` and ``admin_port``."""
 
     side: str
     pid: int
@@ -44,20 +44,20 @@ class Server(NamedTuple):
 def daemon(
     cores: Cores, directory: Path, tables: Tables | None = None, environment: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """The daemon, ready, with its recorder; its spool is in ``directory``, and stays.
+    """Runs the daemon with its recorder, and waits until it is ready. Its spool is in ``directory``, and is kept.
 
-    :param tables: of the configuration, besides and in place of what it needs.
+    :param tables: of the configuration; they extend and replace the default tables.
     """
     port, admin_port = free_ports(2)
     config = directory / "audiohookd.toml"
     keys = directory / "keys.json"
     shutil.copy(KEYS, keys)
-    keys.chmod(0o600)  # it is for nobody else to read, or the daemon does not take it
+    keys.chmod(0o600)  # the daemon rejects a file that other users can read
     config.write_text(_configuration(port, admin_port, tables or {}))
-    # The plugin of the benchmark is found beside it; so is the daemon, as it stands there.
-    found = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")])}
-    process = Daemon(BIN, config, found | dict(environment or {}))
-    with kept_to(cores.server):
+    # The path has the plugin of the benchmark, and the daemon of this checkout.
+    python_path = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")])}
+    process = Daemon(BIN, config, python_path | dict(environment or {}))
+    with pinned_to(cores.server):
         process.start()
     try:
         yield Server("daemon", process.process.pid, port, admin_port, directory / "spool")
@@ -68,14 +68,14 @@ def daemon(
 
 @contextmanager
 def stock(cores: Cores) -> Iterator[Server]:
-    """The twin, ready."""
+    """Runs stock Autobahn, and waits until it is ready."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "bench.autobahn_baseline", str(port)]
-    with kept_to(cores.server):
+    with pinned_to(cores.server):
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE)  # noqa: S603 - our own
     try:
         if process.stdout is None or process.stdout.readline() != b"ready\n":
-            raise RuntimeError("the twin did not start")
+            raise RuntimeError("stock Autobahn did not start")
         yield Server("stock", process.pid, port)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -84,7 +84,7 @@ def stock(cores: Cores) -> Iterator[Server]:
 
 @contextmanager
 def serving(side: str, cores: Cores, tables: Tables | None = None) -> Iterator[Server]:
-    """The daemon, with ``tables``, or the twin; nothing of it stays."""
+    """Runs the daemon with ``tables``, or stock Autobahn, and removes its files afterwards."""
     if side == "stock":
         with stock(cores) as server:
             yield server
@@ -97,12 +97,12 @@ def serving(side: str, cores: Cores, tables: Tables | None = None) -> Iterator[S
 
 
 def sinks(count: int) -> dict[str, dict[str, Any]]:
-    """Tables for so many further sinks."""
+    """Configuration tables for ``count`` further sinks."""
     return {f"plugins.sink{number}": {"class": "bench.sinks:SinkPlugin"} for number in range(count)}
 
 
 def _configuration(port: int, admin_port: int, tables: Tables) -> str:
-    needed: dict[str, Mapping[str, Any]] = {
+    defaults: dict[str, Mapping[str, Any]] = {
         "listen": {"endpoint": f"tcp:{port}:interface=127.0.0.1", "max_sessions": MAX_SESSIONS},
         "admin": {"endpoint": f"tcp:{admin_port}:interface=127.0.0.1"},
         "auth": {"keys_file": "keys.json"},
@@ -110,6 +110,6 @@ def _configuration(port: int, admin_port: int, tables: Tables) -> str:
         "plugins.recorder": {},
     }
     lines = []
-    for name, keys in (needed | dict(tables)).items():
+    for name, keys in (defaults | dict(tables)).items():
         lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""A plugin that takes the audio and does next to nothing with it: what a further sink costs by itself."""
+"""A plugin that receives the audio and only counts it, to measure the cost of a further sink."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from audiohookd.observer import AudioSink
 
 
 class SinkConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """There is nothing to set."""
+    """The plugin has no settings."""
 
 
 @provider(IPluginFactory)
 @implementer(IPlugin)
 class SinkPlugin:
-    """One sink for each session."""
+    """Attaches one sink to each session."""
 
     config_type = SinkConfig
 
@@ -29,11 +29,11 @@ class SinkPlugin:
 
 
 class Sink(AudioSink):
-    """Counts what it hears."""
+    """Counts the bytes of audio."""
 
     def __init__(self) -> None:
-        self.heard = 0
+        self.received = 0
 
     def audio(self, frame: bytes) -> Any:
         """See :class:`IAudioSink`."""
-        self.heard += len(frame)
+        self.received += len(frame)

@@ -1,25 +1,25 @@
-"""From what was measured to the machine that one needs (pure).
+"""Computes the required size of a machine from the measurements (pure).
 
-Network and disk follow from the format: stereo PCMU is 16,000 bytes a second. A frame of 200 ms takes 3,200 bytes, 8
-of WebSocket and, with TLS off at the proxy, 66 a packet of TCP/IP and Ethernet, of which there are three.
+Network and disk follow from the format: stereo PCMU is 16,000 bytes per second. A frame of 200 ms has 3,200 bytes of
+audio, 8 of WebSocket and, with TLS terminated at the proxy, 66 per packet of TCP/IP and Ethernet, in three packets.
 """
 
 from collections.abc import Iterable
 
 from bench.result import Report
 
-#: Bytes a second of one call.
+#: Bytes per second of one call.
 AUDIO = 16_000
-#: Bytes of a frame of 200 ms on the wire, beyond its audio: WebSocket, and three packets.
+#: Bytes of a frame of 200 ms on the wire besides its audio: WebSocket, and three packets.
 _AROUND = 8 + 3 * 66
-_FRAMES = 5  # a second
-#: Part of a processor that a busy hour may take: above it latencies grow.
+_FRAMES = 5  # per second
+#: The share of a processor that a busy hour may use: above it, latencies grow.
 HEADROOM = 0.6
 
 
 def sizing(reports: Iterable[Report]) -> list[tuple[str, str]]:
-    """Rows of a table; none when what it takes was not measured."""
-    values = {one.key: one.value for report in reports for one in report.findings}
+    """The rows of a table; none if the required scenarios were not run."""
+    values = {result.key: result.value for report in reports for result in report.findings}
     rows = []
     if "daemon-200" in values:
         rows += _processor(values["daemon-200"])
@@ -31,7 +31,10 @@ def sizing(reports: Iterable[Report]) -> list[tuple[str, str]]:
 
 
 def calls_per_core(microseconds: float) -> int:
-    """With so much processor for each frame of 200 ms, and some headroom; in hundreds."""
+    """The calls that one processor carries with headroom, in hundreds.
+
+    :param microseconds: processor time per frame of 200 ms.
+    """
     return int(HEADROOM * 1e6 / (microseconds * _FRAMES)) // 100 * 100
 
 
@@ -47,7 +50,7 @@ def _format() -> list[tuple[str, str]]:
     disk = AUDIO * 1000 / 1e6
     return [
         ("network, in", f"{wire:.0f} Mbit/s"),
-        ("network, out, where recordings go to a bucket", f"{disk * 8:.0f} Mbit/s"),
+        ("network, out, if recordings are uploaded to a bucket", f"{disk * 8:.0f} Mbit/s"),
         ("disk, written", f"{disk:.0f} MB/s"),
-        ("disk, for each hour that the store is away", f"{disk * 3.6:.1f} GB"),
+        ("disk, for each hour in which the store is unavailable", f"{disk * 3.6:.1f} GB"),
     ]

@@ -1,9 +1,9 @@
-"""How fast recordings go to a bucket: the daemon against a plain loop around boto3, in pairs, on one store.
+"""Measures the speed of uploads to a bucket: the daemon against a plain loop around boto3, in pairs, on one store.
 
-The daemon's side is the whole daemon with a spool full of ready recordings, from its start until the spool is empty:
-it reads each file, compares it with the sidecar, uploads it on the condition that nothing is overwritten, asks the
-store for what it has, writes a receipt, and deletes. The other side calls ``upload_file`` for the same files, in as
-many threads, and does nothing else. Each runs in a process of its own, whose imports do not count.
+One side is the whole daemon with a spool full of finished recordings, from its start until the spool is empty. It
+reads each file, compares it with the sidecar, uploads it on the condition that nothing is overwritten, confirms the
+object at the store, writes a receipt, and deletes the file. The other side only calls ``upload_file`` for the same
+files, in the same number of threads. Each side runs in a separate process. The time of its imports is not counted.
 """
 
 import argparse
@@ -24,30 +24,30 @@ import twisted
 from tests.stores.recordings import fill
 from tests.stores.seaweedfs import SeaweedFS
 
-SIDES = Path(__file__).with_name("sides.py")
+SIDES = Path(__file__).with_name("comparison.py")
 
 
 class Load(NamedTuple):
-    """``number`` recordings of so many ``seconds``; the daemon shall have ``wanted`` of the plain loop's speed."""
+    """``number`` recordings of ``seconds``. ``target`` is the daemon's minimum speed relative to the plain loop."""
 
     name: str
     number: int
     seconds: float
-    wanted: float | None
+    target: float | None
 
 
-#: The two requests by which the daemon confirms each recording are a good part of the work where calls are short. How
-#: much is shown, but a bound would be one on the distance to the store.
-LOADS = (Load("calls of 5 minutes", 40, 300, wanted=0.9), Load("calls of 30 seconds", 300, 30, wanted=None))
+#: For short calls, the two requests by which the daemon confirms each recording are a large part of the work. The
+#: ratio is shown without a target, because a target would only limit the distance to the store.
+LOADS = (Load("calls of 5 minutes", 40, 300, target=0.9), Load("calls of 30 seconds", 300, 30, target=None))
 
 
 class Run(NamedTuple):
-    """One side, once."""
+    """One run of one side."""
 
     side: str
     bytes: int
     seconds: float
-    processor: float  # seconds
+    processor: float  # processor seconds
 
     @property
     def rate(self) -> float:
@@ -56,9 +56,12 @@ class Run(NamedTuple):
 
 
 def main() -> int:
-    """0 when the daemon is fast enough."""
+    """Runs all loads.
+
+    :returns: 0 if the daemon reaches its targets.
+    """
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5, help="how often each side runs (default 5)")
+    parser.add_argument("--pairs", type=int, default=5, help="number of runs of each side (default 5)")
     parser.add_argument("--concurrency", type=int, default=8, help="uploads at a time (default 8)")
     arguments = parser.parse_args()
     processors = len(os.sched_getaffinity(0))
@@ -74,7 +77,7 @@ def main() -> int:
 def _compare(store: SeaweedFS, load: Load, directory: Path, pairs: int, concurrency: int) -> bool:
     runs = []
     for number in range(2 * pairs):
-        # Who begins takes turns, too: the store may get slower, or faster, with what it holds.
+        # The sides take turns in running first: the number of its objects may make the store slower or faster.
         side = ("daemon", "plain", "plain", "daemon")[number % 4]
         runs.append(_run(store, load, directory, side, concurrency))
     print(f"\n{load.name}: {load.number} recordings, {runs[0].bytes / 1e6:.0f} MB, {pairs} pairs")
@@ -82,9 +85,9 @@ def _compare(store: SeaweedFS, load: Load, directory: Path, pairs: int, concurre
         _print(load, [run for run in runs if run.side == side])
     ratios = sorted(_ratio(runs[2 * pair : 2 * pair + 2]) for pair in range(pairs))
     ratio = statistics.median(ratios)
-    wanted = "" if load.wanted is None else f"; wanted: {load.wanted}"
-    print(f"  ratio   median {ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}{wanted})", flush=True)
-    return load.wanted is None or ratio >= load.wanted
+    target = "" if load.target is None else f"; target: {load.target}"
+    print(f"  ratio   median {ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}{target})", flush=True)
+    return load.target is None or ratio >= load.target
 
 
 def _run(store: SeaweedFS, load: Load, directory: Path, side: str, concurrency: int) -> Run:
@@ -100,7 +103,7 @@ def _run(store: SeaweedFS, load: Load, directory: Path, side: str, concurrency: 
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
         stored = sum(len(page.get("Contents", ())) for page in pages)
         if stored != 2 * load.number:
-            raise RuntimeError(f"{side}: {stored} objects and not {2 * load.number}")
+            raise RuntimeError(f"{side}: the bucket has {stored} objects instead of {2 * load.number}")
         seconds, processor = map(float, done.stdout.split()[-2:])
         return Run(side, size, seconds, processor)
 
@@ -116,7 +119,7 @@ def _print(load: Load, runs: Sequence[Run]) -> None:
     spread = f"({rates[0]:.1f} to {rates[-1]:.1f})"
     processor = 1000 * statistics.median(run.processor for run in runs) / load.number
     print(f"  {runs[0].side:8}{statistics.median(rates):6.1f} MB/s {spread}, {each:.1f} recordings/s,", end=" ")
-    print(f"{processor:.1f} ms of processor each")
+    print(f"{processor:.1f} ms of processor time each")
 
 
 if __name__ == "__main__":

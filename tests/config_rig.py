@@ -1,4 +1,4 @@
-"""The tables that the configuration has, as its structures say."""
+"""The tables, keys and defaults of the configuration, from its structures."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from audiohookd_plugins.recorder import RecorderConfig
 from audiohookd_plugins.s3 import S3Config
 from audiohookd_plugins.webhook import WebhookConfig
 
-#: In the order of the file.
-PLUGINS = {
+#: The tables in the order of the file.
+PLUGINS: dict[str, type[Any]] = {
     "recorder": RecorderConfig,
     "s3": S3Config,
     "webhook": WebhookConfig,
@@ -24,7 +24,7 @@ PLUGINS = {
 
 
 def defaults_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """Each key of a table and its default, as it would stand in TOML."""
+    """Each key of a table, with its default as in TOML."""
     found = msgspec.to_builtins(kind(), enc_hook=str)
     info = msgspec.inspect.type_info(kind)
     assert isinstance(info, msgspec.inspect.StructType)
@@ -38,12 +38,12 @@ def defaults_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def _with_inner(name: str, kind: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
-    """A table, and those in it."""
+    """A table, and the tables in it."""
     inner = {field.name: field.type for field in msgspec.structs.fields(kind) if is_table(field.type)}
     keys = {key: default for key, default in defaults_of(kind).items() if key not in inner}
     tables = {name: keys}
-    for key, one in inner.items():
-        tables |= _with_inner(f"{name}.{key}", one)
+    for key, table in inner.items():
+        tables |= _with_inner(f"{name}.{key}", table)
     return tables
 
 
@@ -52,7 +52,7 @@ def is_table(kind: Any) -> bool:
 
 
 def tables() -> dict[str, dict[str, Any]]:
-    """Each table of the structures: its keys and their defaults."""
+    """All tables of the structures, with their keys and defaults."""
     found = {}
     for field in msgspec.structs.fields(Config):
         if field.name == "route":

@@ -1,4 +1,4 @@
-"""What tests of all rooms share."""
+"""Options, summaries and fixtures for all tests."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from tests.programs import MISSING, OLD_KERNEL
 from tests.stores.seaweedfs import SeaweedFS
 
-# How long an example takes says more about the machine than about the code.
+# The time of an example depends more on the machine than on the code.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
@@ -29,7 +29,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One line about the tests whose programs are not installed, and one for each other reason to skip."""
+    """Prints one line for all tests skipped because of missing programs, and one for each other reason."""
     reasons = skipped(config)
     packages = [reason.removeprefix(MISSING).split() for reason in reasons if reason.startswith(MISSING)]
     if packages:
@@ -40,7 +40,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def skipped(config: pytest.Config) -> list[str]:
-    """Why tests were skipped, a reason each."""
+    """The reasons of all skipped tests."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     reports = reporter.stats.get("skipped", []) if reporter else []
     return [report.longrepr[2].removeprefix("Skipped: ") for report in reports if isinstance(report.longrepr, tuple)]
@@ -48,15 +48,15 @@ def skipped(config: pytest.Config) -> list[str]:
 
 @pytest.fixture(scope="session")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    """A real S3 store, one for all tests: each makes a bucket of its own."""
+    """A real S3 store for all tests. Each test makes its own bucket."""
     with SeaweedFS(tmp_path_factory.mktemp("seaweedfs")) as store:
         yield store
 
 
 @pytest.fixture
 def logged() -> Iterator[list[LogEvent]]:
-    """What is logged meanwhile."""
+    """The events that are logged during the test."""
     found: list[LogEvent] = []
-    globalLogPublisher.addObserver(found.append)
+    globalLogPublisher.addObserver(found.append)  # type: ignore[arg-type]
     yield found
-    globalLogPublisher.removeObserver(found.append)
+    globalLogPublisher.removeObserver(found.append)  # type: ignore[arg-type]

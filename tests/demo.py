@@ -1,7 +1,7 @@
-"""One call, end to end: starts the daemon, streams a file to it, shows what it recorded. ``make demo`` runs it.
+"""Demonstrates one call: starts the daemon, streams a file to it, and shows the recording. ``make demo`` runs it.
 
-With ``--s3`` a SeaweedFS is started, too, the daemon carries the recording to a bucket of it, and what is shown is
-what lies there: it is fetched to ``fetched`` beside the spool.
+With ``--s3`` it also starts SeaweedFS, and the daemon uploads the recording to a bucket. The demo then downloads the
+recording to ``fetched`` beside the spool, and shows that copy.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from tests.stores.seaweedfs import SeaweedFS
 BIN = Path(sys.executable).parent
 PATH = "/api/v1/audiohook/ws"
 BUCKET = "recordings"
-#: Seconds that the upload may take.
+#: Seconds to wait for the upload.
 PATIENCE = 30.0
 
 
@@ -72,7 +72,7 @@ def parse() -> argparse.Namespace:
 
 
 def write_config(directory: Path, config: Path, settings: dict[str, Any], store: SeaweedFS) -> Path:
-    """The same configuration, but with a spool of its own, and the bucket."""
+    """Writes a copy of the configuration with another spool and with the bucket."""
     tables: dict[str, Any] = {name: table for name, table in settings.items() if name != "plugins"}
     tables["auth"] = {"keys_file": str(config.parent / settings["auth"]["keys_file"])}
     tables["spool"] = settings["spool"] | {"directory": "spool"}
@@ -89,7 +89,7 @@ def write_config(directory: Path, config: Path, settings: dict[str, Any], store:
 def record(
     arguments: argparse.Namespace, settings: dict[str, Any], config: Path, wait: Callable[[], None] = lambda: None
 ) -> int:
-    """Makes the call, and waits before it stops the daemon."""
+    """Starts the daemon, makes the call, runs ``wait``, and stops the daemon."""
     endpoint = settings.get("listen", {}).get("endpoint", Listen().endpoint)
     port = int(endpoint.split(":")[1])
     if is_taken(port):
@@ -123,7 +123,7 @@ def call(port: int, arguments: argparse.Namespace) -> int:
 
 
 def wait_for_objects(store: SeaweedFS, count: int) -> None:
-    """Until there are so many in the bucket, or that lasts too long."""
+    """Waits until the bucket has ``count`` objects, or the time is over."""
     client = store.client()
     deadline = time.monotonic() + PATIENCE
     while client.list_objects_v2(Bucket=BUCKET)["KeyCount"] < count and time.monotonic() < deadline:
@@ -131,7 +131,7 @@ def wait_for_objects(store: SeaweedFS, count: int) -> None:
 
 
 def fetch(store: SeaweedFS, directory: Path) -> Path:
-    """Lists the objects, and fetches them to a directory that is kept; returns the sidecar."""
+    """Lists the objects, downloads them to a directory that is kept, and returns the sidecar."""
     directory.mkdir(parents=True, exist_ok=True)
     client = store.client()
     sidecar = directory
@@ -144,7 +144,7 @@ def fetch(store: SeaweedFS, directory: Path) -> Path:
 
 
 def show(sidecar: Path, sent: Path) -> int:
-    """Prints what was recorded; 1 when it is not what was sent."""
+    """Prints the recording. Returns 1 if it differs from the audio that was sent."""
     content: dict[str, Any] = json.loads(sidecar.read_text())
     recording = content["recording"]
     wav = sidecar.with_name(recording["audio"]["file"])

@@ -1,6 +1,6 @@
-"""Programs that tests start and Python packages do not bring: found here, or the test is skipped.
+"""Finds programs that tests start and Python packages do not install. Without them, tests are skipped.
 
-A reason to skip names the Debian packages. ``conftest.py`` prints all of them in one line at the end of the run.
+The reason of a skip names the Debian packages. ``conftest.py`` prints all of them in one line at the end of the run.
 """
 
 import os
@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-#: Each reason to skip begins with this; the rest is a list of Debian packages.
+#: The prefix of a reason. A list of Debian packages follows.
 MISSING = "not installed: "
-#: Of what only a newer kernel has. CI does not fail for that.
+#: The prefix of a reason for tests that need a newer kernel. CI does not fail for these.
 OLD_KERNEL = "kernel too old: "
 
 
 def find_program(name: str) -> str | None:
-    """The path of a program: beside the interpreter, on ``PATH``, or where Debian has its daemons."""
+    """The path of a program beside the interpreter, on ``PATH``, or in Debian's directories for daemons."""
     places = [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]
     return shutil.which(name, path=os.pathsep.join(places))
 
 
 def program(name: str, package: str) -> str:
-    """The path of a program. Without it the test that asks is skipped.
+    """The path of a program. Skips the test if it is not installed.
 
     :param package: the Debian package that has the program.
     """
@@ -46,7 +46,7 @@ def library(pattern: str, package: str) -> str:
 
 
 def can_compile() -> bool:
-    """Whether C extensions can be built: there are a compiler and the headers of this Python."""
+    """Whether C extensions can be built, which needs a compiler and the headers of this Python."""
     return find_program("cc") is not None and Path(sysconfig.get_path("include"), "Python.h").exists()
 
 

@@ -20,7 +20,7 @@ def v1(source: Address, port: int = 40_000) -> bytes:
 
 def v2(source: Address, port: int = 40_000, extra: bytes = b"") -> bytes:
     """Version 2; ``extra`` are what it calls TLVs."""
-    block = source.packed + OURS[source.version].packed + struct.pack("!HH", port, 443)
+    block = source.packed + OURS[source.version].packed + struct.pack("!HH", port, 443)  # type: ignore[attr-defined]
     return v2_of(PROXY, TCP4 if source.version == 4 else TCP6, block + extra)
 
 

@@ -1,4 +1,4 @@
-"""A configuration, a plugin, and a reactor for the tree that ``twistd audiohookd`` runs."""
+"""A configuration, plugins and a reactor for tests of the service tree of ``twistd audiohookd``."""
 
 import errno
 import os
@@ -49,7 +49,7 @@ CORE_ABOVE += ["explainer", "admin", "listener", "sessions", "readiness", "signa
 
 @implementer(IListeningPort)
 class Port:
-    def __init__(self, reactor: "Reactor", number: int, factory: IProtocolFactory, interface: str) -> None:
+    def __init__(self, reactor: "Reactor", number: int, factory: Any, interface: str) -> None:
         self.number = number
         self.factory = factory
         self.interface = interface
@@ -68,7 +68,7 @@ class Port:
 
 
 class Reactor(MemoryReactorClock):
-    """Keeps a diary of its ports, and has some that are taken. Real threads may call it."""
+    """A reactor in memory that records its ports. Some ports are in use. Threads may call it."""
 
     def __init__(self, *taken: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Reactor(MemoryReactorClock):
         self._from_threads.put(partial(call, *arguments, **options))
 
     def run_until(self, condition: Callable[[], object]) -> None:
-        """Does what threads ask for."""
+        """Runs the calls from threads until the condition is true."""
         while not condition():
             self._from_threads.get(timeout=30)()
 
@@ -100,12 +100,12 @@ class Reactor(MemoryReactorClock):
 @provider(IPluginFactory)
 @implementer(IPlugin)
 class Uploader(Service):
-    """A plugin that is a service, too, and has a pool of its own."""
+    """A plugin that is also a service, with a thread pool."""
 
     config_type = RecorderConfig
 
     def __init__(self, config: RecorderConfig, daemon: IDaemon) -> None:
-        self.pool = daemon.workers("upload", 1, 1)
+        self.pool: Any = daemon.workers("upload", 1, 1)
         self.diary: list[str] = daemon.reactor.diary
 
     def startService(self) -> None:
@@ -135,7 +135,7 @@ class StoreConfig(Struct, frozen=True):
 @provider(IPluginFactory)
 @implementer(IPlugin, ICarrier, INotifier)
 class Store:
-    """Carries recordings away, and tells of them; keeps a diary of both."""
+    """A carrier and notifier that records its calls."""
 
     config_type = StoreConfig
 
@@ -159,7 +159,7 @@ UPLOADER = f'\n[plugins.uploader]\nclass = "{__name__}:Uploader"\n'
 
 
 def writer(directory: Path) -> Callable[..., Path]:
-    """Writes a configuration into ``directory``, and all that it needs."""
+    """Writes a configuration, and all files that it names, into ``directory``."""
 
     def write(text: str = PLAIN) -> Path:
         (directory / "keys.json").touch(0o600)
@@ -171,7 +171,7 @@ def writer(directory: Path) -> Callable[..., Path]:
 
 
 def today() -> float:
-    """The date."""
+    """A fixed wall clock, in UNIX seconds."""
     return START
 
 
@@ -188,21 +188,21 @@ def names(root: OrderedServices) -> list[str]:
 
 
 def ask(port: Port, path: str) -> int:
-    """The status that the admin site answers with."""
+    """The status of the admin site's response."""
     return int(page(port, path).split(" ")[1])
 
 
 def page(port: Port, path: str) -> str:
-    """All that the admin site answers with."""
+    """The whole response of the admin site."""
     protocol = port.factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
     transport = StringTransport()
     protocol.makeConnection(transport)
     protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-    return transport.value().decode()
+    return str(transport.value(), "utf-8")
 
 
 class Call:
-    """A call as the registry knows it, which goes on until it is hung up."""
+    """A call in the registry that continues until it is shut down."""
 
     def __init__(self) -> None:
         self.finished: Deferred[None] = Deferred()

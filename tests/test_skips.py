@@ -1,9 +1,10 @@
-"""What a run of the tests says of those that were skipped."""
+"""The summary of skipped tests at the end of a run."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 TESTS = """
@@ -23,7 +24,7 @@ def test_that_passes():
 
 def run(directory: Path, tests: str, *options: str) -> tuple[int, str]:
     (directory / "test_it.py").write_text(tests)
-    command = [
+    command: list[Any] = [
         sys.executable,
         "-m",
         "pytest",
@@ -35,14 +36,14 @@ def run(directory: Path, tests: str, *options: str) -> tuple[int, str]:
         "-p",
         "tests.conftest",
     ]
-    # Not the options of this run: CI forbids skipped tests.
+    # Without the options of this run, because CI forbids skipped tests.
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
-    command += [*options, directory]
+    command += [*options, str(directory)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
 
 
-def test_one_line_names_all_packages_that_are_not_installed(tmp_path: Path) -> None:
+def test_all_missing_packages_are_named_in_one_line(tmp_path: Path) -> None:
     status, said = run(tmp_path, TESTS)
     assert status == 0
     assert "2 tests were skipped; for them: apt install another-package no-such-package\n" in said

@@ -1,4 +1,4 @@
-"""The tree that ``twistd audiohookd`` runs: what is in it, and in which order it starts and stops."""
+"""The service tree of ``twistd audiohookd``: its services, and the order in which they start and stop."""
 
 import socket
 from collections.abc import Callable
@@ -75,14 +75,15 @@ class TestTheTree:
         assert isinstance(factory, AudioHookServerFactory)
         assert factory.shared.timers.idle_timeout == 7
         assert factory.shared.now is today
-        routes = factory.shared.routes.items()
-        watched = {path: [watcher.name for watcher in route.watchers] for path, route in routes}
+        watched = {
+            path: [watcher.name for watcher in route.watchers] for path, route in factory.shared.routes.items()
+        }
         assert watched == {"/a": ["uploader"], "/b": []}
         assert factory.policy.authenticator.keys.lookup("an-api-key") == Key((b"MySuperSecretKey",))
 
 
 class TestStart:
-    def test_is_from_below(self, write: Callable[..., Path]) -> None:
+    def test_services_start_from_the_bottom(self, write: Callable[..., Path]) -> None:
         reactor = Reactor()
         root = build(write(PLAIN + UPLOADER), reactor)
         root.startService()
@@ -90,7 +91,7 @@ class TestStart:
         assert reactor.listening == [("127.0.0.1", 3001), ("127.0.0.1", 3000)]
         assert all(child.running for child in root)
 
-    def test_is_told_to_systemd_when_all_listen(self, write: Callable[..., Path], tmp_path: Path) -> None:
+    def test_systemd_is_notified_when_all_ports_listen(self, write: Callable[..., Path], tmp_path: Path) -> None:
         reactor = Reactor()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
             systemd.bind(str(tmp_path / "notify"))
@@ -101,7 +102,7 @@ class TestStart:
             root.startService()
             assert systemd.recv(100).startswith(b"READY=1\n")
 
-    def test_makes_it_ready(self, write: Callable[..., Path]) -> None:
+    def test_the_daemon_is_ready_after_the_start(self, write: Callable[..., Path]) -> None:
         reactor = Reactor()
         build(write(), reactor).startService()
         assert [ask(reactor.ports[0], path) for path in ("/live", "/ready", "/health/check")] == [200, 200, 200]
@@ -128,19 +129,19 @@ class TestStop:
         return call
 
     def stopping(self, root: OrderedServices) -> list[Any]:
-        """Gets an item when the stop is done."""
+        """A list that gets an item when the stop is complete."""
         done: list[Any] = []
         maybeDeferred(root.stopService).addCallback(done.append)
         return done
 
-    def test_is_from_above(self, root: OrderedServices, reactor: Reactor) -> None:
+    def test_services_stop_from_the_top(self, root: OrderedServices, reactor: Reactor) -> None:
         done = self.stopping(root)
         reactor.run_until(lambda: done)
         assert done == [None]
         assert reactor.diary == ["close 3000", "close 3001", "stop uploader"]
         assert not any(child.running for child in root)
 
-    def test_lets_calls_finish_while_others_are_told_to_come_again(
+    def test_calls_finish_while_new_ones_are_asked_to_retry(
         self, root: OrderedServices, reactor: Reactor, call: Call
     ) -> None:
         done = self.stopping(root)
@@ -152,7 +153,7 @@ class TestStop:
         assert done == [None]
         assert reactor.diary == ["close 3000", "close 3001", "stop uploader"]
 
-    def test_answers_that_it_is_alive_and_not_ready_meanwhile(
+    def test_the_daemon_is_alive_and_not_ready_during_the_drain(
         self, root: OrderedServices, reactor: Reactor, call: Call
     ) -> None:
         self.stopping(root)
@@ -161,7 +162,7 @@ class TestStop:
         assert f"\r\n\r\n{said}" in page(reactor.ports[0], "/ready")
         call.finished.callback(None)
 
-    def test_ends_the_calls_that_do_not(self, root: OrderedServices, reactor: Reactor, call: Call) -> None:
+    def test_calls_that_do_not_finish_are_ended(self, root: OrderedServices, reactor: Reactor, call: Call) -> None:
         done = self.stopping(root)
         reactor.advance(100)
         assert call.asked == ["shut down"]
@@ -172,21 +173,21 @@ class TestStop:
         assert done == [None]
 
     def test_the_registry_is_granted_the_time_it_needs(self, root: OrderedServices) -> None:
-        """Clients have `disconnect_timeout` seconds to say goodbye, and are not aborted before."""
+        """Clients have `disconnect_timeout` seconds to close, and are not aborted before."""
         assert root.getServiceNamed("sessions").stop_limit > 100 + 10 + 10
 
 
-class TestRoom:
-    """For recordings."""
+class TestSpool:
+    """The free space for recordings, and the lock of the spool."""
 
-    def test_where_there_is_too_little_new_calls_are_refused(self, write: Callable[..., Path]) -> None:
+    def test_new_calls_are_rejected_without_free_space(self, write: Callable[..., Path]) -> None:
         reactor = Reactor()
         root = build(write(PLAIN + "min_free = '976562500 GiB'"), reactor)
         root.startService()
         assert root.getServiceNamed("sessions").admit(object()).info == "no room for recordings"
         assert not root.getServiceNamed("readiness").ready
 
-    def test_a_lock_that_is_removed_comes_back(self, write: Callable[..., Path], tmp_path: Path) -> None:
+    def test_a_removed_lock_file_is_created_again(self, write: Callable[..., Path], tmp_path: Path) -> None:
         reactor = Reactor()
         root = build(write(), reactor)
         root.startService()

@@ -1,21 +1,21 @@
-"""How ``twistd audiohookd`` is called, and how a start fails."""
+"""The command line of ``twistd audiohookd``, and the errors of a start that fails."""
 
 import errno
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
-from twisted.application.service import IService, IServiceMaker, ServiceMaker
+from twisted.application.service import IServiceMaker, ServiceMaker
 from twisted.plugin import IPlugin as ITwistedPlugin
 from twisted.plugin import getPlugins
 
 from audiohookd import tap
 from audiohookd.config.errors import ConfigError
 from audiohookd.config.schema import Admin, Listen
-from audiohookd.runtime.services import StartError
+from audiohookd.runtime.services import OrderedServices, StartError
 from audiohookd.spool.spool import Spool
 from tests.stores.ports import free_ports
 from tests.tap_rig import CORE_ABOVE, CORE_BELOW, PLAIN, UPLOADER, Reactor, build, names, options, writer
@@ -27,7 +27,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 class Refusal:
-    """A start that failed: its status, and what the sysadmin reads."""
+    """A failed start: its exit status, and its one-line error."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], attempt: Callable[[], object]) -> None:
         with pytest.raises((SystemExit, StartError)) as caught:
@@ -45,11 +45,11 @@ class Refusal:
 class TestAStartThatFails:
     @pytest.fixture(autouse=True)
     def keep_excepthook(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The daemon takes it away, and does not live on to give it back."""
+        """The daemon replaces the hook, and does not run long enough to restore it."""
         monkeypatch.setattr(sys, "excepthook", sys.excepthook)
 
     @pytest.mark.parametrize(("port", "table"), [(3000, "listen"), (3001, "admin")])
-    def test_port_in_use(
+    def test_a_port_in_use_is_one_line(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], port: int, table: str
     ) -> None:
         path = write()
@@ -60,7 +60,7 @@ class TestAStartThatFails:
         assert refusal.line == f"{what} ({path}: {table}.endpoint)"
         assert sys.excepthook is not sys.__excepthook__
 
-    def test_plugin_whose_service_does_not_start(
+    def test_a_plugin_service_that_fails_to_start_is_one_line(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
     ) -> None:
         reactor = Reactor()
@@ -90,7 +90,7 @@ class TestAStartThatFails:
         ],
     )
     @pytest.mark.parametrize("table", ["listen", "admin"])
-    def test_endpoint_that_is_none(
+    def test_an_invalid_endpoint_is_one_line(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], table: str, endpoint: str, words: str
     ) -> None:
         path = write(PLAIN + f"[{table}]\nendpoint = '{endpoint}'")
@@ -98,7 +98,7 @@ class TestAStartThatFails:
         assert refusal.status == 78
         assert refusal.line.startswith(f"{path}: {table}.endpoint: {endpoint!r}: {words}")
 
-    def test_no_key_file(
+    def test_a_missing_key_file_is_one_line(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
         path = write(PLAIN.replace("keys.json", "absent.json"))
@@ -106,14 +106,16 @@ class TestAStartThatFails:
         assert refusal.status == 78
         assert refusal.line.startswith(f"{path}: auth.keys_file: '{tmp_path}/absent.json': cannot be read (No such")
 
-    def test_unreadable_key_file(self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_an_unreadable_key_file_is_one_line(
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         path = write(PLAIN.replace("keys.json", "."))
         refusal = self.refused(capsys, path)
         assert refusal.status == 78
         assert "cannot be read (Is a directory)" in refusal.line
 
     @pytest.mark.parametrize("keys", ["", "[]", '{"a": 1}', '{"a": "not base64!"}', "{\n\n"])
-    def test_key_file_that_is_none(
+    def test_a_malformed_key_file_is_one_line(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path, keys: str
     ) -> None:
         path = write()
@@ -122,7 +124,7 @@ class TestAStartThatFails:
         assert refusal.status == 78
         assert refusal.line.startswith(f"{path}: auth.keys_file: '{tmp_path}/keys.json': ")
 
-    def test_key_file_that_everybody_may_read(
+    def test_a_world_readable_key_file_is_one_line(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
         path = write()
@@ -131,16 +133,18 @@ class TestAStartThatFails:
         assert refusal.status == 78
         assert "is accessible to all users (mode 0644): chmod o= it" in refusal.line
 
-    def test_no_keys_at_all(self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_configuration_without_keys_is_one_line(
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         path = write(PLAIN.replace("keys.json", "").replace("[spool]", "keys_variable = ''\n[spool]"))
         refusal = self.refused(capsys, path)
         assert refusal.status == 78
         assert refusal.line.startswith(f"{path}: auth: no source of keys: name one in keys_file")
 
-    def test_keys_that_are_not_to_be_had_now(
+    def test_unavailable_keys_make_systemd_retry(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
-        """systemd is to try again, which it does not for a mistake in the file."""
+        """systemd must restart the daemon, which it does not do after a mistake in the file."""
         (port,) = free_ports(1)
         (tmp_path / "token").write_text("a-token")
         path = write(PLAIN + f"[auth.vault]\nurl = 'http://127.0.0.1:{port}'\ntoken_file = 'token'")
@@ -150,7 +154,7 @@ class TestAStartThatFails:
         assert refusal.line == f"{where}: cannot be fetched (ConnectionError)"
 
     @pytest.mark.parametrize("directory", ["keys.json", "/proc/audiohookd", "keys.json/spool"])
-    def test_spool_that_cannot_be_written(
+    def test_an_unwritable_spool_is_one_line(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str], directory: str
     ) -> None:
         path = write(PLAIN.replace('"spool"', f'"{directory}"'))
@@ -170,12 +174,12 @@ class TestAStartThatFails:
             (errno.ENOTDIR, {"INVOCATION_ID": "1"}, []),
         ],
     )
-    def test_spool_that_systemd_keeps_from_being_written(
+    def test_a_spool_that_systemd_protects_is_one_line(
         self,
         write: Callable[..., Path],
         monkeypatch: pytest.MonkeyPatch,
         number: int,
-        environment: dict[str, str],
+        environment: dict[str, Any],
         words: list[str],
     ) -> None:
         path = write()
@@ -193,7 +197,7 @@ class TestAStartThatFails:
         for word in ("chown -R", *self.UNIT):
             assert (word.format(spool=path.parent / "spool") in said) == (word in words)
 
-    def test_plugin_that_is_not_installed(
+    def test_a_plugin_that_is_not_installed_is_one_line(
         self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
     ) -> None:
         path = write(PLAIN + "[plugins.recordr]")
@@ -201,27 +205,29 @@ class TestAStartThatFails:
         assert refusal.status == 78
         assert refusal.line.startswith(f"{path}: plugins.recordr: no plugin of this name is installed")
 
-    def test_mistake_in_the_file(self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_mistake_in_the_file_is_one_line(
+        self, write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         path = write(PLAIN + "[lsten]")
         refusal = Refusal(capsys, lambda: options(path))
         assert refusal.status == 78
         assert refusal.line == f"{path}: lsten: unknown key, did you mean 'listen'?"
 
-    def test_no_file(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_missing_file_is_one_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         refusal = Refusal(capsys, lambda: options(tmp_path / "absent.toml"))
         assert refusal.status == 78
         assert refusal.line.startswith(f"{tmp_path}/absent.toml: cannot be read (No such file or directory)")
 
     @staticmethod
     def refused(capsys: pytest.CaptureFixture[str], path: Path) -> Refusal:
-        """What twistd does up to the start, with nothing said until the last step."""
+        """Performs twistd's steps up to the start. All steps before the last print nothing."""
         parsed = options(path)
         assert capsys.readouterr() == ("", "")
         return Refusal(capsys, lambda: tap.makeService(parsed))
 
 
 class TestCommandLine:
-    def test_a_relative_path_is_made_absolute_before_twistd_goes_elsewhere(
+    def test_a_relative_path_is_made_absolute_before_twistd_changes_directory(
         self, write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         write()
@@ -231,15 +237,15 @@ class TestCommandLine:
         assert parsed["config"] == tmp_path / "audiohookd.toml"
         assert parsed["tree"].spool.directory == tmp_path / "spool"
         service = tap.makeService(parsed)
-        assert IService.providedBy(service)
+        assert isinstance(service, OrderedServices)
         assert names(service) == CORE_BELOW + CORE_ABOVE
 
-    def test_short_option(self, write: Callable[..., Path]) -> None:
+    def test_the_short_option_is_accepted(self, write: Callable[..., Path]) -> None:
         parsed = tap.Options()
         parsed.parseOptions(["-c", str(write())])
         assert parsed["tree"].listen.max_sessions == 1000
 
-    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_version_is_printed(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as caught:
             tap.Options().parseOptions(["--version"])
         assert caught.value.code == 0

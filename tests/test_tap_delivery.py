@@ -1,4 +1,4 @@
-"""Recordings on their way through the whole tree, from their end to the plugin that carries them away."""
+"""Delivery through the whole service tree, from the end of a recording to the carrier."""
 
 import os
 import time
@@ -53,7 +53,7 @@ def ready(directory: Path) -> list[Path]:
 
 
 class TestARecording:
-    def test_that_ends_is_carried_away_and_told_of(
+    def test_a_finished_recording_is_uploaded_and_notified(
         self, write: Callable[..., Path], reactor: Reactor, tmp_path: Path
     ) -> None:
         id_ = "6a1e7c4e-7d54-4a4c-9f5c-0d8a3c7b2e11"
@@ -66,7 +66,7 @@ class TestARecording:
         size = header_bytes(MONO) + 8000
         assert [entry for entry in reactor.diary if id_ in entry] == [f"carry {id_}", f"notify {id_}: {size} bytes"]
 
-    def test_that_was_left_is_delivered_after_the_start(
+    def test_a_remaining_recording_is_delivered_after_the_start(
         self, write: Callable[..., Path], reactor: Reactor, tmp_path: Path
     ) -> None:
         id_ = make_ready(tmp_path / "spool", 1)
@@ -75,7 +75,7 @@ class TestARecording:
             reactor.run_until(lambda: not ready(tmp_path))
         assert f"notify {id_}: 5 bytes" in reactor.diary
 
-    def test_stays_here_too_when_the_file_says_so(
+    def test_a_recording_is_kept_if_configured(
         self, write: Callable[..., Path], reactor: Reactor, tmp_path: Path
     ) -> None:
         id_ = make_ready(tmp_path / "spool", 1)
@@ -92,17 +92,17 @@ class TestTheTree:
         assert [order.index(name) for name in below] == sorted(order.index(name) for name in below)
         assert order.index("plugins.uploader") < order.index("deliveries") < order.index("admin")
 
-    def test_a_name_that_can_be_no_part_of_a_file_name_is_refused(self, write: Callable[..., Path]) -> None:
+    def test_a_name_that_cannot_be_in_a_file_name_is_rejected(self, write: Callable[..., Path]) -> None:
         path = write(PLAIN + STORE.replace("plugins.store", "plugins.'a/b'"))
         with pytest.raises(ConfigError) as caught:
             build(path)
         line = f"{path}: plugins.'a/b': gets recordings, and its name becomes part of their files' names: "
         assert str(caught.value) == line + "at most 100 letters, digits, _ and - alone"
 
-    def test_any_name_will_do_for_a_plugin_that_gets_none(self, write: Callable[..., Path]) -> None:
+    def test_a_plugin_without_recordings_may_have_any_name(self, write: Callable[..., Path]) -> None:
         assert "plugins.'a/b'" in names(build(write(PLAIN + UPLOADER.replace("plugins.uploader", "plugins.'a/b'"))))
 
-    def test_an_outlet_takes_at_least_one_at_a_time(self, write: Callable[..., Path]) -> None:
+    def test_the_concurrency_of_a_destination_is_at_least_one(self, write: Callable[..., Path]) -> None:
         with pytest.raises(ConfigError, match="its concurrency must be an integer of at least 1"):
             build(write(PLAIN + STORE + "concurrency = 0"))
 

@@ -1,4 +1,4 @@
-"""Gate, limits and TLS, as they are configured."""
+"""Handshake limits, allow list and TLS, as configured."""
 
 import sys
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 def served(path: Path) -> object:
-    """The factory of the port for calls."""
+    """The protocol factory of the port for calls."""
     reactor = Reactor()
     build(path, reactor).startService()
     return reactor.ports[-1].factory
@@ -47,14 +47,14 @@ def test_the_limits_of_the_file_are_in_force(write: Callable[..., Path]) -> None
 
 
 class Comer:
-    """Has connected, and said nothing yet."""
+    """A client that has connected, but sent nothing."""
 
     def __init__(self) -> None:
         self.transport = StringTransport()
 
 
 def test_all_calls_may_come_at_once_and_wait_for_their_upgrade(write: Callable[..., Path]) -> None:
-    """After an outage, from one address: none is refused for the others, or has to go for them and some strangers."""
+    """After an outage all calls come from one address: none is rejected or evicted, even with some other clients."""
     limits = "[limits]\nhandshakes_per_second = 1\nhandshakes_per_second_total = 1\n"
     factory = served(write(PLAIN + "[listen]\nmax_sessions = 1500\n" + limits))
     assert isinstance(factory, AudioHookServerFactory)
@@ -68,9 +68,7 @@ def test_all_calls_may_come_at_once_and_wait_for_their_upgrade(write: Callable[.
     assert [comer.transport.disconnecting for comer in comers[:2]] == [True, False]
 
 
-def test_files_that_may_change_are_watched_before_anybody_comes_in(
-    write: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_files_are_watched_before_the_port_opens(write: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "allow").write_text("192.0.2.0/24")
     write_certificate(tmp_path)
     files = '[listen]\nallowed_networks_file = "allow"\ntls_certificate = "tls.pem"\ntls_key = "tls.key"\n'
@@ -80,16 +78,14 @@ def test_files_that_may_change_are_watched_before_anybody_comes_in(
     assert [name for name in children[start + 3 :] if name in CORE_ABOVE] == children[start + 3 :]
 
 
-def test_without_a_list_everybody_is_welcome(write: Callable[..., Path]) -> None:
+def test_without_an_allow_list_every_client_is_accepted(write: Callable[..., Path]) -> None:
     factory = served(write())
     assert isinstance(factory, AudioHookServerFactory)
     assert factory.limiter.allowed is None
 
 
 @pytest.mark.parametrize("prefix", ["haproxy", "HAProxy"])
-def test_behind_the_proxy_protocol_the_port_is_our_own_and_tls_comes_after_the_header(
-    write: Callable[..., Path], tmp_path: Path, prefix: str
-) -> None:
+def test_the_proxy_protocol_header_precedes_tls(write: Callable[..., Path], tmp_path: Path, prefix: str) -> None:
     write_certificate(tmp_path)
     listen = f'[listen]\nendpoint = "{prefix}:tcp:3100:interface=127.0.0.1"\n'
     reactor = Reactor()
@@ -102,7 +98,7 @@ def test_behind_the_proxy_protocol_the_port_is_our_own_and_tls_comes_after_the_h
     assert factory.pending is factory.wrappedFactory.wrappedFactory.pending
 
 
-def test_only_proxies_that_are_named_are_believed(write: Callable[..., Path]) -> None:
+def test_only_named_proxies_are_trusted(write: Callable[..., Path]) -> None:
     factory = served(write(PLAIN + '[listen]\ntrusted_hops = 1\ntrusted_proxies = ["10.0.0.0/8"]\n'))
     assert isinstance(factory, AudioHookServerFactory)
     head = b"GET / HTTP/1.1\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"

@@ -1,4 +1,4 @@
-"""What stands in /metrics from the first moment on, so that an alarm sees the first change."""
+"""The metrics that exist in /metrics from the start, so that an alert sees their first change."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def metrics(path: Path) -> dict[str, str]:
     return dict(line.rsplit(" ", 1) for line in body.splitlines() if not line.startswith("#"))
 
 
-def test_gauges_of_all_there_is(tmp_path: Path) -> None:
+def test_metrics_exist_for_everything_configured(tmp_path: Path) -> None:
     expires = read_identity(*write_certificate(tmp_path)).expires
     found = metrics(writer(tmp_path)(PLAIN + ALL + ADMIN))
     gauges = {name: value for name, value in found.items() if name.partition("{")[0][11:] in GAUGES}
@@ -32,12 +32,12 @@ def test_gauges_of_all_there_is(tmp_path: Path) -> None:
     assert {name.partition("{")[0] for name in gauges} == {f"audiohookd_{name}" for name in GAUGES}
 
 
-def test_nothing_of_what_is_not_configured(tmp_path: Path) -> None:
+def test_metrics_omit_everything_not_configured(tmp_path: Path) -> None:
     found = metrics(writer(tmp_path)(PLAIN + ADMIN))
     assert [name for name in found if "replay_store" in name or "tls" in name] == []
 
 
-def test_failures_that_have_not_happened_are_none(tmp_path: Path) -> None:
+def test_failures_start_at_zero(tmp_path: Path) -> None:
     write_certificate(tmp_path)
     found = metrics(writer(tmp_path)(PLAIN + ALL + ADMIN + "[plugins.recorder]\n"))
     assert found['audiohookd_key_refresh_failures_total{source="auth.keys_file"}'] == "0"

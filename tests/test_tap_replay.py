@@ -1,4 +1,4 @@
-"""Where used signatures are remembered, as a part of the tree: it works for as long as anybody may call."""
+"""The replay store in the service tree: it is available while the daemon accepts calls."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ SQLITE = f'{PLAIN}\n[auth.replay]\nstore = "sqlite"\npath = "replay.sqlite"\n'
 
 
 def started(directory: Path, text: str) -> tuple[list[str], IReplayStore | None]:
-    """The services, from below, and the store that the listener asks."""
+    """The services from the bottom, and the replay store of the listener."""
     reactor = Reactor()
     root = build(writer(directory)(text), reactor)
     root.startService()
@@ -20,23 +20,23 @@ def started(directory: Path, text: str) -> tuple[list[str], IReplayStore | None]
     return names(root), factory.policy.authenticator.replay
 
 
-def test_in_memory_it_needs_nothing(tmp_path: Path) -> None:
+def test_a_store_in_memory_needs_no_service(tmp_path: Path) -> None:
     services, store = started(tmp_path, PLAIN)
     assert isinstance(store, MemoryReplayStore)
     assert "replay" not in services
 
 
-def test_it_may_be_none(tmp_path: Path) -> None:
+def test_replay_protection_may_be_off(tmp_path: Path) -> None:
     assert started(tmp_path, PLAIN + '\n[auth.replay]\nstore = "off"\n')[1] is None
 
 
-def test_shared_it_has_a_pool_that_outlives_the_listener(tmp_path: Path) -> None:
+def test_a_shared_store_has_a_pool_that_outlives_the_listener(tmp_path: Path) -> None:
     services, store = started(tmp_path, SQLITE)
     assert isinstance(store, FailoverReplayStore)
     assert services.index("replay") < services.index("listener")
 
 
-def test_while_it_is_down_the_daemon_is_not_ready(tmp_path: Path) -> None:
+def test_the_daemon_is_not_ready_while_the_store_is_down(tmp_path: Path) -> None:
     reactor = Reactor()
     build(writer(tmp_path)(SQLITE + '[admin]\nendpoint = "tcp:9000"\n'), reactor).startService()
     factory = reactor.ports[-1].factory
@@ -53,7 +53,7 @@ def test_while_it_is_down_the_daemon_is_not_ready(tmp_path: Path) -> None:
     reactor.run_until(lambda: ask(reactor.ports[0], "/ready") == 200)
 
 
-def test_nothing_is_opened_before_the_daemon_is_a_daemon(tmp_path: Path) -> None:
-    """What was opened before twistd forks is two processes' afterwards."""
+def test_no_store_is_opened_before_daemonizing(tmp_path: Path) -> None:
+    """After twistd forks, two processes would share a file that was opened before."""
     build(writer(tmp_path)(SQLITE))
     assert list(tmp_path.glob("replay*")) == []

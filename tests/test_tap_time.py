@@ -1,4 +1,4 @@
-"""The clock of the machine may be set while the daemon runs: that changes dates, and nothing else."""
+"""Setting the machine's clock while the daemon runs changes dates only."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from audiohookd.testing import START
 from audiohookd.testing.client import ScriptedClient
 from tests.tap_rig import PLAIN, STORE, Reactor, build, writer
 
-#: Sets the clock of its machine, and prints what its reactor does all the same. Ends when that is nothing, too.
+#: Sets its own clock, and prints the work of its reactor after that. Also ends if the reactor does nothing.
 PROGRAM = """
 import faulthandler, sys, time
 faulthandler.dump_traceback_later(10, exit=True)
@@ -59,7 +59,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.mark.parametrize("change", ["-3600", "3600"])
-def test_the_reactor_goes_on(write: Callable[..., Path], change: str) -> None:
+def test_the_reactor_continues(write: Callable[..., Path], change: str) -> None:
     program = [sys.executable, "-c", PROGRAM, str(write()), change]
     environment = {"PYTHONPATH": ":".join(sys.path)}
     ran = subprocess.run(program, capture_output=True, text=True, timeout=30, env=environment, check=False)
@@ -67,7 +67,7 @@ def test_the_reactor_goes_on(write: Callable[..., Path], change: str) -> None:
 
 
 class Date:
-    """What the clock of the machine says, until somebody sets it."""
+    """The wall clock, which the test can set."""
 
     def __init__(self) -> None:
         self.seconds = START
@@ -92,11 +92,11 @@ def test_dates_are_those_of_the_clock_and_durations_are_not(write: Callable[...,
     client.leave()
     done = tmp_path / "spool" / "done" / "2026-01-01"
 
-    def is_told() -> bool:
-        reactor.advance(5)  # each time the disk is looked at, at least
+    def is_notified() -> bool:
+        reactor.advance(5)  # at least one probe of the disk each time
         return any(done.glob("*.told.store.json"))
 
-    reactor.run_until(is_told)
+    reactor.run_until(is_notified)
     (receipt,) = done.glob("*.stored.store.json")
     assert json.loads(receipt.read_bytes())["at"] == "2026-01-02T00:00:00.000Z"
     sidecar = json.loads(next(done.glob("????????-????-????-????-????????????.json")).read_bytes())

@@ -1,4 +1,4 @@
-"""What the daemon says at its start about settings and keys that are legal, and that somebody may regret."""
+"""The warnings of the daemon at its start, about settings and keys that are legal but risky."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.certificates import write_certificate
 from tests.tap_rig import PLAIN as RECORDER_LESS
 from tests.tap_rig import Reactor, ask, build, page, writer
 
-#: With a recorder, about which there is nothing to say.
+#: A configuration with a recorder, which gives no warning.
 PLAIN = "[plugins.recorder]" + RECORDER_LESS
 
 
@@ -38,7 +38,7 @@ def warnings(logged: list[LogEvent]) -> list[str]:
 class TestTrustedHops:
     OUTSIDE = '[listen]\nendpoint = "tcp:3000"\ntrusted_hops = 1\n'
 
-    def test_at_a_port_that_others_can_reach_need_to_know_the_proxies(
+    def test_trusted_hops_on_a_public_port_need_trusted_proxies(
         self, write: Callable[..., Path], logged: list[LogEvent]
     ) -> None:
         path = write(PLAIN + self.OUTSIDE)
@@ -55,7 +55,9 @@ class TestTrustedHops:
             OUTSIDE.replace("= 1", "= 0"),
         ],
     )
-    def test_need_nothing_else(self, write: Callable[..., Path], logged: list[LogEvent], listen: str) -> None:
+    def test_trusted_hops_on_loopback_need_nothing_else(
+        self, write: Callable[..., Path], logged: list[LogEvent], listen: str
+    ) -> None:
         build(write(PLAIN + listen)).startService()
         assert logged != []
         assert warnings(logged) == []
@@ -65,32 +67,34 @@ class TestACertificate:
     TLS = '[listen]\ntls_certificate = "tls.pem"\ntls_key = "tls.key"\n'
 
     def start(self, write: Callable[..., Path], left: float) -> Path:
-        """So many seconds before it expires."""
+        """Starts the daemon ``left`` seconds before the certificate expires."""
         path = write(PLAIN + self.TLS)
         identity = read_identity(*write_certificate(path.parent))
         build(path, now=lambda: identity.expires - left).startService()
         return path.with_name("tls.pem")
 
-    def test_that_has_expired_is_an_error_and_no_refusal(
+    def test_an_expired_certificate_is_logged_as_an_error(
         self, write: Callable[..., Path], logged: list[LogEvent]
     ) -> None:
         certificate = self.start(write, 0.0)
         (line,) = texts(logged, LogLevel.error)
         assert line.startswith(f"{certificate} has expired (20")
 
-    def test_that_expires_soon_is_a_warning(self, write: Callable[..., Path], logged: list[LogEvent]) -> None:
+    def test_a_certificate_that_expires_soon_is_a_warning(
+        self, write: Callable[..., Path], logged: list[LogEvent]
+    ) -> None:
         certificate = self.start(write, 13 * 86_400.0)
         (line,) = warnings(logged)
         assert line.startswith(f"{certificate} expires on 20")
         assert texts(logged, LogLevel.error) == []
 
-    def test_that_is_good_for_weeks_is_nothing_to_tell_of(
+    def test_a_certificate_valid_for_weeks_is_not_mentioned(
         self, write: Callable[..., Path], logged: list[LogEvent]
     ) -> None:
         self.start(write, 15 * 86_400.0)
         assert warnings(logged) + texts(logged, LogLevel.error) == []
 
-    def test_that_comes_later_is_looked_at_likewise(self, write: Callable[..., Path], logged: list[LogEvent]) -> None:
+    def test_a_reloaded_certificate_is_checked(self, write: Callable[..., Path], logged: list[LogEvent]) -> None:
         path = write(PLAIN + self.TLS)
         expires = read_identity(*write_certificate(path.parent)).expires
         reactor, dates = Reactor(), [expires - 90 * 86_400.0]
@@ -106,7 +110,7 @@ class TestACertificate:
 
 
 class TestKeys:
-    def test_without_a_secret_are_counted(
+    def test_keys_without_a_secret_are_counted(
         self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]
     ) -> None:
         path = write()
@@ -116,7 +120,7 @@ class TestKeys:
         assert told == ["API keys: <Keys: 2, of which 1 without a secret>"]
         assert warnings(logged) == []
 
-    def test_for_a_route_that_there_is_not_are_named(
+    def test_keys_for_an_unknown_route_are_named(
         self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]
     ) -> None:
         path = write()
@@ -126,7 +130,7 @@ class TestKeys:
         (warning,) = warnings(logged)
         assert warning.startswith(f"the API key {fingerprint('the-key')} in auth.keys_file allows the path '/nope'")
 
-    def test_none_make_the_daemon_not_ready(
+    def test_a_daemon_without_keys_is_not_ready(
         self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]
     ) -> None:
         path = write(PLAIN + '[admin]\nendpoint = "tcp:9000"\n')
@@ -138,7 +142,7 @@ class TestKeys:
         assert line.startswith("no API keys in auth.keys_file, all requests are rejected: write {")
         assert "not ready: no keys in auth.keys_file\n" in page(reactor.ports[0], "/ready")
 
-    def test_with_a_short_secret_are_named_without_it(
+    def test_keys_with_a_short_secret_are_named_without_the_secret(
         self, write: Callable[..., Path], tmp_path: Path, logged: list[LogEvent]
     ) -> None:
         path = write()
@@ -149,12 +153,12 @@ class TestKeys:
 
 
 class TestARouteWithoutARecorder:
-    """A call there is accepted, and leaves nothing."""
+    """A call on such a route is accepted, but not recorded."""
 
     ADMIN = '[admin]\nendpoint = "tcp:9000"\n'
     TWO = '[[route]]\nplugins = ["recorder"]\n[[route]]\npath = "/b"\nplugins = []\n'
 
-    def test_is_named_at_the_start_and_what_to_write(
+    def test_a_route_without_a_recorder_is_named_with_its_remedy(
         self, write: Callable[..., Path], logged: list[LogEvent]
     ) -> None:
         path = write(RECORDER_LESS)
@@ -164,14 +168,16 @@ class TestARouteWithoutARecorder:
         assert "add a table [plugins.recorder]" in warning
         assert "record = false" in warning
 
-    def test_is_named_where_another_route_has_one(self, write: Callable[..., Path], logged: list[LogEvent]) -> None:
+    def test_a_route_is_named_even_if_another_has_a_recorder(
+        self, write: Callable[..., Path], logged: list[LogEvent]
+    ) -> None:
         path = write(PLAIN + self.TWO)
         build(path).startService()
         (warning,) = warnings(logged)
         assert warning.startswith(f"{path}: route[1]: calls on '/b' are not recorded: ")
         assert "add 'recorder' to its plugins" in warning
 
-    def test_is_named_by_a_daemon_that_is_ready(self, write: Callable[..., Path]) -> None:
+    def test_a_ready_daemon_names_the_route(self, write: Callable[..., Path]) -> None:
         reactor = Reactor()
         build(write(RECORDER_LESS + self.ADMIN), reactor).startService()
         assert ask(reactor.ports[0], "/ready") == 200
@@ -189,7 +195,7 @@ class TestARouteWithoutARecorder:
         ],
         ids=["recorder", "on purpose", "on purpose beside another", "recorder wanted"],
     )
-    def test_is_no_news_where_it_is_meant(
+    def test_a_route_without_recording_by_choice_is_not_named(
         self, write: Callable[..., Path], logged: list[LogEvent], text: str
     ) -> None:
         reactor = Reactor()
@@ -202,17 +208,17 @@ class TestARouteWithoutARecorder:
         [RECORDER_LESS + "[[route]]\nrecord = true\n", PLAIN + TWO + "record = true\n"],
         ids=["no recorder", "not on this route"],
     )
-    def test_is_a_mistake_where_recordings_are_wanted(self, write: Callable[..., Path], text: str) -> None:
+    def test_a_route_without_a_required_recorder_is_a_mistake(self, write: Callable[..., Path], text: str) -> None:
         with pytest.raises(ConfigError, match=r"route\[\d\]\.record: is true, but no plugin of this route records"):
             build(write(text))
 
 
 class TestARouteThatIsNotToBeRecorded:
-    def test_is_not_watched_by_the_recorder(self, write: Callable[..., Path]) -> None:
+    def test_the_recorder_does_not_observe_the_route(self, write: Callable[..., Path]) -> None:
         reactor = Reactor()
         text = PLAIN + "[plugins.agentassist]\n[[route]]\nrecord = false\n[[route]]\npath = '/b'\n"
         build(write(text), reactor).startService()
-        routes = reactor.ports[-1].factory.shared.routes  # type: ignore[attr-defined]
+        routes = reactor.ports[-1].factory.shared.routes
         watched = {path: [watcher.name for watcher in route.watchers] for path, route in routes.items()}
         assert watched == {"/api/v1/audiohook/ws": ["agentassist"], "/b": ["recorder", "agentassist"]}
 

@@ -1,4 +1,4 @@
-"""Text of operators in the encodings of their editors, and output to streams that are not UTF-8."""
+"""Files of operators in the encodings of their editors, and output to streams that are not UTF-8."""
 
 import codecs
 import io
@@ -36,7 +36,7 @@ KEY, SECRET = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh", "TXlTdXBlclNlY3JldEtleVRlbGxOb
 KEYS = json.dumps({KEY: SECRET})
 SCRIPT = (Path(__file__).parents[1] / "plugins/audiohookd_plugins/agentassist.toml").read_text("utf-8")
 
-#: All files that an operator writes and the daemon or a command reads as text.
+#: All files that an operator writes, and that the daemon or a command reads as text.
 FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "configuration": (load, '[admin]\nendpoint = "tcp:3001"\n'),
     "keys_file": (lambda path: KeyFile("keys", path).load().lookup(KEY), KEYS),
@@ -84,24 +84,24 @@ class TestAByteOrderMark:
         assert given_secret(nothing, variable) == given_secret(nothing, unmarked) is not None
 
     def test_at_the_start_of_an_argument_changes_nothing(self) -> None:
-        """`--key "$(cat file)"` passes it on."""
+        """`--key "$(cat file)"` passes the mark to the command."""
         assert api_key("\ufeff" + KEY) == KEY
         assert options._custom_config('\ufeff{"a": 1}') == b'{"a": 1}'
 
     def test_at_the_start_of_a_secret_of_a_store_changes_nothing(self) -> None:
-        """Vault and Secrets Manager hand over text."""
+        """Vault and Secrets Manager return text, which may begin with the mark."""
         assert read_keys("\ufeff" + KEYS).lookup(KEY) is not None
 
     @given(st.text(), st.sampled_from(MARKED))
-    def test_is_removed_once(self, text: str, encoding: str) -> None:
+    def test_one_byte_order_mark_is_removed(self, text: str, encoding: str) -> None:
         assert decode_text(text.encode(encoding)) == text
         assert decode_text("\ufeff" + text) == text
 
     @given(st.text().filter(lambda text: not text.startswith("\ufeff")))
-    def test_is_not_needed(self, text: str) -> None:
+    def test_a_byte_order_mark_is_optional(self, text: str) -> None:
         assert decode_text(text.encode()) == text == decode_text(text)
 
-    def test_does_not_hide_what_is_no_text(self) -> None:
+    def test_does_not_hide_invalid_text(self) -> None:
         with pytest.raises(UnicodeDecodeError):
             decode_text(codecs.BOM_UTF8 + b"\xff")
         assert decode_text(b"\xff", "replace") == "\ufffd"
@@ -128,7 +128,7 @@ class TestAStreamThatIsNotUTF8:
         stream.flush()
         assert json.loads(buffer.getvalue().decode(encoding)) == text
 
-    def test_gets_the_name_of_a_file_that_is_no_text(self) -> None:
+    def test_gets_a_file_name_that_is_not_text(self) -> None:
         buffer = io.BytesIO()
         stream = io.TextIOWrapper(buffer, "utf-8")
         escape_unencodable(stream)

@@ -34,25 +34,9 @@ def mistake(address: str, value: Any) -> str:
     return str(caught.value).removeprefix(f"{ANYWHERE}: ")
 
 
-@pytest.mark.parametrize(
-    ("address", "value", "number"),
-    [
-        ("spool.min_free", "1 GiB", 1 << 30),
-        ("spool.min_free", "1G", 1 << 30),
-        ("spool.min_free", "1 GB", 10**9),
-        ("spool.max_spool", "1.5 MiB", 3 << 19),
-        ("spool.max_spool", 0, 0),
-        ("spool.local_retention", "7 d", 604_800.0),
-        ("spool.local_retention", "7 days", 604_800.0),
-        ("spool.flush_interval", "500ms", 0.5),
-        ("shutdown.drain_timeout", "1h 30min", 5_400.0),
-        ("auth.aws.refresh", "5min", 300.0),
-        ("session.idle_timeout", "0.25 min", 15.0),
-        ("session.idle_timeout", 15, 15.0),
-    ],
-)
-def test_a_quantity_counts_in_its_unit(address: str, value: Any, number: float) -> None:
-    assert config_of(address, value) == number
+def test_a_quoted_number_without_a_unit_gets_no_unit_error() -> None:
+    with pytest.raises(ConfigError, match=r"listen\.max_sessions: Expected integer, got string"):
+        check({"listen": {"max_sessions": "9"}}, ANYWHERE)
 
 
 @pytest.mark.parametrize(

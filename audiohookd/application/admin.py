@@ -7,12 +7,12 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 
 from audiohookd.application.environment import Environment
+from audiohookd.application.listener import ListenerStack
 from audiohookd.auth.keys.keyring import Keyring
 from audiohookd.auth.replay.factory import ReplayProtection
 from audiohookd.config.listen_address import listen_address
 from audiohookd.diagnostics.hypotheses import HINTS_TAKEN, Hints
 from audiohookd.diagnostics.recent import explain_rejections
-from audiohookd.listener import ListenerStack
 from audiohookd.observe.admin_http import admin_site
 from audiohookd.observe.counters import exposition
 from audiohookd.observe.gauges import Figures, gauged

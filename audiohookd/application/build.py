@@ -7,23 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 
 from audiohookd.application.access import build_keyring, build_registry, build_replay_protection
 from audiohookd.application.admin import build_admin, gauges_of
 from audiohookd.application.environment import Environment
+from audiohookd.application.listener import ListenerStack, build_listener, receive_limits_of
 from audiohookd.application.plugin_services import plugin_services
 from audiohookd.application.recording import build_disk_services, build_spool, prepare_spool
 from audiohookd.application.root import Launch, Root
+from audiohookd.application.routes import routes_of
 from audiohookd.auth.authenticator import Authenticator
+from audiohookd.config.errors import ConfigError
 from audiohookd.config.schema import Config
 from audiohookd.delivery.destination import Destination, destinations_of
 from audiohookd.delivery.service import Deliveries, deliveries_of, disk_work
 from audiohookd.edge.policy import HandshakePolicy
-from audiohookd.listener import ListenerStack, build_listener, receive_limits_of
 from audiohookd.observe.counters import Counters
 from audiohookd.plugin_host import Daemon
 from audiohookd.plugin_loader import load_plugins
-from audiohookd.routes import routes_of
 from audiohookd.runtime.loops import SupervisedLoop, Supervisor
 from audiohookd.runtime.signals import Signals
 from audiohookd.runtime.systemd import Notifier, Readiness
@@ -32,6 +34,10 @@ from audiohookd.session.driver import ServerContext
 from audiohookd.websocket.protocol import PENDING_LIMIT, AudioHookServerFactory
 
 NO_LAUNCH = Launch()
+#: The environment variable that turns the fast path off.
+FAST_PATH_VARIABLE = "AUDIOHOOKD_FASTPATH"
+
+_log = Logger()
 
 
 def build(
@@ -68,11 +74,8 @@ def build(
     registry = build_registry(environment, lambda: monitor.not_ready_reason)
     routes = routes_of(config, path, watchers, readiness.warn)
     shared = ServerContext(reactor, now, config.session, registry, counters, routes, reactor.callFromThread)
-    policy = HandshakePolicy(
-        Authenticator(keyring, replay.store), config.auth.rejection, config.listen.authority or None
-    )
     stack = build_listener(config, path, reactor, now, counters)
-    factory = _build_factory(environment, shared, policy, stack)
+    factory = _build_factory(environment, shared, Authenticator(keyring, replay.store), stack)
     listener = environment.listener("listener", "listen.endpoint", stack.wrap(factory), stack.endpoint)
     prepare_spool(environment, spool)
 
@@ -105,19 +108,33 @@ def _build_deliveries(environment: Environment, destinations: Sequence[Destinati
 
 
 def _build_factory(
-    environment: Environment, shared: ServerContext, policy: HandshakePolicy, stack: ListenerStack
+    environment: Environment, shared: ServerContext, authenticator: Authenticator, stack: ListenerStack
 ) -> AudioHookServerFactory:
     """The factory of the WebSocket protocol."""
     config = environment.config
     return AudioHookServerFactory(
         shared,
-        policy,
+        HandshakePolicy(authenticator, config.auth.rejection, config.listen.authority or None),
         max_pending=PENDING_LIMIT + config.listen.max_sessions,
         handshake_timeout=config.limits.handshake_timeout,
         reactor=environment.reactor,
         limiter=stack.limiter,
         receive_limits=receive_limits_of(config.limits),
+        uses_fast_path=_uses_fast_path(environment.variables),
     )
+
+
+def _uses_fast_path(variables: Mapping[str, str]) -> bool:
+    """Whether AUDIOHOOKD_FASTPATH is not ``off``. A setting for diagnosis: see websocket/fastpath/README.rst.
+
+    :raises ConfigError: it is neither ``on`` nor ``off``.
+    """
+    value = variables.get(FAST_PATH_VARIABLE, "on")
+    if value not in ("on", "off"):
+        raise ConfigError(f"{FAST_PATH_VARIABLE} is {value!r}: it must be 'on' or 'off'")
+    if value == "off":
+        _log.warn("the fast path is off ({variable}=off): each frame costs more", variable=FAST_PATH_VARIABLE)
+    return value == "on"
 
 
 def _build_supervisor(environment: Environment, loops: list[SupervisedLoop]) -> Supervisor:

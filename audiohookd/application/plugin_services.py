@@ -1,4 +1,4 @@
-"""The services of plugins, and those that watch the plugins."""
+"""The services of plugins, and the services that watch plugins."""
 
 from collections.abc import Mapping
 

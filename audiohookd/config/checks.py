@@ -18,14 +18,17 @@ _route_path = re.compile(r"/[!-~]*")
 
 
 def check_plugin_tables(tables: Any, path: Path) -> None:
-    """Before msgspec does, which names no key of a mapping."""
+    """Each plugin has a table. msgspec would not name the key of a mapping.
+
+    :raises ConfigError: a plugin has another value.
+    """
     for name, table in tables.items() if isinstance(tables, dict) else ():
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {address('plugins', name)}: must be a table, [{address('plugins', name)}]")
 
 
 def check_across_tables(config: Config, path: Path) -> None:
-    """What the type of a single key cannot say.
+    """Checks that concern several keys, or the form of a text.
 
     :raises ConfigError: keys contradict each other, or a text has the wrong form.
     """
@@ -78,7 +81,7 @@ def _check_replay(replay: Replay, where: str) -> None:
         raise ConfigError(f"{where}.url_file: goes without url: remove one of the two")
     if replay.store == "redis" and not (replay.url or replay.url_file):
         raise ConfigError(f"{where}: store = 'redis' needs url_file, or url")
-    # Also one that is an option of the URL, or that is not encoded as it has to be.
+    # Also a password in an option of the URL, and a password that is not percent-encoded.
     if "password" in replay.url or re.search(r":.*@", replay.url.partition("//")[2]):
         raise ConfigError(f"{where}.url: has a password, which would be in this file: write the URL to url_file")
 

@@ -14,7 +14,7 @@ from audiohookd.config.errors import ConfigError, address, did_you_mean
 
 T = TypeVar("T")
 
-#: The words of TOML for msgspec's, which are those of JSON and Python.
+#: msgspec's names of types, which are those of JSON and Python, to TOML's.
 _TOML_WORDS = {"object": "table", "str": "string", "int": "integer", "bool": "boolean"}
 _COMPARED = {">": "more than", ">=": "at least", "<": "less than", "<=": "at most"}
 _out_of_range = re.compile(r"Expected `(?:float|int)` (>=?|<=?) (\S+)")

@@ -10,7 +10,7 @@ _bare_key = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class ConfigError(ValueError):
-    """The operator's mistake, as one printable line: file, key, what is wrong."""
+    """A mistake in the configuration, as one printable line with file, key and reason."""
 
     def __init__(self, text: str) -> None:
         super().__init__(printable(" ".join(line.strip() for line in text.splitlines())))

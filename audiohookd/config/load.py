@@ -1,4 +1,4 @@
-"""One file of TOML to a checked configuration. A mistake is one line: file, key, what is wrong."""
+"""Reads and checks the configuration file. Errors have one line: file, key, reason."""
 
 import re
 import tomllib

@@ -1,1 +1,3 @@
-"""Ready recordings, carried away and told of: what is due, tried again until it is done."""
+"""Delivery of ready recordings: carriers store them, then notifiers announce them, each with retries until it is
+done.
+"""

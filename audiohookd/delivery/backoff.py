@@ -1,19 +1,21 @@
-"""How long to wait before the next try (pure): exponential, with full jitter."""
+"""Retry delays: exponential backoff with full jitter (pure)."""
 
 from collections.abc import Callable
 
 from msgspec import Struct
 
-#: 2 to the power of more than that is no float.
+#: 2.0 to a larger power overflows a float.
 _LARGEST_EXPONENT = 1000
 
 
 class Backoff(Struct, frozen=True):
-    """Any time from 0 up to a bound that doubles with each failure: those who failed together come back apart.
+    """A random delay between 0 and a bound that doubles with each failure.
+
+    The jitter spreads retries of recordings that failed together.
 
     :param first: the bound after the first failure, in seconds.
-    :param limit: what no bound is above, in seconds.
-    :param random: evenly from 0 up to, but not including, 1.
+    :param limit: the largest bound, in seconds.
+    :param random: returns a uniform random number, at least 0 and less than 1.
     """
 
     first: float
@@ -21,6 +23,9 @@ class Backoff(Struct, frozen=True):
     random: Callable[[], float]
 
     def delay(self, failures: int) -> float:
-        """Seconds to wait after so many failures before this one."""
+        """Seconds to wait before the next attempt.
+
+        :param failures: how many attempts failed before the last one.
+        """
         bound = self.first * 2.0 ** min(failures, _LARGEST_EXPONENT)
         return self.random() * min(self.limit, bound)

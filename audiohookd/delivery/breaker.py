@@ -1,85 +1,90 @@
-"""A circuit breaker (pure): who cannot be reached is not asked by everyone, again and again.
+"""A circuit breaker (pure): while a destination is unreachable, one probe at a time tests it.
 
-Closed, everything may begin. Open, nothing may until some time has passed; then there is one trial, whose outcome
-decides: a success closes the breaker, a failure keeps it open for longer.
+Closed, it admits every delivery. Open, it admits none until a delay has passed, and then one probe. If the probe
+succeeds the breaker closes; if it fails the breaker stays open for longer.
 """
 
 from audiohookd.delivery.backoff import Backoff
 
-#: Seconds. What the other side asks for beyond that is not believed.
+#: Seconds. A longer Retry-After of the destination is shortened to this.
 RETRY_AFTER_LIMIT = 3600.0
 
 
 class Probe:
-    """The one thing that was begun while the breaker was open."""
+    """The one delivery that begins while the breaker is open."""
 
 
 class Breaker:
-    """The breaker of one outlet. All times in seconds of one clock.
+    """The circuit breaker of one destination. All times are seconds of one clock.
 
-    Who begins something gets a :class:`Trial`, or None where it is nothing special, and gives it back with the
-    outcome: what was begun before the breaker opened must not be taken for the trial.
+    :meth:`begin` returns a :class:`Probe`, or None while the breaker is closed. The caller returns that value with
+        the outcome, so that a delivery that began before the breaker opened is not mistaken for the probe.
     """
 
     def __init__(self, backoff: Backoff) -> None:
-        #: Whether what begins next is a trial.
+        #: Whether the next delivery is a probe.
         self.is_open = False
-        #: Nothing may begin before.
+        #: No delivery may begin before this time.
         self.until = 0.0
         self._backoff = backoff
         self._failures = 0
-        self._trial: Probe | None = None
+        self._probe: Probe | None = None
 
     @property
     def is_half_open(self) -> bool:
-        """Whether nothing may begin until the trial has ended, whatever the time."""
-        return self._trial is not None
+        """Whether a probe is in flight: until it ends, no delivery may begin."""
+        return self._probe is not None
 
     def admits(self, now: float) -> bool:
-        """Whether something may begin."""
-        return self._trial is None and now >= self.until
+        """Whether a delivery may begin at ``now``."""
+        return self._probe is None and now >= self.until
 
     def begin(self) -> Probe | None:
-        """Something begins, which is admitted."""
+        """Begins a delivery that :meth:`admits` allowed.
+
+        :returns: the probe, when the breaker is open.
+        """
         if self.is_open:
-            self._trial = Probe()
-        return self._trial
+            self._probe = Probe()
+        return self._probe
 
     def close(self) -> None:
-        """The other side is there: something succeeded. Or so we hope: all is to be tried at once."""
+        """Closes the breaker: a delivery succeeded, or an operator asked for a retry of everything."""
         self.is_open = False
-        self._trial = None
+        self._probe = None
         self.until = 0.0
         self._failures = 0
 
-    def fail(self, trial: Probe | None, now: float, retry_after: float | None = None) -> None:
-        """The other side is not there. What fails late, begun before the breaker opened, makes nothing worse.
+    def fail(self, probe: Probe | None, now: float, retry_after: float | None = None) -> None:
+        """Opens the breaker, or keeps it open for longer: the destination is unavailable.
 
-        :param retry_after: seconds, when the other side named them.
+        A failure of a delivery that began before the breaker opened does not lengthen the backoff.
+
+        :param retry_after: seconds, when the destination named them.
         """
-        asked = now + _believable(retry_after)
-        if self.is_open and not self.is_current(trial):
+        asked = now + _capped(retry_after)
+        if self.is_open and not self.is_current(probe):
             self.until = max(self.until, asked)
             return
-        self._trial = None
+        self._probe = None
         self.is_open = True
         self.until = max(now + self._backoff.delay(self._failures), asked)
         self._failures += 1
 
-    def is_current(self, trial: Probe | None) -> bool:
-        """Whether everything waits for the outcome of ``trial``."""
-        return trial is not None and trial is self._trial
+    def is_current(self, probe: Probe | None) -> bool:
+        """Whether ``probe`` is the probe in flight."""
+        return probe is not None and probe is self._probe
 
-    def release(self, trial: Probe | None) -> None:
-        """What was begun came to an end that tells nothing of the other side."""
-        if self.is_current(trial):
-            self._trial = None
+    def release(self, probe: Probe | None) -> None:
+        """Ends a delivery that says nothing about the destination."""
+        if self.is_current(probe):
+            self._probe = None
 
     def pause(self, until: float) -> None:
-        """Nothing may begin before ``until``, for a reason that is not the other side's."""
+        """Lets no delivery begin before ``until``, for a reason on this machine."""
         self.until = max(self.until, until)
 
 
-def _believable(seconds: float | None) -> float:
-    """Never negative; not a number counts as nothing said."""
+def _capped(seconds: float | None) -> float:
+    """Seconds between 0 and :data:`RETRY_AFTER_LIMIT`; 0 when ``seconds`` is None or NaN."""
     return min(seconds, RETRY_AFTER_LIMIT) if seconds is not None and seconds > 0 else 0.0

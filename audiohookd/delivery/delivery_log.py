@@ -1,4 +1,4 @@
-"""What is said of one outlet: in the log, in the counters, and to whoever asks."""
+"""Log lines and counters of one destination."""
 
 from collections.abc import Callable
 
@@ -11,156 +11,177 @@ from audiohookd.observe.counters import Counters
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.error_text import in_words, is_mistake
 
-#: Seconds between two lines about recordings that failed.
+#: Seconds between two log lines about failed deliveries.
 WARN_INTERVAL = 60.0
-#: Seconds between two lines about recordings that are on their way for long.
+#: Seconds between two log lines about slow deliveries.
 SLOW_WARN_INTERVAL = 3600.0
-#: Seconds between two lines about an outage that goes on.
+#: Seconds between two log lines about a continuing outage.
 OUTAGE_REMINDER = 1800.0
-#: Mistakes of a plugin that have a traceback in the log: their texts may be endless.
-MISTAKES = 20
-#: Characters of what a plugin said.
+#: Different programming errors of a plugin that are logged with a traceback. Their texts may vary without end.
+MAX_TRACEBACKS = 20
+#: Characters of a plugin's error text that are logged.
 TEXT_LIMIT = 300
 
 
 class DeliveryLog:
-    """Says what happens at ``outlet``, and no more often than somebody wants to read it.
+    """Writes rate-limited log lines about one destination, and counts its events.
 
-    Times are seconds of the reactor's clock, but for those that are shown as dates.
+    Times are seconds of the reactor's clock, except where a date is shown.
 
-    :param date: seconds since the epoch.
+    :param date: returns seconds since the epoch.
     """
 
     _log = Logger()
 
-    def __init__(self, outlet: Destination, counters: Counters, date: Callable[[], float]) -> None:
-        #: The last thing that went wrong, None as long as nothing has.
+    def __init__(self, destination: Destination, counters: Counters, date: Callable[[], float]) -> None:
+        #: The text of the last error; None until the first one.
         self.last_error: str | None = None
-        #: Seconds since the epoch; None as long as it is available.
+        #: Seconds since the epoch; None while the destination is available.
         self.unavailable_since: float | None = None
-        self._outlet = outlet
+        self._destination = destination
         self._counters = counters
         self._date = date
         self._outage_began = 0.0
-        self._said_at: float | None = None
-        self._unsaid = 0
-        self._said_slow_at: float | None = None
-        self._unavailable_said = (0.0, "")  # when, and what
-        self._mistakes: set[str] = set()
+        self._warned_at: float | None = None
+        self._suppressed = 0
+        self._slow_warned_at: float | None = None
+        self._outage_warned = (0.0, "")  # when, and for which reason
+        self._logged_mistakes: set[str] = set()
 
     def delivered(self, key: RecordingKey, now: float) -> None:
-        """A recording was. The last that is heard of it here, often."""
-        done = "stored" if self._outlet.is_carrier else "told"
-        self._counters.count(
-            "recordings_stored" if self._outlet.is_carrier else "notifications_sent", self._outlet.name
+        """Logs and counts a delivered recording, and the end of an outage."""
+        is_stored = self._destination.is_carrier
+        done = "stored" if is_stored else "announced"
+        self._counters.count("recordings_stored" if is_stored else "notifications_sent", self._destination.name)
+        self._log.info(
+            "recording {done} by {destination}: {id}", done=done, destination=self._destination.name, id=key.id
         )
-        self._log.info("recording {done} by {outlet}: {id}", done=done, outlet=self._outlet.name, id=key.id)
         if self.unavailable_since is not None:
             after = duration(now - self._outage_began)
-            self._log.info("{outlet}: available again after {after}", outlet=self._outlet.name, after=after)
+            self._log.info(
+                "{destination}: available again after {after}", destination=self._destination.name, after=after
+            )
             self.unavailable_since = None
 
     def failed(self, key: RecordingKey, reason: str, now: float) -> None:
-        """A recording failed; it is tried again."""
+        """Logs and counts a failed delivery that will be retried."""
         self.last_error = reason
-        self._counters.count("delivery_failures", self._outlet.name)
-        if self._said_at is not None and now < self._said_at + WARN_INTERVAL:
-            self._unsaid += 1
+        self._counters.count("delivery_failures", self._destination.name)
+        if self._warned_at is not None and now < self._warned_at + WARN_INTERVAL:
+            self._suppressed += 1
             return
         self._log.warn(
-            "{outlet}: recording {id} of {day} failed, and is tried again: {reason}{others}",
-            outlet=self._outlet.name,
+            "{destination}: delivery of recording {id} of {day} failed, will retry: {reason}{others}",
+            destination=self._destination.name,
             id=key.id,
             day=key.day,
             reason=reason,
-            others=f" ({self._unsaid} more failed since the last such line)" if self._unsaid else "",
+            others=f" ({self._suppressed} more failed since the last such line)" if self._suppressed else "",
         )
-        self._said_at = now
-        self._unsaid = 0
+        self._warned_at = now
+        self._suppressed = 0
 
     def slow(self, key: RecordingKey, seconds: float, now: float) -> None:
-        """A recording has been on its way for so long."""
-        if self._said_slow_at is not None and now < self._said_slow_at + SLOW_WARN_INTERVAL:
+        """Logs a delivery that has taken ``seconds`` so far."""
+        if self._slow_warned_at is not None and now < self._slow_warned_at + SLOW_WARN_INTERVAL:
             return
-        self._said_slow_at = now
+        self._slow_warned_at = now
         self._log.warn(
-            "{outlet}: recording {id} of {day} has been on its way for {seconds} s, and holds up others",
-            outlet=self._outlet.name,
+            "{destination}: delivery of recording {id} of {day} has taken {seconds} s so far, and delays others",
+            destination=self._destination.name,
             id=key.id,
             day=key.day,
             seconds=round(seconds),
         )
 
     def unavailable(self, reason: str, now: float, until: float) -> None:
-        """Nothing can be delivered; it is tried again at ``until``.
+        """Logs and counts an outage: nothing can be delivered; the next attempt is at ``until``.
 
-        Said when it begins, and again, so that the last line is never an old story: when the reason is another one,
-        but once a minute at most, and each :data:`STILL` seconds.
+        The first line appears when the outage begins. Then one follows every :data:`OUTAGE_REMINDER` seconds, or
+        after :data:`WARN_INTERVAL` seconds when the reason has changed.
         """
         self.last_error = reason
         if self.unavailable_since is None:
             self.unavailable_since = self._date()
             self._outage_began = now
-            self._counters.count("outages", self._outlet.name)
-        elif now < self._unavailable_said[0] + (
-            WARN_INTERVAL if reason != self._unavailable_said[1] else OUTAGE_REMINDER
-        ):
+            self._counters.count("outages", self._destination.name)
+        elif now < self._outage_warned[0] + (WARN_INTERVAL if reason != self._outage_warned[1] else OUTAGE_REMINDER):
             return
-        self._unavailable_said = (now, reason)
+        self._outage_warned = (now, reason)
         self._log.warn(
-            "{outlet}: unavailable, everything waits, tried again in {seconds}: {reason}",
-            outlet=self._outlet.name,
+            "{destination}: unavailable, all recordings wait, retry in {seconds}: {reason}",
+            destination=self._destination.name,
             seconds=duration(until - now),
             reason=reason,
         )
 
     def rejected(self, key: RecordingKey, reason: str, is_dead: bool) -> None:
-        """A recording will never be delivered here: it is a dead letter, now or when the others have it."""
+        """Logs and counts a recording that this destination rejected for good.
+
+        :param is_dead: whether it is a dead letter already; otherwise it becomes one after the other destinations.
+        """
         self.last_error = reason
-        self._counters.count("dead_letters", self._outlet.name)
+        self._counters.count("dead_letters", self._destination.name)
         self._log.error(
-            "{outlet}: recording {id} of {day} can never be delivered, and {what}: {reason}",
-            outlet=self._outlet.name,
+            "{destination}: recording {id} of {day} rejected for good, {consequence}: {reason}",
+            destination=self._destination.name,
             id=key.id,
             day=key.day,
-            what="was put into dead/" if is_dead else "goes to dead/ when the others have it",
+            consequence="moved to dead/" if is_dead else "moves to dead/ after the other destinations",
             reason=reason,
         )
 
     def evicted(self, key: RecordingKey) -> None:
-        """A recording that was to stay here, too, had to go, or its audio, to make room for a receipt."""
+        """Logs and counts a local copy that was removed because the full disk had no room for its receipt."""
         self._counters.count("recordings_removed", "evicted")
         self._log.warn(
-            "the disk is full: recording {id} of {day} made room, it is stored elsewhere", id=key.id, day=key.day
+            "disk full: evicted the local copy of recording {id} of {day}, already stored remotely",
+            id=key.id,
+            day=key.day,
         )
 
-    def disk_failed(self, fault: BaseException) -> None:
-        """What waits could not be looked for, or what is done not be put away; it will be tried again."""
-        reason = self.last_error = describe(fault)
-        self._log.error("{outlet}: the spool cannot be used: {reason}", outlet=self._outlet.name, reason=reason)
+    def disk_failed(self, error: BaseException) -> None:
+        """Logs that the spool could not be searched, or that a rejection could not be recorded; both are retried."""
+        reason = self.last_error = describe(error)
+        self._log.error(
+            "{destination}: cannot use the spool: {reason}", destination=self._destination.name, reason=reason
+        )
 
-    def programming_error(self, fault: Exception) -> None:
-        """A recording failed by a mistake in the plugin's program: its author needs the traceback, once."""
-        is_telling = is_mistake(fault) or isinstance(fault, foreign_code.PluginRaised)
-        if is_telling and describe(fault) not in self._mistakes and len(self._mistakes) < MISTAKES:
-            self._mistakes.add(describe(fault))
-            shown = foreign_code.loggable(Failure(fault))
-            self._log.failure("{outlet}: the plugin has a mistake", shown, outlet=self._outlet.name)
+    def programming_error(self, error: Exception) -> None:
+        """Logs the traceback of an error in the plugin's code, once for each text."""
+        is_worth_logging = is_mistake(error) or isinstance(error, foreign_code.PluginRaised)
+        if (
+            is_worth_logging
+            and describe(error) not in self._logged_mistakes
+            and len(self._logged_mistakes) < MAX_TRACEBACKS
+        ):
+            self._logged_mistakes.add(describe(error))
+            shown = foreign_code.loggable(Failure(error))
+            self._log.failure(
+                "{destination}: programming error in the plugin", shown, destination=self._destination.name
+            )
 
     def search_failed(self, failure: Failure) -> None:
-        """Our own mistake. The next search, each minute, goes on."""
-        self._log.failure("{outlet}: the search for recordings failed", failure, outlet=self._outlet.name)
+        """Logs an unexpected error of a search. The next search, within a minute, runs as usual."""
+        self._log.failure(
+            "{destination}: the search for recordings failed", failure, destination=self._destination.name
+        )
 
-    def went_wrong(self, key: RecordingKey, failure: Failure) -> None:
-        """Our own mistake."""
-        self._log.failure("{outlet}: recording {id}", failure, outlet=self._outlet.name, id=key.id)
+    def internal_error(self, key: RecordingKey, failure: Failure) -> None:
+        """Logs an unexpected error of audiohookd itself."""
+        self._log.failure(
+            "{destination}: internal error while delivering recording {id}",
+            failure,
+            destination=self._destination.name,
+            id=key.id,
+        )
 
 
-def describe(fault: BaseException) -> str:
-    """What it is, as one line."""
-    return in_words(fault, TEXT_LIMIT)
+def describe(error: BaseException) -> str:
+    """``error`` as one line of text."""
+    return in_words(error, TEXT_LIMIT)
 
 
 def duration(seconds: float) -> str:
-    """Seconds as text."""
+    """``seconds`` as text for a log line."""
     return f"{seconds:.0f} s" if seconds >= 1.0 else "less than a second"

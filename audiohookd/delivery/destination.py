@@ -1,4 +1,4 @@
-"""Where ready recordings go: the plugins that carry them away, and those that tell of them."""
+"""Destinations of ready recordings: the plugins that store them (carriers) and announce them (notifiers)."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,17 +9,17 @@ from msgspec import Struct
 from audiohookd.interfaces import ICarrier, INotifier, IRecording
 from audiohookd.spool import paths
 
-#: What an outlet may be called: its name becomes part of file names.
+#: Names of destinations. A name becomes part of file names.
 DESTINATION_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 class Destination(Struct, frozen=True):
     """A carrier or a notifier.
 
-    :param name: of its table in the configuration. A plugin may be both.
-    :param mark: the suffix of the file that says that it is done with a recording.
+    :param name: of its table in the configuration. One plugin may be both.
+    :param done_suffix: the suffix of the file that records a successful delivery.
     :param deliver: returns a Deferred or a coroutine; a carrier's fires with the receipt.
-    :param concurrency: how many recordings at a time.
+    :param concurrency: how many recordings it accepts at a time.
     """
 
     name: str
@@ -30,20 +30,21 @@ class Destination(Struct, frozen=True):
 
     @property
     def rejected_suffix(self) -> str:
-        """The suffix of the file that says that it will never take a recording.
+        """The suffix of the file that records that this destination rejected a recording for good.
 
-        Where a plugin is both, it is the carrier's as long as there is no receipt: notifiers come afterwards.
+        A plugin that is both carrier and notifier has one such file. Without a receipt it is the carrier's rejection,
+        since notifiers follow carriers.
         """
         return paths.rejected_suffix(self.name)
 
 
 def is_destination(plugin: object) -> bool:
-    """Whether ``plugin`` takes recordings."""
+    """Whether ``plugin`` is a carrier or a notifier."""
     return bool(ICarrier.providedBy(plugin) or INotifier.providedBy(plugin))
 
 
 def destinations_of(plugins: Mapping[str, Any]) -> list[Destination]:
-    """The outlets among ``plugins``, which are named after their tables."""
+    """The destinations among ``plugins``, which are keyed by the names of their tables."""
     carriers = [
         Destination(name, paths.stored_suffix(name), plugin.carry, plugin.concurrency, is_carrier=True)
         for name, plugin in plugins.items()

@@ -1,4 +1,4 @@
-"""Whose fault it is that a delivery failed (pure)."""
+"""Whether a failed delivery is caused by a local file (pure)."""
 
 import errno
 from pathlib import Path
@@ -7,15 +7,15 @@ from audiohookd.interfaces import IRecording
 
 
 class Unreadable(Exception):
-    """The disk does not give a file of this one recording; that tells nothing of the other side, nor of others."""
+    """A file of this one recording cannot be read, which says nothing about the destination or other recordings."""
 
 
-def is_local_file_error(fault: OSError, recording: IRecording) -> bool:
-    """Whether ``fault`` is about a file of ``recording``: it names one, or is what the disk alone says.
+def is_local_file_error(error: OSError, recording: IRecording) -> bool:
+    """Whether ``error`` concerns a file of ``recording``: it names one, or has an errno that only disks raise.
 
-    What sockets raise is an OSError, too; it names no file.
+    Sockets raise OSError, too, but name no file.
     """
-    if isinstance(fault.filename, str):
-        path = Path(fault.filename)
+    if isinstance(error.filename, str):
+        path = Path(error.filename)
         return path.parent == recording.sidecar.parent and path.name.startswith(f"{recording.id}.")
-    return fault.errno == errno.EIO
+    return error.errno == errno.EIO

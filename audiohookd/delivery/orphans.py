@@ -1,4 +1,4 @@
-"""Audio in ``ready`` whose sidecar is nowhere: nobody can tell whose it is, so nobody delivers it, or removes it."""
+"""Orphaned audio in ``ready``: files without a sidecar, which are neither delivered nor removed."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,32 +9,33 @@ from audiohookd.spool.paths import SpoolPaths
 
 
 class Orphans(NamedTuple):
-    """How many there are, and one of them."""
+    """The number of orphaned audio files, and one of them."""
 
     files: int = 0
     example: Path | None = None
 
 
 def find_orphans(spool: SpoolPaths) -> Orphans:
-    """Looks for them. For worker threads; takes no notice of what comes and goes meanwhile.
+    """Searches ``ready`` for orphaned audio. For worker threads; other threads may move recordings at the same time.
 
-    :raises OSError: the disk refused.
+    :raises OSError: the disk failed.
     """
     found = Orphans()
     for recording in catalog.iter_recordings(spool.ready):
-        if _is_audio_alone(recording) and not _is_on_its_way(spool, recording):
+        if _lacks_sidecar(recording) and not _is_moving(spool, recording):
             found = Orphans(found.files + 1, found.example or recording.audio)
     return found
 
 
-def _is_audio_alone(recording: Recording) -> bool:
+def _lacks_sidecar(recording: Recording) -> bool:
     return paths.AUDIO in recording.suffixes and paths.SIDECAR not in recording.suffixes
 
 
-def _is_on_its_way(spool: SpoolPaths, recording: Recording) -> bool:
-    """Into ``ready`` audio comes first, from there it goes last: the sidecar is where it comes from, or goes to.
+def _is_moving(spool: SpoolPaths, recording: Recording) -> bool:
+    """Whether the sidecar is in another directory: audio enters ``ready`` before its sidecar, and leaves it after.
 
-    The places are asked in the order in which a sidecar passes them.
+    The directories are checked in the order in which a sidecar passes through them.
     """
-    places = (spool.draft, *(place / recording.day for place in (spool.ready, spool.done, spool.dead)))
-    return any((place / recording.sidecar.name).exists() for place in places) or not recording.audio.exists()
+    directories = (spool.draft, *(shelf / recording.day for shelf in (spool.ready, spool.done, spool.dead)))
+    is_elsewhere = any((directory / recording.sidecar.name).exists() for directory in directories)
+    return is_elsewhere or not recording.audio.exists()

@@ -1,22 +1,22 @@
-"""What is due, and what is done: read from the disk each time, for nothing else is sure. For worker threads."""
+"""Delivery state on disk: which recordings are due and which are done. For worker threads.
 
-from collections import deque
+The state is read from the disk each time, since other threads and operators change it.
+"""
+
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from audiohookd.delivery import file_moves
 from audiohookd.delivery.destination import Destination
-from audiohookd.delivery.eviction import EvictionCandidates
 from audiohookd.delivery.file_moves import NO_ROOM, TEMP_SUFFIX, FileOperations
 from audiohookd.delivery.orphans import Orphans, find_orphans
 from audiohookd.delivery.pending_queue import RecordingKey
-from audiohookd.delivery.rejection import lines as refusal_lines
+from audiohookd.delivery.rejection import lines as rejection_lines
 from audiohookd.delivery.rejection import rejection_of
 from audiohookd.delivery.scan import Scan, ScanResult
 from audiohookd.delivery.stages import Stage, Stages
@@ -24,208 +24,209 @@ from audiohookd.spool import catalog, paths
 from audiohookd.spool.catalog import Recording
 from audiohookd.spool.paths import SpoolPaths
 
-#: So many recordings at most make room for one receipt. When that is not enough, it is tried again later.
-EVICTED_AT_ONCE = 8
+#: Bytes of the reserve: room for some 250 receipts in blocks of 4 KiB.
+RESERVE_SIZE = 1 << 20
+#: Bytes that must be free to create the reserve, so that it takes no room from calls in progress.
+MIN_FREE_FOR_RESERVE = 64 << 20
 
 
-class SpaceResult(Enum):
-    """For a receipt, on a disk that has none."""
+class Recorded(NamedTuple):
+    """What follows from a delivery that is recorded.
 
-    NONE = "none"
-    MADE = "made"
-    NOT_NEEDED = "not needed"
+    :ivar stage: the next stage of the recording; None when it no longer exists.
+    :ivar is_evicted: whether the full disk cost the local copy, or its audio, that ``keeps_local`` keeps.
+    """
+
+    stage: Stage | None = None
+    is_evicted: bool = False
 
 
 class Receipts:
-    """The books of all outlets.
+    """Reads and writes the receipts, rejections and moves of all destinations.
 
-    One thread at a time moves or removes anything: two outlets may be done with a recording in the same instant.
+    A lock lets one thread at a time move or remove files: two destinations may finish a recording at the same time.
 
-    :param keeps_local: whether recordings that were stored stay here, too, as long as there is room.
+    :param keeps_local: whether stored recordings are kept in the spool, while there is space.
     """
 
     def __init__(
-        self, spool: SpoolPaths, outlets: Sequence[Destination], keeps_local: bool, disk: FileOperations | None = None
+        self,
+        spool: SpoolPaths,
+        destinations: Sequence[Destination],
+        keeps_local: bool,
+        disk: FileOperations | None = None,
     ) -> None:
         self._spool = spool
-        self._dues = Stages(outlets)
-        unfinished = (suffix + TEMP_SUFFIX for suffix in self._dues.suffixes)
-        self._suffixes = (paths.SIDECAR, paths.AUDIO, *self._dues.suffixes, *unfinished)
-        # Where nobody stores it, this is the only copy.
-        self._removes = self._dues.is_stored and not keeps_local
+        self._stages = Stages(destinations)
+        temp_suffixes = (suffix + TEMP_SUFFIX for suffix in self._stages.suffixes)
+        self._suffixes = (paths.SIDECAR, paths.AUDIO, *self._stages.suffixes, *temp_suffixes)
+        # Without a carrier the spool has the only copy.
+        self._removes = self._stages.is_stored and not keeps_local
         self._disk = disk or FileOperations()
         self._lock = Lock()
-        self._displaceable = EvictionCandidates(spool.done, self._dues.receipts)
-        #: Recordings that were to stay, and had to make room: for somebody to take out, and to tell of.
-        self.displaced: deque[RecordingKey] = deque()
 
     def recover(self) -> Orphans:
-        """See :func:`audiohookd.delivery.file_moves.tidy`. Says what nobody will deliver."""
+        """Creates the reserve, completes interrupted moves, then searches for orphaned audio; see
+        :func:`file_moves.recover_moves`.
+        """
         with self._lock:
+            self._make_reserve()
             file_moves.recover_moves(self._disk, self._spool)
         return find_orphans(self._spool)
 
-    def load_if_due(self, key: RecordingKey, outlet: Destination) -> Recording | None:
-        """The recording, as it is now, if ``outlet`` has to deliver it."""
-        recording = self._look(key)
-        return recording if self.is_due(recording, outlet) else None
+    def load_if_due(self, key: RecordingKey, destination: Destination) -> Recording | None:
+        """The recording as it is now, if ``destination`` has to deliver it, else None."""
+        recording = self._stat(key)
+        return recording if self.is_due(recording, destination) else None
 
     def record_delivered(
-        self, key: RecordingKey, outlet: Destination, receipt: Mapping[str, Any], now: float
-    ) -> bool:
-        """``outlet`` has delivered it: writes that down, and does what follows from it.
+        self, key: RecordingKey, destination: Destination, receipt: Mapping[str, Any], now: float
+    ) -> Recorded:
+        """Records a delivery by ``destination``, and moves or removes files when that completes a stage.
+
+        On a disk without room for the receipt, a recording that all carriers have stored loses its audio first, and
+        one that all destinations have is removed without a receipt. After a crash in between, carriers run again and
+        find the recording in their stores.
 
         :param now: seconds since the epoch.
-        :returns: whether it is the notifiers' turn.
-        :raises TypeError: ``receipt`` is nothing that can be written as JSON.
+        :raises TypeError: ``receipt`` cannot be encoded as JSON.
         """
         content = _encode(receipt, timestamp(now))
-        recording = self._look(key)
-        if paths.SIDECAR not in recording.suffixes:  # somebody removed it
-            return False
-        # What is removed at once need not have reached the disk before.
-        is_last = self._removes and self._dues.stage_with(recording, outlet.done_suffix) is Stage.END
-        unfinished = recording.path(outlet.done_suffix + TEMP_SUFFIX)
-        if not self._write(key, outlet, unfinished, content, durable=not is_last):
-            return False
+        recording = self._stat(key)
+        if paths.SIDECAR not in recording.suffixes:  # removed by hand
+            return Recorded()
+        stage = self._stages.stage_with(recording, destination.done_suffix)
+        temp_path = recording.path(destination.done_suffix + TEMP_SUFFIX)
+        is_evicted = False
+        try:
+            # The receipt of a recording that is removed at once needs no sync.
+            self._create(temp_path, content, durable=not (self._removes and stage is Stage.DONE))
+        except OSError as error:
+            is_stored = self._stages.is_stored and stage in (Stage.NOTIFIERS, Stage.DONE)
+            if error.errno not in NO_ROOM or not is_stored:
+                raise
+            is_evicted = not self._removes
+            with self._lock:
+                if stage is Stage.DONE:
+                    file_moves.remove(self._disk, self._stat(key))
+                    return Recorded(stage, is_evicted)
+                self._disk.unlink(recording.audio)
+            self._create(temp_path, content, durable=True)
         with self._lock:
             if not recording.sidecar.exists():
-                self._disk.unlink(unfinished)
-                return False
-            self._disk.rename(unfinished, recording.path(outlet.done_suffix))
-            return self._advance(self._look(key)) is Stage.NOTIFIERS
+                self._disk.unlink(temp_path)
+                return Recorded()
+            self._disk.rename(temp_path, recording.path(destination.done_suffix))
+            recorded = Recorded(self._advance(self._stat(key)), is_evicted)
+            self._make_reserve()
+        return recorded
 
-    def record_rejected(self, key: RecordingKey, outlet: Destination, reason: str, now: float) -> Stage | None:
-        """``outlet`` will never deliver it: writes that down, or makes it a dead letter when nobody else is due.
+    def record_rejected(self, key: RecordingKey, destination: Destination, reason: str, now: float) -> Stage | None:
+        """Records that ``destination`` rejected the recording for good; without other due destinations it is a dead
+        letter.
 
         :param now: seconds since the epoch.
-        :returns: what is next; :attr:`Step.GRAVE` is done already. None when the recording is gone.
+        :returns: the next stage; for :attr:`Stage.DEAD` the recording has already moved. None when it no longer
+            exists.
         """
-        refusal = rejection_of(reason, timestamp(now))
+        rejection = rejection_of(reason, timestamp(now))
         with self._lock:
-            recording = self._look(key)
+            recording = self._stat(key)
             if paths.SIDECAR not in recording.suffixes:
                 return None
-            step = self._dues.stage_with(recording, outlet.rejected_suffix)
-            if step is Stage.GRAVE:
-                self._bury(recording, refusal.line(outlet.name))
+            stage = self._stages.stage_with(recording, destination.rejected_suffix)
+            if stage is Stage.DEAD:
+                self._dead_letter(recording, rejection.line(destination.name))
             else:
-                unfinished = recording.path(outlet.rejected_suffix + TEMP_SUFFIX)
-                self._disk.create(unfinished, refusal.encode(), durable=True)
-                self._disk.rename(unfinished, recording.path(outlet.rejected_suffix))
-            return step
+                temp_path = recording.path(destination.rejected_suffix + TEMP_SUFFIX)
+                self._create(temp_path, rejection.encode(), durable=True)
+                self._disk.rename(temp_path, recording.path(destination.rejected_suffix))
+            return stage
 
     def search(
-        self, outlet: Destination, after: RecordingKey | None, known: frozenset[RecordingKey], limit: int
+        self, destination: Destination, after: RecordingKey | None, known: frozenset[RecordingKey], limit: int
     ) -> ScanResult:
-        """What ``outlet`` has to deliver; see :class:`Search`.
+        """Scans the spool for recordings that ``destination`` has to deliver; see :class:`Scan`.
 
-        :param after: where the last search ended.
+        :param after: where the last scan ended.
         """
-        return Scan(self, outlet, known, limit).run(self._spool.ready, after)
+        return Scan(self, destination, known, limit).run(self._spool.ready, after)
 
-    def is_due(self, recording: Recording, outlet: Destination) -> bool:
-        """Whether ``outlet`` has to deliver it, as it was when it was looked at."""
-        return self._dues.is_due(recording, outlet)
+    def is_due(self, recording: Recording, destination: Destination) -> bool:
+        """Whether ``destination`` has to deliver the recording, by its files when it was read."""
+        return self._stages.is_due(recording, destination)
 
     def finish(self, key: RecordingKey, recording: Recording) -> bool:
-        """Does what should have been done already; whether there was anything.
+        """Completes a stage that was left unfinished by a crash, or by a destination that is no longer configured.
 
-        It was not when a crash came between, or when an outlet is not configured any more.
+        :returns: whether there was anything to do.
         """
-        step = self._dues.stage(recording)
+        stage = self._stages.stage(recording)
         has_audio_to_remove = self._removes and paths.AUDIO in recording.suffixes
-        if step is Stage.CARRIERS or (step is Stage.NOTIFIERS and not has_audio_to_remove):
+        if stage is Stage.CARRIERS or (stage is Stage.NOTIFIERS and not has_audio_to_remove):
             return False
         with self._lock:
-            self._advance(self._look(key))
+            self._advance(self._stat(key))
         return True
 
-    def _look(self, key: RecordingKey) -> Recording:
+    def _stat(self, key: RecordingKey) -> Recording:
         return catalog.stat_recording(self._spool.ready / key.day, key.id, self._suffixes)
 
-    def _write(self, key: RecordingKey, outlet: Destination, unfinished: Path, content: bytes, durable: bool) -> bool:
-        """A receipt; False when none is needed any more."""
-        for _ in range(EVICTED_AT_ONCE):
-            try:
-                self._disk.create(unfinished, content, durable)
-                return True
-            except OSError as fault:
-                room = self._make_room(key, outlet) if fault.errno in NO_ROOM else SpaceResult.NONE
-                if room is SpaceResult.NONE:
-                    raise
-            if room is SpaceResult.NOT_NEEDED:
-                return False
-            durable = True
-        self._disk.create(unfinished, content, durable)
-        return True
+    def _create(self, path: Path, content: bytes, durable: bool) -> None:
+        """Writes a receipt or a rejection, on a full disk into the room of the reserve."""
+        try:
+            self._disk.create(path, content, durable)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            self._disk.unlink(self._spool.reserve)
+            self._disk.create(path, content, durable)
 
-    def _make_room(self, key: RecordingKey, outlet: Destination) -> SpaceResult:
-        """For the receipt of what ``outlet`` has just stored, or told of.
-
-        What was to stay here goes first: calls that run need the room that it takes. Then audio that is stored
-        everywhere goes before the receipt that says so. After a crash in between carriers are asked again, and find
-        it in their stores.
-        """
-        with self._lock:
-            recording = self._look(key)
-            if paths.SIDECAR not in recording.suffixes:
-                return SpaceResult.NOT_NEEDED
-            step = self._dues.stage_with(recording, outlet.done_suffix)
-            if step is Stage.END and self._removes:
-                file_moves.remove(self._disk, recording)
-                return SpaceResult.NOT_NEEDED
-            is_made = self._displace() or self._give_up_audio(recording, step)
-            return SpaceResult.MADE if is_made else SpaceResult.NONE
-
-    def _displace(self) -> bool:
-        """Removes a recording that is kept, though all carriers have stored it; whether there was any."""
-        oldest = self._displaceable.next()
-        if oldest is None:
-            return False
-        file_moves.remove(self._disk, oldest)
-        self.displaced.append(RecordingKey(oldest.day, oldest.id))
-        return True
-
-    def _give_up_audio(self, recording: Recording, step: Stage) -> bool:
-        """Of one that all carriers have stored, and nobody refused; ``step`` is what comes next for it."""
-        is_stored = self._dues.is_stored and step in (Stage.NOTIFIERS, Stage.END)
-        if not is_stored or paths.AUDIO not in recording.suffixes:
-            return False
-        self._disk.unlink(recording.audio)
-        if not self._removes:
-            self.displaced.append(RecordingKey(recording.day, recording.id))
-        return True
+    def _make_reserve(self) -> None:
+        """Creates the reserve if it is missing and there is room for it."""
+        reserve = self._spool.reserve
+        if reserve.exists() or self._disk.free_bytes(self._spool.directory) < MIN_FREE_FOR_RESERVE:
+            return
+        try:
+            self._disk.create(reserve, bytes(RESERVE_SIZE), durable=True)
+        except OSError as error:
+            self._disk.unlink(reserve)
+            if error.errno not in NO_ROOM:
+                raise
 
     def _advance(self, recording: Recording) -> Stage | None:
-        """The next step of a recording, seen by who holds the lock; None when it is gone."""
+        """Acts on the next stage of a recording, with the lock held; None when the recording no longer exists."""
         if paths.SIDECAR not in recording.suffixes:
             return None
-        step = self._dues.stage(recording)
-        if step is Stage.GRAVE:
-            self._bury(recording)
-        elif step is Stage.NOTIFIERS and self._removes:
+        stage = self._stages.stage(recording)
+        if stage is Stage.DEAD:
+            self._dead_letter(recording)
+        elif stage is Stage.NOTIFIERS and self._removes:
             self._disk.unlink(recording.audio)
-        elif step is Stage.END and self._removes:
+        elif stage is Stage.DONE and self._removes:
             file_moves.remove(self._disk, recording)
-        elif step is Stage.END:
+        elif stage is Stage.DONE:
             done = file_moves.make_directory(self._disk, self._spool.done / recording.day)
             file_moves.move(self._disk, recording, done)
-        return step
+        return stage
 
-    def _bury(self, recording: Recording, *lines: str) -> None:
-        """``lines`` are reasons that are in no file.
+    def _dead_letter(self, recording: Recording, *lines: str) -> None:
+        """Moves a recording to ``dead``.
 
-        What outlets left that nobody knows any more follows after the next start: to look for that would be to list
-        the whole day, for each of a day's thousands.
+        Files of destinations that are no longer configured move after the next start. To find them now would list the
+        whole day for each of its thousands of recordings.
+
+        :param lines: reasons that are in no file yet.
         """
-        grave = file_moves.make_directory(self._disk, self._spool.dead / recording.day)
-        reason = "".join(f"{line}\n" for line in (*refusal_lines(recording), *lines))
-        file_moves.dead_letter(self._disk, recording, grave, reason)
+        directory = file_moves.make_directory(self._disk, self._spool.dead / recording.day)
+        reason = "".join(f"{line}\n" for line in (*rejection_lines(recording), *lines))
+        file_moves.dead_letter(self._disk, recording, directory, reason)
 
 
 def _encode(receipt: Mapping[str, Any], at: str) -> bytes:
-    """A receipt as its file holds it. One that is too large to be read again says only that, and when it was."""
+    """Encodes a receipt for its file. If it is too large to be read again, the file has only its time and
+    ``truncated``.
+    """
     content = msgspec.json.format(msgspec.json.encode({**receipt, "at": at})) + b"\n"
     if len(content) <= catalog.MAX_RECEIPT:
         return content

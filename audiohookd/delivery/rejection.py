@@ -1,16 +1,19 @@
-"""Why an outlet will never take a recording: in a file of its own while others do, then beside the dead letter."""
+"""The reason why a destination rejected a recording for good.
+
+It is in a file beside the recording while other destinations still deliver, then in the reason of the dead letter.
+"""
 
 import msgspec
 
 from audiohookd.spool import paths
 from audiohookd.spool.catalog import Recording
 
-#: Characters of a reason that are kept: the text of a plugin may be of any length.
+#: Characters of a reason that are kept. The text comes from a plugin and may have any length.
 MAX_REASON = 4_096
 
 
 class DeliveryRejection(msgspec.Struct, frozen=True):
-    """What one outlet said.
+    """The rejection by one destination.
 
     :param at: in ISO 8601, UTC.
     """
@@ -23,19 +26,22 @@ class DeliveryRejection(msgspec.Struct, frozen=True):
         return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
 
     def line(self, name: str) -> str:
-        """For the reason of the dead letter; ``name`` is the outlet's."""
+        """The line for the reason of the dead letter.
+
+        :param name: of the destination.
+        """
         return f"{self.at} {name}: {self.reason}"
 
 
 def rejection_of(reason: str, at: str) -> DeliveryRejection:
-    """Whatever is in ``reason``, it can be written; what is beyond :data:`MAX_REASON` is cut."""
+    """A rejection that can be encoded, whatever ``reason`` contains; it is cut to :data:`MAX_REASON` characters."""
     return DeliveryRejection(reason[:MAX_REASON].encode("utf-8", "backslashreplace").decode("utf-8"), at)
 
 
 def lines(recording: Recording) -> list[str]:
-    """Of all that have a file, the first one first.
+    """The lines of all rejections that have a file, the first rejection first.
 
-    :raises OSError: the disk refused.
+    :raises OSError: the disk failed.
     """
     return sorted(_line(recording, name) for name in paths.names(recording.suffixes, "refused"))
 
@@ -46,4 +52,4 @@ def _line(recording: Recording, name: str) -> str:
             name
         )
     except ValueError:
-        return f"{name}: refused it"
+        return f"{name}: rejected it"

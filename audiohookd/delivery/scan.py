@@ -1,4 +1,4 @@
-"""A look through all ready recordings for those that an outlet has to deliver. For worker threads."""
+"""A scan of all ready recordings for the ones that are due at one destination. For worker threads."""
 
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -10,71 +10,76 @@ from audiohookd.spool.catalog import Recording
 
 
 class ScanResult(NamedTuple):
-    """What a search found, and after which recording the next one goes on: None when it got to the end."""
+    """The recordings that a scan found.
+
+    :ivar cursor: the recording after which the next scan continues; None when the scan reached the end.
+    """
 
     keys: list[RecordingKey]
     cursor: RecordingKey | None
-    #: The first thing that the disk refused on the way.
-    fault: OSError | None
+    #: The first disk error; the scan skipped what it concerned.
+    error: OSError | None
 
 
 class DueChecker(Protocol):
-    """Who knows what is due; see :class:`audiohookd.delivery.receipts.Ledger`."""
+    """Decides which recordings are due; implemented by :class:`audiohookd.delivery.receipts.Receipts`."""
 
-    def is_due(self, recording: Recording, outlet: Destination) -> bool:
-        """Whether ``outlet`` has to deliver it."""
+    def is_due(self, recording: Recording, destination: Destination) -> bool:
+        """Whether ``destination`` has to deliver the recording."""
 
     def finish(self, key: RecordingKey, recording: Recording) -> bool:
-        """Does what should have been done already; whether there was anything."""
+        """Completes a stage that is done but not acted on; False when there was nothing to do."""
 
 
 class Scan:
-    """One search, the oldest day first. Finishes on the way what is done but still there.
+    """One scan, the oldest day first, that also completes recordings with all deliveries done.
 
-    What the disk refuses is passed over: a directory that cannot be read must not hold up what lies in the others.
+    Files and directories that cannot be read are skipped, so that they do not hold up the others.
 
-    :param known: what is not looked for.
-    :param limit: it ends after so many, found or finished.
+    :param known: recordings to leave out of the result.
+    :param limit: the scan ends after so many recordings, found or completed.
     """
 
-    def __init__(self, books: DueChecker, outlet: Destination, known: frozenset[RecordingKey], limit: int) -> None:
-        self._books = books
-        self._outlet = outlet
+    def __init__(
+        self, receipts: DueChecker, destination: Destination, known: frozenset[RecordingKey], limit: int
+    ) -> None:
+        self._receipts = receipts
+        self._destination = destination
         self._known = known
         self._left = limit
         self._keys: list[RecordingKey] = []
         self._cursor: RecordingKey | None = None
-        self._fault: OSError | None = None
+        self._error: OSError | None = None
 
     def run(self, ready: Path, after: RecordingKey | None) -> ScanResult:
-        """Goes through ``ready``, from where the last search ended.
+        """Scans ``ready`` from where the last scan ended.
 
-        :raises OSError: not even the days can be listed.
+        :raises OSError: the days cannot be listed.
         """
         for day in catalog.iter_days(ready):
             if after is None or day.name >= after.day:
-                self._go_through(day, after)
+                self._scan_day(day, after)
             if self._left <= 0:
-                return ScanResult(self._keys, self._cursor, self._fault)
-        return ScanResult(self._keys, None, self._fault)
+                return ScanResult(self._keys, self._cursor, self._error)
+        return ScanResult(self._keys, None, self._error)
 
-    def _go_through(self, day: Path, after: RecordingKey | None) -> None:
+    def _scan_day(self, day: Path, after: RecordingKey | None) -> None:
         try:
             for recording in catalog.iter_day(day):
                 key = RecordingKey(day.name, recording.id)
                 if paths.SIDECAR in recording.suffixes and (after is None or key > after):
-                    self._look_at(key, recording)
+                    self._check(key, recording)
                 if self._left <= 0:
                     break
-        except OSError as fault:
-            self._fault = self._fault or fault
+        except OSError as error:
+            self._error = self._error or error
 
-    def _look_at(self, key: RecordingKey, recording: Recording) -> None:
+    def _check(self, key: RecordingKey, recording: Recording) -> None:
         self._cursor = key
         try:
-            self._left -= self._books.finish(key, recording)
-            if key not in self._known and self._books.is_due(recording, self._outlet):
+            self._left -= self._receipts.finish(key, recording)
+            if key not in self._known and self._receipts.is_due(recording, self._destination):
                 self._keys.append(key)
                 self._left -= 1
-        except OSError as fault:
-            self._fault = self._fault or fault
+        except OSError as error:
+            self._error = self._error or error

@@ -1,4 +1,4 @@
-"""The service that brings ready recordings to every carrier, and then tells every notifier."""
+"""The service that delivers ready recordings to every carrier, then to every notifier."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,133 +18,143 @@ from audiohookd.delivery.pending_queue import RecordingKey
 from audiohookd.delivery.receipts import Receipts
 from audiohookd.delivery.wake_file import WakeFile
 from audiohookd.delivery.worker import SLOW, DeliveryContext, DestinationWorker, Status
-from audiohookd.interfaces import IWorkers
+from audiohookd.interfaces import IWorkers, PoolFull
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
-from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.paths import SpoolPaths
 
-#: Seconds between two looks at the file ``wake``.
+#: Seconds between two checks of the file ``wake``.
 WAKE_EVERY = 5.0
-#: Seconds between two searches that nobody asked for: files may be put into the spool by hand.
+#: Seconds between two periodic searches: operators may put files into the spool by hand.
 SEARCH_EVERY = 60.0
-#: Seconds that what is in flight gets when the daemon stops. What is cut off is done again after the next start.
+#: Seconds that deliveries in flight have to finish at shutdown. An interrupted delivery is repeated after a restart.
 STOP_LIMIT = 20.0
 
 
 class Deliveries(Service):
-    """Delivers what is ready, from its start to its stop; does nothing at all where there is no outlet."""
+    """Delivers ready recordings from its start to its stop; idle without destinations."""
 
     name = "deliveries"
     _log = Logger()
 
-    def __init__(self, means: DeliveryContext, outlets: Sequence[Destination], wake: WakeFile) -> None:
-        self._means = means
+    def __init__(self, context: DeliveryContext, destinations: Sequence[Destination], wake: WakeFile) -> None:
+        self._context = context
         self._wake = wake
-        self._couriers = [DestinationWorker(outlet, means, self._tell) for outlet in outlets]
-        self._notifying = [courier for courier in self._couriers if not courier.outlet.is_carrier]
-        carrying = [courier for courier in self._couriers if courier.outlet.is_carrier]
-        self._first = carrying or self._notifying
-        loop = partial(SupervisedLoop, means.reactor, count=means.counters.count)
+        self._destination_workers = [
+            DestinationWorker(destination, context, self._add_to_notifiers) for destination in destinations
+        ]
+        self._notifying = [worker for worker in self._destination_workers if not worker.outlet.is_carrier]
+        carrying = [worker for worker in self._destination_workers if worker.outlet.is_carrier]
+        self._first_stage = carrying or self._notifying
+        loop = partial(SupervisedLoop, context.reactor, count=context.counters.count)
         self.loops = [
-            # It waits for what couriers ask of the same threads, as a search through a large spool.
-            loop("delivery-wake", self._look_at_wake, WAKE_EVERY, limit=SLOW),
+            # Its thread pool also runs the searches of the workers, which take long in a large spool.
+            loop("delivery-wake", self._check_wake_file, WAKE_EVERY, limit=SLOW),
             loop("delivery-search", self._search, SEARCH_EVERY),
         ]
 
     def startService(self) -> None:
-        """Returns at once; what lies in the spool is looked for afterwards, in a worker thread."""
+        """Returns at once; the spool is searched later, in a worker thread."""
         super().startService()
-        if self._couriers:
-            prepared: Deferred[Orphans] = self._means.workers.do(self._prepare)
-            prepared.addCallback(self._tell_of).addErrback(self._refused).addCallback(self._begin)
+        if self._destination_workers:
+            prepared: Deferred[Orphans] = self._context.workers.do(self._prepare)
+            prepared.addCallback(self._warn_of_orphans).addErrback(self._disk_failed).addCallback(self._begin)
 
     def stopService(self) -> "Deferred[Any]":
-        """Begins nothing new. Fires when nothing is in flight, after :data:`STOP_LIMIT` seconds at the latest."""
+        """Begins no new delivery. Fires when none is in flight, after :data:`STOP_LIMIT` seconds at the latest."""
         super().stopService()
         for loop in self.loops:
             loop.stop()
-        stopped = DeferredList([courier.stop() for courier in self._couriers])
-        return stopped.addTimeout(STOP_LIMIT, self._means.reactor)
+        stopped = DeferredList([worker.stop() for worker in self._destination_workers])
+        return stopped.addTimeout(STOP_LIMIT, self._context.reactor)
 
     def announce(self, path: Path) -> None:
-        """A recording became ready; ``path`` is that of its audio, or of its sidecar. In the reactor thread."""
-        for courier in self._first:
-            courier.add(RecordingKey(path.parent.name, path.stem))
+        """Queues a recording that has become ready. In the reactor thread.
+
+        :param path: of its audio, or of its sidecar.
+        """
+        for worker in self._first_stage:
+            worker.add(RecordingKey(path.parent.name, path.stem))
 
     def status(self) -> dict[str, Status]:
-        """How each outlet is: ``stored.NAME`` for carriers, ``told.NAME`` for notifiers."""
-        return {courier.outlet.done_suffix.removesuffix(".json"): courier.status() for courier in self._couriers}
+        """The status of each destination: ``stored.NAME`` for carriers, ``told.NAME`` for notifiers."""
+        return {
+            worker.outlet.done_suffix.removesuffix(".json"): worker.status() for worker in self._destination_workers
+        }
 
     def _prepare(self) -> Orphans:
-        """In a worker thread. Whoever touches ``wake`` later wants more than the search that follows."""
+        """In a worker thread. A touch of ``wake`` before this needs no retry: the search that follows finds
+        everything.
+        """
         self._wake.was_touched()
-        return self._means.ledger.recover()
+        return self._context.receipts.recover()
 
-    def _tell_of(self, strays: Orphans) -> None:
-        if strays.files:
-            files = f"{strays.files} file{'s' if strays.files > 1 else ''}"
+    def _warn_of_orphans(self, orphans: Orphans) -> None:
+        if orphans.files:
+            files = f"{orphans.files} file{'s' if orphans.files > 1 else ''}"
             text = "audio without a sidecar is not delivered: {files} in ready/, such as {path}"
-            self._log.warn(text, files=files, path=str(strays.example))
+            self._log.warn(text, files=files, path=str(orphans.example))
 
     def _begin(self, _: None) -> None:
         if not self.running:
             return
-        for courier in self._couriers:
-            courier.start()
+        for worker in self._destination_workers:
+            worker.start()
         for loop in self.loops:
             loop.start()
 
-    def _tell(self, key: RecordingKey) -> None:
-        for courier in self._notifying:
-            courier.add(key)
+    def _add_to_notifiers(self, key: RecordingKey) -> None:
+        for worker in self._notifying:
+            worker.add(key)
 
     def _search(self) -> None:
-        for courier in self._couriers:
-            courier.search()
+        for worker in self._destination_workers:
+            worker.search()
 
-    def _look_at_wake(self) -> "Deferred[None]":
-        looked: Deferred[bool] = self._means.workers.do(self._wake.was_touched)
-        return looked.addCallbacks(self._woken, self._not_looked)
+    def _check_wake_file(self) -> "Deferred[None]":
+        checked: Deferred[bool] = self._context.workers.do(self._wake.was_touched)
+        return checked.addCallbacks(self._woken, self._wake_check_failed)
 
     def _woken(self, was_touched: bool) -> None:
-        for courier in self._couriers if was_touched else ():
-            courier.wake()
+        for worker in self._destination_workers if was_touched else ():
+            worker.wake()
 
-    def _not_looked(self, failure: Failure) -> Failure | None:
-        if failure.check(PoolFull):  # what hangs has all threads: the loop has not turned
+    def _wake_check_failed(self, failure: Failure) -> Failure | None:
+        if failure.check(
+            PoolFull
+        ):  # hanging work occupies all threads, so nothing was checked: the loop logs and retries
             return failure
-        self._refused(failure)
+        self._disk_failed(failure)
         return None
 
-    def _refused(self, failure: Failure) -> None:
-        self._log.error("the spool cannot be used: {fault}", fault=text_of(failure.value))
+    def _disk_failed(self, failure: Failure) -> None:
+        self._log.error("cannot use the spool: {error}", error=text_of(failure.value))
 
 
 def deliveries_of(
     config: Config,
-    outlets: Sequence[Destination],
+    destinations: Sequence[Destination],
     reactor: Any,
     now: Callable[[], float],
     workers: IWorkers,
     counters: Counters,
     random: Callable[[], float],
 ) -> Deliveries:
-    """As ``config`` wants it.
+    """Builds the service from ``config``.
 
-    :param now: seconds since the epoch, for dates; the reactor's own are of a clock that nobody sets.
-    :param workers: takes at least :func:`disk_work` at once.
-    :param random: evenly from 0 up to, but not including, 1.
+    :param now: returns seconds since the epoch, for dates; the reactor's clock is monotonic.
+    :param workers: accepts at least :func:`disk_work` pieces of work at once.
+    :param random: returns a uniform random number, at least 0 and less than 1.
     """
     spool = SpoolPaths(config.spool.directory)
-    ledger = Receipts(spool, outlets, keeps_local=config.spool.local_retention > 0)
+    receipts = Receipts(spool, destinations, keeps_local=config.spool.local_retention > 0)
     backoff = Backoff(config.delivery.retry_initial_delay, config.delivery.retry_max_delay, random)
     return Deliveries(
-        DeliveryContext(reactor, now, workers, ledger, counters, backoff), outlets, WakeFile(spool.wake)
+        DeliveryContext(reactor, now, workers, receipts, counters, backoff), destinations, WakeFile(spool.wake)
     )
 
 
-def disk_work(outlets: Sequence[Destination]) -> int:
-    """How many pieces of work the disk may be asked for at once."""
-    return sum(outlet.concurrency + 1 for outlet in outlets) + 2
+def disk_work(destinations: Sequence[Destination]) -> int:
+    """The largest number of disk operations that may be requested at once."""
+    return sum(destination.concurrency + 1 for destination in destinations) + 2

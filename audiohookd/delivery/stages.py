@@ -1,4 +1,4 @@
-"""Who has to have a recording, by the files beside it. For worker threads: a sidecar may have to be read."""
+"""The delivery stage of a recording, by the files beside it. For worker threads: it may read a sidecar."""
 
 from collections.abc import Iterable
 from enum import Enum
@@ -9,79 +9,90 @@ from audiohookd.spool.catalog import Recording
 
 
 class Stage(Enum):
-    """What is next for a recording."""
+    """The next delivery stage of a recording."""
 
-    #: Carriers have to store it.
+    #: Carriers must store it.
     CARRIERS = "carriers"
-    #: All of them have; notifiers have to tell of it.
+    #: All carriers have stored it; notifiers must announce it.
     NOTIFIERS = "notifiers"
-    #: Nobody is due, but somebody refused it.
-    GRAVE = "grave"
-    #: All have had it.
-    END = "end"
+    #: No destination is due, but at least one rejected it.
+    DEAD = "dead"
+    #: All destinations have it.
+    DONE = "done"
 
 
 class Stages:
-    """What the ``outlets`` are owed. Who refused a recording is not due, and did not have it either."""
+    """Derives the stage from receipts and rejections.
 
-    def __init__(self, outlets: Iterable[Destination]) -> None:
-        outlets = tuple(outlets)
-        self._carriers = {outlet.done_suffix: outlet.rejected_suffix for outlet in outlets if outlet.is_carrier}
-        self._notifiers = {outlet.done_suffix: outlet.rejected_suffix for outlet in outlets if not outlet.is_carrier}
+    A destination that rejected a recording is neither due nor done.
+    """
+
+    def __init__(self, destinations: Iterable[Destination]) -> None:
+        destinations = tuple(destinations)
+        self._carriers = {
+            destination.done_suffix: destination.rejected_suffix
+            for destination in destinations
+            if destination.is_carrier
+        }
+        self._notifiers = {
+            destination.done_suffix: destination.rejected_suffix
+            for destination in destinations
+            if not destination.is_carrier
+        }
 
     @property
     def suffixes(self) -> frozenset[str]:
-        """Of all files that outlets leave beside a recording."""
+        """The suffixes of all files that destinations leave beside a recording."""
         pairs = (*self._carriers.items(), *self._notifiers.items())
         return frozenset(suffix for pair in pairs for suffix in pair)
 
     @property
     def receipts(self) -> frozenset[str]:
-        """The suffixes of the receipts of all who store recordings."""
+        """The suffixes of the receipts of all carriers."""
         return frozenset(self._carriers)
 
     @property
     def is_stored(self) -> bool:
-        """Whether there is anybody who stores recordings."""
+        """Whether any carrier is configured."""
         return bool(self._carriers)
 
     def stage(self, recording: Recording) -> Stage:
-        """What is next for it, as it was when it was looked at."""
-        lacking = self._carriers.keys() - recording.suffixes
-        if lacking and not _was_carried_away(recording):
-            return Stage.CARRIERS if _is_open(lacking, self._carriers, recording) else Stage.GRAVE
-        untold = self._notifiers.keys() - recording.suffixes
-        if untold:
-            return Stage.NOTIFIERS if _is_open(untold, self._notifiers, recording) else Stage.GRAVE
-        return Stage.END
+        """The next stage, by the files of ``recording`` when it was read."""
+        missing = self._carriers.keys() - recording.suffixes
+        if missing and not _was_stored_and_removed(recording):
+            return Stage.CARRIERS if _is_pending(missing, self._carriers, recording) else Stage.DEAD
+        missing = self._notifiers.keys() - recording.suffixes
+        if missing:
+            return Stage.NOTIFIERS if _is_pending(missing, self._notifiers, recording) else Stage.DEAD
+        return Stage.DONE
 
     def stage_with(self, recording: Recording, suffix: str) -> Stage:
-        """What will be next when there is also that file."""
+        """The next stage once a file with ``suffix`` exists, too."""
         return self.stage(Recording(recording.directory, recording.id, recording.suffixes | {suffix}))
 
-    def is_due(self, recording: Recording, outlet: Destination) -> bool:
-        """Whether ``outlet`` has to deliver it."""
+    def is_due(self, recording: Recording, destination: Destination) -> bool:
+        """Whether ``destination`` has to deliver ``recording``."""
         if (
             paths.SIDECAR not in recording.suffixes
-            or {outlet.done_suffix, outlet.rejected_suffix} & recording.suffixes
+            or {destination.done_suffix, destination.rejected_suffix} & recording.suffixes
         ):
             return False
-        return self.stage(recording) is (Stage.CARRIERS if outlet.is_carrier else Stage.NOTIFIERS)
+        return self.stage(recording) is (Stage.CARRIERS if destination.is_carrier else Stage.NOTIFIERS)
 
 
-def _is_open(marks: Iterable[str], refusals: dict[str, str], recording: Recording) -> bool:
-    return any(refusals[mark] not in recording.suffixes for mark in marks)
+def _is_pending(missing: Iterable[str], rejections: dict[str, str], recording: Recording) -> bool:
+    return any(rejections[suffix] not in recording.suffixes for suffix in missing)
 
 
-def _was_carried_away(recording: Recording) -> bool:
-    """Whether its audio was stored, and removed here: a carrier that was configured since is too late for it."""
+def _was_stored_and_removed(recording: Recording) -> bool:
+    """Whether the audio was stored and then removed here: carriers configured since then cannot have it."""
     if paths.AUDIO in recording.suffixes:
         return False
     try:
         has_audio = recording.read().get("audio") is not None
-    except (OSError, ValueError):  # for the carrier to say
+    except (OSError, ValueError):  # the carrier reports it
         return False
-    # Only where no receipt is known: to look for those of carriers of earlier times is to list the whole day.
+    # The search for receipts of former carriers lists the whole day, so it runs only when no other receipt is known.
     return has_audio and (bool(recording.carriers) or _has_any_receipt(recording))
 
 

@@ -1,17 +1,17 @@
-"""The file that is touched to make the daemon look at everything again."""
+"""The file ``wake``, which operators touch to start a retry of everything."""
 
 from pathlib import Path
 
 
 class WakeFile:
-    """For worker threads, one at a time."""
+    """Detects that the file was touched. For worker threads, one at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._touched_at: int | None = None
 
     def was_touched(self) -> bool:
-        """Since the last time this was asked. A file that cannot be looked at was not."""
+        """Whether the file was touched since the last call; False when it cannot be read."""
         try:
             touched_at = self._path.stat().st_mtime_ns
         except OSError:

@@ -1,7 +1,7 @@
-"""One outlet at work: what is due is taken from disk, delivered, and tried again until it is done.
+"""The worker of one destination: takes due recordings from the disk, delivers them, and retries until they are done.
 
-In the reactor thread. At most as many recordings as the outlet wants are in flight, and not many more are known; the
-others are on disk, and are looked for when those that wait run low.
+Runs in the reactor thread. At most ``concurrency`` recordings are in flight, and a bounded number is in memory; the
+others stay on disk, and a search loads more when the queue runs low.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,6 @@ from twisted.python.failure import Failure
 
 from audiohookd.delivery.backoff import Backoff
 from audiohookd.delivery.breaker import Breaker, Probe
-from audiohookd.delivery.concurrency import ConcurrencyLimit
 from audiohookd.delivery.delivery_log import TEXT_LIMIT, DeliveryLog, describe
 from audiohookd.delivery.destination import Destination
 from audiohookd.delivery.file_errors import Unreadable, is_local_file_error
@@ -23,121 +22,126 @@ from audiohookd.delivery.pending_queue import PendingQueue, RecordingKey
 from audiohookd.delivery.receipts import Receipts
 from audiohookd.delivery.scan import ScanResult
 from audiohookd.delivery.stages import Stage
-from audiohookd.interfaces import IWorkers, Unavailable, Undeliverable
+from audiohookd.interfaces import IWorkers, PoolFull, Unavailable, Undeliverable
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
-from audiohookd.runtime.workers import PoolFull
+from audiohookd.spool.catalog import Recording
 
-#: So many different recordings that fail one after the other are not at fault themselves, most likely.
+#: When so many different recordings fail in a row, the destination counts as unavailable.
 CONSECUTIVE_FAILURES = 5
-#: Seconds to wait when a pool of threads takes no more.
+#: Seconds to wait when a thread pool is full.
 PAUSE = 1.0
-#: Seconds to wait after a file that cannot be read: a hundred thousand such files shall not keep the machine busy.
+#: Seconds to wait after a file that cannot be read, so that 100,000 such files do not keep the machine busy.
 UNREADABLE_PAUSE = 0.1
-#: One in so many of those that may wait is kept for recordings that have just become due.
+#: One in so many queue places is reserved for recordings that have just become due.
 NEW_SHARE = 4
-#: Seconds after which a delivery is told of that does not end; it is not cut off, for it may be a large one.
+#: Seconds after which a delivery is logged as slow. It is not cancelled: the file may be large.
 SLOW = 600.0
 
 
 class DeliveryContext(Struct, frozen=True):
-    """What all couriers work with.
+    """The services that all destination workers share.
 
-    :param reactor: its seconds are those of a clock that nobody sets: how long something took, and what is next.
-    :param now: seconds since the epoch, for dates alone.
-    :param workers: for the disk; takes what all of them may ask at once.
-    :param limit: how many recordings each may know that wait, and how many that rest.
+    :param reactor: its clock is monotonic, for durations and timers.
+    :param now: returns seconds since the epoch, for dates only.
+    :param workers: threads for disk operations; accepts the work of all destination workers at once.
+    :param limit: how many recordings each worker may have waiting, and how many deferred.
     """
 
     reactor: Any
     now: Callable[[], float]
     workers: IWorkers
-    ledger: Receipts
+    receipts: Receipts
     counters: Counters
     backoff: Backoff
     limit: int = 1000
 
 
 class Status(Struct, frozen=True):
-    """How an outlet is.
+    """The status of a destination.
 
-    :param unavailable_since: seconds since the epoch; None while nothing is the matter.
+    :param unavailable_since: seconds since the epoch; None while it is available.
     """
 
     waiting: int
     in_flight: int
-    resting: int
+    deferred: int
     unavailable_since: float | None
     last_error: str | None
 
 
 class DestinationWorker:
-    """Delivers to ``outlet`` from :meth:`start` to :meth:`stop`.
+    """Delivers to ``destination`` from :meth:`start` to :meth:`stop`.
 
     :param stored: called with each recording that all carriers have stored.
     """
 
-    def __init__(self, outlet: Destination, means: DeliveryContext, stored: Callable[[RecordingKey], None]) -> None:
-        self.outlet = outlet
-        self._means = means
+    def __init__(
+        self, destination: Destination, context: DeliveryContext, stored: Callable[[RecordingKey], None]
+    ) -> None:
+        self.outlet = destination
+        self._context = context
         self._stored = stored
-        new_limit = means.limit // NEW_SHARE
-        self._queue = PendingQueue(means.limit - new_limit, means.limit, new_limit)
-        self._lanes = ConcurrencyLimit(outlet.concurrency)
-        self._breaker = Breaker(means.backoff)
-        self._bulletin = DeliveryLog(outlet, means.counters, means.now)
-        self._consecutive_failures: set[RecordingKey] = set()  # that failed since the last success
-        self._cursor: RecordingKey | None = None  # where the search goes on, when it did not get to the end
+        new_limit = context.limit // NEW_SHARE
+        self._queue = PendingQueue(context.limit - new_limit, context.limit, new_limit)
+        self._breaker = Breaker(context.backoff)
+        self._delivery_log = DeliveryLog(destination, context.counters, context.now)
+        self._consecutive_failures: set[RecordingKey] = set()  # recordings that failed since the last success
+        #: Receipts that could not be written, usually on a full disk. A retry needs no second delivery.
+        self._unrecorded: dict[RecordingKey, Any] = {}
+        self._cursor: RecordingKey | None = None  # where the next search continues; None: at the beginning
         self._is_search_due = False
         self._is_searching = False
         self._is_running = False
-        self._under_way: set[Deferred[None]] = set()
+        self._in_flight: set[Deferred[None]] = set()
         self._timer: IDelayedCall | None = None
 
     def start(self) -> None:
-        """Looks for what is there, and begins. Until then what is added is only found on disk."""
+        """Searches the spool and begins deliveries. Recordings added before this are only found by that search."""
         self._is_running = True
         self.wake()
 
     def stop(self) -> "Deferred[Any]":
-        """Begins nothing new. Fires when nothing is in flight; cancelling it cuts off what is."""
+        """Begins no new delivery. Fires when none is in flight; cancelling it cancels those in flight."""
         self._is_running = False
         self._set_timer()
-        return DeferredList(list(self._under_way))
+        return DeferredList(list(self._in_flight))
 
     def add(self, key: RecordingKey) -> None:
-        """A recording has become due. Where there is no room it is found on disk later."""
+        """Queues a recording that has become due. Without room in the queue, a later search finds it."""
         if not self._is_running:
             return
-        # While more is on disk, those that come get no more than their own places: it would starve what is there.
+        # While the disk holds a backlog, new recordings use only their reserved places, so as not to starve it.
         is_crowded = self._has_more and not self._queue.is_low
         if not self._queue.add_new(key) and (is_crowded or not self._queue.add(key)):
             self._is_search_due = True
         self._work()
 
     def search(self) -> None:
-        """There may be something on disk that is not known."""
+        """Requests a search: the disk may hold recordings that are not in the queue."""
         self._is_search_due = True
         self._work()
 
     def wake(self) -> None:
-        """Whatever was the matter, it may have been mended: everything is tried now."""
+        """Retries everything now: closes the circuit breaker and forgets all delays."""
         self._breaker.close()
         self._consecutive_failures.clear()
         self._queue.drop_deferred()
         self.search()
 
     def status(self) -> Status:
-        """How it is."""
-        queue, bulletin = self._queue, self._bulletin
-        return Status(queue.waiting, queue.in_flight, queue.deferred, bulletin.unavailable_since, bulletin.last_error)
+        """The current status."""
+        queue, delivery_log = self._queue, self._delivery_log
+        return Status(
+            queue.waiting, queue.in_flight, queue.deferred, delivery_log.unavailable_since, delivery_log.last_error
+        )
 
-    # ---- what is next ----------------------------------------------------------------------------
+    # ---- scheduling ------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        """Begins what can be begun."""
+        """Begins as many deliveries as are allowed, then a search if one is due."""
         while self._is_free() and self._breaker.admits(self._now()):
             key = self._queue.take(self._now(), newest=self._breaker.is_open)
             if key is None:
@@ -147,24 +151,17 @@ class DestinationWorker:
         self._set_timer()
 
     def _is_free(self) -> bool:
-        return self._is_running and self._lanes.admits(self._queue.in_flight, self._now())
+        return self._is_running and self._queue.in_flight < self.outlet.concurrency
 
     def _set_timer(self) -> None:
-        """For what can be begun later, by the passing of time alone."""
+        """Schedules the next attempt for when a recording is due and the breaker admits it."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
         due = self._queue.next_due() if not self._queue.waiting else 0.0
-        opens_at = self._lanes.next_slot_at(self._queue.in_flight) if self._is_running else None
-        if due is not None and opens_at is not None and not self._breaker.is_half_open:
-            now = self._now()
-            at = max(now, due, opens_at, self._breaker.until)
-            self._timer = self._means.reactor.callLater(at - now, self._work_on_time, at)
-
-    def _work_on_time(self, due: float) -> None:
-        """Uploads that last tell nothing of how calls fare: what tells it is how late this comes."""
-        self._lanes.record_latency(self._now() - due, self._now())
-        self._work()
+        if due is not None and self._is_free() and not self._breaker.is_half_open:
+            delay = max(0.0, max(due, self._breaker.until) - self._now())
+            self._timer = self._context.reactor.callLater(delay, self._work)
 
     @property
     def _has_more(self) -> bool:
@@ -176,17 +173,17 @@ class DestinationWorker:
         if self._cursor is None:
             self._is_search_due = False
         self._is_searching = True
-        ledger, queue = self._means.ledger, self._queue
-        search = partial(ledger.search, self.outlet, self._cursor, queue.known(), queue.room)
-        searched: Deferred[ScanResult] = self._means.workers.do(search)
-        searched.addCallbacks(self._found, self._not_found).addErrback(self._bulletin.search_failed)
+        receipts, queue = self._context.receipts, self._queue
+        search = partial(receipts.search, self.outlet, self._cursor, queue.known(), queue.room)
+        searched: Deferred[ScanResult] = self._context.workers.do(search)
+        searched.addCallbacks(self._found, self._search_failed).addErrback(self._delivery_log.search_failed)
 
     def _found(self, found: ScanResult) -> None:
         self._is_searching = False
-        if found.fault is not None:
-            self._bulletin.disk_failed(found.fault)
+        if found.error is not None:
+            self._delivery_log.disk_failed(found.error)
         for key in found.keys:
-            if not self._queue.add(key):  # others came meanwhile; this one is found again
+            if not self._queue.add(key):  # others took the room; a new search finds this one again
                 self._is_search_due = True
                 break
             self._cursor = key
@@ -194,137 +191,143 @@ class DestinationWorker:
             self._cursor = found.cursor
         self._work()
 
-    def _not_found(self, failure: Failure) -> None:
-        """The next search begins anew, when somebody asks for it."""
+    def _search_failed(self, failure: Failure) -> None:
+        """The next request starts a new search from the beginning."""
         self._is_searching = False
         self._cursor = None
         if failure.value is not None:
-            self._bulletin.disk_failed(failure.value)
+            self._delivery_log.disk_failed(failure.value)
 
-    # ---- one recording ---------------------------------------------------------------------------
+    # ---- one delivery ----------------------------------------------------------------------------
 
     def _begin(self, key: RecordingKey) -> None:
-        trial = self._breaker.begin()
-        delivery = Deferred.fromCoroutine(self._deliver(key, trial))
-        self._under_way.add(delivery)
-        look = partial(self._look_at_the_clock, key, self._now())
-        watch = SupervisedLoop(self._means.reactor, "delivery-watch", look, SLOW, self._means.counters.count)
+        probe = self._breaker.begin()
+        delivery = Deferred.fromCoroutine(self._deliver(key, probe))
+        self._in_flight.add(delivery)
+        report_slow = partial(self._report_slow, key, self._now())
+        watch = SupervisedLoop(
+            self._context.reactor, "delivery-watch", report_slow, SLOW, self._context.counters.count
+        )
         watch.start()
-        delivery.addErrback(self._went_wrong, key, trial)
+        delivery.addErrback(self._internal_error, key, probe)
         delivery.addCallback(self._ended, delivery, watch)
 
     def _ended(self, _: None, delivery: "Deferred[None]", watch: SupervisedLoop) -> None:
         watch.stop()
-        self._under_way.discard(delivery)
+        self._in_flight.discard(delivery)
         self._work()
 
-    def _look_at_the_clock(self, key: RecordingKey, begun: float) -> None:
-        self._bulletin.slow(key, self._now() - begun, self._now())
+    def _report_slow(self, key: RecordingKey, begun: float) -> None:
+        self._delivery_log.slow(key, self._now() - begun, self._now())
 
-    def _went_wrong(self, failure: Failure, key: RecordingKey, trial: Probe | None) -> None:
-        self._bulletin.went_wrong(key, failure)
+    def _internal_error(self, failure: Failure, key: RecordingKey, probe: Probe | None) -> None:
+        self._delivery_log.internal_error(key, failure)
         self._queue.forget(key)
-        self._breaker.release(trial)
+        self._breaker.release(probe)
         self._breaker.pause(self._now() + PAUSE)
 
-    async def _deliver(self, key: RecordingKey, trial: Probe | None) -> None:
+    async def _deliver(self, key: RecordingKey, probe: Probe | None) -> None:
         try:
             is_delivered = await self._attempt(key)
-        except Exception as fault:
-            self._failed(key, trial, fault)
+        except Exception as error:
+            self._failed(key, probe, error)
         else:
             self._queue.forget(key)
             if is_delivered:
                 self._succeeded(key)
-            self._breaker.release(trial)
+            self._breaker.release(probe)
 
     async def _attempt(self, key: RecordingKey) -> bool:
-        """False when there was nothing to deliver, or it can never be."""
-        recording = await self._do(self._means.ledger.load_if_due, key, self.outlet)
+        """Delivers the recording; False when it is no longer due, or was rejected for good."""
+        recording = await self._do(self._context.receipts.load_if_due, key, self.outlet)
+        receipt = self._unrecorded.pop(key, None)
         if recording is None:
             return False
-        outcome = await foreign_code.outcome_of(self.outlet.deliver, recording)
-        fault = outcome.failure.value if outcome.failure is not None else None
-        if isinstance(fault, Undeliverable):
-            await self._refuse(key, text_of(fault, TEXT_LIMIT))
-            return False
-        if isinstance(fault, OSError) and is_local_file_error(fault, recording):
-            raise Unreadable(describe(fault)) from fault
-        if fault is not None:
-            raise fault
-        receipt = outcome.result if self.outlet.is_carrier else {}
-        is_stored = await self._keep(key, receipt)
-        if is_stored and self.outlet.is_carrier:
-            self._stored(key)
+        if receipt is None:
+            try:
+                receipt = await self._call_plugin(recording)
+            except Undeliverable as error:
+                await self._record_rejected(key, text_of(error, TEXT_LIMIT))
+                return False
+        await self._record_delivered(key, receipt)
         return True
 
-    async def _keep(self, key: RecordingKey, receipt: Any) -> bool:
-        ledger = self._means.ledger
-        try:
-            is_stored: bool = await self._do(ledger.record_delivered, key, self.outlet, receipt, self._means.now())
-        finally:
-            while ledger.displaced:
-                self._bulletin.evicted(ledger.displaced.popleft())
-        return is_stored
+    async def _call_plugin(self, recording: Recording) -> Any:
+        """Returns the receipt of a carrier, or an empty one of a notifier."""
+        outcome = await foreign_code.outcome_of(self.outlet.deliver, recording)
+        if outcome.failure is None:
+            return outcome.result if self.outlet.is_carrier else {}
+        error: Any = outcome.failure.value
+        if isinstance(error, OSError) and is_local_file_error(error, recording):
+            raise Unreadable(describe(error)) from error
+        raise error
 
-    async def _refuse(self, key: RecordingKey, reason: str) -> None:
-        step = await self._do(self._means.ledger.record_rejected, key, self.outlet, reason, self._means.now())
-        if step is not None:
-            self._bulletin.rejected(key, reason, is_dead=step is Stage.GRAVE)
+    async def _record_delivered(self, key: RecordingKey, receipt: Any) -> None:
+        record, now = self._context.receipts.record_delivered, self._context.now()
+        try:
+            recorded = await self._do(record, key, self.outlet, receipt, now)
+        except (OSError, PoolFull):
+            if len(self._unrecorded) < self._context.limit:
+                self._unrecorded[key] = receipt
+            raise
+        if recorded.is_evicted:
+            self._delivery_log.evicted(key)
+        if recorded.stage is Stage.NOTIFIERS and self.outlet.is_carrier:
+            self._stored(key)
+
+    async def _record_rejected(self, key: RecordingKey, reason: str) -> None:
+        next_stage = await self._do(
+            self._context.receipts.record_rejected, key, self.outlet, reason, self._context.now()
+        )
+        if next_stage is not None:
+            self._delivery_log.rejected(key, reason, is_dead=next_stage is Stage.DEAD)
 
     async def _do(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        result, done = await self._means.workers.do(partial(_timed, self._means.reactor.seconds, work, *arguments))
-        self._lanes.record_latency(self._now() - done, self._now())
-        return result
+        return await self._context.workers.do(partial(work, *arguments))
 
-    # ---- what came of it -------------------------------------------------------------------------
+    # ---- outcomes --------------------------------------------------------------------------------
 
     def _succeeded(self, key: RecordingKey) -> None:
-        self._bulletin.delivered(key, self._now())
+        self._delivery_log.delivered(key, self._now())
         self._consecutive_failures.clear()
         self._breaker.close()
 
-    def _failed(self, key: RecordingKey, trial: Probe | None, fault: Exception) -> None:
-        if not self._is_running:  # cut off, perhaps; done again next time
+    def _failed(self, key: RecordingKey, probe: Probe | None, error: Exception) -> None:
+        if not self._is_running:  # the shutdown may have cancelled it; the next start repeats it
             self._queue.forget(key)
-        elif isinstance(fault, PoolFull):
+        elif isinstance(error, PoolFull):
             self._queue.requeue(key)
-            self._breaker.release(trial)
+            self._breaker.release(probe)
             self._breaker.pause(self._now() + PAUSE)
-        elif isinstance(fault, Unavailable):
-            self._unavailable(trial, text_of(fault, TEXT_LIMIT), fault.retry_after)
+        elif isinstance(error, Unavailable):
+            self._unavailable(probe, text_of(error, TEXT_LIMIT), error.retry_after)
             self._queue.requeue(key)
-        elif isinstance(fault, Unreadable):
-            self._rest(key, str(fault))
-            self._breaker.release(trial)
+        elif isinstance(error, Unreadable):
+            self._defer(key, str(error))
+            self._breaker.release(probe)
             self._breaker.pause(self._now() + UNREADABLE_PAUSE)
         else:
-            self._bulletin.programming_error(fault)
-            self._rest(key, describe(fault))
-            self._count(key, trial, describe(fault))
+            self._delivery_log.programming_error(error)
+            self._defer(key, describe(error))
+            self._count_failure(key, probe, describe(error))
 
-    def _rest(self, key: RecordingKey, reason: str) -> None:
-        delay = self._means.backoff.delay(self._queue.failures(key))
+    def _defer(self, key: RecordingKey, reason: str) -> None:
+        delay = self._context.backoff.delay(self._queue.failures(key))
         self._queue.defer(key, self._now() + delay)
-        self._bulletin.failed(key, reason, self._now())
+        self._delivery_log.failed(key, reason, self._now())
 
-    def _count(self, key: RecordingKey, trial: Probe | None, reason: str) -> None:
-        """It may be the other side."""
+    def _count_failure(self, key: RecordingKey, probe: Probe | None, reason: str) -> None:
+        """Counts a failed recording: several different ones in a row mean that the destination is unavailable."""
         if len(self._consecutive_failures) < CONSECUTIVE_FAILURES:
             self._consecutive_failures.add(key)
-        if self._breaker.is_current(trial) or len(self._consecutive_failures) >= CONSECUTIVE_FAILURES:
+        if self._breaker.is_current(probe) or len(self._consecutive_failures) >= CONSECUTIVE_FAILURES:
             self._unavailable(
-                trial, f"{len(self._consecutive_failures)} recordings in a row failed, the last with {reason}"
+                probe, f"{len(self._consecutive_failures)} recordings in a row failed, the last with {reason}"
             )
 
-    def _unavailable(self, trial: Probe | None, reason: str, retry_after: float | None = None) -> None:
-        self._breaker.fail(trial, self._now(), retry_after)
-        self._bulletin.unavailable(reason, self._now(), self._breaker.until)
+    def _unavailable(self, probe: Probe | None, reason: str, retry_after: float | None = None) -> None:
+        self._breaker.fail(probe, self._now(), retry_after)
+        self._delivery_log.unavailable(reason, self._now(), self._breaker.until)
 
     def _now(self) -> float:
-        return float(self._means.reactor.seconds())
-
-
-def _timed(now: Callable[[], float], work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-    """In a worker thread: the result, and when it was there."""
-    return work(*arguments), now()
+        return float(self._context.reactor.seconds())

@@ -1,1 +1,1 @@
-"""What the daemon tells about itself."""
+"""Logs, metrics, the admin port, and the watchdog of the reactor."""

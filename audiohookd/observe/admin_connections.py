@@ -1,8 +1,8 @@
-"""Connections to the admin port: one question each, for some seconds, not many at a time, and not many per second.
+"""Limits the connections to the admin port: their number, rate and duration, and one request each.
 
-It is answered by the reactor that carries the calls. 2,700 questions that came in one read, from one client that took
-no answer, had five calls wait for 6 s, and fail. 90 clients that asked again and again, 1,200 times per second in
-sum, made ``opened`` 0.18 to 0.32 s late (p99).
+The admin port shares the reactor with the calls. 2,700 requests in one read, from a client that read no answer,
+delayed five calls by 6 s, and they failed. 90 clients with 1,200 requests per second in total delayed ``opened`` by
+0.18 to 0.32 s (p99).
 """
 
 from typing import Any, Final
@@ -11,23 +11,23 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-#: At a time; whoever comes then is turned away.
+#: The most connections at a time; further ones are rejected.
 MAX_CONNECTIONS: Final = 100
-#: Seconds from the connection to its end, whatever is under way: the longest answers are some 100 KB.
+#: Seconds after which a connection is dropped. The longest answers have some 100 KB.
 MAX_DURATION: Final = 30.0
-#: Seconds from one request to the next that is read, once ``BURST`` requests have come at once.
+#: Seconds between two requests, after ``BURST`` requests at once.
 INTERVAL: Final = 0.01
 BURST: Final = 50
 
 
 class AdminConnection(ProtocolWrapper):
-    """One connection."""
+    """A connection that is delayed by the rate limit and dropped after :data:`MAX_DURATION`."""
 
     factory: "AdminConnections"
     _timers: tuple[IDelayedCall, ...]
 
     def makeConnection(self, transport: Any) -> None:
-        """From now on it has its time; what it asks is read in its turn."""
+        """Starts the time-out, and delays reading by the rate limit."""
         self._timers = (self.factory.clock.callLater(MAX_DURATION, transport.abortConnection),)
         super().makeConnection(transport)
         if delay := self.factory.delay():
@@ -35,7 +35,7 @@ class AdminConnection(ProtocolWrapper):
             self._timers += (self.factory.clock.callLater(delay, transport.resumeProducing),)
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
-        """It is over."""
+        """Cancels the timers."""
         for timer in self._timers:
             if timer.active():
                 timer.cancel()
@@ -43,7 +43,7 @@ class AdminConnection(ProtocolWrapper):
 
 
 class AdminConnections(WrappingFactory[AdminConnection]):
-    """``site``, asked by not too many at once."""
+    """Wraps ``site`` with limits of connections and requests."""
 
     protocol = AdminConnection
     noisy = False
@@ -54,16 +54,16 @@ class AdminConnections(WrappingFactory[AdminConnection]):
         self._turn = -float("inf")
 
     def delay(self) -> float:
-        """Seconds that the next connection waits until its request is read; each call takes a turn."""
+        """Seconds to delay the request of the next connection. Each call counts one request."""
         now = self.clock.seconds()
         self._turn = max(self._turn, now - BURST * INTERVAL) + INTERVAL
         delay = self._turn - now
-        return delay if delay > INTERVAL / 2 else 0.0  # what is left of rounding needs no timer
+        return delay if delay > INTERVAL / 2 else 0.0  # a rounding error needs no timer
 
     def logPrefix(self) -> str:
-        """How the port calls itself in the log."""
+        """The prefix of its log lines."""
         return "admin"
 
     def buildProtocol(self, addr: IAddress | None) -> AdminConnection | None:  # type: ignore[override]
-        """None: there are too many already."""
+        """Builds a connection; None, which rejects it, at :data:`MAX_CONNECTIONS`."""
         return super().buildProtocol(addr) if len(self.protocols) < MAX_CONNECTIONS else None

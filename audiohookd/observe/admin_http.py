@@ -1,10 +1,13 @@
-"""How the daemon is, over HTTP, on a port of its own.
+"""The admin port: health checks, metrics and rejected requests over HTTP.
 
-``/live``: the process works. ``/ready``: new calls are welcome. ``/health/check``: the same in the words of Genesys'
-reference server, whose load balancers and monitors ask for it. ``/metrics``: what was counted, for Prometheus.
-``/refused``: the last requests that were refused, and why, for ``audiohookctl explain-signature``; what ``host`` and
-``path`` in its query name is tried as well. Requests with a foreign Host are rejected
-(:mod:`audiohookd.observe.host_check`).
+* ``/live``: the process works
+* ``/ready``: new calls are accepted
+* ``/health/check``: the same in the format of Genesys' reference server, for its load balancers and monitors
+* ``/metrics``: counters and gauges for Prometheus
+* ``/refused``: the last rejected requests with their reasons, for ``audiohookctl explain-signature``, which may name
+  further hosts and paths to try by ``host`` and ``path`` in the query
+
+Requests with a foreign Host are rejected (:mod:`audiohookd.observe.host_check`).
 """
 
 import json
@@ -21,14 +24,14 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from audiohookd.escaping import printable
+from audiohookd.interfaces import PoolFull
 from audiohookd.observe.admin_connections import AdminConnections
 from audiohookd.observe.host_check import HostCheck, HostFault
 from audiohookd.observe.log_rate_limit import LogRateLimit
-from audiohookd.runtime.workers import PoolFull
 
-#: Seconds after which a client may ask again whose question was one too many.
+#: Seconds after which a client may retry a request that was rejected as busy.
 RETRY_AFTER = 2
-#: Lines per minute about requests whose Host or Origin is foreign.
+#: The most log lines per minute about requests with a foreign Host or Origin.
 REJECTIONS_LOGGED = 5
 
 
@@ -53,14 +56,15 @@ def admin_site(
     warnings: Callable[[], Sequence[str]] = lambda: (),
     allowed_hosts: Sequence[str] = (),
 ) -> IProtocolFactory:
-    """The site; each connection may ask once. All parameters are asked at each request. ``is_ready``, ``obstacle``
-    and ``metrics`` must answer at once.
+    """Builds the site. Each connection may send one request. The functions are called at each request and must not
+    block.
 
-    :param obstacle: why no new call is taken, for the sysadmin, or None.
-    :param refused: the last requests that were rejected, in JSON, without secrets. It gets the names and the paths
-        that Genesys Cloud may be configured to call, as far as the client gives any, and fails with PoolFull where
-        too many questions wait already.
-    :param warnings: what the operator should know although new calls are accepted; a line of ``/ready`` each.
+    :param is_ready: True if new calls are accepted.
+    :param obstacle: returns why no new call is accepted, for the operator, or None.
+    :param metrics: returns the metrics in the text format of Prometheus.
+    :param refused: returns the last rejected requests as JSON without secrets. Its arguments are the hosts and the
+        paths in the query. It fails with PoolFull if too many such requests wait.
+    :param warnings: returns warnings for the operator; each is a line of ``/ready``.
     :param allowed_hosts: as for :class:`~audiohookd.observe.host_check.HostCheck`.
     """
     pages: dict[bytes, _Page] = {
@@ -74,7 +78,7 @@ def admin_site(
 
 
 class _Pages(Resource):
-    """All of the site in one resource: Twisted's own error pages are HTML, and deprecated."""
+    """The whole site in one resource, because Twisted's own error pages are HTML and deprecated."""
 
     isLeaf = True
     _log = Logger()
@@ -87,8 +91,8 @@ class _Pages(Resource):
         self._logged = LogRateLimit(REJECTIONS_LOGGED)
 
     def render(self, request: Request) -> bytes | int:
-        """Answers, at once or later, and nobody is to keep the answer. It is the last one on its connection."""
-        request.channel.persistent = False  # what else was asked on it stays unread
+        """Answers a request, which is the last on its connection."""
+        request.channel.persistent = False  # further requests stay unread
         request.setHeader(b"connection", b"close")
         headers = request.requestHeaders.getRawHeaders
         fault = self._check.fault(request.clientproto, headers(b"host", []), headers(b"origin", []))
@@ -123,17 +127,17 @@ class _Pages(Resource):
 
 
 def _answer_later(answer: _Answer, request: Request) -> None:
-    if request.channel is not None:  # else nobody is there any more
+    if request.channel is not None:  # else the client has disconnected
         request.write(_headed(answer, request))
         request.finish()
 
 
 def _headed(answer: _Answer, request: Request) -> bytes:
-    """Writes the head; gives the body that is to be sent."""
+    """Sets status and headers. Returns the body to send."""
     request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())  # Twisted does not know 421
     request.setHeader(b"cache-control", b"no-store")
     request.setHeader(b"content-type", answer.kind)
-    # Where a HEAD is answered, Twisted would not send the body either, but log that there was one, at each probe.
+    # Twisted would not send the body for HEAD either, but log a warning about it at each probe.
     request.setHeader(b"content-length", b"%d" % len(answer.body))
     if answer.header is not None:
         request.setHeader(*answer.header)
@@ -141,10 +145,10 @@ def _headed(answer: _Answer, request: Request) -> bytes:
 
 
 class _QuietSite(Site):
-    """Logs no requests: a probe each second is no news."""
+    """A Site that logs no requests, because probes arrive every second."""
 
     def log(self, request: Request) -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 def _status(well: bool) -> int:
@@ -154,7 +158,7 @@ def _status(well: bool) -> int:
 def _say(word: str, well: bool, reason: str | None = None, warnings: Sequence[str] = ()) -> _Answer:
     first = word if well else f"not {word}" + (f": {reason}" if reason else "")
     lines = [first, *(f"warning: {warning}" for warning in warnings)]
-    # A path in it may have a line break, or bytes that are no text.
+    # A path in a line may contain a line break, or bytes that are not text.
     return _Answer(_status(well), "".join(f"{printable(line)}\n" for line in lines).encode())
 
 

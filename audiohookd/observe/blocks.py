@@ -1,4 +1,4 @@
-"""Finds what blocked the reactor, and which of it was no fault of its code (pure; time, usage and stacks come in).
+"""Detects blocks of the reactor and their causes (pure; the caller passes time, usage and stacks).
 
 A turn of the reactor of 100 ms or more is a block, less the time in it that the process did not run (SIGSTOP, a
 suspended virtual machine, no processor) or that another thread held the interpreter. The lateness of the watchdog,
@@ -15,22 +15,22 @@ from msgspec import Struct
 from audiohookd.observe.culprits import COLLECTOR, PROCESS, UNKNOWN, Culprit
 from audiohookd.runtime.processor_time import Usage
 
-#: Seconds in one turn from which on it is a block. Frames of a call come each 20 ms, and blocks of several calls add
-#: up: with 0.3 s in a callback of each, ``opened`` came 2.5 s late.
+#: Seconds after which a turn of the reactor counts as a block. Blocks of several calls add up: with 0.3 s in one
+#: callback of each call, ``opened`` was 2.5 s late.
 LIMIT: Final = 0.1
-#: Seconds between two looks. A stack is read in turns that are older than this, so each block has one at least.
+#: Seconds between two samples. The stack of each turn that is older is read, so each block has at least one stack.
 PERIOD: Final = LIMIT / 2
-#: Seconds after which a block that goes on is reported; then after twice as long, at least each minute.
+#: Seconds after which a block that has not ended is reported. The interval then doubles, up to a minute.
 STILL_AFTER: Final = 1.0
 STILL_EVERY: Final = 60.0
-#: The share of its time that a thread uses at least when it holds the interpreter, on a machine with too much to do.
+#: The least share of processor time of a thread that holds the interpreter, on an overloaded machine.
 RUNNING_SHARE: Final = 0.2
-#: As STILL_AFTER, for the start, while no call waits.
+#: Like STILL_AFTER, for the start-up, when no call waits.
 STARTING_AFTER: Final = 10.0
 
 
 class Block(Struct, frozen=True):
-    """Time in which the reactor could not turn.
+    """A time span in which the reactor was blocked.
 
     :param label: the plugin's name, or one of the labels for what is no plugin.
     :param processor: seconds of processor time that the thread used.
@@ -47,17 +47,17 @@ class Block(Struct, frozen=True):
 
 
 class Turns(Protocol):
-    """As :class:`audiohookd.runtime.turns.TurnTimer`."""
+    """See :class:`audiohookd.runtime.turns.TurnTimer`."""
 
     began: float | None
     is_starting: bool
 
     def take_ended(self) -> list[tuple[float, float]]:
-        """Begin and end of long turns that are over."""
+        """Start and end of the long turns that have ended."""
 
 
 class _Turn:
-    """The measurements of one turn, and the stacks that were read in it."""
+    """The measurements and stack samples of one turn."""
 
     def __init__(self, began: float, still_after: float) -> None:
         self.began = began
@@ -70,7 +70,7 @@ class _Turn:
         self._culprits: dict[tuple[str, str, str], Culprit] = {}
 
     def own(self, now: float) -> float:
-        """Seconds that it was busy."""
+        """Seconds in which the turn was busy."""
         return now - self.began - self.paused - self.held
 
     def sample(self, culprit: Culprit) -> None:
@@ -80,7 +80,7 @@ class _Turn:
 
     @property
     def culprit(self) -> Culprit:
-        """What it was busy with most of the time."""
+        """The culprit of most samples."""
         if not self._samples:
             return Culprit(UNKNOWN)
         (key, _), *_ = self._samples.most_common(1)
@@ -93,7 +93,7 @@ class _Turn:
 
 
 class BlockDetector:
-    """To be asked each :data:`PERIOD` seconds while the reactor turns, in the watchdog's thread.
+    """Finds blocks. The watchdog's thread calls :meth:`look` every :data:`PERIOD` seconds while the reactor runs.
 
     :param turns: of the reactor.
     :param reactor_thread: its ident, and that of the thread that asks.
@@ -119,11 +119,11 @@ class BlockDetector:
         self._turn: _Turn | None = None
 
     def look(self, now: float, usage: Usage, allowed: float = PERIOD) -> list[Block]:
-        """What blocked since the last look, and what has gone on for so long that it is worth a line.
+        """The blocks since the last call, and those that have lasted long enough for another report.
 
         :param allowed: seconds since the last look that its thread has slept on purpose.
         """
-        began = self._turns.began  # read first: a turn that ends right after this is reported by the next look
+        began = self._turns.began  # read first: a turn that ends after this is reported by the next call
         spent = _difference(usage, self._usage)
         late = max(0.0, now - self._looked - allowed - spent.own_delay)
         is_stopped = spent.process < late * RUNNING_SHARE
@@ -155,7 +155,7 @@ class BlockDetector:
         return _Turn(began, STARTING_AFTER if self._turns.is_starting else STILL_AFTER)
 
     def _add(self, turn: _Turn, until: float, spent: Usage, paused: float, held: float) -> float:
-        """Adds what was since the last look to ``turn``; the part of ``paused`` that was in it."""
+        """Adds the usage since the last call to ``turn``. Returns the part of ``paused`` that was in it."""
         overlap = max(0.0, until - max(turn.began, self._looked))
         turn.paused += min(paused, overlap)
         turn.held += min(held, max(0.0, overlap - paused))
@@ -168,7 +168,7 @@ class BlockDetector:
             return []
         culprit = self._culprit(self._reactor_thread)
         if self._turns.began != turn.began:
-            return []  # it is over: the stack may be that of the next
+            return []  # the turn has ended: the stack may belong to the next one
         turn.sample(culprit)
         if turn.own(now) < turn.still_after:
             return []
@@ -180,7 +180,7 @@ class BlockDetector:
         return self._culprit_of(self._stacks().get(thread))
 
     def _hold(self, late: float, spent: Usage) -> Block | None:
-        """Another thread that kept the interpreter from all others: in C, as a regular expression does."""
+        """A block by another thread that held the interpreter in C code, for example in a regular expression."""
         used = {thread: seconds for thread, seconds in spent.threads.items() if thread != self._own_thread}
         thread = max(used, key=used.__getitem__, default=self._reactor_thread)
         if late < LIMIT or thread == self._reactor_thread or used[thread] < late * RUNNING_SHARE:

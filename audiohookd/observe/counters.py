@@ -1,4 +1,4 @@
-"""Counters of events since the start, for the metrics and the log."""
+"""Counts events since the start, by name and label, and formats the counters for Prometheus."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,54 +6,54 @@ from typing import Final
 
 from audiohookd.escaping import printable
 
-#: All counters. A label is the name of a plugin or one of a few fixed words, never an id: their number is unbounded.
+#: All names. A label is a plugin's name or one of a few fixed words, never an id, to limit the number of series.
 CATALOGUE: Final = {
     "connections": "WebSocket upgrades accepted",
-    "rejections": "upgrades and sessions rejected, by reason",
-    "limit_hits": "connections, sessions and messages rejected because of a limit, by limit",
-    "reload_failures": "changed files that could not be reloaded, by file",
-    "replay_store_failures": "requests that the replay store did not answer, by what was done with them",
+    "rejections": "upgrades or sessions rejected, by reason",
+    "limit_hits": "connections, sessions and messages that exceeded a limit, by limit",
+    "reload_failures": "reloads of changed files that failed because the files are invalid, by name",
+    "replay_store_failures": "requests for which the replay store had no answer, by outcome",
     "sessions": "sessions opened",
     "probes": "connection probes answered",
-    "sessions_closed": "sessions closed, by reason",
+    "sessions_closed": "sessions ended, by reason",
     "unrecorded_sessions": "sessions that no plugin recorded, on routes without record = false",
     "protocol_errors": "sessions in which the client broke the protocol",
-    "protocol_anomalies": "harmless deviations of clients from the protocol, by kind",
-    "peer_errors": "error messages received from clients",
+    "protocol_anomalies": "harmless protocol anomalies of clients, by kind",
+    "peer_errors": "error messages from clients",
     "plugin_failures": "failures of plugins, by plugin",
-    "callback_timeouts": "callbacks of plugins that took too long and were cancelled, by plugin",
-    "required_failures": "sessions ended because a plugin that they require failed, by plugin",
+    "callback_timeouts": "callbacks of plugins that timed out and were cancelled, by plugin",
+    "required_failures": "sessions ended because a required plugin failed, by plugin",
     "unhandled_plugin_errors": "errors in timers and Deferreds of plugins that the plugin did not handle, by plugin",
     "rate_limited_sends": "events and pauses of plugins that were not sent because of a rate limit, by plugin",
-    "overflow_samples": "samples that a slow plugin did not get, by plugin",
-    "overflow_messages": "messages that a slow plugin did not get, by plugin",
-    "admission_timeouts": "sessions opened because plugins took too long to admit them",
-    "pending_connections_evicted": "connections dropped before their upgrade because too many were waiting",
-    "key_refresh_failures": "reloads of keys that failed, by source",
+    "overflow_samples": "samples dropped from the full queue of a slow plugin, by plugin",
+    "overflow_messages": "messages to clients dropped from the full queue of a slow plugin, by plugin",
+    "admission_timeouts": "sessions opened without a plugin because its admission timed out",
+    "pending_connections_evicted": "connections evicted before their upgrade, because too many were pending",
+    "key_refresh_failures": "failed refreshes of keys, by source",
     "slow_clients_dropped": "connections dropped because the client did not read",
-    "drafts_recovered": "drafts left behind by a crash, by outcome",
-    "not_ready_transitions": "times that the daemon stopped accepting calls, by cause",
-    "recordings_removed": "local copies of stored recordings removed, by cause",
-    "recordings_stored": "recordings stored elsewhere, by carrier",
-    "notifications_sent": "recordings notified, by notifier",
-    "delivery_failures": "failed deliveries that will be retried, by carrier or notifier",
+    "drafts_recovered": "drafts recovered after a crash, by outcome",
+    "not_ready_transitions": "times that the daemon became not ready, by cause",
+    "recordings_removed": "local copies of stored recordings that were removed, by cause",
+    "recordings_stored": "recordings stored, by carrier",
+    "notifications_sent": "notifications sent, by notifier",
+    "delivery_failures": "failed deliveries that are retried, by carrier or notifier",
     "outages": "times that a carrier or notifier became unavailable, by its name",
-    "dead_letters": "recordings that cannot be delivered, by carrier or notifier",
-    "disk_errors": "writes of recordings that failed, by error; commits that stalled; failed syncs",
-    "disk_lost_samples": "samples of recordings that could not be written, replaced by silence",
-    "journal_entry_errors": "commits of a recording with journal entries that a plugin could not render",
-    "slow_commits": "commits of recordings that took longer than flush_interval",
-    "slow_syncs": "syncs of recordings that took longer than sync_interval",
+    "dead_letters": "recordings that can never be delivered, by carrier or notifier",
+    "disk_errors": "failed writes and syncs of recordings, and stalled commits, by error",
+    "disk_lost_samples": "samples of recordings that could not be written and were replaced by silence",
+    "journal_entry_errors": "commits of a recording with journal entries that a plugin failed to render",
+    "slow_commits": "commits of recordings that took longer than flush_interval allows",
+    "slow_syncs": "syncs of recordings that took longer than sync_interval allows",
     "threads_refused": "times that the system refused a thread to a pool, by pool",
-    "loop_failures": "iterations of periodic work that failed, by loop",
-    "loop_stalls": "restarts of periodic work that had stopped, by loop",
+    "loop_failures": "failed turns of periodic work, by loop",
+    "loop_stalls": "times that periodic work stalled and was restarted, by loop",
     "reactor_blocks": "times that the reactor was blocked for 100 ms or more and all calls waited, by plugin",
     "reactor_blocked_seconds": "seconds that the reactor was blocked, 100 ms or more at a time, by plugin",
-    "internal_errors": "errors of our own, in sessions and upgrades",
+    "internal_errors": "internal errors of the daemon, in sessions and upgrades",
 }
 
 
-#: The name of the label, for counters that have one.
+#: The name of the label of each counter that has one.
 LABELS: Final = {
     "rejections": "reason",
     "limit_hits": "limit",
@@ -85,26 +85,26 @@ LABELS: Final = {
     "reactor_blocked_seconds": "plugin",
 }
 
-#: The largest values since the start, by name.
+#: Gauges that keep the largest value since the start.
 MAXIMA: Final = {
     "reactor_longest_block_seconds": "the longest block of the reactor since the start, by plugin",
 }
 MAXIMA_LABELS: Final = {"reactor_longest_block_seconds": "plugin"}
-#: Names whose unit is the second. They are counted in milliseconds since counts are integers.
+#: Metrics in seconds, which are counted in milliseconds because counts are integers.
 IN_MILLISECONDS: Final = {"reactor_blocked_seconds", "reactor_longest_block_seconds"}
 
 
 class Counters:
-    """Counts by name and label. Only for the reactor's thread."""
+    """Counts by name and label, in the reactor thread only."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._maxima: dict[tuple[str, str], int] = {}
 
     def count(self, name: str, label: str = "", amount: int = 1) -> int:
-        """Adds ``amount``; returns what was there before.
+        """Adds ``amount``. Returns the previous count.
 
-        :raises KeyError: a name that is not in :data:`CATALOGUE`.
+        :raises KeyError: ``name`` is not in :data:`CATALOGUE`.
         """
         if name not in CATALOGUE:
             raise KeyError(name)
@@ -115,36 +115,36 @@ class Counters:
     def reach(self, name: str, label: str, value: int) -> None:
         """Keeps ``value`` if it is the largest so far.
 
-        :raises KeyError: a name that is not in :data:`MAXIMA`.
+        :raises KeyError: ``name`` is not in :data:`MAXIMA`.
         """
         if name not in MAXIMA:
             raise KeyError(name)
         self._maxima[name, label] = max(value, self._maxima.get((name, label), 0))
 
     def expect(self, name: str, labels: Iterable[str]) -> None:
-        """Exposes these labels at 0 before the first event: a rise from an absent value cannot be seen.
+        """Adds these labels with a count of 0, because Prometheus sees no increase when a series appears.
 
-        :raises KeyError: a name that has no label.
+        :raises KeyError: ``name`` has no label.
         """
         LABELS[name]
         for label in labels:
             self._counts[name, label] += 0
 
     def value(self, name: str, label: str = "") -> int:
-        """The present count."""
+        """The current count."""
         return self._counts[name, label]
 
     def maxima(self) -> list[tuple[str, str, int]]:
-        """All of :data:`MAXIMA` that were reached: name, label, value; sorted."""
+        """All maxima as (name, label, value), sorted."""
         return sorted((name, label, value) for (name, label), value in self._maxima.items())
 
     def items(self) -> list[tuple[str, str, int]]:
-        """All of them: name, label, count; sorted."""
+        """All counts as (name, label, count), sorted."""
         return sorted((name, label, count) for (name, label), count in self._counts.items())
 
 
 def exposition(counters: Counters) -> str:
-    """All counters in the text format of Prometheus (0.0.4)."""
+    """Formats all counters in the text format of Prometheus (0.0.4)."""
     lines: list[str] = []
     values = counters.items()
     for name, explanation in sorted(CATALOGUE.items()):
@@ -168,7 +168,7 @@ def _line(metric: str, name: str, label_name: str | None, label: str, value: int
 
 
 def labelled(name: str | None, label: str) -> str:
-    """What comes between a metric and its value. ``name`` is that of its label; None: it has none."""
+    """Formats the label of a metric. ``name`` is the name of the label; None for a metric without one."""
     if name is None:
         return ""
     lines = (printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in label.split("\n"))

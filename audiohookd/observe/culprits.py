@@ -1,4 +1,4 @@
-"""Which plugin, callback, file and line a thread is busy with, from its stack."""
+"""Finds the plugin, callback, file and line that keep a thread busy, from its stack."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,25 +9,25 @@ from msgspec import Struct
 
 from audiohookd.observe.unhandled import plugins_of
 
-#: Labels of what is no plugin. Names of tables in the configuration have no parentheses, unless they are quoted.
+#: Labels for code that is not a plugin's. Names of plugin tables have no parentheses, unless they are quoted.
 DAEMON: Final = "(daemon)"
 COLLECTOR: Final = "(garbage collector)"
 PROCESS: Final = "(process)"
 UNKNOWN: Final = "(unknown)"
 LABELS: Final = (DAEMON, COLLECTOR, PROCESS, UNKNOWN)
-#: Innermost frames that are shown.
+#: How many of the innermost frames are logged.
 STACK_LIMIT: Final = 8
-#: Innermost frames that are examined: an endless recursion has a thousand.
+#: How many of the innermost frames are examined: an endless recursion has a thousand.
 DEPTH_LIMIT: Final = 100
 
 _ROOT: Final = Path(__file__).parents[1]
 
-#: The plugin and its callback, where a frame is one of ours that calls a plugin; else None.
+#: Returns the plugin and its callback if a frame is one of the daemon's that calls a plugin; else None.
 PluginCall = Callable[[FrameType], tuple[str, str] | None]
 
 
 class Culprit(Struct, frozen=True):
-    """What a thread is busy with.
+    """The code that keeps a thread busy.
 
     :param plugin: its name, or :data:`DAEMON`.
     :param callback: of the plugin, or the function that a timer or a Deferred called; "" for the daemon.

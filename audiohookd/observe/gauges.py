@@ -1,28 +1,28 @@
-"""What is so now: figures that go up and down, asked for when somebody looks."""
+"""Gauges for Prometheus; each scrape reads their current values."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from audiohookd.observe.counters import labelled
 
-#: Every name there is, as in :data:`audiohookd.observe.counters.CATALOGUE`.
+#: All names, as in :data:`audiohookd.observe.counters.CATALOGUE`.
 GAUGES: Final = {
-    "keys": "API keys that a source gave last, by source",
-    "key_source_failing": "whether keys could not be loaded again the last time, by source",
-    "replay_store_down": "whether the replay store is down",
-    "tls_certificate_expiry_seconds": "UNIX time at which our certificate expires",
+    "keys": "API keys of the last successful refresh, by source",
+    "key_source_failing": "whether the last refresh of keys failed, by source",
+    "replay_store_down": "whether the replay store is unavailable",
+    "tls_certificate_expiry_seconds": "UNIX time at which the daemon's certificate expires",
 }
-#: What the label of a name says, for those that have one.
+#: The name of the label of each gauge that has one.
 GAUGE_LABELS: Final = {"keys": "source", "key_source_failing": "source"}
 
-#: Figures by label, which is empty where there is none.
+#: Returns the current values by label, which is empty for a gauge without one.
 Figures = Callable[[], Mapping[str, int]]
 
 
 def gauged(figures: Mapping[str, Figures]) -> str:
-    """Those of :data:`GAUGES` that are handed in, in the text format of Prometheus (0.0.4).
+    """Formats the given gauges in the text format of Prometheus (0.0.4).
 
-    :raises KeyError: a name that is not in :data:`GAUGES`.
+    :raises KeyError: a name is not in :data:`GAUGES`.
     """
     lines: list[str] = []
     for name, figure in sorted(figures.items()):

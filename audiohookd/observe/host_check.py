@@ -1,7 +1,7 @@
-"""Which requests the admin port answers, by their Host and Origin (pure).
+"""Checks Host and Origin of requests to the admin port, against DNS rebinding (pure).
 
-DNS rebinding: a web page makes its own name lead to 127.0.0.1, and the browser then lets it read what answers there.
-Such a request has the page's name as its Host. An IP address in Host is accepted: a page whose origin is an address
+In DNS rebinding, a web page makes its own name resolve to 127.0.0.1, and the browser lets it read the answers. Such a
+request has the name of the page as its Host. IP addresses in Host are accepted: a page with an address as its origin
 was served from that address.
 """
 

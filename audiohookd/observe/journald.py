@@ -23,7 +23,7 @@ class JournalObserver:
     """Writes log events to ``stream``, which journald reads. In any thread.
 
     All lines of an event have the priority of its level, also the lines of a traceback: journald makes an entry of
-    each. A tab marks those that follow the first: none of them looks like the first line of another event.
+    each. A tab marks the lines after the first, so that none looks like the first line of another event.
     Characters that UTF-8 cannot encode are escaped, and so is NUL, which would end the line.
     """
 

@@ -1,4 +1,4 @@
-"""The last net before each log: what plugins and libraries log of foreign text becomes bounded, printable lines."""
+"""Escapes and truncates every log event before it is written, also those of plugins and libraries."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -11,13 +11,13 @@ from audiohookd.escaping import loggable
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.error_text import in_words
 
-#: Characters of a message, after which it is cut. journald would split a line after 48 KiB, rsyslog after 8 KiB.
+#: Characters after which a message is truncated. journald splits lines after 48 KiB, rsyslog after 8 KiB.
 MESSAGE_LIMIT: Final = 8_192
-#: Characters of a line of a traceback, and how many lines are kept of its beginning and of its end.
+#: Characters of a line of a traceback, and the number of lines kept from its start and its end.
 TRACE_LINE_LIMIT: Final = 1_000
 TRACE_HEAD: Final = 20
 TRACE_TAIL: Final = 80
-#: Characters of the name of what logs.
+#: Characters of the name of a logger.
 SYSTEM_LIMIT: Final = 200
 #: Keys that observers read instead of ``log_format``: of flattened events, and of ``twisted.python.log``.
 _OTHER_TEXT: Final = frozenset(
@@ -37,7 +37,7 @@ def escape_log(publisher: LogPublisher) -> None:
 
 
 def escape_early_log(beginner: LogBeginner) -> None:
-    """The same for what was logged before there is a log: ``beginner`` keeps it, for the observers to come."""
+    """Escapes the events that were logged before the log exists, which ``beginner`` keeps for later observers."""
     for event in beginner._initialBuffer._buffer:
         escaped = _escaped(event)
         event.clear()
@@ -46,7 +46,7 @@ def escape_early_log(beginner: LogBeginner) -> None:
 
 @implementer(ILogObserver)
 class EscapingObserver:
-    """Passes each event on to ``observer`` with its text ready to be written.
+    """Passes each event to ``observer``, with its text escaped and truncated.
 
     The message is one line without controls, bidi controls and the like, at most :data:`MESSAGE_LIMIT` characters
     long. A traceback is in the text, too, at most :data:`TRACE_HEAD` + :data:`TRACE_TAIL` lines of it; text observers
@@ -62,10 +62,10 @@ class EscapingObserver:
 
 
 def _escaped(event: LogEvent) -> LogEvent:
-    """The event with its text as one value, and the fields that it had. Raises nothing."""
+    """The event with its text as one value, and its other fields. Never raises."""
     others = {name: value for name, value in event.items() if name not in _OTHER_TEXT}
     failure = event.get("log_failure", event.get("failure"))
-    if "log_failure" not in event and isinstance(failure, Failure):  # of log.err: its text has the traceback in it
+    if "log_failure" not in event and isinstance(failure, Failure):  # from log.err, whose text contains the traceback
         text = _text_of(str, event.get("why") or "Unhandled Error")
     else:
         text = _text_of(formatEvent, event)
@@ -87,6 +87,6 @@ def _trace_lines(failure: Failure) -> Iterator[str]:
 
 
 def _text_of(make: Callable[..., str], *arguments: object) -> str:
-    """The text, or that there is none: it may be made by a plugin's ``__str__``."""
+    """The text, or a replacement if a plugin's ``__str__`` fails."""
     text = foreign_code.call(make, *arguments)
     return text if isinstance(text, str) else f"(its text cannot be shown: {in_words(text.value)})"

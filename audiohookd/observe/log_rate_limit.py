@@ -1,14 +1,14 @@
-"""Log lines that strangers can cause must not fill a disk (pure; time is handed in)."""
+"""Limits the rate of log lines that clients can cause, so that they cannot fill a disk (pure)."""
 
 #: Seconds after which as many lines may be written again.
 PERIOD = 60.0
 
 
 class LogRateLimit:
-    """So many lines of a kind in each minute; the next one that is written tells how many were not.
+    """Admits a number of lines of each kind per minute, and counts the suppressed ones.
 
-    :param limit: how many.
-    :param kinds: how many kinds are told apart; with one more, all are forgotten, and what they left out with them.
+    :param limit: the most lines of a kind per minute.
+    :param kinds: the most kinds. One more resets all of them, with their counts.
     """
 
     def __init__(self, limit: int = 20, kinds: int = 256) -> None:
@@ -17,9 +17,10 @@ class LogRateLimit:
         self._counts: dict[str, tuple[float, int]] = {}
 
     def admit(self, kind: str, now: float) -> int | None:
-        """None when the line is to be left out, else how many were left out since the last one that was not.
+        """Decides whether to write a line.
 
-        :param now: seconds, from any origin, never going back.
+        :param now: seconds of a monotonic clock.
+        :returns: None to suppress the line; else how many were suppressed in the previous period.
         """
         began, count = self._counts.get(kind, (now, 0))
         left_out = 0

@@ -39,12 +39,12 @@ class UnhandledErrors(Service):
         self._places = places_of(plugins)
 
     def startService(self) -> None:
-        """Begins to watch."""
+        """Starts to observe the log."""
         super().startService()
         self._publisher.addObserver(self)
 
     def stopService(self) -> None:
-        """Ends it."""
+        """Stops observing the log."""
         super().stopService()
         self._publisher.removeObserver(self)
 
@@ -57,7 +57,7 @@ class UnhandledErrors(Service):
                 self._reactor.callFromThread(self._report, *found)
 
     def _blame(self, failure: Failure) -> tuple[Sequence[str], str] | None:
-        """The plugins that the innermost frame of one belongs to, and that frame."""
+        """The plugins of the innermost frame that belongs to a plugin, and that frame."""
         for function, file, line, *_ in reversed(failure.frames):
             plugins = plugins_of(file, self._places)
             if plugins:
@@ -65,7 +65,7 @@ class UnhandledErrors(Service):
         return None
 
     def _report(self, plugins: Sequence[str], where: str) -> None:
-        """Tables that use one class cannot be told apart by a traceback: the error counts for each of them."""
+        """Counts the error for each table with this class, because a traceback does not show the table."""
         if [plugin for plugin in plugins if self._count("unhandled_plugin_errors", plugin) == 0]:
             text = "plugin {plugin}: an error in {where} was not handled by it; see above, the next are only counted"
             self._log.error(text, plugin=" or ".join(plugins), where=where)

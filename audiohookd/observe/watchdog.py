@@ -1,7 +1,6 @@
-"""Watches from a thread of its own whether the reactor turns, and says what blocks it.
+"""Detects blocks of the reactor from its own thread, and logs what blocks it.
 
-A plugin that blocks for 0.3 s in a callback makes each call wait, and whatever could tell of it waits as well: only
-another thread sees the stack while it lasts.
+A plugin that blocks for 0.3 s in a callback delays all calls. Only another thread can read its stack.
 """
 
 import sys
@@ -29,7 +28,7 @@ from audiohookd.runtime.workers import REMEDY
 
 #: Seconds between two looks while the reactor waits: 20 wake-ups per second took 0.5 % of an idle processor.
 REST: Final = 1.0
-#: Lines per minute about blocks of one plugin and callback that are over, and about those that go on.
+#: The most lines per minute about ended blocks of one plugin and callback, and about continuing ones.
 LINES_LIMIT: Final = 5
 #: Seconds that the stop waits for the thread, which is at its end at once.
 JOIN_TIMEOUT: Final = 1.0
@@ -123,7 +122,7 @@ class Watchdog(Service):
                 self._look(detector, rested + PERIOD)
             except Exception:
                 if faults.admit("", self._seconds()) is not None:
-                    self._log.failure("the watchdog of the reactor failed, and goes on")
+                    self._log.failure("the watchdog of the reactor failed, and continues")
 
     def _rest(self) -> float:
         """Waits for the reactor, which waits for something to happen. The seconds that this should have taken."""
@@ -198,7 +197,7 @@ def _cause(block: Block) -> str:
         case culprits.COLLECTOR:
             return f"by the garbage collector, while {culprit.plugin} was in {culprit.callback} {place}"
         case culprits.UNKNOWN:
-            return "by what was over before its stack was read"
+            return "by code that ended before its stack was read"
         case culprits.DAEMON:
             return f"by no plugin, but by the daemon{thread} {place}"
     return f"by plugin {block.label}{thread} in {culprit.callback or 'its thread'} {place}"
@@ -207,13 +206,13 @@ def _cause(block: Block) -> str:
 def _step(block: Block) -> str:
     match block.label:
         case culprits.PROCESS:
-            return "no plugin is blamed, give the machine more processors if it was not stopped"
+            return "no plugin is at fault, give the machine more processors if it was not stopped"
         case culprits.COLLECTOR:
-            return "fewer objects that refer to each other in cycles, in plugins, make that shorter"
+            return "use fewer objects with cyclic references in plugins to shorten it"
         case culprits.UNKNOWN | culprits.DAEMON:
-            return "report it with this line, unless the machine had too much to do"
-    return "a plugin must not block, what takes time belongs into a pool of threads (daemon.workers)"
+            return "report it with this line, unless the machine was overloaded"
+    return "a plugin must not block, run slow work in a pool of threads (daemon.workers)"
 
 
 def _name(thread: int | None) -> str:
-    return next((one.name for one in threading.enumerate() if one.ident == thread), "ended")
+    return next((found.name for found in threading.enumerate() if found.ident == thread), "ended")

@@ -1,6 +1,6 @@
-"""Messages to and from JSON, in two steps: the envelope, then the parameters by type (protocol section 3.1).
+"""Converts messages to and from JSON in two steps: the envelope, then the parameters (protocol section 3.1).
 
-Two steps because an unknown type or an extra field is no error, while a broken envelope is.
+Two steps, because an unknown type or field is not an error, but an invalid envelope is.
 """
 
 from typing import Annotated, Literal, TypeVar
@@ -19,9 +19,9 @@ from audiohookd.protocol.messages import (
     Uuid,
 )
 
-#: Bytes of a text or binary message that we accept. Genesys documents 64,000; its own server takes 65,536.
+#: The most bytes of a received text or binary message. Genesys documents 64,000; its own server accepts 65,536.
 MAX_RECEIVED = 65_536
-#: Bytes of a text or binary message that we send.
+#: The most bytes of a sent text or binary message.
 MAX_SENT = 64_000
 
 _T = TypeVar("_T")
@@ -29,7 +29,7 @@ _Type = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class ClientEnvelope(Struct, frozen=True):
-    """What every message of the client carries. ``parameters`` is still JSON."""
+    """The envelope of every client message. ``parameters`` is undecoded JSON."""
 
     version: Literal["2"]
     id: Uuid
@@ -41,7 +41,7 @@ class ClientEnvelope(Struct, frozen=True):
 
 
 class ServerEnvelope(Struct, frozen=True):
-    """What every message of the server carries. ``parameters`` is still JSON."""
+    """The envelope of every server message. ``parameters`` is undecoded JSON."""
 
     version: Literal["2"]
     id: Uuid
@@ -52,7 +52,7 @@ class ServerEnvelope(Struct, frozen=True):
 
 
 class _Outgoing(Struct, frozen=True):
-    """As :class:`ClientEnvelope` or :class:`ServerEnvelope`, with what is still to become JSON."""
+    """The fields of both envelopes, before encoding."""
 
     version: Literal["2"]
     id: str
@@ -85,23 +85,23 @@ _type_names = {kind: name for name, kind in (CLIENT_MESSAGES | SERVER_MESSAGES).
 
 
 def decode_client_envelope(data: bytes) -> ClientEnvelope:
-    """First step for a message of the client.
+    """Decodes the envelope of a client message.
 
-    :raises RemoteProtocolError: too long, no JSON, or no envelope.
+    :raises RemoteProtocolError: ``data`` is too long, not JSON, or not a valid envelope.
     """
     return _decode(_client_envelope, _checked_text(data))
 
 
 def decode_server_envelope(data: bytes) -> ServerEnvelope:
-    """First step for a message of the server.
+    """Decodes the envelope of a server message.
 
-    :raises RemoteProtocolError: too long, no JSON, or no envelope.
+    :raises RemoteProtocolError: ``data`` is too long, not JSON, or not a valid envelope.
     """
     return _decode(_server_envelope, _checked_text(data))
 
 
 def is_close(data: bytes) -> bool:
-    """Whether this is a ``close``, however broken the rest of it may be."""
+    """True if ``data`` is a ``close``, even if the rest of the message is invalid."""
     try:
         _decode(_any_close, _checked_text(data))
     except RemoteProtocolError:
@@ -110,9 +110,10 @@ def is_close(data: bytes) -> bool:
 
 
 def decode_parameters(envelope: ClientEnvelope | ServerEnvelope) -> Parameters | None:
-    """Second step: the parameters of a message; None for a type that we do not know.
+    """Decodes the parameters of a message.
 
-    :raises RemoteProtocolError: the parameters are no object, or not as the type wants them.
+    :returns: the parameters; None if the type is unknown.
+    :raises RemoteProtocolError: the parameters are not an object, or are invalid for the type.
     """
     decoders = _client_parameters if isinstance(envelope, ClientEnvelope) else _server_parameters
     decoder = decoders.get(envelope.type)
@@ -122,18 +123,16 @@ def decode_parameters(envelope: ClientEnvelope | ServerEnvelope) -> Parameters |
     return _decode(decoder, envelope.parameters)
 
 
-def encode_client(  # the envelope is what it is
-    session_id: str, seq: int, serverseq: int, position: str, parameters: Parameters
-) -> bytes:
-    """A message of the client as JSON; its type follows from the class of ``parameters``."""
+def encode_client(session_id: str, seq: int, serverseq: int, position: str, parameters: Parameters) -> bytes:
+    """Encodes a client message. The class of ``parameters`` determines its type."""
     name = _type_names[type(parameters)]
     return _sendable(_ToServer("2", session_id, name, seq, serverseq, position, parameters))
 
 
 def encode_server(session_id: str, seq: int, clientseq: int, parameters: Parameters) -> bytes:
-    """A message of the server as JSON; its type follows from the class of ``parameters``.
+    """Encodes a server message. The class of ``parameters`` determines its type.
 
-    :raises LocalProtocolError: longer than :data:`MAX_SENT`, or it holds what JSON cannot say.
+    :raises LocalProtocolError: longer than :data:`MAX_SENT`, or a value cannot be encoded as JSON.
     """
     name = _type_names[type(parameters)]
     return _sendable(_ToClient("2", session_id, name, seq, clientseq, parameters))
@@ -145,14 +144,15 @@ def _sendable(envelope: _Outgoing) -> bytes:
     except (TypeError, ValueError, RecursionError) as fault:
         raise LocalProtocolError(f"{envelope.type}: not sendable as JSON: {fault}") from fault
     if len(data) > MAX_SENT:
-        raise LocalProtocolError(f"{envelope.type}: {len(data)} bytes, and {MAX_SENT} may be sent")
+        raise LocalProtocolError(f"{envelope.type}: {len(data)} bytes exceed the limit of {MAX_SENT}")
     return data
 
 
 def _checked_text(data: bytes) -> bytes:
-    """``data``, once it is short enough and UTF-8; msgspec does not look into what it skips or keeps raw.
+    """Checks size and encoding, because msgspec does not check skipped and raw parts.
 
-    Without the byte order mark that some writers begin with (RFC 8259, section 8.1).
+    :returns: ``data`` without the byte order mark that some writers prepend (RFC 8259, section 8.1).
+    :raises RemoteProtocolError: ``data`` is too long or not UTF-8.
     """
     if len(data) > MAX_RECEIVED:
         raise RemoteProtocolError("message too large", f"{len(data)} bytes")

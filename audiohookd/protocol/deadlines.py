@@ -1,12 +1,15 @@
-"""What a session waits for, as points in time."""
+"""The deadlines of a session, as points in time."""
 
 from collections.abc import Callable
 
 
 class Deadlines:
-    """Up to three at once: the next step, a sign of life, the longest session.
+    """Keeps up to three deadlines: for the next step, the next client message, and the end of the longest session.
 
-    Setting one is an assignment: no timer is armed here. And until when to keep quiet, which nobody waits for.
+    It arms no timer: to set a deadline costs one assignment. It also keeps the time until which the daemon must back
+    off, for which no timer is needed.
+
+    :param now: a monotonic clock, in seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -14,23 +17,23 @@ class Deadlines:
         self._step: float | None = None
         self._idle: float | None = None
         self._cap: float | None = None
-        self._quiet_until = now()
+        self._back_off_until = now()
 
     def wait(self, seconds: float | None) -> None:
-        """A new state: its own time to live (None: no limit), and none of the others."""
+        """Sets the deadline of a new state in ``seconds`` (None: no limit), and clears the others."""
         self._step = None if seconds is None else self._now() + seconds
         self._idle = self._cap = None
 
-    def sign_of_life(self, idle_timeout: float) -> None:
-        """The client said something: the next word is due in ``idle_timeout`` seconds."""
+    def touch(self, idle_timeout: float) -> None:
+        """Expects the next client message within ``idle_timeout`` seconds."""
         self._idle = self._now() + idle_timeout
 
     def limit(self, max_duration: float) -> None:
-        """The session may last ``max_duration`` seconds from now."""
+        """Limits the session to ``max_duration`` seconds from now."""
         self._cap = self._now() + max_duration
 
     def next(self) -> float | None:
-        """The first of them; None when nothing is awaited."""
+        """The earliest deadline; None if there is none."""
         first = self._step
         if self._idle is not None and (first is None or self._idle < first):
             first = self._idle
@@ -39,7 +42,7 @@ class Deadlines:
         return first
 
     def due(self) -> str | None:
-        """``step``, ``idle``, ``cap`` (the first that is over, once each), or None."""
+        """The first expired deadline (``step``, ``idle`` or ``cap``), each reported once; or None."""
         now = self._now()
         for name in ("step", "idle", "cap"):
             at = getattr(self, f"_{name}")
@@ -48,11 +51,11 @@ class Deadlines:
                 return name
         return None
 
-    def keep_quiet(self, seconds: float) -> None:
-        """The client has had too much of us. A longer silence that was asked for before stays."""
-        self._quiet_until = max(self._quiet_until, self._now() + seconds)
+    def back_off(self, seconds: float) -> None:
+        """Backs off for ``seconds``, because the client asked for it. A longer earlier back-off remains."""
+        self._back_off_until = max(self._back_off_until, self._now() + seconds)
 
     @property
-    def is_quiet(self) -> bool:
-        """The client is still to be left in peace."""
-        return self._now() < self._quiet_until
+    def must_back_off(self) -> bool:
+        """True while the daemon must back off."""
+        return self._now() < self._back_off_until

@@ -1,25 +1,24 @@
-"""Durations of the wire (``PT1.25S``) and positions in samples, in integers (protocol section 4).
+"""Converts durations of the protocol (``PT1.25S``) to nanoseconds and samples, in integers (protocol section 4).
 
-Floats have no place here: 1.005 s read as a float is 1004999999.9999999 ns, and a position that has
-lost one sample never finds it again.
+It uses no floats: 1.005 s as a float is 1004999999.9999999 ns, and a position that has lost one sample stays wrong.
 """
 
 import re
 
 NANOSECONDS = 1_000_000_000
 
-#: Decimal seconds and nothing else: no hours, no minutes, no exponent. ``PT.5S`` is legal, ``PT5.S`` is not.
-#: The bounds on the digits keep a stranger from making us parse megabytes of them; a double written out in full has
-#: 17 decimals and more.
+#: Decimal seconds only: no hours, no minutes, no exponent. ``PT.5S`` is valid, ``PT5.S`` is not. The limits on the
+#: digits bound the work for a hostile client; a double that is written in full has 17 decimals or more.
 DURATION_PATTERN = r"\APT(?:[0-9]{0,16}\.[0-9]{1,64}|[0-9]{1,16})S\Z"
 
 _duration = re.compile(r"PT(?:([0-9]{0,16})\.([0-9]{1,64})|([0-9]{1,16}))S", re.ASCII)
 
 
 def parse_duration(text: str) -> int:
-    """Nanoseconds in ``text``; digits beyond the ninth decimal are cut off.
+    """Parses a duration. Digits after the ninth decimal are ignored.
 
-    :raises ValueError: ``text`` is not a duration as AudioHook writes it.
+    :returns: nanoseconds.
+    :raises ValueError: ``text`` is not a duration of AudioHook.
     """
     match = _duration.fullmatch(text)
     if match is None:
@@ -31,7 +30,10 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(nanoseconds: int) -> str:
-    """``nanoseconds`` (not negative) as plain decimal seconds, without trailing zeros."""
+    """Formats nanoseconds as a duration in decimal seconds, without trailing zeros.
+
+    :raises ValueError: ``nanoseconds`` is negative.
+    """
     if nanoseconds < 0:
         raise ValueError(f"a duration cannot be negative: {nanoseconds} ns")
     seconds, rest = divmod(nanoseconds, NANOSECONDS)
@@ -42,9 +44,9 @@ def format_duration(nanoseconds: int) -> str:
 
 
 def duration_to_samples(text: str, rate: int) -> int:
-    """The whole number of samples nearest to the duration ``text``.
+    """The number of samples nearest to the duration ``text``.
 
-    Nearest and not next lower: a client that computes in floats writes ``PT10.299999999S``.
+    It rounds to nearest, not down, because a client that computes in floats sends ``PT10.299999999S``.
 
     :param rate: samples per second and channel.
     :raises ValueError: ``text`` is not a duration.
@@ -53,5 +55,5 @@ def duration_to_samples(text: str, rate: int) -> int:
 
 
 def samples_to_duration(samples: int, rate: int) -> str:
-    """The duration of ``samples`` (per channel); exact for every rate that divides 10⁹, so for 8,000."""
+    """The duration of ``samples`` (per channel); exact for every rate that divides 10⁹, such as 8,000."""
     return format_duration(samples * NANOSECONDS // rate)

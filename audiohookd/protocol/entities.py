@@ -1,7 +1,7 @@
-"""What an ``event`` message carries (protocol section 3.5).
+"""The entities of an ``event`` message (protocol section 3.5).
 
-Each entity travels as ``{"type": ..., "data": ...}``. Positions and offsets are durations of the wire: make them
-with :func:`audiohookd.protocol.duration.samples_to_duration`.
+Each entity is sent as ``{"type": ..., "data": ...}``. Positions and offsets are durations of the protocol, as
+:func:`audiohookd.protocol.duration.samples_to_duration` formats them.
 """
 
 import json
@@ -16,7 +16,7 @@ Confidence = Annotated[float, Meta(ge=0, le=1)]
 
 
 class _Part(Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """Optional fields that are not set are left out."""
+    """Base class of all structures here. Optional fields that are not set are omitted."""
 
 
 # ---- transcript -------------------------------------------------------------------------------------
@@ -33,14 +33,14 @@ class Token(_Part, frozen=True, tag_field="type", tag="word"):
 
 
 class Interpretation(_Part, frozen=True, tag_field="type", tag="display"):
-    """One way to write down what was said."""
+    """One written form of an alternative."""
 
     transcript: str
     tokens: tuple[Token, ...] | None = None
 
 
 class Alternative(_Part, frozen=True):
-    """One thing that may have been said."""
+    """One hypothesis of the recognized speech."""
 
     confidence: Confidence
     interpretations: tuple[Interpretation, ...]
@@ -62,7 +62,7 @@ class TranscriptData(_Part, frozen=True):
 
 
 class Utterance(_Part, frozen=True):
-    """What somebody said, shown beside the suggestions. To be sent once each."""
+    """An utterance of a party, shown beside the suggestions. Each must be sent once."""
 
     id: str
     position: str
@@ -75,7 +75,7 @@ class Utterance(_Part, frozen=True):
 
 
 class Faq(_Part, frozen=True, tag_field="type", tag="faq"):
-    """A question and its answer (the answer in the subset of HTML that Genesys shows)."""
+    """A question and its answer, which may use the subset of HTML that Genesys shows."""
 
     id: str
     confidence: Confidence
@@ -108,7 +108,7 @@ class AgentAssistData(_Part, frozen=True):
 
 
 class BotTurnResponseData(_Part, frozen=True):
-    """What the bot made of the caller's turn."""
+    """The bot's interpretation of the caller's turn."""
 
     disposition: Literal["no_input", "no_match", "match"]
     text: str | None = None
@@ -135,13 +135,13 @@ class AgentAssist(_Part, frozen=True, tag_field="type", tag="agentassist"):
 
 
 class BotTurnResponse(_Part, frozen=True, tag_field="type", tag="bot_turn_response"):
-    """How the bot understood a turn (Audio Connector)."""
+    """The bot's interpretation of a turn (Audio Connector)."""
 
     data: BotTurnResponseData
 
 
 class BargeIn(_Part, frozen=True, tag_field="type", tag="barge_in", omit_defaults=False):
-    """The caller speaks: stop playing and drop what is queued (Audio Connector)."""
+    """The caller speaks: the client stops playing and drops queued audio (Audio Connector)."""
 
     data: BargeInData = BargeInData()
 
@@ -150,9 +150,10 @@ Entity = Transcript | AgentAssist | BotTurnResponse | BargeIn
 
 
 def parse_entity(value: Any) -> Entity | None:
-    """The decoded JSON ``value`` as one of our entities; None for one that we do not know.
+    """Converts decoded JSON to an entity.
 
-    :raises msgspec.ValidationError: its type is known and its contents are wrong.
+    :returns: the entity; None if its type is unknown.
+    :raises msgspec.ValidationError: its type is known, but its content is invalid.
     """
     known = {member.__struct_config__.tag for member in get_args(Entity)}
     name = value.get("type") if isinstance(value, dict) else None
@@ -163,17 +164,18 @@ def parse_entity(value: Any) -> Entity | None:
 
 
 def is_named(value: Any) -> bool:
-    """Whether decoded JSON has what every entity has: a type, and data."""
+    """True if decoded JSON has the members of every entity: ``type`` and ``data``."""
     return isinstance(value, dict) and isinstance(value.get("type"), str) and "data" in value
 
 
 def sendable(entities: Iterable[Any]) -> tuple[Any, ...]:
-    """``entities``, if the client will understand all of them: ours, and anything that is one in JSON.
+    """Validates entities, as structures of this module or as decoded JSON.
 
-    Looks at what they become on the wire, for structures are not validated when they are made.
+    It checks their JSON, because structures are not validated when they are built.
 
-    :raises LocalProtocolError: none at all (Genesys' own client falls over that), or one without type or data, of a
-        type that we know with other contents, or that JSON cannot say (it has no NaN).
+    :returns: the entities as a tuple.
+    :raises LocalProtocolError: there is no entity (Genesys' reference client fails on that); or an entity lacks type
+        or data, has invalid content for a known type, or cannot be encoded as JSON (which has no NaN).
     """
     entities = as_tuple(entities)
     if not entities:
@@ -190,9 +192,9 @@ def sendable(entities: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def as_tuple(entities: Iterable[Any]) -> tuple[Any, ...]:
-    """The entities of an event. A generator gives its entities only once.
+    """Returns the entities of an event as a tuple. Consumes an iterator.
 
-    :raises LocalProtocolError: one entity, or nothing of the kind, and not several.
+    :raises LocalProtocolError: ``entities`` is not a sequence of entities, but a single one or something else.
     """
     if isinstance(entities, str | bytes | Mapping) or not isinstance(entities, Iterable):
         raise LocalProtocolError(f"event: a list of entities is needed, not {type(entities).__name__}")

@@ -1,11 +1,11 @@
-"""Whose fault it is."""
+"""Protocol errors of the peer and of the daemon."""
 
 
 class RemoteProtocolError(Exception):
-    """The peer broke the protocol. Never leaves ``protocol``: it becomes a ``disconnect``.
+    """The peer broke the protocol. The session handles it by a ``disconnect``; it never leaves ``protocol``.
 
-    :ivar info: a constant text that the peer may see.
-    :ivar detail: what exactly was wrong; for our log only.
+    :ivar info: a constant text that is sent to the peer.
+    :ivar detail: the details, only for the daemon's log.
     """
 
     def __init__(self, info: str, detail: str = "") -> None:
@@ -15,4 +15,4 @@ class RemoteProtocolError(Exception):
 
 
 class LocalProtocolError(Exception):
-    """Our own side asked for what the protocol does not allow. Raised at the caller."""
+    """The caller asked for something that the protocol does not allow."""

@@ -1,4 +1,4 @@
-"""What a session tells its driver: small frozen values without behaviour, in the order in which things happened."""
+"""The events that a session reports to its driver, as frozen values, in order."""
 
 from enum import StrEnum
 
@@ -9,7 +9,7 @@ from audiohookd.protocol.messages import Open
 
 
 class Event(Struct, frozen=True):
-    """Base of all."""
+    """Base class of all events."""
 
 
 class OpenRequested(Event, frozen=True):
@@ -24,15 +24,15 @@ class Opened(Event, frozen=True):
 
 
 class GapCause(StrEnum):
-    """Why a stretch of the call's time holds no audio."""
+    """Why a part of the call has no audio."""
 
     PAUSED = "paused"  #: between ``paused`` and ``resumed``
-    DISCARDED = "discarded"  #: lost by the client, or skipped at our wish
-    OVERFLOW = "overflow"  #: this sink was too slow
+    DISCARDED = "discarded"  #: lost by the client, or skipped as ``discardTo`` asked
+    OVERFLOW = "overflow"  #: the queue of a slow sink was full
 
 
 class Gap(Event, frozen=True):
-    """A stretch without audio: ``samples`` (per channel) from the position ``start`` on."""
+    """A part of the call without audio: ``samples`` (per channel) from the position ``start`` on."""
 
     start: int
     samples: int
@@ -40,28 +40,28 @@ class Gap(Event, frozen=True):
 
 
 class Paused(Event, frozen=True):
-    """The client has stopped to send audio."""
+    """The client has stopped sending audio."""
 
 
 class Resumed(Event, frozen=True):
-    """The client sends audio again. A :class:`Gap` for what was not sent came just before."""
+    """The client sends audio again. A :class:`Gap` for the pause precedes it."""
 
 
 class LanguageChanged(Event, frozen=True):
-    """The client changed the language, spelled as it came."""
+    """The client changed the language; spelled as received."""
 
     language: str
 
 
 class Message(Event, frozen=True):
-    """A protocol message as it crossed the wire."""
+    """A protocol message that was sent or received, as JSON text."""
 
     outgoing: bool
     data: bytes
 
 
 class RoundTrip(Event, frozen=True):
-    """The round trip that the client measured, in nanoseconds."""
+    """The round-trip time that the client measured, in nanoseconds."""
 
     nanoseconds: int
 
@@ -73,13 +73,13 @@ class Dtmf(Event, frozen=True):
 
 
 class Playback(Event, frozen=True):
-    """The client began, or ended, to play our audio to the caller."""
+    """The client started or finished playing the server's audio to the caller."""
 
     started: bool
 
 
 class PeerError(Event, frozen=True):
-    """The client complained; it says how long to hold back (nanoseconds) when we sent too much."""
+    """The client reported an error. ``retry_after`` (nanoseconds) is set if the server must back off."""
 
     code: int
     message: str
@@ -87,7 +87,7 @@ class PeerError(Event, frozen=True):
 
 
 class Tolerated(Event, frozen=True):
-    """Something that should not happen and does no harm. To be counted, and logged once per session."""
+    """A harmless protocol anomaly. The driver counts it and logs it once per session."""
 
     what: str
 
@@ -99,7 +99,7 @@ class Fault(Event, frozen=True):
 
 
 class Closing(Event, frozen=True):
-    """The client closes: deliver last events, then call ``Session.finish``."""
+    """The client asked to close. The driver delivers the last events, then calls ``Session.finish``."""
 
     reason: str
 
@@ -107,8 +107,8 @@ class Closing(Event, frozen=True):
 class Ended(Event, frozen=True):
     """The last event of a session.
 
-    ``reason`` is that of the client's ``close`` (``end``, ``error``, ``disconnect``, ``reconnect``), or
-    :data:`CONNECTION_LOST` when there was none.
+    ``reason`` comes from the client's ``close`` (``end``, ``error``, ``disconnect``, ``reconnect``), or is
+    :data:`CONNECTION_LOST` if there was no ``close``.
     """
 
     reason: str

@@ -1,10 +1,10 @@
-"""JSON text as RFC 8259 allows it, where that is more than msgspec reads or one line of a file holds.
+"""Decodes JSON that RFC 8259 allows but msgspec rejects, and formats JSON as one line.
 
-What cannot be kept as it came is replaced: half of a surrogate pair by U+FFFD, a number beyond the range of a double
-by its text. A byte order mark is ignored (section 8.1). Nesting may be limited (section 9): msgspec ends at some
-hundreds of levels, and a line of a file has :data:`MAX_DEPTH`.
+It replaces values that cannot be represented: half of a surrogate pair by U+FFFD, a number out of the range of a
+double by its text. It ignores a byte order mark (section 8.1). Nesting is limited (section 9): by msgspec to some
+hundreds of levels, in a line to :data:`MAX_DEPTH`.
 
-All of this works on tokens, in few steps of :mod:`re`: a client may send 64 KiB of them fifty times a second.
+All replacements are a few calls of :mod:`re`, because a client may send 64 KiB of such tokens fifty times a second.
 """
 
 import math
@@ -20,49 +20,49 @@ _T = TypeVar("_T")
 Replace = Callable[[bytes], bytes]
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-#: Levels of arrays and objects in a line. The sidecar adds three, and jq 1.6 reads 256.
+#: The most levels of arrays and objects in a line. The sidecar adds three; jq 1.6 reads 256.
 MAX_DEPTH: Final = 200
 
-#: Bytes of a text in which numbers are replaced. A longer one takes milliseconds, which the reactor waits for.
+#: The longest text, in bytes, in which numbers are replaced. A longer one would block the reactor for milliseconds.
 MAX_NUMBERS: Final = 16_384
 
-#: What msgspec raises for text that it cannot read.
+#: The exceptions of msgspec for invalid text.
 _FAULTS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-# No group is repeated possessively: Python 3.11.2 of Debian 12 then goes on inside an alternative that has failed.
+# No group is repeated possessively: Python 3.11.2 of Debian 12 then continues inside an alternative that has failed.
 _STRING = rb'"(?:[^"\\]++|\\.)*"'
 _surrogate = re.compile(rb"\\u[dD][89a-fA-F]")
-#: Half of a pair: a high surrogate before no low one, or a low one behind no high one. Not for text with ``\\\\``.
+#: An unpaired surrogate: a high one without a low one after it, or vice versa. Not for text with ``\\\\``.
 _half = re.compile(
     rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD])[c-fC-F][0-9a-fA-F]{2})"
 )
-#: An octet that no UTF-8 has.
+#: An octet that is invalid in UTF-8.
 _NO_UTF8: Final = b"\xff"
 _LARGE = rb"-?[0-9]++(?:\.[0-9]++)?[eE]\+?[0-9]++|-?[0-9]{309,}+(?:\.[0-9]++)?(?:[eE]-[0-9]++)?"
-#: All up to a number that may be too large, and that number, if there is one.
+#: The text before a number that may be too large, and that number, if there is one.
 _before_large = re.compile(
     rb"((?:" + _STRING + rb'|[^"0-9.eE+-]++|(?!' + _LARGE + rb")[0-9.eE+-]++)*)(" + _LARGE + rb")?", re.DOTALL
 )
-#: The integers of the protocol, as some writers of JSON spell them.
+#: The integers of the protocol, written with a decimal point as some clients do.
 _integer = re.compile(
     rb'("(?:seq|serverseq|clientseq|code|rate)"[ \t\r\n]*+:[ \t\r\n]*+[0-9]{1,16}+)\.0++(?![0-9eE])'
 )
-#: A bracket as what it adds to the depth, in one octet with a sign.
+#: Maps brackets to the change of depth, as a signed octet.
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKETS = bytes(set(range(256)) - {*b"[{]}"})
 
 
 def decode(decoder: "msgspec.json.Decoder[_T]", data: bytes | Raw) -> _T:
-    """JSON as what ``decoder`` makes of it.
+    """Decodes JSON, after replacing values that msgspec rejects.
 
-    :raises ValueError: no JSON, or not what the decoder wants.
+    :raises ValueError: ``data`` is not JSON, or does not match the type of the decoder.
     """
     text, tried = data, set[Replace]()
     while True:
         try:
             return decoder.decode(text)
         except _FAULTS as fault:
-            reason = str(fault)  # only that: a traceback in a variable keeps the frames of the call in a cycle
+            reason = str(fault)  # not the exception: its traceback would form a cycle with this frame
         fitting = (replace for word, replace in _REPLACEMENTS.items() if word in reason)
         replace = next((replace for replace in fitting if replace not in tried), None)
         if replace is None:
@@ -72,10 +72,10 @@ def decode(decoder: "msgspec.json.Decoder[_T]", data: bytes | Raw) -> _T:
 
 
 def one_line(data: bytes) -> bytes:
-    """JSON on one line, that can be part of another JSON text.
+    """Formats JSON as one line that can be embedded in another JSON text.
 
-    :raises ValueError: no JSON in UTF-8, or more than can be re-encoded: nested deeper than :data:`MAX_DEPTH`, or a
-        number out of range in more than :data:`MAX_NUMBERS`.
+    :raises ValueError: ``data`` is not JSON in UTF-8, is nested deeper than :data:`MAX_DEPTH`, or has a number out of
+        range and is longer than :data:`MAX_NUMBERS` bytes.
     """
     try:
         line = _formatted(data)
@@ -97,22 +97,22 @@ def _formatted(data: bytes) -> bytes:
 
 
 def _without_halves(data: bytes) -> bytes:
-    """Without byte order mark and halves of surrogate pairs."""
+    """Removes the byte order mark and replaces unpaired surrogates."""
     data = data.removeprefix(BYTE_ORDER_MARK)
     if not _surrogate.search(data) or _NO_UTF8 in data:
         return data
-    # Without escaped backslashes each backslash begins an escape, and one pattern finds halves wherever they are.
+    # Without escaped backslashes, each backslash begins an escape, and one pattern finds all unpaired surrogates.
     text = data.replace(rb"\\", _NO_UTF8 * 2)
     return _half.sub(rb"\\ufffd", text).replace(_NO_UTF8 * 2, rb"\\")
 
 
 def _with_whole_numbers(data: bytes) -> bytes:
-    """With 12 in place of 12.0, for the integers of the protocol."""
+    """Replaces 12.0 by 12 for the integers of the protocol."""
     return _integer.sub(rb"\1", data)
 
 
 def _without_large_numbers(data: bytes) -> bytes:
-    """With the text of numbers that no double holds in place of them, in at most :data:`MAX_NUMBERS`."""
+    """Replaces numbers out of the range of a double by their text, in up to :data:`MAX_NUMBERS` bytes."""
     if len(data) > MAX_NUMBERS:
         return data
     pieces = _pieces(_before_large, data)
@@ -126,7 +126,7 @@ def _finite(number: str) -> float:
     return value
 
 
-#: Of any JSON. msgspec itself takes 16 µs for a number such as 7.1e300, and 64 KiB of them for 0.13 s.
+#: Decodes any JSON. msgspec itself needs 16 µs for a number such as 7.1e300, and 0.13 s for 64 KiB of them.
 ANYTHING: Final = msgspec.json.Decoder(float_hook=_finite)
 
 
@@ -135,7 +135,7 @@ def _is_out_of_range(number: bytes) -> bool:
 
 
 def _pieces(pattern: re.Pattern[bytes], data: bytes) -> list[tuple[bytes, bytes]]:
-    """The two groups of ``pattern``, again and again; all in one piece where it does not match: that is no JSON."""
+    """The two groups of each match of ``pattern``; ``data`` as one piece if it does not match, as it is not JSON."""
     pieces, end = [], 0
     for match in pattern.finditer(data):
         if match.end() == end < len(data):
@@ -146,15 +146,15 @@ def _pieces(pattern: re.Pattern[bytes], data: bytes) -> list[tuple[bytes, bytes]
 
 
 def _depth(data: bytes) -> int:
-    """Levels of valid JSON."""
+    """The depth of nesting of valid JSON."""
     text = data.replace(rb"\\", b"").replace(rb"\"", b"")
     outside_strings = b"".join(text.split(b'"')[::2])
     steps = memoryview(outside_strings.translate(_STEPS, _NO_BRACKETS)).cast("b")
     return max(accumulate(steps))
 
 
-#: What to replace, by a word of msgspec's reason to reject a text. Nothing else is tried: a client may send 64 KiB of
-#: what is wrong for another reason, again and again.
+#: The replacement to try, by a word in msgspec's error. Other errors are final, because a client may send 64 KiB of
+#: invalid text again and again.
 _REPLACEMENTS: Final[dict[str, Replace]] = {
     "(byte 0)": _without_halves,  # a byte order mark
     "escape": _without_halves,

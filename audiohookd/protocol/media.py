@@ -9,19 +9,19 @@ from audiohookd.protocol import json_text
 
 
 class Format(StrEnum):
-    """Encodings we understand."""
+    """The supported encodings."""
 
     PCMU = "PCMU"
     L16 = "L16"
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes that one sample of one channel takes."""
+        """Bytes of one sample of one channel."""
         return 1 if self is Format.PCMU else 2
 
     @property
     def silence(self) -> bytes:
-        """One sample of silence. In µ-law that is 0xFF: 0x00 would be a full-scale click."""
+        """One sample of silence: 0xFF in µ-law, where 0x00 would be a full-scale click."""
         return b"\xff" if self is Format.PCMU else b"\0\0"
 
 
@@ -29,25 +29,25 @@ Channel = Literal["external", "internal"]
 
 
 class Media(msgspec.Struct, frozen=True):
-    """One offer that we understand, or the one that was selected.
+    """A supported media offer, or the selected one.
 
-    ``channels`` names who speaks, in the order in which the samples are interleaved; roles come from
-    here and are never assumed, for ``[internal, external]`` is legal too. Equality leaves out ``raw``.
+    ``channels`` names the party on each channel, in the order of the interleaved samples. The order is not fixed:
+    ``[internal, external]`` is valid, too. Equality ignores ``raw``.
     """
 
     format: Format
     channels: tuple[Channel, ...]
     rate: int = 8000
-    #: The offer as it came, byte for byte: what we select goes back unmodified.
+    #: The offer as received, byte for byte: the selection must be sent back unmodified.
     raw: msgspec.Raw = msgspec.Raw(b"")
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample of all channels: audio comes in whole multiples of it."""
+        """Bytes of one sample of all channels; audio messages are multiples of it."""
         return self.format.sample_bytes * len(self.channels)
 
     def silence(self, samples: int) -> bytes:
-        """``samples`` (per channel) of silence in this format."""
+        """Returns ``samples`` (per channel) of silence in this format."""
         return self.format.silence * (samples * len(self.channels))
 
     def to_wire(self) -> msgspec.Raw:
@@ -74,15 +74,16 @@ class _Offer(msgspec.Struct, frozen=True):
 
 
 _offer = msgspec.json.Decoder(_Offer)
-#: Genesys Cloud sends three to six. An ``open`` of 60 KB with 30,000 of them held the reactor for 0.4 s.
+#: The most offers that are read. Genesys Cloud sends three to six. An ``open`` of 60 KB with 30,000 of them blocked
+#: the reactor for 0.4 s.
 MAX_OFFERS = 64
 
 
 def parse_offers(offers: tuple[msgspec.Raw, ...]) -> tuple[Media, ...]:
-    """Those of the client's ``offers`` that we understand, in its order; the others are skipped.
+    """The supported ``offers`` of the client, in its order.
 
-    An offer that we do not know is no error: Genesys may add formats at any time. Only the first :data:`MAX_OFFERS`
-    count.
+    An unsupported offer is skipped, because Genesys may add formats at any time. Only the first :data:`MAX_OFFERS`
+    are read.
     """
     found = []
     for raw in offers[:MAX_OFFERS]:
@@ -96,8 +97,8 @@ def parse_offers(offers: tuple[msgspec.Raw, ...]) -> tuple[Media, ...]:
 
 
 def preferred(offers: tuple[Media, ...]) -> Media | None:
-    """The offer to select when nobody has a wish: the client's first in PCMU, else its first.
+    """The default selection: the first offer in PCMU, else the first offer; None without offers.
 
-    PCMU goes first because the byte order of L16 on the wire is not documented.
+    PCMU is preferred because the byte order of L16 is not documented.
     """
     return next((media for media in offers if media.format is Format.PCMU), offers[0] if offers else None)

@@ -1,7 +1,7 @@
-"""Every message of AudioHook version 2 as a frozen structure (protocol section 3).
+"""The parameters of all messages of AudioHook version 2, as frozen structures (protocol section 3).
 
-These are the ``parameters`` of the messages; :mod:`audiohookd.protocol.codec` puts them into their envelopes.
-Fields that the structures do not name are ignored: Genesys adds fields, and servers that minded fell over.
+:mod:`audiohookd.protocol.codec` adds the envelopes. Unknown fields are ignored: Genesys adds fields, and stricter
+servers failed.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,27 +11,27 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from audiohookd.protocol import json_text
 from audiohookd.protocol.duration import DURATION_PATTERN
 
-#: Any 8-4-4-4-12 hexadecimal digits: checking the RFC's version bits would refuse UUIDs of versions 6 to 8.
+#: Any 8-4-4-4-12 hexadecimal digits: a check of the RFC's version bits would reject UUIDs of versions 6 to 8.
 UUID_PATTERN = r"\A[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\Z"
 NULL_UUID = "00000000-0000-0000-0000-000000000000"
 
 Uuid = Annotated[str, Meta(pattern=UUID_PATTERN)]
 Duration = Annotated[str, Meta(pattern=DURATION_PATTERN)]
-#: Counters beyond 2⁵³ are no counters: no JSON number of another implementation would carry them exactly.
+#: Counters are below 2⁵³: other implementations of JSON cannot represent larger numbers exactly.
 Seq = Annotated[int, Meta(ge=0, lt=2**53)]
 
 
 class Parameters(Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """Base of all: optional fields that are not set are left out."""
+    """Base class of all parameters. Optional fields that are not set are omitted."""
 
 
 # ---- client -> server -------------------------------------------------------------------------------
 
 
 class Participant(Parameters, frozen=True, omit_defaults=False):
-    """The party whose conversation is followed. Numbers are personal data: never in a log at info.
+    """The followed party. Its numbers and name are personal data and must not be logged at level info.
 
-    What was not told is empty, or None when it came as ``null``.
+    A missing field is empty; a field that was ``null`` is None.
     """
 
     id: Uuid
@@ -44,7 +44,7 @@ class Participant(Parameters, frozen=True, omit_defaults=False):
 
 
 class ContinuedSession(Parameters, frozen=True):
-    """A predecessor of a re-established session, with its counters."""
+    """A predecessor of a session that was re-established, with its counters."""
 
     id: Uuid
     serverseq: Seq
@@ -52,9 +52,9 @@ class ContinuedSession(Parameters, frozen=True):
 
 
 class Open(Parameters, frozen=True):
-    """Asks for a session. ``media`` are the client's offers as they came.
+    """Asks for a session. ``media`` holds the client's offers as received.
 
-    ``continued_sessions`` is empty when there are none, or None when it came as ``null``.
+    ``continued_sessions`` is empty if missing, and None if it was ``null``.
     """
 
     organization_id: Uuid
@@ -69,7 +69,7 @@ class Open(Parameters, frozen=True):
 
     @property
     def is_probe(self) -> bool:
-        """The connection probe of section 3.7: no call stands behind it."""
+        """True for a connection probe, which belongs to no call (protocol section 3.7)."""
         return self.conversation_id == NULL_UUID
 
 
@@ -83,17 +83,17 @@ class Close(Parameters, frozen=True):
 
 
 class Ping(Parameters, frozen=True):
-    """Asks for a ``pong``; carries the round trip measured before, if there was one."""
+    """Asks for a ``pong``. ``rtt`` is the round-trip time of the previous ping, if there was one."""
 
     rtt: Duration | None = None
 
 
 class Paused(Parameters, frozen=True):
-    """No audio from here on."""
+    """The client has stopped sending audio."""
 
 
 class Resumed(Parameters, frozen=True):
-    """Audio again, after ``discarded`` from ``start`` on was not sent."""
+    """The client sends audio again. It did not send the audio of duration ``discarded`` from ``start`` on."""
 
     start: Duration
     discarded: Duration
@@ -114,7 +114,7 @@ TOO_MANY = 429
 
 
 class Error(Parameters, frozen=True):
-    """The client complains."""
+    """The client reports an error."""
 
     code: int
     message: str = ""
@@ -128,11 +128,11 @@ class Dtmf(Parameters, frozen=True):
 
 
 class PlaybackStarted(Parameters, frozen=True):
-    """Our audio is being played to the caller (Audio Connector)."""
+    """The client started playing the server's audio to the caller (Audio Connector)."""
 
 
 class PlaybackCompleted(Parameters, frozen=True):
-    """Our audio has been played to the caller (Audio Connector)."""
+    """The client finished playing the server's audio to the caller (Audio Connector)."""
 
 
 # ---- server -> client -------------------------------------------------------------------------------
@@ -156,11 +156,11 @@ class Pong(Parameters, frozen=True):
 
 
 class Pause(Parameters, frozen=True):
-    """Asks for no more audio."""
+    """Asks the client to stop sending audio."""
 
 
 class Resume(Parameters, frozen=True):
-    """Asks for audio again."""
+    """Asks the client to send audio again."""
 
 
 class Updated(Parameters, frozen=True):
@@ -168,7 +168,7 @@ class Updated(Parameters, frozen=True):
 
 
 class Event(Parameters, frozen=True, omit_defaults=False):
-    """Results for Genesys Cloud: structures of :mod:`audiohookd.protocol.entities`, or JSON values as decoded."""
+    """Results for Genesys Cloud: structures of :mod:`audiohookd.protocol.entities`, or decoded JSON."""
 
     entities: tuple[Any, ...]
 
@@ -218,9 +218,9 @@ SERVER_MESSAGES: dict[str, type[Parameters]] = {
 
 
 def read_custom_config(raw: Raw | UnsetType) -> dict[str, object]:
-    """The administrator's configuration for the call; empty when there is none or it is no object.
+    """Decodes the administrator's configuration of the integration. Empty if it is missing or not an object.
 
-    Some versions of Genesys Cloud send it as a string that holds JSON, so both are read.
+    Some versions of Genesys Cloud send it as a string that contains JSON; both forms are accepted.
     """
     text = b"" if raw is UNSET else bytes(raw)
     for _ in range(2):

@@ -1,11 +1,11 @@
-"""The counters of the text messages, both ways (protocol section 4). Binary messages are not counted."""
+"""Sequence numbers of the text messages in both directions (protocol section 4). Binary messages are not counted."""
 
 from audiohookd.protocol.codec import ClientEnvelope
 from audiohookd.protocol.errors import RemoteProtocolError
 
 
 class SequenceNumbers:
-    """Counts what the server sent and received. Both directions begin with 1."""
+    """Counts the messages that the server sent and received. Both directions begin with 1."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -13,11 +13,10 @@ class SequenceNumbers:
         self._acknowledged = 0
 
     def check(self, envelope: ClientEnvelope) -> bool:
-        """Counts a message of the client.
+        """Checks and counts a client message.
 
-        False when its ``serverseq`` went backwards, which is odd and harmless.
-
-        :raises RemoteProtocolError: it is not the next one, or acknowledges what was never sent.
+        :returns: False if its ``serverseq`` decreased, which is a harmless anomaly.
+        :raises RemoteProtocolError: its ``seq`` is not the next number, or it acknowledges an unsent message.
         """
         if envelope.seq != self.received + 1:
             detail = f"seq {envelope.seq} and not {self.received + 1}"
@@ -31,5 +30,5 @@ class SequenceNumbers:
         return forwards
 
     def follow(self, envelope: ClientEnvelope) -> None:
-        """Takes the client's counter as it comes, so that what is answered carries it."""
+        """Adopts the client's counter without a check, so that answers carry it."""
         self.received = envelope.seq

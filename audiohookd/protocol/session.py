@@ -1,11 +1,11 @@
 """The server's side of one AudioHook session, without I/O (protocol sections 4 to 6).
 
-Four verbs: ``receive_text`` and ``receive_audio`` take what came, ``take_outgoing`` gives what is to be sent,
-``next_event`` what happened, ``next_deadline`` and ``tick`` deal with time. What the peer did never raises: it moves
-the state and queues a ``disconnect``. What our own side did wrong raises :class:`LocalProtocolError` at the caller.
+``receive_text`` and ``receive_audio`` accept messages, ``take_outgoing`` returns the messages to send, ``next_event``
+returns the events, ``next_deadline`` and ``tick`` handle time-outs. A protocol error of the peer never raises: the
+session changes its state and queues a ``disconnect``. An error of the caller raises :class:`LocalProtocolError`.
 
-The driver's duties, after every call of a verb: write all of ``take_outgoing``, deliver all of ``next_event``, close
-the WebSocket when ``finished``, and see that ``tick`` is called at ``next_deadline``.
+After every call the driver must send all messages of ``take_outgoing``, deliver all events of ``next_event``, close
+the WebSocket if ``finished``, and arrange that ``tick`` is called at ``next_deadline``.
 """
 
 from collections import deque
@@ -30,22 +30,23 @@ __all__ = ["DEFAULT_RATE", "Session"]
 
 
 class Session:
-    """The state machine. Not thread-safe and not re-entrant.
+    """The state machine of the server's side. Not thread-safe and not re-entrant.
 
-    :param session_id: from the upgrade's header; every message must carry it.
-    :param organization_id: from the upgrade's header; ``open`` must agree.
-    :param now: seconds, from any origin, never going back.
+    :param session_id: from the header of the upgrade; every message must have it.
+    :param organization_id: from the header of the upgrade; ``open`` must have the same.
+    :param timers: the time-outs.
+    :param now: a monotonic clock, in seconds.
     """
 
     def __init__(self, session_id: str, organization_id: str, timers: Timeouts, now: Callable[[], float]) -> None:
         self.id = session_id
         self.state = State.PREPARING
         self.media: Media | None = None
-        #: What the client reported.
+        #: True if the client reported a pause.
         self.paused = False
-        #: What we asked for.
+        #: True if the server asked for a pause.
         self.pause_wanted = False
-        #: The WebSocket is to be closed; and what our ``disconnect`` said, once it was sent.
+        #: True if the driver must close the WebSocket; and the info of the ``disconnect`` that was sent, or "".
         self.finished, self.disconnect_info = False, ""
         self._organization_id = organization_id.lower()
         self._timers = timers
@@ -54,9 +55,9 @@ class Session:
         self._events: deque[events.Event] = deque()
         self._deadlines = Deadlines(now)
         self._deadlines.wait(timers.client_open_timeout)
-        self._frame_bytes = 0  # of the selected media while audio is welcome, else 0: one test per frame
+        self._frame_bytes = 0  # while audio is accepted, else 0: one test per frame
         self._timeline = Timeline(now)
-        self._said_position = "PT0S"  # as the client's last message has it
+        self._said_position = "PT0S"  # in the client's last message
         self._close_reason: str | None = None
         self._was_open = False
         self._is_ended = False
@@ -65,13 +66,13 @@ class Session:
 
     @property
     def position(self) -> int:
-        """Samples (per channel) from the start of the call, pauses and losses included."""
+        """Samples (per channel) since the start of the call, including pauses and lost audio."""
         return self._timeline.position
 
     # ---- the wire --------------------------------------------------------------------------------
 
     def receive_text(self, data: bytes) -> None:
-        """One text message, whole."""
+        """Handles a whole text message."""
         if self.state is State.GONE:
             return
         try:
@@ -81,56 +82,56 @@ class Session:
             self._said_position = envelope.position
             parameters = codec.decode_parameters(envelope)
         except RemoteProtocolError as fault:
-            self._blame(fault)
+            self._protocol_error(fault)
             if self.state is State.DISCONNECTING and codec.is_close(data):
-                # No second one will come, and the client waits for its ``closed``.
+                # The client sends no second ``close``, and waits for ``closed``.
                 self._on_close(messages.Close("error"))
             return
         if self.state is State.OPEN:
-            self._deadlines.sign_of_life(self._timers.idle_timeout)
+            self._deadlines.touch(self._timers.idle_timeout)
         self._act(envelope.type, parameters)
 
     def receive_audio(self, data: bytes) -> bool:
-        """One binary message, whole. True when it is audio for the sinks.
+        """Handles a whole binary message, and moves the position past its audio.
 
-        The position has moved past it already.
+        :returns: True if it is audio for the sinks.
         """
         if self._frame_bytes and len(data) <= codec.MAX_RECEIVED:
             samples, rest = divmod(len(data), self._frame_bytes)
             if not rest and self._timeline.advance(samples):
                 return samples > 0
-        self._stray_audio(data)
+        self._unexpected_audio(data)
         return False
 
     def connection_lost(self) -> None:
-        """There is no connection any more. Harmless when called again."""
+        """Handles the loss of the connection. Further calls have no effect."""
         if self.state is not State.GONE:
             self._end(self._close_reason or events.CONNECTION_LOST)
             self._enter(State.GONE, None)
             self._outgoing.clear()
 
     def take_outgoing(self) -> list[bytes]:
-        """The text messages to write now, in this order."""
+        """Returns the text messages to send now, in order."""
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
     def next_event(self) -> events.Event | None:
-        """What happened next; None when all is told. After :class:`events.Ended` nothing comes."""
+        """Returns the next event, or None. :class:`events.Ended` is the last event."""
         return self._events.popleft() if self._events else None
 
     @property
     def has_news(self) -> bool:
-        """There is something to write or to tell."""
+        """True if there are messages to send or events to deliver."""
         return bool(self._outgoing or self._events)
 
     # ---- time ------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
-        """When ``tick`` is to be called, on the scale of ``now``; None for never."""
+        """The time of ``now`` at which ``tick`` must be called; None for never."""
         return self._deadlines.next()
 
     def tick(self) -> None:
-        """Does what is due. Harmless when called too early or too often."""
+        """Handles an expired deadline. Has no effect if called too early or too often."""
         due = self._deadlines.due()
         if due == "step":
             self._time_out()
@@ -149,7 +150,7 @@ class Session:
         else:
             self.finished = True
 
-    # ---- our side --------------------------------------------------------------------------------
+    # ---- requests of the server ------------------------------------------------------------------
 
     def accept(
         self,
@@ -159,9 +160,10 @@ class Session:
         discard_to: int | None = None,
         supported_languages: Sequence[str] | None = None,
     ) -> bool:
-        """Sends ``opened``. False when it is too late for that: the client has closed, or time ran out.
+        """Sends ``opened``.
 
-        :param discard_to: position in samples up to which the client may skip what it has buffered.
+        :param discard_to: position in samples up to which the client may skip its buffered audio.
+        :returns: False if it is too late: the client has closed, or the session has timed out.
         """
         if self.state is not State.OPENING:
             return False
@@ -179,11 +181,11 @@ class Session:
         )
         self._was_open = True
         self._enter(State.OPEN, None)
-        self._deadlines.sign_of_life(self._timers.idle_timeout)
+        self._deadlines.touch(self._timers.idle_timeout)
         self._deadlines.limit(self._timers.max_duration)
         self._timeline.begin(self._timers.max_duration)
         self._emit(events.Opened())
-        # Each is answered; of the languages only the last still matters.
+        # Answers each early update, but reports only the last language.
         for _ in range(self._early_updates):
             self._send(messages.Updated())
         if self._early_language is not None:
@@ -197,12 +199,13 @@ class Session:
         output_variables: Mapping[str, str] | None = None,
         grace: float | None = None,
     ) -> bool:
-        """Asks the client to close. False when the session is already ending.
+        """Asks the client to close.
 
-        :param info: is logged by Genesys Cloud: nothing internal, nothing personal.
-        :param grace: seconds to wait for its ``close`` instead of the ``disconnect_timeout``.
-        :raises LocalProtocolError: a reason that the protocol does not know, an ``info`` that is no text, variables
-            that are no texts by name, or too large for a message.
+        :param info: logged by Genesys Cloud, so it must not contain internal or personal data.
+        :param grace: seconds to wait for ``close``; by default the ``disconnect_timeout``.
+        :returns: False if the session is already ending.
+        :raises LocalProtocolError: ``reason`` is not in the protocol, ``info`` is not a text, ``output_variables``
+            does not map texts to texts, or the message is too large.
         """
         if reason not in get_args(messages.DisconnectReason):
             raise LocalProtocolError(f"disconnect: no reason {reason!r}")
@@ -217,37 +220,37 @@ class Session:
         return True
 
     def finish(self) -> None:
-        """All last events are sent: answer the client's ``close``. Harmless at any other time."""
+        """Answers the client's ``close`` after the last events were sent. Has no effect in another state."""
         if self.state is State.CLOSING:
             self._send(messages.Closed())
             self._enter(State.CLOSED, self._timers.client_close_timeout)
             self._end(self._close_reason or events.CONNECTION_LOST)
 
     def pause(self) -> bool:
-        """Asks for no more audio. False when the session is not open."""
+        """Asks the client to stop sending audio. False if the session is not open."""
         return self._ask_pause(messages.Pause(), True)
 
     def resume(self) -> bool:
-        """Asks for audio again. False when the session is not open."""
+        """Asks the client to send audio again. False if the session is not open."""
         return self._ask_pause(messages.Resume(), False)
 
     def reconnect(self, info: str | None = None) -> bool:
-        """Asks the client to move to a new connection. False when the session is not open."""
+        """Asks the client to move to a new connection. False if the session is not open."""
         if self.state is not State.OPEN:
             return False
         self._send(messages.Reconnect(info))
         return True
 
     def send_event(self, entities: Sequence[Entity]) -> bool:
-        """Sends results. False when the session is not open, or its ``closed`` is sent.
+        """Sends results. Nothing is kept for later if it returns False.
 
-        False, too, while the client is to be left in peace: it said 429 and for how long. Nothing is kept for later.
-
-        :raises LocalProtocolError: no entity at all, one that is malformed, or too large for a message.
+        :returns: False if the session is not open, if ``closed`` was sent, or while the server must back off because
+            the client sent error 429 with a time.
+        :raises LocalProtocolError: there is no entity, an entity is malformed, or the message is too large.
         """
         sent = sendable(entities)
-        welcome = self.state is State.OPEN or (self.state is State.CLOSING and self._was_open)
-        if not welcome or self._deadlines.is_quiet:
+        can_send = self.state is State.OPEN or (self.state is State.CLOSING and self._was_open)
+        if not can_send or self._deadlines.must_back_off:
             return False
         self._send(messages.Event(sent))
         return True
@@ -262,7 +265,7 @@ class Session:
     # ---- checks ----------------------------------------------------------------------------------
 
     def _count(self, envelope: codec.ClientEnvelope) -> None:
-        """Checks the counters and the id; while ending, takes them as they come."""
+        """Checks the counters and the id. While the session ends, adopts them without a check."""
         if self.state in LENIENT:
             self._numbering.follow(envelope)
             return
@@ -282,23 +285,23 @@ class Session:
         elif (self.state, type_) in TOLERATED:
             self._emit(events.Tolerated(type_))
         else:
-            self._blame(RemoteProtocolError("message not expected", f"{type_} while {self.state.name}"))
+            self._protocol_error(RemoteProtocolError("message not expected", f"{type_} while {self.state.name}"))
 
-    def _blame(self, fault: RemoteProtocolError) -> None:
+    def _protocol_error(self, fault: RemoteProtocolError) -> None:
         if self.state in LENIENT:
             self._emit(events.Tolerated("malformed"))
         else:
             self._emit(events.Fault(str(fault)))
             self.disconnect("error", fault.info)
 
-    def _stray_audio(self, data: bytes) -> None:
-        judged = classify_unexpected_audio(self.state, len(data), self._frame_bytes, self.paused)
-        if isinstance(judged, RemoteProtocolError):
-            self._blame(judged)
+    def _unexpected_audio(self, data: bytes) -> None:
+        verdict = classify_unexpected_audio(self.state, len(data), self._frame_bytes, self.paused)
+        if isinstance(verdict, RemoteProtocolError):
+            self._protocol_error(verdict)
         else:
-            self._emit(events.Tolerated(judged))
+            self._emit(events.Tolerated(verdict))
 
-    # ---- what the client says --------------------------------------------------------------------
+    # ---- messages of the client ------------------------------------------------------------------
 
     def _on_open(self, parameters: messages.Open) -> None:
         self._enter(State.OPENING, self._timers.accept_timeout)
@@ -317,7 +320,7 @@ class Session:
         self._close_reason = parameters.reason
         self._enter(State.CLOSING, self._timers.plugin_closing_timeout)
         if self.paused and self._timeline.samples(self._said_position) > self.position:
-            # No ``resumed`` will tell how long the pause was.
+            # The client sends no ``resumed`` that would end the pause.
             self._skip(self._said_position, "PT0S", events.GapCause.PAUSED)
         if self._was_open:
             self._emit(events.Closing(parameters.reason))
@@ -327,7 +330,7 @@ class Session:
     def _on_error(self, parameters: messages.Error) -> None:
         retry_after = None if parameters.retry_after is None else parse_duration(parameters.retry_after)
         if parameters.code == messages.TOO_MANY and retry_after is not None:
-            self._deadlines.keep_quiet(retry_after / NANOSECONDS)
+            self._deadlines.back_off(retry_after / NANOSECONDS)
         self._emit(events.PeerError(parameters.code, parameters.message, retry_after))
 
     def _on_update_early(self, parameters: messages.Update) -> None:
@@ -344,13 +347,13 @@ class Session:
             self._emit(events.Tolerated("paused"))
             return
         self.paused = True
-        self._welcome_audio()
+        self._update_audio()
         self._emit(events.Paused())
 
     def _on_resumed(self, parameters: messages.Resumed) -> None:
         if self._skip(parameters.start, parameters.discarded, events.GapCause.PAUSED) and self.paused:
             self.paused = False
-            self._welcome_audio()
+            self._update_audio()
             self._emit(events.Resumed())
 
     def _on_discarded(self, parameters: messages.Discarded) -> None:
@@ -366,10 +369,10 @@ class Session:
         self._emit(events.Playback(False))
 
     def _skip(self, start: str, discarded: str, cause: events.GapCause) -> bool:
-        """Moves the position to where the client says that it is now. False when that cannot be."""
+        """Moves to the position that the client claims. False if it is implausible."""
         target = self._timeline.samples(start) + self._timeline.samples(discarded)
         if not self._timeline.can_reach(target):
-            self._blame(RemoteProtocolError("position too far", f"sample {target}"))
+            self._protocol_error(RemoteProtocolError("position too far", f"sample {target}"))
             return False
         if target < self.position:
             self._emit(events.Tolerated("position-backwards"))
@@ -382,14 +385,14 @@ class Session:
     def _enter(self, state: State, seconds: float | None) -> None:
         self.state = state
         self._deadlines.wait(seconds)
-        self._welcome_audio()
+        self._update_audio()
 
-    def _welcome_audio(self) -> None:
-        welcome = self.state is State.OPEN and self.media is not None and not self.paused
-        self._frame_bytes = self.media.frame_bytes if welcome and self.media else 0
+    def _update_audio(self) -> None:
+        accepts_audio = self.state is State.OPEN and self.media is not None and not self.paused
+        self._frame_bytes = self.media.frame_bytes if accepts_audio and self.media else 0
 
     def _send(self, parameters: messages.Parameters) -> None:
-        """The one place where ``seq`` is assigned: one malformed or miscounted message kills a session."""
+        """Sends a message. Only here is ``seq`` assigned, because one wrong number ends the session."""
         data = codec.encode_server(self.id, self._numbering.sent + 1, self._numbering.received, parameters)
         self._numbering.sent += 1
         self._outgoing.append(data)
@@ -405,7 +408,7 @@ class Session:
 
 
 def _variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """Checked here, for structures are not validated when they are made."""
+    """Checks and copies output variables, because structures are not validated when they are built."""
     if not isinstance(variables, Mapping):
         raise LocalProtocolError(f"disconnect: output variables must be a mapping, not {type(variables).__name__}")
     copied = dict(variables)

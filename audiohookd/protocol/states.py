@@ -1,10 +1,10 @@
-"""The states of a session, and what each message means in each of them (protocol section 5.2).
+"""The states of a session, and the messages that are legal in each of them (protocol section 5.2).
 
-Two rules. Everything that decides whether a message is legal lives in this file. A pair that is neither in
-:data:`LEGAL` nor in :data:`TOLERATED` is the peer's fault and ends in ``disconnect error``.
+Only this module decides whether a message is legal. A pair of state and message that is neither in :data:`LEGAL` nor
+in :data:`TOLERATED` is a protocol error of the peer and leads to ``disconnect error``.
 
-Pause is no state but two flags inside OPEN: what we asked for, and what the client reported. Both sides may pause
-at once, and a state would forget one of them.
+Pause is not a state but two flags in OPEN: one for the server's request and one for the client's report. Both sides
+may pause at the same time, which one state could not express.
 """
 
 from enum import Enum, auto
@@ -12,26 +12,26 @@ from typing import Final
 
 
 class State(Enum):
-    """Where a session stands."""
+    """The state of a session."""
 
-    __hash__ = object.__hash__  # in place of Enum's, which is Python: four lookups for each message
+    __hash__ = object.__hash__  # faster than Enum's, which is written in Python: four lookups per message
 
     PREPARING = auto()  #: connected, waiting for ``open``
-    OPENING = auto()  #: ``open`` came, ``opened`` is still ours to send
-    OPEN = auto()  #: audio may flow
-    DISCONNECTING = auto()  #: we sent ``disconnect``, the client's ``close`` is due
-    CLOSING = auto()  #: ``close`` came, plugins may still send events
-    CLOSED = auto()  #: we sent ``closed``, the client ends the connection
-    GONE = auto()  #: there is no connection any more
+    OPENING = auto()  #: ``open`` was received, ``opened`` is not sent yet
+    OPEN = auto()  #: audio is accepted
+    DISCONNECTING = auto()  #: ``disconnect`` was sent, waiting for ``close``
+    CLOSING = auto()  #: ``close`` was received, plugins may still send events
+    CLOSED = auto()  #: ``closed`` was sent, waiting for the client to end the connection
+    GONE = auto()  #: the connection is lost
 
 
 PREPARING, OPENING, OPEN, DISCONNECTING, CLOSING, CLOSED, GONE = State
 
-#: States in which a broken message is counted and no more: we have already said that it is over, and a client
-#: whose counters are off must still get its ``closed``.
+#: States in which an invalid message is only counted. The session is ending, and even a client with wrong counters
+#: must receive its ``closed``.
 LENIENT: Final = frozenset({DISCONNECTING, CLOSING, CLOSED, GONE})
 
-#: (state, type of message) -> the method of Session that acts on it.
+#: The method of Session that handles a message, by state and type.
 LEGAL: Final[dict[tuple[State, str], str]] = {
     (PREPARING, "open"): "_on_open",
     (PREPARING, "ping"): "_on_ping",
@@ -63,7 +63,7 @@ LEGAL: Final[dict[tuple[State, str], str]] = {
 
 _LATE = ("paused", "resumed", "discarded", "update", "dtmf", "playback_started", "playback_completed")
 
-#: Legal enough to go on: counted under the type's name, otherwise ignored.
+#: Messages that are ignored and counted under the name of their type.
 TOLERATED: Final[frozenset[tuple[State, str]]] = frozenset(
     {(PREPARING, type_) for type_ in ("update", "dtmf", "playback_started", "playback_completed")}
     | {

@@ -1,4 +1,4 @@
-"""What to think of audio that is no use: too much of it, cut in mid-sample, or at the wrong time."""
+"""Classifies audio that a session cannot use: too much, with a partial sample, or in the wrong state."""
 
 from audiohookd.protocol.codec import MAX_RECEIVED
 from audiohookd.protocol.errors import RemoteProtocolError
@@ -6,9 +6,11 @@ from audiohookd.protocol.states import State
 
 
 def classify_unexpected_audio(state: State, size: int, frame_bytes: int, paused: bool) -> str | RemoteProtocolError:
-    """The client's fault, or the name under which ``size`` bytes of stray audio are counted.
+    """Decides whether unexpected audio of ``size`` bytes is a protocol error.
 
-    :param frame_bytes: of the selected media while audio is welcome, else 0.
+    :param frame_bytes: bytes of one sample of all channels while audio is accepted, else 0.
+    :param paused: True if the client reported a pause.
+    :returns: the error, or the name under which the anomaly is counted.
     """
     if state in (State.PREPARING, State.OPENING):
         return RemoteProtocolError("audio not expected", f"while {state.name}")

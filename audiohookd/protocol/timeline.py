@@ -1,4 +1,4 @@
-"""Where a session stands in the call's time, and how far its client may say that it is (protocol section 4)."""
+"""Tracks the position of a session, and limits the positions that a client may claim (protocol section 4)."""
 
 from collections.abc import Callable
 
@@ -6,17 +6,17 @@ from audiohookd.protocol.duration import duration_to_samples
 from audiohookd.protocol.events import Gap, GapCause
 from audiohookd.protocol.timeouts import POSITION_LEEWAY
 
-#: Positions count at this rate as long as no media is selected, and it is the only rate there is today.
+#: Samples per second and channel before a medium is selected. AudioHook has no other rate today.
 DEFAULT_RATE = 8000
 
 
 class Timeline:
-    """Audio and gaps, one after the other, without hole or overlap; in samples per channel.
+    """A sequence of audio and gaps without overlap, in samples per channel.
 
-    Audio may come faster than real time: whoever claims it has to send it. A gap costs nothing to claim, so all gaps
-    together may last as long as the session has been open, and :data:`POSITION_LEEWAY` more.
+    Audio may arrive faster than real time, because the client has to send it. A gap costs the client nothing, so all
+    gaps together may last only as long as the session has been open, plus :data:`POSITION_LEEWAY`.
 
-    :param now: seconds, from any origin, never going back.
+    :param now: a monotonic clock, in seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -24,32 +24,32 @@ class Timeline:
         self.rate = DEFAULT_RATE
         self._now = now
         self._opened_at = now()
-        self._last = 0  # the longest session ends here
+        self._last = 0  # the position at which the longest session ends
         self._silence = 0  # samples of all gaps
 
     def begin(self, max_duration: float) -> None:
-        """The session is open: from here on time counts. It lasts ``max_duration`` seconds at most."""
+        """Starts the time of an open session that may last ``max_duration`` seconds."""
         self._opened_at = self._now()
         self._last = self.position + int((max_duration + POSITION_LEEWAY) * self.rate)
 
     def samples(self, duration: str) -> int:
-        """The ``duration`` of the wire in samples."""
+        """Converts a duration of the protocol to samples."""
         return duration_to_samples(duration, self.rate)
 
     def advance(self, samples: int) -> bool:
-        """Moves past audio. False, and nothing moves, when that is longer than a session may be."""
+        """Moves past audio. False, without a move, if that exceeds the longest session."""
         if self.position + samples > self._last:
             return False
         self.position += samples
         return True
 
     def can_reach(self, target: int) -> bool:
-        """Whether a gap from here to the position ``target`` can be true."""
+        """True if a gap from the current position to ``target`` is plausible."""
         silence = self._silence + target - self.position
         return target <= self._last and silence <= (self._now() - self._opened_at + POSITION_LEEWAY) * self.rate
 
     def skip_to(self, target: int, cause: GapCause) -> Gap:
-        """Moves to ``target``, which lies ahead and can be reached. What lies between is the gap."""
+        """Moves ahead to ``target``, which ``can_reach`` has accepted. Returns the gap in between."""
         gap = Gap(self.position, target - self.position, cause)
         self._silence += gap.samples
         self.position = target

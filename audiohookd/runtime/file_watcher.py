@@ -1,4 +1,4 @@
-"""What is read from files, and read again when they have changed."""
+"""Reloads files when they have changed."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,22 +17,22 @@ from audiohookd.runtime.loops import SupervisedLoop
 
 T = TypeVar("T")
 
-#: Seconds from one look at the files to the next.
+#: Seconds between two checks of the files.
 POLL_INTERVAL = 5.0
-#: Seconds that one look may take: files may be on a server.
+#: Seconds that a check may take: the files may be on a network file system.
 LOOK_LIMIT = 60.0
-#: What tells that a file is another, or None where there is none.
+#: Time of modification, size and inode of each file; None if it does not exist.
 Looks = tuple[tuple[int, int, int] | None, ...]
 
 
 class ReloadableFile(Service, Generic[T]):
-    """Looks at the files every few seconds in a thread, and has them taken over when they are others and good.
+    """Polls files in a thread, and reloads them when they have changed.
 
-    What is bad changes nothing: it is told in one line, once, and counted.
+    If a reload fails, the previous version stays in use. The failure is logged once, and counted.
 
-    :param name: what is read, for the log and the counter.
-    :param read: reads it, in a thread. Raises ValueError or OSError with the reason when it is bad.
-    :param take: is given what was read, in the reactor thread; its answer goes into the log.
+    :param name: name of the content, for the log and the counter.
+    :param read: reads the files, in a thread. Raises ValueError or OSError if they are invalid.
+    :param take: applies the new content, in the reactor thread. Returns a text for the log.
     :param count: counts by name and label.
     """
 
@@ -59,26 +59,26 @@ class ReloadableFile(Service, Generic[T]):
         self.loop = SupervisedLoop(clock, f"watch of {name}", self._look, POLL_INTERVAL, count, LOOK_LIMIT)
 
     def load(self) -> T:
-        """Reads it for the first time. Blocks: before the reactor runs.
+        """Reads the files for the first time. Blocks, so call it before the reactor runs.
 
-        :raises ValueError: it is bad.
-        :raises OSError: it cannot be read.
+        :raises ValueError: the content is invalid.
+        :raises OSError: a file cannot be read.
         """
-        self._seen = self._looks()  # first: what changes while it is read is read again
+        self._seen = self._looks()  # first, so that a change during the read causes a reload
         return self._read()
 
     def startService(self) -> None:
-        """Looks from now on."""
+        """Starts to poll."""
         super().startService()
         self.loop.start()
 
     def stopService(self) -> None:
-        """Looks no more."""
+        """Stops polling."""
         super().stopService()
         self.loop.stop()
 
     def reread(self) -> None:
-        """Reads it at once, changed or not."""
+        """Reloads the files now, even if they have not changed."""
         self._is_wanted = True
         self.loop.next_in(0)
 
@@ -97,17 +97,18 @@ class ReloadableFile(Service, Generic[T]):
 
     def _taken(self, news: tuple[T] | None) -> None:
         if news is not None:
-            self._log.info("{what} read again: {found}", what=self.name, found=self._take(news[0]))
+            self._log.info("{what} reloaded: {found}", what=self.name, found=self._take(news[0]))
 
     def _bad(self, failure: Failure) -> None:
         failure.trap(ValueError, OSError)
-        fault = failure.value
-        reason = loggable(f"{fault.filename}: {fault.strerror}") if isinstance(fault, OSError) else text_of(fault)
+        error = failure.value
+        reason = loggable(f"{error.filename}: {error.strerror}") if isinstance(error, OSError) else text_of(error)
         self._count("reload_failures", self.name)
-        self._log.error("{what} stays as it is: {fault}", what=self.name, fault=reason)
+        text = "reload of {what} failed, the previous version stays in use: {error}"
+        self._log.error(text, what=self.name, error=reason)
 
     def _not_taken(self, failure: Failure) -> Failure:
-        """What is not the fault of the files: they are read again, changed or not."""
+        """Retries after an error that the files did not cause, even if they have not changed."""
         self._is_wanted = True
         return failure
 

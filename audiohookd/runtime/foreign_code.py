@@ -34,7 +34,10 @@ class Outcome(Struct, frozen=True):
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of the call, or a Failure whose value is an Exception. Raises nothing."""
+    """Calls a function of a plugin. Never raises.
+
+    :returns: its result, or a Failure with an Exception as value.
+    """
     try:
         return function(*arguments)
     except BaseException:

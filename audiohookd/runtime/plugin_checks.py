@@ -33,7 +33,7 @@ _FUNCTIONS_OF: Mapping[type, Sequence[str]] = {
     classmethod: ("__func__",),
     cached_property: ("func",),
 }
-#: How a method sets attributes whose names its code does not show.
+#: Names by which a method sets attributes that its code does not name.
 _SETTERS = frozenset({"setattr", "__dict__", "vars"})
 #: What calls of a service are for; the rest of IService is not overridden.
 _SERVICE = ("startService", "stopService")
@@ -234,7 +234,7 @@ def _mismatch(owner: type, function: FunctionType, method: Method) -> str | None
     is_decorator_known = not _is_own_module(function.__globals__.get("__name__", ""))
     try:
         signature = inspect.signature(function, follow_wrapped=is_decorator_known)
-    except Exception:  # it has none that can be told, which is no mistake
+    except Exception:  # it has no known signature, which is no mistake
         return None
     try:
         signature.bind(owner, *method.positional)

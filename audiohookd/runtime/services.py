@@ -1,6 +1,6 @@
-"""Services in order: started from first to last, stopped from last to first, one after the other.
+"""Starts services in order, and stops them in reverse order, one after the other.
 
-Twisted's own MultiService stops all its children in the same tick: uploads would end before the calls do.
+Twisted's MultiService stops all children at once: uploads would end before the calls.
 """
 
 import errno
@@ -22,27 +22,27 @@ from twisted.python.failure import Failure
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.error_text import in_words, is_mistake
 from audiohookd.runtime.foreign_code import Outcome
-from audiohookd.runtime.inherited_socket import as_inherited
+from audiohookd.runtime.systemd import as_inherited
 
-#: Seconds for the stop of each child after a second signal; a child may ask for others in ``hurried_limit``.
+#: Seconds for the stop of each child after a second signal; a child's ``hurried_limit`` overrides it.
 HURRIED_LIMIT = 0.25
-#: The same once ``HURRIED_COUNT`` children have not stopped in that time. With 20 pools of a plugin that hang, the
-#: spool was not reached within the 5 s after which the process is ended.
+#: The same after ``HURRIED_COUNT`` children have timed out. With 20 hanging pools of a plugin, the stop did not reach
+#: the spool within the 5 s after which the process is killed.
 HURRIED_MINIMUM = 0.02
 HURRIED_COUNT = 4
 
 
 class StartError(Exception):
-    """The daemon cannot start, for a reason that one line tells."""
+    """The daemon cannot start. The text gives the reason in one line."""
 
     def __init__(self, text: str) -> None:
         super().__init__(" ".join(line.strip() for line in text.splitlines()))
 
 
 class OrderedServices(MultiService):
-    """Children that depend on those before them.
+    """Services of which each depends on the previous ones.
 
-    :param stop_timeout: seconds granted to each child's stop beyond what it allows itself; then the next is stopped.
+    :param stop_timeout: seconds that each child may take to stop, in addition to its own ``stop_limit``.
     """
 
     _log = Logger()
@@ -52,21 +52,21 @@ class OrderedServices(MultiService):
         self._clock = clock
         self._stop_timeout = stop_timeout
         self._is_hurried = False
-        self._given_up = 0  # children, since the second signal
-        #: The child whose stop is awaited, and the end of that.
+        self._abandoned = 0  # children that timed out since the second signal
+        #: The child that is being stopped, and its time-out.
         self._stopping: tuple[IService, IDelayedCall] | None = None
 
     def startService(self) -> None:
-        """Starts all, in order.
+        """Starts all children in order.
 
-        :raises StartError: the first child that failed says why; those after it are not started.
+        :raises StartError: a child failed to start; the later ones are not started.
         """
         Service.startService(self)
         for child in self:
             _start(child)
 
     def stopService(self) -> "Deferred[None]":
-        """Fires when all are stopped. A child that fails, or takes too long, does not keep the others running."""
+        """Fires when all children have stopped. A child that fails or times out does not block the others."""
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 
@@ -75,39 +75,42 @@ class OrderedServices(MultiService):
             await self._stop_child(child)
 
     def _stop_child(self, child: IService) -> "Deferred[None]":
-        """Fires when it has stopped, or is given up."""
+        """Fires when the child has stopped, failed or timed out."""
         limit = getattr(child, "stop_limit", 0.0) + self._stop_timeout
         over: Deferred[None] = Deferred()
         stopping = foreign_code.outcome_of(child.stopService)
 
         def stopped(outcome: Outcome) -> None:
             if over.called:
-                return  # given up, and logged as such
+                return  # timed out, and logged as such
             end.cancel()
             self._stopping = None
             if outcome.failure is not None:
                 failure = foreign_code.loggable(outcome.failure)
-                self._log.failure("{service} did not stop well", failure, service=child.name)
+                self._log.failure("{service} failed to stop", failure, service=child.name)
             over.callback(None)
 
-        def give_up() -> None:
+        def abandon() -> None:
             self._stopping = None
-            self._log_given_up(child, limit)
+            self._log_abandoned(child, limit)
             over.callback(None)
             stopping.cancel()
 
-        def goes_on(_: Failure) -> None:
-            """It was cancelled, and ignores that."""
+        def ignored_cancel(_: Failure) -> None:
+            """The child was cancelled, and continues."""
 
-        end = self._clock.callLater(limit, give_up)
+        end = self._clock.callLater(limit, abandon)
         self._stopping = child, end
-        stopping.addCallbacks(stopped, goes_on)
+        stopping.addCallbacks(stopped, ignored_cancel)
         if self._is_hurried and self._stopping is not None:
             self._hurry_child(child, end)
         return over
 
     def hurry(self) -> None:
-        """Waits a fraction of a second for the child that stops, and for each after it. Harmless before the stop."""
+        """Limits the stop of the current and of each later child to a fraction of a second.
+
+        Has no effect before the stop.
+        """
         self._is_hurried = self._is_hurried or not self.running
         if self._stopping is not None:
             self._hurry_child(*self._stopping)
@@ -117,15 +120,15 @@ class OrderedServices(MultiService):
         if hurry is not None:
             hurry()
         if end.active():
-            limit = HURRIED_LIMIT if self._given_up < HURRIED_COUNT else HURRIED_MINIMUM
+            limit = HURRIED_LIMIT if self._abandoned < HURRIED_COUNT else HURRIED_MINIMUM
             end.reset(getattr(child, "hurried_limit", limit))
 
-    def _log_given_up(self, child: IService, limit: float) -> None:
+    def _log_abandoned(self, child: IService, limit: float) -> None:
         if self._is_hurried:
-            self._given_up += 1
-            text = "{service} did not stop at once after a second signal, and is given up"
+            self._abandoned += 1
+            text = "{service} did not stop at once after a second signal, and is abandoned"
         else:
-            text = "{service} did not stop within {limit:g} s, and is not waited for any longer"
+            text = "{service} did not stop within {limit:g} s: timed out, and is abandoned"
         self._log.error(text, service=child.name, limit=limit)
 
 
@@ -142,11 +145,11 @@ def _start(child: IService) -> None:
 
 
 def _attend(child: IService, result: Any) -> None:
-    """A start that goes on, as that of a plugin may: it is not waited for, but what it comes to is logged."""
+    """Logs the failure of a start that continues in the background, as a plugin's may."""
     starting = foreign_code.call(foreign_code.deferred_of, result)
 
     def log(failure: Failure) -> None:
-        text = "{service} did not start well"
+        text = "{service} failed to start"
         OrderedServices._log.failure(text, foreign_code.loggable(failure), service=child.name)
 
     if isinstance(starting, Failure):
@@ -158,10 +161,11 @@ def _attend(child: IService, result: Any) -> None:
 class Listener(Service):
     """A listening port.
 
-    Not Twisted's StreamServerEndpointService: when the port is taken that one logs an error and runs on, deaf.
+    Twisted's StreamServerEndpointService only logs an error if the port is in use, and continues without it.
 
-    :param description: of the endpoint, for the user; ``where`` it was configured comes last, for twistd cuts off
-        what a daemonized start says after 100 characters.
+    :param description: the endpoint, for error messages.
+    :param where: its place in the configuration. Error messages end with it, because twistd truncates the error of a
+        daemonized start after 100 characters.
     """
 
     def __init__(
@@ -175,9 +179,9 @@ class Listener(Service):
         self._port: IListeningPort | None = None
 
     def startService(self) -> None:
-        """Listens.
+        """Opens the port.
 
-        :raises StartError: the port cannot be had.
+        :raises StartError: the port cannot be opened.
         """
         super().startService()
         failures: list[Failure] = []
@@ -188,7 +192,7 @@ class Listener(Service):
             raise StartError(f"{self._description} does not listen at once; use another endpoint ({self._where})")
 
     def stopService(self) -> "Deferred[Any]":
-        """Fires when the port is closed; connections stay."""
+        """Fires when the port is closed. Connections stay open."""
         super().stopService()
         port, self._port = self._port, None
         return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(lambda: None)
@@ -197,7 +201,7 @@ class Listener(Service):
         self._port = port
 
 
-#: What to do about it, by the error of the system.
+#: Remedies, by the errno of the error.
 _REMEDIES = {
     errno.EADDRINUSE: "; ss -ltnp shows by which process",
     errno.EADDRNOTAVAIL: "; ip addr shows the addresses of this machine",

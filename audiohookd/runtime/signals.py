@@ -1,9 +1,10 @@
-"""What signals mean besides those that Twisted handles.
+"""Handles SIGHUP, and a second SIGTERM or SIGINT, in addition to the signals that Twisted handles.
 
-A second SIGTERM or Ctrl-C: do not wait any longer (Twisted ignores it, and logs a traceback for it). A process that
-runs on all the same, because a plugin blocks the reactor or Twisted waits for a thread, is ended after some seconds.
-SIGHUP: keys, and files that may change while the daemon runs, are read again; by default it kills, and a closed
-terminal or a log rotation sends it, too.
+After a second SIGTERM or Ctrl-C the daemon stops without waiting; Twisted would ignore it and log a traceback. If the
+process still runs after some seconds, because a plugin blocks the reactor or Twisted waits for a thread, it exits.
+
+SIGHUP reloads keys and files. By default it would kill the daemon, and a closed terminal or a log rotation may send
+it.
 """
 
 import os
@@ -15,7 +16,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.logger import Logger
 
-#: Seconds after a second signal until the process is ended.
+#: Seconds after a second signal until the process exits.
 EXIT_AFTER = 5.0
 
 #: Signals that end the daemon.
@@ -29,16 +30,17 @@ def _alarm(seconds: float) -> None:
 
 
 class Signals(Service):
-    """Handles SIGHUP while it runs, and from its stop on each further SIGINT and SIGTERM by calling ``hurry``.
+    """Handles SIGHUP while it runs. After the stop has begun, each further SIGINT and SIGTERM calls ``hurry``.
 
-    A reactor that is blocked when the first of these comes does not even begin to stop: a second one has the process
-    ended, unless the stop begins in time.
+    If the reactor is blocked at the first signal, the stop does not begin. A second signal then ends the process
+    after :data:`EXIT_AFTER` seconds, unless the stop begins before.
 
-    :param reactor: calls from threads, and when it runs.
-    :param reread: are called at each SIGHUP, in the reactor thread; none of them raises.
-    :param alarm: has SIGALRM sent after so many seconds.
-    :param install: sets a signal's handler; signals reach the main thread, between any two of its instructions.
-    :param handler_of: gives a signal's handler.
+    :param reactor: provides ``callFromThread`` and ``callWhenRunning``.
+    :param hurry: called in the reactor thread to stop without waiting.
+    :param install: sets the handler of a signal, which runs in the main thread between any two instructions.
+    :param reread: functions to call in the reactor thread at each SIGHUP. They must not raise.
+    :param alarm: schedules SIGALRM in so many seconds.
+    :param handler_of: returns the handler of a signal.
     """
 
     name = "signals"
@@ -59,22 +61,22 @@ class Signals(Service):
         self._reread = reread
         self._alarm = alarm
         self._handler_of = handler_of
-        self._is_ending = False  # the first signal has come
+        self._is_ending = False  # the first signal was received
         self._is_alarm_set = False
 
     def privilegedStartService(self) -> None:
-        """Before anything starts: a SIGHUP right after the daemon said that it is ready would have killed it."""
+        """Installs the handler before anything starts, or an early SIGHUP would kill the daemon."""
         super().privilegedStartService()
         self._install(signal.SIGHUP, self._later(self._look_again))
 
     def startService(self) -> None:
-        """From now on SIGHUP does no harm."""
+        """Handles SIGHUP, and watches for the first SIGINT or SIGTERM."""
         super().startService()
         self._install(signal.SIGHUP, self._later(self._look_again))
         self._reactor.callWhenRunning(self._watch)  # Twisted has installed its handlers by then
 
     def stopService(self) -> None:
-        """The first SIGTERM has come, or something else ends the daemon."""
+        """Handles further signals after the stop has begun."""
         super().stopService()
         for number in ENDING:
             self._install(number, self._end_soon)
@@ -84,11 +86,11 @@ class Signals(Service):
     def _watch(self) -> None:
         for number in ENDING if self.running else ():
             handler = self._handler_of(number)
-            if callable(handler):  # else it is ignored, as SIGINT is below nohup
+            if callable(handler):  # else the signal is ignored, as SIGINT under nohup
                 self._install(number, partial(self._end, handler))
 
     def _end(self, handler: Callable[[int, Any], object], number: int, frame: Any) -> None:
-        """In the signal's handler, before the stop begins. Programs that send a signal twice at once end no call."""
+        """Handles SIGINT and SIGTERM before the stop begins. A signal that is sent twice at once ends no call."""
         if self._is_ending:
             self._is_alarm_set = True
             self._set_alarm()
@@ -97,7 +99,7 @@ class Signals(Service):
             handler(number, frame)
 
     def _end_soon(self, number: int, frame: Any) -> None:
-        """In the signal's handler: a reactor that is blocked calls nothing."""
+        """Handles a further signal. Sets the alarm here, because a blocked reactor would not call anything."""
         self._set_alarm()
         self._reactor.callFromThread(self._go_on)
 
@@ -109,18 +111,17 @@ class Signals(Service):
         return lambda number, frame: self._reactor.callFromThread(react)
 
     def _look_again(self) -> None:
-        self._log.info("SIGHUP: keys and files are read again; restart to take over a new configuration")
+        self._log.info("SIGHUP: reloading keys and files; restart the daemon to apply a new configuration")
         for read in self._reread:
             read()
 
     def _go_on(self) -> None:
-        text = "a second signal: nothing is waited for any longer; {what} are repaired at the next start"
-        self._log.info(text, what="unfinished recordings")
+        self._log.info("second signal: shutting down at once; unfinished recordings are recovered at the next start")
         self._hurry()
 
 
 def _exit(number: int, frame: Any) -> None:
-    """Without Python's own end of a process, which waits for threads."""
+    """Exits without Python's own clean-up, which waits for threads."""
     why = "blocked by a plugin or a thread"
-    os.write(2, f"audiohookd: still running {EXIT_AFTER:g} s after a second signal, {why}: ended\n".encode())
+    os.write(2, f"audiohookd: still running {EXIT_AFTER:g} s after a second signal, {why}: exiting\n".encode())
     os._exit(1)

@@ -1,4 +1,4 @@
-"""How often something may happen: token buckets (pure; time is handed in)."""
+"""Token buckets for rate limits (pure; the caller passes the time)."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -6,21 +6,21 @@ from math import inf
 
 from msgspec import Struct
 
-#: Seconds' worth.
+#: Seconds of the rate that :meth:`PrepaidTokens.grant_grace` grants.
 GRACE_SECONDS = 5
 
 
 class Rate(Struct, frozen=True):
-    """So many per second in the long run, and ``depth`` at once. Neither is 0."""
+    """A rate limit: ``per_second`` in the long run, and ``burst`` at once. Neither is 0."""
 
     per_second: float
     burst: float
 
 
 class TokenBucket:
-    """Full at first. Whatever happens takes one token out, and time puts them in again.
+    """A token bucket, full at first. Each event takes a token; time refills the bucket.
 
-    :param now: seconds, from any origin, never going back.
+    :param now: seconds of a monotonic clock.
     """
 
     __slots__ = ("_rate", "_tokens", "_updated_at")
@@ -31,7 +31,7 @@ class TokenBucket:
         self._tokens = rate.burst
 
     def take(self, now: float, limit: int = 1) -> int:
-        """Takes out up to ``most`` whole tokens; how many there were to take."""
+        """Takes up to ``limit`` whole tokens. Returns how many it took."""
         earned = (now - self._updated_at) * self._rate.per_second
         self._tokens = min(self._rate.burst, self._tokens + earned)
         self._updated_at = now
@@ -40,21 +40,21 @@ class TokenBucket:
         return taken
 
     def take_all(self, now: float, amount: int) -> bool:
-        """Takes out ``amount`` tokens, or none when there are fewer."""
+        """Takes ``amount`` tokens, or none if there are fewer. True if it took them."""
         taken = self.take(now, amount)
         if taken < amount:
             self._tokens += taken
         return taken == amount
 
     def refund(self) -> None:
-        """One token that was taken did not count after all."""
+        """Returns one taken token."""
         self._tokens = min(self._rate.burst, self._tokens + 1)
 
 
 class KeyedTokenBuckets:
-    """One for each of many; of those that are not among the last ``places`` nothing is known.
+    """Token buckets by key. Only the ``limit`` most recently used buckets are kept.
 
-    Whoever is forgotten begins anew, so there has to be a bucket for all together, too.
+    A dropped key starts again with a full bucket, so a common bucket for all keys is needed, too.
     """
 
     def __init__(self, rate: Rate, limit: int) -> None:
@@ -66,7 +66,7 @@ class KeyedTokenBuckets:
         return len(self._buckets)
 
     def take(self, key: Hashable, now: float) -> bool:
-        """Takes a token out of the bucket of ``who``; False when it is empty."""
+        """Takes a token from the bucket of ``key``. False if it is empty."""
         bucket = self._buckets.pop(key, None) or TokenBucket(self._rate, now)
         self._buckets[key] = bucket
         if len(self._buckets) > self._limit:
@@ -74,16 +74,16 @@ class KeyedTokenBuckets:
         return bucket.take(now) == 1
 
     def refund(self, key: Hashable) -> None:
-        """See :meth:`Bucket.give_back`. Harmless when it is forgotten."""
+        """Returns one taken token. Has no effect if the bucket was dropped."""
         bucket = self._buckets.get(key)
         if bucket is not None:
             bucket.refund()
 
 
 class PrepaidTokens:
-    """A bucket that is carried off in portions of a second's worth: who counts ``left`` down needs no clock for it.
+    """Tokens that are taken from a bucket in portions of one second, so that most events need no clock.
 
-    Count down first, and when it has gone below 0, :meth:`renew`.
+    The caller decrements ``left`` for each event, and calls :meth:`renew` when it is below 0.
 
     :param rate: None for no limit.
     """
@@ -93,13 +93,13 @@ class PrepaidTokens:
     def __init__(self, rate: Rate | None, now: float) -> None:
         self._bucket = None if rate is None else TokenBucket(rate, now)
         self._portion = 1 if rate is None else max(1, int(rate.per_second))
-        #: What may still happen before the clock has to be looked at.
+        #: Remaining tokens of the portion.
         self.left: float = inf if rate is None else 0
 
     def renew(self, now: float) -> bool:
-        """Adds the next portion; False when the bucket holds less than what was counted beyond the last one.
+        """Takes the next portion from the bucket. An event that it rejects is not counted.
 
-        What did not pass is not counted.
+        :returns: False if the bucket does not cover the events that were counted.
         """
         if self._bucket is not None:
             self.left += self._bucket.take(now, max(self._portion, int(-self.left)))
@@ -109,5 +109,5 @@ class PrepaidTokens:
         return False
 
     def grant_grace(self) -> None:
-        """Some seconds' worth more, that was not earned: for a goodbye, and what was under way before it."""
+        """Grants :data:`GRACE_SECONDS` of the rate, for messages under way and for a clean close."""
         self.left = GRACE_SECONDS * self._portion

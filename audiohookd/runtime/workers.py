@@ -1,13 +1,13 @@
-"""Bounded pools of threads, one per purpose: a stalled disk must not hold up an upload, nor DNS.
+"""Bounded thread pools, one per purpose, so that a stalled disk delays neither uploads nor DNS.
 
-Linux gives each thread a niceness of its own. All of these are nicer than the reactor's: while 300 recordings were
-uploaded on the one processor that 500 calls had, the longest that a call waited was 196 to 357 ms without that, and
-43 to 72 ms with it. Not much nicer: a thread that holds the interpreter while another program has the processor keeps
-the reactor waiting, too.
+On Linux each thread has its own niceness. The threads of all pools are nicer than the reactor's: while 300 recordings
+were uploaded on the only processor of 500 calls, the longest delay of a call was 43 to 72 ms with this, and 196 to
+357 ms without. They are not much nicer: a thread that holds the interpreter while another program has the processor
+delays the reactor, too.
 
-Not Twisted's ThreadPool: it makes its first thread for the first work, and loses that work when the system refuses
-the thread. Two seconds of a full pids cgroup ended all recording, syncing and delivering of a daemon that was ready
-according to ``/ready``.
+Twisted's ThreadPool is not used: it starts its first thread for the first work, and loses that work if the system
+refuses the thread. Two seconds of a full pids cgroup stopped all recording, syncing and delivery of a daemon that
+``/ready`` reported as ready.
 """
 
 import os
@@ -24,25 +24,21 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from audiohookd.interfaces import IWorkers
+from audiohookd.interfaces import IWorkers, PoolFull
 from audiohookd.runtime.services import StartError
 
 T = TypeVar("T")
 
-#: Added to the niceness of the process, 0 to 19.
+#: Niceness of the threads relative to the process, 0 to 19.
 NICENESS = 10
-#: Seconds until a pool with waiting work asks the system again for a thread that it was refused.
+#: Seconds until a pool with waiting work retries to start a thread that the system refused.
 GROW_AGAIN = 1.0
-#: What to do about refused threads.
+#: The remedy for refused threads, in log lines.
 REMEDY = "raise TasksMax= of the systemd unit, pids.max of the container, or ulimit -u"
 
 
-class PoolFull(Exception):
-    """So much work waits already that no more is taken, or the pool has stopped."""
-
-
 class _Thread(Thread):
-    """Does work from a queue until there is None. Work that hangs does not keep the process alive."""
+    """Runs work from a queue until it gets None. Hanging work does not keep the process alive."""
 
     def __init__(self, name: str, work: "SimpleQueue[Callable[[], object] | None]", niceness: int) -> None:
         super().__init__(name=name, daemon=True)
@@ -50,26 +46,26 @@ class _Thread(Thread):
         self._niceness = niceness
 
     def run(self) -> None:
-        """In the thread. The work catches what it raises."""
-        with suppress(OSError):  # a sandbox that forbids it, or does not know it, is no reason not to work
+        """Runs in the thread. The work catches its own exceptions."""
+        with suppress(OSError):  # a sandbox may forbid it
             os.setpriority(os.PRIO_PROCESS, get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + self._niceness)
         while (work := self._work.get()) is not None:
             work()
-            del work  # or its result would live until the next work
-        self._work.put(None)  # for the next thread
+            del work  # else its result would live until the next work
+        self._work.put(None)  # ends the next thread
 
 
 @implementer(IWorkers)
 class Workers(Service):
-    """A pool that runs while the service does.
+    """A thread pool that runs while the service does.
 
-    It starts with :attr:`minimum` threads, and makes the others when there is work for them. When the system refuses
-    one, the pool asks again, and works with the threads that it has.
+    It starts with :attr:`minimum` threads, and starts the others when there is work for them. If the system refuses a
+    thread, the pool retries, and works with its existing threads.
 
-    :param threads: how many run at once.
-    :param waiting: how many pieces of work may wait for a thread; one more fails with :class:`PoolFull`.
-    :param patience: seconds that its stop waits for work whose result nobody waits for any more; None: for ever.
-    :param niceness: how much nicer its threads, and processes that they start, are than the reactor's, 0 to 19.
+    :param threads: the most threads.
+    :param waiting: the most pieces of work that may wait for a thread; one more fails with :class:`PoolFull`.
+    :param patience: seconds that the stop waits for work after its result was cancelled; None for no limit.
+    :param niceness: niceness of the threads, and of processes that they start, relative to the reactor, 0 to 19.
     :param count: as :meth:`audiohookd.observe.counters.Counters.count`.
     """
 
@@ -89,7 +85,7 @@ class Workers(Service):
         self.patience = patience
         self._reactor = reactor
         self._maximum = threads
-        #: Threads that are made at the start, at least 1 and by default all of them. To be changed before it.
+        #: Threads that start with the pool, at least 1, by default all of them. Change it before the start.
         self.minimum = threads
         self._limit = threads + waiting
         self._niceness = niceness
@@ -97,12 +93,12 @@ class Workers(Service):
         self._threads: list[Thread] = []
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._growing: IDelayedCall | None = None
-        self._is_refused = False  # the last thread that was wanted
-        #: What runs or waits, and the result that was handed out for it.
+        self._is_refused = False  # the system refused the last thread
+        #: Work that runs or waits: its end, and the Deferred that ``do`` has returned.
         self._unfinished: dict[Deferred[Any], Deferred[Any]] = {}
 
     def startService(self) -> None:
-        """Makes the threads without which the pool cannot work.
+        """Starts :attr:`minimum` threads.
 
         :raises StartError: the system refuses one of them.
         """
@@ -114,7 +110,7 @@ class Workers(Service):
         super().startService()
 
     def stopService(self) -> "Deferred[None]":
-        """Waits for the work that was taken; takes no more. Fires in the reactor thread."""
+        """Accepts no more work, and waits for the accepted work. Fires in the reactor thread."""
         super().stopService()
         return Deferred.fromCoroutine(self._drain())
 
@@ -129,14 +125,15 @@ class Workers(Service):
             self._end_threads()
 
     async def _unwanted_ends(self) -> bool:
-        """False when some of it hangs. To stop the pool would be to wait for that; threads end with the process."""
+        """Waits for cancelled work. False if some hangs; its threads then end with the process."""
         rest = DeferredList([_settled(done) for done in self._unfinished], consumeErrors=True)
         if self.patience is not None:
             rest.addTimeout(self.patience, self._reactor)
         await rest
         if self._unfinished:
             count = len(self._unfinished)
-            self._log.warn("{pool}: {count} pieces of work hang, and are given up", pool=self.name, count=count)
+            text = "{pool}: stop timed out, abandoning {count} hanging pieces of work"
+            self._log.warn(text, pool=self.name, count=count)
         return not self._unfinished
 
     def _end_threads(self) -> None:
@@ -148,7 +145,7 @@ class Workers(Service):
         """See :class:`IWorkers`. Raises nothing."""
         if not self.running or len(self._unfinished) >= self._limit:
             return fail(PoolFull(f"{self.name}: {len(self._unfinished)} pieces of work"))
-        # Not handed out: who cancels a result gives up waiting for it, but the thread stays busy.
+        # ``done`` is private: a caller may cancel ``result``, but the thread stays busy until the work is done.
         done: Deferred[T] = Deferred()
         result: Deferred[T] = Deferred()
         self._unfinished[done] = result
@@ -163,19 +160,19 @@ class Workers(Service):
         return result
 
     def _work(self, work: Callable[[], T], done: "Deferred[T]") -> None:
-        """In a thread."""
+        """Runs work in a thread."""
         outcome: T | Failure
         try:
             outcome = work()
             if isinstance(outcome, Deferred):
-                raise TypeError("work for a thread returned a Deferred, which no thread can wait for")
-        except BaseException:  # whatever it is, it belongs to the work, and must not end the thread
+                raise TypeError("work for a thread must not return a Deferred: a thread cannot wait for it")
+        except BaseException:  # an exception of the work must not end the thread
             outcome = Failure()
         # A Failure that is a callback's result runs the errbacks.
         self._reactor.callFromThread(done.callback, outcome)
 
     def _grow(self) -> None:
-        """Makes the threads that the work wants, as far as the system gives them."""
+        """Starts threads for the waiting work, as far as the system allows."""
         wanted = min(self._maximum, len(self._unfinished))
         try:
             while len(self._threads) < wanted:
@@ -188,7 +185,7 @@ class Workers(Service):
         self._count("threads_refused", self.name)
         if not self._is_refused:
             self._is_refused = True
-            text = "{pool}: the system refuses another thread ({reason}); {count} go on with the work: {remedy}"
+            text = "{pool}: the system refuses another thread ({reason}); continuing with {count}: {remedy}"
             self._log.error(text, pool=self.name, reason=reason, count=len(self._threads), remedy=REMEDY)
         if self._growing is None:
             self._growing = self._reactor.callLater(GROW_AGAIN, self._grow_again)
@@ -198,14 +195,18 @@ class Workers(Service):
         self._grow()
 
     def _make_thread(self) -> None:
-        """:raises RuntimeError: the system refuses it; MemoryError: there is no memory for it."""
+        """Starts a thread.
+
+        :raises RuntimeError: the system refuses it.
+        :raises MemoryError: there is no memory for it.
+        """
         thread = _Thread(f"{self.name}-{len(self._threads)}", self._queue, self._niceness)
         thread.start()
         self._threads.append(thread)
 
 
 def _settled(result: "Deferred[Any]") -> "Deferred[None]":
-    """Fires when ``result`` does, whatever became of it, and leaves its outcome to those who asked."""
+    """Fires when ``result`` does, with success or failure, and leaves its outcome to other callbacks."""
     done: Deferred[None] = Deferred()
 
     def pass_on(outcome: Any) -> Any:

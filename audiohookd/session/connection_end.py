@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -9,7 +10,6 @@ from twisted.internet.error import ConnectionAborted, ConnectionClosed, Connecti
 from twisted.python.failure import Failure
 
 from audiohookd.escaping import loggable, quoted
-from audiohookd.runtime.tls_failure import failure_of_tls
 
 #: First byte of an unfragmented close frame (FIN and opcode 8).
 CLOSE_FRAME: Final = 0x88
@@ -17,6 +17,31 @@ CLOSE_FRAME: Final = 0x88
 REGISTERED_LATER: Final = frozenset({1012, 1013, 1014})
 #: Size of the close code in bytes.
 CODE_SIZE: Final = 2
+#: OpenSSL's reasons that are logged. Few, because each has its own log rate limit and unauthenticated peers cause
+#: them.
+_TELLING = frozenset(
+    {
+        "http request",
+        "https proxy request",
+        "no shared cipher",
+        "no suitable signature algorithm",
+        "unsupported protocol",
+        "wrong version number",
+        "unexpected eof while reading",
+    }
+)
+#: Alerts from the client, mostly about the daemon's certificate.
+_ALERTS = frozenset(
+    {
+        "bad certificate",
+        "certificate expired",
+        "certificate unknown",
+        "handshake failure",
+        "protocol version",
+        "unknown ca",
+    }
+)
+_alert = re.compile(r"\S+ alert (.+)")
 
 Cause = Literal["close-frame", "eof", "reset", "timeout", "tls", "aborted", "error"]
 
@@ -110,3 +135,22 @@ def _by_errno(number: int) -> ConnectionEnd:
     if number == errno.ETIMEDOUT:
         return ConnectionEnd("timeout", "client")
     return ConnectionEnd("error", "client", reason=os.strerror(number))
+
+
+def failure_of_tls(error: BaseException) -> str:
+    """Describes an ``OpenSSL.SSL.Error``, or any other exception, in one line. Unknown reasons are omitted."""
+    for reason in _reasons_of_tls(error):
+        if reason in _TELLING:
+            return f"TLS failed ({reason})"
+        alert = _alert.fullmatch(reason)
+        if alert is not None and alert[1] in _ALERTS:
+            return f"TLS failed (alert from the client: {alert[1]})"
+    return "TLS failed"
+
+
+def _reasons_of_tls(error: BaseException) -> list[str]:
+    """The reasons in an OpenSSL error: its argument is a list of (library, function, reason)."""
+    entries = error.args[0] if error.args else ()
+    if not isinstance(entries, list | tuple):
+        return []
+    return [str(entry[-1]) for entry in entries if isinstance(entry, tuple) and entry]

@@ -314,7 +314,7 @@ class Connection:
         media = opening.decide()
         terms = opening.terms
         if terms.refusal is not None:
-            self._reject(*terms.refusal, f"by plugin {opening.refused_by}" if opening.refused_by else "")
+            self._reject(*terms.refusal, f"by plugin {opening.rejected_by}" if opening.rejected_by else "")
             return
         accepted = self._session.accept(
             media,

@@ -37,7 +37,7 @@ class Opening:
         self.over = False
         self.supported_languages_wanted = bool(asked.request.supported_languages)
         #: Name of the plugin that rejected the session, or "".
-        self.refused_by = ""
+        self.rejected_by = ""
         self._offers = asked.offers
         # With an empty list of offers the client asks for a session without audio. If it made offers and none is
         # left, `media: []` would be the wrong answer.
@@ -46,7 +46,7 @@ class Opening:
         self.terms = OpenTerms(asked.offers)
         self.reset()
 
-    def refuse(self, info: str, reason: DisconnectReason = "error") -> None:
+    def reject(self, info: str, reason: DisconnectReason = "error") -> None:
         """See :class:`IOpening`."""
         self._refusal = (reason, info)
 
@@ -89,7 +89,7 @@ class Opening:
         """
         chosen = preferred(self.terms.media)
         if chosen is None and self._wants_audio and self.terms.refusal is None:
-            self.refuse("no supported media")
+            self.reject("no supported media")
             self.settle()
         return chosen
 
@@ -151,13 +151,13 @@ class Asking:
                     fanout.report(watcher, "admit" if self._opening.terms.refusal is None else "refuse", failure)
             elif outcome.result is not None:
                 kind = type(outcome.result).__name__
-                misuse = f"admit returned {kind}, which has no effect: to refuse, call opening.refuse()"
+                misuse = f"admit returned {kind}, which has no effect: to reject, call opening.reject()"
                 fanout.report_misuse(watcher, misuse)
             if self._opening.over:
                 return
             self._unanswered.pop(0)
             if self._opening.terms.refusal is not None:
-                self._opening.refused_by = watcher.name
+                self._opening.rejected_by = watcher.name
                 return
 
     def _expire(self, late: Callable[[list[Watcher]], None]) -> None:

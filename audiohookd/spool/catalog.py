@@ -86,20 +86,20 @@ class Recording:
         return content
 
 
-def iter_days(shelf: Path) -> list[Path]:
-    """The directories of days below ``shelf``, oldest first. Empty if ``shelf`` does not exist."""
+def iter_days(directory: Path) -> list[Path]:
+    """The directories of days below ``directory``, oldest first. Empty if ``directory`` does not exist."""
     try:
-        return sorted(entry for entry in shelf.iterdir() if paths.DAY.fullmatch(entry.name))
+        return sorted(entry for entry in directory.iterdir() if paths.DAY.fullmatch(entry.name))
     except FileNotFoundError:
         return []
 
 
-def iter_recordings(shelf: Path) -> Iterator[Recording]:
-    """Iterates over all recordings below ``shelf``, oldest day first.
+def iter_recordings(directory: Path) -> Iterator[Recording]:
+    """Iterates over all recordings below ``directory``, oldest day first.
 
     Only the names of one day are in memory at a time. Files with other names than a recording has are skipped.
     """
-    for day in iter_days(shelf):
+    for day in iter_days(directory):
         yield from iter_day(day)
 
 
@@ -113,12 +113,12 @@ def _names(day: Path) -> list[str]:
     """The sorted names of recordings' files. Only names are kept, because a day may have a million of them."""
     try:
         with os.scandir(day) as entries:
-            return sorted(entry.name for entry in entries if _is_ours(entry))
+            return sorted(entry.name for entry in entries if _is_file_of_recording(entry))
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def _is_ours(entry: os.DirEntry[str]) -> bool:
+def _is_file_of_recording(entry: os.DirEntry[str]) -> bool:
     recording_id, _, suffix = entry.name.partition(".")
     is_named_so = bool(suffix) and paths.RECORDING_ID.fullmatch(recording_id) is not None
     return is_named_so and entry.is_file(follow_symlinks=False)

@@ -68,18 +68,18 @@ class Draft:
             return self._writer.backpressure(self)
         return None
 
-    def note(self, line: Line) -> "Deferred[None] | None":
+    def add_entry(self, line: Line) -> "Deferred[None] | None":
         """See :class:`IDraft`.
 
         :raises ValueError: the draft is finished, or ``line`` contains a line break.
-        :raises TypeError: ``line`` is neither bytes nor an ILine.
+        :raises TypeError: ``line`` is neither bytes nor an IJournalEntry.
         """
         if isinstance(line, bytes):
             if b"\n" in line:
                 raise ValueError("a line of the journal must not contain a line break")
             line += b"\n"
         elif not callable(line):
-            raise TypeError(f"a line of the journal must be bytes or an ILine, not {line!r}")
+            raise TypeError(f"a line of the journal must be bytes or an IJournalEntry, not {line!r}")
         size = len(line)
         self._journal.append(line)
         self.waiting += size
@@ -129,9 +129,9 @@ class Draft:
             self._count(part.size - sum(map(len, part.audio)))
         self._update_error(outcome.fault)
         if outcome.is_pending and not gives_up:
-            self._go_on(part, outcome.fault)
+            self._retry_rest(part, outcome.fault)
         elif part.end is not None:
-            self._fire(outcome.fault)
+            self._end_writing(outcome.fault)
 
     def notify_stall(self, error: OSError) -> None:
         """See :class:`audiohookd.spool.write.group_commit.Source`."""
@@ -146,21 +146,21 @@ class Draft:
             self._schedule_at = -1
         self._is_affected = error is not None
 
-    def _go_on(self, part: CommitItem, error: OSError | None) -> None:
+    def _retry_rest(self, part: CommitItem, error: OSError | None) -> None:
         """Schedules the next write. At shutdown, a draft without an end is not retried after an error."""
         if part.end is not None:
             self._failures += error is not None
         if self._end is not None or error is None or not self._writer.is_flushing:
             self._writer.retry(self)
 
-    def _fire(self, error: OSError | None) -> None:
+    def _end_writing(self, error: OSError | None) -> None:
         if isinstance(error, FileExistsError):
-            self._finishing.errback(_again(error))  # the files on disk belong to another recording
+            self._finishing.errback(_copy_of(error))  # the files on disk belong to another recording
         else:
             self._finishing.callback(None)
 
     def _schedule(self, gathered: list[Any], size: int) -> None:
-        """The slow path of :meth:`audio` and :meth:`note`, after ``size`` bytes were added to ``gathered``.
+        """The slow path of :meth:`audio` and :meth:`add_entry`, after ``size`` bytes were added to ``gathered``.
 
         :raises ValueError: the draft is finished. OSError: an error that was not yet raised.
         """
@@ -172,13 +172,13 @@ class Draft:
         self._writer.schedule(self)
         if self._unreported is not None:
             error, self._unreported = self._unreported, None
-            raise _again(error)
+            raise _copy_of(error)
 
     def _count(self, size: int) -> None:
         self.waiting += size
         self._writer.waiting += size
 
 
-def _again(error: OSError) -> OSError:
+def _copy_of(error: OSError) -> OSError:
     """A copy of ``error``: an exception that is raised repeatedly accumulates tracebacks."""
     return OSError(error.errno, error.strerror, error.filename)

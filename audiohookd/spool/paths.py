@@ -11,6 +11,7 @@
     dead/DAY/                      cannot be delivered; ID.reason.txt says why
     broken/                        drafts that cannot be repaired; ID.reason.txt says why
     lock                           locked by the daemon that uses the spool, as draft/ itself is
+    reserve                        room for receipts, removed when the disk is full
     wake                           touch it to make the daemon scan the spool for deliveries at once
 """
 
@@ -67,6 +68,11 @@ class SpoolPaths(NamedTuple):
     def lock(self) -> Path:
         """The lock file of the daemon."""
         return self.directory / "lock"
+
+    @property
+    def reserve(self) -> Path:
+        """The file that is removed to make room for receipts when the disk is full."""
+        return self.directory / "reserve"
 
     @property
     def wake(self) -> Path:

@@ -11,10 +11,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.escaping import loggable
-from audiohookd.interfaces import IWorkers
+from audiohookd.interfaces import IWorkers, PoolFull
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
-from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.paths import SpoolPaths
 from audiohookd.spool.repair import RepairResult, repair_drafts
 

@@ -14,11 +14,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from audiohookd.interfaces import ISpool
+from audiohookd.interfaces import ISpool, PoolFull
 from audiohookd.protocol.media import Media
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
-from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.draft import Draft
 from audiohookd.spool.finalize import finalize_draft
 from audiohookd.spool.format.journal import journal_header

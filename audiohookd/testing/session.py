@@ -12,10 +12,11 @@ from twisted.logger import LogEvent, Logger
 
 from audiohookd.protocol.entities import Entity
 from audiohookd.protocol.media import Media
-from audiohookd.protocol.messages import DisconnectReason, Open
+from audiohookd.protocol.messages import DisconnectReason, Open, Participant
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.states import State
 from audiohookd.protocol.timeouts import Timeouts
+from audiohookd.session.connection_end import ConnectionEnd
 from audiohookd.session.plugin_session import PluginSession
 from audiohookd.session.session_view import SessionView
 from audiohookd.testing.constants import (
@@ -60,6 +61,14 @@ class FakeSession(SessionView):
     * ``answer``: False after the session has ended; assign False to end it
     """
 
+    conversation_id: str
+    participant: Participant
+    media: Media | None
+    language: str | None
+    position: int
+    start_position: int
+    started_at: float
+    connection_end: ConnectionEnd | None
     custom_config = _ReadOnly()
     input_variables = _ReadOnly()
     request = _ReadOnly()

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, execute, fail
 from zope.interface import implementer
 
-from audiohookd.interfaces import IWorkers, WrongThread
-from audiohookd.runtime.workers import PoolFull
+from audiohookd.interfaces import IWorkers, PoolFull, WrongThread
 
 T = TypeVar("T")
 

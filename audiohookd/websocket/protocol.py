@@ -452,7 +452,7 @@ class AudioHookServerFactory(WebSocketServerFactory):
         """The prefix of its log lines."""
         return "AudioHook"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument per setting
         self,
         shared: ServerContext,
         policy: HandshakePolicy,
@@ -461,11 +461,13 @@ class AudioHookServerFactory(WebSocketServerFactory):
         reactor: Any = None,
         limiter: HandshakeLimiter | None = None,
         receive_limits: ReceiveLimits = ReceiveLimits(),  # noqa: B008 - it is frozen
+        *,
+        uses_fast_path: bool = True,
     ) -> None:
         super().__init__(None, server="", reactor=reactor)
         self.shared = shared
         self.policy = policy
-        self.batch_reader = BatchReader(self.reactor)
+        self.batch_reader = BatchReader(self.reactor, uses_fast_path)
         #: The latest rejected requests, for the diagnosis at the admin port.
         self.recent_rejections = RecentRejections()
         self.pending: PendingConnections[Any] = PendingConnections(max_pending, self._evict)

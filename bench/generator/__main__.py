@@ -1,4 +1,4 @@
-"""``python -m bench.generator``: calls an AudioHook server many times at once, at as little cost as can be."""
+"""``python -m bench.generator``: makes many calls to an AudioHook server at once, at minimal cost."""
 
 import gc
 import json
@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from audiohookd.cli.call.source import recording
-from audiohookd.runtime.file_limit import raise_nofile
+from audiohookd.runtime.process import raise_nofile
 from bench.generator.audio import Talk
 from bench.generator.load_run import LoadRun
 from bench.generator.plan import parse
@@ -14,20 +14,23 @@ from bench.generator.upgrade import read_key
 
 
 def main() -> int:
-    """0 when every call was opened, answered and closed as it should be."""
+    """Runs the plan of the command line.
+
+    :returns: 0 if every call was opened, answered and closed correctly.
+    """
     plan = parse(sys.argv[1:])
     raise_nofile(plan.sessions + 64)
     talk = Talk(recording(plan.voice).data, plan.frame)
-    campaign = LoadRun(plan, talk, read_key(plan.keys), _tell)
-    # A collection would be a frame that is late; what little goes in circles here may stay.
+    load_run = LoadRun(plan, talk, read_key(plan.keys), _print_json)
+    # A garbage collection would make frames late. The few reference cycles here may stay.
     gc.freeze()
     gc.disable()
-    result = campaign.run()
-    _tell(result)
+    result = load_run.run()
+    _print_json(result)
     return 1 if result["failures"] else 0
 
 
-def _tell(line: dict[str, Any]) -> None:
+def _print_json(line: dict[str, Any]) -> None:
     print(json.dumps(line), flush=True)
 
 

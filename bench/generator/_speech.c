@@ -1,5 +1,5 @@
-/* The audio of many calls: the compiled twin of talk_in_python in speech.py, which says what it does. tests/bench holds
- * both to the same results. */
+/* Sends the audio of many calls: the compiled twin of talk_in_python in audio_sender.py, which describes it. tests/bench
+ * checks that both have the same results. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { SILENT = -1, CLOGGED = -2 };
+enum { SILENT = -1, BLOCKED = -2 };
 
 typedef struct {
     PyObject *frames;
@@ -37,17 +37,17 @@ sleep_until(double at)
 }
 
 static int
-is_anything_heard(int epoll)
+is_anything_readable(int epoll)
 {
     struct epoll_event event;
     return epoll_wait(epoll, &event, 1, 0) > 0;
 }
 
-/* What a socket takes of `data`, in bytes; a fault as its number, negative. */
+/* Sends `data`. Returns how many bytes the socket accepted, or a negative errno. */
 static Py_ssize_t
 taken_by(int file, const char *data, Py_ssize_t size)
 {
-    Py_ssize_t taken = file == CLOGGED ? 0 : send(file, data, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    Py_ssize_t taken = file == BLOCKED ? 0 : send(file, data, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (taken >= 0)
         return taken;
     return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
@@ -60,7 +60,7 @@ count_late(const Speech *speech, double seconds)
     ((long long *)speech->late.buf)[milliseconds < last ? milliseconds : last]++;
 }
 
-/* The next frame of the one who is due; what was not taken goes to `left`. 0, or -1 with an exception. */
+/* Sends the next frame of the slot that is due. Adds unsent bytes to `left`. Returns 0, or -1 with an exception. */
 static int
 say(const Speech *speech, double now, PyObject *left)
 {
@@ -82,7 +82,7 @@ say(const Speech *speech, double now, PyObject *left)
     return result;
 }
 
-/* As long as there is nothing else to do. 0, or -1 with an exception. */
+/* Sends due frames until there is other work. Returns 0, or -1 with an exception. */
 static int
 go_on(Speech *speech, PyObject *left)
 {
@@ -97,7 +97,7 @@ go_on(Speech *speech, PyObject *left)
         sleep_until(now + speech->tick);
         if (PyErr_CheckSignals() < 0)
             return -1;
-    } while (seconds() < speech->until && !is_anything_heard(speech->epoll));
+    } while (seconds() < speech->until && !is_anything_readable(speech->epoll));
     return 0;
 }
 
@@ -111,7 +111,7 @@ talk_on(Speech *speech)
     Py_ssize_t places = speech->slots * (Py_ssize_t)sizeof(int);
     if (speech->variants == 0 || speech->slot < 0 || speech->late.len < (Py_ssize_t)sizeof(long long)
         || speech->files.len != places || speech->turns.len != places)
-        return PyErr_Format(PyExc_ValueError, "voices of different lengths");
+        return PyErr_Format(PyExc_ValueError, "the arrays of voices have different lengths");
     PyObject *left = PyList_New(0);
     if (left != NULL && go_on(speech, left) < 0)
         Py_CLEAR(left);

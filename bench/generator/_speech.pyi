@@ -1,4 +1,4 @@
-"""Compiled, where there was a C compiler."""
+"""The compiled loop, if a C compiler was available."""
 
 from bench.generator.audio_sender import Left, Voices
 

@@ -1,7 +1,7 @@
-"""The audio of all calls: each frame into its socket when it is due.
+"""Sends the audio of all calls: writes each frame to its socket when it is due.
 
-Compiled where there is a compiler: in Python the frames of 500 calls, and to look each few milliseconds whether one
-is due, took half of the generator's time.
+The loop is compiled if there is a compiler. In Python, sending the frames of 500 calls, and checking every few
+milliseconds whether one is due, took half of the generator's time.
 """
 
 import os
@@ -15,37 +15,40 @@ from bench.generator.latency import Lateness
 
 try:
     from bench.generator import _speech
-except ImportError:  # there was no compiler
+except ImportError:  # no compiler was available
     _speech = None  # type: ignore[assignment]
 
-#: In place of a socket: nothing is to be said; what is to be said must wait.
-SILENT, CLOGGED = -1, -2
+#: Values in place of a socket: the call sends no audio; its audio must wait for the socket.
+SILENT, BLOCKED = -1, -2
 
-#: Of a slot: a frame that its socket did not take whole, and the bytes it took; a fault as its number, negative.
+#: A slot, a frame that its socket did not accept completely, and the number of accepted bytes, or a negative errno.
 Left = tuple[int, bytes, int]
 
 
 class Voices(NamedTuple):
-    """Arrays with a place for each slot."""
+    """Arrays with one element per slot."""
 
     frames: tuple[bytes, ...]
-    #: Of C's ``double``: seconds from the beginning of a period to when a slot is due. They go up.
+    #: C ``double``: seconds from the beginning of a period until a slot is due, in ascending order.
     phases: MutableSequence[float]
-    #: Of C's ``int``: sockets that do not block.
+    #: C ``int``: non-blocking sockets.
     files: MutableSequence[int]
-    #: Of C's ``int``: which of ``frames`` is next, round and round.
+    #: C ``int``: the index of the next of ``frames``, modulo their number.
     turns: MutableSequence[int]
-    #: Of C's ``long long``, by milliseconds: frames that were so late.
+    #: C ``long long``: the number of late frames, by lateness in milliseconds.
     late: MutableSequence[int]
 
 
 def talk_in_python(
     voices: Voices, slot: int, begun: float, until: float, tick: float, epoll: int
 ) -> tuple[int, list[Left]]:
-    """From ``slot`` on says what is due, each ``tick`` seconds: one frame of each slot, its phase after ``begun``.
+    """Sends the frames that are due, beginning with ``slot``, every ``tick`` seconds.
 
-    Until all have said theirs, or not all was taken; else at least once, and until ``epoll`` has something, or it is
-    ``until``, on the scale of ``time.monotonic``. The slot that is next, and what is left.
+    Each slot sends one frame, at its phase after ``begun``. The function returns after the last slot, or when a
+    socket did not accept a whole frame. Otherwise it checks at least once, and returns when ``epoll`` is ready or at
+    ``until``. Times are on the scale of ``time.monotonic``.
+
+    :returns: the next slot, and the unsent frames.
     """
     frames, phases, files, turns, late = voices
     left: list[Left] = []
@@ -68,34 +71,35 @@ def talk_in_python(
 
 
 def _taken_by(file: int, data: bytes) -> int:
-    if file == CLOGGED:
+    if file == BLOCKED:
         return 0
     try:
         return os.write(file, data)
     except BlockingIOError:
         return 0
-    except OSError as fault:
-        return -(fault.errno or 0)
+    except OSError as error:
+        return -(error.errno or 0)
 
 
-#: The same, compiled if it can be.
+#: The compiled function if it is available, else the Python function.
 talk: Callable[..., tuple[int, list[Left]]] = getattr(_speech, "talk", talk_in_python)
 
 
 class AudioSender:
-    """What each member has said so far, and into which socket.
+    """Tracks which frames each member has sent, and to which socket.
 
-    :param frames: at least one; a member begins with that of its number in ``firsts``.
+    :param frames: at least one. Each member begins with the frame at its index in ``firsts``.
     :param start: when the first period begins, on the scale of ``time.monotonic``.
     :param period: seconds from one frame of a member to the next.
-    :param phases: of each member, from 0 to below the period.
+    :param phases: one per member, from 0 to below the period.
+    :raises ValueError: there are no frames.
     """
 
     def __init__(
         self, frames: tuple[bytes, ...], firsts: Sequence[int], start: float, period: float, phases: Sequence[float]
     ) -> None:
         if not frames:
-            raise ValueError("nothing to say")
+            raise ValueError("there are no frames to send")
         self.lateness = Lateness()
         self._members = sorted(range(len(phases)), key=phases.__getitem__)  # by slot
         self._slots = {member: slot for slot, member in enumerate(self._members)}
@@ -112,25 +116,28 @@ class AudioSender:
         self._start = start
         self._period = period
 
-    def into(self, member: int, file: int) -> None:
-        """From now on ``member`` speaks into this socket; or it is ``SILENT``, or ``CLOGGED``."""
+    def set_socket(self, member: int, file: int) -> None:
+        """Makes ``member`` send to this socket from now on; or ``SILENT``, or ``BLOCKED``."""
         self._voices.files[self._slots[member]] = file
 
     def first(self, member: int) -> int:
-        """Which frame it began with."""
+        """The index of the frame that ``member`` began with."""
         return self._firsts[self._slots[member]]
 
     def frames(self, member: int) -> int:
-        """That it has said so far."""
+        """The number of frames that ``member`` has sent."""
         slot = self._slots[member]
         return self._voices.turns[slot] - self._firsts[slot]
 
     def total(self) -> int:
-        """Frames of all of them."""
+        """The number of frames that all members have sent."""
         return sum(self._voices.turns) - sum(self._firsts)
 
     def talk(self, until: float, tick: float, epoll: int) -> list[Left]:
-        """See :func:`talk_in_python`; what is left, by member. No error adds up, however many periods."""
+        """Sends the frames that are due; see :func:`talk_in_python`. Rounding errors do not accumulate.
+
+        :returns: the unsent frames, by member.
+        """
         begun = self._start + self._round * self._period
         slot, left = talk(self._voices, self._slot, begun, until, tick, epoll)
         self._round += slot == len(self._members)

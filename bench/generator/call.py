@@ -1,4 +1,4 @@
-"""One call on a socket of its own: what it hears is judged by the protocol's client. Its audio is ``speech``'s."""
+"""One call on its own socket. The protocol's client checks the messages; ``audio_sender`` sends the audio."""
 
 import os
 import socket
@@ -16,50 +16,50 @@ _READ = 65_536
 
 
 class Owner(Protocol):
-    """Who has many of them."""
+    """Has many calls, and is notified of their events."""
 
     def clock(self) -> float:
         """Seconds, from any origin."""
 
-    def opened(self, leg: "Call", seconds: float) -> None:
-        """So long after its ``open``, ``opened`` came: audio is welcome."""
+    def opened(self, call: "Call", seconds: float) -> None:
+        """``opened`` arrived ``seconds`` after ``open``: the server now accepts audio."""
 
-    def answered(self, leg: "Call", seconds: float) -> None:
-        """So long after its ``ping``, the ``pong`` came."""
+    def answered(self, call: "Call", seconds: float) -> None:
+        """The ``pong`` arrived ``seconds`` after its ``ping``."""
 
-    def watch(self, leg: "Call") -> None:
-        """Its socket is to be watched for reading; for writing, too, while it is clogged. Told when that changes."""
+    def watch(self, call: "Call") -> None:
+        """Watch its socket for reading, and for writing while it is blocked. Called when this changes."""
 
-    def ended(self, leg: "Call") -> None:
-        """No audio is welcome any more; told at least once, and before the number of its socket is another one's."""
+    def ended(self, call: "Call") -> None:
+        """The server accepts no more audio. Called at least once, before the number of the socket can be reused."""
 
 
 class Call:
-    """Connects at once. Not blocking; ``readable`` and ``writable`` are to be called when the socket is.
+    """Connects when it is created, without blocking. Its owner calls ``readable`` and ``writable``.
 
-    :param number: among those of its owner.
+    :param number: index among the owner's calls.
     """
 
     def __init__(
         self, address: tuple[str, int], session: ClientSession, upgrade: Upgrade, number: int, owner: Owner
     ) -> None:
         self.number = number
-        #: Audio is welcome.
+        #: The server accepts audio.
         self.is_open = False
-        #: The server said ``closed``.
+        #: The server sent ``closed``.
         self.is_closed = False
-        #: There is no connection any more.
-        self.is_gone = False
-        #: What went wrong first.
+        #: The connection has ended.
+        self.is_disconnected = False
+        #: The first error.
         self.failure: str | None = None
-        #: How often the socket did not take everything.
-        self.refusals = 0
+        #: How often the socket did not accept all bytes.
+        self.blocked_count = 0
         self._session = session
         self._upgrade = upgrade
         self._owner = owner
-        self._asked = 0.0
-        self._told = 0  # samples
-        self._is_leaving = False  # the WebSocket's own close was sent
+        self._open_sent_at = 0.0
+        self._reported_samples = 0  # per channel
+        self._close_sent = False  # the close frame of the WebSocket
         self._head: bytes | None = b""
         self._frames = ServerFrames()
         self._unsent = upgrade.head
@@ -71,59 +71,59 @@ class Call:
 
     @property
     def id(self) -> str:
-        """Of the session."""
+        """The id of the session."""
         return self._session.id
 
     @property
-    def is_clogged(self) -> bool:
-        """Something waits for its socket."""
+    def is_blocked(self) -> bool:
+        """Whether bytes wait for the socket."""
         return bool(self._unsent)
 
     def fileno(self) -> int:
-        """Of the socket."""
+        """The descriptor of the socket."""
         return self._socket.fileno()
 
-    # ---- what it says ----------------------------------------------------------------------------
+    # ---- sending ---------------------------------------------------------------------------------
 
     def finish(self, frame: bytes, taken: int) -> None:
-        """The socket took so many bytes of ``frame``; or there was a fault, whose number it is, negative."""
+        """Queues the rest of ``frame`` after the socket accepted ``taken`` bytes, or drops on a negative errno."""
         if taken < 0:
             self.drop(f"connection lost: {os.strerror(-taken)}")
         else:
-            self._keep(frame[taken:])
+            self._queue(frame[taken:])
 
     def ping(self, samples: int) -> None:
-        """A ``ping``, unless one is under way. ``samples`` per channel is where the call has got to."""
+        """Sends a ``ping``, unless one is pending. ``samples`` is the position of the call, per channel."""
         self._catch_up(samples)
         if self._session.ping():
             self._flush()
 
     def close(self, samples: int) -> None:
-        """The polite end."""
+        """Ends the session with ``close``."""
         self._catch_up(samples)
         self._end()
         self._session.close()
         self._flush()
 
-    def drop(self, why: str) -> None:
-        """The end of everything; harmless after that."""
-        if not self.is_gone:
-            self.is_gone = True
+    def drop(self, reason: str) -> None:
+        """Closes the socket. Does nothing if it is already closed."""
+        if not self.is_disconnected:
+            self.is_disconnected = True
             self._end()
             self._socket.close()
             if not self.is_closed:
-                self._fail(why)
+                self._fail(reason)
 
     def writable(self) -> None:
-        """The socket takes something again."""
+        """Sends queued bytes: the socket accepts data again."""
         unsent, self._unsent = self._unsent, b""
         self._send(unsent)
-        if not self._unsent and not self.is_gone:
+        if not self._unsent and not self.is_disconnected:
             self._owner.watch(self)
 
     def _catch_up(self, samples: int) -> None:
-        self._session.advance(samples - self._told)
-        self._told = samples
+        self._session.advance(samples - self._reported_samples)
+        self._reported_samples = samples
 
     def _flush(self) -> None:
         for text in self._session.take_outgoing():
@@ -134,79 +134,79 @@ class Call:
             taken = 0 if self._unsent else self._socket.send(data)
         except BlockingIOError:
             taken = 0
-        except OSError as fault:
-            self.drop(f"connection lost: {fault.strerror}")
+        except OSError as error:
+            self.drop(f"connection lost: {error.strerror}")
             return
         if taken < len(data):
-            self._keep(data[taken:])
+            self._queue(data[taken:])
 
-    def _keep(self, data: bytes) -> None:
-        """Until the socket takes something again."""
+    def _queue(self, data: bytes) -> None:
+        """Queues ``data`` until the socket accepts data again."""
         was_free = not self._unsent
         self._unsent += data
         if was_free:
-            self.refusals += 1
+            self.blocked_count += 1
             self._owner.watch(self)
 
-    # ---- what it hears ---------------------------------------------------------------------------
+    # ---- receiving -------------------------------------------------------------------------------
 
     def readable(self) -> None:
-        """The socket has something."""
+        """Reads from the socket, and processes the data."""
         try:
             data = self._socket.recv(_READ)
         except BlockingIOError:
             return
-        except OSError as fault:
-            self.drop(f"connection lost: {fault.strerror}")
+        except OSError as error:
+            self.drop(f"connection lost: {error.strerror}")
             return
         if not data:
             self.drop("connection closed by the server")
         elif self._head is not None:
-            self._answer(self._head + data)
+            self._read_response(self._head + data)
         else:
-            self._listen(data)
+            self._read_frames(data)
 
-    def _answer(self, data: bytes) -> None:
+    def _read_response(self, data: bytes) -> None:
         head, end, rest = data.partition(b"\r\n\r\n")
         self._head = head
         if not end:
             return
-        if not self._upgrade.is_granted(head):
+        if not self._upgrade.is_accepted(head):
             status = head.partition(b"\r\n")[0].decode("latin-1")
             self.drop(f"no upgrade: {status}")
             return
         self._head = None
-        self._asked = self._owner.clock()
+        self._open_sent_at = self._owner.clock()
         self._session.start()
         self._flush()
-        self._listen(rest)
+        self._read_frames(rest)
 
-    def _listen(self, data: bytes) -> None:
+    def _read_frames(self, data: bytes) -> None:
         try:
             for opcode, payload in self._frames.feed(data):
-                self._hear(opcode, payload)
-        except ValueError as fault:
-            self.drop(f"WebSocket: {fault}")
+                self._receive(opcode, payload)
+        except ValueError as error:
+            self.drop(f"WebSocket: {error}")
 
-    def _hear(self, opcode: int, payload: bytes) -> None:
+    def _receive(self, opcode: int, payload: bytes) -> None:
         if opcode == TEXT:
             self._session.receive_text(payload)
             while (event := self._session.next_event()) is not None:
-                self._happened(event)
+                self._handle_event(event)
             self._flush()
         elif opcode != CLOSE:
             self._fail(f"WebSocket: opcode {opcode}")
-        if self._session.finished and not self._is_leaving:
-            self._is_leaving = True
+        if self._session.finished and not self._close_sent:
+            self._close_sent = True
             self._send(client_frame(CLOSE, _NORMAL_CLOSURE, os.urandom(4)))
 
-    def _happened(self, event: events.Event) -> None:
+    def _handle_event(self, event: events.Event) -> None:
         match event:
             case Accepted(media=media):
                 self.is_open = True
-                self._owner.opened(self, self._owner.clock() - self._asked)
+                self._owner.opened(self, self._owner.clock() - self._open_sent_at)
                 if media is None:
-                    self._fail("no audio wanted")
+                    self._fail("the server accepted no audio format")
             case events.RoundTrip(nanoseconds=nanoseconds):
                 self._owner.answered(self, nanoseconds / 1e9)
             case events.Ended(reason=reason):
@@ -218,8 +218,8 @@ class Call:
             case _:
                 self._fail(type(event).__name__)
 
-    def _fail(self, why: str) -> None:
-        self.failure = self.failure or why
+    def _fail(self, reason: str) -> None:
+        self.failure = self.failure or reason
         self._end()
 
     def _end(self) -> None:

@@ -1,4 +1,4 @@
-"""Latencies in an HDR histogram, and what of it goes into a result."""
+"""Latencies in an HDR histogram, and their percentiles for a result."""
 
 from array import array
 from collections import Counter
@@ -12,11 +12,11 @@ _RANKS = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 
 
 class Latency:
-    """Is kept as it came, eight bytes each: the histogram, which is made at the end, takes longer for each."""
+    """Latencies as raw values of eight bytes. The histogram is built at the end: adding to it takes longer."""
 
     def __init__(self) -> None:
         self._taken = array("d")
-        #: One more, in seconds.
+        #: Adds a latency in seconds.
         self.add = self._taken.append
 
     def result(self) -> dict[str, float]:
@@ -25,21 +25,22 @@ class Latency:
 
 
 class Lateness:
-    """How late frames were sent, in whole milliseconds: there are too many frames to keep each."""
+    """Counts how late frames were sent, in whole milliseconds. There are too many frames to store each value."""
 
     def __init__(self) -> None:
-        #: Frames by milliseconds; the last one has those that were later still.
+        #: The number of frames by milliseconds. The last element counts all later frames.
         self.counts = array("q", bytes(8 * 4096))
 
     def result(self) -> dict[str, float]:
-        """See :func:`ranked`; each frame counts as the whole millisecond that it had begun."""
+        """See :func:`ranked`. Each frame counts as the next whole millisecond."""
         return ranked({(milliseconds + 1) / 1000: count for milliseconds, count in enumerate(self.counts) if count})
 
 
 def ranked(counts: Mapping[float, int]) -> dict[str, float]:
-    """Milliseconds by rank, and the count; with a count of 0 alone when there is none.
+    """The percentiles in milliseconds, and the count. Only a count of 0 if there are no values.
 
-    :param counts: of each number of seconds; from a microsecond to a minute, to three digits.
+    :param counts: how often each value in seconds occurred. Values are limited to a range from a microsecond to a
+        minute, with three digits.
     """
     histogram = HdrHistogram(1, _LARGEST, 3)
     for seconds, count in counts.items():

@@ -1,4 +1,4 @@
-"""What is to be done, as the command line says it."""
+"""The plan of a run, as given on the command line."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Plan(NamedTuple):
-    """Times in seconds. ``python -m bench.generator`` takes each as an option of the same name."""
+    """The parameters of a run. Times are in seconds. ``python -m bench.generator`` has an option for each."""
 
     port: int
     keys: Path
@@ -15,43 +15,43 @@ class Plan(NamedTuple):
     sessions: int = 500
     #: Milliseconds of audio in a frame.
     frame: int = 200
-    #: In which all calls arrive, evenly; and in which they end again.
+    #: The time in which all calls arrive, evenly spaced, and in which they end again.
     arrival: float = 5.0
-    #: From the last ``opened`` to the steady part.
+    #: The time from the last ``opened`` to the steady part.
     settle: float = 1.0
-    #: From then on until the first call ends: what is measured.
+    #: The length of the steady part, which is measured. After it the first call ends.
     steady: float = 10.0
-    #: From one ``ping`` of a call to the next, as the call's own time goes.
+    #: The time from one ``ping`` of a call to the next, in the call's own time.
     ping: float = 5.0
-    #: How much faster than real time the calls go on.
+    #: The speed of the calls, relative to real time.
     speed: float = 1.0
-    #: From one ``ping`` to the next of one further call without audio, which is there from the start; 0: none.
+    #: The time from one ``ping`` to the next of a further call without audio, present from the start; 0 for none.
     probe: float = 0.0
-    #: What is due is done so often, and answers are read: who sleeps after each frame wakes the server for each, and
-    #: pays for it. Every latency has up to so much in it that is the generator's.
+    #: The time between two checks for due work and responses. A generator that sleeps after each frame wakes the
+    #: server for each frame, and uses more processor time. Every latency includes up to one tick of the generator.
     tick: float = 0.003
-    #: Of the phases.
+    #: The seed of the random phases.
     seed: int = 1
-    #: Say of each call what it sent.
+    #: Report which frames each call sent.
     ledger: bool = False
 
     @property
     def period(self) -> float:
-        """From one frame of a call to the next."""
+        """Seconds from one frame of a call to the next."""
         return self.frame / 1000 / self.speed
 
     def arguments(self) -> list[str]:
-        """The command line that makes this plan."""
+        """The command line for this plan."""
         given = {name: value for name, value in self._asdict().items() if value is not False}
         return [part for name, value in given.items() for part in _option(name, value)]
 
 
 def parse(arguments: list[str]) -> Plan:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.generator",
-        description="Makes calls as Genesys Cloud does, all at their pace on one absolute clock. Writes a JSON object"
-        " a line: a mark when the steady part begins, one when it ends, and the result.",
+        description="Makes calls as Genesys Cloud does, each at its own pace on one absolute clock. Writes one JSON"
+        " object per line: a mark when the steady part begins, a mark when it ends, and the result.",
     )
     for name, kind in Plan.__annotations__.items():
         default = Plan._field_defaults.get(name)

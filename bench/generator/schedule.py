@@ -1,14 +1,14 @@
-"""Who is due when, on one absolute clock: what is late does not make later what comes after it (pure)."""
+"""Schedules on one absolute clock: a late member does not delay the members after it (pure)."""
 
 from collections.abc import Sequence
 
 
 class PeriodicSchedule:
-    """Each of ``phases`` is due once in each period, for ever.
+    """Makes each of ``phases`` due once in each period, without end.
 
     :param start: when the first period begins.
     :param period: seconds.
-    :param phases: of each member, from 0 to below the period. At least one.
+    :param phases: one per member, from 0 to below the period. At least one.
     """
 
     def __init__(self, start: float, period: float, phases: Sequence[float]) -> None:
@@ -18,11 +18,11 @@ class PeriodicSchedule:
         self._period = period
         self._slot = 0
         self._round = 0
-        #: When somebody is due who was not told.
+        #: When the next member is due.
         self.next = self._due()
 
     def due(self, now: float) -> list[int]:
-        """The members who are due by ``now`` and were not told before. No error adds up, however many rounds."""
+        """Takes the members that are due by ``now``. Rounding errors do not accumulate over the rounds."""
         members = []
         while self.next <= now:
             members.append(self._slots[self._slot][1])
@@ -38,7 +38,7 @@ class PeriodicSchedule:
 
 
 class SequenceSchedule:
-    """Members 0, 1, 2 ... are due once, one each ``interval`` seconds."""
+    """Makes members 0, 1, 2 ... due once, one every ``interval`` seconds."""
 
     def __init__(self, start: float, interval: float, count: int) -> None:
         self._start = start
@@ -47,7 +47,7 @@ class SequenceSchedule:
         self._next = 0
 
     def due(self, now: float) -> range:
-        """Who is due by ``now`` and was not told before."""
+        """Takes the members that are due by ``now``."""
         start = self._next
         while self._next < self._count and self._start + self._next * self._interval <= now:
             self._next += 1

@@ -6,40 +6,40 @@ from bench.generator.call import Call
 
 
 class Sockets:
-    """Tells each leg when its socket is readable, or writable."""
+    """Notifies each call when its socket is readable or writable."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._legs: dict[int, Call] = {}
+        self._calls: dict[int, Call] = {}
 
-    def watch(self, leg: Call) -> None:
-        """From now on, or otherwise than before. See :class:`~bench.generator.call.Owner`."""
-        descriptor = leg.fileno()
-        wanted = select.EPOLLIN | (select.EPOLLOUT if leg.is_clogged else 0)
-        if self._legs.get(descriptor) is leg:
+    def watch(self, call: Call) -> None:
+        """Starts to watch the socket of ``call``, or changes the events. See :class:`~bench.generator.call.Owner`."""
+        descriptor = call.fileno()
+        wanted = select.EPOLLIN | (select.EPOLLOUT if call.is_blocked else 0)
+        if self._calls.get(descriptor) is call:
             self._epoll.modify(descriptor, wanted)
-        else:  # the kernel has forgotten whoever had the number before, when that was closed
-            self._legs[descriptor] = leg
+        else:  # the kernel removed the previous socket of this number when it was closed
+            self._calls[descriptor] = call
             self._epoll.register(descriptor, wanted)
 
     def fileno(self) -> int:
-        """Can be read when one of the sockets can."""
+        """A descriptor that is readable when one of the sockets has an event."""
         return self._epoll.fileno()
 
-    def look(self) -> None:
-        """Passes on what has come, without waiting.
+    def poll(self) -> None:
+        """Calls ``readable`` and ``writable`` of the ready calls, without waiting.
 
-        Each answer by itself, at once, would cost 1 to 2 % of a processor with 500 calls.
+        Processing each response as it arrives would cost 1 to 2 % of a processor with 500 calls.
         """
         for descriptor, event in self._epoll.poll(0):
-            leg = self._legs[descriptor]
+            call = self._calls[descriptor]
             if event & select.EPOLLOUT:
-                leg.writable()
-            if event & ~select.EPOLLOUT and not leg.is_gone:
-                leg.readable()
-            if leg.is_gone:
-                del self._legs[descriptor]
+                call.writable()
+            if event & ~select.EPOLLOUT and not call.is_disconnected:
+                call.readable()
+            if call.is_disconnected:
+                del self._calls[descriptor]
 
     def close(self) -> None:
-        """The watch is over."""
+        """Closes the epoll."""
         self._epoll.close()

@@ -1,4 +1,4 @@
-"""The upgrade of one call as Genesys Cloud asks for it, signed."""
+"""The signed upgrade request of one call, as Genesys Cloud sends it."""
 
 import base64
 import hashlib
@@ -15,12 +15,12 @@ from audiohookd.auth.signature.message_signature import sign
 PATH = "/api/v1/audiohook/ws"
 #: Seconds that a signature is valid.
 _LIFETIME = 30
-#: Of RFC 6455.
+#: The GUID of RFC 6455, section 1.3.
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class Identity(NamedTuple):
-    """Whose calls these are."""
+    """The organization and the API key of the calls."""
 
     host: str  # with the port
     organization_id: str
@@ -29,13 +29,13 @@ class Identity(NamedTuple):
 
 
 class Upgrade(NamedTuple):
-    """A request head, and the answer that it must get."""
+    """A request head, and the ``Sec-WebSocket-Accept`` of its response."""
 
     head: bytes
     accept: bytes
 
-    def is_granted(self, answer: bytes) -> bool:
-        """``answer`` is the head of the server's answer."""
+    def is_accepted(self, answer: bytes) -> bool:
+        """Whether the server accepted the upgrade. ``answer`` is the head of its response."""
         return answer.startswith(b"HTTP/1.1 101 ") and self.accept in answer
 
 
@@ -46,7 +46,7 @@ def read_key(keys_file: Path) -> tuple[str, bytes]:
 
 
 def upgrade(identity: Identity, session_id: str) -> Upgrade:
-    """For one call, signed now."""
+    """Builds the request of one call, signed with the current time."""
     signed = {
         "host": identity.host,
         "audiohook-organization-id": identity.organization_id,
@@ -68,5 +68,5 @@ def upgrade(identity: Identity, session_id: str) -> Upgrade:
         "user-agent": "GenesysCloud-AudioHook-Client",
     }
     lines = [f"GET {PATH} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    accept = base64.b64encode(hashlib.sha1(key + _MAGIC).digest())  # noqa: S324 - RFC 6455 wants it
+    accept = base64.b64encode(hashlib.sha1(key + _MAGIC).digest())  # noqa: S324 - RFC 6455 requires it
     return Upgrade("\r\n".join([*lines, "", ""]).encode(), accept)

@@ -1,4 +1,4 @@
-"""WebSocket frames: those of a client are made before they are needed, those of a server are read (pure)."""
+"""WebSocket frames: builds frames of a client, and parses frames of a server (pure)."""
 
 import struct
 from collections.abc import Iterator
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 TEXT, BINARY, CLOSE = 1, 2, 8
 
 _FIN, _MASKED = 0x80, 0x80
-#: In place of the length: 16 bits of it follow.
+#: A length field with this value: a length of 16 bits follows.
 _LENGTH_16 = 126
 
 
 def client_frame(opcode: int, payload: bytes, mask: bytes) -> bytes:
-    """A whole masked frame, as it goes over the wire.
+    """Builds a whole masked frame.
 
     :param payload: at most 65,535 bytes.
     :param mask: 4 bytes.
@@ -23,25 +23,28 @@ def client_frame(opcode: int, payload: bytes, mask: bytes) -> bytes:
 
 
 def xor(payload: bytes, mask: bytes) -> bytes:
-    """``payload`` masked, or unmasked."""
+    """Masks or unmasks ``payload``."""
     length = len(payload)
     pad = (mask * (length // 4 + 1))[:length]
     return (int.from_bytes(payload) ^ int.from_bytes(pad)).to_bytes(length)
 
 
 class ServerFrames:
-    """Cuts what a server sends into frames. What is in pieces, masked, or over 65,535 bytes is a ValueError."""
+    """Parses the frames of a server. Rejects fragmented, masked and long messages (over 65,535 bytes)."""
 
     def __init__(self) -> None:
         self._pending = b""
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Opcode and payload of each frame that is whole now."""
+        """Yields opcode and payload of each complete frame.
+
+        :raises ValueError: a message is fragmented, masked, or too long.
+        """
         self._pending += data
         while (end := self._end()) is not None:
             first, start = self._pending[0], 4 if self._pending[1] == _LENGTH_16 else 2
             if not first & _FIN:
-                raise ValueError("a message in pieces")
+                raise ValueError("a message in fragments")
             payload, self._pending = self._pending[start:end], self._pending[end:]
             yield first & 0x0F, payload
 

@@ -1,4 +1,4 @@
-"""Many calls at once on one processor: nothing of them is lost."""
+"""Checks that many calls at once on one processor lose no audio."""
 
 import json
 import subprocess
@@ -18,46 +18,49 @@ from tests.stores.recordings import MEDIA
 
 SESSIONS = {True: 2000, False: 300}
 FRAME = 200
-#: Calls that arrive each second.
+#: Calls that arrive per second.
 RATE = 100
 
 
-def lossless(site: Runner) -> Report:
-    """Each recording is verified, and compared with what its call sent, byte for byte."""
-    sessions = SESSIONS[site.extent.is_full]
+def lossless(runner: Runner) -> Report:
+    """Verifies each recording, and compares it with the audio that its call sent, byte for byte."""
+    sessions = SESSIONS[runner.effort.is_full]
     with tempfile.TemporaryDirectory(prefix="audiohookd-bench-") as name:
-        with daemon(site.cores, Path(name)) as server:
-            steady = site.extent.steady
-            run = site.run_against(
+        with daemon(runner.cores, Path(name)) as server:
+            steady = runner.effort.steady
+            run = runner.run_against(
                 server, sessions=sessions, frame=FRAME, arrival=sessions / RATE, steady=steady, ledger=True
             )
-        faults = [*_verify(server.spool), *differences(server.spool, run.result["ledger"])]
-    for fault in faults[:10]:
-        site.say(f"  {fault}")
+        errors = [*_verify(server.spool), *differences(server.spool, run.result["ledger"])]
+    for error in errors[:10]:
+        runner.say(f"  {error}")
     frames = run.result["frames"]
     note = f"{frames:,} frames, {run.share:.0%} of a processor"
-    what = f"recordings of {sessions} calls that are not what was sent"
-    return Report("lossless", [Result("lossless", what, len(faults), "", 0, None, note)], [run.row()])
+    description = f"recordings of {sessions} calls that differ from what was sent"
+    return Report("lossless", [Result("lossless", description, len(errors), "", 0, None, note)], [run.row()])
 
 
 def differences(spool: Path, ledger: list[list[Any]]) -> Iterator[str]:
-    """What is wrong with the recordings in ``spool``: one line for each that is missing, double, or different."""
+    """Yields one line for each recording in ``spool`` that is missing, duplicate, or different from the ledger."""
     talk = Talk(recording(VOICE).data, FRAME)
     sent = {session: (first, frames) for session, first, frames in ledger}
     for path in sorted(spool.glob("ready/*/*.json")):
         about = json.loads(path.read_text())["recording"]
         first, frames = sent.pop(about["session"], (0, -1))
         if frames < 0:
-            yield f"{path.stem}: double, or of no call"
+            yield f"{path.stem}: duplicate, or of no call"
         elif about["samples"] != frames * talk.samples:
-            yield f"{path.stem}: {about['samples']} samples and not {frames * talk.samples}"
-        elif heard(path.with_suffix(".wav"), about["samples"]) != talk.said(first, frames):
-            yield f"{path.stem}: not what was sent"
+            yield f"{path.stem}: {about['samples']} samples instead of {frames * talk.samples}"
+        elif read_audio(path.with_suffix(".wav"), about["samples"]) != talk.audio_of(first, frames):
+            yield f"{path.stem}: differs from what was sent"
     yield from (f"{session}: no recording" for session in sent)
 
 
-def heard(path: Path, samples: int) -> bytes:
-    """The audio of a recording."""
+def read_audio(path: Path, samples: int) -> bytes:
+    """Reads the audio of a recording.
+
+    :param samples: per channel.
+    """
     start = wav.header_bytes(MEDIA)
     return path.read_bytes()[start : start + samples * CHANNELS]
 

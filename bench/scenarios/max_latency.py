@@ -1,4 +1,4 @@
-"""How long everybody waits at worst, when all comes at once."""
+"""Measures the longest wait of a client under all loads at once."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from threading import Event, Thread
 from typing import NamedTuple
 from urllib.request import urlopen
 
-from bench.cpu_affinity import kept_to
+from bench.cpu_affinity import pinned_to
 from bench.load import Run
 from bench.result import Report, Result, median
 from bench.scenarios.runner import Runner
@@ -20,26 +20,26 @@ from tests.stores.recordings import fill
 from tests.stores.seaweedfs import SeaweedFS
 
 #: Milliseconds.
-WANTED = 50.0
+TARGET = 50.0
 SESSIONS, UPLOADS = 500, 200
-#: Seconds of each recording that is uploaded.
+#: Seconds of audio in each uploaded recording.
 LENGTH = 30.0
-#: From one ``ping`` of the probe to the next.
+#: Seconds from one ``ping`` of the probe to the next.
 PROBE = 0.005
-#: Seconds from one look for answers to the next.
+#: Seconds between two checks for responses.
 TICK = 0.001
 BUCKET = "bench"
 _STORED = re.compile(r"^audiohookd_recordings_stored_total\{.*\} (\d+)$", re.MULTILINE)
 
 
-def stall(site: Runner) -> Report:
-    """Of a session without audio that pings 200 times a second, the longest wait for a pong."""
-    runs = [_run(site) for _ in range(site.extent.pairs)]
-    value, spread = median([each.run.result["probe"]["max"] for each in runs])
-    uploads, _ = median([each.uploads for each in runs])
-    what = f"longest wait for a pong, {SESSIONS} calls, {uploads:.0f} uploads, scrapes and SIGHUPs at once"
-    finding = Result("stall", what, value, "ms", WANTED, spread, _note([each.run for each in runs]))
-    return Report("stall", [finding], [each.run.row() | {"uploads": each.uploads} for each in runs])
+def stall(runner: Runner) -> Report:
+    """Measures the longest wait for a pong in a session without audio that sends 200 pings per second."""
+    runs = [_run(runner) for _ in range(runner.effort.pairs)]
+    value, spread = median([busy.run.result["probe"]["max"] for busy in runs])
+    uploads, _ = median([busy.uploads for busy in runs])
+    description = f"longest wait for a pong, {SESSIONS} calls, {uploads:.0f} uploads, scrapes and SIGHUPs at once"
+    finding = Result("stall", description, value, "ms", TARGET, spread, _note([busy.run for busy in runs]))
+    return Report("stall", [finding], [busy.run.row() | {"uploads": busy.uploads} for busy in runs])
 
 
 class _Busy(NamedTuple):
@@ -47,20 +47,22 @@ class _Busy(NamedTuple):
     uploads: int
 
 
-def _run(site: Runner) -> _Busy:
+def _run(runner: Runner) -> _Busy:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="audiohookd-bench-")))
-        with kept_to(site.cores.others):
+        with pinned_to(runner.cores.others):
             store = stack.enter_context(SeaweedFS(directory / "store"))
-        _give_way(store.pid)
+        _lower_priority(store.pid)
         store.create_bucket(BUCKET)
         fill(directory / "waiting", UPLOADS, LENGTH)
-        carrying = {"bucket": BUCKET, "endpoint_url": store.endpoint, "path_style": True}
-        tables = {"plugins.s3": carrying}
-        server = stack.enter_context(daemon(site.cores, directory, tables, store.credentials()))
-        _hand_over(directory / "waiting", server.spool)
-        with _bothering(server):
-            run = site.run_against(server, sessions=SESSIONS, steady=2 * site.extent.steady, probe=PROBE, tick=TICK)
+        s3 = {"bucket": BUCKET, "endpoint_url": store.endpoint, "path_style": True}
+        tables = {"plugins.s3": s3}
+        server = stack.enter_context(daemon(runner.cores, directory, tables, store.credentials()))
+        _move_to_spool(directory / "waiting", server.spool)
+        with _scrapes_and_reloads(server):
+            run = runner.run_against(
+                server, sessions=SESSIONS, steady=2 * runner.effort.steady, probe=PROBE, tick=TICK
+            )
         return _Busy(run, _stored(server))
 
 
@@ -71,37 +73,37 @@ def _note(runs: list[Run]) -> str:
     return f"p999 {p999:.0f} ms; the generator's own longest turn {turn:.0f} ms; {stolen:.1%} of the processor stolen"
 
 
-def _give_way(pid: int) -> None:
-    """The store shares processors with the generator, whose clock counts."""
+def _lower_priority(pid: int) -> None:
+    """The store shares processors with the generator, which must measure the time without delay."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         os.setpriority(os.PRIO_PROCESS, int(task.name), 10)
 
 
-def _hand_over(waiting: Path, spool: Path) -> None:
-    """Recordings that were made beforehand become the daemon's."""
+def _move_to_spool(waiting: Path, spool: Path) -> None:
+    """Moves prepared recordings to the daemon's spool."""
     for path in sorted(waiting.glob("ready/*/*")):
-        shelf = spool / "ready" / path.parent.name
-        shelf.mkdir(exist_ok=True)
-        path.rename(shelf / path.name)
+        day = spool / "ready" / path.parent.name
+        day.mkdir(exist_ok=True)
+        path.rename(day / path.name)
     (spool / "wake").touch()
 
 
 @contextmanager
-def _bothering(server: Server) -> Iterator[None]:
-    """Scrapes the counters and sends SIGHUP, each second."""
-    enough = Event()
+def _scrapes_and_reloads(server: Server) -> Iterator[None]:
+    """Scrapes the counters and sends SIGHUP every second."""
+    ended = Event()
 
-    def bother() -> None:
-        while not enough.wait(1.0):
+    def scrape_and_reload() -> None:
+        while not ended.wait(1.0):
             _scrape(server)
             os.kill(server.pid, signal.SIGHUP)
 
-    thread = Thread(target=bother)
+    thread = Thread(target=scrape_and_reload)
     thread.start()
     try:
         yield
     finally:
-        enough.set()
+        ended.set()
         thread.join()
 
 

@@ -1,1 +1,1 @@
-"""The plugins that ship with audiohookd: users of the public contract like anyone's."""
+"""The plugins that ship with audiohookd; they use only its public interfaces, as any other plugin."""

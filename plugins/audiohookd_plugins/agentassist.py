@@ -1,7 +1,7 @@
-"""Sends help for the agent from a script: what a server can send back, to see and to test with.
+"""Sends agent assist events from a script, to show and test what a server can send back.
 
-It speaks only when the administrator's configuration of the integration says ``"agentassist": true`` (or anything
-else that counts as true), as Genesys' reference server does. Genesys Cloud itself shows nothing of it.
+It is active only when the integration's custom configuration has ``"agentassist": true`` (or another true value), as
+in Genesys' reference server. Genesys Cloud does not display these events.
 """
 
 import itertools
@@ -24,14 +24,14 @@ from audiohookd.text_encoding import decode_text
 from audiohookd.units import parse
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-#: Seconds that speech takes per character: 130 words a minute, of 7.5 characters with their space.
+#: Seconds of speech per character: 130 words a minute, of 7.5 characters each with their space.
 SECONDS_PER_CHARACTER = 60 / (130 * 7.5)
-#: Bytes of JSON that one suggestion may take: an event of 64,000 bytes holds it with room to spare.
+#: Bytes of JSON that one suggestion may take, so that it fits into an event of 64,000 bytes.
 SUGGESTION_LIMIT = 60_000
 
 
 class Spoken(Struct, frozen=True, forbid_unknown_fields=True):
-    """Somebody said something."""
+    """An utterance of one participant."""
 
     text: str
     channel: Literal["external", "internal"] = "external"
@@ -39,7 +39,7 @@ class Spoken(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Question(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="faq"):
-    """A suggestion with question and answer, and what the customer said that led to it."""
+    """A suggestion with question and answer, and the customer's utterance that led to it."""
 
     question: str
     answer: str
@@ -48,7 +48,7 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"
 
 
 class Document(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="article"):
-    """A suggestion of something to read."""
+    """A suggested article."""
 
     title: str
     excerpts: tuple[str, ...]
@@ -58,7 +58,7 @@ class Document(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"
 
 
 class Script(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to send when: the greeting, then the suggestions one after the other, and again from the first."""
+    """The greeting, and the suggestions that are sent one after the other, starting over after the last."""
 
     greeting: Spoken
     suggestions: Annotated[tuple[Question | Document, ...], Meta(min_length=1)]
@@ -68,7 +68,10 @@ class Script(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AgentAssistConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """``script``: a TOML file; the default is a small one that comes with the plugin."""
+    """``[plugins.agentassist]``.
+
+    :param script: a TOML file; the default is a small one that comes with the plugin.
+    """
 
     script: Path = Path(__file__).with_name("agentassist.toml")
 
@@ -85,19 +88,19 @@ class AgentAssistPlugin:
         self._clock: IReactorTime = daemon.reactor
 
     def admit(self, opening: IOpening) -> None:
-        """Agent assist is about two people: it needs both channels."""
+        """Requests both channels: agent assist is about two participants."""
         if _wanted(opening.session):
             opening.media = tuple(media for media in opening.media if len(media.channels) == 2)
             if not opening.media:
-                opening.refuse("agent assist needs two channels")
+                opening.reject("agent assist needs two channels")
 
     def observe(self, session: ISession) -> "Prompter | None":
-        """Only where the administrator asked for it."""
+        """Observes the session if the integration's configuration asks for agent assist."""
         return Prompter(session, self._script, self._clock) if _wanted(session) else None
 
 
 class Prompter(SessionObserver):
-    """Follows the script in one session."""
+    """Sends the events of the script in one session."""
 
     def __init__(self, session: ISession, script: Script, clock: IReactorTime) -> None:
         self._session = session
@@ -107,11 +110,11 @@ class Prompter(SessionObserver):
         self._next: IDelayedCall | None = None
 
     def opened(self) -> None:
-        """The greeting comes a little later."""
+        """Schedules the greeting."""
         self._next = self._clock.callLater(self._script.first_after, self._greet)
 
     def closed(self, reason: str) -> None:
-        """No more."""
+        """Cancels the next event."""
         if self._next is not None and self._next.active():
             self._next.cancel()
 
@@ -124,12 +127,14 @@ class Prompter(SessionObserver):
         self._send(AgentAssistData(str(uuid4()), utterances=heard, suggestions=(self._suggestion(scripted),)))
 
     def _send(self, data: AgentAssistData) -> None:
-        # What cannot be sent now is left out; the next one comes in its time, until the session is over.
+        # An event that cannot be sent now is skipped; the next one follows on schedule until the session ends.
         self._session.send_event([AgentAssist(data)])
         self._next = self._clock.callLater(self._script.every, self._suggest)
 
     def _utterance(self, spoken: Spoken) -> Utterance:
-        """As if it had been said until now, or from the opening on where that is not long enough ago."""
+        """An utterance that ends at the current position, and starts at the session's start if it would start before
+        that.
+        """
         needed = int(len(spoken.text) * SECONDS_PER_CHARACTER * self._rate)
         start = max(self._session.start_position, self._session.position - needed)
         return Utterance(
@@ -155,20 +160,20 @@ class Prompter(SessionObserver):
 
 
 def read_script(path: Path) -> Script:
-    """The script in the TOML file ``path``. Blocks: for start-up only.
+    """Reads the script from the TOML file ``path``. Blocks: for start-up only.
 
-    :raises ValueError: it cannot be read, or is no script; one line that names the file.
+    :raises ValueError: the file cannot be read or is no script; one line that names the file.
     """
     try:
         table = tomllib.loads(decode_text(path.read_bytes()))
         texts = {key: table[key] for key in ("first_after", "every") if isinstance(table.get(key), str)}
         script = msgspec.convert(table | {key: parse(text, "s") for key, text in texts.items()}, Script)
-    except OSError as fault:
-        raise ValueError(f"{path}: cannot be read: {fault.strerror}") from fault
-    except (ValueError, RecursionError) as fault:
-        raise ValueError(f"{path}: {fault}") from fault
-    for number, one in enumerate((script.greeting, *script.suggestions)):
-        if len(msgspec.json.encode(one)) > SUGGESTION_LIMIT:
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    for number, message in enumerate((script.greeting, *script.suggestions)):
+        if len(msgspec.json.encode(message)) > SUGGESTION_LIMIT:
             where = f"suggestions[{number - 1}]" if number else "greeting"
             raise ValueError(f"{path}: {where}: larger than {SUGGESTION_LIMIT:,} bytes")
     return script

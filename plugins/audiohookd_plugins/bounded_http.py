@@ -1,7 +1,8 @@
-"""Bounds for what servers answer by HTTP: each answer has its time and its size, whatever is sent.
+"""HTTP client connections that bound the time and the size of each response.
 
-The timeouts of sockets are for each read, so a byte now and then would hold a thread for ever; and what reads the
-answers (http.client, urllib3, botocore) reads many parts of them whole. So the bounds are where the bytes come in.
+Socket timeouts apply to each read, so a server that sends a byte now and then could block a thread without end. The
+HTTP libraries (http.client, urllib3, botocore) also read many parts of a response whole. So the bounds are applied
+where the bytes arrive.
 """
 
 import io
@@ -10,55 +11,55 @@ from typing import Any, NamedTuple
 
 from urllib3.exceptions import HTTPError
 
-#: Bytes that a server may say about whether it wants the body of a request.
+#: The largest interim response ("100 Continue" or an error before the body), in bytes.
 INTERIM = 16 << 10
 #: Bytes that are sent at a time: a record of TLS. For all that it is given at once, Python has one deadline then.
-PIECE = 16 << 10
+SEND_CHUNK = 16 << 10
 
 
 class BadAnswer(HTTPError):
-    """It is beyond its bounds. The connection is of no use any more."""
+    """A response exceeds its bounds. The connection cannot be used any more."""
 
 
 class Allowance(NamedTuple):
-    """What one kind of answer may take and have, where that is more than its :class:`Bounds` say."""
+    """Larger limits for one kind of response than its :class:`Bounds`."""
 
-    #: To the last byte of the answer.
+    #: To the last byte of the response.
     seconds: float = 0.0
     #: Bytes, headers and all.
     size: int = 0
 
 
 class Bounds(NamedTuple):
-    """Those of each answer. The time begins when the request has been sent.
+    """The limits of each response. The time starts when the request has been sent.
 
-    Sending may take any time, as long as :data:`PIECE` bytes go each ``seconds``.
+    Sending has no total limit, but each :data:`SEND_CHUNK` bytes must go out within ``seconds``.
     """
 
-    #: To the last byte of the answer, and in any case from one read to the next.
+    #: To the last byte of the response; also the timeout of each read, whatever the allowance.
     seconds: float
     #: Bytes, headers and all.
     size: int
     #: Monotonic, in seconds.
     now: Callable[[], float]
-    #: What the answer that the calling thread waits for may take and have instead, where that is more.
+    #: Returns larger limits for the response that the calling thread waits for.
     allowance: "Callable[[], Allowance] | None" = None
 
     @property
     def total(self) -> float:
-        """Seconds to the last byte of the answer that the calling thread waits for."""
+        """Seconds to the last byte of the response that the calling thread waits for."""
         return self.seconds if self.allowance is None else max(self.seconds, self.allowance().seconds)
 
     @property
     def limit(self) -> int:
-        """Bytes of the answer that the calling thread waits for."""
+        """Bytes of the response that the calling thread waits for."""
         return self.size if self.allowance is None else max(self.size, self.allowance().size)
 
 
 def bounded(pools: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
-    """Pools of connections whose answers have bounds.
+    """Connection pool classes with bounded responses.
 
-    :param pools: classes of urllib3's by scheme, as in ``PoolManager.pool_classes_by_scheme``.
+    :param pools: urllib3's classes by scheme, as in ``PoolManager.pool_classes_by_scheme``.
     """
     return {scheme: _bounded(pool, bounds) for scheme, pool in pools.items()}
 
@@ -69,10 +70,10 @@ def _bounded(pool: Any, bounds: Bounds) -> Any:
 
 
 class _FollowsNoRedirect:
-    """A pool that returns redirects as they are.
+    """A connection pool that returns redirects instead of following them.
 
-    For a 303 urllib3 (2.x) makes a GET of the request and fails at botocore's headers, which are bytes: the request
-    then counts as one without an answer, and is sent again.
+    For a 303, urllib3 2.x turns the request into a GET and fails on botocore's headers, which are bytes. The request
+    then counts as unanswered and is sent again.
     """
 
     def urlopen(self, *arguments: Any, **options: Any) -> Any:
@@ -82,22 +83,22 @@ class _FollowsNoRedirect:
 
 
 class _Bounded:
-    """A connection: what its ``sock`` becomes, also on the way to and through a proxy, has bounds."""
+    """A connection with a bounded ``sock``, also through a proxy."""
 
     answer_bounds: Bounds
-    _line: "_Line | None" = None
+    _bounded_socket: "_BoundedSocket | None" = None
 
     @property
-    def sock(self) -> "_Line | None":
-        return self._line
+    def sock(self) -> "_BoundedSocket | None":
+        return self._bounded_socket
 
     @sock.setter
     def sock(self, sock: Any) -> None:
-        self._line = None if sock is None else _Line(sock, self.answer_bounds)
+        self._bounded_socket = None if sock is None else _BoundedSocket(sock, self.answer_bounds)
 
 
-class _Line:
-    """A connected socket."""
+class _BoundedSocket:
+    """A connected socket with bounded responses."""
 
     def __init__(self, sock: Any, bounds: Bounds) -> None:
         self._sock = sock
@@ -107,24 +108,24 @@ class _Line:
         return getattr(self._sock, name)
 
     def settimeout(self, seconds: float | None) -> None:
-        """Whoever reads or sends here sets it anew."""
+        """Ignored: each read and each send sets its own timeout."""
 
     def sendall(self, data: Any) -> None:
-        """What is left goes on, once some of it went."""
+        """Sends in chunks, each with its own timeout."""
         left = memoryview(data).cast("B")
         self._sock.settimeout(self._bounds.seconds)
         while left:
-            left = left[self._sock.send(left[:PIECE]) :]
+            left = left[self._sock.send(left[:SEND_CHUNK]) :]
 
     def makefile(self, mode: str, buffering: int = -1) -> io.BufferedIOBase | io.RawIOBase:
-        """The next answer; unbuffered, to the question whether the body of a request may come."""
+        """The reader of the next response; unbuffered for the interim response to "Expect: 100-continue"."""
         if buffering == 0:
             return _Interim(self._sock, self._bounds._replace(size=INTERIM, allowance=None))
         return io.BufferedReader(_Answer(self._sock, self._bounds))
 
 
 class _Answer(io.RawIOBase):
-    """The bytes of one answer. TimeoutError is what urllib3 expects, and makes the best of."""
+    """The bytes of one response. urllib3 handles the TimeoutError."""
 
     def __init__(self, sock: Any, bounds: Bounds) -> None:
         self._sock = sock
@@ -153,7 +154,7 @@ class _Answer(io.RawIOBase):
 
 
 class _Interim(_Answer):
-    """What botocore reads itself, without an eye to time, and at the end for ever."""
+    """An interim response. botocore reads it without a deadline, and loops when the connection ends."""
 
     def readinto(self, buffer: Any) -> int:
         try:

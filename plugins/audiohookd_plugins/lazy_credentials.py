@@ -1,4 +1,4 @@
-"""Credentials of Amazon's that are looked for late, and that nobody waits for longer than he wants to."""
+"""AWS credentials that are looked up on first use, with a bounded wait."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -7,28 +7,30 @@ from typing import Any
 
 from botocore.exceptions import CredentialRetrievalError
 
-#: Seconds before they end in which who needs them waits for others. Until then the old ones do, while a thread asks.
-LAST = 60.0
+#: Seconds before the credentials expire from which requests wait for new ones. Before that, a thread renews them
+#: while requests use the old ones.
+REFRESH_MARGIN = 60.0
 
 
 class LateCredentials:
-    """Those that ``look`` finds, or None, when the first request needs them. Provides itself to botocore.
+    """Credentials that are looked up when the first request needs them; a botocore credential provider.
 
-    To look for them, or to renew them, may ask a network, or run a program, and nobody knows how long that takes. So
-    one thread does it, and no second one is started beside it; who waits for it gives up in time. What it finds later
-    is there for the next request. Where it never ends, there are none.
+    A lookup or renewal may use a network or run a program, for an unknown time. So one thread does it, and no second
+    thread is started beside it. Requests wait for it up to ``timeout``; a later result serves the next request. A
+    lookup that never ends leaves no credentials.
 
-    :param patience: seconds to wait.
+    :param fetch: looks up credentials; None when there are none.
+    :param timeout: seconds to wait.
     """
 
-    def __init__(self, look: Callable[[], Any], patience: float) -> None:
-        self._look = look
-        self._patience = patience
-        self._lock = Lock()  # never held for long
+    def __init__(self, fetch: Callable[[], Any], timeout: float) -> None:
+        self._fetch = fetch
+        self._timeout = timeout
+        self._lock = Lock()  # held only briefly
         self._found: Any = None
         self._frozen: Any = None
-        #: What the thread that asks just now will find.
-        self._asked: Future[Any] | None = None
+        #: The result of the running lookup.
+        self._pending: Future[Any] | None = None
 
     def load_credentials(self) -> "LateCredentials":
         """See botocore's CredentialResolver."""
@@ -37,55 +39,59 @@ class LateCredentials:
     def get_frozen_credentials(self) -> Any:
         """See botocore's Credentials; None when there are none.
 
-        :raises CredentialRetrievalError: it takes too long, or went wrong. And what else ``look`` raises.
+        :raises CredentialRetrievalError: the lookup timed out or failed. Other exceptions of ``fetch`` are raised as
+            well.
         """
         with self._lock:
-            asked = self._ask() if self._found is None or _end_within(self._found, None) else None
-            if asked is None or (self._found is not None and not _end_within(self._found, LAST)):
+            pending = self._start_fetch() if self._found is None or _expires_within(self._found, None) else None
+            if pending is None or (self._found is not None and not _expires_within(self._found, REFRESH_MARGIN)):
                 return self._frozen
-        wait([asked], self._patience)
-        if not asked.done():
-            text = f"they have not come within {self._patience:g} s; no others are looked for meanwhile"
+        wait([pending], self._timeout)
+        if not pending.done():
+            text = f"timed out after {self._timeout:g} s; the lookup is still running and serves later requests"
             raise CredentialRetrievalError(provider="boto3's chain", error_msg=text)
-        return asked.result()
+        return pending.result()
 
     def get_deferred_property(self, name: str) -> Callable[[], Any]:
         """See botocore's Credentials."""
         return lambda: getattr(self.get_frozen_credentials(), name, None)
 
     def forget(self) -> None:
-        """They are looked for again."""
+        """Drops the credentials; the next request looks them up again."""
         with self._lock:
             self._found = self._frozen = None
 
-    def _ask(self) -> "Future[Any]":
-        """Has them looked for, or renewed, unless that goes on already. For who has the lock."""
-        if self._asked is None:
-            asked: Future[Any] = Future()
-            thread = Thread(target=self._find, args=(self._found, asked), name="credentials", daemon=True)
+    def _start_fetch(self) -> "Future[Any]":
+        """Starts a lookup or renewal, unless one is running. The caller holds the lock."""
+        if self._pending is None:
+            pending: Future[Any] = Future()
+            thread = Thread(target=self._find, args=(self._found, pending), name="credentials", daemon=True)
             try:
                 thread.start()
-            except RuntimeError as fault:
-                text = f"the system refuses a thread ({fault}): raise TasksMax= of the systemd unit, or pids.max"
-                raise CredentialRetrievalError(provider="boto3's chain", error_msg=text) from fault
-            self._asked = asked
-        return self._asked
+            except RuntimeError as error:
+                text = f"the system refuses a thread ({error}): raise TasksMax= of the systemd unit, or pids.max"
+                raise CredentialRetrievalError(provider="boto3's chain", error_msg=text) from error
+            self._pending = pending
+        return self._pending
 
-    def _find(self, known: Any, asked: "Future[Any]") -> None:
+    def _find(self, known: Any, pending: "Future[Any]") -> None:
         try:
-            found = self._look() if known is None else known
+            found = self._fetch() if known is None else known
             frozen = None if found is None else found.get_frozen_credentials()
-        except BaseException as fault:  # for those who wait
+        except BaseException as error:  # for the waiting threads
             with self._lock:
-                self._asked = None
-            asked.set_exception(fault)
+                self._pending = None
+            pending.set_exception(error)
         else:
             with self._lock:
-                self._found, self._frozen, self._asked = found, frozen, None
-            asked.set_result(frozen)
+                self._found, self._frozen, self._pending = found, frozen, None
+            pending.set_result(frozen)
 
 
-def _end_within(credentials: Any, seconds: float | None) -> bool:
-    """Not all of them say when they end. None: whether it is time for others, as botocore sees it."""
+def _expires_within(credentials: Any, seconds: float | None) -> bool:
+    """Whether the credentials expire within ``seconds``; False if they have no expiry time.
+
+    :param seconds: None for botocore's own margin of advisory refresh.
+    """
     needs_others = getattr(credentials, "refresh_needed", None)
     return needs_others is not None and bool(needs_others(seconds))

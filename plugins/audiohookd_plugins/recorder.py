@@ -1,4 +1,4 @@
-"""Records every session: a WAV file that follows the call's clock, and a sidecar that tells what happened in it."""
+"""Records every session: a WAV file on the call's timeline, and a sidecar with the events of the call."""
 
 from array import array
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer, provider
 
 from audiohookd.escaping import loggable
-from audiohookd.interfaces import IDaemon, ILine, IPlugin, IPluginFactory, IRecorder, ISession, PartialLoss
+from audiohookd.interfaces import IDaemon, IJournalEntry, IPlugin, IPluginFactory, IRecorder, ISession, PartialLoss
 from audiohookd.observer import AudioSink
 from audiohookd.protocol import json_text
 from audiohookd.protocol.duration import NANOSECONDS, format_duration
@@ -20,18 +20,18 @@ from audiohookd.protocol.events import Gap
 from audiohookd.protocol.media import Format
 from audiohookd.units import Size
 
-#: Silence is written as references to one block of so many bytes, whole samples of any media.
+#: Bytes of the block of silence that gaps are filled with; whole samples of any media.
 SILENCE_BYTES = 65_536
 
-#: Seconds that a call, or the daemon's stop, waits for its recording, which can then still be delivered. A disk that
-#: refuses the end of it may take hours, and shall not keep a call's place for that.
-PATIENCE = 5.0
+#: Seconds that the end of a call, or the shutdown, waits for the recording to be finished. A disk error may delay
+#: that for hours; the call must not keep its place for so long.
+CLOSE_TIMEOUT = 5.0
 
-#: Gaps that a sidecar lists. A client may report fifty a second.
+#: Gaps that a sidecar lists. A client may report fifty per second.
 MAX_GAPS = 10_000
 MIB = 1 << 20
 
-#: The headers of the upgrade that stand in the sidecar. Not the rest: keys, signatures and cookies are among it.
+#: The headers of the upgrade request that the sidecar contains. The others include keys, signatures and cookies.
 _SHOWN_HEADERS = frozenset({"host", "user-agent"})
 _SHOWN_PREFIX = "audiohook-"
 
@@ -39,11 +39,11 @@ _SHOWN_PREFIX = "audiohook-"
 class RecorderConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """``[plugins.recorder]``."""
 
-    #: What stands in the file for pauses and losses: silence, or nothing. The sidecar lists them either way.
+    #: Pauses and losses become silence in the file, or are left out. The sidecar lists them in both cases.
     gaps: Literal["silence", "omit"] = "silence"
-    #: Of L16 as it comes over the wire. In the file it is little-endian always.
+    #: The byte order of L16 on the wire. The file is always little-endian.
     l16_byte_order: Literal["little", "big"] = "little"
-    #: Of the messages and round trips in one sidecar. Those after that are counted, and not kept.
+    #: Of the messages and round trips in one sidecar. Further ones are counted, but not kept.
     max_messages_size: Annotated[Size, Meta(ge=MIB, le=4096 * MIB)] = 16 * MIB
 
     renamed_keys: ClassVar[Mapping[str, str]] = {"timeline": "gaps", "max_messages": "max_messages_size"}
@@ -52,7 +52,7 @@ class RecorderConfig(Struct, frozen=True, forbid_unknown_fields=True):
 @provider(IPluginFactory)
 @implementer(IPlugin, IRecorder)
 class RecorderPlugin:
-    """One recording for each session."""
+    """Makes one recording per session."""
 
     config_type = RecorderConfig
 
@@ -70,39 +70,40 @@ class RecorderPlugin:
 
 
 class Recorder(AudioSink):
-    """Makes the recording of one session; without media, its sidecar.
+    """Makes the recording of one session; without media, only its sidecar.
 
-    What the disk refuses costs the audio that could not be written. The spool puts silence in its place and names it
-    in the sidecar; here it is a :class:`Lapse`, each time that it begins: a call that must be recorded ends by it.
+    A disk error costs the audio that could not be written. The spool replaces it with silence and notes it in the
+    sidecar. The recorder raises :class:`PartialLoss` each time that such a loss begins; it ends calls that must be
+    recorded.
 
-    :param silence: a block of it, in the format of the session.
+    :param silence: a block of silence, in the format of the session.
     """
 
     def __init__(self, daemon: IDaemon, session: ISession, config: RecorderConfig, silence: bytes) -> None:
         self._session = session
         self._reactor = daemon.reactor
         self._seconds: Callable[[], float] = daemon.reactor.seconds
-        # As the session's own dates, these go on as time does: they stand in the sidecar as durations.
+        # Monotonic, as the session's own dates: the sidecar contains differences of them.
         self._epoch: float = daemon.now() - self._seconds()
         self._fills = session.media is not None and config.gaps == "silence"
         self._silence = silence
-        self._bytes = 0
-        self._left_out = 0  # samples of gaps that are in the sidecar alone
-        self._room = config.max_messages_size  # bytes of entries that may still come into the body
-        self._gaps = 0  # listed ones
+        self._audio_bytes = 0
+        self._omitted_samples = 0  # samples of gaps that only the sidecar has
+        self._entry_bytes_left = config.max_messages_size  # bytes of entries that the body may still take
+        self._listed_gaps = 0  # gaps in the list
         self._omitted_entries: OmittedEntries | None = None
         self._omitted_gaps: OmittedGaps | None = None
         self._is_closed = False
-        self._fault: OSError | None = None  # that is not told yet
+        self._error: OSError | None = None  # not raised yet
         self._draft = daemon.spool.begin(str(uuid4()), session.started_at, session.media)
 
-    # ---- what happens, into the journal ----------------------------------------------------------
+    # ---- events, for the journal -----------------------------------------------------------------
 
     def opened(self) -> Any:
-        """Who it is goes first: after a crash, the journal is all there is."""
+        """Notes the identity of the session first: after a crash the journal is all there is."""
         self._note("recording", _identity(self._session), self._session.started_at)
-        held = self._note("httpInfo", _http_info(self._session.request), self._session.started_at)
-        return self._unless_lapsed(held)
+        backpressure = self._note("httpInfo", _http_info(self._session.request), self._session.started_at)
+        return self._raise_pending_error(backpressure)
 
     def message(self, outgoing: bool, data: bytes, at: float) -> Any:
         """See :class:`ISessionObserver`."""
@@ -112,53 +113,54 @@ class Recorder(AudioSink):
         """See :class:`ISessionObserver`."""
         return self._note_later(RttEntry(self._now() - self._session.started_at, nanoseconds))
 
-    # ---- what is heard ---------------------------------------------------------------------------
+    # ---- audio -----------------------------------------------------------------------------------
 
     def audio(self, frame: bytes) -> Any:
         """See :class:`IAudioSink`."""
-        self._bytes += len(frame)
+        self._audio_bytes += len(frame)
         try:
             return self._draft.audio(frame)
-        except OSError as fault:
-            raise PartialLoss(str(fault)) from fault
+        except OSError as error:
+            raise PartialLoss(str(error)) from error
 
     async def gap(self, gap: Gap) -> None:
-        """See :class:`IAudioSink`. A long silence waits for the disk like a long frame would."""
+        """See :class:`IAudioSink`. A long silence waits for the disk as a long frame would."""
         media = self._session.media
-        is_listed = self._gaps < MAX_GAPS
-        # Left out of the file as well as of the list, a gap would move all that follows to another time.
+        is_listed = self._listed_gaps < MAX_GAPS
+        # A gap that is neither in the file nor in the list would shift all later audio.
         fills = self._fills or (media is not None and not is_listed)
         if is_listed:
-            self._gaps += 1
+            self._listed_gaps += 1
             about = {
                 "start": gap.start,
                 "samples": gap.samples,
                 "cause": gap.cause,
                 "filled": fills,
-                "offset": self._bytes // media.frame_bytes if media else 0,
+                "offset": self._audio_bytes // media.frame_bytes if media else 0,
             }
-            await _ready(self._note("gap", about, self._now()))
+            await _wait(self._note("gap", about, self._now()))
         else:
             self._omit_gap(gap.samples)
         if fills:
             await self._fill(gap.samples * media.frame_bytes)
         else:
-            self._left_out += gap.samples
-        self._unless_lapsed(None)
+            self._omitted_samples += gap.samples
+        self._raise_pending_error(None)
 
     async def _fill(self, size: int) -> None:
-        while size > 0 and not self._is_closed:  # too late for the rest: it counts as missing
+        while size > 0 and not self._is_closed:  # the rest counts as missing
             block = self._silence if size >= len(self._silence) else self._silence[:size]
             size -= len(block)
-            self._bytes += len(block)
-            await _ready(self._give(self._draft.audio, block))
+            self._audio_bytes += len(block)
+            await _wait(self._write(self._draft.audio, block))
 
-    # ---- the end ---------------------------------------------------------------------------------
+    # ---- end of the session ----------------------------------------------------------------------
 
     def closed(self, reason: str) -> "Deferred[None]":
-        """See :class:`ISessionObserver`. Fires when the recording is ready, or has failed, but soon in any case.
+        """See :class:`ISessionObserver`. Fires when the recording is ready or has failed, or after
+        :data:`CLOSE_TIMEOUT`.
 
-        The spool goes on for as long as the disk refuses the end of it; whenever that is over, it is logged.
+        The spool retries for as long as the disk fails; the outcome is logged then.
         """
         self._is_closed = True
         self._note("end", {}, self._now())
@@ -174,63 +176,63 @@ class Recorder(AudioSink):
         finished: Deferred[Any] = self._draft.finish(about | self._omitted())
         done: Deferred[None] = Deferred()
         finished.addCallbacks(self._finished, self._failed).addCallback(done.callback)
-        return done.addTimeout(PATIENCE, self._reactor, lambda *_: None)
+        return done.addTimeout(CLOSE_TIMEOUT, self._reactor, lambda *_: None)
 
     def _warn_of_missing(self, samples: int) -> None:
         seconds = samples / self._session.media.rate if self._session.media else 0.0
         self._session.log.warn(
-            "recording {recording} ends {seconds:.1f} s before the call: the sidecar has it as missingSamples",
+            "recording {recording} is {seconds:.1f} s shorter than the call: see missingSamples in its sidecar",
             recording=self._draft.id,
             seconds=seconds,
         )
 
     def _missing(self) -> int:
-        """Samples of the call that never came here, or came too late to be written: no gap tells of them."""
+        """Samples of the call that were never received, or too late to be written, and that are in no gap."""
         media = self._session.media
-        recorded = self._bytes // media.frame_bytes if media else 0
+        recorded = self._audio_bytes // media.frame_bytes if media else 0
         passed: int = self._session.position - self._session.start_position
-        return passed - recorded - self._left_out
+        return passed - recorded - self._omitted_samples
 
     def _finished(self, path: object) -> None:
         self._session.log.info("recording ready: {path}", path=str(path), recording=self._draft.id)
 
     def _failed(self, failure: Failure) -> None:
         self._session.log.error(
-            "recording {recording} could not be finished and stays a draft: {reason}",
+            "cannot finish recording {recording}, it stays a draft: {reason}",
             recording=self._draft.id,
             reason=loggable(failure.getErrorMessage()),
         )
 
     # ---- entries ---------------------------------------------------------------------------------
 
-    def _note_later(self, line: ILine) -> Any:
-        """As :meth:`_note`, for what comes often: the body has room for so much of it.
+    def _note_later(self, line: IJournalEntry) -> Any:
+        """Adds an entry of a frequent kind, which the body limits in size.
 
-        :raises Lapse: the draft tells of a fault; it has taken ``line``.
+        :raises PartialLoss: the draft reports a disk error; it has accepted ``line`` all the same.
         """
         size = len(line)
-        if size > self._room:
+        if size > self._entry_bytes_left:
             self._omit_entry(size)
             return None
-        self._room -= size
+        self._entry_bytes_left -= size
         try:
-            return self._draft.note(line)
-        except OSError as fault:
-            raise PartialLoss(str(fault)) from fault
+            return self._draft.add_entry(line)
+        except OSError as error:
+            raise PartialLoss(str(error)) from error
 
     def _note(self, kind: str, data: Mapping[str, Any], at: float) -> Any:
-        """None, or a Deferred when so much waits for the disk that no more should come."""
-        return self._give(self._draft.note, _entry(at - self._session.started_at, kind, data))
+        """Adds an entry; returns a Deferred when the disk falls behind, else None."""
+        return self._write(self._draft.add_entry, _entry(at - self._session.started_at, kind, data))
 
     def _omit_entry(self, size: int) -> None:
-        """Counts an entry that is not kept. After the first none is kept: the body is whole up to there."""
+        """Counts an entry that is not kept. No later one is kept either, so the body is complete up to there."""
         if self._omitted_entries is None:
             now = self._now()
-            self._room = -1
+            self._entry_bytes_left = -1
             self._omitted_entries = OmittedEntries(_since(now - self._session.started_at))
             self._note_omissions(now)
             self._session.log.warn(
-                "recording {recording}: messages exceed max_messages_size: further ones are counted, and not kept",
+                "recording {recording}: messages exceed max_messages_size; further ones are counted, but not kept",
                 recording=self._draft.id,
             )
         self._omitted_entries.count += 1
@@ -246,31 +248,31 @@ class Recorder(AudioSink):
         self._omitted_gaps.samples += samples
 
     def _note_omissions(self, at: float) -> None:
-        """In the journal as soon as it begins: after a crash nothing else tells of it. The end says how many."""
+        """Notes in the journal that omissions begin: after a crash nothing else shows it. The end has the counts."""
         self._note("recording", self._omitted(), at)
 
     def _omitted(self) -> dict[str, Any]:
-        """Members of ``recording``."""
+        """The members of the sidecar's ``recording`` about omissions."""
         members = {"omittedEntries": self._omitted_entries, "omittedGaps": self._omitted_gaps}
         return {name: member for name, member in members.items() if member is not None}
 
-    def _give(self, take: Callable[[bytes], Any], data: bytes) -> Any:
-        """The draft takes ``data`` even when it tells of a fault: that can wait until all is given."""
+    def _write(self, take: Callable[[bytes], Any], data: bytes) -> Any:
+        """Gives ``data`` to the draft, which accepts it even when it raises; the error is kept until later."""
         try:
             return take(data)
-        except OSError as fault:
-            self._fault = fault
+        except OSError as error:
+            self._error = error
             return None
 
-    def _unless_lapsed(self, held: Any) -> Any:
-        """``held``.
+    def _raise_pending_error(self, backpressure: Any) -> Any:
+        """Returns ``backpressure``.
 
-        :raises Lapse: of a fault that was told meanwhile.
+        :raises PartialLoss: of a disk error that was kept.
         """
-        fault, self._fault = self._fault, None
-        if fault is not None:
-            raise PartialLoss(str(fault)) from fault
-        return held
+        error, self._error = self._error, None
+        if error is not None:
+            raise PartialLoss(str(error)) from error
+        return backpressure
 
     def _now(self) -> float:
         """Seconds since the epoch."""
@@ -278,7 +280,7 @@ class Recorder(AudioSink):
 
 
 class SwappingRecorder(Recorder):
-    """Records L16 that comes big-endian."""
+    """Records L16 that arrives big-endian."""
 
     def audio(self, frame: bytes) -> Any:
         """See :class:`IAudioSink`."""
@@ -288,7 +290,7 @@ class SwappingRecorder(Recorder):
 
 
 class OmittedEntries(Struct):
-    """Messages and round trips that are not in the body: ``since`` when after the start, and how much that was."""
+    """Messages and round trips that are not in the body: how many, their bytes, and from when after the start."""
 
     since: str
     count: int = 0
@@ -296,16 +298,16 @@ class OmittedEntries(Struct):
 
 
 class OmittedGaps(Struct):
-    """Gaps that are not in the list of gaps, all of them filled."""
+    """Gaps that are not in the list of gaps; all of them are filled."""
 
     since: str
     count: int = 0
     samples: int = 0
 
 
-@implementer(ILine)
+@implementer(IJournalEntry)
 class MessageEntry(Struct, frozen=True, gc=False):
-    """A message of the protocol, so many seconds after the start."""
+    """A message of the protocol, ``seconds`` after the start."""
 
     seconds: float
     outgoing: bool
@@ -315,14 +317,14 @@ class MessageEntry(Struct, frozen=True, gc=False):
         return len(self.data) + 64
 
     def __call__(self) -> bytes:
-        # Ours, too: what it repeats of the client's is as the client wrote it, line breaks included.
+        # Also outgoing messages: they repeat text of the client, which may contain line breaks.
         direction = "out" if self.outgoing else "in"
         return _entry(self.seconds, "audiohook", {"dir": direction, "message": _as_json(self.data)})
 
 
-@implementer(ILine)
+@implementer(IJournalEntry)
 class RttEntry(Struct, frozen=True, gc=False):
-    """How long a ping took."""
+    """A round-trip time of a ping."""
 
     seconds: float
     nanoseconds: int
@@ -334,13 +336,13 @@ class RttEntry(Struct, frozen=True, gc=False):
         return _entry(self.seconds, "statistics", {"rtt": format_duration(self.nanoseconds)})
 
 
-async def _ready(backpressure: Any) -> None:
+async def _wait(backpressure: Any) -> None:
     if backpressure is not None:
         await backpressure
 
 
 def _entry(seconds: float, kind: str, data: Mapping[str, Any]) -> bytes:
-    """A line of the journal, so many ``seconds`` after the start of the recording."""
+    """An entry of the journal, ``seconds`` after the start of the recording."""
     return msgspec.json.encode({"timestamp": _since(seconds), "type": kind, "data": data})
 
 
@@ -351,7 +353,7 @@ def _since(seconds: float) -> str:
 
 
 def _as_json(data: bytes) -> Raw | str:
-    """A message to stand in JSON, on one line; as text when it is no JSON itself, or nested too deep for one."""
+    """A message as JSON on one line; as a string when it is no valid JSON, or nested too deeply."""
     try:
         return Raw(json_text.one_line(data))
     except ValueError:

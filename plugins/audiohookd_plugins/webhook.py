@@ -1,4 +1,4 @@
-"""Tells of recordings by HTTP: POSTs a signed notice in JSON, again and again until the answer is a success."""
+"""Announces recordings by HTTP: POSTs a signed JSON notification, with retries until the response is a success."""
 
 import hashlib
 from pathlib import Path
@@ -23,17 +23,17 @@ class WebhookConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """``[plugins.webhook]``."""
 
     url: str = ""
-    #: Secrets to sign with, one a line.
+    #: Secrets to sign with, one per line.
     secret_file: Path | None = None
-    #: Without a secret this has to be said.
+    #: Required to send without a secret.
     allow_unsigned: bool = False
-    #: Without TLS, other machines have to be allowed.
+    #: Required to send to another machine without TLS.
     allow_http: bool = False
-    #: Further headers, "Name: value", one a line.
+    #: Additional headers, "Name: value", one per line.
     headers_file: Path | None = None
     #: Certificates to trust, in place of the system's.
     ca_file: Path | None = None
-    #: A URL. What the environment says of proxies is for others.
+    #: A URL. Proxy variables of the environment are ignored.
     proxy: str | None = None
     timeout: Seconds = 10.0
     concurrency: Concurrency = 4
@@ -41,25 +41,25 @@ class WebhookConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 @provider(IPluginFactory)
 class WebhookPlugin(BlockingNotifier):
-    """See the module. All that it needs is read when it is built."""
+    """See the module. Files are read when the plugin is built."""
 
     config_type = WebhookConfig
 
     def __init__(self, config: WebhookConfig, daemon: IDaemon) -> None:
         self._secrets = _secrets(config)
         self._receiver = _receiver(config)
-        # There may be several, even at one host. Not the URL itself: it may be as good as a password.
+        # A digest, since several URLs may share a host, and a URL may contain a secret.
         digest = hashlib.sha256(config.url.encode()).hexdigest()
         super().__init__(f"webhook-{digest[:12]}", "url", config.concurrency, daemon)
 
-    def send(self, notice: Notification, now: float) -> None:
+    def send(self, notification: Notification, now: float) -> None:
         """See :class:`BlockingNotifier`."""
-        self._receiver.post(notice.body, self._headers(notice, int(now)), now)
+        self._receiver.post(notification.body, self._headers(notification, int(now)), now)
 
-    def _headers(self, notice: Notification, timestamp: int) -> dict[str, str]:
-        headers = {"webhook-id": notice.id, "webhook-timestamp": str(timestamp)}
+    def _headers(self, notification: Notification, timestamp: int) -> dict[str, str]:
+        headers = {"webhook-id": notification.id, "webhook-timestamp": str(timestamp)}
         if self._secrets is not None:
-            headers["webhook-signature"] = self._secrets.sign(notice.id, timestamp, notice.body)
+            headers["webhook-signature"] = self._secrets.sign(notification.id, timestamp, notification.body)
         return headers
 
 
@@ -67,16 +67,17 @@ def _secrets(config: WebhookConfig) -> Secrets | None:
     if config.secret_file is not None:
         return read_secrets(config.secret_file)
     if not config.allow_unsigned:
-        raise ValueError("secret_file: is needed, or anybody could send such notices; else say allow_unsigned = true")
+        text = "is required, or anyone could forge notifications; to send them unsigned, set allow_unsigned = true"
+        raise ValueError(f"secret_file: {text}")
     return None
 
 
 def _receiver(config: WebhookConfig) -> WebhookClient:
     if not config.url:
-        raise ValueError("url: is needed: where to POST to")
+        raise ValueError("url: is required: where to POST to")
     url = web_address("url", config.url)
     if url.scheme != "https" and not config.allow_http and not is_loopback(url):
-        raise ValueError("url: must begin with https:// where it is not on this machine; else say allow_http = true")
+        raise ValueError("url: must begin with https:// unless it is on this machine; else set allow_http = true")
     headers = {} if config.headers_file is None else read_headers(config.headers_file)
     to_proxy = {name: headers.pop(name) for name in [PROXY_AUTHORIZATION] if name in headers}
     proxy = None if config.proxy is None else web_address("proxy", config.proxy)

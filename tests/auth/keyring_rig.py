@@ -50,7 +50,7 @@ class Rig:
         self.keyring = Keyring(
             self.clock, self.pool, sources, self.counters.count, random, tell=self.obstacles.append
         )
-        self.keyring._log = Logger(observer=self.logged.append)  # type: ignore[arg-type, misc]
+        self.keyring._log = Logger(observer=self.logged.append)  # type: ignore[arg-type]
         self.keyring.prepare()
         self.keyring.startService()
 

@@ -24,8 +24,8 @@ from tests.auth.signature_rig import verified
 
 OPEN_KEY = "an-unsigned-key"
 ENTRIES = f'{{"{API_KEY}": {{"secret": ["{SECRET_TEXT}", "b3RoZXI="]}}, "{OPEN_KEY}": null}}'
-HIDDEN = (SECRET_TEXT.rstrip("="), repr(SECRET)[2:-1], SECRET.hex(), API_KEY, OPEN_KEY, "b3RoZXI", "other")
-HIDDEN += (DOCUMENTED_SIGNATURE, repr(base64.b64decode(DOCUMENTED_SIGNATURE))[2:-1])
+HIDDEN = [SECRET_TEXT.rstrip("="), repr(SECRET)[2:-1], SECRET.hex(), API_KEY, OPEN_KEY, "b3RoZXI", "other"]
+HIDDEN += [DOCUMENTED_SIGNATURE, repr(base64.b64decode(DOCUMENTED_SIGNATURE))[2:-1]]
 
 
 def shown(*things: object) -> list[str]:

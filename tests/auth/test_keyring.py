@@ -5,7 +5,7 @@ from twisted.logger import LogLevel, formatEvent
 
 from audiohookd.auth.keys.keyring import JITTER, POLL_INTERVAL, RETRY_AFTER
 from audiohookd.auth.keys.model import UNSIGNED, Key, Keys, KeySourceError, SourceUnavailable, fingerprint
-from audiohookd.runtime.workers import PoolFull
+from audiohookd.interfaces import PoolFull
 from tests.auth.keyring_rig import INTERVAL, NEW, OLD, Rig, Source
 
 NO_KEYS = 'no API keys in auth.aws, all requests are rejected: write {"API key": "secret in base64"} there'

@@ -74,7 +74,7 @@ class TestSection21:
             ("x-empty-header", ""),
         ],
     )
-    def test_value_matches(self, name: str, value: str) -> None:
+    def test_the_value_of_a_field_matches_the_vector(self, name: str, value: str) -> None:
         assert self.request.component(name) == value
 
     def test_an_absent_field_has_no_value(self) -> None:
@@ -97,7 +97,7 @@ class TestSection22:
             ("[2001:DB8::1]:443", "[2001:db8::1]"),
         ],
     )
-    def test_authority_matches(self, host: str, authority: str) -> None:
+    def test_the_authority_matches_the_vector(self, host: str, authority: str) -> None:
         assert UpgradeRequest("/", {"host": host}).component("@authority") == authority
 
     @pytest.mark.parametrize(

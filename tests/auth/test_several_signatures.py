@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from audiohookd.auth.authenticator import Authenticator, AuthResult
 from audiohookd.auth.keys.model import UNSIGNED, Key, Keys
-from audiohookd.auth.rejection import RejectionReason
+from audiohookd.auth.rejection import RejectionReason, SignatureRejected
 from audiohookd.auth.replay.store import MemoryReplayStore
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.auth.signature import message_signature
@@ -110,7 +110,7 @@ def test_known_and_unknown_keys_cost_the_same_number_of_macs(
     mac = message_signature.mac
     monkeypatch.setattr(message_signature, "mac", lambda *arguments: (counted.append(1), mac(*arguments))[1])
     request = with_others(signed(), *map(forged, range(10)))
-    with pytest.raises(message_signature.SignatureRejected):
+    with pytest.raises(SignatureRejected):
         verify_any(request, secrets, CREATED)
     assert len(counted) == MAX_VERIFIED * message_signature._TRIES
 

@@ -33,7 +33,7 @@ class TestDocumentedExample:
     def test_the_foreign_signer_reproduces_it(self) -> None:
         assert signed().headers["signature"] == f"sig1=:{foreign.DOCUMENTED_SIGNATURE}:"
 
-    def test_example_verifies(self) -> None:
+    def test_the_documented_example_verifies(self) -> None:
         signature = verified(signed())
         assert signature.components == SIX
         assert (signature.keyid, signature.nonce, signature.alg) == (API_KEY, NONCE, "hmac-sha256")

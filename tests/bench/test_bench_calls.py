@@ -1,4 +1,4 @@
-"""The generator against both sides, for real and short: everything it asks is answered."""
+"""Short runs of the generator against both sides: every request is answered."""
 
 import json
 import os
@@ -18,24 +18,24 @@ PLAN = {"sessions": SESSIONS, "arrival": 0.2, "settle": 0.1, "steady": 1.2, "pin
 
 
 def check(done: Run) -> None:
-    """All answers came, and everything was counted."""
+    """Checks that all responses arrived, and that the result counts everything."""
     result = done.result
     assert (result["sessions"], result["closed"], result["failures"]) == (SESSIONS, SESSIONS, {})
     assert result["opened"]["count"] == SESSIONS
     assert result["round_trip"]["count"] >= SESSIONS
-    # Whole periods of the steady part, one frame of each call either way.
+    # Whole periods of the steady part, plus or minus one frame of each call.
     assert result["steady"]["frames"] == pytest.approx(result["steady"]["seconds"] / 0.2 * SESSIONS, abs=2 * SESSIONS)
     assert result["late"]["count"] == result["frames"] > result["steady"]["frames"]
     assert 0 < done.share < 1
     assert done.microseconds > 0
 
 
-def test_the_twin_answers_everything() -> None:
+def test_stock_autobahn_answers_everything() -> None:
     with serving("stock", CORES) as server:
         check(run(server, CORES, plan_for(server, **PLAN)))
 
 
-def test_the_daemon_answers_everything_and_records_what_was_sent(tmp_path: Path) -> None:
+def test_the_daemon_answers_everything_and_records_the_sent_audio(tmp_path: Path) -> None:
     with daemon(CORES, tmp_path, sinks(1)) as server:
         done = run(server, CORES, plan_for(server, **PLAN, probe=0.02, ledger=True), samples=4)
     check(done)
@@ -45,16 +45,16 @@ def test_the_daemon_answers_everything_and_records_what_was_sent(tmp_path: Path)
     recorded = [about for about in map(_about, tmp_path.glob("spool/ready/*/*.json")) if about["samples"]]
     assert len(recorded) == SESSIONS
     (probe,) = differences(server.spool, ledger)
-    assert "double, or of no call" in probe
+    assert "duplicate, or of no call" in probe
     path = next(path for path in tmp_path.glob("spool/ready/*/*.wav") if path.stat().st_size > 3200)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     assert len(list(differences(server.spool, ledger))) == 2
 
 
-def test_a_server_that_is_not_there_is_a_failure() -> None:
-    nobody = Server("stock", os.getpid(), port=1)
+def test_an_unreachable_server_is_a_failure() -> None:
+    unreachable = Server("stock", os.getpid(), port=1)
     with pytest.raises(CallsFailed, match="connection lost"):
-        run(nobody, CORES, plan_for(nobody, sessions=1, arrival=0.1, settle=0.1, steady=0.1))
+        run(unreachable, CORES, plan_for(unreachable, sessions=1, arrival=0.1, settle=0.1, steady=0.1))
 
 
 def _about(path: Path) -> dict[str, object]:

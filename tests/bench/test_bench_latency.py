@@ -5,18 +5,18 @@ from hypothesis import strategies as st
 from bench.generator.latency import Latency, Lateness
 
 
-def test_nothing_measured() -> None:
+def test_no_values_give_only_a_count() -> None:
     assert Latency().result() == {"count": 0}
     assert Lateness().result() == {"count": 0}
 
 
-def test_ranks_in_milliseconds() -> None:
+def test_percentiles_are_in_milliseconds() -> None:
     latency = Latency()
     for milliseconds in range(1, 1001):
         latency.add(milliseconds / 1000)
     result = latency.result()
-    wanted = {"count": 1000, "p50": 500, "p90": 900, "p99": 990, "p999": 999, "max": 1000}
-    assert result == pytest.approx(wanted, rel=0.002)
+    expected = {"count": 1000, "p50": 500, "p90": 900, "p99": 990, "p999": 999, "max": 1000}
+    assert result == pytest.approx(expected, rel=0.002)
 
 
 @settings(max_examples=20)
@@ -30,7 +30,7 @@ def test_lateness_is_never_shown_too_small(counts: dict[int, int]) -> None:
     assert result["max"] >= max(counts)
 
 
-def test_what_is_beyond_the_scale_is_kept_at_its_end() -> None:
+def test_a_value_beyond_the_scale_counts_at_its_end() -> None:
     latency = Latency()
     latency.add(3600.0)
     assert latency.result()["max"] == pytest.approx(60_000, rel=0.002)

@@ -5,7 +5,7 @@ from bench.plots import draw
 from bench.result import Report, Result
 
 
-def test_what_was_measured_is_drawn(tmp_path: Path) -> None:
+def test_measured_scenarios_are_drawn(tmp_path: Path) -> None:
     findings = [Result("daemon-200", "", 31.5, "µs"), Result("stock-200", "", 75.0, "µs")]
     ranks = {"count": 5, "p50": 1.0, "p90": 2.0, "p99": 3.0, "max": 4.0}
     answered = {"sessions": 500, "share": 0.2, "opened": ranks, "round_trip": {"count": 0}}
@@ -21,10 +21,10 @@ def test_what_was_measured_is_drawn(tmp_path: Path) -> None:
     assert "75.0" in texts[0]
     assert "2000" in texts[1]
     assert "500 calls, 20%" in texts[2]
-    assert all('href="http' not in path.read_text() for path in drawn), "a plot fetches nothing"
+    assert all('href="http' not in path.read_text() for path in drawn), "a plot loads nothing from a network"
 
 
-def test_nothing_measured_is_nothing_drawn(tmp_path: Path) -> None:
+def test_failed_scenarios_are_not_drawn(tmp_path: Path) -> None:
     failed = Result("growth-failed", "calls that failed", 1, "", 0)
     assert draw([Report("growth", [failed], [])], tmp_path) == []
     assert list(tmp_path.iterdir()) == []

@@ -23,14 +23,14 @@ intr 1 2 3 4 5 6 7 8 9
 """
 
 
-def test_what_the_host_gave_to_others() -> None:
+def test_stolen_time_is_read_per_processor() -> None:
     ticks = os.sysconf("SC_CLK_TCK")
     assert read_stolen(STAT, [0]) == 150_000 / ticks
     assert read_stolen(STAT, [1, 10]) == 185_584 / ticks
     assert stolen(os.sched_getaffinity(0)) >= 0
 
 
-def test_the_clock_of_a_process_is_its_own() -> None:
+def test_the_clock_of_a_process_counts_its_own_time() -> None:
     before, own = processor(os.getpid()), time.process_time()
     sum(range(200_000))
     after, own_after = processor(os.getpid()), time.process_time()
@@ -46,7 +46,7 @@ def test_threads_that_have_ended_count() -> None:
     assert processor(os.getpid()) - before > 0.001
 
 
-def test_another_process_that_does_nothing_uses_nothing() -> None:
+def test_an_idle_process_uses_no_processor_time() -> None:
     command = [sys.executable, "-c", "print(flush=True); input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -57,13 +57,13 @@ def test_another_process_that_does_nothing_uses_nothing() -> None:
         process.communicate(b"\n")
 
 
-def test_memory_of_a_process() -> None:
+def test_memory_is_read_from_smaps_rollup() -> None:
     assert read_memory(ROLLUP) == Memory(381 * 1024, 112 * 1024)
     mine = memory(os.getpid())
     assert 1 << 20 < mine.private_dirty <= mine.pss
 
 
-def test_per_frame() -> None:
+def test_processor_time_per_frame_is_in_microseconds() -> None:
     assert per_frame(0.5, 12_500) == pytest.approx(40.0)
     with pytest.raises(ValueError, match="no frames"):
         per_frame(0.5, 0)

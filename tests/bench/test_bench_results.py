@@ -21,9 +21,11 @@ def test_json_keeps_everything() -> None:
     assert results.from_json(results.as_json(MACHINE, REPORTS)) == (MACHINE, REPORTS)
 
 
-def test_the_table_tells_what_was_missed() -> None:
+def test_the_table_marks_missed_targets() -> None:
     lines = results.table(REPORTS).splitlines()
-    assert [line.split("  ")[0] for line in lines] == [one.what for report in REPORTS for one in report.findings]
+    assert [line.split("  ")[0] for line in lines] == [
+        result.what for report in REPORTS for result in report.findings
+    ]
     assert "0.42 (0.40 to 0.45)" in lines[0]
     assert "at most 0.50" in lines[0]
     assert ["MISSED" in line for line in lines] == [False, False, True]
@@ -38,47 +40,47 @@ def test_the_documentation_gets_all_tables() -> None:
     assert "   * - daemon\n     - 30 µs/frame\n     -\n" in text
 
 
-def test_a_finding_is_good_up_to_its_bound() -> None:
+def test_a_result_is_good_up_to_its_target() -> None:
     assert GOOD._replace(value=0.5).is_good
     assert not GOOD._replace(value=0.51).is_good
     assert PLAIN.is_good
 
 
-def test_a_median_and_its_spread() -> None:
+def test_a_median_has_a_spread() -> None:
     assert median([3.0, 1.0, 2.0]) == (2.0, (1.0, 3.0))
     assert median([3.0]) == (3.0, None)
 
 
-def test_the_size_of_a_machine() -> None:
+def test_the_size_of_a_machine_follows_from_the_results() -> None:
     rows = dict(sizing(REPORTS))
     assert rows["processors"] == "0.15"
     assert rows["calls a core carries at 60%"] == "4,000"
     assert rows["memory, besides the idle daemon's"] == "62 MiB"
     assert rows["network, in"] == "136 Mbit/s"
     assert rows["disk, written"] == "16 MB/s"
-    assert rows["disk, for each hour that the store is away"] == "57.6 GB"
+    assert rows["disk, for each hour in which the store is unavailable"] == "57.6 GB"
     assert sizing([REPORTS[0]._replace(findings=[GOOD])]) == []
 
 
-def test_calls_per_core() -> None:
+def test_calls_per_core_leave_headroom() -> None:
     assert calls_per_core(40.0) == 3000
     assert calls_per_core(20.0) == 6000
 
 
 def test_the_server_gets_a_processor_of_its_own() -> None:
     assert share({2, 0, 5}) == Cores(frozenset({0}), frozenset({2, 5}))
-    assert "alone on processor 0" in str(share({0, 1}))
+    assert "only the server on processor 0" in str(share({0, 1}))
     assert share({3}) == Cores(frozenset({3}), frozenset({3}))
     assert str(share({3})) == "one processor for everything"
 
 
-def test_calls_for_half_a_processor() -> None:
+def test_the_number_of_calls_is_scaled_to_half_a_processor() -> None:
     assert sessions_for(0.5, 0.1, 500) == 2500
     assert sessions_for(0.5, 0.8, 500) == 310
     assert sessions_for(0.5, 0.01, 500) == MAX_SESSIONS
 
 
-def test_memory_that_grows_is_seen_and_waves_are_not() -> None:
+def test_growing_memory_is_detected_and_waves_are_not() -> None:
     waves = [Memory(0, own) for own in (10, 50, 30) * 6]
     assert grown(waves) == 0
     assert grown([Memory(0, 100 * number) for number in range(9)]) == 600

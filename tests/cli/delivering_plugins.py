@@ -1,4 +1,4 @@
-"""Plugins of a sysadmin: who carries recordings away, and who tells of them."""
+"""Plugins for the tests of ``audiohookctl spool``: a carrier and a notifier that must not be built."""
 
 from zope.interface import implementer, provider
 
@@ -7,13 +7,13 @@ from audiohookd.interfaces import ICarrier, INotifier, IPlugin, IPluginFactory
 
 @provider(IPluginFactory)
 @implementer(IPlugin, ICarrier)
-class Carrier:
+class Carrier:  # type: ignore[misc]
     def __init__(self, *_: object) -> None:
-        raise AssertionError("nobody builds a plugin to look at a spool")
+        raise AssertionError("audiohookctl must not build a plugin")
 
 
 @provider(IPluginFactory)
 @implementer(IPlugin, INotifier)
-class Teller:
+class Notifier:  # type: ignore[misc]
     def __init__(self, *_: object) -> None:
-        raise AssertionError("nobody builds a plugin to look at a spool")
+        raise AssertionError("audiohookctl must not build a plugin")

@@ -24,7 +24,7 @@ def id_of(number: int) -> str:
 
 
 class Said(NamedTuple):
-    """What a command did."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -46,7 +46,7 @@ def audiohookctl(*arguments: object) -> Said:
 
 
 class KeptSpool:
-    """Recordings have numbers here, and ids made of them."""
+    """A spool with numbered recordings. :func:`id_of` gives the id of a number."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -59,7 +59,7 @@ class KeptSpool:
         return self._rig
 
     def stop(self) -> "KeptSpool":
-        """The daemon ends, and lets go of the lock."""
+        """Stops the daemon, which releases the lock."""
         stopped = self.rig.spool.stopService()
         self.rig.writing.run()
         self.rig.finishing.run()
@@ -71,16 +71,16 @@ class KeptSpool:
         draft = self.rig.spool.begin(id_of(number), NOON + number, media)
         if media is not None:
             draft.audio(audio)
-        draft.note(b'{"timestamp":"PT0S","type":"recording","data":{"startPosition":0,"session":"s"}}')
+        draft.add_entry(b'{"timestamp":"PT0S","type":"recording","data":{"startPosition":0,"session":"s"}}')
         self.rig.commit()
         return draft.id
 
     def ready(self, number: int, audio: bytes = b"\x7f" * 16_000, media: Media | None = STEREO, days: int = 0) -> str:
-        """A second of two people."""
+        """Makes a ready recording: by default one second of two channels."""
         draft = self.rig.spool.begin(id_of(number), NOON + number + 86_400 * days, media)
         if media is not None:
             draft.audio(audio)
-        draft.note(b'{"timestamp":"PT0S","type":"recording","data":{"startPosition":0}}')
+        draft.add_entry(b'{"timestamp":"PT0S","type":"recording","data":{"startPosition":0}}')
         self.rig.finish(draft, closeReason="end")
         return draft.id
 
@@ -110,7 +110,7 @@ class KeptSpool:
         return id_of(number)
 
     def files(self) -> dict[str, bytes]:
-        """All recordings' files, and what is in them."""
+        """The content of all files of recordings, by path."""
         return {
             str(path.relative_to(self.directory)): path.read_bytes()
             for path in sorted(self.directory.rglob("*"))
@@ -127,9 +127,9 @@ class KeptSpool:
 
 
 def take_and_release(spool: KeptSpool) -> None:
-    """As a daemon that has it for a moment.
+    """Takes and releases the lock, as a daemon does.
 
-    :raises OSError: somebody else has it.
+    :raises OSError: another process holds the lock.
     """
     lock = Lock(spool.layout)
     lock.hold()
@@ -137,7 +137,10 @@ def take_and_release(spool: KeptSpool) -> None:
 
 
 def of_all_states(directory: Path) -> KeptSpool:
-    """1 grows, 2 waits, 3 is half delivered, 4 was carried away, 5 is dead, 6 is done, 7 is broken, 8 is silent."""
+    """A spool with recordings in all states.
+
+    1 is a draft, 2 is ready, 3 is partly delivered, 4 is uploaded, 5 is dead, 6 is done, 7 is broken, 8 has no audio.
+    """
     spool = KeptSpool(directory)
     spool.draft(1)
     for number in (2, 3, 4, 5, 6):
@@ -152,7 +155,7 @@ def of_all_states(directory: Path) -> KeptSpool:
 
 
 def python(*arguments: str) -> list[str]:
-    """A command line for another process, as strict as this one."""
+    """The command line of another Python process with the same warning options as this one."""
     return [sys.executable, "-W", "error", *arguments]
 
 

@@ -1,4 +1,4 @@
-"""A small AudioHook server on loopback for the client's tests: Autobahn around the real server-side session."""
+"""A small AudioHook server on loopback for tests of the client: Autobahn with the server's real session."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from audiohookd.protocol.session import Session
 from audiohookd.protocol.timeouts import Timeouts
 
 SECRET = b"not a secret at all"
-#: The time at which client and server of the in-process tests believe to be, UNIX seconds.
+#: The wall clock of client and server in the in-process tests, UNIX seconds.
 NOW = 1_700_000_000.0
 
 
 class LoopbackProtocol(WebSocketServerProtocol):
-    """One call, kept in the factory's ``calls``."""
+    """The server side of one call. The factory keeps it in ``calls``."""
 
     def onConnect(self, request: Any) -> None:
         server = self.factory.server
@@ -79,7 +79,7 @@ class LoopbackProtocol(WebSocketServerProtocol):
 
 
 class LoopbackServer:
-    """Listens on a free port of 127.0.0.1 until it is stopped."""
+    """Listens on a free port of 127.0.0.1 until :meth:`stop`."""
 
     def __init__(self, reactor: Any) -> None:
         self.calls: list[Any] = []

@@ -1,4 +1,4 @@
-"""``audiohookctl call`` as a process: exit codes, what it prints, and Ctrl-C."""
+"""``audiohookctl call`` as a process: exit codes, output, and signals."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ from tests.cli.loopback_server import SECRET, LoopbackServer
 
 ENVIRONMENT = {**os.environ, "AUDIOHOOK_CLIENT_SECRET": base64.b64encode(SECRET).decode()}
 
-#: The command, on a machine whose clock is set during the first call. It gives up where that would make it wait.
+#: Runs the command with a wall clock that is set during the first call. A wait caused by that fails.
 SETS_THE_CLOCK = """
 import faulthandler, sys, threading, time
 faulthandler.dump_traceback_later(20, exit=True)
@@ -44,7 +44,7 @@ class Command(ProcessProtocol):
         self.out = self.err = b""
         self.ended: Deferred[int] = Deferred()
         command = [sys.executable, "-W", "error", *program, *arguments]
-        reactor.spawnProcess(self, sys.executable, command, env=ENVIRONMENT)  # type: ignore[attr-defined]
+        reactor.spawnProcess(self, sys.executable, command, env=ENVIRONMENT)
 
     def outReceived(self, data: bytes) -> None:
         self.out += data
@@ -74,7 +74,7 @@ class CommandTest(TestCase):
     def call(self, *arguments: str) -> Command:
         return Command("call", self.server.url, "--api-key", "key", *arguments)
 
-    async def test_many_calls(self) -> None:
+    async def test_many_calls_complete(self) -> None:
         command = self.call("--sessions", "20", "--rate", "1000", "--speed", "max", "--max-duration", "60")
         self.assertEqual(await command.ended, 0)
         results = [json.loads(line) for line in command.out.splitlines()]
@@ -84,7 +84,7 @@ class CommandTest(TestCase):
         self.assertRegex(trips, r"^round trip in ms: min .* p50 .* p90 .* p95 .* p99 .* p99.9 .* max .* of \d+$")
         self.assertEqual(summary, "calls: 20, completed: 20, failed: 0, audio sent: 1200.0 s")
 
-    async def test_a_probe(self) -> None:
+    async def test_a_probe_completes(self) -> None:
         command = self.call("--probe", "--quiet")
         self.assertEqual(await command.ended, 0)
         self.assertEqual(command.out, b"")
@@ -109,7 +109,7 @@ class CommandTest(TestCase):
             [f"call {number}: HTTP 401: the server rejected the key or the signature" for number in (1, 2)],
         )
 
-    async def test_an_interruption_closes_politely(self) -> None:
+    async def test_an_interruption_sends_close(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             command = self.call("--rate", "0.001", "--sessions", "3")
             call = await self.server.hearing
@@ -119,8 +119,8 @@ class CommandTest(TestCase):
             self.assertIn("calls: 1, completed: 1, failed: 0", command.lines[-1])
             self.server.hearing = Deferred()
 
-    async def test_a_signal_that_comes_twice_at_once_closes_politely(self) -> None:
-        """As of timeout(1), which sends it to the process and to its group."""
+    async def test_a_signal_repeated_at_once_sends_close(self) -> None:
+        """timeout(1) sends its signal to the process and to its group."""
         command = self.call()
         call = await self.server.hearing
         command.interrupt(signal.SIGTERM)
@@ -147,10 +147,10 @@ class CommandTest(TestCase):
         command.interrupt()
         await self.server.closing
         await deferLater(reactor, 2 * SAME_SIGNAL)
-        began = reactor.seconds()  # type: ignore[attr-defined]
+        began = reactor.seconds()
         command.interrupt()
         self.assertEqual(await command.ended, 1)
-        self.assertLess(reactor.seconds() - began, 5)  # type: ignore[attr-defined]
+        self.assertLess(reactor.seconds() - began, 5)
         self.assertIn("failed: 1", command.lines[-1])
 
     async def test_a_clock_that_is_set_changes_nothing(self) -> None:

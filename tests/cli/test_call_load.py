@@ -1,4 +1,4 @@
-"""When calls begin and end, all of them together."""
+"""The schedule of calls: when they start and end."""
 
 import random
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from audiohookd.cli.call.load import CallScheduler
 
 
 class Switchboard:
-    """Remembers who calls, and ends calls when the test says so."""
+    """Records the calls that were started, and ends them on request of the test."""
 
     def __init__(self, ends_at_once: bool = False) -> None:
         self.clock = Clock()
@@ -31,10 +31,10 @@ class Switchboard:
     def abort(self) -> None:
         self.orders.append("abort")
 
-    def campaign(self, calls: int, rate: float = 50.0) -> CallScheduler:
-        campaign = CallScheduler(self.clock, self.dial, calls, rate, random.Random(7))
-        campaign.begin()
-        return campaign
+    def scheduler(self, calls: int, rate: float = 50.0) -> CallScheduler:
+        scheduler = CallScheduler(self.clock, self.dial, calls, rate, random.Random(7))
+        scheduler.begin()
+        return scheduler
 
     def end(self) -> None:
         while self.over:
@@ -43,13 +43,13 @@ class Switchboard:
 
 def test_the_first_call_begins_at_once() -> None:
     board = Switchboard()
-    board.campaign(5)
+    board.scheduler(5)
     assert board.begun_at == [0]
 
 
 def test_arrivals_are_a_poisson_process() -> None:
     board = Switchboard()
-    board.campaign(2001, rate=50)
+    board.scheduler(2001, rate=50)
     for _ in range(60_000):
         board.clock.advance(0.001)
     gaps = [later - one for one, later in zip(board.begun_at, board.begun_at[1:], strict=False)]
@@ -60,52 +60,52 @@ def test_arrivals_are_a_poisson_process() -> None:
     assert 0.9 < deviation / mean < 1.1  # 1 for the exponential distribution, 0 for a metronome
 
 
-def test_is_over_when_all_calls_are() -> None:
+def test_the_scheduler_is_done_when_all_calls_have_ended() -> None:
     board = Switchboard()
-    campaign = board.campaign(2, rate=1)
+    scheduler = board.scheduler(2, rate=1)
     board.end()
-    assert not campaign.done.called
+    assert not scheduler.done.called
     board.clock.advance(60)
     assert len(board.begun_at) == 2
-    assert not campaign.done.called
+    assert not scheduler.done.called
     board.end()
-    assert campaign.done.called
+    assert scheduler.done.called
 
 
 def test_a_call_may_be_over_before_it_has_begun() -> None:
     board = Switchboard(ends_at_once=True)
-    campaign = board.campaign(3)
+    scheduler = board.scheduler(3)
     board.clock.advance(1)
     board.clock.advance(1)
-    assert campaign.done.called
-    campaign.interrupt()
+    assert scheduler.done.called
+    scheduler.interrupt()
     assert board.orders == []
 
 
 def test_an_interruption_begins_no_more_and_hangs_up() -> None:
     board = Switchboard()
-    campaign = board.campaign(5, rate=1)
-    campaign.interrupt()
+    scheduler = board.scheduler(5, rate=1)
+    scheduler.interrupt()
     board.clock.advance(100)
     assert board.begun_at == [0]
     assert board.orders == ["hang up"]
-    assert not campaign.done.called
+    assert not scheduler.done.called
     board.end()
-    assert campaign.done.called
+    assert scheduler.done.called
 
 
 def test_the_second_interruption_does_not_wait() -> None:
     board = Switchboard()
-    campaign = board.campaign(1)
-    campaign.interrupt()
-    campaign.interrupt()
+    scheduler = board.scheduler(1)
+    scheduler.interrupt()
+    scheduler.interrupt()
     assert board.orders == ["hang up", "abort"]
 
 
 def test_an_interruption_between_two_calls_is_the_end() -> None:
     board = Switchboard()
-    campaign = board.campaign(2, rate=0.001)
+    scheduler = board.scheduler(2, rate=0.001)
     board.end()
-    campaign.interrupt()
-    assert campaign.done.called
+    scheduler.interrupt()
+    assert scheduler.done.called
     assert board.clock.getDelayedCalls() == []

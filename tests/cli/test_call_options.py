@@ -1,4 +1,4 @@
-"""What ``audiohookctl call`` takes, and what it says to the rest."""
+"""The options of ``audiohookctl call``: parsed values, and the errors for invalid ones."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ def options(*arguments: str, url: str = URL, environment: dict[str, str] | None 
 
 
 def complaint(capsys: Any, *arguments: str) -> str:
-    """The one line that the user gets for this mistake."""
+    """The one-line error for these arguments."""
     assert main(["call", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -32,7 +32,7 @@ def complaint(capsys: Any, *arguments: str) -> str:
     return str(line)
 
 
-def test_defaults() -> None:
+def test_the_defaults_are_one_call_in_real_time() -> None:
     given = options()
     assert given.target == Target(False, "host.example", 8080, "/a%2Fb?c=%20d")
     assert (given.sessions, given.rate, given.speed, given.secret) == (1, 50.0, 1.0, b"")
@@ -47,7 +47,7 @@ def test_defaults() -> None:
         ("wss://[::1]:9/?q", Target(True, "::1", 9, "/?q")),
     ],
 )
-def test_urls(url: str, target: Target) -> None:
+def test_urls_are_parsed(url: str, target: Target) -> None:
     assert options(url=url).target == target
 
 
@@ -60,7 +60,7 @@ def test_urls(url: str, target: Target) -> None:
         (("--connect", "other.example:1"), ("other.example", 1)),
     ],
 )
-def test_where_to_connect(given: tuple[str, ...], address: tuple[str, int]) -> None:
+def test_connect_replaces_the_address_of_the_url(given: tuple[str, ...], address: tuple[str, int]) -> None:
     target = options(*given).target
     assert target.address == address
     assert (target.host, target.port) == ("host.example", 8080)
@@ -68,7 +68,7 @@ def test_where_to_connect(given: tuple[str, ...], address: tuple[str, int]) -> N
 
 @pytest.mark.parametrize("place", ["host", "host:", ":1", "host:0", "host:70000", "host:x", "host:²"])
 @pytest.mark.parametrize("command", ["call", "doctor"])
-def test_an_address_that_is_none_is_one_line(command: str, place: str, capsys: Any) -> None:
+def test_an_invalid_address_is_one_line(command: str, place: str, capsys: Any) -> None:
     assert main([command, "wss://host.example/x", "--key", "key", "--connect", place]) == 2
     captured = capsys.readouterr()
     assert "argument --connect: not HOST:PORT" in captured.err
@@ -76,11 +76,11 @@ def test_an_address_that_is_none_is_one_line(command: str, place: str, capsys: A
 
 
 @pytest.mark.parametrize(("text", "samples"), [("90", 720_000), ("2.5", 20_000), ("PT1.25S", 10_000)])
-def test_durations(text: str, samples: int) -> None:
+def test_durations_are_samples(text: str, samples: int) -> None:
     assert options("--max-duration", text).max_duration == samples
 
 
-def test_speed_max() -> None:
+def test_maximum_speed_is_none() -> None:
     assert options("--speed", "max", "--max-duration", "5").speed is None
     assert options("--speed", "10").speed == 10
 
@@ -108,11 +108,11 @@ def test_secret_comes_from_a_file_as_with_the_other_commands(tmp_path: Path) -> 
     assert options("--key", "open", "--keys", str(keys)).secret == b""
 
 
-def test_the_older_name_of_the_key_is_taken_too() -> None:
+def test_the_older_name_of_the_key_option_is_accepted() -> None:
     assert options("--api-key", "older").api_key == "older"
 
 
-def test_one_secret_is_enough(capsys: Any) -> None:
+def test_two_secrets_are_a_mistake(capsys: Any) -> None:
     given = ("--client-secret", "b3RoZXI=", "--secret-file", "f")
     assert "not allowed with" in complaint(capsys, "ws://h/", "--key", "a", *given)
 
@@ -189,7 +189,7 @@ def test_no_command_is_a_mistake(capsys: Any) -> None:
     assert capsys.readouterr().err == "audiohookctl: the following arguments are required: COMMAND\n"
 
 
-def test_version(capsys: Any) -> None:
+def test_version_is_printed(capsys: Any) -> None:
     with pytest.raises(SystemExit) as leaving:
         main(["--version"])
     assert leaving.value.code == 0

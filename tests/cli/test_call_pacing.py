@@ -1,4 +1,4 @@
-"""When what is said: a conversation against a clock that only the test moves."""
+"""The timing of a call session, with a clock that only the test advances."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ from audiohookd.protocol.client.session import ClientSession
 from audiohookd.protocol.codec import encode_server
 
 ID = "11111111-1111-4111-8111-111111111111"
-#: Seconds by which the clock moves: a power of two, so that it adds up.
+#: Seconds by which the clock advances: a power of two, so that sums are exact.
 STEP = 1 / 64
 ENDLESS = Loop(bytes(range(200)) * 80, 2)
 
@@ -25,7 +25,7 @@ def recorded(seconds: float) -> Recording:
 
 
 class Server:
-    """The wire, the server behind it, and the audience: all that a conversation meets."""
+    """The transport, the server behind it, and the observer of a call session."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Server:
         self.conversation.connected(self)
         self.reply()
 
-    # the wire
+    # ICallTransport
 
     def write_text(self, data: bytes) -> None:
         message = json.loads(data)
@@ -75,7 +75,7 @@ class Server:
         assert self.closed_at is None
         self.closed_at = self.now
 
-    # the audience
+    # CallObserver
 
     def event_received(self, event: events.Event) -> None:
         self.told.append(event)
@@ -83,7 +83,7 @@ class Server:
     def audio_transferred(self, samples: int, is_sent: bool) -> None:
         self.moves.append((samples, is_sent))
 
-    # the test's own
+    # for the test
 
     @property
     def now(self) -> float:
@@ -174,13 +174,13 @@ def test_a_probe_closes_when_it_is_open() -> None:
 
 
 @pytest.mark.parametrize(("media", "byte"), [(1, b"\x21"), (2, b"\x22")])
-def test_one_channel_of_two_is_sent_when_the_server_selects_it(media: int, byte: bytes) -> None:
+def test_a_selected_channel_is_sent_without_the_other(media: int, byte: bytes) -> None:
     server = Server(recorded(0.4), media=media)
     server.run(1)
     assert b"".join(server.frames) == byte * 3200
 
 
-def test_a_server_without_ears_gets_no_audio_and_all_the_time() -> None:
+def test_a_server_that_selects_no_media_gets_no_audio_in_real_time() -> None:
     server = Server(recorded(2), media=None)
     server.run(1.9)
     assert server.frames == []
@@ -189,7 +189,7 @@ def test_a_server_without_ears_gets_no_audio_and_all_the_time() -> None:
     assert server.closed_at is not None
 
 
-def test_what_is_paused_is_lost_and_takes_its_time() -> None:
+def test_paused_audio_is_dropped_and_takes_real_time() -> None:
     server = Server(recorded(3))
     server.run(1)
     server.say(messages.Pause())
@@ -209,7 +209,7 @@ def test_skipping_the_history_takes_no_time() -> None:
 
 
 class TestFullSpeed:
-    """As fast as the server's pongs prove that it keeps up."""
+    """Full speed: as fast as the server's pongs arrive."""
 
     def test_takes_no_time_at_all_with_a_prompt_server(self) -> None:
         server = Server(recorded(100), speed=None)
@@ -264,7 +264,7 @@ class TestBackPressure:
         assert server.samples == 3 * 8000
 
 
-def test_hanging_up_is_polite() -> None:
+def test_hanging_up_sends_close() -> None:
     server = Server()
     server.run(1)
     server.conversation.hang_up()
@@ -295,5 +295,7 @@ def test_a_lost_connection_stops_everything() -> None:
         (recorded(1), 5, 5),
     ],
 )
-def test_length_of_a_call(source: Any, max_duration: int | None, length: int | None) -> None:
+def test_the_shorter_of_source_and_maximum_is_the_length_of_a_call(
+    source: Any, max_duration: int | None, length: int | None
+) -> None:
     assert call_length(source, max_duration) == length

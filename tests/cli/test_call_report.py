@@ -1,4 +1,4 @@
-"""What the user sees of the calls."""
+"""The report of ``audiohookctl call``."""
 
 import io
 import json
@@ -19,14 +19,14 @@ from audiohookd.protocol.media import Format, Media
 
 
 class Screen:
-    """A report, and what it has written."""
+    """A report, and its output."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.out, self.err = io.StringIO(), io.StringIO()
         self.report = Report(None if quiet else self.out, self.err)
 
     def call(self, *happened: events.Event, why: str | None = None) -> CallReport:
-        """A call from its beginning to its end."""
+        """Reports a call from start to end."""
         call = self.report.call()
         for event in happened:
             call.event_received(event)
@@ -70,7 +70,7 @@ def test_round_trips_beyond_the_scale_are_kept_at_its_end() -> None:
     assert milliseconds(str(trips))["max"] == pytest.approx(60_000, rel=0.002)
 
 
-def test_round_trips_are_told_every_30_seconds() -> None:
+def test_round_trips_are_reported_every_30_seconds() -> None:
     screen, clock = Screen(), Clock()
     screen.report.round_trip(2_000_000)
     keep_informed(clock, screen.report)
@@ -112,14 +112,14 @@ def test_a_reader_that_has_gone_does_not_end_the_calls() -> None:
     assert report.failures == 0
 
 
-def test_a_call_that_was_closed_is_no_failure() -> None:
+def test_a_closed_call_is_not_a_failure() -> None:
     screen = Screen()
     screen.call(ENDED)
     assert screen.report.failures == 0
     assert screen.lines == []
 
 
-def test_a_call_that_was_refused_is_counted_once() -> None:
+def test_a_rejected_call_is_counted_once() -> None:
     screen = Screen()
     screen.call(Disconnected("error", "too many sessions"), events.Ended("disconnect"))
     screen.report.summary()
@@ -214,7 +214,7 @@ def test_a_terminal_that_has_gone_does_not_end_the_calls() -> None:
     assert report.failures == 1
 
 
-def test_what_a_server_says_does_not_move_the_cursor() -> None:
+def test_text_of_a_server_does_not_move_the_cursor() -> None:
     screen = Screen()
     screen.call(Disconnected("error", "\x1b[2J\r\n\x9b"), ENDED)
     (line,) = screen.lines
@@ -259,7 +259,7 @@ def test_the_bar_appears_when_it_takes_long(bar_after: float | None, is_shown: b
         ("", None),
     ],
 )
-def test_refusals_are_told_in_plain_words(status_line: str, says: str | None) -> None:
+def test_rejected_upgrades_are_described(status_line: str, says: str | None) -> None:
     assert refusal(status_line) == says
 
 
@@ -274,7 +274,7 @@ def test_refusals_are_told_in_plain_words(status_line: str, says: str | None) ->
         (ValueError(), "ValueError"),
     ],
 )
-def test_missing_connections_are_told_in_plain_words(fault: BaseException, says: str) -> None:
+def test_failed_connections_are_described(fault: BaseException, says: str) -> None:
     assert no_connection(fault) == says
 
 

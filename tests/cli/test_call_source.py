@@ -1,4 +1,4 @@
-"""Audio of the calls: files, the tone, and µ-law."""
+"""The audio of the calls: files, the tone, and µ-law."""
 
 import io
 import struct
@@ -19,20 +19,20 @@ ALL_SAMPLES = np.arange(-32768, 32768).astype(np.int16)
 
 
 def mulaw_by_libsndfile(samples: Any) -> bytes:
-    """The bytes that libsndfile makes of linear samples, without a header."""
+    """Encodes linear samples with libsndfile, without a header."""
     file = io.BytesIO()
     soundfile.write(file, samples, 8000, format="RAW", subtype="ULAW")
     return file.getvalue()
 
 
 def linear(data: bytes, channels: int) -> Any:
-    """What libsndfile hears in µ-law."""
+    """Decodes µ-law with libsndfile."""
     file = io.BytesIO(data)
     return soundfile.read(file, samplerate=8000, channels=channels, format="RAW", subtype="ULAW", dtype="int16")[0]
 
 
 def speech(channels: int, rate: int = 8000, seconds: float = 1.5) -> Any:
-    """Something that is different in each channel."""
+    """Audio that is different in each channel."""
     time = np.arange(int(rate * seconds)) / rate
     waves = [0.5 * np.sin(2 * np.pi * hertz * time) for hertz in (300, 500)[:channels]]
     return np.stack(waves, axis=1)
@@ -48,14 +48,14 @@ def test_mulaw_silence_is_ff() -> None:
 
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("container", ["WAV", "WAVEX", "RF64"])
-def test_mulaw_files_are_taken_byte_for_byte(tmp_path: Path, channels: int, container: str) -> None:
+def test_mulaw_files_are_kept_byte_for_byte(tmp_path: Path, channels: int, container: str) -> None:
     every_byte = bytes(range(256)) * channels
     path = tmp_path / "call.wav"
     samples = linear(every_byte, channels)
     soundfile.write(path, samples, 8000, format=container, subtype="ULAW")
     content = path.read_bytes()
     assert content.endswith(mulaw_by_libsndfile(samples))
-    # 0x7F and 0xFF are the same sample, so no decoder would have kept them apart.
+    # 0x7F and 0xFF are the same sample: a decoder would not keep them apart.
     path.write_bytes(content[: -len(every_byte)] + every_byte)
     taken = recording(path)
     assert taken.channels == channels
@@ -113,7 +113,7 @@ def test_a_channel_is_cut_out_of_two() -> None:
     ("content", "says"),
     [(b"", "not a sound file"), (b"no sound at all" * 9, "not a sound file")],
 )
-def test_what_is_no_sound_is_a_mistake(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_file_that_is_not_sound_is_a_mistake(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "odd.wav"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=says):
@@ -147,7 +147,7 @@ def test_the_tone_is_another_one_in_each_channel() -> None:
         assert np.abs(np.fft.rfft(wave)).argmax() == hertz
 
 
-def test_the_tone_goes_on_without_a_seam() -> None:
+def test_the_tone_repeats_without_a_click() -> None:
     sound = tone()
     once = sound.read(0, 30_000, BOTH)
     assert len(once) == 60_000

@@ -1,4 +1,4 @@
-"""``audiohookctl call`` over TLS: authorities of a file, and why a server is not trusted."""
+"""``audiohookctl call`` over TLS: authorities from a file, and explanations for an untrusted server."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
 
 
 def call(port: int, *options: str, url: str | None = None) -> tuple[int, str]:
-    """Exit code and messages of some calls to a port of this machine."""
+    """Makes two calls to a port of this machine. Returns the exit code and the messages."""
     command = [sys.executable, "-m", "audiohookd.cli.main", "call", url or f"wss://127.0.0.1:{port}/x", "--key", KEY]
     environment = os.environ | {"AUDIOHOOK_CLIENT_SECRET": base64.b64encode(b"0123456789abcdef").decode()}
     done = subprocess.run(
@@ -39,7 +39,7 @@ def test_an_authority_of_a_file_is_trusted(authority: Pair, tmp_path: Path) -> N
 
 
 def call_by_name(host: str, port: int, authority: Pair) -> tuple[int, str]:
-    """As :func:`call`, of a name that no DNS knows."""
+    """Calls as :func:`call` does, to a name that is not in any DNS."""
     return call(port, "--ca", str(authority.file), "--connect", f"127.0.0.1:{port}", url=f"wss://{host}/x")
 
 

@@ -1,4 +1,4 @@
-"""WAV files of telephony, as `audiohookctl call --wav` gets them: played, or refused with the reason."""
+"""WAV files of telephony systems for `audiohookctl call --wav`: played, or rejected with the reason."""
 
 import io
 import struct
@@ -22,7 +22,7 @@ SAMPLES = 2000
 MULAW = bytes(range(1, 251)) * (2 * SAMPLES // 250)
 PCM = struct.pack("<4000h", *range(-20_000, 20_000, 10))
 MAX = 0xFFFF_FFFF
-#: The rest of the GUID that begins with a format tag.
+#: The GUID of an extensible format after its first two bytes, which are the format tag.
 GUID = bytes.fromhex("000000001000800000aa00389b71")
 
 
@@ -51,7 +51,7 @@ def played(directory: Path, content: bytes) -> Recording:
 
 
 def by_libsndfile(content: bytes, subtype: str, channels: int = 2) -> bytes:
-    """Raw audio of another encoding as mu-law."""
+    """Converts raw audio of another encoding to µ-law with libsndfile."""
     raw = {"samplerate": 8000, "channels": channels, "format": "RAW", "subtype": subtype}
     samples, _ = soundfile.read(io.BytesIO(content), dtype="int16", **raw)
     made = io.BytesIO()
@@ -144,7 +144,7 @@ def heard_in(taken: Recording) -> "np.ndarray[tuple[int], np.dtype[np.float64]]"
 @pytest.mark.parametrize("blocks", [1, 2, 25, 26])
 @pytest.mark.parametrize("is_finished", [True, False])
 def test_gsm_is_played_without_a_block_too_many(tmp_path: Path, blocks: int, is_finished: bool) -> None:
-    """libsndfile 1.2.2 hears 40 ms more where the number of blocks is odd."""
+    """libsndfile 1.2.2 appends 40 ms if the number of blocks is odd."""
     file = gsm(320 * blocks)
     if not is_finished:
         at = file.index(b"data") + 4
@@ -164,7 +164,7 @@ def test_other_encodings_are_played(tmp_path: Path, subtype: str) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_what_is_no_number_is_silence(tmp_path: Path) -> None:
+def test_nan_becomes_silence(tmp_path: Path) -> None:
     made = io.BytesIO()
     strange = np.array([np.nan, np.inf, -np.inf, 0.0], np.float32)
     soundfile.write(made, strange, 8000, format="WAV", subtype="FLOAT")
@@ -177,7 +177,7 @@ def test_16_khz_is_resampled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ALL_MEDIA, ids=lambda form: f"{form.format}-{len(form.channels)}")
 def test_recordings_of_audiohookd_are_played(tmp_path: Path, form: Media) -> None:
-    """Finished and growing ones, of this version and of earlier ones."""
+    """Finished and unfinished recordings, of this version and of earlier ones."""
     audio = MULAW[: 7 * form.frame_bytes]
     whole = audio + wav.padding(len(audio))
     files = [wav.header(form, len(audio)) + whole, wav.growing_header(form) + audio]
@@ -187,7 +187,7 @@ def test_recordings_of_audiohookd_are_played(tmp_path: Path, form: Media) -> Non
 
 
 def test_rf64_is_played(tmp_path: Path) -> None:
-    """As one over 4 GiB, cut short."""
+    """A file over 4 GiB, truncated."""
     assert played(tmp_path, wav.header(STEREO, 2**33) + MULAW) == Recording(MULAW, 2)
 
 
@@ -212,14 +212,14 @@ def test_audio_ends_with_a_whole_sample_of_all_channels(tmp_path: Path) -> None:
         (riff(fmt(7, 8), b"\0" * 1000), "has no data chunk"),
     ],
 )
-def test_what_cannot_be_played_is_refused_with_the_reason(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_file_that_cannot_be_played_is_rejected_with_the_reason(tmp_path: Path, content: bytes, says: str) -> None:
     with pytest.raises(UsageError, match=says) as refused:
         played(tmp_path, content)
     assert "\n" not in str(refused.value)
 
 
 @given(st.binary(max_size=120), st.sampled_from([b"RIFF", b"RIFX", b"RF64"]))
-def test_any_bytes_are_found_or_refused(content: bytes, name: bytes) -> None:
+def test_any_bytes_are_read_or_rejected(content: bytes, name: bytes) -> None:
     for file in (content, name + bytes(4) + b"WAVE" + content, riff(fmt(7, 8, 1), content, name=name)):
         try:
             found = find(io.BytesIO(file))
@@ -236,5 +236,5 @@ def test_any_chunks_before_the_audio_are_skipped(before: list[tuple[bytes, bytes
     assert found.audio(io.BytesIO(content)) == MULAW
 
 
-def test_mono_of_odd_length_is_taken_without_its_pad_byte(tmp_path: Path) -> None:
+def test_mono_of_odd_length_is_read_without_its_pad_byte(tmp_path: Path) -> None:
     assert played(tmp_path, wav.header(MONO, 3) + b"\1\2\3\0").data == b"\1\2\3"

@@ -1,4 +1,4 @@
-"""Calls over real sockets on loopback: upgrade, audio, refusals, and the ways to end."""
+"""Calls over real sockets on loopback: upgrade, audio, rejections, and all ways to end."""
 
 import io
 import json
@@ -52,7 +52,7 @@ class CallTest(TestCase):
         self.report = Report(self.out, self.err)
 
     def call(self, source: Source | None = AUDIO, **changes: Any) -> tuple[Any, "Deferred[None]"]:
-        """A call, and a Deferred that fires when it is over."""
+        """Starts a call. Returns it, and a Deferred that fires when it has ended."""
         over: Deferred[None] = Deferred()
         caller = Caller(options(self.server, **changes), source, self.report, reactor, lambda: NOW)
         return caller.dial(lambda: over.callback(None)), over
@@ -137,7 +137,7 @@ class CallTest(TestCase):
 
     # ---- no call ---------------------------------------------------------------------------------
 
-    async def test_a_refused_key_is_said_so(self) -> None:
+    async def test_a_rejected_key_is_reported(self) -> None:
         self.server.refuse_with = (401, "Unauthorized")
         await self.call()[1]
         self.assert_failed("HTTP 401: the server rejected the key or the signature")
@@ -148,14 +148,14 @@ class CallTest(TestCase):
         self.assert_failed("HTTP 303: a redirect, which AudioHook clients do not follow")
         self.assertEqual(len(self.server.calls), 1)
 
-    async def test_nobody_listens(self) -> None:
+    async def test_a_refused_connection_is_reported(self) -> None:
         await self.server.stop()
         await self.call()[1]
         self.assert_failed("connection refused")
 
     # ---- the ways to end -------------------------------------------------------------------------
 
-    async def test_hanging_up_is_polite(self) -> None:
+    async def test_hanging_up_sends_close(self) -> None:
         connection, over = self.call(tone(), speed=10.0)
         call = await self.server.hearing
         connection.hang_up()
@@ -173,13 +173,13 @@ class CallTest(TestCase):
         await over
         self.assert_failed(NOT_CLOSED)
 
-    async def test_giving_up_before_there_is_a_connection(self) -> None:
+    async def test_an_abort_before_the_connection_is_reported(self) -> None:
         connection, over = self.call()
         connection.hang_up()
         await over
         self.assert_failed(GIVEN_UP)
 
-    async def test_the_server_disconnects(self) -> None:
+    async def test_a_disconnect_of_the_server_is_reported(self) -> None:
         _, over = self.call(tone(), speed=10.0)
         call = await self.server.hearing
         call.session.disconnect("error", "no room")
@@ -187,14 +187,14 @@ class CallTest(TestCase):
         await over
         self.assert_failed("the server disconnected, reason error: no room")
 
-    async def test_the_connection_breaks(self) -> None:
+    async def test_a_lost_connection_is_reported(self) -> None:
         _, over = self.call(tone(), speed=10.0)
         call = await self.server.hearing
         call.transport.abortConnection()
         await over
         self.assert_failed(NOT_CLOSED)
 
-    async def test_the_server_closes_the_websocket_without_a_word(self) -> None:
+    async def test_a_websocket_closed_without_closed_is_reported(self) -> None:
         _, over = self.call(tone(), speed=10.0)
         call = await self.server.hearing
         call.sendClose(4001, "going away")
@@ -207,7 +207,7 @@ class CallTest(TestCase):
         await over
         self.assert_failed("the server closed the WebSocket before opened: code 4008, reason 'policy violation'")
 
-    async def test_the_server_completes_the_call(self) -> None:
+    async def test_a_completed_call_is_not_a_failure(self) -> None:
         _, over = self.call(tone(), speed=10.0)
         call = await self.server.hearing
         call.session.disconnect("completed", "all said", {"Intent": "bye"})
@@ -216,14 +216,14 @@ class CallTest(TestCase):
         self.assertEqual(self.report.failures, 0)
         self.assertIn('reason completed: all said; outputVariables {"Intent": "bye"}', self.err.getvalue())
 
-    async def test_a_server_that_sends_audio_is_told_so(self) -> None:
+    async def test_audio_of_the_server_is_a_protocol_error(self) -> None:
         _, over = self.call(tone(), speed=10.0)
         call = await self.server.hearing
         call.sendMessage(b"\xff" * 160, True)
         await over
         self.assert_failed("error 415 audio not expected (160 bytes)")
 
-    async def test_a_message_beyond_all_measure_is_told_so(self) -> None:
+    async def test_a_message_above_the_limit_is_a_protocol_error(self) -> None:
         _, over = self.call(tone(), speed=10.0)
         call = await self.server.hearing
         call.factory.setProtocolOptions(maxMessagePayloadSize=0)

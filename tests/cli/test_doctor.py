@@ -1,4 +1,4 @@
-"""``audiohookctl doctor`` against servers of which each has its own illness. Who is well is in functional/."""
+"""``audiohookctl doctor`` against servers with one error each. A correct server is tested in functional/."""
 
 import socket
 import ssl
@@ -38,7 +38,7 @@ def good(authority: Pair, tmp_path: Path) -> Pair:
 def doctor(
     authority: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, dict[str, str]]]:
-    """Runs the command; gives the exit code and what was said of each step, the verdict under ''."""
+    """Runs the command. Returns the exit code, and the text of each step by name; the verdict has the name ''."""
     (tmp_path / "secret").write_text(TEXT)
 
     def run(port: int, url: str = URL, *more: str) -> tuple[int, dict[str, str]]:
@@ -53,7 +53,7 @@ def doctor(
     return run
 
 
-def test_nothing_listens(doctor: Callable[..., tuple[int, dict[str, str]]]) -> None:
+def test_a_port_without_a_listener_is_refused(doctor: Callable[..., tuple[int, dict[str, str]]]) -> None:
     code, said = doctor(9)
     assert code == 1
     assert said["URL"].startswith("ok")
@@ -76,7 +76,7 @@ def test_nothing_listens(doctor: Callable[..., tuple[int, dict[str, str]]]) -> N
     ],
     ids=["self-signed", "expired", "not yet valid", "wrong name", "no subjectAltName", "unknown issuer"],
 )
-def test_a_certificate_that_genesys_would_not_take(
+def test_an_untrusted_certificate_is_explained(
     make: Callable[[Path, Pair], Pair],
     told: str,
     authority: Pair,
@@ -88,7 +88,7 @@ def test_a_certificate_that_genesys_would_not_take(
     assert code == 1
     assert said["TLS"].startswith("failed")
     assert told in said["TLS"]
-    assert "upgrade" not in said, "a key was sent to somebody whom one cannot trust"
+    assert "upgrade" not in said, "an API key was sent to an untrusted server"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_certificate_that_genesys_would_not_take(
     ],
     ids=lambda value: value[:16].decode() if isinstance(value, bytes) else "",
 )
-def test_what_answers_is_told_in_plain_words(
+def test_other_responses_are_explained(
     answer: bytes, told: str, good: Pair, doctor: Callable[..., tuple[int, dict[str, str]]]
 ) -> None:
     with answering(answer) as backend, fronting(backend, good) as port:
@@ -121,7 +121,7 @@ def test_what_answers_is_told_in_plain_words(
     assert told in said["upgrade"]
 
 
-def test_unauthorized_is_another_failure_than_no_connection(
+def test_unauthorized_differs_from_a_failed_connection(
     good: Pair, doctor: Callable[..., tuple[int, dict[str, str]]]
 ) -> None:
     with answering(b"HTTP/1.1 401 Unauthorized\r\n\r\n") as backend, fronting(backend, good) as port:
@@ -129,7 +129,7 @@ def test_unauthorized_is_another_failure_than_no_connection(
     assert said[""].endswith("rejects this key and secret.")
 
 
-def test_a_server_that_hangs() -> None:
+def test_a_hanging_server_times_out() -> None:
     with answering(None) as port, socket.create_connection(("127.0.0.1", port)) as connection:
         with pytest.raises(StepFailed, match="timed out: no response to the request"):
             upgrade(connection, "GET / HTTP/1.1\r\n\r\n", "", Deadline(time.monotonic, 0.2))
@@ -143,7 +143,7 @@ def test_a_server_that_hangs() -> None:
             )
 
 
-def test_a_port_without_tls(doctor: Callable[..., tuple[int, dict[str, str]]]) -> None:
+def test_a_port_without_tls_is_explained(doctor: Callable[..., tuple[int, dict[str, str]]]) -> None:
     with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         code, said = doctor(port)
     assert code == 1
@@ -164,7 +164,7 @@ def test_a_port_without_tls(doctor: Callable[..., tuple[int, dict[str, str]]]) -
         (f"wss://{HOST}:8443/x", "port 8443, but Genesys Cloud connects only to port 443"),
     ],
 )
-def test_an_address_that_genesys_does_not_take(
+def test_an_address_that_genesys_rejects_is_explained(
     url: str, told: str, good: Pair, doctor: Callable[..., tuple[int, dict[str, str]]]
 ) -> None:
     code, said = doctor(9, url)
@@ -188,7 +188,7 @@ def test_a_private_address_is_a_condition(addresses: list[str], condition: str) 
     assert _judged(found, is_public=False).condition == ""
 
 
-def test_a_verdict_names_what_cannot_be_seen_from_here() -> None:
+def test_the_verdict_names_conditions_that_cannot_be_checked() -> None:
     assert _verdict([], []) == "Genesys Cloud would activate this integration."
     assert _verdict([], ["a", "b"]) == "Genesys Cloud would activate this integration, provided that a and that b."
     private = _verdict([ActivationError.PRIVATE_AUTHORITY], ["a"])
@@ -204,7 +204,7 @@ def test_a_verdict_names_what_cannot_be_seen_from_here() -> None:
     )
 
 
-def test_a_name_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_name_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "secret").write_text(TEXT)
     code = main(["doctor", "wss://name.invalid/x", "--key", KEY, "--secret-file", str(tmp_path / "secret")])
     said = capsys.readouterr().out
@@ -212,7 +212,7 @@ def test_a_name_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "no such name" in said or "name servers do not answer" in said
 
 
-def test_a_file_of_authorities_without_any(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_ca_file_without_certificates_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "secret").write_text(TEXT)
     options = ["--key", KEY, "--secret-file", str(tmp_path / "secret"), "--ca", str(tmp_path / "secret")]
     assert main(["doctor", URL, *options]) == 2
@@ -223,7 +223,7 @@ def test_a_file_of_authorities_without_any(tmp_path: Path, capsys: pytest.Captur
 
 
 class Watch:
-    """A clock that goes on when it is told to."""
+    """A clock that only the test advances."""
 
     now = 100.0
 
@@ -232,47 +232,49 @@ class Watch:
 
 
 def test_each_step_has_its_limit_and_all_have_one() -> None:
-    watch, said, limits = Watch(), [], []
+    watch = Watch()
+    said: list[str] = []
+    limits: list[float] = []
 
     def slow(deadline: Deadline) -> Done[None]:
         limits.append(deadline.left())
         watch.now += deadline.left()
         return Done(None, "done")
 
-    examination = StepRunner(said.append, watch, total=12.0)
+    runner = StepRunner(said.append, watch, total=12.0)
     for name in "abc":
-        examination.step(name, 5.0, slow)
+        runner.step(name, 5.0, slow)
     with pytest.raises(StepFailed):
-        examination.step("d", 5.0, slow)
+        runner.step("d", 5.0, slow)
     assert limits == [5.0, 5.0, 2.0]
     assert said[0] == "a          ok       5.000 s  done"
     assert said[3].startswith("d          failed")
-    assert examination.complaints == [ActivationError.CONNECTION]
+    assert runner.complaints == [ActivationError.CONNECTION]
 
 
 def test_all_steps_together_end_after_twenty_seconds() -> None:
     assert steps.TOTAL == 20.0
 
 
-def test_a_failure_that_one_can_go_on_from_is_a_complaint() -> None:
+def test_a_failure_with_a_value_is_a_complaint() -> None:
     said: list[str] = []
-    examination = StepRunner(said.append, Watch())
-    value = examination.step("x", 1.0, lambda _: Done(5, "bad\x1b[2J", State.FAILED, ActivationError.MALFORMED))
-    assert (value, examination.complaints) == (5, [ActivationError.MALFORMED])
+    runner = StepRunner(said.append, Watch())
+    value = runner.step("x", 1.0, lambda _: Done(5, "bad\x1b[2J", State.FAILED, ActivationError.MALFORMED))
+    assert (value, runner.complaints) == (5, [ActivationError.MALFORMED])
     assert "\x1b" not in said[0]
 
 
-def test_a_missing_intermediate_is_told_from_a_private_authority(tmp_path: Path) -> None:
+def test_a_missing_intermediate_differs_from_a_private_authority(tmp_path: Path) -> None:
     fault = ssl.SSLCertVerificationError()
     fault.verify_code = 20
     private = Certificate(_der(pair(tmp_path / "a.pem")), 0.0)
     assert "a private authority, or the intermediate certificate is missing" in why_untrusted(fault, HOST, private)
 
 
-def _der(one: Pair) -> bytes:
-    return one.certificate.public_bytes(Encoding.DER)
+def _der(pair: Pair) -> bytes:
+    return pair.certificate.public_bytes(Encoding.DER)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 426, 429, 431, 500, 502, 503, 504])
-def test_every_status_that_is_met_has_words(status: int) -> None:
+def test_every_status_has_an_explanation(status: int) -> None:
     assert meaning(Answer(status, "", {}, b"")) != meaning(Answer(599, "", {}, b""))

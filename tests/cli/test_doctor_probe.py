@@ -1,4 +1,4 @@
-"""The doctor's probe: what a server may say to it, and what the doctor makes of that."""
+"""The probe of ``doctor``: messages of a server, and the result for each."""
 
 import json
 import socket
@@ -25,7 +25,7 @@ def soon() -> Deadline:
 
 
 class Script:
-    """A wire on which the server says what was written down; then nothing, or the end."""
+    """A WebSocket on which the server sends scripted messages, then nothing or a close."""
 
     def __init__(self, *messages: dict[str, Any] | bytes | Closed) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -63,7 +63,7 @@ def examine(*messages: Any) -> None:
     patient.close(soon())
 
 
-def test_a_server_that_is_well() -> None:
+def test_a_correct_server_passes() -> None:
     patient, script = probe(said("opened", 1, media=MEDIA), said("closed", 2), Closed(1000, ""))
     assert patient.open(soon()).text == "opened, PCMU audio"
     assert patient.close(soon()).text == "closed"
@@ -72,7 +72,7 @@ def test_a_server_that_is_well() -> None:
     assert script.is_closed
 
 
-def test_it_is_recognised_as_a_probe() -> None:
+def test_the_session_is_recognised_as_a_probe() -> None:
     patient, script = probe(said("opened", 1, media=[]))
     assert patient.open(soon()).text == "opened, without audio"
     asked = script.sent[0]["parameters"]
@@ -100,7 +100,7 @@ def test_it_is_recognised_as_a_probe() -> None:
         ([said("opened", 1, media=MEDIA), Closed(None, "")], ActivationError.CONNECTION, "without a close frame"),
     ],
 )
-def test_what_a_server_does_wrong(messages: list[Any], complaint: ActivationError, text: str) -> None:
+def test_each_error_of_a_server_is_reported(messages: list[Any], complaint: ActivationError, text: str) -> None:
     with pytest.raises(StepFailed) as caught:
         examine(*messages)
     assert caught.value.complaint is complaint
@@ -123,7 +123,7 @@ class TestTheWire:
             theirs.settimeout(5)
             yield ours, theirs
 
-    def test_messages_in_pieces_with_a_ping_between(self, sockets: tuple[socket.socket, socket.socket]) -> None:
+    def test_fragments_with_a_ping_between_are_joined(self, sockets: tuple[socket.socket, socket.socket]) -> None:
         ours, theirs = sockets
         theirs.sendall(b"\x89\x02hi\x80\x03lo!\x82\x01x")
         wire = WebSocketClient(ours, b"\x01\x03hel")
@@ -134,7 +134,7 @@ class TestTheWire:
         assert bytes(byte ^ pong[2 + at % 4] for at, byte in enumerate(pong[6:])) == b"hi"
 
     @pytest.mark.parametrize("size", [0, 125, 126, 4000])
-    def test_what_is_sent_is_masked(self, size: int, sockets: tuple[socket.socket, socket.socket]) -> None:
+    def test_sent_frames_are_masked(self, size: int, sockets: tuple[socket.socket, socket.socket]) -> None:
         ours, theirs = sockets
         WebSocketClient(ours, b"").send(b"a" * size, soon())
         data = theirs.recv(65_536)
@@ -145,24 +145,24 @@ class TestTheWire:
         assert bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload)) == b"a" * size
 
     @pytest.mark.parametrize(("frame", "code"), [(b"\x88\x02\x03\xe8", 1000), (b"\x88\x00", 1005)])
-    def test_the_code_of_the_end(self, frame: bytes, code: int, sockets: tuple[socket.socket, socket.socket]) -> None:
+    def test_the_close_code_is_reported(
+        self, frame: bytes, code: int, sockets: tuple[socket.socket, socket.socket]
+    ) -> None:
         with pytest.raises(Closed) as caught:
             WebSocketClient(sockets[0], frame).receive(soon())
         assert caught.value.code == code
 
-    def test_an_end_without_a_word(self, sockets: tuple[socket.socket, socket.socket]) -> None:
+    def test_an_end_without_a_close_frame_is_reported(self, sockets: tuple[socket.socket, socket.socket]) -> None:
         sockets[1].close()
         with pytest.raises(Closed) as caught:
             WebSocketClient(sockets[0], b"\x81").receive(soon())
         assert caught.value.code is None
 
     @pytest.mark.parametrize("frame", [b"\x81\x81aaaax", b"\xc1\x01x", b"\x81\x7f\x00\x00\x00\x00\x7f\xff\xff\xff"])
-    def test_what_is_no_frame_of_a_server(self, frame: bytes, sockets: tuple[socket.socket, socket.socket]) -> None:
+    def test_illegal_frames_are_rejected(self, frame: bytes, sockets: tuple[socket.socket, socket.socket]) -> None:
         with pytest.raises(StepFailed):
             WebSocketClient(sockets[0], frame).receive(soon())
 
-    def test_a_server_that_drips_does_not_get_around_the_limit(
-        self, sockets: tuple[socket.socket, socket.socket]
-    ) -> None:
+    def test_a_slow_server_does_not_extend_the_deadline(self, sockets: tuple[socket.socket, socket.socket]) -> None:
         with pytest.raises(TimeoutError):
             WebSocketClient(sockets[0], b"\x81\x05he").receive(soon())

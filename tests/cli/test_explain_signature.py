@@ -1,4 +1,4 @@
-"""``audiohookctl explain-signature``: requests as people have them, and the daemon's own record."""
+"""``audiohookctl explain-signature``: requests in all formats, and the daemon's record of rejected requests."""
 
 import base64
 import io
@@ -88,18 +88,18 @@ def write(tmp_path: Path, text: str) -> str:
 
 @pytest.mark.parametrize(("text", "at"), [(PLAIN, None), (CURL, CREATED + 1), (HAR, CREATED + 1)])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_whatever_people_have_is_the_same_request(text: str, at: float | None, mark: str) -> None:
+def test_every_format_gives_the_same_request(text: str, at: float | None, mark: str) -> None:
     found = parse_request(mark + text)
     assert (found.target, found.at) == ("/ws?a=1", at)
     assert found.headers == {name.lower(): value for name, value in SIGNED.items()}
 
 
-def test_line_ends_of_the_wire_and_repeated_headers() -> None:
+def test_crlf_and_repeated_headers_are_parsed() -> None:
     found = parse_request("GET /x HTTP/1.1\r\nX-A: 1\r\nx-a:2\r\n\r\n")
     assert found.headers == {"x-a": "1, 2"}
 
 
-def test_a_request_line_with_a_whole_url() -> None:
+def test_a_request_line_may_hold_a_whole_url() -> None:
     assert parse_request("GET https://h/x?y=1 HTTP/1.1\nHost: h").target == "/x?y=1"
 
 
@@ -109,13 +109,13 @@ def test_a_date_of_the_request_tells_when_it_came() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nothing of the kind", "{}", "[]", '{"log": {"entries": [1]}}', "{", '["a"]'])
-def test_what_is_no_request(text: str) -> None:
+def test_a_text_without_a_request_is_a_mistake(text: str) -> None:
     with pytest.raises(UsageError, match="explain-signature"):
         parse_request(text)
 
 
 SAMPLE_SECRET = "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU="
-#: The request of the protocol's documentation, which wraps long headers.
+#: The request in Genesys' documentation, which wraps long headers.
 SAMPLE = """GET /api/v1/voicebiometrics/ws HTTP/1.1
 Host: audiohook.example.com
 Audiohook-Organization-Id: d7934305-0972-4844-938e-9060eef73d05
@@ -134,7 +134,7 @@ Signature-Input: sig1=("@request-target" "@authority" "audiohook-organization-id
 def test_a_wrapped_header_is_one_header(
     start: str, fold: str, tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """However it was pasted: with a byte order mark, indented as a whole, or from curl."""
+    """However it was pasted: with a byte order mark, indented, or from curl."""
     each = start if start.strip(" ") == "" or start == "> " else ""
     text = SAMPLE.replace("~~", fold).replace("~", fold)
     text = start.removesuffix(each) + "".join(each + line for line in text.splitlines(keepends=True))
@@ -158,19 +158,19 @@ def test_the_representation_has_no_headers() -> None:
     assert KEY not in repr(parse_request(PLAIN))
 
 
-# ---- a request that is given ---------------------------------------------------------------------------
+# ---- a request in a file -------------------------------------------------------------------------------
 
 
 def explain(file: str, secret_file: str, *more: str, at: float = CREATED) -> int:
     return main(["explain-signature", file, "--secret-file", secret_file, "--at", str(at), *more])
 
 
-def test_a_good_one(tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_correct_request_is_accepted(tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert explain(write(tmp_path, PLAIN), secret_file) == 0
     assert capsys.readouterr().out.startswith("verdict: accepted\n")
 
 
-def test_from_stdin(secret_file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stdin_is_read(secret_file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(PLAIN.encode())))
     assert main(["explain-signature", "--secret-file", secret_file, "--at", str(CREATED)]) == 0
     assert "the request is valid" in capsys.readouterr().out
@@ -187,7 +187,7 @@ def test_from_stdin(secret_file: str, monkeypatch: pytest.MonkeyPatch, capsys: p
         ((HOST, "hook.example.org"), (), "a guess: Genesys Cloud called another name, path or query"),
     ],
 )
-def test_what_was_changed(
+def test_a_change_is_explained(
     changed: tuple[str, str],
     more: tuple[str, ...],
     told: str,
@@ -201,16 +201,14 @@ def test_what_was_changed(
     assert code == ("the request is valid" not in said)
 
 
-def test_without_a_time_it_is_said_how_the_time_was_judged(
-    tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_time_is_noted(tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain-signature", write(tmp_path, PLAIN), "--secret-file", secret_file]) == 1
     said = capsys.readouterr().out
     assert "verdict: too-old" in said
     assert "so the request is checked as if it arrived now" in said
 
 
-def test_keys_of_a_key_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_file_is_accepted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys = tmp_path / "keys.json"
     keys.touch(0o600)
     keys.write_text(json.dumps({KEY: base64.b64encode(b"another secret!!").decode(), "dGhlaXJz": TEXT}))
@@ -254,7 +252,7 @@ def test_nothing_secret_is_printed(tmp_path: Path, secret_file: str, capsys: pyt
         (PLAIN, ("--recent",), "leave out FILE"),
     ],
 )
-def test_mistakes(
+def test_mistakes_are_one_line(
     text: str, more: tuple[str, ...], told: str, tmp_path: Path, secret_file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert explain(write(tmp_path, text), secret_file, *more) == 2
@@ -270,7 +268,7 @@ def test_a_secret_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert main(["explain-signature", write(tmp_path, PLAIN)]) == 2
 
 
-# ---- the daemon's own record -----------------------------------------------------------------------------
+# ---- the daemon's record ---------------------------------------------------------------------------------
 
 
 class Admin(BaseHTTPRequestHandler):
@@ -288,7 +286,7 @@ class Admin(BaseHTTPRequestHandler):
         self.wfile.write(found or b"")
 
     def log_message(self, *_: object) -> None:
-        """Not to stderr."""
+        """Logs nothing to stderr."""
 
 
 @pytest.fixture
@@ -307,7 +305,9 @@ def one(**changed: Any) -> dict[str, Any]:
     return found | changed
 
 
-def test_what_the_daemon_refused(admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejected_requests_of_the_daemon_are_printed(
+    admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]
+) -> None:
     url, kind = admin
     kind.body = json.dumps({"refused": [one(), one(peer="\x1b[2J"), one()]}).encode()
     assert main(["explain-signature", "--recent", "2", "--admin", url]) == 1
@@ -317,7 +317,7 @@ def test_what_the_daemon_refused(admin: tuple[str, type[Admin]], capsys: pytest.
     assert "\x1b" not in said
 
 
-def test_what_was_called_is_passed_on_to_the_daemon(admin: tuple[str, type[Admin]]) -> None:
+def test_hints_are_passed_to_the_daemon(admin: tuple[str, type[Admin]]) -> None:
     url, kind = admin
     kind.body = json.dumps({"refused": [one()]}).encode()
     assert main(["explain-signature", "--recent", "--admin", url, "--host", HOST, "--path", "/ws?a=1"]) == 1
@@ -338,7 +338,9 @@ def test_nothing_is_ignored_in_silence(more: list[str], told: str, capsys: pytes
     assert told in capsys.readouterr().err
 
 
-def test_nothing_was_refused(admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_daemon_without_rejections_is_reported(
+    admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]
+) -> None:
     url, kind = admin
     kind.body = b'{"refused": []}'
     assert main(["explain-signature", "--recent", "--admin", url]) == 0
@@ -347,7 +349,7 @@ def test_nothing_was_refused(admin: tuple[str, type[Admin]], capsys: pytest.Capt
     assert "nothing was rejected for other reasons" in said
 
 
-def test_what_was_refused_for_other_reasons_is_counted(
+def test_rejections_for_other_reasons_are_counted(
     admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     url, kind = admin
@@ -377,7 +379,7 @@ def test_counters_that_cannot_be_read_are_named(
 
 
 @pytest.mark.parametrize("body", [b"", b"live\n", b"[]", b"{}"])
-def test_a_port_of_something_else(
+def test_a_port_of_another_server_is_a_mistake(
     body: bytes, admin: tuple[str, type[Admin]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     url, kind = admin
@@ -386,7 +388,7 @@ def test_a_port_of_something_else(
     assert "not an admin port" in capsys.readouterr().err
 
 
-def test_no_daemon(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_daemon_that_does_not_run_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain-signature", "--recent", "--admin", "http://127.0.0.1:9"]) == 2
     said = capsys.readouterr().err
     assert "refused" in said.lower()
@@ -419,7 +421,7 @@ def test_older_requests_that_the_daemon_left_out_are_counted(
     ("line", "count"), [(" x\n", 400_000), ("x-forwarded-for: 192.0.2.1\n", 100_000), ("a: b\n  c\n", 100_000)]
 )
 def test_many_lines_take_time_in_proportion(line: str, count: int) -> None:
-    """Each folded line had the header so far put to lower case: 400,000 of them took minutes."""
+    """Each folded line converted the whole header to lower case again: 400,000 lines took minutes."""
     assert _seconds_to_read(line * count) < 40 * _seconds_to_read(line * (count // 10)) + 0.05
 
 

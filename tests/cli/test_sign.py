@@ -1,4 +1,4 @@
-"""``audiohookctl sign``: what it prints, verifies, and shows no secret."""
+"""``audiohookctl sign``: the printed headers verify, and contain no secret."""
 
 import base64
 import json
@@ -47,7 +47,7 @@ def test_the_headers_verify(secret_file: str, capsys: pytest.CaptureFixture[str]
     assert (signature.keyid, signature.expires) == (KEY, 1_700_000_030)
 
 
-def test_a_secret_from_the_key_file(keys: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_secret_of_a_key_file_is_used(keys: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sign", URL, "--key", KEY, "--keys", keys, "--expires", "5", *FIXED]) == 0
     found = headers(capsys.readouterr().out)
     signature = verify(UpgradeRequest("/api/v1/audiohook/ws?bot=a%2Fb", found), SECRET, 1_700_000_000)
@@ -88,7 +88,9 @@ def test_no_secret_is_printed(secret_file: str, capsys: pytest.CaptureFixture[st
         ("no base64!", "not base64: it contains a space"),
     ],
 )
-def test_a_secret_that_is_none(content: str, told: str, secret_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_secret_is_a_mistake(
+    content: str, told: str, secret_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path(secret_file).write_text(content)
     assert main(["sign", URL, "--key", KEY, "--secret-file", secret_file]) == 2
     said = "".join(capsys.readouterr())
@@ -96,9 +98,7 @@ def test_a_secret_that_is_none(content: str, told: str, secret_file: str, capsys
     assert "base64!" not in said
 
 
-def test_without_any_secret_it_is_said_how_to_give_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_secret_is_explained(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("AUDIOHOOK_CLIENT_SECRET", raising=False)
     assert main(["sign", URL, "--key", KEY]) == 2
     assert "give --secret-file or --keys" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""``audiohookctl spool export``: copies that are whole, and nothing else."""
+"""``audiohookctl spool export``: complete copies only."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def copied(destination: Path) -> dict[str, bytes]:
 
 
 class TestCopies:
-    def test_of_those_that_are_named(self, spool: KeptSpool, destination: Path) -> None:
+    def test_named_recordings_are_copied(self, spool: KeptSpool, destination: Path) -> None:
         said = spool.ctl("export", id_of(2), id_of(6)[:8], destination)
         assert (said.code, said.err) == (0, "")
         assert said.lines == [f"2 recordings exported to {destination}"]
@@ -46,7 +46,7 @@ class TestCopies:
             for suffix in ("json", "wav")
         }
 
-    def test_of_all_that_are_whole(self, spool: KeptSpool, destination: Path) -> None:
+    def test_all_finished_recordings_are_copied(self, spool: KeptSpool, destination: Path) -> None:
         before = spool.files()
         said = spool.ctl("export", "--all", destination)
         assert said.lines == [
@@ -58,18 +58,18 @@ class TestCopies:
         assert spool.files() == before
         assert audiohookctl("verify", destination).code == 0
 
-    def test_from_a_day_on(self, tmp_path: Path, destination: Path) -> None:
+    def test_recordings_since_a_day_are_copied(self, tmp_path: Path, destination: Path) -> None:
         spool = KeptSpool(tmp_path / "spool")
         for number in range(3):
             spool.ready(number, days=number)
         assert spool.ctl("export", "--since", "2026-02-01", destination).code == 0
         assert sorted(path.name for path in destination.iterdir()) == ["2026-02-01", "2026-02-02"]
 
-    def test_of_audio_that_was_carried_away_the_receipt_instead(self, spool: KeptSpool, destination: Path) -> None:
+    def test_uploaded_audio_is_replaced_by_its_receipt(self, spool: KeptSpool, destination: Path) -> None:
         assert spool.ctl("export", id_of(4), destination).code == 0
         assert list(copied(destination)) == [f"{DAY}/{id_of(4)}.json", f"{DAY}/{id_of(4)}.stored.store.json"]
 
-    def test_are_made_once(self, spool: KeptSpool, destination: Path) -> None:
+    def test_a_second_export_copies_nothing(self, spool: KeptSpool, destination: Path) -> None:
         assert spool.ctl("export", "--all", destination).code == 0
         times = {path: path.stat().st_mtime_ns for path in destination.rglob("*") if path.is_file()}
         said = spool.ctl("export", "--all", destination)
@@ -78,7 +78,7 @@ class TestCopies:
 
 
 class TestRefusals:
-    def test_another_file_is_not_touched(self, spool: KeptSpool, destination: Path) -> None:
+    def test_a_different_file_is_not_overwritten(self, spool: KeptSpool, destination: Path) -> None:
         (destination / DAY).mkdir(parents=True)
         (destination / DAY / f"{id_of(2)}.wav").write_text("precious")
         said = spool.ctl("export", "--all", destination)
@@ -89,7 +89,7 @@ class TestRefusals:
         assert said.lines[0].endswith(", 1 failed")
         assert f"{DAY}/{id_of(3)}.json" in copied(destination)
 
-    def test_audio_that_is_not_what_the_sidecar_says(self, spool: KeptSpool, destination: Path) -> None:
+    def test_audio_with_another_checksum_is_rejected(self, spool: KeptSpool, destination: Path) -> None:
         path = spool.layout.ready / DAY / f"{id_of(2)}.wav"
         path.write_bytes(path.read_bytes()[:-1] + b"!")
         said = spool.ctl("export", id_of(2), destination)
@@ -97,31 +97,35 @@ class TestRefusals:
         assert f"{id_of(2)}: the audio does not match the SHA-256 in the sidecar" in said.err
         assert copied(destination) == {}
 
-    def test_audio_that_is_not_there(self, spool: KeptSpool, destination: Path) -> None:
+    def test_missing_audio_is_an_error(self, spool: KeptSpool, destination: Path) -> None:
         (spool.layout.ready / DAY / f"{id_of(2)}.wav").unlink()
         said = spool.ctl("export", id_of(2), destination)
         assert said.code == 1
         assert f"{id_of(2)}: the audio is missing" in said.err
         assert copied(destination) == {}
 
-    def test_a_sidecar_that_is_none(self, spool: KeptSpool, destination: Path) -> None:
+    def test_a_malformed_sidecar_is_an_error(self, spool: KeptSpool, destination: Path) -> None:
         (spool.layout.ready / DAY / f"{id_of(2)}.json").write_text("{}")
         said = spool.ctl("export", id_of(2), destination)
         assert said.code == 1
         assert "the sidecar cannot be read" in said.err
 
-    def test_a_draft_is_not_whole(self, spool: KeptSpool, destination: Path) -> None:
+    def test_a_draft_is_not_exported(self, spool: KeptSpool, destination: Path) -> None:
         assert spool.ctl("export", id_of(1), destination).code == 2
 
     @pytest.mark.parametrize("arguments", [(), ("--all", "--since", "2026-01-01"), ("--all", "00000002")])
-    def test_it_must_be_said_what(self, spool: KeptSpool, destination: Path, arguments: tuple[str, ...]) -> None:
+    def test_exactly_one_selection_is_required(
+        self, spool: KeptSpool, destination: Path, arguments: tuple[str, ...]
+    ) -> None:
         said = spool.ctl("export", *arguments, destination)
         assert (said.code, said.err) == (
             2,
             "audiohookctl: spool export: give ids, --all or --since DAY, then the directory to copy to\n",
         )
 
-    def test_a_disk_that_is_full_ends_it_and_leaves_nothing_behind(self, spool: KeptSpool, destination: Path) -> None:
+    def test_a_full_disk_ends_the_export_and_leaves_no_partial_file(
+        self, spool: KeptSpool, destination: Path
+    ) -> None:
         with disk_that_takes(8000):
             said = spool.ctl("export", id_of(2), destination)
         assert said.code == 2
@@ -131,42 +135,44 @@ class TestRefusals:
 
 
 class TestBesideADaemon:
-    """What moves, or goes, between the look and the copy."""
+    """A daemon moves or deletes a recording between the search and the copy."""
 
     def find(self, spool: KeptSpool, number: int) -> Found:
-        (found,) = [one for one in recordings(spool.layout, (State.READY,)) if one.files.id == id_of(number)]
+        (found,) = [entry for entry in recordings(spool.layout, (State.READY,)) if entry.files.id == id_of(number)]
         return found
 
     def export(self, spool: KeptSpool, found: Found, destination: Path) -> str:
         with Progress("exported") as progress:
             return _export(spool.layout, found, destination, progress)
 
-    def test_one_that_moved_on(self, spool: KeptSpool, destination: Path) -> None:
+    def test_a_moved_recording_is_exported(self, spool: KeptSpool, destination: Path) -> None:
         found = self.find(spool, 2)
         spool.settle(id_of(2))
         assert self.export(spool, found, destination) == "copied"
         assert len(copied(destination)) == 2
 
-    def test_one_that_is_moving(self, spool: KeptSpool, destination: Path) -> None:
+    def test_a_recording_in_motion_is_exported(self, spool: KeptSpool, destination: Path) -> None:
         found = self.find(spool, 2)
         spool.settle(id_of(2))
         (spool.layout.done / DAY / f"{id_of(2)}.wav").rename(spool.layout.ready / DAY / f"{id_of(2)}.wav")
         assert self.export(spool, found, destination) == "copied"
         assert len(copied(destination)) == 2
 
-    def test_one_that_was_delivered_and_deleted(self, spool: KeptSpool, destination: Path) -> None:
+    def test_a_deleted_recording_counts_as_gone(self, spool: KeptSpool, destination: Path) -> None:
         found = self.find(spool, 2)
         for path in (spool.layout.ready / DAY).glob(f"{id_of(2)}.*"):
             path.unlink()
         assert self.export(spool, found, destination) == "gone"
 
-    def test_one_whose_audio_was_carried_away(self, spool: KeptSpool, destination: Path) -> None:
+    def test_a_recording_uploaded_in_between_is_exported_with_its_receipt(
+        self, spool: KeptSpool, destination: Path
+    ) -> None:
         found = self.find(spool, 2)
         spool.carried_away(id_of(2))
         assert self.export(spool, found, destination) == "alone"
 
-    def test_one_whose_audio_goes_while_it_is_read(self, spool: KeptSpool, destination: Path) -> None:
-        """What is open stays readable."""
+    def test_audio_deleted_during_the_copy_is_copied(self, spool: KeptSpool, destination: Path) -> None:
+        """An open file stays readable after it is deleted."""
         found = self.find(spool, 2)
         audio = audio_of(spool.layout, found.files)
         outcome = copy_recording(

@@ -1,4 +1,4 @@
-"""``audiohookctl spool list``, ``show`` and ``stats``: what is there."""
+"""``audiohookctl spool list``, ``show`` and ``stats``."""
 
 import argparse
 import json
@@ -39,7 +39,7 @@ max_spool = "4 GiB"
 class = "delivering_plugins:Carrier"
 
 [plugins.tell]
-class = "delivering_plugins:Teller"
+class = "delivering_plugins:Notifier"
 
 [plugins.absent]
 """
@@ -58,7 +58,7 @@ def config(tmp_path: Path) -> Path:
 
 
 class TestList:
-    def test_a_line_for_each(self, spool: KeptSpool) -> None:
+    def test_each_recording_is_one_line(self, spool: KeptSpool) -> None:
         said = spool.ctl("list")
         assert (said.code, said.err) == (0, "")
         assert [line.split()[:2] for line in said.lines] == [
@@ -72,7 +72,7 @@ class TestList:
         assert said.lines[1].endswith("  there is no journal")
         assert said.lines[2].endswith("  2026-01-31T12:02:00Z s3: no such bucket")
 
-    def test_json_for_programs(self, spool: KeptSpool) -> None:
+    def test_json_is_printed(self, spool: KeptSpool) -> None:
         spool.mark(id_of(3), paths.notified_suffix("webhook"))
         by_id = {line["id"]: line for line in spool.ctl("list", "--json").json()}
         assert len(by_id) == 8
@@ -112,21 +112,21 @@ class TestList:
             [id_of(9), id_of(0), id_of(1), id_of(2)],
         ]
 
-    def test_who_has_still_to_have_it(self, spool: KeptSpool, config: Path) -> None:
+    def test_due_destinations_are_listed(self, spool: KeptSpool, config: Path) -> None:
         said = audiohookctl("spool", "list", "--config", config, "--state", "ready", "--json")
         assert [line["due"] for line in said.json()] == [["store", "tell"], ["tell"], ["tell"], ["store", "tell"]]
         assert said.err == (
             "audiohookctl: spool: plugins.absent cannot be imported: no plugin of this name is installed\n"
         )
 
-    def test_a_carrier_that_comes_too_late_is_not_waited_for(self, spool: KeptSpool, config: Path) -> None:
+    def test_a_carrier_configured_too_late_is_not_due(self, spool: KeptSpool, config: Path) -> None:
         config.write_text(CONFIG + '[plugins.copy]\nclass = "delivering_plugins:Carrier"\n')
         said = audiohookctl("spool", "list", "--config", config, "--state", "ready", "--json")
         by_id = {line["id"]: line["due"] for line in said.json()}
         assert by_id[id_of(3)] == ["copy", "tell"]
         assert by_id[id_of(4)] == ["tell"]
 
-    def test_who_refused_it_is_not_waited_for(self, spool: KeptSpool, config: Path) -> None:
+    def test_a_destination_that_rejected_it_is_not_due(self, spool: KeptSpool, config: Path) -> None:
         said = '{"reason": "too large", "at": "2026-01-31T12:02:00Z"}'
         spool.mark(id_of(2), paths.rejected_suffix("store"), said)
         spool.mark(id_of(3), paths.rejected_suffix("tell"), said)
@@ -147,8 +147,8 @@ class TestList:
         (line,) = spool.ctl("list", "--state", "dead").lines
         assert line.endswith("s3: \\u001b[2J; and more")
 
-    def test_what_is_half_there_is_not_listed(self, tmp_path: Path) -> None:
-        """Audio comes before its sidecar, and marks are deleted after it."""
+    def test_incomplete_recordings_are_not_listed(self, tmp_path: Path) -> None:
+        """Audio is moved before its sidecar, and receipts are deleted after it."""
         spool = KeptSpool(tmp_path)
         for number in (1, 2):
             spool.stored(spool.ready(number))
@@ -159,7 +159,7 @@ class TestList:
         (spool.layout.dead / DAY / f"{id_of(2)}.{paths.REASON}").write_text("about to come")
         assert spool.ctl("list").lines == []
 
-    def test_what_is_delivered_meanwhile_is_left_out(self, spool: KeptSpool) -> None:
+    def test_a_recording_delivered_during_the_listing_is_omitted(self, spool: KeptSpool) -> None:
         listing = recordings(spool.layout, (State.READY,))
         first = next(listing)
         for path in (spool.layout.ready / DAY).glob("*.json"):
@@ -168,7 +168,7 @@ class TestList:
         assert spool.ctl("list", "--state", "ready").lines == []
         assert [found.files.id for found in listing] == [id_of(number) for number in (3, 4, 8)]
 
-    def test_one_day_is_held_at_a_time(self, tmp_path: Path) -> None:
+    def test_names_of_one_day_are_in_memory(self, tmp_path: Path) -> None:
         spool = KeptSpool(tmp_path)
         spool.ready(0)
         sidecar = (spool.layout.ready / DAY / f"{id_of(0)}.json").read_bytes()
@@ -187,7 +187,7 @@ class TestList:
         assert (few, many) == (200, 4001)
         assert large < 2 * small
 
-    def test_nobody_reads_to_the_end(self, spool: KeptSpool) -> None:
+    def test_a_closed_pipe_ends_the_command(self, spool: KeptSpool) -> None:
         reading, writing = os.pipe()
         os.close(reading)
         command = python("-m", "audiohookd.cli.main", "spool", "list", "--spool", str(spool.directory))
@@ -197,7 +197,7 @@ class TestList:
 
 
 class TestShow:
-    def test_all_that_is_known(self, spool: KeptSpool) -> None:
+    def test_everything_known_is_shown(self, spool: KeptSpool) -> None:
         said = spool.ctl("show", id_of(3))
         assert said.code == 0
         assert f"id         {id_of(3)}" in said.lines
@@ -206,7 +206,7 @@ class TestShow:
         assert 'stored     store  {"bucket": "calls", "at": "2026-01-31T12:01:00Z"}' in said.lines
         assert 'recording  closeReason  "end"' in said.lines
 
-    def test_json_for_programs(self, spool: KeptSpool) -> None:
+    def test_json_is_printed(self, spool: KeptSpool) -> None:
         spool.mark(id_of(3), paths.notified_suffix("webhook"))
         (shown,) = spool.ctl("show", id_of(3), "--json").json()
         sidecar = json.loads((spool.layout.ready / DAY / f"{id_of(3)}.json").read_text())
@@ -215,9 +215,11 @@ class TestShow:
         assert shown["receipts"]["store"]["bucket"] == "calls"
         assert len(shown["files"]) == 4
 
-    def test_a_call_that_runs(self, spool: KeptSpool) -> None:
+    def test_a_call_in_progress_is_shown(self, spool: KeptSpool) -> None:
         draft = spool.rig.spool.begin(id_of(20), 1_769_860_800.0, None)
-        draft.note(b'{"timestamp":"PT0S","type":"gap","data":{"start":0,"samples":80,"cause":"paused","offset":0}}')
+        draft.add_entry(
+            b'{"timestamp":"PT0S","type":"gap","data":{"start":0,"samples":80,"cause":"paused","offset":0}}'
+        )
         spool.rig.commit()
         with (spool.layout.draft / f"{id_of(20)}.jsonl").open("ab") as journal:
             journal.write(b'{"timestamp":"PT1S","type":"rec')  # just being written
@@ -227,10 +229,10 @@ class TestShow:
         (shown,) = spool.ctl("show", id_of(1), "--json").json()
         assert (shown["recording"]["session"], shown["recording"]["samples"]) == ("s", 8000)
 
-    def test_why_it_is_broken(self, spool: KeptSpool) -> None:
+    def test_the_reason_of_a_broken_recording_is_shown(self, spool: KeptSpool) -> None:
         assert "reason     there is no journal" in spool.ctl("show", id_of(7)[:8]).lines
 
-    def test_a_draft_that_is_no_journal(self, spool: KeptSpool) -> None:
+    def test_a_malformed_draft_is_shown(self, spool: KeptSpool) -> None:
         (spool.layout.draft / f"{id_of(1)}.jsonl").write_text("")
         said = spool.ctl("show", id_of(1))
         assert "reason     cannot be read: the journal has no first line" in said.lines
@@ -248,7 +250,7 @@ class TestShow:
             ("", "'' is not an id: give at least 4 characters of one"),
         ],
     )
-    def test_which_one(self, spool: KeptSpool, prefix: str, said: str) -> None:
+    def test_an_ambiguous_or_short_prefix_is_a_mistake(self, spool: KeptSpool, prefix: str, said: str) -> None:
         assert spool.ctl("show", prefix) == (2, "", f"audiohookctl: spool: {said}\n")
 
     @given(st.integers(4, 36))
@@ -263,7 +265,7 @@ class TestShow:
 
 
 class TestStats:
-    def test_for_people(self, spool: KeptSpool, config: Path) -> None:
+    def test_lines_are_printed_for_people(self, spool: KeptSpool, config: Path) -> None:
         said = audiohookctl("spool", "stats", "--config", config)
         assert said.code == 0
         assert [line.split()[:3] for line in said.lines[:5]] == [
@@ -280,7 +282,7 @@ class TestStats:
         assert said.lines[8].endswith(", min_free is 512.0 MiB")
         assert said.lines[9] == "daemon  runs"
 
-    def test_for_programs(self, spool: KeptSpool) -> None:
+    def test_json_is_printed_for_programs(self, spool: KeptSpool) -> None:
         (figures,) = spool.stop().ctl("stats", "--json").json()
         assert figures["bytes"] == sum(len(content) for content in spool.files().values())
         assert figures["states"]["ready"]["recordings"] == 4
@@ -296,7 +298,7 @@ class TestStats:
         (figures,) = spool.ctl("stats", "--json").json()
         assert figures["states"]["ready"]["oldest"] == "2026-01-31T12:00:01.000Z"
 
-    def test_audio_alone_is_counted(self, tmp_path: Path) -> None:
+    def test_audio_without_a_sidecar_is_counted(self, tmp_path: Path) -> None:
         spool = KeptSpool(tmp_path)
         audio = [Path(spool.layout.ready / DAY / f"{spool.ready(number)}.wav") for number in (1, 2, 3)]
         for path in audio[:2]:
@@ -310,13 +312,13 @@ class TestStats:
             path.unlink()
         assert not any(line.startswith("alone") for line in spool.ctl("stats").lines)
 
-    def test_an_empty_spool(self, tmp_path: Path) -> None:
+    def test_an_empty_spool_has_zero_counts(self, tmp_path: Path) -> None:
         said = audiohookctl("spool", "stats", "--spool", tmp_path)
         assert said.code == 0
         assert said.lines[-1] == "daemon  does not run"
 
 
-class TestPlace:
+class TestLocation:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
@@ -334,13 +336,13 @@ class TestPlace:
     def test_an_action_is_needed(self) -> None:
         assert audiohookctl("spool").code == 2
 
-    def test_a_place_that_cannot_even_be_looked_at_is_one_line(self, tmp_path: Path) -> None:
+    def test_an_inaccessible_directory_is_one_line(self, tmp_path: Path) -> None:
         result = audiohookctl("spool", "list", "--spool", tmp_path / ("x" * 300))
         assert result.code == 2
         assert result.err.endswith(": File name too long\n")
         assert result.err.count("\n") == 1
 
-    def test_what_the_disk_refuses_is_one_line(self, spool: KeptSpool) -> None:
+    def test_a_disk_error_is_one_line(self, spool: KeptSpool) -> None:
         loop = spool.layout.ready / "2026-01-01"
         loop.symlink_to(loop)
         said = spool.ctl("list")
@@ -354,18 +356,18 @@ class TestPlace:
 
 
 class TestBesideADaemon:
-    def test_it_is_seen_while_it_has_the_lock(self, spool: KeptSpool) -> None:
+    def test_a_daemon_is_detected_by_its_lock(self, spool: KeptSpool) -> None:
         assert daemon_runs(spool.layout)
         assert daemon_runs(spool.layout)
         spool.stop()
         assert not daemon_runs(spool.layout)
 
-    def test_looking_leaves_the_lock_to_others(self, spool: KeptSpool) -> None:
+    def test_detecting_a_daemon_leaves_the_lock_free(self, spool: KeptSpool) -> None:
         spool.stop()
         assert not daemon_runs(spool.layout)
         take_and_release(spool)
 
-    def test_looking_changes_nothing(self, spool: KeptSpool) -> None:
+    def test_listing_changes_no_file(self, spool: KeptSpool) -> None:
         before = spool.files()
         for action in ("list", "stats"):
             assert spool.ctl(action).code == 0
@@ -373,7 +375,7 @@ class TestBesideADaemon:
         assert spool.files() == before
         assert not spool.layout.wake.exists()
 
-    def test_a_call_goes_on(self, spool: KeptSpool) -> None:
+    def test_a_call_in_progress_continues(self, spool: KeptSpool) -> None:
         draft = spool.rig.spool.begin(id_of(30), 1_769_860_800.0, None)
         for action in ("list", "stats", "repair"):
             assert spool.ctl(action).code == 0
@@ -388,7 +390,7 @@ def test_the_place_is_found_by_the_configuration(spool: KeptSpool, config: Path)
     assert place.config.spool.max_spool == 4 << 30
 
 
-class TestWords:
+class TestFormatting:
     @given(st.integers(0, 2**60))
     def test_sizes_keep_their_first_digits(self, count: int) -> None:
         number, unit = size(count).split()
@@ -396,7 +398,7 @@ class TestWords:
         assert float(number) * factor == pytest.approx(count, rel=0.1, abs=1)
         assert len(number) <= 6
 
-    def test_times_and_counts(self) -> None:
+    def test_times_and_counts_are_formatted(self) -> None:
         assert (span(3_723.9), span(0), span(59)) == ("1:02:03", "0:00:00", "0:00:59")
         assert [counted(count, "draft") for count in (0, 1, 1200)] == ["0 drafts", "1 draft", "1,200 drafts"]
 
@@ -407,7 +409,7 @@ class TestWords:
 
 
 def test_states_are_the_directories(spool: KeptSpool) -> None:
-    found = {one.state: one.files.directory for one in recordings(spool.layout)}
+    found = {entry.state: entry.files.directory for entry in recordings(spool.layout)}
     assert {state: path.relative_to(spool.directory).parts[0] for state, path in found.items()} == {
         state: str(state) for state in State
     }

@@ -1,4 +1,4 @@
-"""``audiohookctl spool repair``, and how long work shows how far it is."""
+"""``audiohookctl spool repair``, and the progress of long commands."""
 
 import io
 import subprocess
@@ -12,7 +12,7 @@ from tests.cli.kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_o
 
 @pytest.fixture
 def spool(tmp_path: Path) -> KeptSpool:
-    """As a crash leaves it: two drafts, and audio without a journal."""
+    """A spool after a crash: two drafts, and audio without a journal."""
     spool = KeptSpool(tmp_path)
     for number in (1, 2):
         spool.draft(number)
@@ -30,20 +30,20 @@ def test_drafts_become_recordings(spool: KeptSpool) -> None:
     assert [line["recovered"] for line in spool.ctl("list", "--json").json()] == [True, True]
 
 
-def test_what_is_broken_is_said(spool: KeptSpool) -> None:
+def test_broken_drafts_are_reported(spool: KeptSpool) -> None:
     said = spool.stop().ctl("repair")
     assert said.code == 1
     assert f"{id_of(3)} broken: there is no journal" in said.lines
     assert said.lines[-1] == "3 drafts: 2 ready now, 1 broken"
 
 
-def test_the_lock_is_held_meanwhile_and_let_go(spool: KeptSpool) -> None:
+def test_the_lock_is_held_during_the_repair_and_released(spool: KeptSpool) -> None:
     spool.stop()
     assert spool.ctl("repair").code == 1
     take_and_release(spool)
 
 
-def test_it_sees_the_daemon_though_the_file_is_gone(spool: KeptSpool) -> None:
+def test_the_daemon_is_detected_without_its_lock_file(spool: KeptSpool) -> None:
     assert spool.rig.directory == spool.directory
     spool.layout.lock.unlink()
     before = spool.files()
@@ -52,7 +52,7 @@ def test_it_sees_the_daemon_though_the_file_is_gone(spool: KeptSpool) -> None:
     assert spool.files() == before
 
 
-def test_beside_a_daemon_it_leaves_that_to_it(spool: KeptSpool) -> None:
+def test_a_running_daemon_repairs_instead(spool: KeptSpool) -> None:
     before = spool.files()
     said = spool.ctl("repair")
     assert said.code == 0
@@ -64,7 +64,7 @@ def test_beside_a_daemon_it_leaves_that_to_it(spool: KeptSpool) -> None:
     assert spool.files() == before
 
 
-def test_beside_the_daemon_of_another_process(spool: KeptSpool) -> None:
+def test_a_daemon_in_another_process_is_detected(spool: KeptSpool) -> None:
     spool.stop()
     program = (
         "import sys; from pathlib import Path\n"
@@ -86,12 +86,12 @@ def test_beside_the_daemon_of_another_process(spool: KeptSpool) -> None:
     assert spool.ctl("stats").lines[-1] == "daemon  does not run"
 
 
-def test_nothing_to_repair(tmp_path: Path) -> None:
+def test_an_empty_spool_needs_no_repair(tmp_path: Path) -> None:
     said = KeptSpool(tmp_path).stop().ctl("repair")
     assert (said.code, said.lines) == (0, ["0 drafts: 0 ready now"])
 
 
-def test_what_is_ready_is_left_alone(tmp_path: Path) -> None:
+def test_ready_recordings_are_not_changed(tmp_path: Path) -> None:
     spool = KeptSpool(tmp_path)
     spool.ready(1)
     spool.stop()
@@ -107,7 +107,7 @@ class Terminal(io.StringIO):
 
 
 class TestProgress:
-    def test_is_a_bar_on_a_terminal(self) -> None:
+    def test_a_terminal_gets_a_bar(self) -> None:
         screen = Terminal()
         with Progress("verified", total=4, stream=screen, bar_after=0) as progress:
             for _ in range(3):
@@ -119,7 +119,7 @@ class TestProgress:
         assert "15.0 MiB" in screen.getvalue()
         assert screen.getvalue().endswith("\r")
 
-    def test_is_a_line_now_and_then_elsewhere(self) -> None:
+    def test_other_streams_get_a_line_at_intervals(self) -> None:
         stream = io.StringIO()
         times = iter([0.0, 1.0, LINE_EVERY, LINE_EVERY, LINE_EVERY + 1.0])
         with Progress("verified", total=1200, stream=stream, now=lambda: next(times)) as progress:
@@ -128,13 +128,13 @@ class TestProgress:
             progress.done()
         assert stream.getvalue() == "verified 1 recording of 1,200, 2.0 KiB\n"
 
-    def test_short_work_shows_none(self) -> None:
+    def test_short_work_shows_no_progress(self) -> None:
         screen = Terminal()
         with Progress("verified", stream=screen) as progress:
             progress.done()
         assert screen.getvalue() == ""
 
-    def test_lines_do_not_get_into_the_bar(self) -> None:
+    def test_lines_do_not_break_the_bar(self) -> None:
         screen, out = Terminal(), io.StringIO()
         with Progress("verified", stream=screen, bar_after=0) as progress:
             progress.say("a line", out)

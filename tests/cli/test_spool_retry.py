@@ -1,4 +1,4 @@
-"""``audiohookctl spool retry``: dead letters go back, whatever comes in between."""
+"""``audiohookctl spool retry``: dead letters are moved back to ready/, also after crashes in between."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ NOBODY = 65_534
 
 @pytest.fixture
 def spool(tmp_path: Path) -> KeptSpool:
-    """1 and 2 are dead, of which 2 was stored by one carrier; 3 waits."""
+    """A spool in which 1 and 2 are dead, 2 was stored by one carrier, and 3 is ready."""
     spool = KeptSpool(tmp_path)
     for number in (1, 2, 3):
         spool.ready(number)
@@ -30,17 +30,17 @@ def spool(tmp_path: Path) -> KeptSpool:
 
 
 def dead(spool: KeptSpool) -> list[str]:
-    """What lies in dead/, of whatever kind."""
+    """The names of all files in dead/."""
     return sorted(path.name for path in (spool.layout.dead / DAY).iterdir())
 
 
 def whole(spool: KeptSpool) -> list[str]:
-    """What the daemon would find."""
+    """The ids of the recordings that the daemon would find."""
     return [found.id for found in catalog.iter_recordings(spool.layout.ready) if paths.SIDECAR in found.suffixes]
 
 
-class TestWhatGoesBack:
-    def test_those_that_are_named(self, spool: KeptSpool) -> None:
+class TestRetry:
+    def test_named_dead_letters_are_moved(self, spool: KeptSpool) -> None:
         before = spool.files()
         assert spool.ctl("retry", id_of(2)) == Said(
             0,
@@ -54,19 +54,19 @@ class TestWhatGoesBack:
         assert not any("reason" in name for name in after if id_of(2) in name)
 
     @pytest.mark.parametrize("which", ["--dead", "--all"])
-    def test_all_of_them(self, spool: KeptSpool, which: str) -> None:
+    def test_all_dead_letters_are_moved(self, spool: KeptSpool, which: str) -> None:
         assert spool.ctl("retry", which).code == 0
         assert dead(spool) == []
         assert whole(spool) == [id_of(1), id_of(2), id_of(3)]
         assert audiohookctl("verify", "--quiet", spool.directory).code == 0
 
-    def test_what_waits_is_tried_at_once(self, spool: KeptSpool) -> None:
+    def test_ready_recordings_are_retried_at_once(self, spool: KeptSpool) -> None:
         said = spool.ctl("retry", id_of(3))
         assert said.lines[0] == f"{id_of(3)} waits in ready/"
         assert spool.layout.wake.exists()
         assert len(dead(spool)) > 0
 
-    def test_how_many_wait(self, spool: KeptSpool) -> None:
+    def test_the_number_of_ready_recordings_is_printed(self, spool: KeptSpool) -> None:
         spool.stop()
         assert spool.ctl("retry", "--all").lines[-1] == (
             "2 dead letters moved back to ready/; no daemon runs: it retries all 3 recordings in ready/"
@@ -79,7 +79,7 @@ class TestWhatGoesBack:
         assert spool.ctl("retry", "--all").code == 0
         assert spool.layout.wake.stat().st_mtime > 0
 
-    def test_into_a_day_that_is_gone(self, spool: KeptSpool) -> None:
+    def test_a_deleted_day_is_created_again(self, spool: KeptSpool) -> None:
         for path in (spool.layout.ready / DAY).iterdir():
             path.unlink()
         (spool.layout.ready / DAY).rmdir()
@@ -88,7 +88,7 @@ class TestWhatGoesBack:
 
 
 def test_a_day_is_listed_no_more_often_for_many(spool: KeptSpool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may have tens of thousands of recordings, and as many dead letters."""
+    """A day may have tens of thousands of recordings, and as many dead letters."""
     list_directory, listed = os.scandir, []
 
     def listing(path: "str | os.PathLike[str]" = ".") -> "os._ScandirIterator[str]":
@@ -110,11 +110,11 @@ def test_a_day_is_listed_no_more_often_for_many(spool: KeptSpool, monkeypatch: p
     assert len(whole(spool)) == 8
 
 
-class TestWhoRefusedIt:
-    """Is asked again."""
+class TestRejections:
+    """A destination that rejected a recording is tried again."""
 
-    def test_when_it_is_dead(self, spool: KeptSpool) -> None:
-        for shelf_ in ("dead", "ready"):  # the second one a burial left behind that was cut short
+    def test_rejections_of_dead_letters_are_deleted(self, spool: KeptSpool) -> None:
+        for shelf_ in ("dead", "ready"):  # a crash during the move leaves the second one
             (spool.directory / shelf_ / DAY / f"{id_of(2)}.{paths.rejected_suffix(shelf_)}").write_text("{}")
         spool.stop()
         assert spool.ctl("retry", id_of(2)).code == 0
@@ -122,13 +122,13 @@ class TestWhoRefusedIt:
         assert left == {"wav", "json", "stored.store.json"}
 
     @pytest.mark.parametrize("which", [id_of(3), "--all"])
-    def test_when_it_waits_for_others(self, spool: KeptSpool, which: str) -> None:
+    def test_rejections_of_ready_recordings_are_deleted(self, spool: KeptSpool, which: str) -> None:
         spool.mark(id_of(3), paths.rejected_suffix("store"))
         assert spool.ctl("retry", which).code == 0
         assert {name.partition(".")[2] for name in spool.files() if id_of(3) in name} == {"wav", "json"}
 
     @pytest.mark.parametrize("steps", range(7))
-    def test_after_a_crash_too(self, spool: KeptSpool, steps: int) -> None:
+    def test_rejections_are_deleted_after_a_crash(self, spool: KeptSpool, steps: int) -> None:
         (spool.layout.dead / DAY / f"{id_of(2)}.{paths.rejected_suffix('tape')}").write_text("{}")
         try:
             revive(spool.layout, crashing(spool, steps), suffixes_of(spool.layout, DAY))
@@ -138,18 +138,18 @@ class TestWhoRefusedIt:
         assert not any("refused" in name for name in spool.files())
 
 
-class TestWhatDoesNot:
+class TestErrors:
     @pytest.mark.parametrize("arguments", [(), ("--all", "--dead"), ("00000001", "--dead")])
-    def test_it_must_be_said_what(self, spool: KeptSpool, arguments: tuple[str, ...]) -> None:
+    def test_exactly_one_selection_is_required(self, spool: KeptSpool, arguments: tuple[str, ...]) -> None:
         said = spool.ctl("retry", *arguments)
         assert (said.code, said.err) == (2, "audiohookctl: spool retry: give ids, --dead or --all\n")
 
-    def test_one_that_is_not_there_keeps_the_others(self, spool: KeptSpool) -> None:
+    def test_an_unknown_id_moves_nothing(self, spool: KeptSpool) -> None:
         before = spool.files()
         assert spool.ctl("retry", id_of(1), "abcdef").code == 2
         assert spool.files() == before
 
-    def test_one_whose_files_are_in_ready_already(self, spool: KeptSpool) -> None:
+    def test_a_dead_letter_with_files_in_ready_is_not_moved(self, spool: KeptSpool) -> None:
         (spool.layout.ready / DAY / f"{id_of(1)}.wav").write_bytes(b"another")
         before = spool.files()
         said = spool.ctl("retry", "--dead")
@@ -161,8 +161,8 @@ class TestWhatDoesNot:
             name: content for name, content in before.items() if id_of(1) in name
         }
 
-    def test_one_that_the_daemon_is_burying(self, spool: KeptSpool) -> None:
-        """Its sidecar goes first."""
+    def test_a_dead_letter_that_the_daemon_is_moving_is_not_moved(self, spool: KeptSpool) -> None:
+        """The daemon moves the sidecar first."""
         name = f"{id_of(1)}.wav"
         (spool.layout.dead / DAY / name).rename(spool.layout.ready / DAY / name)
         said = spool.ctl("retry", id_of(1))
@@ -170,7 +170,7 @@ class TestWhatDoesNot:
         assert "the daemon is moving it: retry in a moment" in said.err
         assert f"{id_of(1)}.json" in dead(spool)
 
-    def test_one_whose_burial_a_crash_ended(self, spool: KeptSpool) -> None:
+    def test_a_dead_letter_of_a_crashed_daemon_is_moved(self, spool: KeptSpool) -> None:
         name = f"{id_of(1)}.wav"
         (spool.layout.dead / DAY / name).rename(spool.layout.ready / DAY / name)
         spool.stop()
@@ -179,11 +179,11 @@ class TestWhatDoesNot:
 
 
 class Crash(BaseException):
-    """The end of the process."""
+    """Stands for the end of the process."""
 
 
 class Crashing(Recording):
-    """A dead letter; the process ends when so many of its files were asked for."""
+    """A dead letter that ends the process after a number of requests for its paths."""
 
     left = 0
 
@@ -202,12 +202,12 @@ def crashing(spool: KeptSpool, steps: int) -> Crashing:
 
 
 @pytest.mark.parametrize("steps", range(5))
-def test_a_crash_at_any_step_is_made_good_by_doing_it_again(spool: KeptSpool, steps: int) -> None:
+def test_a_crash_at_any_step_is_recovered_by_a_retry(spool: KeptSpool, steps: int) -> None:
     before = {name.rpartition("/")[2]: content for name, content in spool.files().items() if id_of(2) in name}
     try:
         revive(spool.layout, crashing(spool, steps), suffixes_of(spool.layout, DAY))
     except Crash:
-        # The sidecar says where it is, and it is in one place.
+        # The place of the sidecar decides, and it is in one place only.
         assert id_of(2) not in whole(spool)
         assert spool.ctl("retry", id_of(2)).code == 0
     assert id_of(2) in whole(spool)
@@ -216,13 +216,13 @@ def test_a_crash_at_any_step_is_made_good_by_doing_it_again(spool: KeptSpool, st
     assert not any(id_of(2) in name for name in dead(spool))
 
 
-def test_a_crash_comes_at_each_of_these_steps(spool: KeptSpool) -> None:
+def test_a_crash_happens_at_each_step(spool: KeptSpool) -> None:
     with pytest.raises(Crash):
         revive(spool.layout, crashing(spool, 3), suffixes_of(spool.layout, DAY))
     assert spool.ctl("retry", id_of(2)).code == 0
 
 
-def test_a_dead_letter_is_not_put_over_another(spool: KeptSpool) -> None:
+def test_a_dead_letter_does_not_overwrite_another_file(spool: KeptSpool) -> None:
     (found,) = [found for found in catalog.iter_recordings(spool.layout.dead) if found.id == id_of(1)]
     (spool.layout.ready / DAY / f"{id_of(1)}.json").write_text("{}")
     with pytest.raises(NotRevived, match="already has its json"):
@@ -230,11 +230,11 @@ def test_a_dead_letter_is_not_put_over_another(spool: KeptSpool) -> None:
 
 
 class TestOwner:
-    """Root acts as the owner of the spool, or the daemon could not use what it makes."""
+    """Root switches to the owner of the spool, because the daemon could not use root's files."""
 
     @pytest.fixture
     def owned(self) -> Iterator[KeptSpool]:
-        # Not below tmp_path, through which the owner could not go.
+        # Not below tmp_path, which the owner may not enter.
         with tempfile.TemporaryDirectory() as directory:
             spool = KeptSpool(Path(directory))
             spool.ready(1)
@@ -248,7 +248,7 @@ class TestOwner:
                     os.chown(path, NOBODY, NOBODY)
             yield spool
 
-    def test_what_is_made_is_the_owners(self, owned: KeptSpool) -> None:
+    def test_new_files_belong_to_the_owner(self, owned: KeptSpool) -> None:
         assert owned.ctl("retry", "--all").code == 0
         assert owned.ctl("repair").code == 0
         assert len(whole(owned)) == 2
@@ -257,7 +257,7 @@ class TestOwner:
         assert {path.stat().st_uid for path in owned.directory.rglob("*")} == {owner}
         assert {path.stat().st_gid for path in owned.directory.rglob("*")} == {owned.directory.stat().st_gid}
 
-    def test_afterwards_all_is_as_before(self, owned: KeptSpool) -> None:
+    def test_the_process_is_root_again_afterwards(self, owned: KeptSpool) -> None:
         before = (os.geteuid(), os.getegid(), os.getgroups())
         inside = []
         with contextlib.suppress(RuntimeError), as_owner(owned.layout):

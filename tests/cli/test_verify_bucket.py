@@ -21,7 +21,7 @@ from tests.stores.seaweedfs import SeaweedFS
 
 
 class Bucket:
-    """A bucket with the recordings 1 and 2, and the command that looks into it."""
+    """A bucket with the recordings 1 and 2, and the command that verifies it."""
 
     def __init__(self, endpoint: str, client: Any, name: str) -> None:
         self.endpoint = endpoint
@@ -66,7 +66,7 @@ def bucket(seaweedfs: SeaweedFS, shop: Path, monkeypatch: pytest.MonkeyPatch) ->
     return bucket
 
 
-def test_all_is_well(bucket: Bucket) -> None:
+def test_correct_recordings_are_ok(bucket: Bucket) -> None:
     said = bucket.verify()
     assert (said.code, said.err) == (0, "")
     assert said.lines == [
@@ -91,21 +91,21 @@ def test_a_store_that_redirects_is_asked_a_few_times(monkeypatch: pytest.MonkeyP
     assert len(server.heads) <= 3
 
 
-def test_a_prefix_narrows_it(bucket: Bucket) -> None:
+def test_a_prefix_selects_recordings(bucket: Bucket) -> None:
     bucket.put("elsewhere/x.wav", b"")
     assert bucket.verify(key=DAY).code == 0
     assert bucket.verify(key="elsewhere/").lines[0].endswith("x: there is no sidecar")
 
 
 def test_a_prefix_without_anything_is_a_mistake(bucket: Bucket) -> None:
-    """Else a job that verifies the wrong place each night would be content for ever."""
+    """Otherwise a nightly job with a wrong prefix would always succeed."""
     said = bucket.verify(key="nothing")
     wanted = f"audiohookctl: verify: {bucket.url('nothing')}: no recordings found at this prefix\n"
     assert (said.code, said.err) == (2, wanted)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".json"])
-def test_one_object_names_its_recording(bucket: Bucket, suffix: str) -> None:
+def test_a_single_object_names_its_recording(bucket: Bucket, suffix: str) -> None:
     bucket.put(bucket.key(1, "-more.wav"), b"")
     assert bucket.verify(key=bucket.key(1, suffix)).lines[:-1] == [f"{bucket.url(bucket.key(1))}: ok"]
 
@@ -139,8 +139,8 @@ def test_quick_compares_what_the_store_knows(bucket: Bucket, shop: Path) -> None
     assert bucket.verify("--quick").lines[0].endswith("there is no audio")
 
 
-def test_many_pages(bucket: Bucket, shop: Path) -> None:
-    """A listing ends after a thousand, here between the halves of a recording."""
+def test_a_pair_on_two_pages_is_found(bucket: Bucket, shop: Path) -> None:
+    """A page has at most 1,000 keys. Here it ends between sidecar and audio of a recording."""
     sidecar = (shop / f"{id_of(2)}.json").read_bytes()
     for number in range(3):
         bucket.put(f"{DAY}/a{number}.json", sidecar)
@@ -156,14 +156,16 @@ def test_many_pages(bucket: Bucket, shop: Path) -> None:
 
 
 class TestMistakes:
-    def test_a_bucket_that_is_not_there(self, bucket: Bucket) -> None:
+    def test_a_missing_bucket_is_a_mistake(self, bucket: Bucket) -> None:
         bucket.name = "no-such-bucket"
         said = bucket.verify()
         assert (said.code, said.out) == (2, "")
         assert said.err.startswith("audiohookctl: verify: cannot list s3://no-such-bucket/: ")
         assert said.err.count("\n") == 1
 
-    def test_no_credentials(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_missing_credentials_are_a_mistake(
+        self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.delenv(name)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -173,19 +175,19 @@ class TestMistakes:
         assert said.code == 2
         assert "Unable to locate credentials" in said.err
 
-    def test_an_unknown_profile(self, bucket: Bucket) -> None:
+    def test_an_unknown_profile_is_a_mistake(self, bucket: Bucket) -> None:
         said = bucket.verify("--profile", "nobody")
         assert said.code == 2
         assert "The config profile (nobody) could not be found" in said.err
 
     @pytest.mark.parametrize("target", ["s3://", "s3:///key", "s3://bucket/key?version=1"])
-    def test_an_address_that_is_none(self, target: str) -> None:
+    def test_an_invalid_url_is_a_mistake(self, target: str) -> None:
         with pytest.raises(UsageError, match="s3://bucket/prefix"):
             split(target)
 
 
 class Broken:
-    """A store that answers, and then fails."""
+    """A store that responds, then fails during the body."""
 
     def __init__(self, fault: Exception) -> None:
         self.fault = fault
@@ -214,8 +216,8 @@ def test_a_connection_that_breaks_while_reading_is_an_os_error() -> None:
         stream.read(10)
 
 
-class Teller:
-    """A store that says ``head`` of each object."""
+class HeadStore:
+    """A store that responds to every HEAD with ``head``."""
 
     def __init__(self, **head: Any) -> None:
         self.head = head
@@ -238,13 +240,13 @@ SHA256 = "ab" * 32
     ],
 )
 def test_quick_takes_what_a_head_has(head: dict[str, Any]) -> None:
-    objects = Objects(Teller(ContentLength=9, **head), "calls", "key", is_listed_alone=False)
+    objects = Objects(HeadStore(ContentLength=9, **head), "calls", "key", is_listed_alone=False)
     assert objects.seen() == Seen(9, sha256=SHA256)
 
 
 def test_quick_names_what_a_head_lacks() -> None:
     with pytest.raises(OSError, match="no Content-Length: verify without --quick"):
-        Objects(Teller(ETag='"x"'), "calls", "key", is_listed_alone=False).seen()
+        Objects(HeadStore(ETag='"x"'), "calls", "key", is_listed_alone=False).seen()
 
 
 stems = st.text("ab./-", min_size=1, max_size=4)
@@ -257,14 +259,14 @@ def test_a_sorted_listing_makes_pairs(found: dict[str, tuple[str, ...]]) -> None
 
 
 @given(st.sets(stems), st.randoms(use_true_random=False))
-def test_an_unsorted_listing_misses_none(found: set[str], chance: Any) -> None:
-    """And each has one turn that counts: the other one is of audio that seems to be alone."""
+def test_an_unsorted_listing_misses_none(found: set[str], rng: Any) -> None:
+    """Each recording is yielded once with its sidecar; a second time only as audio without a sidecar."""
     keys = [stem + suffix for stem in found for suffix in (".json", ".wav")]
-    chance.shuffle(keys)
+    rng.shuffle(keys)
     assert sorted(stem for stem, is_alone in pairs(keys) if not is_alone) == sorted(found)
 
 
-def test_audio_that_only_seems_to_be_alone_is_passed_over(bucket: Bucket) -> None:
+def test_audio_listed_before_its_sidecar_is_skipped(bucket: Bucket) -> None:
     assert Objects(bucket.client, bucket.name, bucket.key(1), is_listed_alone=True).is_moving()
     assert not Objects(bucket.client, bucket.name, bucket.key(9), is_listed_alone=True).is_moving()
 

@@ -1,4 +1,4 @@
-"""What the check of a recording finds, and that it has nothing against what the recorder makes."""
+"""The check of a recording: it finds every error, and accepts all recordings of the recorder."""
 
 import copy
 import io
@@ -25,7 +25,7 @@ Step = tuple[str, int]
 
 
 class Made(NamedTuple):
-    """A recording as the recorder made it."""
+    """A recording made by the recorder."""
 
     sidecar: dict[str, Any]
     audio: bytes
@@ -35,7 +35,7 @@ class Made(NamedTuple):
 
 
 def made(media: Media, steps: list[Step], gaps: str = "silence", missing: int = 0) -> Made:
-    """A call in which so many samples were heard, or were not."""
+    """Records a call from steps, each of which is audio or a gap."""
     with tempfile.TemporaryDirectory() as directory:
         call = Call(Path(directory), media, gaps=gaps)
         position = START
@@ -71,7 +71,7 @@ steps = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(ALL_MEDIA), steps, st.sampled_from(["silence", "omit"]), st.integers(0, 100))
-def test_what_the_recorder_makes_is_right(media: Media, steps: list[Step], gaps: str, missing: int) -> None:
+def test_recordings_of_the_recorder_have_no_errors(media: Media, steps: list[Step], gaps: str, missing: int) -> None:
     recording = made(media, steps, gaps, missing)
     assert recording.sidecar["recording"].get("missingSamples", 0) == missing
     assert recording.faults() == []
@@ -112,7 +112,7 @@ def test_everything_that_was_added_is_found(recording: Made, more: bytes) -> Non
 
 
 def numbers_that_are_bound(sidecar: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Where the numbers are that something else in the recording speaks against."""
+    """The paths of all numbers that another part of the recording can contradict."""
     yield from [("samples",), ("startPosition",), ("media", "rate"), ("audio", "bytes")]
     gaps = sidecar["recording"]["gaps"]
     for number, gap in enumerate(gaps):
@@ -158,15 +158,15 @@ def test_a_changed_number_is_found(recording: Made, data: st.DataObject, by: int
     ],
     ids=str,
 )
-def test_a_sidecar_that_says_something_else(path: tuple[Any, ...], value: object) -> None:
+def test_a_contradiction_in_the_sidecar_is_found(path: tuple[Any, ...], value: object) -> None:
     recording = RECORDINGS["stereo"]
     other = changed(recording.sidecar, path, lambda _: value)
     faults = check(other, io.BytesIO(recording.audio))
-    # Nothing speaks against a sidecar that hides its gaps.
+    # Nothing contradicts a sidecar that hides its gaps.
     assert bool(faults) == (path != ("gaps",))
 
 
-def test_all_that_is_wrong_is_said() -> None:
+def test_every_error_is_reported() -> None:
     recording = RECORDINGS["stereo"]
     other = changed(recording.sidecar, ("samples",), lambda _: 1)
     other["recording"]["gaps"][1]["start"] += 1
@@ -176,7 +176,7 @@ def test_all_that_is_wrong_is_said() -> None:
         assert part in faults
 
 
-def test_noise_in_a_gap_is_found_where_it_is() -> None:
+def test_noise_in_a_gap_names_the_gap() -> None:
     recording = RECORDINGS["stereo L16"]
     gaps = recording.sidecar["recording"]["gaps"]
     audio = bytearray(recording.audio)
@@ -187,7 +187,7 @@ def test_noise_in_a_gap_is_found_where_it_is() -> None:
     assert found == ["gap 1 is not silent in the file", "gap 2 is not silent in the file"]
 
 
-def test_silence_is_looked_at_across_the_blocks_in_which_it_is_read() -> None:
+def test_silence_is_checked_across_block_boundaries() -> None:
     recording = made(MONO, [("heard", 2_000_000), ("paused", 200_000), ("heard", 5)])
     assert recording.faults() == []
     audio = bytearray(recording.audio)
@@ -196,27 +196,27 @@ def test_silence_is_looked_at_across_the_blocks_in_which_it_is_read() -> None:
 
 
 class TestGaps:
-    """Where they are, and where they cannot be."""
+    """Positions of gaps, possible and impossible."""
 
     def faults(self, *gaps: dict[str, Any], **recording: Any) -> list[str]:
         sidecar = copy.deepcopy(SILENT.sidecar)
         sidecar["recording"] |= {"gaps": list(gaps)} | recording
         return check(sidecar, io.BytesIO(SILENT.audio))
 
-    def test_in_order(self) -> None:
+    def test_gaps_out_of_order_are_found(self) -> None:
         first, second = gap(100, 50), gap(300, 50)
         assert self.faults(first, second) == []
         assert any("is listed after a later gap" in fault for fault in self.faults(second, first))
 
-    def test_without_overlap(self) -> None:
+    def test_overlapping_gaps_are_found(self) -> None:
         assert self.faults(gap(100, 50), gap(150, 10)) == []
         assert self.faults(gap(100, 51), gap(150, 10)) == ["gap 1 begins before the previous gap ends"]
 
-    def test_what_the_disk_refused_may_lie_across_others(self) -> None:
+    def test_gaps_of_a_disk_error_may_overlap_other_gaps(self) -> None:
         assert self.faults(gap(100, 500, "disk", fault="ENOSPC"), gap(150, 10), gap(650, 10, "disk")) == []
         assert self.faults(gap(100, 50, "disk"), gap(149, 10, "disk")) != []
 
-    def test_inside_the_call(self) -> None:
+    def test_gaps_beyond_the_audio_are_found(self) -> None:
         assert self.faults(gap(900, 100)) == []
         assert self.faults(gap(900, 101)) == ["gap 0 ends at sample 1001 of the file, the audio at 1000"]
         assert self.faults(gap(-1, 10)) != []
@@ -229,19 +229,19 @@ class TestGaps:
         assert self.faults(gap(900, 5000), recovered={"missingFrom": START + 1000}) == []
         assert self.faults(recovered={"missingFrom": START + 999}) != []
 
-    def test_what_the_disk_refused_to_the_end_is_not_filled(self) -> None:
+    def test_a_disk_error_up_to_the_end_leaves_an_unfilled_gap(self) -> None:
         refused = gap(1000, 700, "disk", filled=False)
         assert self.faults(refused) == []
         assert self.faults(refused, gap(1500, 100)) == []
         assert self.faults(refused, recovered={"missingFrom": START + 1700}) == []
 
-    def test_what_is_left_out_moves_what_follows(self) -> None:
+    def test_an_omitted_gap_shifts_later_positions(self) -> None:
         left_out = gap(100, 40, filled=False)
         after = gap(200, 10)
         assert self.faults(left_out, after) != []
         assert self.faults(left_out, after | {"start": after["start"] + 40}) == []
 
-    def test_there_is_a_start_to_count_from(self) -> None:
+    def test_gaps_need_a_start_position(self) -> None:
         sidecar = copy.deepcopy(SILENT.sidecar)
         sidecar["recording"]["gaps"] = []
         del sidecar["recording"]["startPosition"]
@@ -255,26 +255,26 @@ def gap(offset: int, samples: int, cause: str = "paused", filled: bool = True, *
     return place | more
 
 
-class TestTheTwoHalves:
-    def test_audio_that_should_be_there(self) -> None:
+class TestAudioAndSidecar:
+    def test_missing_audio_is_found(self) -> None:
         assert check(SILENT.sidecar, None) == ["there is no audio"]
         assert check_alone(SILENT.sidecar) == []
 
-    def test_audio_that_should_not_be_there(self, tmp_path: Path) -> None:
+    def test_unexpected_audio_is_found(self, tmp_path: Path) -> None:
         call = Call(tmp_path, None)
         call.close()
         assert check(call.sidecar(), io.BytesIO(SILENT.audio)) == [
             "there is audio, but the sidecar says that there is none"
         ]
 
-    def test_a_stream_that_comes_in_pieces(self) -> None:
+    def test_a_stream_with_short_reads_is_read_to_its_end(self) -> None:
         class Drops(io.BytesIO):
             def read(self, count: int | None = -1, /) -> bytes:
                 return super().read(min(7, count or 0))
 
         assert check(SILENT.sidecar, Drops(SILENT.audio)) == []
 
-    def test_what_reading_raises_is_passed_on(self) -> None:
+    def test_errors_of_reading_propagate(self) -> None:
         class Bad(io.BytesIO):
             def read(self, count: int | None = -1, /) -> bytes:
                 raise OSError("the disk is ill")
@@ -292,11 +292,11 @@ class TestMalformed:
         assert check_alone(sidecar) == glance(sidecar, Seen(4)) == [fault]
 
     @pytest.mark.parametrize("sidecar", [{"recording": 1}, {"header": [], "body": {}, "recording": {}}], ids=str)
-    def test_what_is_no_sidecar_says_what_it_lacks(self, sidecar: dict[str, Any]) -> None:
+    def test_errors_name_the_missing_members(self, sidecar: dict[str, Any]) -> None:
         faults = check(sidecar, None)
         assert all(any(member in fault for fault in faults) for member in ("header", "body", "recording"))
 
-    def test_each_member_that_is_wrong(self) -> None:
+    def test_every_malformed_member_is_reported(self) -> None:
         sidecar = copy.deepcopy(SILENT.sidecar)
         sidecar["recording"] |= {"samples": -1, "media": {"format": "MP3"}, "audio": {"bytes": True}}
         assert [fault.partition(":")[0] for fault in check(sidecar, io.BytesIO(SILENT.audio))] == [
@@ -309,7 +309,7 @@ class TestMalformed:
         st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=3), st.lists, max_leaves=5),
         st.sampled_from(sorted(SILENT.sidecar["recording"])),
     )
-    def test_nothing_that_may_stand_there_raises(self, value: object, member: str) -> None:
+    def test_no_json_value_raises(self, value: object, member: str) -> None:
         sidecar = copy.deepcopy(SILENT.sidecar)
         sidecar["recording"][member] = value
         faults = check(json.loads(json.dumps(sidecar)), io.BytesIO(SILENT.audio))

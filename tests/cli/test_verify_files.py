@@ -1,4 +1,4 @@
-"""``audiohookctl verify`` for files: what it looks at, what it says, and how it ends."""
+"""``audiohookctl verify`` for files: the recordings it finds, its output and its exit codes."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def shop(tmp_path: Path) -> Path:
     return (spool.layout.ready / DAY).rename(tmp_path / "shop")
 
 
-def test_all_is_well(shop: Path) -> None:
+def test_correct_recordings_are_ok(shop: Path) -> None:
     said = verify(shop)
     assert (said.code, said.err) == (0, "")
     assert said.lines == [
@@ -43,7 +43,7 @@ def test_all_is_well(shop: Path) -> None:
     ]
 
 
-def test_something_is_wrong(shop: Path) -> None:
+def test_an_error_gives_exit_code_one(shop: Path) -> None:
     audio = shop / f"{id_of(1)}.wav"
     audio.write_bytes(audio.read_bytes()[:-100])
     said = verify(shop)
@@ -52,7 +52,7 @@ def test_something_is_wrong(shop: Path) -> None:
     assert said.lines[1:] == [f"{shop}/{id_of(2)}: ok", "2 recordings: 1 ok, 1 wrong; 31.3 KiB of audio read"]
 
 
-def test_quiet_says_only_what_is_wrong(shop: Path) -> None:
+def test_quiet_prints_only_errors(shop: Path) -> None:
     (shop / f"{id_of(1)}.wav").unlink()
     assert verify("--quiet", shop).lines == [
         f"{shop}/{id_of(1)}: there is no audio",
@@ -60,7 +60,7 @@ def test_quiet_says_only_what_is_wrong(shop: Path) -> None:
     ]
 
 
-def test_json_for_programs(shop: Path) -> None:
+def test_json_has_one_object_per_line(shop: Path) -> None:
     (shop / f"{id_of(1)}.wav").unlink()
     said = verify("--json", shop)
     assert said.code == 1
@@ -84,7 +84,7 @@ def test_quick_does_not_read_the_audio(shop: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["wav", "json"])
-def test_one_file_names_its_recording(shop: Path, suffix: str) -> None:
+def test_a_single_file_names_its_recording(shop: Path, suffix: str) -> None:
     target = shop / f"{id_of(2)}.{suffix}"
     assert verify(target).lines == [f"{shop}/{id_of(2)}: ok", "1 recording: 1 ok, 0 wrong; 15.7 KiB of audio read"]
 
@@ -116,14 +116,14 @@ def test_halves_are_reported(shop: Path) -> None:
         (b'{"recording": {}}', "header is missing; body is missing; recording.startedAt is missing"),
     ],
 )
-def test_a_sidecar_that_is_none(shop: Path, text: bytes, said: str) -> None:
+def test_a_malformed_sidecar_is_reported(shop: Path, text: bytes, said: str) -> None:
     (shop / f"{id_of(1)}.json").write_bytes(text)
     result = verify(shop)
     assert result.code == 1
     assert said in result.lines[0]
 
 
-def test_what_cannot_be_read_is_wrong_and_the_rest_is_checked(shop: Path) -> None:
+def test_an_unreadable_recording_is_wrong_and_the_rest_is_checked(shop: Path) -> None:
     audio = shop / f"{id_of(1)}.wav"
     audio.unlink()
     audio.mkdir()
@@ -141,7 +141,7 @@ def test_text_of_others_does_not_move_the_cursor(shop: Path) -> None:
     assert "recording.duration is \\u001b[2J\\n, but" in said.lines[0]
 
 
-def test_directories_are_looked_through(shop: Path) -> None:
+def test_directories_are_searched_recursively(shop: Path) -> None:
     (shop / "b" / "c").mkdir(parents=True)
     (shop / ".hidden.wav").write_bytes(b"being copied")
     (shop / "notes.txt").write_text("not a recording")
@@ -150,12 +150,12 @@ def test_directories_are_looked_through(shop: Path) -> None:
     assert [files.where for files in find(shop)] == [f"{shop}/{id_of(1)}", f"{shop}/b/c/{id_of(2)}"]
 
 
-def test_several_targets(shop: Path) -> None:
+def test_several_targets_are_summed_up(shop: Path) -> None:
     assert len(verify(shop, shop / f"{id_of(1)}.wav").lines) == 4
 
 
 class TestASpool:
-    def test_only_what_is_whole_is_looked_at(self, tmp_path: Path) -> None:
+    def test_only_finished_recordings_are_checked(self, tmp_path: Path) -> None:
         of_all_states(tmp_path).stop()
         said = verify(tmp_path)
         assert said.code == 0
@@ -166,7 +166,7 @@ class TestASpool:
         }
         assert said.lines[-1].startswith("6 recordings: 6 ok, 0 wrong, 1 with the audio stored elsewhere;")
 
-    def test_audio_that_was_carried_away_need_not_be_there(self, tmp_path: Path) -> None:
+    def test_uploaded_audio_may_be_missing(self, tmp_path: Path) -> None:
         spool = KeptSpool(tmp_path)
         for number in (1, 2):
             spool.carried_away(spool.ready(number))
@@ -175,7 +175,7 @@ class TestASpool:
         assert first.endswith(f"{id_of(1)}: ok (the audio is stored elsewhere)")
         assert second.endswith(f"{id_of(2)}: there is no audio")
 
-    def test_audio_that_is_carried_away_meanwhile(self, tmp_path: Path) -> None:
+    def test_audio_uploaded_during_the_check_may_be_missing(self, tmp_path: Path) -> None:
         spool = KeptSpool(tmp_path)
         for number in (1, 2):
             spool.ready(number)
@@ -184,51 +184,51 @@ class TestASpool:
         spool.carried_away(id_of(2))
         assert next(found).is_stored()
 
-    def test_a_carried_one_can_be_wrong_in_itself(self, tmp_path: Path) -> None:
+    def test_a_sidecar_of_uploaded_audio_is_checked(self, tmp_path: Path) -> None:
         spool = KeptSpool(tmp_path)
         spool.carried_away(spool.ready(1))
         path = spool.layout.ready / DAY / f"{id_of(1)}.json"
         path.write_text(path.read_text().replace('"samples":8000', '"samples":8001'))
         assert verify(tmp_path).code == 1
 
-    def test_what_is_made_just_now_is_no_fault(self, tmp_path: Path) -> None:
-        """Audio is in ready/ before its sidecar is."""
+    def test_a_recording_being_finished_is_not_an_error(self, tmp_path: Path) -> None:
+        """The audio is in ready/ before its sidecar."""
         spool = KeptSpool(tmp_path)
         (spool.layout.ready / DAY / f"{spool.ready(1)}.json").rename(spool.layout.draft / f"{id_of(1)}.json")
         said = verify(tmp_path)
         assert (said.code, said.lines) == (0, ["0 recordings: 0 ok, 0 wrong, 1 being moved and not checked"])
 
-    def test_what_moves_just_now_is_no_fault(self, tmp_path: Path) -> None:
-        """The sidecar is in done/ before its audio is."""
+    def test_a_recording_being_moved_is_not_an_error(self, tmp_path: Path) -> None:
+        """The sidecar is in done/ before its audio."""
         spool = KeptSpool(tmp_path)
         spool.settle(spool.ready(1))
         (spool.layout.done / DAY / f"{id_of(1)}.wav").rename(spool.layout.ready / DAY / f"{id_of(1)}.wav")
         said = verify(tmp_path)
         assert (said.code, said.lines) == (0, ["0 recordings: 0 ok, 0 wrong, 2 being moved and not checked"])
 
-    def test_what_was_deleted_meanwhile_is_no_fault(self, tmp_path: Path) -> None:
+    def test_a_recording_deleted_during_the_check_is_not_an_error(self, tmp_path: Path) -> None:
         assert Files(tmp_path, id_of(1), has_receipt=False).is_moving()
 
-    def test_drafts_elsewhere_are_passed_over(self, tmp_path: Path) -> None:
+    def test_drafts_outside_a_spool_are_skipped(self, tmp_path: Path) -> None:
         of_all_states(tmp_path).stop()
         assert list(find(tmp_path / "draft")) == []
 
 
 class TestMistakes:
     @pytest.mark.parametrize("name", ["absent.wav", "notes.txt"])
-    def test_are_one_line(self, shop: Path, name: str) -> None:
+    def test_mistakes_are_one_line(self, shop: Path, name: str) -> None:
         (shop / "notes.txt").write_text("not a recording")
         said = verify(shop / name)
         assert (said.code, said.out) == (2, "")
         assert said.err.startswith("audiohookctl: verify: ")
         assert said.err.count("\n") == 1
 
-    def test_there_must_be_a_target(self) -> None:
+    def test_a_target_is_required(self) -> None:
         assert verify().code == 2
 
 
 def large(directory: Path, megabytes: int) -> int:
-    """A recording of so many megabytes of one loud person, nearly nothing of which is on disk. Returns its size."""
+    """Makes a sparse recording of ``megabytes``, nearly none of which is on disk. Returns its size in bytes."""
     data_bytes = megabytes << 20
     audio = directory / f"{id_of(1)}.wav"
     with audio.open("wb") as file:
@@ -260,8 +260,8 @@ def test_memory_does_not_grow_with_the_file(shop: Path) -> None:
     assert peak < 8 << 20 < size
 
 
-def test_an_interruption_is_clean(shop: Path) -> None:
-    """In the middle of a file that does not end: here it is a pipe."""
+def test_an_interruption_ends_without_a_traceback(shop: Path) -> None:
+    """Interrupts the read of a file without an end: a pipe."""
     audio = shop / f"{id_of(1)}.wav"
     content = audio.read_bytes()
     audio.unlink()
@@ -275,7 +275,7 @@ def test_an_interruption_is_clean(shop: Path) -> None:
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
-def test_nobody_reads_what_it_says(shop: Path) -> None:
+def test_a_closed_pipe_ends_the_command(shop: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     command = python("-m", "audiohookd.cli.main", "verify", str(shop))
@@ -284,14 +284,14 @@ def test_nobody_reads_what_it_says(shop: Path) -> None:
     assert (process.returncode, process.stderr) == (141, b"")
 
 
-def test_relative_targets(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_targets_are_accepted(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shop)
     assert verify(f"{id_of(1)}.wav").lines[0] == f"{id_of(1)}: ok"
     assert verify(".").lines[0] == f"{id_of(1)}: ok"
 
 
-def test_a_copy_under_another_name(shop: Path) -> None:
-    """As a bucket may have them, by a template of its own."""
+def test_a_renamed_copy_is_checked(shop: Path) -> None:
+    """A bucket may have such names, from the key template of the s3 plugin."""
     for suffix in ("wav", "json"):
         shutil.copy(shop / f"{id_of(1)}.{suffix}", shop / f"call-7.{suffix}")
     assert verify(shop / "call-7.json").lines[0] == f"{shop}/call-7: ok"

@@ -1,4 +1,4 @@
-"""The check has nothing against recordings that went through a disk that refused, a crash, or the loss of power."""
+"""The check accepts recordings after disk errors, crashes and power loss."""
 
 import errno
 import io
@@ -27,7 +27,7 @@ START = 4000
 
 
 class Step(NamedTuple):
-    """What is heard, or not, before a commit; and how many bytes of that the disk takes, None for all."""
+    """The audio and gaps before a commit, and how many bytes of them the disk accepts; None: all."""
 
     samples: int
     is_gap: bool
@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 
 class MoodyDisk:
-    """Takes so many bytes, then no more."""
+    """A disk that accepts a number of bytes, then fails."""
 
     def __init__(self) -> None:
         self.takes: int | None = None
@@ -52,7 +52,7 @@ class MoodyDisk:
 
 
 class Writing:
-    """A recording as recorder and writer make it."""
+    """Makes a recording as recorder and writer do."""
 
     def __init__(self, spool: SpoolPaths, media: Media) -> None:
         self.media = media
@@ -82,7 +82,7 @@ class Writing:
     def commit(self, audio: list[bytes], journal: list[bytes]) -> None:
         audio, self.held = self.held + audio, []
         outcome = self.files.append(audio, journal)
-        while not outcome.lines_taken:  # what it owes was written; now this
+        while not outcome.lines_taken:  # the first write may take only data that was pending
             outcome = self.files.append(audio, journal)
         if not outcome.audio_taken:
             self.held = audio
@@ -127,7 +127,7 @@ def spool_in(directory: str) -> SpoolPaths:
 
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(ALL_MEDIA), steps, st.sampled_from(["end", "full to the end", "kill", "power"]), st.data())
-def test_what_came_of_it_is_right(media: Media, steps: list[Step], end: str, data: st.DataObject) -> None:
+def test_recovered_recordings_have_no_errors(media: Media, steps: list[Step], end: str, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as directory:
         spool = spool_in(directory)
         writing = Writing(spool, media)
@@ -148,7 +148,7 @@ def test_what_came_of_it_is_right(media: Media, steps: list[Step], end: str, dat
             assert faults(outcome) == []
 
 
-def test_audio_that_the_disk_refused_is_a_gap() -> None:
+def test_audio_lost_to_a_disk_error_is_a_gap() -> None:
     with tempfile.TemporaryDirectory() as directory:
         spool = spool_in(directory)
         writing = Writing(spool, ALL_MEDIA[0])

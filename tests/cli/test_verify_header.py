@@ -1,4 +1,4 @@
-"""The header of a WAV file, as somebody reads it who did not write it."""
+"""The parser of WAV headers, which is independent of the writer."""
 
 import struct
 
@@ -14,7 +14,7 @@ from tests.spool.spool_rig import ALL_MEDIA, L16_MONO, MONO, STEREO
 
 media = st.sampled_from(ALL_MEDIA)
 SIZES = [0, 1, 2**31, 2**32 - 200, 2**32 - 1, 2**32, 2**40]
-#: RIFF ends where 32 bits do.
+#: The largest size that fits RIFF's 32 bits.
 LARGE = 2**33
 
 
@@ -23,13 +23,13 @@ def size_of(form: Media, data_bytes: int) -> int:
 
 
 def whole(form: Media, samples: int) -> tuple[bytes, int]:
-    """A header, and the size of the file that it belongs to."""
+    """A header, and the size of its file in bytes."""
     data_bytes = samples * form.frame_bytes
     return wav.header(form, data_bytes), size_of(form, data_bytes)
 
 
 @given(media, st.sampled_from(SIZES) | st.integers(0, 2**40))
-def test_agrees_with_who_writes_it(form: Media, samples: int) -> None:
+def test_the_header_of_the_writer_is_accepted(form: Media, samples: int) -> None:
     head, size = whole(form, samples)
     found = wav_reader.read(head)
     assert (found.data_at, found.data_bytes) == (len(head), samples * form.frame_bytes)
@@ -54,7 +54,7 @@ def test_another_size_is_found(form: Media, samples: int, by: int) -> None:
 
 
 def places_that_count(head: bytes) -> list[int]:
-    """The bytes of all fields: of the format, of the sizes, and of the length where it stands."""
+    """The offsets of all bytes of fields: format, sizes, and the length if present."""
     form, data = head.index(b"fmt ") + 8, len(head) - 4
     fields = [*range(form, form + 16)]
     if head.startswith(b"RF64"):
@@ -82,7 +82,7 @@ def faults_of(head: bytes, form: Media, size: int) -> list[str]:
 
 
 @pytest.mark.parametrize("form", ALL_MEDIA, ids=lambda form: f"{form.format} {len(form.channels)}")
-def test_a_recording_that_was_never_finished(form: Media) -> None:
+def test_an_unfinished_recording_is_rejected(form: Media) -> None:
     with pytest.raises(wav_reader.NotWav, match="unfinished recording"):
         wav_reader.read(wav.growing_header(form))
 
@@ -98,13 +98,13 @@ def test_a_recording_that_was_never_finished(form: Media) -> None:
         (b"RIFF" + bytes(4) + b"WAVE" + b"LIST" + struct.pack("<L", 9999) + bytes(9999), "has no data chunk"),
     ],
 )
-def test_what_is_no_recording(start: bytes, said: str) -> None:
+def test_a_file_that_is_not_a_recording_is_rejected(start: bytes, said: str) -> None:
     with pytest.raises(wav_reader.NotWav, match=said):
         wav_reader.read(start)
 
 
-def test_a_file_that_others_wrote() -> None:
-    """Without what we leave room for, and with chunks of their own before the audio."""
+def test_a_header_of_another_writer_is_read() -> None:
+    """Other writers reserve no space for RF64, and put chunks of their own before the audio."""
     form = struct.pack("<4sLHHLLHH", b"fmt ", 16, 1, 1, 8000, 16_000, 2, 16)
     note = b"LIST" + struct.pack("<L", 3) + b"abc\0"
     body = b"WAVE" + form + note + b"data" + struct.pack("<L", 8)
@@ -113,6 +113,6 @@ def test_a_file_that_others_wrote() -> None:
     assert list(wav_reader.faults(wav_reader.read(head), MONO, len(head) + 8)) != []
 
 
-def test_audio_that_ends_within_a_sample() -> None:
+def test_audio_that_ends_inside_a_sample_is_found() -> None:
     head, size = wav.header(STEREO, 3), size_of(STEREO, 3)
     assert list(wav_reader.faults(wav_reader.read(head), STEREO, size)) == ["the audio ends inside a sample: 3 bytes"]

@@ -1,4 +1,4 @@
-"""A TLS proxy of loopback in front of a server, with certificates of a throw-away authority."""
+"""A TLS proxy on loopback in front of a server, with certificates of a temporary authority."""
 
 import socket
 import ssl
@@ -36,7 +36,11 @@ def pair(
     ca: bool = False,
     san: bool = True,
 ) -> Pair:
-    """Signed by ``issuer``, or by itself; valid from and until so many days from now; with subjectAltName or not."""
+    """Makes a certificate and its key.
+
+    :param issuer: signs the certificate; None: it is self-signed.
+    :param days: first and last day of validity, in days from now.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -72,8 +76,8 @@ def _subject(name: str) -> x509.GeneralName:
 
 
 @contextmanager
-def fronting(backend: int, certificate: Pair, patience: float = 20.0) -> Iterator[int]:
-    """Passes TLS connections on to the port ``backend`` of loopback, byte for byte; gives its own port."""
+def fronting(backend: int, certificate: Pair, timeout: float = 20.0) -> Iterator[int]:
+    """Forwards TLS connections to the port ``backend`` on loopback. Yields its own port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.file)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -87,7 +91,7 @@ def fronting(backend: int, certificate: Pair, patience: float = 20.0) -> Iterato
                 connection, _ = listener.accept()
             except TimeoutError:
                 continue
-            connection.settimeout(patience)
+            connection.settimeout(timeout)
             threads.append(Thread(target=_relay, args=(context, connection, backend)))
             threads[-1].start()
 
@@ -108,7 +112,7 @@ def _relay(context: ssl.SSLContext, connection: socket.socket, backend: int) -> 
         try:
             client = context.wrap_socket(connection, server_side=True)
         except OSError:
-            return  # it did not like the certificate, or only looked whether there is a port
+            return  # the client rejected the certificate, or only checked the port
         with client, socket.create_connection(("127.0.0.1", backend)) as server:
             back = Thread(target=_pump, args=(server, client))
             back.start()
@@ -117,8 +121,8 @@ def _relay(context: ssl.SSLContext, connection: socket.socket, backend: int) -> 
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    # Also after an error: a client that closes with unread session tickets resets the connection, and the backend has
-    # to see the end. On Debian 13 this test waited for ever.
+    # Also after an error: a client that closes with unread session tickets resets the connection, and the backend
+    # must see the end. On Debian 13 this test hung.
     with suppress(OSError):
         while data := source.recv(65_536):
             sink.sendall(data)
@@ -128,7 +132,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 @contextmanager
 def answering(answer: bytes | None) -> Iterator[int]:
-    """A plain server that says this to whatever comes, or nothing at all; gives its port."""
+    """A plain TCP server that sends ``answer`` to every connection, or nothing. Yields its port."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.05)
     ended: list[bool] = []

@@ -13,11 +13,12 @@ from audiohookd.auth.authenticator import Authenticator
 from audiohookd.auth.keys.model import Keys
 from audiohookd.auth.replay.store import MemoryReplayStore, replay_window
 from audiohookd.auth.signature.message_signature import CLOCK_SKEW, MAX_AGE
+from audiohookd.edge.policy import HandshakePolicy
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.session.driver import ServerContext
 from audiohookd.session.registry import Registry
-from audiohookd.websocket.protocol import AudioHookServerFactory, AudioHookServerProtocol, HandshakePolicy
+from audiohookd.websocket.protocol import AudioHookServerFactory, AudioHookServerProtocol
 
 #: Bytes of one read when messages may be long: with the 4 KiB of a call, the tests would take minutes.
 LONG_READ = 65_536
@@ -32,7 +33,7 @@ class Echo(AudioHookServerProtocol):
         if self.maxMessagePayloadSize > LONG_READ * 2:
             self.transport.bufferSize = LONG_READ
 
-    def onConnect(self, request: Any) -> None:
+    def onConnect(self, request: Any) -> None:  # type: ignore[override]
         """Accepts every client."""
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:

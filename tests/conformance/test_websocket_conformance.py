@@ -51,7 +51,7 @@ def results(port: int, reports: Path, groups: Sequence[int], at_once: int = 1) -
     """Runs ``groups`` and returns the result of each case."""
     wanted = [word for group in groups for word in ("--include", f"{group}.*")]
     kosoku = Path(sys.executable).parent / "kosoku"
-    command = [kosoku, *wanted, "-p", str(at_once), "--outdir", reports, f"127.0.0.1:{port}"]
+    command: list[Any] = [kosoku, *wanted, "-p", str(at_once), "--outdir", reports, f"127.0.0.1:{port}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     ((_, found),) = json.loads((reports / "index.json").read_text()).items()
     bad = {case: result["behavior"] for case, result in found.items() if result["behavior"] not in GOOD}

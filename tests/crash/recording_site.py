@@ -104,10 +104,11 @@ class Site:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def files(self, *places: str) -> list[Path]:
-        """All files in the given directories of the spool, or in the whole spool. Without ``lock`` and ``wake``."""
+        """All files of recordings in the given directories of the spool, or in the whole spool."""
         roots = [self.spool / place for place in places] or [self.spool]
         found = (path for root in roots for path in root.rglob("*") if not path.is_dir())
-        return sorted(path for path in found if path not in (self.spool / "lock", self.spool / "wake"))
+        others = {self.spool / name for name in ("lock", "wake", "reserve")}
+        return sorted(path for path in found if path not in others)
 
     def wait_until_empty(self, patience: float = PATIENCE) -> bool:
         """Waits until no recording in the spool is due. False after a timeout."""

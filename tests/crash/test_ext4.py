@@ -64,9 +64,9 @@ def test_every_byte_of_a_recording_is_one_that_was_sent(disk: Ext4) -> None:
     disk.restart()
     start = wav.header_bytes(MEDIA)
     longer = [call for call in calls if call.paths.audio.stat().st_size > start + call.synced]
-    for call, mended in zip(calls, repair_drafts(spool), strict=True):
-        assert mended.path is not None
-        audio = mended.path.read_bytes()[start:]
+    for call, result in zip(calls, repair_drafts(spool), strict=True):
+        assert result.path is not None
+        audio = result.path.read_bytes()[start:]
         assert call.voice.startswith(audio)
         assert len(audio) >= call.synced
     assert longer  # otherwise this kernel does not write sizes before data, and the test proves nothing

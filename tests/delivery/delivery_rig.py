@@ -1,4 +1,4 @@
-"""Deliveries over a real directory, with a clock that stands, threads that do not exist, and plugins that obey."""
+"""Deliveries over a real directory, with a test clock, simulated threads and scripted plugins."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def ids(*numbers: int) -> list[str]:
 
 
 def make_ready(spool: Path, number: int, day: str = DAY, with_audio: bool = True) -> str:
-    """As the recorder leaves it: the id."""
+    """Writes a ready recording as the recorder leaves it, and returns its id."""
     id_ = recording_id(number)
     directory = spool / "ready" / day
     directory.mkdir(parents=True, exist_ok=True)
@@ -52,16 +52,16 @@ def make_ready(spool: Path, number: int, day: str = DAY, with_audio: bool = True
 
 @implementer(IPlugin)
 class Recipient:
-    """Takes recordings, and does with each what ``act`` returns, or raises."""
+    """Accepts recordings, and returns or raises for each what ``act`` returns or raises."""
 
     def __init__(self, concurrency: int = 1, act: Callable[[IRecording], Any] | None = None) -> None:
         self.concurrency = concurrency
         self.act = act or (lambda recording: {})
-        #: The ids, each time that one came.
+        #: The id of each recording received, in order, with repetitions.
         self.asked: list[str] = []
-        #: What it holds for good, whatever happens to the daemon: the files by id.
+        #: The files it has stored, by id; they survive a crash of the daemon.
         self.store: dict[str, dict[str, bytes]] = {}
-        #: What waits for the test, by id, while ``act`` is :meth:`hold`.
+        #: The Deferreds of held deliveries, by id, while ``act`` is :meth:`hold`.
         self.held: dict[str, Deferred[Any]] = {}
 
     def observe(self, session: object) -> None:
@@ -82,7 +82,7 @@ class Recipient:
 
 @implementer(ICarrier)
 class Carrier(Recipient):
-    """Where ``act`` says nothing else it reads the files, as a store would."""
+    """Without an ``act`` of its own, it reads the files, as a store would."""
 
     def __init__(self, concurrency: int = 1, act: Callable[[IRecording], Any] | None = None) -> None:
         super().__init__(concurrency, act or self.upload)
@@ -99,7 +99,7 @@ class Carrier(Recipient):
 
 
 def failing(fault: Callable[[], BaseException], *numbers: int) -> Callable[[IRecording], Any]:
-    """Of those recordings, or of all; the others are delivered."""
+    """Fails for these recordings, or for all; it delivers the others."""
 
     def act(recording: IRecording) -> Any:
         if not numbers or recording.id in ids(*numbers):
@@ -117,14 +117,14 @@ class Notifier(Recipient):
 
 @implementer(INotifier)
 class Both(Carrier):
-    """One plugin that carries and tells."""
+    """A plugin that is both a carrier and a notifier."""
 
     def notify(self, recording: IRecording) -> Any:
         self.asked.append(recording.id)
 
 
 class Rig:
-    """A daemon's deliveries. To crash it, throw it away."""
+    """A daemon's deliveries. To simulate a crash, discard it."""
 
     def __init__(
         self,
@@ -138,17 +138,17 @@ class Rig:
     ) -> None:
         self.layout = SpoolPaths(directory)
         self.layout.ready.mkdir(parents=True, exist_ok=True)
-        #: As a clock that nobody sets: its time is no date.
+        #: A monotonic clock: its time is no date.
         self.clock = Clock()
-        #: What somebody who sets the clock of the machine does, in seconds.
+        #: By how many seconds the machine's clock was set forward.
         self.set_by = 0.0
         self.counters = Counters()
         self.workers = MemoryWorkers() if workers is None else workers
-        outlets = destinations_of(plugins)
-        self.ledger = Receipts(self.layout, outlets, keeps_local, disk)
+        destinations = destinations_of(plugins)
+        self.receipts = Receipts(self.layout, destinations, keeps_local, disk)
         backoff = Backoff(FIRST, LIMIT, random)
-        means = DeliveryContext(self.clock, self.now, self.workers, self.ledger, self.counters, backoff, limit)
-        self.deliveries = Deliveries(means, outlets, WakeFile(self.layout.wake))
+        context = DeliveryContext(self.clock, self.now, self.workers, self.receipts, self.counters, backoff, limit)
+        self.deliveries = Deliveries(context, destinations, WakeFile(self.layout.wake))
 
     def start(self) -> "Rig":
         self.deliveries.startService()
@@ -156,31 +156,31 @@ class Rig:
         return self
 
     def now(self) -> float:
-        """By the clock on the wall, in seconds since the epoch."""
+        """The time of the machine's clock, in seconds since the epoch."""
         return START + self.clock.seconds() + self.set_by
 
     def pass_time(self, seconds: float, step: float = 1.0) -> None:
-        """With all that it leads to."""
+        """Advances the clock, and runs everything that becomes due."""
         for _ in range(round(seconds / step)):
             self.clock.advance(step)
             self.workers.run()
 
     def announce(self, *numbers: int) -> list[str]:
-        """Recordings become ready."""
+        """Makes recordings ready and announces them."""
         ids = [make_ready(self.layout.directory, number) for number in numbers]
         for id_ in ids:
             self.deliveries.announce(self.layout.ready / DAY / f"{id_}.wav")
         self.workers.run()
         return ids
 
-    def status(self, outlet: str = "stored.s3") -> Status:
-        return self.deliveries.status()[outlet]
+    def status(self, destination: str = "stored.s3") -> Status:
+        return self.deliveries.status()[destination]
 
-    def counted(self, name: str, outlet: str = "s3") -> int:
-        return self.counters.value(name, outlet)
+    def counted(self, name: str, destination: str = "s3") -> int:
+        return self.counters.value(name, destination)
 
     def files(self, shelf: str = "ready") -> set[str]:
-        """``DAY/ID.suffix``, the id by its number."""
+        """The files as ``DAY/NUMBER.suffix``."""
         return files(self.layout.directory, shelf)
 
 
@@ -190,14 +190,14 @@ def files(spool: Path, shelf: str) -> set[str]:
 
 
 def short(path: str) -> str:
-    """``2026-01-01/1.wav`` of what has the id of number 1."""
+    """``2026-01-01/1.wav`` for the path of recording number 1."""
     day, _, name = path.rpartition("/")
     id_, _, suffix = name.partition(".")
     return f"{day}/{int(id_.partition('-')[0], 16)}.{suffix}"
 
 
 class NoSync(FileOperations):
-    """For tests of many recordings."""
+    """Does not sync: for tests with many recordings."""
 
     def create(self, path: Path, content: bytes, durable: bool) -> None:
         path.write_bytes(content)
@@ -206,20 +206,20 @@ class NoSync(FileOperations):
         assert os.path.isdir(directory)
 
 
-#: What a line about a delivery begins with.
+#: The beginning of the log line of a successful delivery.
 DELIVERED = "info: recording "
 
 
 @contextmanager
 def logged() -> Iterator[list[str]]:
-    """The lines of the log, but for those that tell of each delivery: see :func:`deliveries_logged`."""
+    """The log lines, except one per successful delivery; see :func:`deliveries_logged`."""
     with _logged(lambda line: not line.startswith(DELIVERED)) as lines:
         yield lines
 
 
 @contextmanager
 def deliveries_logged() -> Iterator[list[str]]:
-    """The lines of the log that tell of each delivery."""
+    """The log lines about successful deliveries."""
     with _logged(lambda line: line.startswith(DELIVERED)) as lines:
         yield lines
 
@@ -234,8 +234,8 @@ def _logged(is_wanted: Callable[[str], bool]) -> Iterator[list[str]]:
         if is_wanted(line):
             lines.append(line)
 
-    globalLogPublisher.addObserver(keep)
+    globalLogPublisher.addObserver(keep)  # type: ignore[arg-type]
     try:
         yield lines
     finally:
-        globalLogPublisher.removeObserver(keep)
+        globalLogPublisher.removeObserver(keep)  # type: ignore[arg-type]

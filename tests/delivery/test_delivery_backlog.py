@@ -1,4 +1,4 @@
-"""Far more recordings on disk than an outlet may know: little memory, and each is delivered."""
+"""A backlog larger than the queue: memory stays bounded, and every recording is delivered."""
 
 import os
 import tracemalloc
@@ -8,9 +8,9 @@ from typing import Any
 from audiohookd.interfaces import IRecording, Unavailable
 from tests.delivery.delivery_rig import DAY, YESTERDAY, Carrier, NoSync, Notifier, Rig, make_ready, recording_id
 
-#: Bytes that looking for ten thousand may cost at its worst: the names of one day are held at a time.
+#: Peak bytes of a search among 10,000 recordings: it holds the names of one day at a time.
 MEMORY = 16 << 20
-#: What may wait, and what may rest.
+#: How many may wait, and how many may be deferred.
 LIMIT = 100
 
 
@@ -19,9 +19,9 @@ def fill(spool: Path, count: int) -> None:
     for day in (YESTERDAY, DAY):
         make_ready(spool, 0, day)
     for number in range(1, count):
-        day = spool / "ready" / (YESTERDAY if number % 4 else DAY)
+        directory = spool / "ready" / (YESTERDAY if number % 4 else DAY)
         for suffix in ("wav", "json"):
-            os.link(day / f"{recording_id(0)}.{suffix}", day / f"{recording_id(number)}.{suffix}")
+            os.link(directory / f"{recording_id(0)}.{suffix}", directory / f"{recording_id(number)}.{suffix}")
 
 
 def unavailable(recording: IRecording) -> Any:
@@ -38,7 +38,7 @@ class TestMemory:
         finally:
             tracemalloc.stop()
         print(f"\n10000 ready recordings: {peak >> 10} KiB at most while searching, {kept >> 10} KiB kept")
-        assert rig.status().waiting == 750, "the other places are for those that come"
+        assert rig.status().waiting == 750, "the other places are reserved for new recordings"
         assert peak < MEMORY
 
     def test_no_more_wait_than_may(self, tmp_path: Path) -> None:
@@ -61,17 +61,17 @@ class TestMemory:
             return {}
 
         rig = Rig(tmp_path, limit=LIMIT, disk=NoSync(), s3=Carrier(8, act), random=lambda: 0.999).start()
-        resting = []
+        deferred = []
         for _ in range(60):
             rig.pass_time(10)
-            resting.append(rig.status().resting)
+            deferred.append(rig.status().deferred)
             assert rig.status().waiting <= LIMIT
-        assert max(resting) == LIMIT
+        assert max(deferred) == LIMIT
         assert rig.counted("recordings_stored") == 2 * LIMIT + 1, "number 0 is there twice"
 
 
 class TestAll:
-    def test_are_delivered_with_those_that_come_meanwhile(self, tmp_path: Path) -> None:
+    def test_are_delivered_together_with_new_recordings(self, tmp_path: Path) -> None:
         count = 5 * LIMIT
         fill(tmp_path, count)
         carrier, hook = Carrier(8, lambda recording: {}), Notifier(8)
@@ -90,7 +90,7 @@ class TestAll:
         assert sorted(hook.asked) == everything
         assert rig.files() == set()
 
-    def test_come_before_those_that_come_without_end(self, tmp_path: Path) -> None:
+    def test_are_delivered_despite_an_endless_flow_of_new_recordings(self, tmp_path: Path) -> None:
         """As many recordings become ready as are delivered: the old ones must not wait for a quiet hour."""
         fill(tmp_path, 2 * LIMIT)
         carrier = Carrier(1, lambda recording: {})

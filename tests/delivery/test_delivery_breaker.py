@@ -1,4 +1,4 @@
-"""The circuit breaker of an outlet."""
+"""The circuit breaker of a destination."""
 
 import math
 
@@ -17,7 +17,7 @@ def breaker() -> Breaker:
 
 
 class TestClosed:
-    def test_admits_anything(self, breaker: Breaker) -> None:
+    def test_it_admits_every_delivery(self, breaker: Breaker) -> None:
         assert all(breaker.admits(now) and breaker.begin() is None for now in (0.0, 0.0, 1.0))
         assert not breaker.is_open
 
@@ -34,12 +34,12 @@ class TestOpen:
         assert (breaker.is_open, breaker.until) == (True, 11.0)
         assert [breaker.admits(now) for now in (10.0, 10.9, 11.0)] == [False, False, True]
 
-    def test_then_one_trial(self, breaker: Breaker) -> None:
+    def test_it_admits_one_probe_after_the_delay(self, breaker: Breaker) -> None:
         breaker.fail(None, now=10.0)
         assert breaker.begin() is not None
         assert not breaker.admits(1e9)
 
-    def test_each_trial_that_fails_keeps_it_open_for_longer(self, breaker: Breaker) -> None:
+    def test_each_failed_probe_keeps_it_open_for_longer(self, breaker: Breaker) -> None:
         breaker.fail(None, now=0.0)
         waits = []
         for _ in range(10):
@@ -58,14 +58,14 @@ class TestOpen:
         breaker.fail(None, now=5.0)
         assert (breaker.is_open, breaker.until) == (True, 6.0)
 
-    def test_a_trial_that_tells_nothing_makes_room_for_another(self, breaker: Breaker) -> None:
+    def test_a_probe_without_an_outcome_admits_another(self, breaker: Breaker) -> None:
         breaker.fail(None, now=0.0)
         breaker.release(breaker.begin())
         assert breaker.is_open
         assert breaker.admits(1.0)
         assert breaker.begin() is not None
 
-    def test_what_was_begun_before_does_not_make_it_worse(self, breaker: Breaker) -> None:
+    def test_an_earlier_delivery_that_fails_does_not_lengthen_the_backoff(self, breaker: Breaker) -> None:
         """A hundred uploads that fail together are one outage, not a hundred."""
         before = breaker.begin()
         for _ in range(100):
@@ -77,7 +77,7 @@ class TestOpen:
         breaker.fail(trial, now=1.0)
         assert breaker.until == 3.0
 
-    def test_an_old_trial_does_not_end_the_present_one(self, breaker: Breaker) -> None:
+    def test_an_old_probe_does_not_end_the_current_one(self, breaker: Breaker) -> None:
         breaker.fail(None, now=0.0)
         old = breaker.begin()
         breaker.close()
@@ -89,12 +89,12 @@ class TestOpen:
         assert not breaker.admits(1e9)
 
 
-class TestWhatTheOtherSideAsksFor:
-    def test_is_granted(self, breaker: Breaker) -> None:
+class TestRetryAfter:
+    def test_the_breaker_honours_it(self, breaker: Breaker) -> None:
         breaker.fail(None, now=0.0, retry_after=30.0)
         assert breaker.until == 30.0
 
-    def test_is_not_less_than_the_backoff(self, breaker: Breaker) -> None:
+    def test_the_backoff_is_the_minimum(self, breaker: Breaker) -> None:
         breaker.fail(None, now=0.0, retry_after=0.1)
         assert breaker.until == 1.0
 
@@ -104,14 +104,14 @@ class TestWhatTheOtherSideAsksFor:
         assert breaker.until == 20.0
 
     @given(st.floats() | st.sampled_from([math.inf, -math.inf, math.nan]))
-    def test_is_not_believed_when_absurd(self, asked: float) -> None:
+    def test_an_absurd_value_is_capped_or_ignored(self, asked: float) -> None:
         breaker = Breaker(Backoff(2.0, 300.0, lambda: 0.5))
         breaker.fail(None, now=0.0, retry_after=asked)
         assert 1.0 <= breaker.until <= RETRY_AFTER_LIMIT
 
 
 class Outlets(RuleBasedStateMachine):
-    """Many at work with one breaker, in any order."""
+    """Many deliveries share one breaker, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class Outlets(RuleBasedStateMachine):
 
     @invariant()
     def it_is_never_stuck(self) -> None:
-        """With no trial under way, something may begin when the longest backoff has passed."""
+        """With no probe in flight, a delivery may begin once the longest backoff has passed."""
         if not any(map(self.breaker.is_current, self.trials)):
             assert self.breaker.admits(self.now + 60.0)
 

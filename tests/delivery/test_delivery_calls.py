@@ -1,4 +1,4 @@
-"""Which plugin a delivery calls, as read off the stack while the plugin is called."""
+"""The stack of a plugin call shows which plugin a delivery calls."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever step the daemon dies at, or the disk refuses: all is delivered, and nothing goes before its receipt."""
+"""Deliveries survive a crash or a disk error at every step: all are made, and no file goes before its receipt."""
 
 import errno
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
 
+from audiohookd.delivery.file_moves import FileOperations
 from audiohookd.interfaces import IRecording, Undeliverable
 from audiohookd.testing import MemoryWorkers
 from tests.delivery.delivery_rig import (
@@ -25,17 +26,17 @@ from tests.delivery.delivery_rig import (
     recording_id,
 )
 
-#: More steps than any of these runs takes.
+#: More steps than any run in these tests takes.
 FOREVER = 10_000
 IDS = [recording_id(number) for number in (1, 2)]
 
 
 class Killed(BaseException):
-    """No code of a process that is killed runs any more."""
+    """Ends the simulated process: none of its code runs any more."""
 
 
 class MortalDisk(NoSync):
-    """Takes so many steps; then the process is dead. Half of what is being written is there."""
+    """Executes so many steps, then the process is dead. A write at that step leaves half of its content."""
 
     def __init__(self, steps: int) -> None:
         self.steps = 0
@@ -73,7 +74,7 @@ class MortalDisk(NoSync):
 
 
 class FaultyDisk(MortalDisk):
-    """Refuses one step."""
+    """Fails one step."""
 
     def _step(self) -> None:
         self.steps += 1
@@ -82,7 +83,7 @@ class FaultyDisk(MortalDisk):
 
 
 class MortalWorkers(MemoryWorkers):
-    """Threads that end with their process, and so does what waits for them."""
+    """Worker threads that end with their process, as do the Deferreds that wait for them."""
 
     is_dead = False
 
@@ -105,7 +106,7 @@ class MortalWorkers(MemoryWorkers):
 
 
 class World:
-    """A spool with two recordings, and the others, which outlive the daemon."""
+    """A spool with two recordings, and destinations that outlive the daemon."""
 
     def __init__(self, spool: Path, keeps_local: bool) -> None:
         self.spool = spool
@@ -114,8 +115,8 @@ class World:
         make_ready(spool, 1, YESTERDAY)
         make_ready(spool, 2)
 
-    def live(self, disk: MortalDisk) -> Rig:
-        """A daemon, from its start until all is done, or it dies."""
+    def live(self, disk: FileOperations) -> Rig:
+        """Runs a daemon from its start until everything is delivered, or until it dies."""
         rig = Rig(self.spool, self.keeps_local, disk, workers=MortalWorkers(), **self.plugins)
         rig.start()
         rig.pass_time(70)
@@ -125,7 +126,7 @@ class World:
         return files(self.spool, "ready")
 
     def check(self) -> None:
-        """All is delivered, and everything is in its place."""
+        """Asserts that everything is delivered and every file is in its place."""
         for name in ("s3", "tape"):
             assert sorted(self.plugins[name].store) == IDS
             assert all(set(stored) == {"wav", "json"} for stored in self.plugins[name].store.values())
@@ -151,18 +152,18 @@ class TestDeath:
         make(keeps_local).live(disk)
         return disk.steps
 
-    def test_at_any_step(self, make: Make, keeps_local: bool) -> None:
+    def test_recovers_at_any_step(self, make: Make, keeps_local: bool) -> None:
         steps = self.steps(make, keeps_local)
         assert steps > 20
         for step in range(steps):
             world = make(keeps_local)
-            assert world.live(MortalDisk(step)).workers.is_dead
+            assert world.live(MortalDisk(step)).workers.is_dead  # type: ignore[attr-defined]
             world.live(MortalDisk(FOREVER))
             world.check()
 
     @settings(max_examples=60, deadline=None)
     @given(lives=st.lists(st.integers(0, 25), min_size=2, max_size=8))
-    def test_again_and_again(
+    def test_recovers_after_repeated_crashes(
         self, tmp_path_factory: pytest.TempPathFactory, keeps_local: bool, lives: list[int]
     ) -> None:
         world = World(tmp_path_factory.mktemp("spool"), keeps_local)
@@ -179,8 +180,8 @@ class TestDeath:
             for plugin in world.plugins.values():
                 assert all(plugin.asked.count(id_) <= 2 for id_ in IDS)
 
-    def test_is_no_business_of_who_was_configured_then(self, make: Make, keeps_local: bool) -> None:
-        """What had moved on has moved on, though another carrier is there now."""
+    def test_does_not_depend_on_the_destinations_configured_before(self, make: Make, keeps_local: bool) -> None:
+        """A recording that has passed a stage stays past it, although another carrier is configured now."""
         for step in range(self.steps(make, keeps_local)):
             world = make(keeps_local)
             world.live(MortalDisk(step))
@@ -200,7 +201,7 @@ def test_a_step_that_the_disk_refuses(make: Make, keeps_local: bool) -> None:
         world = make(keeps_local)
         rig = world.live(FaultyDisk(step))
         rig.pass_time(130)
-        # What was cut short in the middle of a move is finished by the next daemon.
+        # The next daemon completes an interrupted move.
         world.live(MortalDisk(FOREVER))
         world.check()
 
@@ -214,7 +215,7 @@ class TestDeathOfADeadLetter:
         world.plugins = {"s3": Carrier(act=refuse), "tape": Carrier()}
         return world
 
-    def test_at_any_step(self, make: Make) -> None:
+    def test_recovers_at_any_step(self, make: Make) -> None:
         disk = MortalDisk(FOREVER)
         self.world(make).live(disk)
         assert disk.steps > 10

@@ -1,4 +1,4 @@
-"""One outlet whose other side is away, or whose threads are busy: everything waits, and nothing is blamed."""
+"""A destination that is unavailable, or a full thread pool: recordings wait, and none is penalised."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -7,18 +7,17 @@ from typing import Any
 import pytest
 
 from audiohookd.delivery.worker import CONSECUTIVE_FAILURES, PAUSE
-from audiohookd.interfaces import IRecording, Unavailable
-from audiohookd.runtime.workers import PoolFull
+from audiohookd.interfaces import IRecording, PoolFull, Unavailable
 from audiohookd.testing import START
 from tests.delivery.delivery_rig import DAY, LIMIT, Carrier, Rig, failing, ids, logged, recording_id
 
 
 class TestAnOutage:
-    def test_makes_everything_wait_but_one_trial_at_a_time(self, tmp_path: Path) -> None:
+    def test_makes_everything_wait_but_one_probe_at_a_time(self, tmp_path: Path) -> None:
         carrier = Carrier(4, failing(lambda: Unavailable("503 SlowDown")))
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(*range(20))
-        assert len(carrier.asked) <= 4, "what was begun before it was known"
+        assert len(carrier.asked) <= 4, "in flight when the outage began"
         asked = len(carrier.asked)
         carrier.act = carrier.hold
         rig.pass_time(LIMIT)
@@ -31,13 +30,13 @@ class TestAnOutage:
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(*range(20))
         rig.pass_time(1000)
-        assert rig.status().resting == 0
+        assert rig.status().deferred == 0
         assert rig.counted("delivery_failures") == 0
         carrier.act = carrier.upload
         rig.pass_time(LIMIT)
         assert rig.counted("recordings_stored") == 20
 
-    def test_is_tried_again_less_and_less_often(self, tmp_path: Path) -> None:
+    def test_probes_at_growing_intervals(self, tmp_path: Path) -> None:
         tried: list[float] = []
 
         def act(recording: IRecording) -> Any:
@@ -51,7 +50,7 @@ class TestAnOutage:
         assert waits[:10] == [0.5, 1, 2, 4, 8, 16, 32, 64, 128, 150]
         assert set(waits[10:]) == {150}
 
-    def test_lasts_as_long_as_the_other_side_says(self, tmp_path: Path) -> None:
+    def test_lasts_as_long_as_retry_after_says(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: Unavailable("429", retry_after=77)))
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(1)
@@ -72,13 +71,13 @@ class TestAnOutage:
             assert rig.status().last_error == "503 SlowDown"
             carrier.act = carrier.upload
             rig.pass_time(LIMIT)
-        assert lines[0] == "warn: s3: unavailable, everything waits, tried again in less than a second: 503 SlowDown"
+        assert lines[0] == "warn: s3: unavailable, all recordings wait, retry in less than a second: 503 SlowDown"
         assert len(lines) == 2
         assert lines[1].startswith("info: s3: available again after ")
         assert rig.counted("outages") == 1
         assert rig.status().unavailable_since is None
 
-    def test_says_so_again_when_it_is_another_one(self, tmp_path: Path) -> None:
+    def test_logs_another_reason(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: Unavailable("refused")))
         rig = Rig(tmp_path, s3=carrier).start()
         with logged() as lines:
@@ -88,28 +87,28 @@ class TestAnOutage:
             rig.pass_time(600)
         assert [line.rpartition(": ")[2] for line in lines] == ["refused", "no such bucket"]
 
-    def test_says_so_every_half_hour_as_long_as_it_lasts(self, tmp_path: Path) -> None:
+    def test_logs_a_reminder_every_half_hour(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, s3=Carrier(act=failing(lambda: Unavailable("refused")))).start()
         with logged() as lines:
             rig.announce(1)
             rig.pass_time(4 * 3600)
         assert 7 <= len(lines) <= 9
 
-    def test_is_also_when_everything_fails_with_anything(self, tmp_path: Path) -> None:
-        """It is not five recordings in a row that are broken."""
+    def test_begins_when_many_recordings_fail_in_a_row(self, tmp_path: Path) -> None:
+        """Five different recordings that fail in a row mean an outage."""
         carrier = Carrier(act=failing(lambda: ConnectionResetError("peer")))
         rig = Rig(tmp_path, s3=carrier).start()
         with logged() as lines:
             rig.announce(*range(20))
         assert len(set(carrier.asked)) == CONSECUTIVE_FAILURES
         assert rig.counted("outages") == 1
-        said = f"unavailable, everything waits, tried again in less than a second: {CONSECUTIVE_FAILURES} recordings"
+        said = f"unavailable, all recordings wait, retry in less than a second: {CONSECUTIVE_FAILURES} recordings"
         assert any(said in line for line in lines)
         carrier.act = carrier.upload
         rig.pass_time(60)
         assert rig.counted("recordings_stored") == 20
 
-    def test_is_not_when_one_recording_fails_again_and_again(self, tmp_path: Path) -> None:
+    def test_does_not_begin_when_one_recording_keeps_failing(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: OSError("bad sector")))
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(1)
@@ -117,14 +116,14 @@ class TestAnOutage:
         assert len(carrier.asked) > CONSECUTIVE_FAILURES
         assert rig.status().unavailable_since is None
 
-    def test_is_not_when_some_succeed_between(self, tmp_path: Path) -> None:
+    def test_does_not_begin_when_some_succeed_in_between(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: OSError("bad sector"), *range(0, 20, 2)))
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(*range(20))
         assert rig.counted("recordings_stored") == 10
         assert rig.counted("outages") == 0
 
-    def test_ends_by_what_was_begun_before_it(self, tmp_path: Path) -> None:
+    def test_ends_with_a_success_that_began_before_it(self, tmp_path: Path) -> None:
         carrier = Carrier(2)
         carrier.act = carrier.hold
         rig = Rig(tmp_path, s3=carrier).start()
@@ -153,7 +152,7 @@ class TestAClockThatIsSet:
         assert rig.counted("recordings_stored") == 1
         assert lines == ["info: s3: available again after 60 s"]
 
-    def test_is_the_one_that_dates_come_from(self, tmp_path: Path) -> None:
+    def test_provides_the_dates_of_receipts(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, keeps_local=True, s3=Carrier(), tape=Carrier(act=failing(lambda: Unavailable("reset"))))
         rig.start()
         rig.set_by = 3600.0

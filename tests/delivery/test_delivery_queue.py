@@ -1,4 +1,4 @@
-"""What an outlet keeps in memory."""
+"""The queue of pending recordings."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -11,20 +11,20 @@ def key(number: int) -> RecordingKey:
 
 
 def filled(*numbers: int) -> PendingQueue:
-    queue = PendingQueue(limit=8, resting_limit=4, new_limit=3)
+    queue = PendingQueue(limit=8, deferred_limit=4, new_limit=3)
     assert all(queue.add(key(number)) for number in numbers)
     return queue
 
 
 class TestWaiting:
-    def test_first_come_first_served(self) -> None:
+    def test_takes_the_oldest_first(self) -> None:
         queue = filled(3, 1, 2)
         assert [queue.take(0.0) for _ in range(4)] == [key(3), key(1), key(2), None]
 
-    def test_the_newest_on_demand(self) -> None:
+    def test_takes_the_newest_on_demand(self) -> None:
         assert filled(1, 2, 3).take(0.0, newest=True) == key(3)
 
-    def test_none_twice_whatever_it_is_doing(self) -> None:
+    def test_a_known_recording_is_not_added_again(self) -> None:
         queue = filled(1, 2, 3)
         queue.take(0.0)
         queue.take(0.0)
@@ -32,11 +32,11 @@ class TestWaiting:
         assert all(queue.add(key(number)) for number in (1, 2, 3))
         assert (queue.waiting, queue.in_flight, queue.deferred) == (1, 1, 1)
 
-    def test_no_more_than_there_is_room_for(self) -> None:
+    def test_adds_no_more_than_the_limit(self) -> None:
         queue = filled(*range(8))
         assert not queue.add(key(8))
         queue.take(0.0)
-        assert not queue.add(key(8)), "what is in flight may come back"
+        assert not queue.add(key(8)), "recordings in flight may be requeued"
         queue.forget(key(0))
         assert queue.add(key(8))
 
@@ -51,7 +51,7 @@ class TestWaiting:
         assert queue.is_low
         assert [queue.add(key(number)) and queue.is_low for number in range(4)] == [True, True, False, False]
 
-    def test_what_is_put_back_comes_first_and_is_as_it_was(self) -> None:
+    def test_a_requeued_recording_comes_first_and_keeps_its_failures(self) -> None:
         queue = filled(1, 2)
         queue.take(0.0)
         queue.requeue(key(1))
@@ -80,7 +80,7 @@ class TestNew:
         assert all(queue.add_new(key(number)) for number in (21, 22))
         assert [queue.take(0.0, newest=True) for _ in range(4)] == [key(22), key(21), key(2), key(1)]
 
-    def test_ones_that_are_put_back_make_way_for_others(self) -> None:
+    def test_ones_that_are_requeued_free_their_places(self) -> None:
         queue = filled(1)
         queue.add_new(key(21))
         assert queue.take(0.0, newest=True) == key(21)
@@ -96,8 +96,8 @@ class TestNew:
         assert queue.waiting == 2
 
 
-class TestRest:
-    def test_until_its_time_has_come(self) -> None:
+class TestDeferral:
+    def test_lasts_until_the_due_time(self) -> None:
         queue = filled(1)
         queue.take(0.0)
         queue.defer(key(1), due=5.0)
@@ -113,7 +113,7 @@ class TestRest:
             assert queue.failures(key(1)) == failures
             queue.defer(key(1), due=0.0)
 
-    def test_those_who_rested_and_those_who_wait_take_turns(self) -> None:
+    def test_deferred_and_waiting_recordings_take_turns(self) -> None:
         queue = filled(1, 2, 3, 11, 12, 13)
         for number in (1, 2, 3):
             queue.take(0.0)
@@ -127,7 +127,7 @@ class TestRest:
         queue.defer(key(1), due=0.0)
         assert [queue.take(0.0, newest=True) for _ in range(3)] == [key(3), key(2), key(1)]
 
-    def test_who_finds_no_room_to_rest_is_forgotten(self) -> None:
+    def test_a_recording_beyond_the_limit_is_forgotten(self) -> None:
         queue = filled(*range(5))
         for number in range(5):
             queue.take(0.0)
@@ -135,7 +135,7 @@ class TestRest:
         assert queue.deferred == 4
         assert key(4) not in queue.known()
 
-    def test_can_be_ended_for_all(self) -> None:
+    def test_can_be_dropped_for_all(self) -> None:
         queue = filled(1)
         queue.take(0.0)
         queue.defer(key(1), due=9.0)
@@ -149,7 +149,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = PendingQueue(limit=6, resting_limit=3, new_limit=2)
+        self.queue = PendingQueue(limit=6, deferred_limit=3, new_limit=2)
         self.in_flight: set[RecordingKey] = set()
         self.now = 0.0
 

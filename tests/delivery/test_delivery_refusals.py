@@ -1,4 +1,4 @@
-"""A recording that one outlet will never take: the others get it all the same, and then it is a dead letter."""
+"""A destination rejects a recording for good: the others still get it, then it becomes a dead letter."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class TestACarriers:
         with logged() as lines:
             rig.announce(1)
         assert rig.files() == {f"{DAY}/1.{end}" for end in ("wav", "json", "refused.archive.json")}
-        what = f"recording {ID} of {DAY} can never be delivered, and goes to dead/ when the others have it"
+        what = f"recording {ID} of {DAY} rejected for good, moves to dead/ after the other destinations"
         assert f"error: archive: {what}: larger than 5 TiB" in lines
         assert rig.counted("dead_letters", "archive") == 1
         slow.act = slow.upload
@@ -44,9 +44,9 @@ class TestACarriers:
         assert hook.asked == []
         assert reason(rig) == ["2026-01-01T00:00:00.000Z archive: larger than 5 TiB"]
 
-    def test_is_no_longer_asked_for(self, tmp_path: Path) -> None:
+    def test_prevents_further_deliveries(self, tmp_path: Path) -> None:
         picky = Carrier(act=refuse)
-        plugins = {"s3": Carrier(act=unavailable), "archive": picky}
+        plugins: dict[str, Any] = {"s3": Carrier(act=unavailable), "archive": picky}
         rig = Rig(tmp_path, **plugins).start()
         rig.announce(1)
         rig.pass_time(2 * SEARCH_EVERY)
@@ -67,7 +67,7 @@ class TestACarriers:
         ]
         assert not list((tmp_path / "ready").rglob("*.*"))
 
-    def test_is_of_no_matter_when_that_carrier_is_gone(self, tmp_path: Path) -> None:
+    def test_does_not_count_once_that_carrier_is_not_configured(self, tmp_path: Path) -> None:
         Rig(tmp_path, s3=Carrier(act=unavailable), archive=Carrier(act=refuse)).start().announce(1)
         hook = Notifier()
         rig = Rig(tmp_path, s3=Carrier(), webhook=hook).start()
@@ -76,20 +76,20 @@ class TestACarriers:
         Rig(tmp_path, s3=Carrier(), webhook=hook).start()
         assert rig.files() == set(), "not even the refusal is left"
 
-    def test_makes_it_a_dead_letter_when_the_one_that_is_waited_for_is_gone(self, tmp_path: Path) -> None:
+    def test_makes_a_dead_letter_once_the_other_carrier_is_not_configured(self, tmp_path: Path) -> None:
         Rig(tmp_path, s3=Carrier(act=unavailable), archive=Carrier(act=refuse)).start().announce(1)
         rig = Rig(tmp_path, archive=Carrier(act=refuse)).start()
         assert f"{DAY}/1.wav" in rig.files("dead")
 
-    def test_whose_reason_cannot_be_read_any_more(self, tmp_path: Path) -> None:
+    def test_counts_even_if_its_reason_cannot_be_read(self, tmp_path: Path) -> None:
         Rig(tmp_path, s3=Carrier(act=unavailable), archive=Carrier(act=refuse)).start().announce(1)
         (tmp_path / "ready" / DAY / f"{ID}.refused.archive.json").write_text("{")
         rig = Rig(tmp_path, s3=Carrier(), archive=Carrier(act=refuse)).start()
-        assert reason(rig) == ["archive: refused it"]
+        assert reason(rig) == ["archive: rejected it"]
 
 
 class TestANotifiers:
-    def test_waits_until_the_others_are_told(self, tmp_path: Path) -> None:
+    def test_waits_until_the_other_notifiers_are_done(self, tmp_path: Path) -> None:
         slow = Notifier(act=unavailable)
         rig = Rig(tmp_path, s3=Carrier(), one=Notifier(act=refuse), two=slow).start()
         rig.announce(1)
@@ -101,8 +101,8 @@ class TestANotifiers:
         ends = ("json", "stored.s3.json", "told.two.json", "refused.one.json", "reason.txt")
         assert rig.files("dead") == {f"{DAY}/1.{end}" for end in ends}
 
-    def test_is_not_its_own_as_a_carrier(self, tmp_path: Path) -> None:
-        """One name, two outlets."""
+    def test_does_not_count_as_a_rejection_by_the_carrier(self, tmp_path: Path) -> None:
+        """One name, two destinations."""
 
         class Fussy(Both):
             def notify(self, recording: IRecording) -> Any:
@@ -116,7 +116,7 @@ class TestANotifiers:
 
 @pytest.mark.parametrize("keeps_local", [False, True])
 def test_it_is_due_again_without_the_mark(tmp_path: Path, keeps_local: bool) -> None:
-    """As a retry leaves it: only who had refused it is asked again."""
+    """After a retry of a dead letter, only the destination that rejected it receives it again."""
     s3, archive, hook = Carrier(), Carrier(act=refuse), Notifier()
     rig = Rig(tmp_path, keeps_local, s3=s3, archive=archive, webhook=hook).start()
     rig.announce(1)

@@ -1,4 +1,4 @@
-"""All outlets together: carriers first, then notifiers; start, stop, and what wakes them."""
+"""All destinations together: carriers first, then notifiers; start, stop, and retries."""
 
 import os
 from pathlib import Path
@@ -51,7 +51,7 @@ class TestTheWayOfARecording:
             rig.counted("notifications_sent", "webhook"),
         ] == [1, 1, 1]
 
-    def test_notifiers_are_told_while_another_one_cannot_be(self, tmp_path: Path) -> None:
+    def test_notifiers_get_it_while_another_one_is_unavailable(self, tmp_path: Path) -> None:
         carrier, hook, queue = Carrier(), Notifier(act=unavailable), Notifier()
         rig = Rig(tmp_path, s3=carrier, webhook=hook, publish=queue).start()
         (id_,) = rig.announce(1)
@@ -65,14 +65,14 @@ class TestTheWayOfARecording:
         (id_,) = rig.announce(1)
         assert seen == [{"s3": {"bucket": "calls", "key": id_, "at": "2026-01-01T00:00:00.000Z"}}]
 
-    def test_without_carriers_notifiers_are_told_at_once(self, tmp_path: Path) -> None:
+    def test_without_carriers_notifiers_get_it_at_once(self, tmp_path: Path) -> None:
         hook = Notifier()
         rig = Rig(tmp_path, webhook=hook).start()
         rig.announce(1)
         assert hook.asked == [recording_id(1)]
         assert rig.files("done") == {f"{DAY}/1.{end}" for end in ("wav", "json", "told.webhook.json")}
 
-    def test_a_plugin_that_is_both_has_two_outlets(self, tmp_path: Path) -> None:
+    def test_a_plugin_that_is_both_has_two_destinations(self, tmp_path: Path) -> None:
         hub = Both()
         rig = Rig(tmp_path, hub=hub).start()
         (id_,) = rig.announce(1)
@@ -102,7 +102,7 @@ class TestStart:
         rig.workers.run()
         assert carrier.asked == [recording_id(1)]
 
-    def test_goes_on_where_the_last_daemon_ended(self, tmp_path: Path) -> None:
+    def test_continues_where_the_last_daemon_ended(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1, YESTERDAY)
         make_ready(tmp_path, 2)
         hook = Notifier(act=unavailable)
@@ -114,7 +114,7 @@ class TestStart:
         assert after.asked == [recording_id(1), recording_id(2)]
         assert rig.files() == set()
 
-    def test_what_is_announced_before_it_is_found(self, tmp_path: Path) -> None:
+    def test_a_recording_announced_before_the_search_is_delivered_once(self, tmp_path: Path) -> None:
         carrier = Carrier()
         rig = Rig(tmp_path, s3=carrier)
         rig.announce(1)
@@ -122,19 +122,19 @@ class TestStart:
         rig.start()
         assert carrier.asked == [recording_id(1)]
 
-    def test_says_so_when_the_spool_cannot_be_tidied(self, tmp_path: Path) -> None:
+    def test_logs_an_error_when_the_recovery_fails(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, workers=MemoryWorkers(waiting=0), s3=Carrier())
         with logged() as lines:
             rig.start()
-        assert any(line.startswith("error: the spool cannot be used: memory workers") for line in lines)
+        assert any(line.startswith("error: cannot use the spool: memory workers") for line in lines)
 
-    def test_a_look_for_which_there_is_no_thread_is_a_failed_turn(self, tmp_path: Path) -> None:
+    def test_a_check_of_wake_without_a_free_thread_is_retried(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, workers=MemoryWorkers(waiting=0), s3=Carrier())
         with logged() as lines:
             rig.start().clock.advance(WAKE_EVERY)
         assert any("delivery-wake failed, and is tried again: PoolFull" in line for line in lines)
 
-    def test_without_outlets_recordings_stay_as_they_are(self, tmp_path: Path) -> None:
+    def test_without_destinations_recordings_stay_as_they_are(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         rig = Rig(tmp_path).start()
         rig.announce(2)
@@ -143,7 +143,7 @@ class TestStart:
         assert rig.clock.getDelayedCalls() == []
         assert rig.deliveries.status() == {}
 
-    def test_again_after_a_stop(self, tmp_path: Path) -> None:
+    def test_starts_again_after_a_stop(self, tmp_path: Path) -> None:
         carrier = Carrier()
         rig = Rig(tmp_path, s3=carrier).start()
         rig.deliveries.stopService()
@@ -154,12 +154,12 @@ class TestStart:
         assert carrier.asked == [recording_id(1)]
 
 
-class TestAudioAlone:
+class TestOrphanedAudio:
     def make(self, spool: Path, *numbers: int) -> None:
         for number in numbers:
             (spool / "ready" / DAY / f"{make_ready(spool, number)}.json").unlink()
 
-    def test_is_told_of_once(self, tmp_path: Path) -> None:
+    def test_logs_one_line_at_the_start(self, tmp_path: Path) -> None:
         self.make(tmp_path, 1, 2, 3)
         make_ready(tmp_path, 4)
         carrier = Carrier()
@@ -172,8 +172,8 @@ class TestAudioAlone:
         assert rig.files() == {f"{DAY}/{number}.wav" for number in (1, 2, 3)}
 
     @pytest.mark.parametrize("place", ["draft", f"ready/{DAY}", f"done/{DAY}", f"dead/{DAY}"])
-    def test_is_not_alone_when_its_sidecar_is_somewhere(self, tmp_path: Path, place: str) -> None:
-        """Recordings come and go one file after the other, while others look."""
+    def test_has_no_sidecar_in_any_directory(self, tmp_path: Path, place: str) -> None:
+        """The files of a recording move one by one while the search runs."""
         self.make(tmp_path, 1)
         (tmp_path / place).mkdir(parents=True, exist_ok=True)
         (tmp_path / place / f"{recording_id(1)}.json").write_text("{}")
@@ -184,12 +184,12 @@ class TestAudioAlone:
 
 class TestStop:
     def stop(self, rig: Rig) -> list[Any]:
-        """Gets an item when it has stopped."""
+        """Receives an item when the service has stopped."""
         stopped: list[Any] = []
         maybeDeferred(rig.deliveries.stopService).addCallback(stopped.append)
         return stopped
 
-    def test_is_at_once_when_nothing_is_in_flight(self, tmp_path: Path) -> None:
+    def test_fires_at_once_when_nothing_is_in_flight(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, s3=Carrier(), webhook=Notifier()).start()
         assert self.stop(rig)
         assert rig.clock.getDelayedCalls() == []
@@ -212,7 +212,7 @@ class TestStop:
         assert {f"{DAY}/1.stored.s3.json", f"{DAY}/2.stored.s3.json", f"{DAY}/3.wav"} <= rig.files()
         assert rig.clock.getDelayedCalls() == []
 
-    def test_cuts_off_what_takes_too_long_and_does_it_again_next_time(self, tmp_path: Path) -> None:
+    def test_cancels_slow_deliveries_and_the_next_start_repeats_them(self, tmp_path: Path) -> None:
         cut: list[Any] = []
         carrier = Carrier(act=lambda recording: Deferred(cut.append))
         rig = Rig(tmp_path, s3=carrier).start()
@@ -228,7 +228,7 @@ class TestStop:
         Rig(tmp_path, s3=after).start()
         assert after.asked == [id_]
 
-    def test_while_it_begins(self, tmp_path: Path) -> None:
+    def test_works_during_the_start(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         carrier = Carrier()
         rig = Rig(tmp_path, s3=carrier)
@@ -264,7 +264,7 @@ class TestWake:
         assert rig.files() == set()
         assert [line.partition(" after ")[0] for line in lines] == ["info: s3: available again"]
 
-    def test_in_vain_is_the_same_outage(self, tmp_path: Path) -> None:
+    def test_without_success_continues_the_same_outage(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, s3=Carrier(act=unavailable)).start()
         rig.announce(1)
         began = rig.status().unavailable_since
@@ -275,12 +275,12 @@ class TestWake:
         assert rig.counted("outages") == 1
         assert rig.status().unavailable_since == began
 
-    def test_ends_all_rests(self, tmp_path: Path) -> None:
+    def test_retries_all_deferred_recordings(self, tmp_path: Path) -> None:
         carrier = Carrier(act=flaky)
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(1, 2)
         rig.pass_time(2000)
-        assert rig.status().resting == 2
+        assert rig.status().deferred == 2
         carrier.act = carrier.upload
         self.touch(rig)
         rig.pass_time(WAKE_EVERY)
@@ -314,7 +314,7 @@ class TestWake:
         rig.pass_time(LIMIT)
         assert len(carrier.asked) <= asked + 3
 
-    def test_is_not_needed_for_what_is_put_back_by_hand(self, tmp_path: Path) -> None:
+    def test_periodic_search_finds_recordings_put_back_by_hand(self, tmp_path: Path) -> None:
         carrier = Carrier()
         rig = Rig(tmp_path, s3=carrier).start()
         make_ready(tmp_path, 1)
@@ -325,7 +325,7 @@ class TestWake:
 
 
 class TestASpoolThatCannotBeRead:
-    def test_is_said_and_tried_again(self, tmp_path: Path) -> None:
+    def test_logs_an_error_and_retries(self, tmp_path: Path) -> None:
         carrier = Carrier()
         rig = Rig(tmp_path, s3=carrier).start()
         rig.layout.ready.rmdir()
@@ -333,7 +333,7 @@ class TestASpoolThatCannotBeRead:
         with logged() as lines:
             rig.pass_time(2 * SEARCH_EVERY)
         assert len(lines) == 2
-        assert all(line.startswith("error: s3: the spool cannot be used: Not a directory (") for line in lines)
+        assert all(line.startswith("error: s3: cannot use the spool: Not a directory (") for line in lines)
         rig.layout.ready.unlink()
         make_ready(tmp_path, 1)
         rig.pass_time(SEARCH_EVERY)
@@ -348,16 +348,20 @@ class TestASpoolThatCannotBeRead:
             rig.pass_time(SEARCH_EVERY)
         assert carrier.asked == [recording_id(1)]
         assert len(lines) == 1
-        assert lines[0].startswith("error: s3: the spool cannot be used: Too many levels of symbolic links (")
+        assert lines[0].startswith("error: s3: cannot use the spool: Too many levels of symbolic links (")
 
 
 class TestTheDisk:
     @pytest.mark.parametrize("concurrency", [1, 4])
-    def test_is_asked_for_no_more_at_once_than_was_said(self, tmp_path: Path, concurrency: int) -> None:
-        """Or else the pool would refuse it."""
+    def test_receives_no_more_work_at_once_than_disk_work_says(self, tmp_path: Path, concurrency: int) -> None:
+        """Otherwise the thread pool would reject the work."""
         for number in range(40):
             make_ready(tmp_path, number)
-        plugins = {"s3": Carrier(concurrency), "tape": Carrier(concurrency), "webhook": Notifier(concurrency)}
+        plugins: dict[str, Any] = {
+            "s3": Carrier(concurrency),
+            "tape": Carrier(concurrency),
+            "webhook": Notifier(concurrency),
+        }
         rig = Rig(tmp_path, **plugins)
         rig.deliveries.startService()
         most = 0

@@ -1,4 +1,4 @@
-"""A delivery that takes long, or for ever: nobody ends it, but it is told of."""
+"""A delivery that takes long, or never ends, is logged and not cancelled."""
 
 from pathlib import Path
 
@@ -15,28 +15,27 @@ class TestADeliveryThatDoesNotEnd:
         carrier.act = carrier.hold
         return Rig(tmp_path, s3=carrier).start()
 
-    def test_is_seen(self, rig: Rig) -> None:
+    def test_counts_as_in_flight(self, rig: Rig) -> None:
         rig.announce(1, 2, 3)
         rig.pass_time(3600)
         status = rig.status()
-        assert (status.in_flight, status.waiting, status.resting) == (2, 1, 0)
+        assert (status.in_flight, status.waiting, status.deferred) == (2, 1, 0)
 
-    def test_is_told_of_and_then_at_most_once_an_hour(self, rig: Rig) -> None:
+    def test_logs_a_warning_and_repeats_it_at_most_once_an_hour(self, rig: Rig) -> None:
         with logged() as lines:
             rig.announce(1, 2, 3)
             rig.pass_time(SLOW - 1)
             assert lines == []
             rig.pass_time(1)
-            assert lines == [
-                f"warn: s3: recording {recording_id(1)} of {DAY} has been on its way for 600 s, and holds up others"
-            ]
+            recording = f"recording {recording_id(1)} of {DAY}"
+            assert lines == [f"warn: s3: delivery of {recording} has taken 600 s so far, and delays others"]
             rig.pass_time(3599)
             assert len(lines) == 1
             rig.pass_time(1)
             assert len(lines) == 2
-            assert "for 4200 s" in lines[1]
+            assert "has taken 4200 s" in lines[1]
 
-    def test_and_then_does_is_not_told_of_again(self, tmp_path: Path) -> None:
+    def test_logs_nothing_after_it_has_ended(self, tmp_path: Path) -> None:
         carrier = Carrier()
         carrier.act = carrier.hold
         rig = Rig(tmp_path, s3=carrier).start()

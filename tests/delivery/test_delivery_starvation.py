@@ -1,4 +1,4 @@
-"""Recordings that each fail by themselves, more than an outlet may know: they hold up nobody else."""
+"""Many recordings that each fail for their own reason do not hold up the others."""
 
 import errno
 import os
@@ -11,12 +11,12 @@ from audiohookd.delivery.worker import CONSECUTIVE_FAILURES, UNREADABLE_PAUSE
 from audiohookd.interfaces import IRecording, Unavailable
 from tests.delivery.delivery_rig import DAY, YESTERDAY, Carrier, NoSync, Rig, make_ready, recording_id
 
-#: More than may wait and rest at a time.
+#: More than may be waiting and deferred together.
 POISONED = 1_100
 NEW = 5_000
-#: Seconds from "it is ready" to "it is stored" that nobody notices.
+#: Seconds between "ready" and "stored" that count as no delay.
 SOON = 1.0
-#: Seconds after a start in which those that were there have all been tried once, or nearly.
+#: Seconds after a start in which nearly the whole backlog has been attempted once.
 SETTLED = 60.0
 
 
@@ -25,7 +25,7 @@ def unreadable(recording: IRecording) -> Exception:
 
 
 def torn(recording: IRecording) -> Exception:
-    """A sector that cannot be read: what reads an open file tells no name."""
+    """A sector that cannot be read: the error of an open file has no file name."""
     return OSError(errno.EIO, os.strerror(errno.EIO))
 
 
@@ -34,7 +34,7 @@ def cursed(recording: IRecording) -> Exception:
 
 
 def poison(spool: Path, count: int) -> None:
-    """All are the same file, for that is quick."""
+    """Makes ready recordings; all are links to one file, to be quick."""
     make_ready(spool, 0, YESTERDAY)
     day = spool / "ready" / YESTERDAY
     for number in range(1, count):
@@ -43,7 +43,7 @@ def poison(spool: Path, count: int) -> None:
 
 
 class Poisoned(Carrier):
-    """Cannot read the files of some, and stores all others."""
+    """Cannot read the files of some recordings, and stores all others."""
 
     def __init__(self, fault: Any = unreadable, concurrency: int = 4) -> None:
         super().__init__(concurrency, self._store)
@@ -59,7 +59,7 @@ class Poisoned(Carrier):
 
 
 def seconds_until_stored(rig: Rig, number: int, limit: float) -> float:
-    """From its announcement on."""
+    """Seconds from its announcement."""
     before = rig.counted("recordings_stored")
     began = rig.clock.seconds()
     rig.announce(number)
@@ -70,7 +70,7 @@ def seconds_until_stored(rig: Rig, number: int, limit: float) -> float:
 
 @pytest.mark.parametrize("fault", [unreadable, torn])
 class TestFilesThatCannotBeRead:
-    def test_do_not_hold_up_what_comes(self, tmp_path: Path, fault: Any) -> None:
+    def test_do_not_hold_up_new_recordings(self, tmp_path: Path, fault: Any) -> None:
         poison(tmp_path, POISONED)
         rig = Rig(tmp_path, disk=NoSync(), s3=Poisoned(fault)).start()
         waits = [seconds_until_stored(rig, NEW, 60)]
@@ -78,19 +78,19 @@ class TestFilesThatCannotBeRead:
             rig.pass_time(SETTLED, step=0.1)
             waits.append(seconds_until_stored(rig, number, 60))
         assert max(waits) < SOON
-        assert rig.status().resting == 1_000
+        assert rig.status().deferred == 1_000
 
-    def test_say_nothing_of_the_other_side(self, tmp_path: Path, fault: Any) -> None:
+    def test_say_nothing_about_the_destination(self, tmp_path: Path, fault: Any) -> None:
         poison(tmp_path, 10 * CONSECUTIVE_FAILURES)
         rig = Rig(tmp_path, s3=Poisoned(fault)).start()
         rig.pass_time(600)
         assert rig.counted("outages") == 0
         assert rig.counted("delivery_failures") > 10 * CONSECUTIVE_FAILURES
-        assert rig.status().resting == 10 * CONSECUTIVE_FAILURES
+        assert rig.status().deferred == 10 * CONSECUTIVE_FAILURES
         assert str(rig.status().last_error).startswith(("Input/output error", "Permission denied"))
 
-    def test_are_no_trial_of_it(self, tmp_path: Path, fault: Any) -> None:
-        """When it is back, one of the others has to show it."""
+    def test_do_not_count_as_probes(self, tmp_path: Path, fault: Any) -> None:
+        """When the destination is back, another recording has to prove it."""
         poison(tmp_path, 5 * CONSECUTIVE_FAILURES)
         carrier = Poisoned(fault)
         carrier.is_down = True
@@ -122,14 +122,14 @@ class TestOtherFailures:
         ],
         ids=["reset", "no route", "another file", "anything"],
     )
-    def test_in_a_row_are_the_other_sides(self, tmp_path: Path, fault: Any) -> None:
+    def test_in_a_row_mean_an_outage(self, tmp_path: Path, fault: Any) -> None:
         poison(tmp_path, 10 * CONSECUTIVE_FAILURES)
         rig = Rig(tmp_path, s3=Poisoned(fault, concurrency=1)).start()
         assert rig.counted("outages") == 1
-        assert rig.status().resting == CONSECUTIVE_FAILURES
+        assert rig.status().deferred == CONSECUTIVE_FAILURES
 
-    def test_do_not_keep_what_comes_from_being_the_next_trial(self, tmp_path: Path) -> None:
-        """It may show that it is not the other side."""
+    def test_let_a_new_recording_be_the_next_probe(self, tmp_path: Path) -> None:
+        """It may prove that the destination is available."""
         poison(tmp_path, POISONED)
         carrier = Poisoned(cursed, concurrency=1)
         rig = Rig(tmp_path, disk=NoSync(), s3=carrier).start()
@@ -141,7 +141,7 @@ class TestOtherFailures:
         assert rig.counted("recordings_stored") == 1
 
 
-def test_those_that_come_do_not_starve_those_that_are_there(tmp_path: Path) -> None:
+def test_new_recordings_do_not_starve_the_backlog(tmp_path: Path) -> None:
     for number in range(50):
         make_ready(tmp_path, number, DAY)
     carrier = Carrier()

@@ -1,4 +1,4 @@
-"""One outlet: what it gets, when, how many at a time, and what becomes of a recording that fails."""
+"""One destination: order, concurrency, retries and dead letters."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audiohookd.delivery.concurrency import CALM
 from audiohookd.delivery.worker import PAUSE
 from audiohookd.interfaces import IRecording, Unavailable, Undeliverable
 from tests.delivery.delivery_rig import (
@@ -31,7 +30,7 @@ from tests.delivery.delivery_rig import (
 
 
 class TestOrder:
-    def test_what_was_there_goes_first_the_oldest_day_first(self, tmp_path: Path) -> None:
+    def test_a_start_delivers_the_backlog_first_oldest_day_first(self, tmp_path: Path) -> None:
         for number, day in ((2, DAY), (3, YESTERDAY), (1, DAY), (4, YESTERDAY)):
             make_ready(tmp_path, number, day)
         carrier = Carrier()
@@ -40,7 +39,7 @@ class TestOrder:
         assert carrier.asked == ids(3, 4, 1, 2, 0)
         assert rig.files() == set()
 
-    def test_what_is_announced_is_delivered_at_once(self, tmp_path: Path) -> None:
+    def test_an_announced_recording_is_delivered_at_once(self, tmp_path: Path) -> None:
         carrier = Carrier()
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(1, 2)
@@ -48,7 +47,7 @@ class TestOrder:
         assert rig.counted("recordings_stored") == 2
         assert rig.status().waiting == rig.status().in_flight == 0
 
-    def test_a_coroutine_will_do(self, tmp_path: Path) -> None:
+    def test_a_plugin_may_return_a_coroutine(self, tmp_path: Path) -> None:
         async def store(recording: IRecording) -> dict[str, str]:
             return {"key": recording.id}
 
@@ -56,7 +55,7 @@ class TestOrder:
         rig.announce(1)
         assert rig.counted("recordings_stored") == 1
 
-    def test_what_is_gone_is_not_delivered(self, tmp_path: Path) -> None:
+    def test_a_removed_recording_is_not_delivered(self, tmp_path: Path) -> None:
         carrier = Carrier()
         rig = Rig(tmp_path, s3=carrier).start()
         rig.deliveries.announce(rig.layout.ready / DAY / f"{recording_id(1)}.wav")
@@ -67,12 +66,11 @@ class TestOrder:
 
 class TestConcurrency:
     @pytest.mark.parametrize("concurrency", [1, 3])
-    def test_is_never_exceeded(self, tmp_path: Path, concurrency: int) -> None:
+    def test_limits_the_deliveries_in_flight(self, tmp_path: Path, concurrency: int) -> None:
         carrier = Carrier(concurrency)
         carrier.act = carrier.hold
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(*range(10))
-        rig.pass_time(concurrency * CALM)
         seen = []
         while carrier.held:
             seen.append(len(carrier.held))
@@ -95,7 +93,7 @@ class TestConcurrency:
 
 
 class TestARecordingThatFails:
-    def test_is_tried_again_for_ever_less_and_less_often(self, tmp_path: Path) -> None:
+    def test_retries_without_end_at_growing_intervals(self, tmp_path: Path) -> None:
         tried: list[float] = []
 
         def act(recording: IRecording) -> Any:
@@ -112,7 +110,7 @@ class TestARecordingThatFails:
         assert waits[:10] == [0.5, 1, 2, 4, 8, 16, 32, 64, 128, 150]
         assert set(waits[10:]) == {150}
         assert len(waits) > 25
-        assert rig.status().resting == 1
+        assert rig.status().deferred == 1
         assert rig.counted("delivery_failures") == len(tried)
         assert f"{DAY}/1.wav" in rig.files()
 
@@ -131,7 +129,7 @@ class TestARecordingThatFails:
         rig = Rig(tmp_path_factory.mktemp("spool"), s3=Carrier(act=act), random=lambda: next(endless)).start()
         rig.announce(1)
         rig.pass_time(12, step=0.25)
-        # The clock goes by quarters of a second, and each one of them may be late by that.
+        # The test's clock advances in steps of 0.25 s, so each retry may be late by that.
         for number, (earlier, later) in enumerate(pairwise(tried)):
             assert 0 <= later - earlier <= min(LIMIT, FIRST * 2**number) + 0.25
 
@@ -142,7 +140,7 @@ class TestARecordingThatFails:
         assert rig.counted("recordings_stored") == 2
         assert rig.status().unavailable_since is None
 
-    def test_is_delivered_in_the_end(self, tmp_path: Path) -> None:
+    def test_succeeds_in_a_later_retry(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: OSError("flaky")))
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(1)
@@ -151,8 +149,8 @@ class TestARecordingThatFails:
         assert rig.counted("recordings_stored") == 1
         assert rig.files() == set()
 
-    def test_two_hundred_that_never_succeed_starve_nobody(self, tmp_path: Path) -> None:
-        """They are the oldest: always the first that are found."""
+    def test_two_hundred_failing_recordings_do_not_starve_others(self, tmp_path: Path) -> None:
+        """They are the oldest, so every search finds them first."""
         for number in range(200):
             make_ready(tmp_path, number, YESTERDAY)
         good = range(1000, 1100)
@@ -162,7 +160,7 @@ class TestARecordingThatFails:
         rig = Rig(tmp_path, s3=carrier).start()
         rig.pass_time(900)
         assert rig.counted("recordings_stored") == len(good)
-        assert rig.status().resting == 200
+        assert rig.status().deferred == 200
         rig.announce(2000)
         rig.pass_time(300)
         assert rig.counted("recordings_stored") == len(good) + 1
@@ -184,20 +182,20 @@ class TestTheLogOfFailures:
             rig.announce(1, 2, 3)
             rig.pass_time(59)
         assert rig.counted("delivery_failures") > 10
-        mistakes = [line for line in lines if "has a mistake" in line]
-        assert mistakes == ["critical: s3: the plugin has a mistake"]
+        mistakes = [line for line in lines if "programming error" in line]
+        assert mistakes == ["critical: s3: programming error in the plugin"]
         assert [line for line in lines if ".py" in line] == []
 
     @pytest.mark.parametrize("fault", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError])
-    def test_is_tried_again_whatever_the_plugin_raised(self, tmp_path: Path, fault: type[BaseException]) -> None:
+    def test_any_exception_of_a_plugin_is_retried(self, tmp_path: Path, fault: type[BaseException]) -> None:
         carrier = Carrier(act=failing(fault, 1))
         rig = Rig(tmp_path, s3=carrier).start()
         with logged() as lines:
             rig.announce(1)
             rig.pass_time(59)
         assert rig.counted("delivery_failures") > 1
-        assert lines[0] == "critical: s3: the plugin has a mistake"
-        assert lines[1].endswith(f"is tried again: {fault.__name__}")
+        assert lines[0] == "critical: s3: programming error in the plugin"
+        assert lines[1].endswith(f"will retry: {fault.__name__}")
 
     def test_has_no_traceback_of_what_may_happen(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: OSError(113, "No route to host"), 1))
@@ -206,7 +204,7 @@ class TestTheLogOfFailures:
             rig.announce(1)
         assert [line.rpartition(": ")[2] for line in lines] == ["No route to host"]
 
-    def test_is_no_flood(self, tmp_path: Path) -> None:
+    def test_limits_the_rate_of_lines(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: OSError("bad sector"), 1, 2, 3))
         rig = Rig(tmp_path, s3=carrier).start()
         with logged() as lines:
@@ -215,14 +213,14 @@ class TestTheLogOfFailures:
         failures = rig.counted("delivery_failures")
         assert failures > 10
         assert len(lines) == 1
-        assert lines[0].startswith(f"warn: s3: recording {recording_id(1)} of {DAY} failed, and is tried again: ")
-        assert lines[0].endswith("is tried again: OSError: bad sector")
+        assert lines[0].startswith(f"warn: s3: delivery of recording {recording_id(1)} of {DAY} failed, will retry: ")
+        assert lines[0].endswith("will retry: OSError: bad sector")
         with logged() as lines:
             rig.pass_time(600)
         assert 2 <= len(lines) <= 11
         assert f"({failures - 1} more failed since the last such line)" in lines[0]
 
-    def test_is_one_line_however_much_a_plugin_says(self, tmp_path: Path) -> None:
+    def test_shortens_a_long_error_to_one_line(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, s3=Carrier(act=failing(lambda: OSError("line\n" * 1000)))).start()
         with logged() as lines:
             rig.announce(1)
@@ -232,13 +230,13 @@ class TestTheLogOfFailures:
 
 
 class TestADeadLetter:
-    def test_is_put_aside_and_told_of(self, tmp_path: Path) -> None:
+    def test_moves_to_dead_and_is_logged(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: Undeliverable("larger\nthan 5 TiB"), 1))
         rig = Rig(tmp_path, s3=carrier).start()
         with logged() as lines:
             rig.announce(1, 2)
         assert rig.files("dead") == {f"{DAY}/1.{suffix}" for suffix in ("wav", "json", "reason.txt")}
-        what = f"recording {recording_id(1)} of {DAY} can never be delivered, and was put into dead/"
+        what = f"recording {recording_id(1)} of {DAY} rejected for good, moved to dead/"
         assert lines == [f"error: s3: {what}: larger than 5 TiB"]
         assert rig.counted("dead_letters") == 1
         assert rig.counted("recordings_stored") == 1
@@ -261,28 +259,31 @@ class TestADeadLetter:
         assert rig.counted("dead_letters") == 1
         assert rig.counted("recordings_stored") == 1
 
-    def test_is_tried_again_while_it_cannot_be_put_aside(self, tmp_path: Path) -> None:
+    def test_retries_until_it_can_be_moved(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: Undeliverable("too large")))
         rig = Rig(tmp_path, s3=carrier).start()
         (tmp_path / "dead").write_text("in the way")
         rig.announce(1)
         assert rig.counted("dead_letters") == 0
-        assert rig.status().resting == 1
+        assert rig.status().deferred == 1
         (tmp_path / "dead").unlink()
         rig.pass_time(1)
         assert rig.counted("dead_letters") == 1
 
 
 class TestAMistakeOfOurOwn:
-    def test_neither_blocks_the_outlet_nor_is_hidden(self, tmp_path: Path) -> None:
+    def test_neither_blocks_the_destination_nor_is_hidden(self, tmp_path: Path) -> None:
         def act(recording: IRecording) -> Any:
-            raise Unavailable("busy", retry_after="soon") if recording.id == recording_id(1) else OSError("x")
+            raise Unavailable("busy", retry_after="soon") if recording.id == recording_id(1) else OSError("x")  # type: ignore[arg-type]
 
         carrier = Carrier(act=act)
         rig = Rig(tmp_path, s3=carrier).start()
         with logged() as lines:
             rig.announce(1)
-        assert any(line.startswith(f"critical: s3: recording {recording_id(1)}") for line in lines)
+        assert any(
+            line.startswith(f"critical: s3: internal error while delivering recording {recording_id(1)}")
+            for line in lines
+        )
         assert rig.status().in_flight == 0
         carrier.act = carrier.upload
         rig.announce(2)
@@ -303,5 +304,5 @@ def test_each_delivery_is_a_line(tmp_path: Path) -> None:
         rig.announce(1)
     assert [line.rpartition(": ")[0] for line in lines] == [
         "info: recording stored by s3",
-        "info: recording told by webhook",
+        "info: recording announced by webhook",
     ]

@@ -1,4 +1,4 @@
-"""A disk without any room: what is stored elsewhere goes all the same, for that is what makes room."""
+"""A completely full disk: stored recordings are still removed, since that frees space."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ ID = recording_id(1)
 
 
 class FullDisk(NoSync):
-    """Has room for a small file only where audio went before."""
+    """Has room for a small file only after audio was removed."""
 
     def __init__(self, code: int = errno.ENOSPC, is_block_freed: bool = True) -> None:
         self.code = code
@@ -34,13 +34,16 @@ class FullDisk(NoSync):
             self.is_full = False
         super().unlink(path)
 
+    def free_bytes(self, directory: Path) -> int:
+        return 0
+
 
 def refuse(recording: IRecording) -> Any:
     raise Undeliverable("larger than 5 TiB")
 
 
 class Store(Carrier):
-    """As a store that is asked for what it has, when there is no audio any more."""
+    """A store that confirms a recording it has when there is no local audio any more."""
 
     def upload(self, recording: IRecording) -> Any:
         if recording.audio.exists():
@@ -50,8 +53,8 @@ class Store(Carrier):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-class TestWhatIsStored:
-    def test_goes_without_a_receipt(self, tmp_path: Path, code: int) -> None:
+class TestAStoredRecording:
+    def test_needs_no_receipt_to_be_removed(self, tmp_path: Path, code: int) -> None:
         carrier = Carrier()
         rig = Rig(tmp_path, disk=FullDisk(code, is_block_freed=False), s3=carrier).start()
         with logged() as lines:
@@ -72,9 +75,9 @@ class TestWhatIsStored:
         assert lines == []
 
 
-class TestWhatIsNot:
-    def test_is_never_removed(self, tmp_path: Path) -> None:
-        """Another carrier has to store it; and there is no note of that in the disk's favour."""
+class TestARecordingThatIsNotStored:
+    def test_keeps_its_files(self, tmp_path: Path) -> None:
+        """Another carrier still has to store it, and no receipt could be written."""
         held = Carrier()
         held.act = held.hold
         rig = Rig(tmp_path, disk=FullDisk(), s3=Carrier(), tape=held).start()
@@ -85,7 +88,7 @@ class TestWhatIsNot:
         path = tmp_path / "ready" / DAY / f"{ID}.stored.s3.json.new"
         assert f"No space left on device ({path})" in lines[0]
 
-    def test_nor_what_another_one_refused(self, tmp_path: Path) -> None:
+    def test_keeps_its_files_after_a_rejection(self, tmp_path: Path) -> None:
         disk, last = FullDisk(), Carrier()
         last.act = last.hold
         disk.is_full = False
@@ -96,7 +99,7 @@ class TestWhatIsNot:
         rig.workers.run()
         assert {f"{DAY}/1.wav", f"{DAY}/1.json"} <= rig.files()
 
-    def test_nor_by_any_other_fault(self, tmp_path: Path) -> None:
+    def test_keeps_its_files_after_other_disk_errors(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, disk=FullDisk(errno.EIO), s3=Carrier()).start()
         rig.announce(1)
         assert {f"{DAY}/1.wav", f"{DAY}/1.json"} <= rig.files()
@@ -125,14 +128,14 @@ def test_a_crash_between_the_audio_and_the_receipt_costs_one_look_into_the_store
 
 
 class TestADeadLetter:
-    def test_goes_without_its_reason_which_the_log_has(self, tmp_path: Path) -> None:
+    def test_moves_without_its_reason_which_is_logged(self, tmp_path: Path) -> None:
         rig = Rig(tmp_path, disk=FullDisk(), s3=Carrier(act=refuse)).start()
         with logged() as lines:
             rig.announce(1)
         assert rig.files() == set()
         assert rig.files("dead") == {f"{DAY}/1.wav", f"{DAY}/1.json"}
         assert len(lines) == 1
-        assert lines[0].endswith("was put into dead/: larger than 5 TiB")
+        assert lines[0].endswith("moved to dead/: larger than 5 TiB")
 
     def test_waits_for_the_others_when_it_can_be_noted(self, tmp_path: Path) -> None:
         disk, picky, slow = FullDisk(), Carrier(act=refuse), Carrier()
@@ -146,8 +149,8 @@ class TestADeadLetter:
         assert rig.counted("dead_letters", "archive") == 1
 
 
-def test_what_the_disk_says_names_the_file(tmp_path: Path) -> None:
-    """Also where it says so late, while it is written."""
+def test_a_disk_error_names_the_file(tmp_path: Path) -> None:
+    """Also when the error comes late, while the file is written."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
     try:
@@ -159,7 +162,7 @@ def test_what_the_disk_says_names_the_file(tmp_path: Path) -> None:
 
 
 class TestAFileThatIsInTheWay:
-    """Somebody put it where a receipt is written before it gets its name."""
+    """An operator put a file where a receipt is written before its rename."""
 
     def test_as_a_link_is_not_followed(self, tmp_path: Path) -> None:
         theirs = tmp_path / "theirs"
@@ -177,7 +180,7 @@ class TestAFileThatIsInTheWay:
         FileOperations().create(tmp_path / "receipt.new", b"receipt", durable=True)
         assert theirs.read_bytes() == b"precious"
 
-    def test_as_a_fifo_holds_nobody_up(self, tmp_path: Path) -> None:
+    def test_as_a_fifo_blocks_nothing(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "receipt.new")
         FileOperations().create(tmp_path / "receipt.new", b"receipt", durable=False)
         assert (tmp_path / "receipt.new").read_bytes() == b"receipt"
@@ -189,12 +192,12 @@ class TestAFileThatIsInTheWay:
 
 
 class TestAReceiptThatCannotBeWritten:
-    def test_lets_the_recording_come_again(self, tmp_path: Path) -> None:
+    def test_is_retried_without_a_second_upload(self, tmp_path: Path) -> None:
         carrier = Carrier()
         carrier.act = carrier.hold
         rig = Rig(tmp_path, s3=carrier).start()
         (id_,) = rig.announce(1)
-        # A directory where the receipt is to be.
+        # a directory in the place of the receipt
         receipt = rig.layout.ready / DAY / f"{id_}.stored.s3.json"
         unfinished = rig.layout.ready / DAY / f"{id_}.stored.s3.json.new"
         unfinished.mkdir()
@@ -205,5 +208,5 @@ class TestAReceiptThatCannotBeWritten:
         unfinished.rmdir()
         carrier.act = carrier.upload
         rig.pass_time(1)
-        assert carrier.asked == [id_, id_]
+        assert carrier.asked == [id_]
         assert rig.files() == set()

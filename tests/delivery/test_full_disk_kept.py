@@ -1,7 +1,6 @@
-"""A disk without any room, and recordings that were to stay: the oldest of those stored elsewhere give way."""
+"""A completely full disk: the reserve, receipts without room, and recordings that are kept locally."""
 
 import errno
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,23 +8,13 @@ from typing import Any
 import pytest
 
 from audiohookd.delivery.file_moves import NO_ROOM
-from audiohookd.interfaces import IRecording, Unavailable
-from tests.delivery.delivery_rig import (
-    AUDIO,
-    DAY,
-    YESTERDAY,
-    Carrier,
-    NoSync,
-    Notifier,
-    Rig,
-    logged,
-    make_ready,
-    recording_id,
-)
+from audiohookd.delivery.receipts import MIN_FREE_FOR_RESERVE, RESERVE_SIZE
+from audiohookd.interfaces import IRecording, Unavailable, Undeliverable
+from tests.delivery.delivery_rig import DAY, LIMIT, Carrier, NoSync, Notifier, Rig, logged
 
 
 class SmallDisk(NoSync):
-    """Each file takes one place; ``free`` of them are left. A rename needs none."""
+    """Each file takes one unit of space, of which ``free`` are left. A rename needs none."""
 
     def __init__(self, free: int = 0, code: int = errno.ENOSPC) -> None:
         self.free = free
@@ -44,23 +33,16 @@ class SmallDisk(NoSync):
             self.removed.append(path.name)
         super().unlink(path)
 
-
-def make_done(spool: Path, number: int, day: str, age: float, *receipts: str) -> str:
-    """One that was stored ``age`` seconds ago by those who have receipts."""
-    id_ = make_ready(spool, number, day)
-    done = spool / "done" / day
-    done.mkdir(parents=True, exist_ok=True)
-    for path in (spool / "ready" / day).glob(f"{id_}.*"):
-        path.rename(done / path.name)
-    for name in receipts:
-        receipt = done / f"{id_}.stored.{name}.json"
-        receipt.write_text('{"at": "2026-01-01T00:00:00.000Z"}')
-        os.utime(receipt, (1e9 - age, 1e9 - age))
-    return id_
+    def free_bytes(self, directory: Path) -> int:
+        return self.free * MIN_FREE_FOR_RESERVE
 
 
 def whole(day: str, number: int, *more: str) -> set[str]:
     return {f"{day}/{number}.{suffix}" for suffix in ("wav", "json", *more)}
+
+
+def reject(recording: IRecording) -> Any:
+    raise Undeliverable("larger than 5 TiB")
 
 
 def unavailable(recording: IRecording) -> Any:
@@ -68,126 +50,132 @@ def unavailable(recording: IRecording) -> Any:
 
 
 @pytest.mark.parametrize("code", sorted(NO_ROOM))
-def test_the_one_that_was_stored_first_gives_way(tmp_path: Path, code: int) -> None:
-    for number, day, age in ((1, DAY, 900), (2, YESTERDAY, 10), (3, YESTERDAY, 20)):
-        make_done(tmp_path, number, day, age, "s3")
-    disk = SmallDisk(code=code)
-    rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier()).start()
-    with logged() as lines:
-        rig.announce(4)
-    expected = [whole(day, number, "stored.s3.json") for day, number in ((DAY, 1), (YESTERDAY, 2), (DAY, 4))]
-    assert rig.files("done") == set().union(*expected)
-    assert disk.removed == [f"{recording_id(3)}.{suffix}" for suffix in ("wav", "json", "stored.s3.json")]
-    assert rig.counted("recordings_stored") == 1
-    assert rig.counted("recordings_removed", "evicted") == 1
-    assert lines == [
-        f"warn: the disk is full: recording {recording_id(3)} of {YESTERDAY} made room, it is stored elsewhere"
-    ]
+class TestTheReserve:
+    def test_is_removed_to_make_room_for_a_receipt(self, tmp_path: Path, code: int) -> None:
+        disk = SmallDisk(free=1, code=code)
+        rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier()).start()
+        assert rig.layout.reserve.stat().st_size == RESERVE_SIZE
+        with logged() as lines:
+            rig.announce(1)
+        assert rig.files("done") == whole(DAY, 1, "stored.s3.json")
+        assert not rig.layout.reserve.exists()
+        assert lines == []
+
+    def test_is_removed_to_make_room_for_a_rejection(self, tmp_path: Path, code: int) -> None:
+        tape = Carrier(act=unavailable)
+        rig = Rig(tmp_path, disk=SmallDisk(free=1, code=code), s3=Carrier(act=reject), tape=tape).start()
+        rig.announce(1)
+        assert rig.files() == whole(DAY, 1, "refused.s3.json")
+
+    def test_is_created_again_when_there_is_room(self, tmp_path: Path, code: int) -> None:
+        disk = SmallDisk(free=1, code=code)
+        rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier()).start()
+        rig.announce(1)
+        disk.free = 2
+        rig.announce(2)
+        assert rig.layout.reserve.exists()
 
 
-def test_it_drains_with_nothing_to_displace_but_what_is_stored_just_now(tmp_path: Path) -> None:
+def test_the_reserve_takes_no_room_that_calls_may_need(tmp_path: Path) -> None:
+    class NearlyFull(NoSync):
+        def free_bytes(self, directory: Path) -> int:
+            return MIN_FREE_FOR_RESERVE - 1
+
+    rig = Rig(tmp_path, disk=NearlyFull(), s3=Carrier()).start()
+    rig.announce(1)
+    assert not rig.layout.reserve.exists()
+
+
+def test_a_reserve_that_fits_only_in_part_is_removed(tmp_path: Path) -> None:
+    class Quota(NoSync):
+        def create(self, path: Path, content: bytes, durable: bool) -> None:
+            super().create(path, content[:4096], durable)
+            if len(content) > 4096:
+                raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), str(path))
+
+    rig = Rig(tmp_path, keeps_local=True, disk=Quota(), s3=Carrier()).start()
+    assert not rig.layout.reserve.exists()
+    rig.announce(1)
+    assert rig.files("done") == whole(DAY, 1, "stored.s3.json")
+
+
+def test_a_recording_without_room_for_its_receipt_is_evicted(tmp_path: Path) -> None:
     carrier = Carrier()
     rig = Rig(tmp_path, keeps_local=True, disk=SmallDisk(), s3=carrier).start()
-    ids = rig.announce(*range(20))
-    assert rig.counted("recordings_stored") == 20
-    assert sorted(carrier.store) == ids
-    assert all(set(files) == {"wav", "json"} for files in carrier.store.values())
+    with logged() as lines:
+        (id_,) = rig.announce(1)
+    assert (rig.files(), rig.files("done")) == (set(), set())
+    assert list(carrier.store) == carrier.asked == [id_]
+    assert rig.counted("recordings_stored") == rig.counted("recordings_removed", "evicted") == 1
+    assert lines == [f"warn: disk full: evicted the local copy of recording {id_} of {DAY}, already stored remotely"]
+
+
+def test_the_audio_makes_room_for_the_receipt_that_notifiers_read(tmp_path: Path) -> None:
+    seen: list[Any] = []
+    hook = Notifier(act=lambda recording: seen.append(recording.receipts()["s3"]["key"]))
+    rig = Rig(tmp_path, keeps_local=True, disk=SmallDisk(), s3=Carrier(), webhook=hook).start()
+    (id_,) = rig.announce(1)
+    assert seen == [id_]
     assert rig.files() == set()
-    done = rig.files("done")
-    assert {name for name in done if name.endswith(".stored.s3.json")} == {
-        f"{DAY}/{number}.stored.s3.json" for number in range(20) if f"{DAY}/{number}.json" in done
-    }
-    assert len(done) <= 20 * 2
+    assert rig.counted("recordings_removed", "evicted") == 2, "the audio for the receipt, the rest for the mark"
 
 
-def test_as_many_give_way_as_the_receipt_needs(tmp_path: Path) -> None:
-    class Blocks(SmallDisk):
-        """What is freed first serves others, who write meanwhile."""
+class TestAReceiptWithoutRoom:
+    """One carrier has stored the recording, another has not, so nothing may be removed."""
 
-        def unlink(self, path: Path) -> None:
-            super().unlink(path)
-            if len(self.removed) < 3 * 3:
-                self.free = 0
+    def test_waits_for_room_without_a_second_upload(self, tmp_path: Path) -> None:
+        disk, s3, tape = SmallDisk(), Carrier(), Carrier(act=unavailable)
+        rig = Rig(tmp_path, disk=disk, s3=s3, tape=tape).start()
+        with logged() as lines:
+            rig.announce(1)
+            rig.pass_time(600)
+        assert rig.files() == whole(DAY, 1)
+        assert any("No space left on device" in line for line in lines)
+        disk.free = 1
+        rig.pass_time(LIMIT)
+        assert rig.files() == whole(DAY, 1, "stored.s3.json")
+        assert len(s3.asked) == 1
 
-    for number in range(1, 6):
-        make_done(tmp_path, number, DAY, 100 - number, "s3")
-    rig = Rig(tmp_path, keeps_local=True, disk=Blocks(), s3=Carrier()).start()
-    rig.announce(9)
-    expected = [whole(DAY, number, "stored.s3.json") for number in (4, 5, 9)]
-    assert rig.files("done") == set().union(*expected)
+    def test_is_forgotten_when_the_recording_is_no_longer_due(self, tmp_path: Path) -> None:
+        s3 = Carrier()
+        rig = Rig(tmp_path, disk=SmallDisk(), s3=s3, tape=Carrier(act=unavailable)).start()
+        (id_,) = rig.announce(1)
+        for suffix in ("wav", "json"):
+            (tmp_path / "ready" / DAY / f"{id_}.{suffix}").unlink()
+        rig.pass_time(LIMIT)
+        rig.announce(1)
+        assert len(s3.asked) == 2
 
 
-class TestNeverGives:
-    def test_what_is_not_confirmed(self, tmp_path: Path) -> None:
-        """Neither what nobody stored, nor a dead letter, nor what waits, nor what others are still to store."""
-        make_done(tmp_path, 1, YESTERDAY, 900)
-        dead = tmp_path / "dead" / DAY
-        dead.mkdir(parents=True)
-        (dead / f"{recording_id(2)}.wav").write_bytes(AUDIO)
-        for number in (3, 4):
-            make_ready(tmp_path, number)
-        tape = Carrier(act=unavailable)
-        disk = SmallDisk()
-        rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier(), tape=tape).start()
+class TestNeverEvicts:
+    @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+    def test_recordings_that_are_not_confirmed(self, tmp_path: Path, code: int) -> None:
+        disk = SmallDisk(code=code)
+        rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier(), tape=Carrier(act=unavailable)).start()
+        rig.announce(3, 4)
         rig.pass_time(300)
         assert disk.removed == []
-        assert rig.files("done") == whole(YESTERDAY, 1)
         assert rig.files() == whole(DAY, 3) | whole(DAY, 4)
 
-    def test_what_a_carrier_that_was_added_since_does_not_have(self, tmp_path: Path) -> None:
-        make_done(tmp_path, 1, YESTERDAY, 900, "s3")
-        disk = SmallDisk()
-        rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier(), tape=Carrier()).start()
-        rig.announce(2)
-        assert disk.removed == []
-        assert rig.files("done") == whole(YESTERDAY, 1, "stored.s3.json")
+    def test_a_recording_that_another_carrier_has_rejected(self, tmp_path: Path) -> None:
+        disk, s3 = SmallDisk(free=1), Carrier()
+        s3.act = s3.hold
+        rig = Rig(tmp_path, disk=disk, s3=s3, tape=Carrier(act=reject)).start()
+        (id_,) = rig.announce(1)
+        s3.release(id_)
+        rig.pass_time(300)
+        assert whole(DAY, 1) <= rig.files() | rig.files("dead")
 
-    def test_what_is_the_only_copy(self, tmp_path: Path) -> None:
-        make_done(tmp_path, 1, YESTERDAY, 900, "s3")
+    def test_the_only_copy_of_a_recording(self, tmp_path: Path) -> None:
         disk = SmallDisk()
         rig = Rig(tmp_path, keeps_local=True, disk=disk, webhook=Notifier()).start()
         rig.announce(2)
-        assert disk.removed == [], "who took the carrier out may want to keep what is here"
+        assert disk.removed == [], "without a carrier, the spool has the only copy"
         assert whole(DAY, 2) <= rig.files()
 
-    def test_anything_by_another_fault(self, tmp_path: Path) -> None:
-        make_done(tmp_path, 1, YESTERDAY, 900, "s3")
+    def test_anything_after_another_disk_error(self, tmp_path: Path) -> None:
         disk = SmallDisk(code=errno.EIO)
         rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier()).start()
         rig.announce(2)
         assert disk.removed == []
-
-    def test_anything_while_there_is_room(self, tmp_path: Path) -> None:
-        make_done(tmp_path, 1, YESTERDAY, 900, "s3")
-        disk = SmallDisk(free=100)
-        rig = Rig(tmp_path, keeps_local=True, disk=disk, s3=Carrier(), webhook=Notifier()).start()
-        rig.announce(2, 3)
-        assert disk.removed == []
-        assert rig.counted("notifications_sent", "webhook") == 2
-
-
-def test_two_carriers_do_not_wait_for_each_others_receipt(tmp_path: Path) -> None:
-    make_done(tmp_path, 1, YESTERDAY, 900, "s3", "tape")
-    rig = Rig(tmp_path, keeps_local=True, disk=SmallDisk(), s3=Carrier(), tape=Carrier()).start()
-    rig.announce(2)
-    assert rig.files() == set()
-    assert rig.files("done") == whole(DAY, 2, "stored.s3.json", "stored.tape.json")
-
-
-def test_notices_go_out_too(tmp_path: Path) -> None:
-    """They need the receipt, and a mark of their own; the audio of the recording makes room for both."""
-    seen: list[Any] = []
-
-    class Roomy(SmallDisk):
-        def unlink(self, path: Path) -> None:
-            self.free += path.exists() and path.suffix == ".wav"
-            super().unlink(path)
-
-    hook = Notifier(act=lambda recording: seen.append(dict(recording.receipts())["s3"]["key"]))
-    rig = Rig(tmp_path, keeps_local=True, disk=Roomy(), s3=Carrier(), webhook=hook).start()
-    (id_,) = rig.announce(1)
-    assert seen == [id_]
-    ends = ("json", "stored.s3.json", "told.webhook.json")
-    assert rig.files("done") == {f"{DAY}/1.{end}" for end in ends}
-    receipt = json.loads((tmp_path / "done" / DAY / f"{id_}.stored.s3.json").read_text())
-    assert receipt["key"] == id_
+        assert rig.files() == whole(DAY, 2)

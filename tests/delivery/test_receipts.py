@@ -1,4 +1,4 @@
-"""What is due and what is done, as the disk has it."""
+"""Delivery state on disk: due and completed recordings."""
 
 import json
 from pathlib import Path
@@ -21,26 +21,26 @@ ONE = RecordingKey(DAY, recording_id(1))
 
 
 class Books:
-    """A ledger, and its outlets by name."""
+    """Receipts, and their destinations by name."""
 
     def __init__(self, spool: Path, keeps_local: bool = False, **plugins: Any) -> None:
         self.spool = spool
-        outlets = destinations_of(plugins)
-        self.ledger = Receipts(SpoolPaths(spool), outlets, keeps_local)
-        self.carriers = {outlet.name: outlet for outlet in outlets if outlet.is_carrier}
-        self.notifiers = {outlet.name: outlet for outlet in outlets if not outlet.is_carrier}
+        destinations = destinations_of(plugins)
+        self.receipts = Receipts(SpoolPaths(spool), destinations, keeps_local)
+        self.carriers = {destination.name: destination for destination in destinations if destination.is_carrier}
+        self.notifiers = {destination.name: destination for destination in destinations if not destination.is_carrier}
 
-    def is_due(self, outlet: Destination, key: RecordingKey = ONE) -> bool:
-        found = self.ledger.search(outlet, None, frozenset(), 1000).keys
-        due = self.ledger.load_if_due(key, outlet)
-        assert (due is not None) == (key in found), "whoever looks, sees the same"
+    def is_due(self, destination: Destination, key: RecordingKey = ONE) -> bool:
+        found = self.receipts.search(destination, None, frozenset(), 1000).keys
+        due = self.receipts.load_if_due(key, destination)
+        assert (due is not None) == (key in found), "both methods must agree"
         return due is not None
 
-    def keep(self, outlet: Destination, key: RecordingKey = ONE) -> bool:
-        return self.ledger.record_delivered(key, outlet, {"bucket": "calls"}, START)
+    def keep(self, destination: Destination, key: RecordingKey = ONE) -> Stage | None:
+        return self.receipts.record_delivered(key, destination, {"bucket": "calls"}, START).stage
 
-    def found(self, outlet: Destination) -> list[RecordingKey]:
-        return self.ledger.search(outlet, None, frozenset(), 1000).keys
+    def found(self, destination: Destination) -> list[RecordingKey]:
+        return self.receipts.search(destination, None, frozenset(), 1000).keys
 
 
 def s3_and_webhook(spool: Path, **options: Any) -> Books:
@@ -50,9 +50,9 @@ def s3_and_webhook(spool: Path, **options: Any) -> Books:
 def test_a_receipt_and_a_reason_that_a_plugin_makes_too_large_are_cut(tmp_path: Path) -> None:
     make_ready(tmp_path, 1)
     books = Books(tmp_path, s3=Carrier(), tape=Carrier(), disc=Carrier())
-    books.ledger.record_delivered(ONE, books.carriers["s3"], {"key": "y" * MAX_RECEIPT}, START)
-    books.ledger.record_rejected(ONE, books.carriers["tape"], "y" * MAX_RECEIPT, START)
-    recording = books.ledger.load_if_due(ONE, books.carriers["disc"])
+    books.receipts.record_delivered(ONE, books.carriers["s3"], {"key": "y" * MAX_RECEIPT}, START)
+    books.receipts.record_rejected(ONE, books.carriers["tape"], "y" * MAX_RECEIPT, START)
+    recording = books.receipts.load_if_due(ONE, books.carriers["disc"])
     assert recording is not None
     assert recording.receipts()["s3"]["truncated"] is True
     (line,) = rejection.lines(recording)
@@ -64,15 +64,15 @@ class TestDue:
         make_ready(tmp_path, 1)
         books = Books(tmp_path, s3=Carrier(), tape=Carrier(), webhook=Notifier())
         s3, tape, webhook = books.carriers["s3"], books.carriers["tape"], books.notifiers["webhook"]
-        assert [books.is_due(outlet) for outlet in (s3, tape, webhook)] == [True, True, False]
-        assert not books.keep(s3)
-        assert [books.is_due(outlet) for outlet in (s3, tape, webhook)] == [False, True, False]
-        assert books.keep(tape)
-        assert [books.is_due(outlet) for outlet in (s3, tape, webhook)] == [False, False, True]
-        assert not books.keep(webhook)
-        assert [books.is_due(outlet) for outlet in (s3, tape, webhook)] == [False, False, False]
+        assert [books.is_due(destination) for destination in (s3, tape, webhook)] == [True, True, False]
+        assert books.keep(s3) is Stage.CARRIERS
+        assert [books.is_due(destination) for destination in (s3, tape, webhook)] == [False, True, False]
+        assert books.keep(tape) is Stage.NOTIFIERS
+        assert [books.is_due(destination) for destination in (s3, tape, webhook)] == [False, False, True]
+        assert books.keep(webhook) is Stage.DONE
+        assert [books.is_due(destination) for destination in (s3, tape, webhook)] == [False, False, False]
 
-    def test_at_once_for_notifiers_where_nobody_carries(self, tmp_path: Path) -> None:
+    def test_at_once_for_notifiers_where_no_carrier_is_configured(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         books = Books(tmp_path, webhook=Notifier())
         assert books.is_due(books.notifiers["webhook"])
@@ -81,13 +81,13 @@ class TestDue:
         make_ready(tmp_path, 1)
         books = Books(tmp_path, hub=Both())
         carrier, notifier = books.carriers["hub"], books.notifiers["hub"]
-        assert books.keep(carrier)
+        assert books.keep(carrier) is Stage.NOTIFIERS
         assert books.is_due(notifier)
         books.keep(notifier)
         assert files(tmp_path, "ready") == set()
 
     def test_never_without_its_sidecar(self, tmp_path: Path) -> None:
-        """The audio comes first: the recording is still on its way."""
+        """The audio enters ``ready`` first: its sidecar will follow."""
         id_ = make_ready(tmp_path, 1)
         (tmp_path / "ready" / DAY / f"{id_}.json").unlink()
         books = s3_and_webhook(tmp_path)
@@ -100,8 +100,8 @@ class TestDue:
         books.keep(books.carriers["s3"])
         assert books.is_due(books.carriers["tape"])
 
-    def test_not_for_a_carrier_that_comes_too_late(self, tmp_path: Path) -> None:
-        """It was configured when the audio was stored elsewhere, and removed here."""
+    def test_not_for_a_carrier_that_was_configured_too_late(self, tmp_path: Path) -> None:
+        """It was configured after the audio was stored elsewhere and removed here."""
         make_ready(tmp_path, 1)
         before = s3_and_webhook(tmp_path)
         before.keep(before.carriers["s3"])
@@ -109,11 +109,11 @@ class TestDue:
         assert not after.is_due(after.carriers["tape"])
         assert after.is_due(after.notifiers["webhook"])
         after.keep(after.notifiers["webhook"])
-        assert files(tmp_path, "ready") == {f"{DAY}/1.stored.s3.json"}, "nobody knows that one any more"
-        after.ledger.recover()
+        assert files(tmp_path, "ready") == {f"{DAY}/1.stored.s3.json"}, "that destination is no longer configured"
+        after.receipts.recover()
         assert files(tmp_path, "ready") == set()
 
-    def test_for_the_carrier_to_say_when_the_sidecar_cannot_be_read(self, tmp_path: Path) -> None:
+    def test_for_the_carrier_when_the_sidecar_cannot_be_read(self, tmp_path: Path) -> None:
         id_ = make_ready(tmp_path, 1, with_audio=False)
         (tmp_path / "ready" / DAY / f"{id_}.json").write_text("{")
         (tmp_path / "ready" / DAY / f"{id_}.stored.old.json").write_text("{}")
@@ -124,12 +124,12 @@ class TestDue:
         make_ready(tmp_path, 1)
         books = s3_and_webhook(tmp_path)
         books.keep(books.carriers["s3"])
-        recording = books.ledger.load_if_due(ONE, books.notifiers["webhook"])
+        recording = books.receipts.load_if_due(ONE, books.notifiers["webhook"])
         assert recording is not None
         assert recording.receipts() == {"s3": {"bucket": "calls", "at": "2026-01-01T00:00:00.000Z"}}
 
 
-class TestKeep:
+class TestRecordDelivered:
     def test_the_receipt_says_what_and_when(self, tmp_path: Path) -> None:
         id_ = make_ready(tmp_path, 1)
         books = s3_and_webhook(tmp_path)
@@ -137,7 +137,7 @@ class TestKeep:
         receipt = (tmp_path / "ready" / DAY / f"{id_}.stored.s3.json").read_text()
         assert json.loads(receipt) == {"bucket": "calls", "at": "2026-01-01T00:00:00.000Z"}
 
-    def test_the_audio_goes_when_all_have_stored_it(self, tmp_path: Path) -> None:
+    def test_the_audio_is_removed_when_all_carriers_have_stored_it(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         books = Books(tmp_path, s3=Carrier(), tape=Carrier(), webhook=Notifier())
         books.keep(books.carriers["s3"])
@@ -147,7 +147,7 @@ class TestKeep:
             f"{DAY}/1.json"
         }
 
-    def test_all_goes_when_all_are_done(self, tmp_path: Path) -> None:
+    def test_all_files_are_removed_when_all_are_done(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         make_ready(tmp_path, 2)
         books = s3_and_webhook(tmp_path)
@@ -160,35 +160,35 @@ class TestKeep:
         [(True, {"s3": Carrier()}, {"stored.s3.json"}), (False, {"hook": Notifier()}, {"told.hook.json"})],
         ids=["on demand", "when it is the only copy"],
     )
-    def test_or_all_moves_to_done(
+    def test_all_files_move_to_done_if_they_are_kept(
         self, tmp_path: Path, keeps_local: bool, plugins: dict[str, Any], receipts: set[str]
     ) -> None:
         make_ready(tmp_path, 1)
         books = Books(tmp_path, keeps_local, **plugins)
-        (outlet,) = (books.carriers | books.notifiers).values()
-        assert not books.keep(outlet)
+        (destination,) = (books.carriers | books.notifiers).values()
+        assert books.keep(destination) is Stage.DONE
         assert files(tmp_path, "ready") == set()
         assert files(tmp_path, "done") == {f"{DAY}/1.{suffix}" for suffix in ("wav", "json", *receipts)}
 
     def test_with_keep_local_the_audio_stays_while_notices_are_due(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         books = s3_and_webhook(tmp_path, keeps_local=True)
-        assert books.keep(books.carriers["s3"])
+        assert books.keep(books.carriers["s3"]) is Stage.NOTIFIERS
         assert f"{DAY}/1.wav" in files(tmp_path, "ready")
 
     def test_twice_is_no_harm(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         books = s3_and_webhook(tmp_path)
-        assert [books.keep(books.carriers["s3"]), books.keep(books.carriers["s3"])] == [True, True]
+        assert [books.keep(books.carriers["s3"]) for _ in range(2)] == [Stage.NOTIFIERS] * 2
 
-    def test_leaves_no_trace_of_what_is_gone(self, tmp_path: Path) -> None:
-        """Somebody removed it, or another outlet made it a dead letter."""
+    def test_leaves_no_file_of_a_removed_recording(self, tmp_path: Path) -> None:
+        """An operator removed it, or another destination made it a dead letter."""
         make_ready(tmp_path, 2)
         books = s3_and_webhook(tmp_path)
-        assert not books.keep(books.carriers["s3"])
+        assert books.keep(books.carriers["s3"]) is None
         assert files(tmp_path, "ready") == {f"{DAY}/2.wav", f"{DAY}/2.json"}
 
-    def test_leaves_no_trace_of_what_goes_in_that_instant(self, tmp_path: Path) -> None:
+    def test_leaves_no_file_of_a_recording_removed_at_that_moment(self, tmp_path: Path) -> None:
         class Race(FileOperations):
             def create(self, path: Path, content: bytes, durable: bool) -> None:
                 super().create(path, content, durable)
@@ -197,17 +197,16 @@ class TestKeep:
 
         make_ready(tmp_path, 1, with_audio=False)
         (s3,) = destinations_of({"s3": Carrier()})
-        assert not Receipts(SpoolPaths(tmp_path), [s3], keeps_local=False, disk=Race()).record_delivered(
-            ONE, s3, {}, START
-        )
+        receipts = Receipts(SpoolPaths(tmp_path), [s3], keeps_local=False, disk=Race())
+        assert receipts.record_delivered(ONE, s3, {}, START).stage is None
         assert files(tmp_path, "ready") == set()
 
     @pytest.mark.parametrize("receipt", [None, "stored", {"client": object()}])
-    def test_what_is_no_receipt_is_refused(self, tmp_path: Path, receipt: Any) -> None:
+    def test_an_invalid_receipt_raises_type_error(self, tmp_path: Path, receipt: Any) -> None:
         make_ready(tmp_path, 1)
         books = s3_and_webhook(tmp_path)
         with pytest.raises(TypeError):
-            books.ledger.record_delivered(ONE, books.carriers["s3"], receipt, START)
+            books.receipts.record_delivered(ONE, books.carriers["s3"], receipt, START)
         assert files(tmp_path, "ready") == {f"{DAY}/1.wav", f"{DAY}/1.json"}
 
 
@@ -217,29 +216,29 @@ class TestRefuse:
         books = Books(tmp_path, s3=Carrier(), tape=Carrier())
         books.keep(books.carriers["tape"])
         (tmp_path / "ready" / DAY / f"{id_}.stored.old.json").write_text("{}")
-        assert books.ledger.record_rejected(ONE, books.carriers["s3"], "larger than 5 TiB", START) is Stage.GRAVE
-        assert files(tmp_path, "ready") == {f"{DAY}/1.stored.old.json"}, "nobody knows that one any more"
+        assert books.receipts.record_rejected(ONE, books.carriers["s3"], "larger than 5 TiB", START) is Stage.DEAD
+        assert files(tmp_path, "ready") == {f"{DAY}/1.stored.old.json"}, "that destination is no longer configured"
         suffixes = ("wav", "json", "stored.tape.json", "reason.txt")
         assert files(tmp_path, "dead") == {f"{DAY}/1.{suffix}" for suffix in suffixes}
         reason = (tmp_path / "dead" / DAY / f"{id_}.reason.txt").read_text()
         assert reason == "2026-01-01T00:00:00.000Z s3: larger than 5 TiB\n"
 
     def test_replaces_the_reason_of_an_earlier_time(self, tmp_path: Path) -> None:
-        """Somebody moved a dead letter back by hand, with all its files."""
+        """An operator moved a dead letter back by hand, with all its files."""
         id_ = make_ready(tmp_path, 1)
         (tmp_path / "ready" / DAY / f"{id_}.reason.txt").write_text("an older one\n")
         books = s3_and_webhook(tmp_path)
-        books.ledger.record_rejected(ONE, books.carriers["s3"], "larger than 5 TiB", START)
+        books.receipts.record_rejected(ONE, books.carriers["s3"], "larger than 5 TiB", START)
         assert files(tmp_path, "ready") == set()
         reason = (tmp_path / "dead" / DAY / f"{id_}.reason.txt").read_text()
         assert reason == "2026-01-01T00:00:00.000Z s3: larger than 5 TiB\n"
 
-    def test_leaves_to_the_next_start_what_nobody_knows_any_more(self, tmp_path: Path) -> None:
+    def test_leaves_files_of_former_destinations_to_the_next_start(self, tmp_path: Path) -> None:
         id_ = make_ready(tmp_path, 1)
         (tmp_path / "ready" / DAY / f"{id_}.stored.old.json").write_text("{}")
         books = s3_and_webhook(tmp_path)
-        books.ledger.record_rejected(ONE, books.carriers["s3"], "no", START)
-        books.ledger.recover()
+        books.receipts.record_rejected(ONE, books.carriers["s3"], "no", START)
+        books.receipts.recover()
         assert files(tmp_path, "ready") == set()
         assert f"{DAY}/1.stored.old.json" in files(tmp_path, "dead")
 
@@ -247,21 +246,22 @@ class TestRefuse:
         id_ = make_ready(tmp_path, 1)
         books = Books(tmp_path, s3=Carrier(), tape=Carrier())
         assert (
-            books.ledger.record_rejected(ONE, books.carriers["s3"], "lone \udc80 surrogate", START) is Stage.CARRIERS
+            books.receipts.record_rejected(ONE, books.carriers["s3"], "lone \udc80 surrogate", START)
+            is Stage.CARRIERS
         )
-        assert [books.is_due(outlet) for outlet in books.carriers.values()] == [False, True]
+        assert [books.is_due(destination) for destination in books.carriers.values()] == [False, True]
         note = (tmp_path / "ready" / DAY / f"{id_}.refused.s3.json").read_text()
         assert json.loads(note) == {"reason": "lone \\udc80 surrogate", "at": "2026-01-01T00:00:00.000Z"}
 
-    def test_of_what_is_gone_does_nothing(self, tmp_path: Path) -> None:
+    def test_of_a_removed_recording_does_nothing(self, tmp_path: Path) -> None:
         books = s3_and_webhook(tmp_path)
-        assert books.ledger.record_rejected(ONE, books.carriers["s3"], "no", START) is None
+        assert books.receipts.record_rejected(ONE, books.carriers["s3"], "no", START) is None
         assert not (tmp_path / "dead").exists()
 
     def test_with_any_text(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         books = s3_and_webhook(tmp_path)
-        assert books.ledger.record_rejected(ONE, books.carriers["s3"], "lone \udc80 surrogate", START) is Stage.GRAVE
+        assert books.receipts.record_rejected(ONE, books.carriers["s3"], "lone \udc80 surrogate", START) is Stage.DEAD
 
 
 class TestSearch:
@@ -272,30 +272,30 @@ class TestSearch:
         expected = [RecordingKey(YESTERDAY, recording_id(2)), RecordingKey(YESTERDAY, recording_id(3)), ONE]
         assert books.found(books.carriers["s3"]) == expected
 
-    def test_goes_on_where_it_ended(self, tmp_path: Path) -> None:
+    def test_continues_where_it_ended(self, tmp_path: Path) -> None:
         for number in range(5):
             make_ready(tmp_path, number, YESTERDAY if number % 2 else DAY)
         books = s3_and_webhook(tmp_path)
-        outlet = books.carriers["s3"]
+        destination = books.carriers["s3"]
         cursor, found = None, []
         while True:
-            keys, cursor, fault = books.ledger.search(outlet, cursor, frozenset(), 2)
+            keys, cursor, fault = books.receipts.search(destination, cursor, frozenset(), 2)
             assert fault is None
             assert len(keys) <= 2
             found += keys
             if cursor is None:
                 break
-        assert found == books.found(outlet)
+        assert found == books.found(destination)
         assert len(found) == 5
 
-    def test_passes_over_what_is_known(self, tmp_path: Path) -> None:
+    def test_skips_known_recordings(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         make_ready(tmp_path, 2)
         books = s3_and_webhook(tmp_path)
-        found = books.ledger.search(books.carriers["s3"], None, frozenset({ONE}), 1000)
+        found = books.receipts.search(books.carriers["s3"], None, frozenset({ONE}), 1000)
         assert found.keys == [RecordingKey(DAY, recording_id(2))]
 
-    def test_passes_over_what_is_not_ours(self, tmp_path: Path) -> None:
+    def test_skips_foreign_files(self, tmp_path: Path) -> None:
         directory = tmp_path / "ready" / DAY
         directory.mkdir(parents=True)
         for name in ("notes.txt", "lost+found.json", f"{recording_id(1).upper()[:-1]}X.json", "1.json"):
@@ -304,10 +304,10 @@ class TestSearch:
         (tmp_path / "ready" / "old").mkdir()
         books = s3_and_webhook(tmp_path)
         assert books.found(books.carriers["s3"]) == []
-        books.ledger.recover()
+        books.receipts.recover()
         assert len(list(directory.iterdir())) == 4
 
-    def test_finishes_what_nobody_needs_any_more(self, tmp_path: Path) -> None:
+    def test_completes_recordings_that_no_destination_needs(self, tmp_path: Path) -> None:
         """A notifier was removed from the configuration while its notices were due."""
         make_ready(tmp_path, 1)
         before = s3_and_webhook(tmp_path)
@@ -316,17 +316,17 @@ class TestSearch:
         assert after.found(after.carriers["s3"]) == []
         assert files(tmp_path, "ready") == set()
 
-    def test_counts_what_it_finishes_so_that_it_ends_soon(self, tmp_path: Path) -> None:
+    def test_counts_completed_recordings_towards_its_limit(self, tmp_path: Path) -> None:
         before = Books(tmp_path, s3=Carrier(), webhook=Notifier())
         for number in range(5):
             make_ready(tmp_path, number)
             before.keep(before.carriers["s3"], RecordingKey(DAY, recording_id(number)))
         after = Books(tmp_path, s3=Carrier())
-        found = after.ledger.search(after.carriers["s3"], None, frozenset(), 2)
+        found = after.receipts.search(after.carriers["s3"], None, frozenset(), 2)
         assert (found.keys, found.cursor) == ([], RecordingKey(DAY, recording_id(1)))
         assert len(files(tmp_path, "ready")) == 3 * 2
 
-    def test_goes_past_what_the_disk_refuses(self, tmp_path: Path) -> None:
+    def test_skips_recordings_that_cannot_be_moved(self, tmp_path: Path) -> None:
         """Where nothing can be put into done/, the others are delivered all the same."""
         before = s3_and_webhook(tmp_path, keeps_local=True)
         make_ready(tmp_path, 1)
@@ -334,24 +334,24 @@ class TestSearch:
         make_ready(tmp_path, 2)
         (tmp_path / "done").write_text("in the way")
         after = Books(tmp_path, keeps_local=True, s3=Carrier())
-        found = after.ledger.search(after.carriers["s3"], None, frozenset(), 1000)
+        found = after.receipts.search(after.carriers["s3"], None, frozenset(), 1000)
         assert found.keys == [RecordingKey(DAY, recording_id(2))]
-        assert isinstance(found.fault, OSError)
+        assert isinstance(found.error, OSError)
 
-    def test_goes_past_a_day_that_cannot_be_read(self, tmp_path: Path) -> None:
+    def test_skips_a_day_that_cannot_be_read(self, tmp_path: Path) -> None:
         make_ready(tmp_path, 1)
         (tmp_path / "ready" / YESTERDAY).symlink_to(YESTERDAY)
         books = s3_and_webhook(tmp_path)
-        found = books.ledger.search(books.carriers["s3"], None, frozenset(), 1000)
+        found = books.receipts.search(books.carriers["s3"], None, frozenset(), 1000)
         assert found.keys == [ONE]
-        assert isinstance(found.fault, OSError)
+        assert isinstance(found.error, OSError)
 
     def test_of_an_empty_spool(self, tmp_path: Path) -> None:
         books = s3_and_webhook(tmp_path / "absent")
         assert books.found(books.carriers["s3"]) == []
 
 
-class TestTidy:
+class TestRecoverMoves:
     def rest(self, spool: Path, shelf: str, *suffixes: str) -> None:
         directory = spool / shelf / DAY
         directory.mkdir(parents=True, exist_ok=True)
@@ -359,28 +359,28 @@ class TestTidy:
             (directory / f"{recording_id(1)}.{suffix}").write_text(suffix)
 
     @pytest.mark.parametrize("shelf", ["done", "dead"])
-    def test_what_was_left_behind_follows_its_sidecar(self, tmp_path: Path, shelf: str) -> None:
+    def test_leftover_files_follow_their_sidecar(self, tmp_path: Path, shelf: str) -> None:
         self.rest(tmp_path, shelf, "json")
         self.rest(tmp_path, "ready", "wav", "stored.s3.json", "told.hook.json", "told.hook.json.new")
-        s3_and_webhook(tmp_path).ledger.recover()
+        s3_and_webhook(tmp_path).receipts.recover()
         assert files(tmp_path, "ready") == set()
         expected = {f"{DAY}/1.{end}" for end in ("json", "wav", "stored.s3.json", "told.hook.json")}
         assert files(tmp_path, shelf) == expected
 
-    def test_what_belongs_to_nothing_any_more_goes(self, tmp_path: Path) -> None:
+    def test_leftover_receipts_without_a_sidecar_are_removed(self, tmp_path: Path) -> None:
         self.rest(tmp_path, "ready", "stored.s3.json", "told.hook.json", "told.hook.json.new", "refused.tape.json")
-        s3_and_webhook(tmp_path).ledger.recover()
+        s3_and_webhook(tmp_path).receipts.recover()
         assert files(tmp_path, "ready") == set()
 
-    def test_audio_never_does(self, tmp_path: Path) -> None:
+    def test_audio_is_never_removed(self, tmp_path: Path) -> None:
         self.rest(tmp_path, "ready", "wav", "stored.s3.json")
-        s3_and_webhook(tmp_path).ledger.recover()
+        s3_and_webhook(tmp_path).receipts.recover()
         assert files(tmp_path, "ready") == {f"{DAY}/1.wav", f"{DAY}/1.stored.s3.json"}
 
-    def test_nor_does_what_is_whole_or_not_ours(self, tmp_path: Path) -> None:
+    def test_complete_recordings_and_foreign_files_are_not_touched(self, tmp_path: Path) -> None:
         self.rest(tmp_path, "ready", "json", "wav", "stored.s3.json", "told.hook.json.new", "notes")
         before = files(tmp_path, "ready")
-        s3_and_webhook(tmp_path).ledger.recover()
+        s3_and_webhook(tmp_path).receipts.recover()
         assert files(tmp_path, "ready") == before
 
 

@@ -61,7 +61,7 @@ REQUESTS = {
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of bytes of each MAC that was computed for a hypothesis."""
     sizes: list[int] = []
-    mac = explain.mac
+    mac = explain.mac  # type: ignore[attr-defined]
 
     def counted(secret: bytes, lines: str, rendering: str) -> bytes:
         sizes.append(len(lines) + len(rendering))

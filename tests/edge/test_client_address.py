@@ -42,7 +42,7 @@ def test_no_text_raises_an_error(text: str) -> None:
 
 
 @given(st.lists(ADDRESSES, max_size=4), st.lists(ADDRESSES, min_size=1, max_size=4))
-def test_entries_of_the_client_do_not_change_the_address(invented: list, named: list) -> None:
+def test_entries_of_the_client_do_not_change_the_address(invented: list[str], named: list[str]) -> None:
     """The proxies append their entries. The first of them is the client."""
     line = ", ".join(str(address) for address in [*invented, *named])
     found = client_address(PROXY, line, hops=len(named))

@@ -3,6 +3,7 @@
 import re
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from audiohookd.edge.client_address import parse_address
 from audiohookd.edge.networks import MAX_FILE, NetworkSet, read_networks
 
 
-def around(address: object, bits: int) -> object:
+def around(address: Any, bits: int) -> Any:
     return ip_network((address, bits), strict=False)
 
 
@@ -23,12 +24,12 @@ def networks() -> st.SearchStrategy:
 
 
 @given(st.lists(networks(), max_size=20), st.ip_addresses())
-def test_a_set_has_the_addresses_of_all_its_networks(some: list, address: object) -> None:
+def test_a_set_has_the_addresses_of_all_its_networks(some: list[Any], address: Any) -> None:
     assert (address in NetworkSet(map(str, some))) == any(address in network for network in some)
 
 
 @given(networks())
-def test_the_first_and_the_last_address_are_in_a_network(network: object) -> None:
+def test_the_first_and_the_last_address_are_in_a_network(network: Any) -> None:
     known = NetworkSet([str(network)])
     assert network.network_address in known
     assert network.broadcast_address in known

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.protocol import Factory, Protocol
@@ -63,7 +64,7 @@ class Client:
         self.exchange()
         return self
 
-    def certificate(self) -> bytes:
+    def certificate(self) -> bytes | None:
         return self.tls.getpeercert(binary_form=True)
 
     def echo(self, said: bytes) -> object:
@@ -76,7 +77,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def server(identification: Identification, clock: Clock) -> Factory:
+def server(identification: Identification, clock: Clock) -> Any:
     return secured(Factory.forProtocol(Echo), identification, clock)
 
 

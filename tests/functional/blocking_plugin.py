@@ -1,4 +1,4 @@
-"""A plugin that blocks the reactor where its configuration says."""
+"""A plugin that blocks the reactor in the way that its configuration names."""
 
 import gc
 import re
@@ -12,7 +12,7 @@ from zope.interface import implementer, provider
 from audiohookd.interfaces import IDaemon, IPlugin, IPluginFactory, ISession
 from audiohookd.observer import SessionObserver
 
-#: Takes twice as long for each character, and keeps the interpreter from all other threads as long.
+#: A pattern that takes twice as long to match for each character, and holds the interpreter lock during that time.
 SLOW_PATTERN = re.compile(r"(a|a)*b")
 
 
@@ -25,7 +25,7 @@ def sleep() -> None:
 
 
 def match() -> None:
-    """Until one match has taken 0.3 s."""
+    """Matches longer texts until one match has taken 0.3 s."""
     for length in range(16, 40):
         began = time.monotonic()
         SLOW_PATTERN.match("a" * length)
@@ -34,7 +34,7 @@ def match() -> None:
 
 
 def collect() -> None:
-    """Takes longer to examine than to make."""
+    """Builds containers that the garbage collector takes longer to examine than this function takes to build."""
     containers = [[] for _ in range(300_000)]  # type: ignore[var-annotated]
     for _ in range(40):
         gc.collect()
@@ -70,7 +70,7 @@ class Watcher(SessionObserver):
             case "from-thread":
                 threading.Thread(target=self.plugin.reactor.callFromThread, args=(sleep,)).start()
             case "thread":
-                for _ in range(3):  # the watchdog may miss one, in which the reactor had nothing to do
+                for _ in range(3):  # the watchdog may miss one while the reactor is idle
                     self.plugin.workers.do(match)
             case "collect":
                 collect()

@@ -1,4 +1,4 @@
-"""A hand-made caller over a blocking socket: it can do what a good client never does."""
+"""A client over a blocking socket that can also violate the protocol."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ PATH = "/api/v1/audiohook/ws"
 NULL = "00000000-0000-0000-0000-000000000000"
 STEREO = {"type": "audio", "format": "PCMU", "channels": ["external", "internal"], "rate": 8000}
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
-#: Seconds that any answer may take before something is plainly wrong.
+#: Seconds to wait for any answer before the test fails.
 PATIENCE = 20.0
 
 
@@ -32,10 +32,7 @@ def signed_head(
     created: int | None = None,
     **changed: str,
 ) -> bytes:
-    """An upgrade request as Genesys Cloud sends it; ``changed`` replaces headers after the signing.
-
-    :param created: seconds since the epoch; by default the present time.
-    """
+    """An upgrade request as Genesys Cloud sends it. ``changed`` replaces headers after they are signed."""
     headers = {
         "host": authority or f"127.0.0.1:{port}",
         "audiohook-organization-id": str(uuid4()),
@@ -60,7 +57,7 @@ def signed_head(
 
 
 class Caller:
-    """One connection. Messages come back as dictionaries; a WebSocket close as ``{"type": "ws-close", ...}``."""
+    """One connection. It returns messages as dictionaries, and a WebSocket close as ``{"type": "ws-close", ...}``."""
 
     def __init__(
         self, port: int, head: bytes | None = None, host: str | None = None, connected: socket.socket | None = None
@@ -88,7 +85,7 @@ class Caller:
     # ---- HTTP ------------------------------------------------------------------------------------
 
     def upgrade(self) -> int:
-        """Sends the request head; returns the status."""
+        """Sends the request head, and returns the status."""
         self.socket.sendall(self._head)
         while b"\r\n\r\n" not in self._buffer:
             piece = self.socket.recv(4096)
@@ -102,7 +99,7 @@ class Caller:
     # ---- frames ----------------------------------------------------------------------------------
 
     def frame(self, opcode: int, payload: bytes, fin: bool = True) -> bytes:
-        """A masked frame."""
+        """Builds a masked frame."""
         length = len(payload)
         if length < 126:
             size = bytes([0x80 | length])
@@ -116,23 +113,23 @@ class Caller:
         return bytes([(0x80 if fin else 0) | opcode]) + size + mask + masked
 
     def audio(self, data: bytes) -> None:
-        """A binary message in one frame."""
+        """Sends a binary message in one frame."""
         self.socket.sendall(self.frame(BINARY, data))
         self.samples += len(data) // 2
 
     def say(self, type_: str, **parameters: Any) -> None:
-        """A message of the protocol."""
+        """Sends a message of the protocol."""
         self.socket.sendall(self.frame(TEXT, self.message(type_, **parameters)))
 
     def message(self, type_: str, **parameters: Any) -> bytes:
-        """The next message as JSON."""
+        """Builds the next message as JSON."""
         self.seq += 1
         position = f"PT{self.samples / 8000:.6f}S"
         envelope = {"version": "2", "id": self.session, "type": type_, "seq": self.seq, "serverseq": self.serverseq}
         return json.dumps(envelope | {"position": position, "parameters": parameters}).encode()
 
     def hear(self) -> dict[str, Any]:
-        """The next message of the server."""
+        """Waits for the next message of the server."""
         opcode, payload = self._receive()
         if opcode == CLOSE:
             return {"type": "ws-close", "code": struct.unpack("!H", payload[:2])[0] if payload else None}
@@ -141,7 +138,7 @@ class Caller:
         return message
 
     def hears_nothing_more(self) -> bool:
-        """The server has ended the connection."""
+        """Whether the server has closed the connection."""
         return self.socket.recv(1) == b""
 
     def _receive(self) -> tuple[int, bytes]:
@@ -163,7 +160,7 @@ class Caller:
     # ---- calls -----------------------------------------------------------------------------------
 
     def open(self, media: list[dict[str, Any]] | None = None, probe: bool = False) -> dict[str, Any]:
-        """Upgrades and opens; returns the server's answer to ``open``."""
+        """Upgrades, sends ``open``, and returns the server's answer."""
         status = self.upgrade()
         if status != 101:
             raise ConnectionError(f"status {status}")
@@ -171,7 +168,7 @@ class Caller:
         return self.hear()
 
     def say_open(self, media: list[dict[str, Any]] | None = None, probe: bool = False) -> None:
-        """The ``open`` message."""
+        """Sends the ``open`` message."""
         numbers = ("", "") if probe else ("+12065550100", "+12065550199")
         self.say(
             "open",
@@ -182,13 +179,13 @@ class Caller:
         )
 
     def close(self) -> dict[str, Any]:
-        """Says ``close`` and returns the answer."""
+        """Sends ``close``, and returns the answer."""
         self.say("close", reason="end")
         return self.hear()
 
 
 class SecureCaller(Caller):
-    """One that speaks TLS."""
+    """A caller over TLS."""
 
     def __init__(
         self,

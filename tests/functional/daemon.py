@@ -1,4 +1,4 @@
-"""The installed daemon as a subprocess, as a user runs it."""
+"""Runs the installed daemon as a subprocess."""
 
 import os
 import signal
@@ -8,18 +8,18 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-#: Seconds that a start or a stop may take before something is plainly wrong (a slow, shared machine included).
+#: Seconds to wait for a start or stop before the test fails, also on a slow, shared machine.
 PATIENCE = 30.0
 
 
 class DaemonDied(Exception):
-    """The daemon ended before it was ready; what it said is the text."""
+    """The daemon ended before it was ready. The text is its output."""
 
 
 class Daemon:
-    """``twistd --nodaemon audiohookd --config CONFIG`` from the environment whose programs are in ``bin``.
+    """Runs ``twistd --nodaemon audiohookd --config CONFIG`` from the environment with the directory ``bin``.
 
-    As a context manager it is ready inside the block, and ended with SIGTERM after it.
+    As a context manager it starts the daemon and waits until it is ready, and stops it with SIGTERM.
     """
 
     def __init__(self, bin: Path, config: Path, environment: dict[str, str] | None = None) -> None:  # noqa: A002
@@ -29,9 +29,9 @@ class Daemon:
         self.states: list[str] = []
 
     def start(self) -> None:
-        """Starts it and waits until it says READY=1, as systemd does.
+        """Starts the daemon, and waits for READY=1, as systemd does.
 
-        :raises DaemonDied: it does not.
+        :raises DaemonDied: the daemon ended, or did not become ready in time.
         """
         address = str(Path(self._directory.name) / "notify")
         self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -47,13 +47,13 @@ class Daemon:
         )
         self.wait_for("READY=1")
 
-    def wait_for(self, state: str, patience: float = PATIENCE) -> None:
-        """Waits for a line of one of its notices.
+    def wait_for(self, state: str, timeout: float = PATIENCE) -> None:
+        """Waits for a line in one of the daemon's notifications.
 
-        :raises DaemonDied: it ended, or said nothing of the kind in time.
+        :raises DaemonDied: the daemon ended, or did not send the line in time.
         """
         self._notices.settimeout(0.1)
-        for _ in range(int(patience * 10)):
+        for _ in range(int(timeout * 10)):
             if state in self.states:
                 return
             try:
@@ -65,17 +65,17 @@ class Daemon:
             raise DaemonDied(f"status {self.process.poll()}\n{self.log()}")
 
     def log(self, encoding: str = "utf-8") -> str:
-        """All that it has written so far."""
+        """The output of the daemon so far."""
         return Path(self._log.name).read_text(encoding, "replace")
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
-        """Sends the signal and waits; returns the status (negative for a signal's own)."""
+        """Sends the signal and waits. Returns the exit status, negative if a signal ended the process."""
         if self.process.poll() is None:
             self.process.send_signal(sign)
         return self.process.wait(PATIENCE)
 
     def close(self) -> None:
-        """Leaves nothing behind."""
+        """Kills the daemon if it still runs, and closes its files."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""Literal blocks of the documents, as a reader copies them."""
+"""Extracts literal blocks from the documents, as a reader copies them."""
 
 import re
 import textwrap
@@ -9,19 +9,19 @@ _block = re.compile(r"::\n\n((?:(?: +\S.*)?\n)+)")
 
 
 def blocks(document: str) -> list[str]:
-    """All of a document, in lists too, without their common indentation."""
+    """All literal blocks of a document, also in lists, without their common indentation."""
     text = (ROOT / document).read_text() + "\n"
     return [textwrap.dedent(_of_one_depth(found)) for found in _block.findall(text)]
 
 
 def snippet(document: str, *marks: str) -> str:
-    """The one block that has all the marks."""
+    """The one block that contains all ``marks``."""
     (found,) = (block for block in blocks(document) if all(mark in block for mark in marks))
     return found
 
 
 def _of_one_depth(block: str) -> str:
-    """Up to the first line that is indented less than the first one: that is text of a list again."""
+    """The block up to the first line with less indentation, which is text of a list again."""
     lines = block.splitlines(keepends=True)
     depth = len(lines[0]) - len(lines[0].lstrip())
     ends = [at for at, line in enumerate(lines) if line.strip() and len(line) - len(line.lstrip()) < depth]

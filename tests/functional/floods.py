@@ -2,8 +2,8 @@
 
 The sessions send what costs the daemon most, as fast as it reads.
 
-A process of its own, so that it takes no time from the calls that are measured beside it. It says ``ready`` when all
-sessions are open and the flood begins, and ends when its standard input does.
+It is a process of its own, so that it takes no time from the calls that the test measures. It prints ``ready`` when
+all sessions are open and the flood begins, and ends when its standard input is closed.
 """
 
 import select
@@ -15,30 +15,30 @@ from itertools import chain, cycle, islice, repeat
 
 from tests.functional.caller import BINARY, PING, TEXT, Caller
 
-#: Bytes given to a socket at a time.
+#: Bytes that are written to a socket at a time.
 PORTION = 65_536
-#: Bytes of parameters in a large message: 64 KiB are allowed, with the envelope.
+#: Bytes of parameters in a large message. The limit is 64 KiB with the envelope.
 LARGE = 65_000
 
 
 def frame(opcode: int, payload: bytes, fin: bool = True) -> bytes:
-    """A frame whose mask is zero: nothing is to be computed for it here, and as much as ever at the daemon."""
+    """A frame with mask zero: it costs the sender nothing to mask, and the daemon as much as any other mask."""
     first, size = opcode | 0x80 * fin, len(payload)
     head = bytes((first, 0x80 | size)) if size < 126 else bytes((first, 0xFE)) + struct.pack("!H", size)
     return head + bytes(4) + payload
 
 
 def message(caller: Caller, type_: str, parameters: bytes) -> bytes:
-    """The next message of a session, with ``parameters`` as JSON."""
+    """The next message of a session, with ``parameters`` in JSON."""
     return frame(TEXT, caller.message(type_).removesuffix(b"{}}") + parameters + b"}")
 
 
 def filled(start: bytes, item: bytes, end: bytes) -> bytes:
-    """Parameters of :data:`LARGE` bytes, of as many items as that takes."""
+    """Parameters of :data:`LARGE` bytes, filled with repeated items."""
     return start + item * ((LARGE - len(start) - len(end)) // len(item)) + end
 
 
-#: Parameters that took longest to read or to write, when each kind had a test of its own.
+#: The parameters that took longest to decode or encode, when each kind had a test of its own.
 HOSTILE = (
     filled(b'{"x":"', rb"\ud83d", b'"}'),
     filled(b'{"x":"', rb"a\ud83d\\", b'"}'),
@@ -58,27 +58,27 @@ def tiny_audio(_: Caller) -> Iterator[bytes]:
 
 
 def pings(_: Caller) -> Iterator[bytes]:
-    """Empty pings of the WebSocket."""
+    """Empty WebSocket pings."""
     return repeat(frame(PING, b""))
 
 
 def fragments(_: Caller) -> Iterator[bytes]:
-    """Messages in a hundred fragments of one octet."""
+    """Messages of a hundred fragments of one octet each."""
     return cycle([frame(BINARY, b"x", False), *repeat(frame(0, b"x", False), 98), frame(0, b"x")])
 
 
 def texts(caller: Caller) -> Iterator[bytes]:
-    """Pings of the protocol: each wants a ``pong``."""
+    """Pings of the protocol: the daemon answers each with ``pong``."""
     return (message(caller, "ping", b"{}") for _ in repeat(None))
 
 
 def hostile_json(caller: Caller) -> Iterator[bytes]:
-    """The longest messages there may be, full of what is costly to check."""
+    """Messages of maximum size, with content that is costly to check."""
     return (message(caller, "unknown", parameters) for parameters in cycle(HOSTILE))
 
 
 def mixture(caller: Caller) -> Iterator[bytes]:
-    """Of each kind something, in turn."""
+    """All kinds in turn."""
     kinds = (tiny_audio, pings, fragments, texts, hostile_json)
     return chain.from_iterable(
         islice(source, count)
@@ -98,7 +98,7 @@ KINDS: dict[str, Callable[[Caller], Iterator[bytes]]] = {
 
 
 class Flooder:
-    """One session. Frames that are the same are gathered once for all of the time."""
+    """One session that floods. Identical frames are built only once."""
 
     def __init__(self, port: int, kind: str) -> None:
         self.caller = Caller(port)
@@ -108,7 +108,7 @@ class Flooder:
         self._unsent = b""
 
     def send(self) -> None:
-        """As much as the socket takes, once.
+        """Writes once as much as the socket accepts.
 
         :raises OSError: the daemon has dropped the connection.
         """
@@ -122,7 +122,7 @@ class Flooder:
 
 
 def flood(port: int, kind: str, sessions: int) -> None:
-    """Until standard input ends. A session that is dropped is replaced, as one of an attacker would be."""
+    """Floods until standard input ends. Replaces a dropped session, as an attacker would."""
     with ExitStack() as stack:
         epoll = stack.enter_context(select.epoll())
         flooders: dict[int, Flooder] = {}
@@ -147,7 +147,7 @@ def flood(port: int, kind: str, sessions: int) -> None:
 
 
 def _go_on(flooder: Flooder, event: int) -> bool:
-    """False when the daemon has ended the connection."""
+    """Continues a session. Returns False if the daemon has closed the connection."""
     try:
         if event & select.EPOLLIN and not flooder.caller.socket.recv(PORTION):
             return False

@@ -1,6 +1,6 @@
-"""nginx, HAProxy and Caddy, the real ones, in front of the daemon on loopback, each with a throw-away configuration.
+"""Runs the real nginx, HAProxy and Caddy in front of the daemon on loopback, with temporary configurations.
 
-Between proxy and daemon there is a :class:`Window`, which shows what the proxy made of a request.
+A :class:`Window` between proxy and daemon records the requests that the proxy forwards.
 """
 
 import os
@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 from tests.programs import program
 
-#: Seconds that a start may take before something is plainly wrong.
+#: Seconds to wait for a start before the test fails.
 PATIENCE = 20.0
 
 
 class Program(NamedTuple):
-    """A proxy: how it is started, and its configuration; ``{front}``, ``{back}`` and ``{place}`` are filled in."""
+    """A proxy: its command line, and its configuration with the fields ``{front}``, ``{back}`` and ``{place}``."""
 
     file: str
     command: tuple[str, ...]
@@ -95,7 +95,7 @@ PROGRAMS = {"nginx": NGINX, "HAProxy": HAPROXY, "Caddy": CADDY}
 
 
 class Proxy:
-    """One of them, which passes on from the port ``front`` to the port ``back``. Answers inside the block."""
+    """A proxy that forwards the port ``front`` to the port ``back``. Inside the block it accepts connections."""
 
     def __init__(self, program: Program, place: Path, front: int, back: int) -> None:
         self._program = program
@@ -128,7 +128,7 @@ class Proxy:
         self._end()
 
     def send_signal(self, number: signal.Signals) -> None:
-        """To the process that was started."""
+        """Sends a signal to the proxy's first process."""
         self._process.send_signal(number)
 
     def _wait(self) -> None:
@@ -152,7 +152,7 @@ class Proxy:
 
 
 class Window(socketserver.ThreadingTCPServer):
-    """Passes on from its port to the daemon's, and keeps what came before each blank line."""
+    """Forwards its port to the daemon's port, and records the text before each blank line."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -173,7 +173,7 @@ class Window(socketserver.ThreadingTCPServer):
         self.server_close()
 
     def head_with(self, mark: str) -> bytes:
-        """The one request in which this text stands, up to its blank line."""
+        """The head of the one request that contains ``mark``."""
         (head,) = (data for data in self.seen if mark.encode() in data)
         return head.partition(b"\r\n\r\n")[0]
 

@@ -1,6 +1,6 @@
-"""Strangers who connect and then do not go on: many at once, each replaced when it is dropped.
+"""Keeps many half-open connections to the daemon: each is replaced when the daemon drops it.
 
-One thread and one epoll. All they ever send is in ``BEGINNINGS``.
+Uses one thread and one epoll. The connections send only what is in ``BEGINNINGS``.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ _UNSIGNED = (
     b"Audiohook-Session-Id: 30b0e395-84d3-4570-ac13-9a62d8f514c0\r\n"
     b"Audiohook-Correlation-Id: e160e428-53e2-487c-977d-96989bf5c99d\r\nX-API-KEY: c3RyYW5nZXI=\r\n\r\n"
 )
-#: Turn and turn about.
+#: The data that the connections send, in turn.
 BEGINNINGS = (b"", _HALF, _UNSIGNED)
-#: They come from so many addresses: of one and the same there are only 28,000 ports.
+#: Number of client addresses: one address has only 28,000 ports.
 ADDRESSES = 4
-#: New connections at a time, and the seconds after which the next ones are begun: 1,000 a second. Of 2,500 a second,
-#: with no limit on them, the kernel has to turn some away, and calls that begin are among those.
+#: New connections at a time, and seconds until the next ones: 1,000 per second. At 2,500 per second the kernel drops
+#: some connections, including connections of calls.
 VOLLEY = 20
 PAUSE = 0.02
 
 
 class HalfOpen:
-    """``count`` connections to a port of loopback, kept up until the block is left.
+    """Keeps ``count`` connections to a port on loopback until the end of the block.
 
-    Inside the block all have been begun once.
+    Inside the block, all have been started once.
     """
 
     def __init__(self, port: int, count: int) -> None:
@@ -43,7 +43,7 @@ class HalfOpen:
         self._addresses = cycle(f"127.0.1.{number + 1}" for number in range(ADDRESSES))
         self._all_begun, self._over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep_up, daemon=True)
-        #: How many were begun, and how many the server has ended.
+        #: How many connections were started, and how many the server has closed.
         self.begun = 0
         self.ended = 0
 
@@ -55,8 +55,8 @@ class HalfOpen:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        for one in self._sockets.values():
-            one.close()
+        for connection in self._sockets.values():
+            connection.close()
         self._epoll.close()
 
     def _keep_up(self) -> None:
@@ -86,5 +86,5 @@ class HalfOpen:
                     self.ended += 1
                 else:
                     self._epoll.modify(file, select.EPOLLIN)
-                    with contextlib.suppress(OSError):  # dropped just now: the next look tells
+                    with contextlib.suppress(OSError):  # dropped a moment ago: the next poll reports it
                         self._sockets[file].send(next(self._beginnings))

@@ -14,13 +14,13 @@ from audiohookd.observer import SessionObserver
 
 
 class HangingConfig(Struct, frozen=True):
-    """Where it hangs."""
+    """The place in which the plugin hangs."""
 
     at: str
 
 
 class Observer(SessionObserver):
-    """Is never done with its ``closed``, if that is where the plugin hangs."""
+    """Never finishes ``closed`` if the plugin hangs there."""
 
     def __init__(self, at: str) -> None:
         self._at = at

@@ -1,4 +1,4 @@
-"""A daemon with an entrance as a test wants it, and what it has counted."""
+"""Configures the listener of a daemon, and reads its counters."""
 
 import re
 import time
@@ -6,20 +6,20 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from conftest import Place
+from tests.functional.place import Place
 
 MakePlace = Callable[..., Place]
 
 
-def wait(condition: Callable[[], object], patience: float = 20.0) -> None:
-    deadline = time.monotonic() + patience
+def wait(condition: Callable[[], object], timeout: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 def counted(there: Place, metric: str) -> int:
-    """Of ``limits{limit="frames"}``, say."""
+    """The value of a counter such as ``limits{limit="frames"}``."""
     with urllib.request.urlopen(f"http://127.0.0.1:{there.admin_port}/metrics", timeout=10) as answer:
         found = re.search(rf"^audiohookd_{re.escape(metric)} (\d+)$", answer.read().decode(), re.MULTILINE)
     return int(found[1]) if found else 0

@@ -1,7 +1,7 @@
-"""systemd itself, as PID 1 of namespaces of its own: units are run by the program that they are written for.
+"""Runs systemd as PID 1 in namespaces of its own, so that tests run units with the real systemd.
 
-Files below /etc, /opt, /srv and /var are the host's, and what is written there is gone with the machine. The network
-is the host's.
+Files below /etc, /opt, /srv and /var are those on the host; changes are discarded with the machine. It uses the
+network of the host.
 """
 
 import os
@@ -18,13 +18,13 @@ import pytest
 from tests.functional.wheel import ROOT
 from tests.programs import program
 
-#: Seconds that a start or a command may take before something is plainly wrong.
+#: Seconds to wait for a start or a command before the test fails.
 PATIENCE = 60.0
 SYSTEMD = Path("/lib/systemd/systemd")
 UNITS = Path("/lib/systemd/system")
 
-#: What a shell does in the new namespaces before it becomes systemd. Nothing of Debian's own start-up takes part: its
-#: tmpfiles would empty the /tmp of the host.
+#: The commands of a shell in the new namespaces before it executes systemd. Debian's own start-up is disabled: its
+#: tmpfiles would empty the host's /tmp.
 BOOT = """
 set -eu
 mount -t proc proc /proc
@@ -69,15 +69,15 @@ mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount --make-rshared /
 exec /lib/systemd/systemd --system --unit=basic.target --show-status=no --log-target=journal
 """
-#: Units of Debian's that take part: the journal.
+#: The units of Debian that are enabled: the journal.
 KEPT = ("systemd-journald.service", "systemd-journald.socket", "systemd-journald-dev-log.socket", "-.slice")
 
 
 class Machine:
-    """Booted inside the block. It has the sources in ``/opt/clone``.
+    """A machine that is booted inside the block, with the sources in ``/opt/clone``.
 
-    :param place: a directory that is not there yet.
-    :param installed: where the wheel is installed: seen as ``/opt/installed``.
+    :param place: a directory that does not exist yet.
+    :param installed: the directory with the installed wheel; mounted as ``/opt/installed``.
     """
 
     def __init__(self, place: Path, installed: Path) -> None:
@@ -137,14 +137,14 @@ class Machine:
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()  # and with it, for --kill-child, all that it has started
+        self._process.kill()  # --kill-child also ends all processes that it has started
         self._process.wait(PATIENCE)
         self._log.close()
         for group in self._groups:
             _remove(group)
 
     def run(self, commands: str, check: bool = True) -> str:
-        """Runs a shell's commands in the machine, as root; returns what they print."""
+        """Runs shell commands in the machine as root, and returns their output."""
         inside = ["nsenter", "--target", self._pid, "--mount", "--pid", "--cgroup", "--uts", "--ipc"]
         done = subprocess.run(
             [*inside, "/bin/sh", "-ec", commands],
@@ -160,7 +160,7 @@ class Machine:
         return done.stdout
 
     def connect(self, path: str) -> socket.socket:
-        """A connection to a socket of the machine's file system."""
+        """Connects to a UNIX socket in the file system of the machine."""
         connected = socket.socket(socket.AF_UNIX)
         connected.settimeout(PATIENCE)
         connected.connect(f"/proc/{self._pid}/root{path}")
@@ -171,7 +171,7 @@ class Machine:
         self.run(f"mkdir -p $(dirname {path}); cat > {path} <<'END OF FILE'\n{text}\nEND OF FILE")
 
     def install(self) -> None:
-        """Makes ``/opt/audiohookd``, an environment like the one that pip would make from the wheel and its lock."""
+        """Makes the environment ``/opt/audiohookd``, as pip would from the wheel and its lock."""
         self.run(
             f"""
             {_python()} -m venv --without-pip /opt/audiohookd
@@ -188,12 +188,12 @@ END
         )
 
     def journal(self, unit: str = "audiohookd") -> str:
-        """All that the unit has logged, and systemd of it."""
+        """The log lines of the unit, and systemd's lines about it."""
         return self.run(f"journalctl --no-pager --output=cat --unit={unit}", check=False)
 
 
 def needed() -> None:
-    """Skips the test where a machine cannot be booted."""
+    """Skips the test if this system cannot boot a machine."""
     program("systemctl", "systemd")
     spaces = [program("unshare", "util-linux"), "--mount", "--pid", "--fork", "--cgroup", "true"]
     if os.getuid() != 0 or not SYSTEMD.exists() or subprocess.run(spaces, check=False).returncode != 0:
@@ -201,13 +201,13 @@ def needed() -> None:
 
 
 def _hierarchies() -> list[Path]:
-    """Where systemd keeps its groups of processes: our own group in each."""
+    """The directory of our own control group in each hierarchy."""
     places = [Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified")]
     return places if places[0].exists() else [Path("/sys/fs/cgroup")]
 
 
 def _remove(group: Path) -> None:
-    """A group goes when its last process has gone, which takes a moment, and when those below it have gone."""
+    """Removes a control group after its children. This takes a moment, until its last process has ended."""
     for _ in range(100):
         try:
             for below in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
@@ -220,7 +220,7 @@ def _remove(group: Path) -> None:
 
 
 def _python() -> str:
-    """The interpreter of the tests, as the machine sees it."""
+    """The path of the tests' interpreter inside the machine."""
     base = Path(sys.base_prefix)
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     prefix = base if base.is_relative_to("/usr") else Path("/opt/python")

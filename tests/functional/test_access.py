@@ -1,4 +1,4 @@
-"""Who is let in, and how the others are told."""
+"""Which requests the daemon accepts, and how it rejects the others."""
 
 import json
 import time
@@ -6,12 +6,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import API_KEY, Caller, signed_head
+from tests.functional.place import Place
 
 
-def test_the_right_signature_opens_once(served: Place) -> None:
+def test_a_valid_signature_is_accepted_once(served: Place) -> None:
     head = signed_head(served.port, str(uuid4()))
     with Caller(served.port, head) as first, Caller(served.port, head) as second:
         assert first.upgrade() == 101
@@ -31,7 +31,7 @@ def test_the_right_signature_opens_once(served: Place) -> None:
     ],
     ids=lambda changed: str(changed)[:40],
 )
-def test_anything_else_is_refused_after_half_a_second(served: Place, changed: dict[str, str]) -> None:
+def test_other_requests_are_rejected_after_half_a_second(served: Place, changed: dict[str, Any]) -> None:
     began = time.monotonic()
     with Caller(served.port, signed_head(served.port, str(uuid4()), **changed)) as caller:
         assert caller.upgrade() == 401
@@ -49,7 +49,7 @@ def test_an_unsigned_request_needs_a_key_without_secret(place: Any) -> None:
             assert caller.upgrade() == 401
 
 
-def test_refusal_in_the_session(place: Any) -> None:
+def test_a_rejection_in_the_session_is_a_disconnect(place: Any) -> None:
     there = place()
     there.write(auth={"keys_file": "keys.json", "rejection": "disconnect"})
     with there.daemon():
@@ -78,7 +78,7 @@ def test_refusal_in_the_session(place: Any) -> None:
     ],
     ids=["redirect", "smuggled", "obs-text", "folded", "a body", "chunks", "many headers", "nothing", "endless head"],
 )
-def test_strange_requests_are_refused(served: Place, request_: bytes, status: int) -> None:
+def test_malformed_requests_are_rejected(served: Place, request_: bytes, status: int) -> None:
     with Caller(served.port, request_ + b"\r\naudiohook-organization-id: \r\n") as caller:
         caller._head = request_
         assert caller.upgrade() == status

@@ -1,4 +1,4 @@
-"""The admin port of a real daemon: which requests it answers, and what many clients of it cost the calls."""
+"""The admin port of a real daemon: which requests it answers, and how many clients delay calls."""
 
 import json
 import socket
@@ -8,21 +8,22 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller, signed_head
+from tests.functional.place import Place
 from tests.programs import program
 
 MakePlace = Callable[..., Place]
-#: As many as ask at a time; and seconds.
+#: Number of concurrent clients; and seconds.
 CLIENTS, DURATION = 90, 4.0
 
 
 def ask(address: tuple[str, int] | str, head: str) -> tuple[int, str]:
-    """Status and body of the answer to a request with this head."""
+    """Sends a request with this head, and returns the status and body of the response."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     with socket.socket(family) as connection:
         connection.settimeout(20)
@@ -64,7 +65,7 @@ def test_curl_asks_by_a_unix_socket(place: MakePlace) -> None:
     path = there.directory / "admin.sock"
     there.write(admin={"endpoint": f"unix:{path}:mode=600"})
     with there.daemon():
-        command = [program("curl", package="curl"), "-sS", "--unix-socket", path, "http://localhost/ready"]
+        command: list[Any] = [program("curl", package="curl"), "-sS", "--unix-socket", path, "http://localhost/ready"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         assert (done.stdout.splitlines()[0], done.stderr) == ("ready", "")
         assert ask(str(path), "GET /ready HTTP/1.1\r\nHost: rebound.example")[0] == 421
@@ -72,14 +73,14 @@ def test_curl_asks_by_a_unix_socket(place: MakePlace) -> None:
 
 @pytest.mark.parametrize("hints", ["", "host=h{n}.example&path=/p{n}"], ids=["the same", "different"])
 def test_many_clients_that_ask_for_rejected_requests_hold_up_no_call(served: Place, hints: str) -> None:
-    """90 clients held up ``opened`` for 1.1 s (median), and none of them had an answer within 7 s."""
+    """90 clients delayed ``opened`` by 1.1 s (median), and none of them had a response within 7 s."""
 
     def reject(number: int) -> int:
         head = signed_head(served.port, str(uuid4()), b"a wrong secret")
         with Caller(served.port, head.replace(b" HTTP/1.1", b"?n=%d HTTP/1.1" % number)) as caller:
             return int(caller.upgrade())
 
-    with ThreadPoolExecutor(5) as pool:  # no more at a time than one address may have
+    with ThreadPoolExecutor(5) as pool:  # the limit of concurrent handshakes per address
         assert set(pool.map(reject, range(50))) == {401}
     ended = threading.Event()
     statuses: list[int] = []
@@ -107,7 +108,7 @@ def test_many_clients_that_ask_for_rejected_requests_hold_up_no_call(served: Pla
 
 
 def _opened(port: int, duration: float) -> list[float]:
-    """Seconds from ``open`` to ``opened``, of one call after the other."""
+    """Makes one call after the other, and returns the seconds from ``open`` to ``opened`` of each."""
     taken: list[float] = []
     end = time.monotonic() + duration
     while time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""What blocks the reactor of a daemon is named, counted and shown."""
+"""Blocks of the reactor are named in the log, counted, and shown with their stack."""
 
 import re
 import signal
@@ -8,17 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon
+from tests.functional.place import Place
 
 PLUGIN = Path(__file__).parent / "blocking_plugin.py"
 MakePlace = Callable[..., Place]
 
 
 def metrics(there: Place) -> dict[str, float]:
-    """The metrics of blocks, by name and plugin."""
+    """The metrics about blocks, by name and plugin."""
     with urllib.request.urlopen(f"http://127.0.0.1:{there.admin_port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     samples = (line.rsplit(" ", 1) for line in lines if line.startswith("audiohookd_reactor_"))
@@ -26,7 +26,7 @@ def metrics(there: Place) -> dict[str, float]:
 
 
 def longest(there: Place, plugin: str) -> float:
-    """In seconds, once it is more than 0.2 s; what it is after 5 s."""
+    """The longest block in seconds. Waits at most 5 s until it exceeds 0.2 s."""
     seconds = 0.0
     for _ in range(50):
         seconds = metrics(there).get(f'longest_block_seconds{{plugin="{plugin}"}}', 0.0)
@@ -42,9 +42,9 @@ def started(place: MakePlace, how: str) -> tuple[Place, Daemon]:
 
 
 def lines(daemon: Daemon, words: str, caller: Caller | None = None) -> list[str]:
-    """Lines with these words, once there is one; none after 5 s.
+    """Waits at most 5 s for log lines with these words, and returns them.
 
-    :param caller: sends audio until then: a thread that holds the interpreter blocks no reactor that only waits.
+    :param caller: sends audio until then, because a thread with the interpreter lock does not block an idle reactor.
     """
     for _ in range(250):
         found = [line for line in daemon.log().splitlines() if words in line]
@@ -81,7 +81,7 @@ def test_a_plugin_that_blocks_is_named_with_callback_file_and_line(
         found = lines(daemon, "by plugin evil", caller)
         place_found = re.search(rf"in {callback} at {re.escape(str(PLUGIN))}:(\d+) \({function}\)", found[0])
         assert place_found, found[0]
-        # Of a thread that holds the interpreter the stack can be read only when it lets go of it: up to two lines on.
+        # The stack of a thread with the interpreter lock is read when it releases the lock, up to two lines later.
         lines_on = 2 if how == "thread" else 0
         assert abs(int(place_found[1]) - line_of(function, words)) <= lines_on
         assert longest(there, "evil") > 0.2
@@ -90,7 +90,7 @@ def test_a_plugin_that_blocks_is_named_with_callback_file_and_line(
         assert shown['blocked_seconds_total{plugin="evil"}'] >= shown['longest_block_seconds{plugin="evil"}']
 
 
-def test_the_daemons_own_block_is_no_plugins(place: MakePlace) -> None:
+def test_a_block_of_the_daemon_itself_names_no_plugin(place: MakePlace) -> None:
     there, daemon = started(place, "daemon")
     with daemon, Caller(there.port) as caller:
         assert caller.open()["type"] == "opened"
@@ -100,7 +100,7 @@ def test_the_daemons_own_block_is_no_plugins(place: MakePlace) -> None:
         assert metrics(there)['blocks_total{plugin="evil"}'] == 0
 
 
-def test_garbage_is_collected_on_no_plugins_account(place: MakePlace) -> None:
+def test_garbage_collection_names_no_plugin(place: MakePlace) -> None:
     there, daemon = started(place, "collect")
     with daemon, Caller(there.port) as caller:
         assert caller.open()["type"] == "opened"
@@ -109,7 +109,7 @@ def test_garbage_is_collected_on_no_plugins_account(place: MakePlace) -> None:
         assert metrics(there)['blocks_total{plugin="evil"}'] == 0
 
 
-def test_a_stop_of_the_process_blames_no_plugin(place: MakePlace) -> None:
+def test_a_stopped_process_names_no_plugin(place: MakePlace) -> None:
     there, daemon = started(place, "none")
     with daemon, Caller(there.port) as caller:
         assert caller.open()["type"] == "opened"
@@ -117,6 +117,6 @@ def test_a_stop_of_the_process_blames_no_plugin(place: MakePlace) -> None:
         time.sleep(1.5)
         daemon.process.send_signal(signal.SIGCONT)
         (found,) = lines(daemon, "because the process did not run")
-        assert "no plugin is blamed" in found
+        assert "no plugin is at fault" in found
         assert longest(there, "(process)") > 1
         assert metrics(there)['blocks_total{plugin="evil"}'] == 0

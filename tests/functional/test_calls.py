@@ -1,4 +1,4 @@
-"""Whole calls over real sockets, to the daemon as it is installed."""
+"""Whole calls over real sockets to the installed daemon."""
 
 import json
 import os
@@ -12,16 +12,17 @@ from typing import Any
 import numpy
 import pytest
 import soundfile
-from conftest import ROOT, Place
 
 from tests.functional.caller import API_KEY, BINARY, PATH, PING, SECRET, TEXT, Caller, signed_head
 from tests.functional.daemon import Daemon
+from tests.functional.place import Place
+from tests.functional.wheel import ROOT
 
 SENT = ROOT / "tests/audio/call.wav"
 
 
 def recorded(sidecar: dict[str, Any]) -> bytes:
-    """The audio of a recording, as it lies in the file after the ``data`` header."""
+    """The audio of a recording: the bytes of the file after the ``data`` header."""
     content = sidecar["wav"].read_bytes()
     start = content.index(b"data") + 8
     return content[start : start + sidecar["recording"]["samples"] * 2]
@@ -32,7 +33,7 @@ def noise(samples: int) -> bytes:
 
 
 def ctl(there: Place, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [there.bin / "audiohookctl", "call", there.url(), "--api-key", API_KEY, *map(str, arguments)]
+    command: list[Any] = [there.bin / "audiohookctl", "call", there.url(), "--api-key", API_KEY, *map(str, arguments)]
     environment = os.environ | {"AUDIOHOOK_CLIENT_SECRET": "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU="}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
@@ -91,8 +92,8 @@ def test_agent_assist_speaks_when_it_is_asked_to(place: Any) -> None:
     script.write_text(
         (ROOT / "plugins/audiohookd_plugins/agentassist.toml")
         .read_text()
-        .replace("first_after = 2.5", "first_after = 0.2")
-        .replace("every = 12.0", "every = 0.2")
+        .replace('first_after = "2500 ms"', 'first_after = "200 ms"')
+        .replace('every = "12 s"', 'every = "200 ms"')
     )
     there.write(**{"plugins.agentassist": {"script": "script.toml"}})
     with there.daemon():
@@ -121,7 +122,7 @@ def test_fragments_and_single_bytes_make_the_same_recording(served: Place) -> No
 
 
 @pytest.mark.parametrize("fault", ["half a sample", "too large", "wrong seq", "no JSON", "second open"])
-def test_a_fault_is_told_and_close_still_honoured(served: Place, fault: str) -> None:
+def test_a_protocol_error_is_reported_and_close_is_still_answered(served: Place, fault: str) -> None:
     with Caller(served.port) as caller:
         caller.open()
         caller.audio(noise(800))
@@ -216,14 +217,14 @@ def test_the_recording_grows_while_the_call_runs(served: Place) -> None:
         caller.close()
 
 
-def test_the_path_decides(served: Place) -> None:
+def test_the_path_selects_the_route(served: Place) -> None:
     head = signed_head(served.port, "30b0e395-84d3-4570-ac13-9a62d8f514c0").replace(PATH.encode(), b"/else")
     with Caller(served.port, head) as caller:
         assert caller.upgrade() == 404
 
 
-def test_a_checkout_serves_too(place: Any) -> None:
-    """The environment that runs the tests has the checkout itself in it, and no wheel."""
+def test_a_checkout_runs_without_a_wheel(place: Any) -> None:
+    """The environment of the tests has the checkout installed instead of a wheel."""
     there = place()
     with Daemon(Path(sys.executable).parent, there.config), Caller(there.port) as caller:
         caller.open()

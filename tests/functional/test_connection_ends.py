@@ -1,4 +1,4 @@
-"""How a connection ended, in the log and the sidecar of the real daemon: with TLS and without, over real sockets."""
+"""The log and the sidecar name how a connection ended: real daemon, real sockets, with and without TLS."""
 
 import socket
 import struct
@@ -50,7 +50,7 @@ ENDS = {
 
 @pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize(("end", "recorded", "words"), ENDS.values(), ids=ENDS)
-def test_each_end_is_told_apart(
+def test_each_end_of_a_connection_is_named(
     place: MakePlace, end: Callable[[Caller], None], recorded: dict[str, Any], words: str, is_secure: bool
 ) -> None:
     there = configured(place, TLS if is_secure else None)

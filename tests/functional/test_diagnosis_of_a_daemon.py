@@ -1,4 +1,4 @@
-"""The sysadmin's tools against the daemon: doctor through TLS, sign, and why somebody was refused."""
+"""The operator's tools with a real daemon: doctor over TLS, sign, and explain-signature."""
 
 import json
 import subprocess
@@ -9,19 +9,19 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.cli.tls_front import HOST, Pair, fronting, pair
 from tests.functional.caller import API_KEY, PATH, Caller, signed_head
 from tests.functional.listener_rig import configured
+from tests.functional.place import Place
 
 SECRET_TEXT = "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU="
 URL = f"wss://{HOST}{PATH}"
 
 
 def ctl(place: Place, *arguments: str) -> tuple[int, str]:
-    """Runs the installed audiohookctl; gives the exit code and all that it said."""
-    command = [place.bin / "audiohookctl", *arguments]
+    """Runs the installed audiohookctl, and returns its exit code and output."""
+    command: list[Any] = [place.bin / "audiohookctl", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -58,10 +58,10 @@ def test_a_private_authority_is_none_of_genesys_cloud(
     )
 
 
-def test_a_daemon_that_is_well(
+def test_a_correct_daemon_passes_the_doctor(
     served: Place, front: int, authority: Pair, credentials: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With an authority that this machine trusts by itself."""
+    """The certificate is from an authority that this machine trusts by default."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     code, said = doctor(served, front, authority, *credentials)
@@ -76,7 +76,7 @@ def test_a_daemon_that_is_well(
     assert list(served.spool.glob("ready/*/*")) == [], "a probe is no call"
 
 
-def test_the_wrong_secret_and_why(served: Place, front: int, authority: Pair, tmp_path: Path) -> None:
+def test_a_wrong_secret_is_found_and_explained(served: Place, front: int, authority: Pair, tmp_path: Path) -> None:
     (tmp_path / "wrong").write_text("d3Jvbmcgc2VjcmV0IQ==")
     code, said = doctor(served, front, authority, "--key", API_KEY, "--secret-file", str(tmp_path / "wrong"))
     assert code == 1
@@ -88,7 +88,7 @@ def test_the_wrong_secret_and_why(served: Place, front: int, authority: Pair, tm
     assert "a guess: the secret is not the signer's" in said
 
 
-def test_a_name_that_no_header_tells_is_proven_once_it_is_given(served: Place) -> None:
+def test_a_host_given_as_a_hint_is_proven(served: Place) -> None:
     with Caller(served.port, signed_head(served.port, str(uuid4()), host="hook.example.org")) as caller:
         assert caller.upgrade() == 401
     recent = ("explain-signature", "--recent", "--admin", f"http://127.0.0.1:{served.admin_port}")
@@ -98,7 +98,7 @@ def test_a_name_that_no_header_tells_is_proven_once_it_is_given(served: Place) -
     assert "certain: Host was rewritten on the way to 'hook.example.org'" in said
 
 
-def test_what_a_limit_refused_is_counted_and_not_denied(place: Callable[..., Place]) -> None:
+def test_rejections_by_a_limit_are_counted(place: Callable[..., Place]) -> None:
     there = configured(place, {"trusted_hops": 1, "max_sessions": 10}, limits={"handshakes_per_second": 1})
     head = signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.9")
     with there.daemon():
@@ -113,7 +113,7 @@ def test_what_a_limit_refused_is_counted_and_not_denied(place: Callable[..., Pla
     assert statuses.count(429) > 0
 
 
-def test_the_wrong_path(served: Place, front: int, authority: Pair, credentials: list[str]) -> None:
+def test_a_wrong_path_is_explained(served: Place, front: int, authority: Pair, credentials: list[str]) -> None:
     code, said = ctl(
         served, "doctor", f"wss://{HOST}/elsewhere", "--ca", str(authority.file), "--connect", f"127.0.0.1:{front}",
         *credentials,
@@ -122,7 +122,7 @@ def test_the_wrong_path(served: Place, front: int, authority: Pair, credentials:
     assert "404 Not Found: nothing is served at this path" in said
 
 
-def test_signed_headers_are_let_in_once(served: Place, credentials: list[str]) -> None:
+def test_signed_headers_are_accepted_once(served: Place, credentials: list[str]) -> None:
     code, headers = ctl(served, "sign", served.url(), *credentials)
     assert code == 0
     upgrade = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n"
@@ -151,7 +151,7 @@ def test_the_record_proves_a_rewritten_host_and_shows_nothing_of_use(served: Pla
         with Caller(served.port, head) as caller:
             assert caller.upgrade() == 401
     found, text = refused(served)
-    assert [one["reason"] for one in found] == ["api-key-unknown", "signature-required", "signature-wrong"]
+    assert [request["reason"] for request in found] == ["api-key-unknown", "signature-required", "signature-wrong"]
     assert "certain: Host was rewritten on the way to 'backend:1'" in text
     for head in heads:
         lines = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:-2])
@@ -161,5 +161,5 @@ def test_the_record_proves_a_rewritten_host_and_shows_nothing_of_use(served: Pla
             assert hidden not in text
 
 
-def test_there_is_nothing_to_tell_of_a_daemon_that_refused_nobody(served: Place) -> None:
+def test_a_daemon_without_rejections_is_reported(served: Place) -> None:
     assert refused(served)[0] == []

@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import Place
-
 from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon
 from tests.functional.documents import snippet
+from tests.functional.place import Place
 
-#: Seconds within which the copies must be complete.
+#: Seconds to wait for the copy.
 TIMEOUT = 30.0
 AUDIO = bytes(range(256)) * 100
 

@@ -15,26 +15,26 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import Place
 
 from bench.process_stats import processor
 from tests.functional.caller import Caller
 from tests.functional.floods import KINDS
+from tests.functional.place import Place
 
 ROOT = Path(__file__).parents[2]
 
-#: Sessions that flood, in `make test`, unless the environment has other numbers.
+#: Number of flooding sessions in `make test`, unless the environment sets another.
 FLOODERS = [int(number) for number in os.environ.get("FLOODERS", "10").split()]
 #: Seconds of each flood.
 DURATION = float(os.environ.get("FLOOD_SECONDS", "2"))
-#: Seconds from the connection to ``opened``, of 99 in 100 calls; in `make test` another test may have the processor.
+#: Maximum seconds from the connection to ``opened``, for 99 % of calls. In `make test` other tests need CPU time too.
 LIMIT = 0.2 if "FLOODERS" in os.environ else 2.0
 #: Seconds between two calls.
 PAUSE = 0.02
 
 
 class Figures(NamedTuple):
-    """Seconds, sorted, of calls beside a flood; and the share of a processor that the daemon used."""
+    """The sorted times of calls during a flood, in seconds, and the daemon's share of a processor."""
 
     opened: list[float]
     pongs: list[float]
@@ -54,7 +54,7 @@ def last(times: list[float]) -> float:
 
 @contextmanager
 def flooded(port: int, kind: str, sessions: int) -> Iterator[None]:
-    """Inside the block the flood has begun."""
+    """Runs a flood inside the block."""
     command = [sys.executable, "-m", "tests.functional.floods", str(port), kind, str(sessions)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdin is not None
@@ -68,7 +68,7 @@ def flooded(port: int, kind: str, sessions: int) -> Iterator[None]:
 
 
 def calls(port: int, pid: int) -> Figures:
-    """One after the other, for :data:`DURATION`."""
+    """Makes one call after the other for :data:`DURATION` seconds."""
     opened, pongs = [], []
     since, used = time.monotonic(), processor(pid)
     while time.monotonic() < since + DURATION:

@@ -1,6 +1,6 @@
-"""Thousands of strangers connect and say nothing, or not enough, while calls come, talk and go: no call is harmed.
+"""Thousands of half-open connections harm no call.
 
-The limits on handshakes are off, so that all of them get as far as can be. `make attack` has 10,000 of them.
+The handshake rate limits are off, so that the connections get as far as possible. `make attack` opens 10,000 of them.
 """
 
 import json
@@ -13,27 +13,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Place
 
 from bench.generator.plan import Plan
 from bench.process_stats import memory
 from bench.scenarios.integrity import differences
 from tests.functional.half_open import HalfOpen
+from tests.functional.place import Place
+from tests.functional.wheel import ROOT
 
 VOICE = ROOT / "tests/audio/call.wav"
 CALLS = 100
-#: In `make test`, unless the environment has another number.
+#: Number of connections in `make test`, unless the environment sets another.
 STRANGERS = int(os.environ.get("HALF_OPEN", "2000"))
-#: Seconds in which Genesys Cloud wants its pong, and the ones that nearly all are to have here.
+#: Seconds in which Genesys Cloud expects a pong, and the stricter limit for nearly all pongs here.
 PONG_LIMIT = 5.0
 USUAL_PONG = 0.5
-#: What may stay of the memory. After 2,000 strangers it is 12 MiB, mostly the heap of those that may be there at
-#: once (1,024, and 200 calls), and after 50,000 it is the same.
+#: Memory that may remain allocated. It is 12 MiB after 2,000 connections, mostly the heap for the maximum number at
+#: once (1,024, and 200 calls), and the same after 50,000.
 REMAINS = 24 << 20
 
 
 @pytest.fixture
-def besieged(place: Any) -> Place:
+def unlimited(place: Any) -> Place:
     there: Place = place()
     listen = {"endpoint": f"tcp:{there.port}:interface=127.0.0.1", "max_sessions": 2 * CALLS}
     there.write(listen=listen, limits={"handshakes_per_second": 0, "handshakes_per_second_total": 0})
@@ -41,7 +42,7 @@ def besieged(place: Any) -> Place:
 
 
 def calls(there: Place, steady: float) -> dict[str, Any]:
-    """Makes a hundred in real time, and says what became of them."""
+    """Makes a hundred calls in real time, and returns their results."""
     plan = Plan(there.port, there.directory / "keys.json", VOICE, sessions=CALLS, arrival=2.0, settle=0.5)
     plan = plan._replace(steady=steady, ping=1.0, ledger=True)
     command = [sys.executable, "-m", "bench.generator", *plan.arguments()]
@@ -52,7 +53,7 @@ def calls(there: Place, steady: float) -> dict[str, Any]:
 
 
 def rest(pid: int) -> int:
-    """Bytes that the process has, once it has closed what was closed by others."""
+    """The memory of the process in bytes, after it has closed the connections that its peers closed."""
     deadline = time.monotonic() + 15
     while len(os.listdir(f"/proc/{pid}/fd")) > 60 and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -60,39 +61,39 @@ def rest(pid: int) -> int:
     return memory(pid).pss
 
 
-def test_no_call_is_harmed_and_the_memory_comes_back(besieged: Place) -> None:
+def test_no_call_is_harmed_and_the_memory_is_freed(unlimited: Place) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert most >= STRANGERS + 100, f"{STRANGERS} connections need open files: ulimit -n {STRANGERS + 1000}"
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with besieged.daemon() as daemon:
+    with unlimited.daemon() as daemon:
         pid = daemon.process.pid
-        calls(besieged, steady=0.5)  # what the daemon needs for calls, it has from now on
+        calls(unlimited, steady=0.5)  # allocates the memory that the daemon needs for calls
         before = rest(pid)
-        with HalfOpen(besieged.port, STRANGERS) as strangers:
-            result = calls(besieged, steady=4.0)
+        with HalfOpen(unlimited.port, STRANGERS) as half_open:
+            result = calls(unlimited, steady=4.0)
             during = memory(pid).pss
         after = rest(pid)
-    _tell(strangers, result, before, during, after)
-    assert strangers.begun >= STRANGERS
+    _tell(half_open, result, before, during, after)
+    assert half_open.begun >= STRANGERS
     assert (result["failures"], result["closed"]) == ({}, CALLS)
     assert result["round_trip"]["count"] >= 3 * CALLS
     assert result["round_trip"]["max"] < PONG_LIMIT * 1000
     assert result["round_trip"]["p90"] < USUAL_PONG * 1000
-    _expect_all_recorded(besieged.spool, result["ledger"])
+    _expect_all_recorded(unlimited.spool, result["ledger"])
     assert after <= before + REMAINS
 
 
 def _expect_all_recorded(spool: Path, ledger: list[list[Any]]) -> None:
     """Byte for byte; of the calls before, all the spool may say is that they are there as well."""
-    wrong = [line for line in differences(spool, ledger) if "double, or of no call" not in line]
+    wrong = [line for line in differences(spool, ledger) if "duplicate, or of no call" not in line]
     assert wrong == []
     assert len(list(spool.glob("ready/*/*.wav"))) == 2 * len(ledger) == 2 * CALLS
 
 
-def _tell(strangers: HalfOpen, result: dict[str, Any], before: int, during: int, after: int) -> None:
+def _tell(half_open: HalfOpen, result: dict[str, Any], before: int, during: int, after: int) -> None:
     pongs, mib = result["round_trip"], 1 << 20
     print(
-        f"\n{strangers.begun} half-open connections, {strangers.ended} of them ended by the daemon;"
+        f"\n{half_open.begun} half-open connections, {half_open.ended} of them ended by the daemon;"
         f" {CALLS} calls, {pongs['count']} pongs: p50 {pongs['p50']:.1f} ms, p99 {pongs['p99']:.1f} ms,"
         f" max {pongs['max']:.1f} ms; memory {before / mib:.1f} MiB before, {during / mib:.1f} with them,"
         f" {after / mib:.1f} after"

@@ -1,4 +1,4 @@
-"""The opening handshake, clause by clause, with the daemon as it is installed, over real sockets."""
+"""The opening handshake, clause by clause, with the installed daemon over real sockets."""
 
 import socket
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller, signed_head
+from tests.functional.place import Place
 from tests.websocket.handshake_clauses import ACCEPTED, REJECTED, Change, with_line
 
-#: Beyond this nothing is read in one turn of the reactor: the head comes in several pieces.
+#: Bytes that are sent at a time: a longer head arrives in several pieces.
 PIECE = 1_000
 
 
@@ -26,7 +26,7 @@ def place(bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place
 
 
 def status(port: int, change: Change) -> int:
-    """What the daemon answers to a signed request that was changed afterwards."""
+    """The status of the response to a request that is changed after it is signed."""
     head = change(signed_head(port, str(uuid4())))
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
         for at in range(0, len(head), PIECE):
@@ -43,11 +43,11 @@ def statuses(port: int, changes: dict[str, Change]) -> dict[str, int]:
         return dict(zip(changes, found, strict=True))
 
 
-def test_what_the_rfcs_allow_is_accepted(place: Place) -> None:
+def test_handshakes_that_the_rfcs_allow_are_accepted(place: Place) -> None:
     assert statuses(place.port, ACCEPTED) == dict.fromkeys(ACCEPTED, 101)
 
 
-def test_what_the_rfcs_forbid_is_rejected(place: Place) -> None:
+def test_handshakes_that_the_rfcs_forbid_are_rejected(place: Place) -> None:
     changes = {clause: case.change for clause, case in REJECTED.items()}
     assert statuses(place.port, changes) == {clause: case.status for clause, case in REJECTED.items()}
 
@@ -63,7 +63,7 @@ def test_a_call_with_obs_text_in_a_header_is_recorded(place: Place) -> None:
         caller.audio(bytes(1600))
         assert caller.close()["type"] == "closed"
     sidecars = place.sidecars(before + 1)
-    (sidecar,) = (one for one in sidecars if one["recording"]["session"] == session)
+    (sidecar,) = (sidecar for sidecar in sidecars if sidecar["recording"]["session"] == session)
     (about,) = (entry["data"] for entry in sidecar["body"] if entry["type"] == "httpInfo")
     assert about["headers"]["user-agent"] == "Genesys \u00e0 la carte"
     assert "cf-ipcity" not in about["headers"]

@@ -1,4 +1,4 @@
-"""Foreign text forges no line and moves no cursor, wherever the daemon and its commands show it."""
+"""Text of clients cannot forge lines or move the cursor, in any output of the daemon and its commands."""
 
 import json
 import os
@@ -9,20 +9,21 @@ import time
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import CLOSE, PATIENCE, TEXT, Caller, signed_head
+from tests.functional.place import Place
 
 MakePlace = Callable[..., Place]
 FORGED = "2026-01-01T00:00:00+0000 [audiohookd.session#critical] forged line"
-#: Terminal sequences, line breaks of all kinds, NUL, C1, bidi controls, no width, and a character that is no text.
+#: Terminal sequences, all kinds of line breaks, NUL, C1, bidi controls, zero width, and an invalid character.
 HOSTILE = f"end\x1b]0;owned\x07\x1b[2J\n{FORGED}\r\x00\x85\u009b31m\u2028{FORGED}\u202e\u2066\u200f\u200b\x7f"
 LONG = "A" * 60_000
 PAGES = ("/live", "/ready", "/metrics", "/refused", f"/nowhere{LONG[:1000]}")
-#: The longest line of a log: a message that is cut, and before it the date and what logs.
+#: The longest line of a log: date and source, then a truncated message.
 LONGEST = 8_192 + 400
 PLUGIN = """
 from twisted.logger import Logger
@@ -71,13 +72,21 @@ class Plugin:
 
 
 def run(place: Place, log: Path, act: Callable[[], None], *options: str, is_journal: bool = False) -> None:
-    """What a daemon writes to stdout and stderr goes into ``log``."""
+    """Runs a daemon with stdout and stderr in the file ``log``."""
     environment = os.environ | {"PYTHONPATH": str(place.directory)}
     with log.open("w+b") as file:
         if is_journal:
             about = os.fstat(file.fileno())
             environment["JOURNAL_STREAM"] = f"{about.st_dev}:{about.st_ino}"
-        command = [place.bin / "twistd", "--nodaemon", "--pidfile=", *options, "audiohookd", "--config", place.config]
+        command: list[Any] = [
+            place.bin / "twistd",
+            "--nodaemon",
+            "--pidfile=",
+            *options,
+            "audiohookd",
+            "--config",
+            place.config,
+        ]
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
         try:
             serves(place, process)
@@ -88,7 +97,7 @@ def run(place: Place, log: Path, act: Callable[[], None], *options: str, is_jour
 
 
 def serves(place: Place, process: subprocess.Popen[bytes]) -> None:
-    """Waits until the daemon answers on the admin port."""
+    """Waits until the daemon responds on the admin port."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -111,7 +120,7 @@ def page(place: Place, path: str) -> str:
 
 
 def attack(place: Place, text: str) -> None:
-    """A client says ``text`` wherever it can."""
+    """Sends ``text`` in every place that a client controls."""
     with Caller(place.port) as caller:
         caller.open()
         caller.say("error", code=500, message=text)
@@ -122,7 +131,7 @@ def attack(place: Place, text: str) -> None:
         caller.hear()
     with Caller(place.port) as caller:
         caller.open()
-        caller.session = text  # a message of another session
+        caller.session = text  # a message with another session id
         caller.say("ping", rtt="PT0S")
         caller.hear()
     with Caller(place.port) as caller:
@@ -150,7 +159,7 @@ def attack(place: Place, text: str) -> None:
 
 
 def suspect(text: str, limit: int = LONGEST) -> list[str]:
-    """The lines of ``text`` that are not printable, too long, or forged. A tab marks one that goes on."""
+    """The lines of ``text`` that are not printable, too long, or forged. A tab marks a continuation line."""
     lines = text.removesuffix("\n").split("\n")
     return [
         line[:200]
@@ -167,7 +176,7 @@ def there(place: MakePlace) -> Place:
 
 
 def command(there: Place, *arguments: object) -> str:
-    line = [there.bin / "audiohookctl", *map(str, arguments)]
+    line: list[Any] = [there.bin / "audiohookctl", *map(str, arguments)]
     done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
     return done.stdout.decode("utf-8")
 
@@ -206,7 +215,7 @@ def test_no_stream_shows_it_raw(there: Place, tmp_path: Path, log: str) -> None:
 
 
 def test_no_command_shows_it_raw(there: Place, tmp_path: Path) -> None:
-    """A sidecar, and file names, may come from anybody."""
+    """A sidecar and file names may come from any source."""
     run(there, tmp_path / "out", lambda: attack(there, HOSTILE))
     sidecars = there.sidecars(4)
     raw = next((there.spool / "ready").glob("*/*.json"))

@@ -1,4 +1,4 @@
-"""A daemon whose output journald reads, as systemd starts it."""
+"""The output of a daemon to journald, as under systemd."""
 
 import os
 import re
@@ -6,21 +6,33 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Place
 
 from tests.functional.daemon import PATIENCE
+from tests.functional.place import Place
 
 PRIORITY = re.compile(r"<([2-7])>")
 
 
 def run(there: Place, log: Path, *options: str, stop_at: str | None = None) -> list[str]:
-    """All lines of a daemon whose stdout and stderr are the journal; it is stopped at a line with these words."""
+    """Runs a daemon with stdout and stderr as the journal, and returns its lines.
+
+    :param stop_at: stops the daemon at a line with these words.
+    """
     with log.open("w+b") as journal:
         about = os.fstat(journal.fileno())
         environment = os.environ | {"JOURNAL_STREAM": f"{about.st_dev}:{about.st_ino}"}
-        command = [there.bin / "twistd", "--nodaemon", "--pidfile=", *options, "audiohookd", "--config", there.config]
+        command: list[Any] = [
+            there.bin / "twistd",
+            "--nodaemon",
+            "--pidfile=",
+            *options,
+            "audiohookd",
+            "--config",
+            there.config,
+        ]
         process = subprocess.Popen(command, env=environment, stdout=journal, stderr=journal)
         try:
             while stop_at is not None and process.poll() is None:
@@ -35,7 +47,7 @@ def run(there: Place, log: Path, *options: str, stop_at: str | None = None) -> l
 
 
 def priorities(lines: list[str], words: str) -> set[str]:
-    """Of the lines with these words."""
+    """The priorities of the lines with these words."""
     return {line[:3] for line in lines if words in line}
 
 
@@ -48,7 +60,7 @@ def test_all_lines_have_a_priority_and_no_date(place: Callable[..., Place], tmp_
     assert [line for line in lines if re.match(r"<\d>\d{4}-", line)] == []
 
 
-def test_a_log_file_has_neither(place: Callable[..., Place], tmp_path: Path) -> None:
+def test_a_log_file_has_no_priorities(place: Callable[..., Place], tmp_path: Path) -> None:
     there = place(listen={"endpoint": "tcp:3000:interface=192.0.2.1"})
     assert run(there, tmp_path / "log", f"--logfile={tmp_path}/twistd.log") == []
     lines = (tmp_path / "twistd.log").read_text().splitlines()
@@ -56,7 +68,7 @@ def test_a_log_file_has_neither(place: Callable[..., Place], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("mistake", ["[lsten]\n", "endpoint"])
-def test_what_keeps_it_from_starting_is_an_error(place: Callable[..., Place], tmp_path: Path, mistake: str) -> None:
+def test_a_failed_start_is_logged_as_an_error(place: Callable[..., Place], tmp_path: Path, mistake: str) -> None:
     there = place()
     if mistake == "endpoint":
         there.write(listen={"endpoint": "tcp:3000:interface=192.0.2.1"})

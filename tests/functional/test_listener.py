@@ -1,4 +1,4 @@
-"""Where calls come from, who may knock and how often: with the real daemon, over real sockets."""
+"""Client addresses, allow list, handshake limits and TLS, with the real daemon over real sockets."""
 
 import contextlib
 import json
@@ -14,13 +14,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.certificates import write_certificate
 from tests.functional.caller import API_KEY, Caller, SecureCaller, signed_head
 from tests.functional.daemon import Daemon
 from tests.functional.front_proxies import HAPROXY, Proxy
 from tests.functional.listener_rig import MakePlace, configured, counted, wait
+from tests.functional.place import Place
 from tests.proxy_headers import LOCAL, UNSPECIFIED, v1, v2, v2_of
 from tests.stores.ports import free_ports
 
@@ -30,7 +30,7 @@ TLS = {"tls_certificate": "tls.pem", "tls_key": "tls.key"}
 
 
 def call_through(there: Place, preamble: bytes) -> str:
-    """A call whose connection begins with ``preamble``; the address that its recording has."""
+    """Makes a call over a connection that begins with ``preamble``. Returns the client address in its recording."""
     with Caller(there.port) as caller:
         caller.socket.sendall(preamble)
         assert caller.open()["type"] == "opened"
@@ -42,15 +42,15 @@ def call_through(there: Place, preamble: bytes) -> str:
 
 
 def peers(value: Any) -> Iterator[dict[str, Any]]:
-    """Whatever in a sidecar has a ``peer``."""
+    """All objects in a sidecar that have a ``peer``."""
     if isinstance(value, dict):
         if "peer" in value:
             yield value
-        for one in value.values():
-            yield from peers(one)
+        for member in value.values():
+            yield from peers(member)
     elif isinstance(value, list):
-        for one in value:
-            yield from peers(one)
+        for item in value:
+            yield from peers(item)
 
 
 class TestProxyProtocol:
@@ -74,7 +74,7 @@ class TestProxyProtocol:
         with there.daemon():
             assert call_through(there, preamble) == address
 
-    def test_without_it_or_with_nonsense_the_connection_ends_and_the_daemon_goes_on(self, place: MakePlace) -> None:
+    def test_a_missing_or_invalid_header_ends_only_that_connection(self, place: MakePlace) -> None:
         there = configured(place, prefix="haproxy:")
         nonsense = [b"", b"PROXY", b"PROXY TCP9 a b c d\r\n", b"\x00" * 40, V1[:-2] * 9, b"PROXY TCP4 a b c d\r\n"]
         with there.daemon() as daemon:
@@ -85,7 +85,7 @@ class TestProxyProtocol:
                         caller.socket.sendall(signed_head(there.port, str(uuid4())))
                         assert caller.hears_nothing_more()
             assert call_through(there, V1) == "203.0.113.7"
-            assert "takes calls" in daemon.log()
+            assert "listening on" in daemon.log()
             assert "Traceback" not in daemon.log()
             assert counted(there, 'rejections_total{reason="dropped"}') == len(nonsense)
 
@@ -93,36 +93,36 @@ class TestProxyProtocol:
         there = configured(place, {"allowed_networks": ["203.0.113.0/29"]}, prefix="haproxy:")
         with there.daemon() as daemon:
             assert call_through(there, V1) == "203.0.113.7"
-            with Caller(there.port) as stranger:
-                assert is_dropped(stranger, v2(OTHER) + stranger._head)
+            with Caller(there.port) as client:
+                assert is_dropped(client, v2(OTHER) + client._head)
             wait(lambda: "203.0.113.8 dropped: not in listen.allowed_networks" in daemon.log())
             assert counted(there, 'limit_hits_total{limit="allowed_networks"}') == 1
 
-    def test_who_is_not_in_the_list_is_dropped_before_tls(self, place: MakePlace) -> None:
+    def test_a_client_outside_the_allow_list_is_dropped_before_tls(self, place: MakePlace) -> None:
         there = configured(place, {"allowed_networks": ["203.0.113.7"], **TLS}, prefix="haproxy:")
         certificate, _ = write_certificate(there.directory)
         with there.daemon() as daemon:
-            with Caller(there.port) as stranger:
-                assert is_dropped(stranger, v2(OTHER) + hello())
+            with Caller(there.port) as client:
+                assert is_dropped(client, v2(OTHER) + hello())
             wait(lambda: "203.0.113.8 dropped: not in listen.allowed_networks" in daemon.log())
             with SecureCaller(there.port, certificate, v2(CLIENT)) as caller:
                 assert caller.open()["type"] == "opened"
             assert counted(there, 'limit_hits_total{limit="allowed_networks"}') == 1
 
-    def test_a_storm_is_dropped_before_tls_and_others_call(self, place: MakePlace) -> None:
-        listen = {**TLS, "max_sessions": 10}  # so many may come at once in any case
+    def test_a_flood_is_dropped_before_tls_and_other_clients_call(self, place: MakePlace) -> None:
+        listen = {**TLS, "max_sessions": 10}  # as many handshakes at once are always allowed
         there = configured(place, listen, prefix="haproxy:", limits={"handshakes_per_second": 1})
         certificate, _ = write_certificate(there.directory)
         with there.daemon(), contextlib.ExitStack() as stack:
             storm = [stack.enter_context(Caller(there.port)) for _ in range(40)]
-            dropped = [is_dropped(stranger, v2(OTHER) + hello()) for stranger in storm]
+            dropped = [is_dropped(client, v2(OTHER) + hello()) for client in storm]
             assert dropped[:10] == [False] * 10
             assert 20 < sum(dropped) == counted(there, 'limit_hits_total{limit="handshakes-per-address"}')
             with SecureCaller(there.port, certificate, v2(CLIENT)) as caller:
                 assert caller.open()["type"] == "opened"
 
     @pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c"])
-    def test_as_haproxy_speaks_it_checks_of_our_health_included(self, place: MakePlace, version: str) -> None:
+    def test_haproxy_sends_it_with_calls_and_health_checks(self, place: MakePlace, version: str) -> None:
         there = configured(place, TLS, prefix="haproxy:")
         certificate, _ = write_certificate(there.directory)
         (front,) = free_ports(1)
@@ -137,7 +137,7 @@ class TestProxyProtocol:
             assert not re.search("dropped|refused|Traceback", daemon.log())
 
 
-#: TCP, as it comes, with a check of the daemon's health each tenth of a second.
+#: HAProxy in TCP mode, with a health check of the daemon every 0.1 s.
 PASSING_ON = """
 defaults
     mode tcp
@@ -153,7 +153,7 @@ backend daemon
 
 
 def hello() -> bytes:
-    """What a client of TLS begins with."""
+    """The first bytes of a TLS client."""
     outgoing = ssl.MemoryBIO()
     client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="calls.example.com")
     with pytest.raises(ssl.SSLWantReadError):
@@ -161,11 +161,11 @@ def hello() -> bytes:
     return outgoing.read()
 
 
-def is_dropped(stranger: Caller, said: bytes) -> bool:
-    """Whether that is all the answer he gets."""
+def is_dropped(client: Caller, said: bytes) -> bool:
+    """Sends ``said``, and returns whether the daemon closes the connection without a response."""
     try:
-        stranger.socket.sendall(said)
-        return stranger.socket.recv(1) == b""
+        client.socket.sendall(said)
+        return client.socket.recv(1) == b""
     except ConnectionError:
         return True
 
@@ -189,14 +189,14 @@ class TestForwarded:
             assert counted(there, 'protocol_anomalies_total{kind="forwarded-for"}') == (address == "127.0.0.1")
 
 
-def test_the_authority_may_be_another_than_the_host(place: MakePlace) -> None:
+def test_the_authority_may_differ_from_the_host(place: MakePlace) -> None:
     there = configured(place)
     there.write(listen={"endpoint": f"tcp:{there.port}:interface=127.0.0.1", "authority": f"127.0.0.1:{there.port}"})
     with there.daemon(), Caller(there.port, signed_head(there.port, str(uuid4()), host="backend")) as caller:
         assert caller.upgrade() == 101
 
 
-def test_an_allow_file_that_changes_while_the_daemon_runs(place: MakePlace) -> None:
+def test_a_changed_allow_file_is_reloaded(place: MakePlace) -> None:
     there = configured(place, {"allowed_networks_file": "allow"})
     allow = there.directory / "allow"
     allow.write_text("127.0.0.0/8\n")
@@ -205,16 +205,21 @@ def test_an_allow_file_that_changes_while_the_daemon_runs(place: MakePlace) -> N
             assert caller.open()["type"] == "opened"
             allow.write_text("203.0.113.0/24 # elsewhere\n")
             daemon.process.send_signal(signal.SIGHUP)
-            wait(lambda: "allowed_networks_file read again: 1 networks" in daemon.log())
+            wait(lambda: "allowed_networks_file reloaded: 1 networks" in daemon.log())
             caller.say("ping")
             assert caller.hear()["type"] == "pong"
-            with contextlib.suppress(ConnectionError), Caller(there.port) as stranger:
-                assert stranger.hears_nothing_more()
+            with contextlib.suppress(ConnectionError), Caller(there.port) as client:
+                assert client.hears_nothing_more()
             allow.write_text("nonsense\n")
-            wait(lambda: "allowed_networks_file stays as it is: line 1: 'nonsense' is not a network" in daemon.log())
+            wait(
+                lambda: (
+                    "reload of allowed_networks_file failed, the previous version stays in use: line 1: 'nonsense' is"
+                    in daemon.log()
+                )
+            )
             assert caller.close()["type"] == "closed"
         allow.write_text("127.0.0.1\n")
-        wait(lambda: daemon.log().count("allowed_networks_file read again") == 2)
+        wait(lambda: daemon.log().count("allowed_networks_file reloaded") == 2)
         with Caller(there.port) as caller:
             assert caller.upgrade() == 101
         assert counted(there, 'reload_failures_total{file="allowed_networks_file"}') == 1
@@ -234,7 +239,7 @@ class TestTLS:
             write_certificate(there.directory)
             with pytest.raises(ssl.SSLCertVerificationError):
                 SecureCaller(there.port, certificate)
-            wait(lambda: "tls_certificate read again: a certificate that expires on" in daemon.log())
+            wait(lambda: "tls_certificate reloaded: a certificate that expires on" in daemon.log())
             with SecureCaller(there.port, certificate) as new:
                 assert new.open()["type"] == "opened"
                 old.audio(bytes(1600))
@@ -244,18 +249,18 @@ class TestTLS:
             there.sidecars(2)
             assert "Traceback" not in daemon.log()
 
-    def test_a_bad_one_changes_nothing(self, there: Place) -> None:
+    def test_an_invalid_certificate_changes_nothing(self, there: Place) -> None:
         certificate, key = there.directory / "tls.pem", there.directory / "tls.key"
         with there.daemon() as daemon:
             good = key.read_bytes()
             key.write_bytes(b"nothing")
             daemon.process.send_signal(signal.SIGHUP)
-            wait(lambda: "tls_certificate stays as it is: " in daemon.log())
+            wait(lambda: "reload of tls_certificate failed, the previous version stays in use: " in daemon.log())
             key.write_bytes(good)
             with SecureCaller(there.port, certificate) as caller:
                 assert caller.open()["type"] == "opened"
 
-    def test_who_does_not_speak_tls_costs_a_line(self, there: Place) -> None:
+    def test_a_client_without_tls_is_logged_in_one_line(self, there: Place) -> None:
         with there.daemon() as daemon:
             with Caller(there.port) as plain, contextlib.suppress(ConnectionError):
                 plain.socket.sendall(plain._head)
@@ -264,7 +269,7 @@ class TestTLS:
             wait(lambda: "127.0.0.1 dropped: TLS failed (http request)" in daemon.log())
             assert "SSL" not in daemon.log()
 
-    def test_behind_the_proxy_protocol(self, place: MakePlace) -> None:
+    def test_tls_works_behind_the_proxy_protocol(self, place: MakePlace) -> None:
         there = configured(place, TLS, prefix="haproxy:")
         certificate, _ = write_certificate(there.directory)
         with there.daemon(), SecureCaller(there.port, certificate, V1) as caller:
@@ -275,34 +280,34 @@ class TestTLS:
 
 
 def resident(daemon: Daemon) -> int:
-    """Bytes of memory."""
+    """The resident memory of the daemon in bytes."""
     status = Path(f"/proc/{daemon.process.pid}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
 
 
-class TestStrangers:
+class TestUnauthenticatedClients:
     @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
     def test_a_thousand_that_are_half_open_have_less_than_64_kib_each(self, place: MakePlace, secure: bool) -> None:
-        """15 KiB of a head, which never ends; all at once. And calls are taken meanwhile."""
+        """Each connection sends 15 KiB of an endless head at once. The daemon still accepts calls."""
         tls = TLS if secure else {}
         limits = {"handshakes_per_second": 0, "handshakes_per_second_total": 0, "handshake_timeout": "1 min"}
         there = configured(place, tls, limits=limits)
         certificate, _ = write_certificate(there.directory)
         context = ssl.create_default_context(cafile=str(certificate))
         half = b"GET / HTTP/1.1\r\nX: " + b"x" * 15_000
-        with there.daemon() as daemon, contextlib.ExitStack() as strangers:
+        with there.daemon() as daemon, contextlib.ExitStack() as clients:
             before = resident(daemon)
             for _ in range(1000):
-                stranger = socket.create_connection(("127.0.0.1", there.port), 20)
+                client = socket.create_connection(("127.0.0.1", there.port), 20)
                 if secure:
-                    stranger = context.wrap_socket(stranger, server_hostname="calls.example.com")
-                strangers.enter_context(stranger).sendall(half)
+                    client = context.wrap_socket(client, server_hostname="calls.example.com")
+                clients.enter_context(client).sendall(half)
             with SecureCaller(there.port, certificate) if secure else Caller(there.port) as caller:
                 assert caller.open()["type"] == "opened"
             each = (resident(daemon) - before) / 1000
             assert 15_000 < each < 65_536
 
-    def test_a_head_that_trickles_in_has_its_time_and_no_more(self, place: MakePlace) -> None:
+    def test_a_slow_request_head_times_out(self, place: MakePlace) -> None:
         there = configured(place, limits={"handshake_timeout": "1 s"})
         with there.daemon(), Caller(there.port) as slow:
             began = time.monotonic()
@@ -313,24 +318,24 @@ class TestStrangers:
             assert 0.9 < time.monotonic() - began < 5.0
             assert counted(there, 'limit_hits_total{limit="handshake-timeout"}') == 1
 
-    def test_who_comes_around_the_proxies_is_not_who_he_says(self, place: MakePlace) -> None:
+    def test_a_client_that_bypasses_the_proxies_cannot_spoof_its_address(self, place: MakePlace) -> None:
         listen = {"trusted_hops": 1, "trusted_proxies": ["192.0.2.0/24"], "allowed_networks": ["203.0.113.0/24"]}
         there = configured(place, listen)
         with there.daemon() as daemon:
-            with Caller(there.port, signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.9")) as stranger:
-                assert stranger.upgrade() == 403
+            with Caller(there.port, signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.9")) as client:
+                assert client.upgrade() == 403
             assert counted(there, 'protocol_anomalies_total{kind="untrusted-proxy"}') == 1
             assert "127.0.0.1 rejected: 403" in daemon.log()
 
-    def test_too_many_of_them_are_refused_and_calls_are_not(self, place: MakePlace) -> None:
+    def test_connections_above_the_limit_are_rejected_and_calls_are_accepted(self, place: MakePlace) -> None:
         there = configured(place, {"trusted_hops": 1, "max_sessions": 10}, limits={"handshakes_per_second": 1})
         with there.daemon() as daemon:
             heads = [signed_head(there.port, str(uuid4()), x_api_key="bm9ib2R5", x_forwarded_for="203.0.113.9")] * 30
             with contextlib.ExitStack() as stack:
-                strangers = [stack.enter_context(Caller(there.port, head)) for head in heads]
-                for stranger in strangers:
-                    stranger.socket.sendall(stranger._head)
-                statuses = [int(stranger.socket.recv(4096).split()[1]) for stranger in strangers]
+                clients = [stack.enter_context(Caller(there.port, head)) for head in heads]
+                for client in clients:
+                    client.socket.sendall(client._head)
+                statuses = [int(client.socket.recv(4096).split()[1]) for client in clients]
             assert set(statuses) == {401, 429}
             assert statuses.count(401) < 20
             with Caller(there.port, signed_head(there.port, str(uuid4()), x_forwarded_for="203.0.113.10")) as caller:
@@ -341,7 +346,7 @@ class TestStrangers:
         ("limit", "same"),
         [("sessions_per_organization", True), ("sessions_per_key", True), ("sessions_per_key", False)],
     )
-    def test_one_session_too_many_is_told_to_try_again(self, place: MakePlace, limit: str, same: bool) -> None:
+    def test_a_session_above_the_limit_is_asked_to_retry(self, place: MakePlace, limit: str, same: bool) -> None:
         there = configured(place, limits={limit: 1})
         (there.directory / "keys.json").write_text(json.dumps({API_KEY: None}))
         with there.daemon(), unsigned(there) as first:
@@ -355,20 +360,20 @@ class TestStrangers:
             first.socket.close()
 
             def finds_a_place() -> bool:
-                """The recorder may still be busy with the first one."""
+                """Tries again, because the recorder may still be busy with the first session."""
                 with unsigned(there, first.organization) as third:
                     return third.open()["type"] == "opened"
 
             wait(finds_a_place)
 
-    def test_another_organization_has_places_of_its_own(self, place: MakePlace) -> None:
+    def test_another_organization_has_its_own_limit(self, place: MakePlace) -> None:
         there = configured(place, limits={"sessions_per_organization": 1})
         with there.daemon(), Caller(there.port) as first, Caller(there.port) as second:
             assert [caller.open()["type"] for caller in (first, second)] == ["opened"] * 2
 
 
 def unsigned(there: Place, organization: str | None = None) -> Caller:
-    """Of an organization that is chosen, for nothing signs it."""
+    """An unsigned call, which may name any organization."""
     chosen = organization or str(uuid4())
     session = str(uuid4())
     caller = Caller(there.port, signed_head(there.port, session, secret=None, audiohook_organization_id=chosen))

@@ -1,4 +1,4 @@
-"""No line of the log is missing, whatever the encoding of the stream or the file that it is written to."""
+"""The log has all lines, whatever the encoding of its stream or file."""
 
 import json
 import os
@@ -6,12 +6,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon
+from tests.functional.place import Place
 
 MakePlace = Callable[..., Place]
 TEXTS = {501: "snow \u2603", 502: "caf\xe9", 503: "plain"}
@@ -41,14 +42,23 @@ def test_a_log_on_stdout_has_all_lines(environment: dict[str, str], encoding: st
         assert f"error {code} '{written}'" in log
 
 
-def test_a_log_file_has_the_line_with_a_path_that_is_no_text(place: MakePlace) -> None:
+def test_a_log_file_has_the_line_with_a_path_that_is_not_utf_8(place: MakePlace) -> None:
     there = place()
     directory = there.directory / os.fsdecode(b"caf\xe9")
     directory.mkdir()
     config = there.config.rename(directory / "audiohookd.toml")
     (there.directory / "keys.json").rename(directory / "keys.json")
     log = there.directory / "twistd.log"
-    command = [there.bin / "twistd", "--nodaemon", "--pidfile=", "--logfile", log, "audiohookd", "--config", config]
+    command: list[Any] = [
+        there.bin / "twistd",
+        "--nodaemon",
+        "--pidfile=",
+        "--logfile",
+        log,
+        "audiohookd",
+        "--config",
+        config,
+    ]
     process = subprocess.Popen(command)
     try:
         for _ in range(300):
@@ -69,6 +79,6 @@ def test_a_command_writes_what_its_stream_lacks_as_escapes(place: MakePlace) -> 
         caller.open()
         assert caller.close()["type"] == "closed"
         there.sidecars(1)
-    command = [there.bin / "audiohookctl", "spool", "list", "--json", "--spool", there.spool]
+    command: list[Any] = [there.bin / "audiohookctl", "spool", "list", "--json", "--spool", there.spool]
     done = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=True)
     assert json.loads(done.stdout.decode("ascii").splitlines()[0])

@@ -1,4 +1,4 @@
-"""Secrets and API keys reach nothing that the daemon writes or says, whatever goes wrong with them."""
+"""Secrets and API keys are in no file and no response of the daemon, whatever error occurs."""
 
 import base64
 import json
@@ -10,12 +10,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from audiohookd.auth.keys.model import fingerprint
 from tests.auth.vault_stand_in import VaultStandIn, vault_stand_in
 from tests.functional.caller import API_KEY, Caller, signed_head
 from tests.functional.daemon import PATIENCE, Daemon
+from tests.functional.place import Place
 
 NEW, OLD, ELSEWHERE = (base64.b64encode(f"a secret of {which}".encode()).decode() for which in ("now", "old", "far"))
 OPEN_KEY, STRANGER, VAULT_KEY = "b3Blbi1hbmQtYS1wYXNzd29yZA", "c29tZWJvZHktZWxzZXMta2V5", "a2V5LW9mLXRoZS12YXVsdA"
@@ -24,13 +24,13 @@ PAGES = ("/live", "/ready", "/health/check", "/metrics", "/refused", "/nowhere")
 
 
 def shapes(secret: str) -> list[bytes]:
-    """How it could be written."""
+    """All encodings in which the secret could be written."""
     raw = base64.b64decode(secret + "=" * (-len(secret) % 4))
     return [secret.rstrip("=").encode(), raw, raw.hex().encode(), repr(raw)[2:-1].encode()]
 
 
 SECRETS = [shape for secret in (NEW, OLD, ELSEWHERE) for shape in shapes(secret)]
-SECRETS += [one.encode() for one in (API_KEY, OPEN_KEY, STRANGER, VAULT_KEY, TOKEN)]
+SECRETS += [secret.encode() for secret in (API_KEY, OPEN_KEY, STRANGER, VAULT_KEY, TOKEN)]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def write_keys(there: Place, text: str) -> None:
 
 
 def call(there: Place, head: bytes) -> None:
-    """A short call."""
+    """Makes a short call."""
     with Caller(there.port, head) as caller:
         caller.session = caller._header("audiohook-session-id")
         answer = caller.open()
@@ -78,7 +78,7 @@ def logged(daemon: Daemon, text: str) -> None:
 
 
 def page(there: Place, path: str) -> bytes:
-    """What the admin port says, whatever the status."""
+    """The response of the admin port, whatever its status."""
     connection = HTTPConnection("127.0.0.1", there.admin_port, timeout=PATIENCE)
     connection.request("GET", path)
     with connection.getresponse() as answer:
@@ -88,11 +88,11 @@ def page(there: Place, path: str) -> bytes:
 
 
 def everything(directory: Path) -> bytes:
-    """All files that the daemon wrote."""
+    """The content of all files that the daemon wrote."""
     return b"".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
 
 
-def test_nothing_of_it_is_told(there: Place, vault: VaultStandIn) -> None:
+def test_no_secret_is_in_any_output(there: Place, vault: VaultStandIn) -> None:
     with there.daemon() as daemon:
         for secret in (NEW, OLD):
             call(there, signed_head(there.port, str(uuid4()), base64.b64decode(secret)))
@@ -112,7 +112,7 @@ def test_nothing_of_it_is_told(there: Place, vault: VaultStandIn) -> None:
         daemon.process.send_signal(signal.SIGTERM)
         daemon.process.wait(PATIENCE)
         log = daemon.log()
-    # That there is something in what is looked through.
+    # The searched output must not be empty.
     assert fingerprint(OPEN_KEY) in log
     for reason in ("signature-wrong", "signature-required", "api-key-unknown", "signature-unexpected"):
         assert f"rejected: {reason}" in log
@@ -123,7 +123,7 @@ def test_nothing_of_it_is_told(there: Place, vault: VaultStandIn) -> None:
     assert [secret for secret in SECRETS if secret in told] == []
 
 
-def test_nothing_of_it_is_told_by_a_start_that_fails(there: Place) -> None:
+def test_no_secret_is_in_the_output_of_a_failed_start(there: Place) -> None:
     for broken in (f'{{"{OPEN_KEY}": "{NEW}&"}}', f'{{"{API_KEY}": "{NEW}", "{OPEN_KEY}": "', f'["{NEW}"]'):
         write_keys(there, broken)
         daemon = there.daemon()

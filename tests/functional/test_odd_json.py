@@ -1,4 +1,4 @@
-"""JSON that few writers make, and all may: a call goes on, and its sidecar has every message."""
+"""Legal but unusual JSON: the call continues, and its sidecar has every message."""
 
 import json
 from collections.abc import Callable
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import TEXT, Caller
+from tests.functional.place import Place
 
 CONFIG = (
     b'{"a": "\\ud800", "b": 1e999, "c": 123456789012345678901234567890, "": "\\u0000\xe2\x80\xa8", '
@@ -27,7 +27,7 @@ SPELLINGS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("spelled", SPELLINGS.values(), ids=SPELLINGS)
-def test_a_call_goes_on_whatever_spelling_its_messages_have(
+def test_a_call_continues_with_any_spelling_of_its_messages(
     bin: Path,  # noqa: A002
     tmp_path: Path,
     spelled: Callable[[bytes], bytes],
@@ -72,5 +72,5 @@ def test_octets_that_are_not_utf_8_close_the_websocket(bin: Path, tmp_path: Path
 
 
 def told(sidecar: dict[str, Any]) -> list[str]:
-    """The types of the messages, in their order."""
+    """The types of the messages, in order."""
     return [entry["data"]["message"]["type"] for entry in sidecar["body"] if entry["type"] == "audiohook"]

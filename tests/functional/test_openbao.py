@@ -1,4 +1,4 @@
-"""Keys in a real OpenBao, which speaks as HashiCorp Vault does."""
+"""Keys in a real OpenBao, which has the API of HashiCorp Vault."""
 
 import base64
 import os
@@ -14,10 +14,10 @@ from uuid import uuid4
 
 import hvac
 import pytest
-from conftest import Place
 
 from tests.functional.caller import API_KEY, Caller, signed_head
 from tests.functional.daemon import PATIENCE
+from tests.functional.place import Place
 from tests.stores.ports import free_ports
 
 OLD, NEW = "T2xkT2xkT2xk", "TmV3TmV3TmV3"
@@ -26,8 +26,8 @@ POLICY = 'path "secret/data/audiohookd" { capabilities = ["read"] }'
 
 @contextmanager
 def openbao(directory: Path) -> Iterator[Any]:
-    """A client with all rights, of a server that keeps everything in memory."""
-    (port,) = free_ports(1, spare=1)  # it takes the next one, too
+    """A client with all rights, for a server that keeps everything in memory."""
+    (port,) = free_ports(1, spare=1)  # it also uses the next port
     command = [str(Path(sys.executable).parent / "bao"), "server", "-dev", "-dev-root-token-id=root"]
     command += ["-dev-no-store-token", f"-dev-listen-address=127.0.0.1:{port}"]
     with (directory / "bao.log").open("wb") as log:
@@ -53,7 +53,7 @@ def is_there(client: Any) -> bool:
 
 
 def approle(client: Any, directory: Path) -> dict[str, str]:
-    """A role that may read the one secret, for a second with each token."""
+    """A role that may read one secret, with tokens that expire after a second."""
     client.sys.enable_auth_method("approle")
     client.sys.create_or_update_policy("audiohookd", POLICY)
     client.auth.approle.create_or_update_approle("audiohookd", token_policies=["audiohookd"], token_ttl="1s")
@@ -69,7 +69,9 @@ def answered(there: Place, secret: str) -> int:
 
 
 @pytest.mark.parametrize("by", ["token", "approle"])
-def test_a_rotation_while_the_daemon_runs(place: Callable[..., Place], tmp_path: Path, by: str) -> None:
+def test_a_rotation_reloads_the_keys_of_a_running_daemon(
+    place: Callable[..., Place], tmp_path: Path, by: str
+) -> None:
     there = place()
     with openbao(tmp_path) as client:
         (tmp_path / "token").write_text("root")
@@ -81,7 +83,7 @@ def test_a_rotation_while_the_daemon_runs(place: Callable[..., Place], tmp_path:
         with there.daemon() as daemon:
             assert answered(there, OLD) == 101
             assert answered(there, NEW) == 401
-            time.sleep(1.5)  # the token of the role has ended
+            time.sleep(1.5)  # the token of the role expires
             write(client, {API_KEY: NEW})
             daemon.process.send_signal(signal.SIGHUP)
             deadline = time.monotonic() + PATIENCE

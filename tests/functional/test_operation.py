@@ -1,4 +1,4 @@
-"""Starting, stopping, and being asked how one is."""
+"""Start, stop, and health checks."""
 
 import socket
 import subprocess
@@ -6,12 +6,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
-from conftest import ROOT, Place
 
 from tests.functional.caller import Caller
+from tests.functional.place import Place
+from tests.functional.wheel import ROOT
 from tests.programs import program
 
 MakePlace = Callable[..., Place]
@@ -26,17 +28,17 @@ def status_of(there: Place, path: str) -> int:
 
 
 def start_and_fail(there: Place) -> tuple[int, str]:
-    """Status and output of a daemon that should not start."""
-    command = [there.bin / "twistd", "--nodaemon", "--pidfile=", "audiohookd", "--config", there.config]
+    """The exit status and output of a daemon that must not start."""
+    command: list[Any] = [there.bin / "twistd", "--nodaemon", "--pidfile=", "audiohookd", "--config", there.config]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert "Traceback" not in done.stderr + done.stdout
-    # Once twistd has begun to log, what goes to stderr stands in the log, which --nodaemon writes to stdout.
+    # After twistd has started its log, stderr is part of the log, which --nodaemon writes to stdout.
     lines = [line for line in (done.stdout + done.stderr).splitlines() if "audiohookd: " in line]
     assert len(lines) == 1
     return done.returncode, lines[0][lines[0].index("audiohookd: ") :]
 
 
-def test_health(served: Place) -> None:
+def test_health_and_readiness_are_reported(served: Place) -> None:
     assert {path: status_of(served, path) for path in ("/live", "/ready", "/health/check", "/else")} == {
         "/live": 200,
         "/ready": 200,
@@ -45,7 +47,7 @@ def test_health(served: Place) -> None:
     }
 
 
-def test_sigterm_lets_the_call_finish_and_refuses_new_ones(place: MakePlace) -> None:
+def test_sigterm_drains_the_call_and_rejects_new_ones(place: MakePlace) -> None:
     there = place()
     with there.daemon() as daemon, Caller(there.port) as caller:
         caller.open()
@@ -69,7 +71,7 @@ def test_sigterm_lets_the_call_finish_and_refuses_new_ones(place: MakePlace) -> 
         assert soundfile.info(sidecar["wav"]).frames == 1600
 
 
-def test_the_drain_has_an_end(place: MakePlace) -> None:
+def test_the_drain_times_out(place: MakePlace) -> None:
     there = place(shutdown={"drain_timeout": "500 ms"})
     with there.daemon() as daemon, Caller(there.port) as caller:
         caller.open()
@@ -100,7 +102,7 @@ def test_a_second_signal_ends_the_wait_for_calls(place: MakePlace) -> None:
         assert "Traceback" not in daemon.log()
 
 
-def test_more_sessions_than_allowed_are_told_to_try_again(place: MakePlace) -> None:
+def test_sessions_above_the_limit_are_asked_to_retry(place: MakePlace) -> None:
     there = place()
     there.write(listen={"endpoint": f"tcp:{there.port}:interface=127.0.0.1", "max_sessions": 1})
     with there.daemon(), Caller(there.port) as first, Caller(there.port) as second:
@@ -110,7 +112,7 @@ def test_more_sessions_than_allowed_are_told_to_try_again(place: MakePlace) -> N
         assert first.close()["type"] == "closed"
 
 
-def test_a_taken_port_is_one_line(place: MakePlace) -> None:
+def test_a_port_in_use_is_one_line(place: MakePlace) -> None:
     there = place()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", there.port))
@@ -132,7 +134,7 @@ def test_a_taken_port_is_one_line(place: MakePlace) -> None:
         ("tcp:3000:interface=not.an.address.invalid", 1, "cannot listen on tcp:3000:interface=not"),
     ],
 )
-def test_an_endpoint_that_cannot_be_had_is_one_line(
+def test_an_unavailable_endpoint_is_one_line(
     place: MakePlace, table: str, endpoint: str, status: int, words: str
 ) -> None:
     there = place(**{table: {"endpoint": endpoint}})
@@ -143,13 +145,13 @@ def test_an_endpoint_that_cannot_be_had_is_one_line(
 
 
 def test_a_daemonized_start_fails_too(place: MakePlace) -> None:
-    """twistd's parent waits for word of its child: it must get it, and no pid file may stay."""
+    """The parent of twistd waits for its child: it must learn of the failure, and no pid file may remain."""
     there = place()
     pidfile, log = there.directory / "pid", there.directory / "log"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", there.port))
         taken.listen()
-        command = [there.bin / "twistd", f"--pidfile={pidfile}", f"--logfile={log}", "audiohookd"]
+        command: list[Any] = [there.bin / "twistd", f"--pidfile={pidfile}", f"--logfile={log}", "audiohookd"]
         done = subprocess.run([*command, "--config", there.config], capture_output=True, timeout=30, check=False)
     assert done.returncode == 1
     assert b"cannot listen" in done.stdout + done.stderr
@@ -178,18 +180,18 @@ def test_a_bad_key_file_is_one_line(place: MakePlace, content: str | None) -> No
     assert "not base64!" not in said
 
 
-def test_the_systemd_unit_is_clean(bin: Path, tmp_path: Path) -> None:  # noqa: A002
+def test_the_systemd_unit_has_no_warnings(bin: Path, tmp_path: Path) -> None:  # noqa: A002
     unit = tmp_path / "audiohookd.service"
     text = (ROOT / "systemd/audiohookd.service").read_text()
     unit.write_text(text.replace("/opt/audiohookd/bin", str(bin)))
-    # Unknown keys and the like are only printed, and the status is 0 all the same.
-    command = [program("systemd-analyze", package="systemd"), "verify", "--man=no", unit]
+    # systemd-analyze only prints unknown keys and similar problems, and still exits with 0.
+    command: list[Any] = [program("systemd-analyze", package="systemd"), "verify", "--man=no", unit]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_installation_writes_the_plugin_cache_that_a_start_needs(bin: Path, place: MakePlace) -> None:  # noqa: A002
-    """The service itself may not write it; each start would say so, and load all plugins of Twisted."""
+    """The service may not write the cache: each start would log an error and load all plugins of Twisted."""
     (command,) = [line for line in (ROOT / "README.rst").read_text().splitlines() if "twistd --help" in line]
     pattern = "lib/python*/site-packages/twisted/plugins/dropin.cache"
     for cache in bin.parent.glob(pattern):

@@ -1,6 +1,4 @@
-"""The configurations of docs/proxies.rst work as written, with the proxies that they are for; only ports, paths and
-addresses are other ones.
-"""
+"""The configurations in docs/proxies.rst work as written with real proxies, apart from ports, paths and addresses."""
 
 import contextlib
 import re
@@ -14,7 +12,6 @@ from typing import Any
 
 import botocore.session
 import pytest
-from conftest import Place, free_port
 
 from audiohookd.config.load import load
 from tests.certificates import write_certificate
@@ -22,12 +19,13 @@ from tests.functional.caller import Caller, SecureCaller, signed_head
 from tests.functional.documents import blocks, snippet
 from tests.functional.front_proxies import CADDY, HAPROXY, NGINX, Program, Proxy
 from tests.functional.listener_rig import MakePlace
+from tests.functional.place import Place, free_port
 from tests.programs import program
 from tests.proxy_headers import v2
 
 DOCUMENT = "docs/proxies.rst"
 HOST = "audiohook.example.com"
-#: On loopback, and not what the proxies connect from.
+#: A client address on loopback that the proxies do not use.
 CLIENT = "127.0.0.9"
 
 
@@ -41,11 +39,11 @@ class Site:
         self.back = back
 
     def call(self) -> SecureCaller:
-        """A call over TLS, as Genesys Cloud makes it, from CLIENT."""
+        """Makes a call over TLS from CLIENT, as Genesys Cloud does."""
         return SecureCaller(self.front, self.certificate, source=CLIENT, host=HOST)
 
     def records(self) -> str:
-        """A call is recorded; returns the address that its recording has."""
+        """Makes a call, and returns the client address in its recording."""
         with self.call() as caller:
             assert caller.open()["type"] == "opened"
             caller.audio(bytes(1600))
@@ -54,7 +52,7 @@ class Site:
 
 
 def peer_of(there: Place) -> str:
-    """In the one recording."""
+    """The client address in the one recording."""
     (sidecar,) = there.sidecars(1)
     (entry,) = (entry for entry in sidecar["body"] if entry["type"] == "httpInfo")
     peer: str = entry["data"]["peer"]
@@ -65,7 +63,7 @@ def peer_of(there: Place) -> str:
 def site(place: MakePlace) -> Callable[..., contextlib.AbstractContextManager[Site]]:
     @contextlib.contextmanager
     def made(listen: str) -> Iterator[Site]:
-        """``listen`` is the block of the document for the daemon; its endpoint is in place of the document's."""
+        """``listen`` is the document's block for the daemon. Its endpoint is replaced."""
         there = place()
         certificate, _ = write_certificate(there.directory, HOST)
         there.write(listen=listening(there, listen))
@@ -76,7 +74,7 @@ def site(place: MakePlace) -> Callable[..., contextlib.AbstractContextManager[Si
 
 
 def listening(there: Place, block: str) -> dict[str, Any]:
-    """The ``[listen]`` of a block, at the port of the place and with its certificate."""
+    """The table ``[listen]`` of a block, with the port and certificate of the place."""
     (there.directory / "block.toml").write_text(block)
     listen = load(there.directory / "block.toml").listen
     endpoint = re.sub(r"tcp:\d+:interface=[\d.]+", f"tcp:{there.port}:interface=127.0.0.1", listen.endpoint)
@@ -89,12 +87,12 @@ def listening(there: Place, block: str) -> dict[str, Any]:
 
 
 def as_it_is(text: str) -> str:
-    """For ``Program.config``, which is formatted."""
+    """Escapes a text for ``Program.config``, which is a format."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
 def replaced(text: str, **by: object) -> str:
-    """Each of ``by`` has to stand in the text."""
+    """Replaces each name in ``by``, which must be in the text."""
     for old, new in by.items():
         assert old in text
         text = text.replace(old, str(new))
@@ -116,7 +114,7 @@ def nginx(site: Site, block: str, main: str = "") -> Program:
 
 
 def nginx_with(server: str, main: str = "") -> str:
-    """What Debian's ``nginx.conf`` has around a server."""
+    """Wraps a server block as Debian's ``nginx.conf`` does."""
     temporary = " ".join(
         f"{kind}_temp_path {{place}}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -130,7 +128,7 @@ def haproxy(site: Site, block: str) -> Program:
     here = site.there.directory
     both = here / "both.pem"
     both.write_bytes((here / "tls.pem").read_bytes() + (here / "tls.key").read_bytes())
-    # Master and worker, as Debian's unit starts it.
+    # Starts master and worker, as Debian's unit does.
     command = ("-W", "-db", "-f", "{place}/config", "-p", "{place}/pid")
     text = replaced(block, **{"bind :443": f"bind 127.0.0.1:{site.front}"})
     text = text.replace("/etc/haproxy/audiohook.example.com.pem", str(both))
@@ -139,7 +137,7 @@ def haproxy(site: Site, block: str) -> Program:
 
 
 class Caddy:
-    """Caddy with a site of the document, which takes its certificate from a file instead of an authority."""
+    """Caddy with a site of the document, and a certificate from a file instead of an authority."""
 
     def __init__(self, site: Site, block: str) -> None:
         self.admin = free_port()
@@ -164,7 +162,7 @@ class Caddy:
 
 
 def goes_on(caller: Caller) -> bool:
-    """Whether the call still has an answer to a ping."""
+    """Whether the daemon still answers a ping in the call."""
     try:
         caller.say("ping")
         return caller.hear()["type"] == "pong"
@@ -193,7 +191,7 @@ class TestNginx:
                 assert here.records() == CLIENT
 
     @pytest.mark.parametrize(("main", "lives"), [("", True), ("worker_shutdown_timeout 1s;", False)])
-    def test_a_reload_leaves_calls_alone_unless_there_is_a_shutdown_timeout(
+    def test_a_reload_keeps_calls_unless_a_shutdown_timeout_is_set(
         self, site: MakeSite, main: str, lives: bool
     ) -> None:
         with site(LOCAL) as here:
@@ -212,7 +210,7 @@ class TestHAProxy:
             with Proxy(config, here.there.directory / "haproxy", here.front, here.back):
                 assert here.records() == CLIENT
 
-    def test_a_reload_leaves_calls_alone(self, site: MakeSite) -> None:
+    def test_a_reload_keeps_calls(self, site: MakeSite) -> None:
         with site(LOCAL) as here:
             config = haproxy(here, snippet(DOCUMENT, "timeout tunnel"))
             proxy = Proxy(config, here.there.directory / "haproxy", here.front, here.back)
@@ -221,7 +219,7 @@ class TestHAProxy:
                 proxy.send_signal(signal.SIGUSR2)
                 time.sleep(2)
                 assert goes_on(caller)
-                assert here.records() == CLIENT  # through the new process, while the old one has the call
+                assert here.records() == CLIENT  # through the new process; the old one still has the call
 
     def test_checks_of_several_daemons_know_which_is_ready(self, site: MakeSite) -> None:
         with site(LOCAL) as here:
@@ -229,7 +227,7 @@ class TestHAProxy:
             whole = snippet(DOCUMENT, "timeout tunnel")
             text = whole[: whole.index("\nbackend audiohookd") + 1] + backend
             text = text.replace("check port 3001", f"check inter 200 port {here.there.admin_port}")
-            # The second of them is not there.
+            # The second daemon does not exist.
             text = text.replace("10.0.1.5:3000", "127.0.0.1:3000")
             text = text.replace("10.0.1.6:3000", f"127.0.0.1:{free_port()}")
             config = haproxy(here, text)
@@ -276,7 +274,7 @@ class TestCaddy:
             block = snippet(DOCUMENT, "header_up")
             if not is_host_passed:
                 block = replaced(block, **{"header_up Host {hostport}": ""})
-            # A certificate that signs itself is in no store of authorities.
+            # A self-signed certificate is in no store of authorities.
             trust = f"tls_trust_pool file {here.certificate}\n            tls_server_name"
             with Caddy(here, block.replace("tls_server_name", trust)).proxy:
                 if is_host_passed:
@@ -287,7 +285,7 @@ class TestCaddy:
 
 
 class TestAWS:
-    """There is none here: what its load balancers send to a target, and the names of what is set."""
+    """Without AWS: the headers that its load balancers send to a target, and the names of their attributes."""
 
     def test_an_application_load_balancer_names_the_client(self, place: MakePlace) -> None:
         there = place()

@@ -1,4 +1,4 @@
-"""How much one client may send, of the real daemon."""
+"""The receive limits of the real daemon."""
 
 import urllib.request
 from contextlib import ExitStack
@@ -10,7 +10,7 @@ from tests.functional.caller import Caller
 from tests.functional.listener_rig import MakePlace, configured, counted, wait
 
 
-def test_twenty_seconds_that_were_held_back_come_at_once_and_are_recorded(place: MakePlace) -> None:
+def test_twenty_seconds_of_delayed_audio_are_accepted_at_once(place: MakePlace) -> None:
     there = configured(place)
     with there.daemon(), Caller(there.port) as caller:
         assert caller.open()["type"] == "opened"
@@ -21,7 +21,7 @@ def test_twenty_seconds_that_were_held_back_come_at_once_and_are_recorded(place:
         assert sidecar["recording"]["samples"] == 160_000
 
 
-def test_who_sends_without_end_is_disconnected(place: MakePlace) -> None:
+def test_a_client_that_floods_is_disconnected(place: MakePlace) -> None:
     there = configured(place, limits={"frames_per_second": 10})
     with there.daemon(), Caller(there.port) as caller:
         assert caller.open()["type"] == "opened"

@@ -1,4 +1,4 @@
-"""At the socket a refusal takes the same time whatever its reason: nobody learns which API keys there are."""
+"""A rejection takes the same time for every reason, so that a client cannot find out which API keys exist."""
 
 import random
 import selectors
@@ -11,10 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from audiohookd.websocket.protocol import REJECTION_TIME
 from tests.functional.caller import API_KEY, signed_head
+from tests.functional.place import Place
 
 UNKNOWN = API_KEY[:-1] + "i"
 KINDS: dict[str, Callable[[int, str], bytes]] = {
@@ -29,19 +29,19 @@ KINDS: dict[str, Callable[[int, str], bytes]] = {
 }
 ROUNDS = 12
 EACH = 3
-#: Standard deviations of a rank sum: by chance it is this far off once in half a billion times.
+#: Standard deviations of a rank sum: it is this far off by chance once in half a billion times.
 BY_CHANCE = 6.0
-#: Seconds between two medians: what is left of the difference, once the delay has hidden it.
+#: Maximum seconds between two medians: the difference that the delay does not hide.
 ALIKE = 0.02
 
 
 def refusals(port: int) -> dict[str, list[float]]:
-    """Seconds of each, in rounds of all kinds at once, shuffled."""
-    chance = random.Random(9421)
+    """The times of rejections in seconds, by kind. Each round sends all kinds at once, in random order."""
+    rng = random.Random(9421)
     times: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for _ in range(ROUNDS):
         kinds = list(KINDS) * EACH
-        chance.shuffle(kinds)
+        rng.shuffle(kinds)
         for kind, seconds in _at_once(port, kinds):
             times[kind].append(seconds)
     return times
@@ -52,7 +52,7 @@ def _at_once(port: int, kinds: list[str]) -> Iterator[tuple[str, float]]:
         for kind in kinds:
             connection = socket.create_connection(("127.0.0.1", port))
             head = KINDS[kind](port, str(uuid4()))
-            since = time.perf_counter()  # before the daemon can have it
+            since = time.perf_counter()  # before the daemon can receive the request
             connection.sendall(head)
             selector.register(connection, selectors.EVENT_READ, (kind, since, connection))
         while selector.get_map():
@@ -68,7 +68,7 @@ def _at_once(port: int, kinds: list[str]) -> Iterator[tuple[str, float]]:
 
 
 def deviation(first: list[float], second: list[float]) -> float:
-    """How many standard deviations the rank sum of the one is off (Mann and Whitney)."""
+    """The deviation of the first rank sum in standard deviations (Mann and Whitney)."""
     both = sorted([(value, 0) for value in first] + [(value, 1) for value in second])
     ranks = sum(rank for rank, (_, which) in enumerate(both, 1) if which == 0)
     n, m = len(first), len(second)
@@ -82,7 +82,7 @@ def strict(place: Any) -> Place:
     return there
 
 
-def test_no_reason_can_be_told_by_its_time(strict: Place) -> None:
+def test_the_time_of_a_rejection_does_not_reveal_its_reason(strict: Place) -> None:
     with strict.daemon():
         times = refusals(strict.port)
     assert {len(found) for found in times.values()} == {ROUNDS * EACH}
@@ -95,9 +95,9 @@ def test_no_reason_can_be_told_by_its_time(strict: Place) -> None:
         assert abs(deviation(times[kind], others)) < BY_CHANCE, (kind, medians)
 
 
-def test_the_rank_sum_would_tell() -> None:
-    """Of three times the noise, and not of nothing."""
-    chance = random.Random(1)
-    first = [chance.gauss(0.500, 0.001) for _ in range(36)]
-    assert abs(deviation(first, [chance.gauss(0.500, 0.001) for _ in range(180)])) < BY_CHANCE
-    assert abs(deviation(first, [chance.gauss(0.503, 0.001) for _ in range(180)])) > BY_CHANCE
+def test_the_rank_sum_detects_a_difference() -> None:
+    """It detects a difference of three times the noise, and none without a difference."""
+    rng = random.Random(1)
+    first = [rng.gauss(0.500, 0.001) for _ in range(36)]
+    assert abs(deviation(first, [rng.gauss(0.500, 0.001) for _ in range(180)])) < BY_CHANCE
+    assert abs(deviation(first, [rng.gauss(0.503, 0.001) for _ in range(180)])) > BY_CHANCE

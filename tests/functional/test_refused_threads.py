@@ -1,4 +1,4 @@
-"""The system makes no threads for a while, as at a full pids cgroup: calls are recorded all the same."""
+"""Calls are recorded while the system refuses new threads, as with a full pids cgroup."""
 
 import subprocess
 import time
@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from conftest import Place
 
 from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon, DaemonDied
+from tests.functional.place import Place
 from tests.functional.test_operation import status_of
 from tests.programs import find_program, needs_compiler
 
 pytestmark = needs_compiler
 
-#: Seconds without threads, which the first call and some commits fall into.
+#: Seconds without threads, during the first call and some commits.
 OUTAGE = 2.0
 
 
 @pytest.fixture
 def no_threads(tmp_path: Path) -> dict[str, str]:
-    """The environment of a daemon that gets no threads while ``tmp_path/no-threads`` exists."""
+    """The environment of a daemon that cannot create threads while ``tmp_path/no-threads`` exists."""
     library = tmp_path / "no_threads.so"
     compiler = find_program("cc")
     source = Path(__file__).with_name("no_threads.c")

@@ -1,4 +1,4 @@
-"""The installed daemon carries recordings to a real S3 store, over a line on which everything goes wrong."""
+"""The installed daemon uploads recordings to a real S3 store over an unreliable connection."""
 
 import json
 import os
@@ -9,24 +9,24 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon
+from tests.functional.place import Place
 from tests.stores.fault_proxy import FaultProxy
 from tests.stores.faults import Answer, Corrupt, Cut, Fault, Hang, Lose, Reset
 from tests.stores.memory_store import Trait, memory_store
 from tests.stores.seaweedfs import SeaweedFS
 
-#: Seconds that an upload may take, its retries included.
+#: Seconds to wait for an upload with its retries.
 PATIENCE = 30.0
 AUDIO = bytes(range(256)) * 100
-#: For a store that checks no signatures.
+#: Credentials for a store that does not check signatures.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAULT_REGION": "eu-central-1"}
 
 
 class Bucket:
-    """An empty bucket, and a line to it that breaks on demand."""
+    """An empty bucket, and a proxy that breaks connections to it on demand."""
 
     def __init__(self, store: SeaweedFS, proxy: FaultProxy) -> None:
         self.name = f"functional-{uuid4()}"
@@ -34,7 +34,7 @@ class Bucket:
         self._client = store.client()
 
     def keys(self, count: int) -> list[str]:
-        """All keys, once there are ``count`` of them."""
+        """Waits for ``count`` keys, and returns them."""
         deadline = time.monotonic() + PATIENCE
         while True:
             keys = [entry["Key"] for entry in self._client.list_objects_v2(Bucket=self.name).get("Contents", ())]
@@ -43,7 +43,7 @@ class Bucket:
             time.sleep(0.02)
 
     def content(self, key: str) -> bytes:
-        """What lies there."""
+        """The content of an object."""
         body: bytes = self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
         return body
 
@@ -58,7 +58,7 @@ def bucket(seaweedfs: SeaweedFS) -> Iterator[Bucket]:
 
 @pytest.fixture
 def carrying(place: Callable[..., Place], bucket: Bucket) -> Iterator[Place]:
-    """A place whose daemon runs, and carries what it records to the bucket."""
+    """A place with a running daemon that uploads to the bucket."""
     s3 = {"bucket": bucket.name, "endpoint_url": bucket.line.endpoint, "path_style": True, "timeout": 1.0}
     delivery = {"retry_initial_delay": "50 ms", "retry_max_delay": "200 ms"}
     there = place(**{"delivery": delivery, "plugins.s3": s3})
@@ -67,7 +67,7 @@ def carrying(place: Callable[..., Place], bucket: Bucket) -> Iterator[Place]:
 
 
 def record(there: Place) -> str:
-    """A call of :data:`AUDIO`; returns its session."""
+    """Makes a call with :data:`AUDIO`, and returns its session id."""
     with Caller(there.port) as caller:
         assert caller.open()["type"] == "opened"
         caller.audio(AUDIO)
@@ -87,13 +87,13 @@ def wait_until_empty(there: Place) -> None:
 
 
 def verify(there: Place, bucket: Bucket) -> subprocess.CompletedProcess[str]:
-    command = [there.bin / "audiohookctl", "verify", f"s3://{bucket.name}", "--path-style"]
+    command: list[Any] = [there.bin / "audiohookctl", "verify", f"s3://{bucket.name}", "--path-style"]
     command += ["--endpoint-url", bucket.store.endpoint]
     environment = os.environ | bucket.store.credentials()
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_a_recording_goes_to_the_bucket_and_is_deleted_here(carrying: Place, bucket: Bucket) -> None:
+def test_a_recording_is_uploaded_and_deleted_locally(carrying: Place, bucket: Bucket) -> None:
     session = record(carrying)
     sidecar_key, audio_key = bucket.keys(2)
     assert audio_key == sidecar_key.removesuffix("json") + "wav"
@@ -106,7 +106,7 @@ def test_a_recording_goes_to_the_bucket_and_is_deleted_here(carrying: Place, buc
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-FAULTS = [
+FAULTS: list[Any] = [
     Answer(503, "SlowDown"),
     Answer(500, "InternalError"),
     Answer(400, "ExpiredToken"),
@@ -119,7 +119,7 @@ FAULTS = [
 ]
 
 
-def test_whatever_goes_wrong_once_is_done_again(carrying: Place, bucket: Bucket) -> None:
+def test_every_failed_upload_is_retried(carrying: Place, bucket: Bucket) -> None:
     sessions = set()
     for number, fault in enumerate(FAULTS, 1):
         bucket.line.fault(fault, method="PUT", path=r"\.wav")
@@ -134,20 +134,20 @@ def test_whatever_goes_wrong_once_is_done_again(carrying: Place, bucket: Bucket)
     assert verify(carrying, bucket).returncode == 0
 
 
-def test_no_sidecar_without_its_audio(carrying: Place, bucket: Bucket) -> None:
+def test_no_sidecar_is_uploaded_before_its_audio(carrying: Place, bucket: Bucket) -> None:
     faults: list[tuple[str, Fault]] = [("PUT", Answer(503, "SlowDown")), ("HEAD", Reset()), ("PUT", Lose())]
     for number, (method, fault) in enumerate(faults):
         tried, sidecars = bucket.line.count(method, r"\.wav"), bucket.line.count(path=r"\.json")
         bucket.line.fault(fault, times=None, method=method, path=r"\.wav")
         record(carrying)
-        wait_for(lambda method=method, tried=tried: bucket.line.count(method, r"\.wav") >= tried + 3)
+        wait_for(lambda method=method, tried=tried: bucket.line.count(method, r"\.wav") >= tried + 3)  # type: ignore[misc]
         assert bucket.line.count(path=r"\.json") == sidecars
         bucket.line.heal()
         wait_until_empty(carrying)
         assert len(bucket.keys(0)) == 2 * number + 2
 
 
-def test_a_bucket_that_is_not_there_yet(place: Callable[..., Place], seaweedfs: SeaweedFS) -> None:
+def test_a_bucket_created_later_gets_the_recordings(place: Callable[..., Place], seaweedfs: SeaweedFS) -> None:
     with FaultProxy(seaweedfs.port) as proxy:
         bucket = Bucket(seaweedfs, proxy)
         s3 = {"bucket": bucket.name, "endpoint_url": proxy.endpoint, "path_style": True}
@@ -161,7 +161,7 @@ def test_a_bucket_that_is_not_there_yet(place: Callable[..., Place], seaweedfs: 
             assert len(bucket.keys(2)) == 2
 
 
-def test_what_was_ready_before_the_start_goes_too(place: Callable[..., Place], bucket: Bucket) -> None:
+def test_recordings_ready_before_the_start_are_uploaded(place: Callable[..., Place], bucket: Bucket) -> None:
     there = place()
     with there.daemon():
         record(there)
@@ -173,7 +173,7 @@ def test_what_was_ready_before_the_start_goes_too(place: Callable[..., Place], b
 
 
 class TestTheStart:
-    """Without a call."""
+    """Start and stop, without a call."""
 
     def test_the_log_warns_of_a_store_that_does_not_verify_checksums(self, place: Callable[..., Place]) -> None:
         with memory_store(Trait.VERIFIES_NOTHING) as store:

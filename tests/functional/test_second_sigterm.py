@@ -1,4 +1,4 @@
-"""A second SIGTERM ends the wait for plugins that hang, wherever they do; what was recorded is kept."""
+"""A second SIGTERM ends the wait for plugins that hang in any place. Recordings are kept."""
 
 import time
 from collections.abc import Callable
@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from conftest import Place
 
 from audiohookd.runtime.signals import EXIT_AFTER
 from tests.functional.caller import Caller
 from tests.functional.daemon import Daemon
+from tests.functional.place import Place
 
-#: By where a plugin hangs: what the log says, and the seconds that the stop may take on a loaded machine.
+#: For each place in which a plugin hangs: the log line, and the maximum seconds of the stop on a loaded machine.
 GIVEN_UP = {
     "closed": ("are abandoned: hanging", 3.0),
-    "stop": ("plugins.hanging did not stop at once after a second signal, and is given up", 3.0),
-    "pool": ("plugins.hanging/hanging did not stop at once after a second signal, and is given up", 3.0),
+    "stop": ("plugins.hanging did not stop at once after a second signal, and is abandoned", 3.0),
+    "pool": ("plugins.hanging/hanging did not stop at once after a second signal, and is abandoned", 3.0),
     "block": ("still running 5 s after a second signal", EXIT_AFTER + 3.0),
     "thread": ("still running 5 s after a second signal", EXIT_AFTER + 3.0),
 }

@@ -1,7 +1,7 @@
-"""What is done to a signed request on its way through nginx, HAProxy or Caddy lets in nothing else.
+"""A signed request that is changed on its way through nginx, HAProxy or Caddy is not accepted as another request.
 
-Each request is signed, and then changed as an attacker would who cannot sign. Either proxy or daemon refuse it, or
-the daemon was asked for exactly what was signed. The limits on handshakes are off; the last hop is believed.
+Each request is signed, then changed as an attacker without the secret could. Either proxy or daemon rejects it, or
+the daemon receives exactly the signed request. The handshake limits are off; the last hop is trusted.
 """
 
 import socket
@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from audiohookd.auth.signature.message_signature import REQUIRED_COMPONENTS
 from tests.functional.caller import API_KEY, PATH, Caller, signed_head
 from tests.functional.front_proxies import PROGRAMS, Proxy, Window
+from tests.functional.place import Place
 from tests.stores.ports import free_ports
 
 OTHER = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
-#: What is not there in a signed head: it stands for the end of the headers.
+#: A text that is not in a signed head. It stands for the end of the headers.
 END = b"\r\n\r\n"
-#: Requests at a time: each refusal takes half a second.
+#: Concurrent requests: each rejection takes half a second.
 AT_ONCE = 24
 
 
@@ -36,7 +36,7 @@ class Site(NamedTuple):
 
 
 def with_line(line: bytes) -> Callable[[bytes], bytes]:
-    """One more header, before the others; then it is the first of its name."""
+    """Adds a header before the others, so that it is the first with its name."""
     return lambda head: head.replace(b"\r\n", b"\r\n" + line + b"\r\n", 1)
 
 
@@ -58,7 +58,7 @@ def upper_case(head: bytes) -> bytes:
     return b"\r\n".join([first, *(name.upper() + b": " + value for name, _, value in parts)]) + END
 
 
-#: They mean the same, so they have to get through.
+#: Changes without a meaning: the request must be accepted.
 HONEST: dict[str, Callable[[bytes], bytes]] = {
     "as it was signed": lambda head: head,
     "names in upper case": upper_case,
@@ -151,7 +151,7 @@ def site(request: Any, daemon_place: Place, tmp_path_factory: pytest.TempPathFac
 
 
 class Outcome(NamedTuple):
-    """Of one request: the status, None for no answer at all, and who asked."""
+    """The result of one request: the status, None without a response; its session; and the headers as signed."""
 
     status: int | None
     session: str
@@ -170,7 +170,7 @@ def ask(site: Site, change: Callable[[bytes], bytes]) -> Outcome:
 
 
 def _status(connection: socket.socket, request: bytes) -> int | None:
-    """Of the last answer: there may be a request before the one that counts."""
+    """The status of the last response: another request may precede the one under test."""
     answer = b""
     connection.settimeout(3)
     try:
@@ -178,13 +178,13 @@ def _status(connection: socket.socket, request: bytes) -> int | None:
         while b" 101 " not in answer and (data := connection.recv(4096)):
             answer += data
     except OSError:
-        answer += b""  # refused in the middle of it, or nothing more to come
+        answer += b""  # rejected before the end of the request, or no more data
     statuses = [int(line[9:12]) for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.")]
     return statuses[-1] if statuses else None
 
 
 def asked_for(head: bytes) -> dict[str, str]:
-    """What the daemon was asked for, read as strictly as can be; whatever occurs twice is there with a comma."""
+    """The request that the daemon received, parsed strictly. Repeated headers are joined with a comma."""
     first, *lines = head.decode("latin-1").split("\r\n")
     headers: dict[str, str] = {}
     for line in lines:
@@ -194,7 +194,7 @@ def asked_for(head: bytes) -> dict[str, str]:
     return found | {"@request-target": first.split(" ")[1], "@authority": headers.get("host", "").lower()}
 
 
-def test_what_means_the_same_gets_through(site: Site) -> None:
+def test_equivalent_changes_are_accepted(site: Site) -> None:
     outcomes = {name: ask(site, change) for name, change in HONEST.items()}
     assert {name: outcome.status for name, outcome in outcomes.items()} == dict.fromkeys(HONEST, 101)
 
@@ -206,7 +206,7 @@ def test_a_query_is_passed_on_as_it_was_signed(site: Site, monkeypatch: pytest.M
         assert caller.upgrade() == 101
 
 
-def test_a_call_is_the_client_s_whatever_it_says_of_itself(site: Site) -> None:
+def test_a_client_cannot_spoof_its_address_in_headers(site: Site) -> None:
     before = len(list(site.place.spool.glob("ready/*/*.json")))
     with Caller(site.port, _from_elsewhere(site.port)) as caller:
         caller.session = caller._header("audiohook-session-id")
@@ -214,7 +214,7 @@ def test_a_call_is_the_client_s_whatever_it_says_of_itself(site: Site) -> None:
         caller.audio(bytes(1600))
         assert caller.close()["type"] == "closed"
     sidecars = site.place.sidecars(before + 1)
-    (sidecar,) = (one for one in sidecars if one["recording"]["session"] == caller.session)
+    (sidecar,) = (sidecar for sidecar in sidecars if sidecar["recording"]["session"] == caller.session)
     (about,) = (entry["data"] for entry in sidecar["body"] if entry["type"] == "httpInfo")
     assert about["peer"] == "127.0.0.1"
 
@@ -223,7 +223,7 @@ def _from_elsewhere(port: int) -> bytes:
     return HONEST["a forged X-Forwarded-For"](signed_head(port, str(uuid4())))
 
 
-def test_nothing_gets_in_that_was_not_signed(site: Site) -> None:
+def test_unsigned_requests_are_not_accepted(site: Site) -> None:
     with ThreadPoolExecutor(AT_ONCE) as threads:
         answers = threads.map(lambda change: ask(site, change), ATTACKS.values())
         outcomes = dict(zip(ATTACKS, answers, strict=True))

@@ -8,10 +8,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller, signed_head
 from tests.functional.daemon import Daemon
+from tests.functional.place import Place
 from tests.programs import library
 
 #: Seconds after which a nonce has expired for certain.
@@ -74,7 +74,7 @@ def test_a_request_is_accepted_once_whatever_the_wall_clock_is_set_to(
         seen = time.time()
         assert [answer(port, recorded[port]) for port in ports] == [101, 101]
         assert [answer(port, recorded[port]) for port in ports] == [401, 401]
-        time.sleep(EXPIRED)  # libfaketime leaves the monotonic clock alone, by which nonces expire
+        time.sleep(EXPIRED)  # nonces expire by the monotonic clock, which libfaketime does not change
         back = -int(time.time() - seen)
         wall_clock.set(back)
         assert [answer(port, recorded[port]) for port in ports] == [401, 401]

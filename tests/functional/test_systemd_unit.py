@@ -1,4 +1,4 @@
-"""What README.rst and the other documents say for systemd works as written, with systemd itself."""
+"""The instructions for systemd in README.rst and the other documents work as written, with the real systemd."""
 
 import json
 import re
@@ -12,22 +12,22 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import free_port
 
 from tests.certificates import write_certificate
 from tests.functional.caller import Caller, SecureCaller
 from tests.functional.documents import snippet
+from tests.functional.place import free_port
 from tests.functional.systemd_machine import Machine, needed
 from tests.stores.seaweedfs import SeaweedFS
 
 SPOOL = "/var/spool/audiohookd"
 CONFIG = "/etc/audiohookd/audiohookd.toml"
-#: Commands of the documents that need the network: what they do is done by ``Machine.install``.
+#: Commands in the documents that need the network. ``Machine.install`` replaces them.
 FROM_THE_NETWORK = re.compile(r"^(?:/usr/bin/python3 -m venv|/opt/audiohookd/bin/pip) .*\n", re.MULTILINE)
 
 
 class Installed:
-    """A machine on which the daemon was installed as README.rst says, and not started yet."""
+    """A machine with the daemon installed as README.rst says, but not started."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -35,32 +35,32 @@ class Installed:
         machine.install()
         machine.run("cd /opt/clone\n" + FROM_THE_NETWORK.sub("", snippet("README.rst", "adduser")))
         machine.run("cd /opt/clone\n" + snippet("README.rst", "/dev/null /etc/audiohookd/keys.json"))
-        # The public sample; writing into the file keeps its owner and mode.
+        # The public sample. Writing into the existing file keeps its owner and mode.
         machine.run(f"cat /opt/clone/etc/keys.sample.json > {Path(CONFIG).with_name('keys.json')}")
         self.replace("tcp:3000:interface=127.0.0.1:backlog=1024", f"tcp:{self.port}:interface=127.0.0.1")
         self.replace("tcp:3001:interface", f"tcp:{self.admin_port}:interface")
 
     def replace(self, old: str, new: str) -> None:
-        """In the configuration, where ``old`` stands."""
+        """Replaces ``old`` in the configuration."""
         text = self.machine.run(f"cat {CONFIG}")
         assert old in text
         self.machine.write(CONFIG, text.replace(old, new))
 
     def append(self, tables: str) -> None:
-        """To the configuration."""
+        """Appends tables to the configuration."""
         self.machine.write(CONFIG, self.machine.run(f"cat {CONFIG}") + tables)
 
     def drop_in(self, text: str, unit: str = "audiohookd.service") -> None:
-        """As ``systemctl edit`` writes it."""
+        """Writes a drop-in as ``systemctl edit`` does."""
         self.machine.write(f"/etc/systemd/system/{unit}.d/override.conf", text)
         self.machine.run("systemctl daemon-reload")
 
     def start(self) -> None:
-        """As README.rst says; for Type=notify that ends when the daemon says that it is ready."""
+        """Starts the unit as README.rst says. With Type=notify this waits until the daemon is ready."""
         self.machine.run(snippet("README.rst", "systemctl enable --now audiohookd"))
 
     def sidecar(self, spool: str = SPOOL) -> dict[str, Any]:
-        """Of the one recording that becomes ready."""
+        """Waits for the one recording, and returns its sidecar."""
         for _ in range(200):
             found = self.machine.run(f"cat {spool}/ready/*/*.json", check=False)
             if found.startswith("{"):
@@ -70,7 +70,7 @@ class Installed:
         raise AssertionError(self.machine.journal())
 
     def records_a_call(self, caller: Caller, spool: str = SPOOL) -> dict[str, Any]:
-        """Its sidecar."""
+        """Makes a call, and returns the sidecar of its recording."""
         with caller:
             assert caller.open()["type"] == "opened"
             caller.audio(bytes(1600))
@@ -154,12 +154,12 @@ def test_calls_that_come_during_a_restart_wait_at_the_socket(there: Installed, d
     connected = there.machine.connect(stream) if domain == "UNIX" else None
     there.records_a_call(Caller(there.port, connected=connected))
     if domain == "UNIX":
-        # Twisted makes it 0666 by itself.
+        # Twisted makes it 0666 by default.
         assert there.machine.run(f"stat --format='%a %U:%G' {stream}").strip() == "660 root:www-data"
 
 
 def priorities(there: Installed, words: str) -> set[str]:
-    """Of the entries of the journal with these words."""
+    """The priorities of the journal entries with these words."""
     lines = there.machine.run("journalctl --no-pager --output=json --unit=audiohookd").splitlines()
     entries = [json.loads(line) for line in lines]
     return {entry["PRIORITY"] for entry in entries if words in entry["MESSAGE"]}
@@ -209,7 +209,7 @@ def test_a_plugin_of_a_file_is_found_by_its_drop_in(there: Installed) -> None:
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes notices, over TLS."""
+    """Receives notifications over TLS."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Notice)
@@ -231,13 +231,13 @@ class _Notice(BaseHTTPRequestHandler):
         self.server.has_notice.set()
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 def test_carriers_notifiers_and_stores_of_signatures_work_under_the_unit(
     there: Installed, seaweedfs: SeaweedFS, tmp_path: Path
 ) -> None:
-    """The recording goes to a store and its notice to a receiver with TLS; the signature is kept in SQLite."""
+    """A store gets the recording, a receiver with TLS gets the notification, and SQLite stores the signature."""
     certificate, key = write_certificate(tmp_path)
     there.machine.write("/etc/audiohookd/receiver.pem", certificate.read_text())
     there.machine.write("/etc/audiohookd/webhook.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -266,12 +266,12 @@ def test_carriers_notifiers_and_stores_of_signatures_work_under_the_unit(
 
 
 def table(name: str, keys: dict[str, Any]) -> str:
-    """In TOML."""
+    """A table in TOML."""
     return "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items()), ""])
 
 
 @pytest.mark.parametrize("name", ["audiohookd.service", "audiohookd.socket"])
-def test_systemd_has_nothing_to_say_against_a_unit(there: Installed, name: str) -> None:
+def test_systemd_has_no_warning_for_a_unit(there: Installed, name: str) -> None:
     there.machine.write("/etc/systemd/system/audiohookd.socket", snippet("docs/proxies.rst", "ListenStream=443"))
     said = there.machine.run(f"systemd-analyze verify --man=no --recursive-errors=yes /etc/systemd/system/{name}")
     assert said.strip() == ""

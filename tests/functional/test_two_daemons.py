@@ -1,4 +1,4 @@
-"""Two daemons that share what they remember: a request that one has let in is refused by the other."""
+"""Two daemons with a shared replay store: each rejects a request that the other has accepted."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
-from conftest import Place
 
 from tests.functional.caller import Caller, signed_head
+from tests.functional.place import Place
 from tests.stores.redis_server import RedisServer
 
 MakePlaces = Callable[..., list[Place]]
@@ -43,43 +43,43 @@ def url_file(directory: Path, redis: RedisServer) -> str:
 
 
 def upgraded(there: Place, head: bytes) -> int:
-    """The status that a daemon answers this request with."""
+    """The status of the daemon's response to this request."""
     with Caller(there.port, head) as caller:
         return caller.upgrade()
 
 
 def failures(there: Place, done: str) -> int:
-    """What the daemon has counted."""
+    """The number of failures of the replay store with this outcome, from the metrics."""
     with urlopen(f"http://127.0.0.1:{there.admin_port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     wanted = f'audiohookd_replay_store_failures_total{{done="{done}"}} '
     return sum(int(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
 
 
-def let_in_once(one: Place, other: Place) -> None:
-    """Whoever of the two is asked first."""
-    with one.daemon(), other.daemon():
-        for first, second in ((one, other), (other, one), (one, one)):
+def assert_accepted_once(left: Place, right: Place) -> None:
+    """Asserts that two daemons together accept a request once, whichever gets it first."""
+    with left.daemon(), right.daemon():
+        for first, second in ((left, right), (right, left), (left, left)):
             head = signed_head(first.port, str(uuid4()))
             assert upgraded(first, head) == 101
             assert upgraded(second, head) == 401
             assert upgraded(first, head) == 401
 
 
-def test_each_with_its_own_memory_lets_it_in_once_more(places: MakePlaces) -> None:
-    """What sharing is for."""
-    one, other = places()
-    with one.daemon(), other.daemon():
-        head = signed_head(one.port, str(uuid4()))
-        assert [upgraded(one, head), upgraded(other, head), upgraded(other, head)] == [101, 101, 401]
+def test_without_a_shared_store_each_daemon_accepts_a_request_once(places: MakePlaces) -> None:
+    """This shows why a shared store is needed."""
+    left, right = places()
+    with left.daemon(), right.daemon():
+        head = signed_head(left.port, str(uuid4()))
+        assert [upgraded(left, head), upgraded(right, head), upgraded(right, head)] == [101, 101, 401]
 
 
-def test_on_one_host_by_sqlite(places: MakePlaces, tmp_path: Path) -> None:
-    let_in_once(*places(store="sqlite", path=str(tmp_path / "replay.sqlite")))
+def test_daemons_on_one_host_share_sqlite(places: MakePlaces, tmp_path: Path) -> None:
+    assert_accepted_once(*places(store="sqlite", path=str(tmp_path / "replay.sqlite")))
 
 
-def test_on_several_hosts_by_redis(places: MakePlaces, tmp_path: Path, redis: RedisServer) -> None:
-    let_in_once(*places(store="redis", url_file=url_file(tmp_path, redis)))
+def test_daemons_on_several_hosts_share_redis(places: MakePlaces, tmp_path: Path, redis: RedisServer) -> None:
+    assert_accepted_once(*places(store="redis", url_file=url_file(tmp_path, redis)))
 
 
 def test_a_restart_forgets_nothing_in_sqlite(places: MakePlaces, tmp_path: Path) -> None:
@@ -92,10 +92,10 @@ def test_a_restart_forgets_nothing_in_sqlite(places: MakePlaces, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("fail", "done"), [("closed", "refused"), ("open", "let-in")])
-def test_without_its_store_a_daemon_does_as_it_was_told(
+def test_without_its_store_a_daemon_follows_its_configuration(
     places: MakePlaces, tmp_path: Path, redis: RedisServer, fail: str, done: str
 ) -> None:
-    """Who is refused has his WebSocket, and is told in it to come again."""
+    """A rejected client gets its WebSocket, and a disconnect that asks it to retry."""
     there, _ = places(store="redis", url_file=url_file(tmp_path, redis), fail=fail)
     with there.daemon() as daemon:
         assert upgraded(there, signed_head(there.port, str(uuid4()))) == 101

@@ -1,4 +1,4 @@
-"""Wheels of the project as it stands here."""
+"""Builds wheels of this checkout."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def build_wheel(place: Path, **environment: str) -> Path:
-    """Of a copy of the sources, for a build leaves things behind."""
+    """Builds a wheel from a copy of the sources, because a build leaves files behind."""
     source = place / "source"
     source.mkdir()
     for name in ("audiohookd", "plugins"):
@@ -23,7 +23,7 @@ def build_wheel(place: Path, **environment: str) -> Path:
 
 
 def run(*command: object, **environment: str) -> None:
-    """Runs it to its end, which must be a good one."""
+    """Runs a command, which must succeed."""
     words = [str(part) for part in command]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | environment)
     assert done.returncode == 0, done.stdout + done.stderr

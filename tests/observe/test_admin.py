@@ -30,7 +30,7 @@ class TestAdmin(SynchronousTestCase):
         self.clock = Clock()
         self.obstacle: str | None = None
         self.site = admin_site(self.clock, lambda: self.is_ready, lambda: self.obstacle, lambda: "a 1\n")
-        self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)  # type: ignore[arg-type]
 
     def ask(self, path: str, method: str = "GET") -> Answer:
         protocol = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40_000))
@@ -47,7 +47,12 @@ class TestAdmin(SynchronousTestCase):
 
     def test_of_many_questions_on_one_connection_the_first_is_answered(self) -> None:
         asked: list[str] = []
-        self.site = admin_site(self.clock, lambda: True, lambda: None, lambda: asked.append("metrics") or "a 1\n")
+
+        def metrics() -> str:
+            asked.append("metrics")
+            return "a 1\n"
+
+        self.site = admin_site(self.clock, lambda: True, lambda: None, metrics)
         protocol, transport = self.connected()
         protocol.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2_700)
         self.assertEqual(asked, ["metrics"])
@@ -82,7 +87,7 @@ class TestAdmin(SynchronousTestCase):
             protocol.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_who_does_not_go_is_sent_away(self) -> None:
+    def test_a_client_that_does_not_close_is_disconnected(self) -> None:
         protocol, transport = self.connected()
         protocol.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.clock.advance(MAX_DURATION)
@@ -95,7 +100,7 @@ class TestAdmin(SynchronousTestCase):
             answer = self.ask("/live")
             self.assertEqual((answer.status, answer.body), (200, b"live\n"))
 
-    def test_ready(self) -> None:
+    def test_a_ready_daemon_answers_200(self) -> None:
         answer = self.ask("/ready")
         self.assertEqual((answer.status, answer.body), (200, b"ready\n"))
 
@@ -114,7 +119,7 @@ class TestAdmin(SynchronousTestCase):
         body = rb"not ready: /\nready\u001b" + b"\n" + rb"warning: a\u202e\r\nb\udce9" + b"\n"
         self.assertEqual(self.ask("/ready").body, body)
 
-    def test_not_ready(self) -> None:
+    def test_a_daemon_that_is_not_ready_answers_503(self) -> None:
         self.is_ready = False
         answer = self.ask("/ready")
         self.assertEqual((answer.status, answer.body), (503, b"not ready\n"))

@@ -11,8 +11,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from audiohookd.interfaces import PoolFull
 from audiohookd.observe.admin_http import admin_site
-from audiohookd.runtime.workers import PoolFull
 
 
 class TestRefused(SynchronousTestCase):
@@ -43,26 +43,26 @@ class TestRefused(SynchronousTestCase):
         self.assertIn(b"cache-control: no-store", head.lower())
         self.assertEqual(json.loads(body), {"refused": [{"peer": "192.0.2.1"}]})
 
-    def test_what_was_called_may_be_told(self) -> None:
+    def test_the_query_names_host_and_path_of_the_calls(self) -> None:
         self.ask()
         self.assertEqual(self.told, ((), ()))
         self.ask(query="?host=a.example.com&path=%2Fws%3Fa%3D1&host=b&other=x")
         self.assertEqual(self.told, (("a.example.com", "b"), ("/ws?a=1",)))
 
-    def test_head(self) -> None:
+    def test_a_head_request_gets_no_body(self) -> None:
         _, transport = self.ask("HEAD")
         self.asked[0].callback(b'{"refused": []}')
         head, _, body = transport.value().partition(b"\r\n\r\n")
         self.assertTrue(head.startswith(b"HTTP/1.1 200 OK\r\n"))
         self.assertEqual(body, b"")
 
-    def test_who_asks_and_leaves(self) -> None:
+    def test_a_client_that_leaves_gets_no_answer(self) -> None:
         protocol, transport = self.ask()
         protocol.connectionLost(Failure(ConnectionDone()))
         self.asked[0].callback(b'{"refused": []}')
         self.assertEqual(transport.value(), b"")
 
-    def test_what_fails_tells_nothing(self) -> None:
+    def test_a_failure_shows_no_secret(self) -> None:
         _, transport = self.ask()
         self.asked[0].errback(RuntimeError("the secret"))
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)

@@ -1,4 +1,4 @@
-"""Whose fault it is that the reactor did not turn."""
+"""The block detector finds the cause of a blocked reactor."""
 
 from types import FrameType, SimpleNamespace
 from typing import cast
@@ -129,7 +129,7 @@ def test_a_call_that_holds_the_interpreter_is_found_at_its_end(site: Site) -> No
     assert site.found[0].processor == pytest.approx(0.3)
 
 
-def test_what_was_over_before_the_first_look_has_no_stack(site: Site) -> None:
+def test_a_block_that_ends_before_the_first_look_has_no_stack(site: Site) -> None:
     site.look()
     site.begin()
     site.cpu[REACTOR] += 0.3
@@ -175,7 +175,7 @@ class TestAStopOfTheProcess:
         site.look()
         assert site.labels() == [(PROCESS, 3.0)]
 
-    def test_is_taken_from_a_block_of_a_plugin(self, site: Site) -> None:
+    def test_a_stop_is_subtracted_from_the_block_of_a_plugin(self, site: Site) -> None:
         site.begin()
         for _ in range(4):
             site.look()
@@ -195,7 +195,7 @@ class TestAStopOfTheProcess:
 
 
 class TestAMachineWithTooMuchToDo:
-    def test_is_not_a_plugins_fault(self, site: Site) -> None:
+    def test_a_busy_machine_is_not_attributed_to_a_plugin(self, site: Site) -> None:
         site.begin()
         for _ in range(6):
             site.delay += 0.045
@@ -205,7 +205,7 @@ class TestAMachineWithTooMuchToDo:
         site.look()
         assert site.labels() == [(PROCESS, 0.3)]
 
-    def test_is_no_block_where_only_the_watchdog_waited(self, site: Site) -> None:
+    def test_a_delay_of_only_the_watchdog_is_no_block(self, site: Site) -> None:
         site.own_delay += 0.3
         site.look(0.3)
         assert site.found == []

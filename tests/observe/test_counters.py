@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "audiohookd"
 
 
 def constants(node: ast.expr) -> list[str] | None:
-    """The strings that an expression may be; None when that cannot be told."""
+    """The strings that an expression may be; None if unknown."""
     match node:
         case ast.Constant(value=str(name)):
             return [name]
@@ -57,7 +57,7 @@ def test_every_name_in_the_catalogue_is_counted() -> None:
     assert {name for _, names in counted() for name in names or ()} == set(CATALOGUE)
 
 
-def test_who_counts_by_label_says_what_the_label_is() -> None:
+def test_every_counter_with_a_label_names_its_label() -> None:
     assert {name for name, has_label in labelled() if has_label} == set(LABELS)
     assert {name for name, has_label in labelled() if not has_label} == set(CATALOGUE) - set(LABELS)
 
@@ -72,7 +72,7 @@ class TestCounters:
         assert counters.value("sessions") == 0
         assert counters.items() == []
 
-    def test_count(self) -> None:
+    def test_count_adds_and_returns_the_value_before(self) -> None:
         counters = Counters()
         before = [counters.count("sessions"), counters.count("sessions"), counters.count("sessions", amount=40)]
         assert before == [0, 1, 2]
@@ -138,4 +138,4 @@ def test_prometheus_reads_them() -> None:
         r'audiohookd_recordings_stored_total{carrier="\\u001b[2J\\u202e\\udce9\\r"} 1'
         in exposition(counters).splitlines()
     )
-    assert "# HELP audiohookd_recordings_stored_total recordings stored elsewhere, by carrier" in lines
+    assert "# HELP audiohookd_recordings_stored_total recordings stored, by carrier" in lines

@@ -28,7 +28,7 @@ class Plugin:
 
 
 class Watched:
-    """A plugin in a file of its own, whose methods look at the stack."""
+    """A plugin in its own file, with methods that inspect the stack."""
 
     def __init__(self, path: Path, plugin_class: Any) -> None:
         self.path = path

@@ -8,11 +8,11 @@ from audiohookd.observe.gauges import GAUGE_LABELS, GAUGES, gauged
 def test_prometheus_reads_them() -> None:
     figures = {"replay_store_down": lambda: {"": 1}, "keys": lambda: {"auth.aws": 2, 'a\\b"c\nd': 0}}
     assert gauged(figures).splitlines() == [
-        "# HELP audiohookd_keys API keys that a source gave last, by source",
+        "# HELP audiohookd_keys API keys of the last successful refresh, by source",
         "# TYPE audiohookd_keys gauge",
         'audiohookd_keys{source="auth.aws"} 2',
         r'audiohookd_keys{source="a\\b\"c\nd"} 0',
-        "# HELP audiohookd_replay_store_down whether the replay store is down",
+        "# HELP audiohookd_replay_store_down whether the replay store is unavailable",
         "# TYPE audiohookd_replay_store_down gauge",
         "audiohookd_replay_store_down 1",
     ]

@@ -47,7 +47,7 @@ def test_other_names_are_misdirected(host: str) -> None:
     ["user@localhost", "local host", "localhost:x", "localhost:3001:1", "[::1", "::1", "[localhost]", "localhost/x",
      "http://localhost", "\xe9.example", "localhost,evil.example", "localhost:999999", "a..b", "."],
 )  # fmt: skip
-def test_what_is_no_host_is_a_bad_request(host: str) -> None:
+def test_an_invalid_host_is_a_bad_request(host: str) -> None:
     assert status(host) == 400
 
 

@@ -48,7 +48,7 @@ def test_no_text_gets_around_the_priority(text: str, level: LogLevel) -> None:
 
 
 class TestWhichFile:
-    def test_is_the_one_that_systemd_names(self, tmp_path: Path) -> None:
+    def test_the_journal_gets_the_file_that_systemd_names(self, tmp_path: Path) -> None:
         with (tmp_path / "log").open("w+b") as file:
             about = os.fstat(file.fileno())
             environment = {"JOURNAL_STREAM": f"{about.st_dev}:{about.st_ino}"}
@@ -59,12 +59,12 @@ class TestWhichFile:
         assert (tmp_path / "log").read_text() == "<4>[audiohookd.test#warn] snow \u2603 \\udce4\n"
 
     @pytest.mark.parametrize("environment", [{}, {"JOURNAL_STREAM": "1:1"}, {"JOURNAL_STREAM": ""}])
-    def test_is_no_other(self, tmp_path: Path, environment: dict[str, str]) -> None:
+    def test_the_journal_gets_no_other_file(self, tmp_path: Path, environment: dict[str, str]) -> None:
         with (tmp_path / "log").open("w+b") as file:
             assert journal_observer(environment, file.fileno()) is None
             assert error_line("no way", environment, file.fileno()) == "no way\n"
 
-    def test_is_none_that_is_closed(self, tmp_path: Path) -> None:
+    def test_the_journal_gets_no_closed_file(self, tmp_path: Path) -> None:
         with (tmp_path / "log").open("w+b") as file:
             number = file.fileno()
         assert journal_observer({"JOURNAL_STREAM": "1:1"}, number) is None

@@ -89,7 +89,7 @@ class Failing(Exception):
 
 
 def written(act: Callable[[Logger], object], observe: Callable[[TextIO], ILogObserver] = textFileLogObserver) -> str:
-    """What is in the log of ``act``."""
+    """Returns the log of ``act``."""
     stream = StringIO()
     act(Logger("audiohookd.test", observer=EscapingObserver(observe(stream))))
     return stream.getvalue()
@@ -159,7 +159,7 @@ def syslog(lines: list[str]) -> ILogObserver:
         def syslog(self, _: int, line: str) -> None:
             lines.append(line)
 
-    return LegacyLogObserverWrapper(Syslog("audiohookd").emit)
+    return LegacyLogObserverWrapper(Syslog("audiohookd").emit)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("reason", [HOSTILE, "A" * 60_000])
@@ -191,7 +191,7 @@ def test_a_line_of_json_has_the_fields_and_the_safe_text() -> None:
     assert (event["reason"], event["log_text"]) == (HOSTILE, f"it says {printable(HOSTILE)}")
 
 
-def test_what_the_old_log_says_is_written_the_same_way() -> None:
+def test_events_of_the_old_log_are_escaped_too() -> None:
     stream = StringIO()
     publisher = LogPublisher(EscapingObserver(textFileLogObserver(stream)))
     old = legacy.LogPublisher(publisher, publisher)
@@ -207,7 +207,7 @@ def test_any_text_is_one_line(text: str) -> None:
     assert written(lambda log: log.info("{text}!", text=text))[:-1].isprintable()
 
 
-def test_what_was_logged_before_the_log_began_is_written_the_same_way() -> None:
+def test_events_before_the_log_began_are_escaped_too() -> None:
     publisher, stream, errors = LogPublisher(), StringIO(), StringIO()
     beginner = LogBeginner(publisher, errors, sys, warnings)
     Logger("audiohookd.test", observer=publisher).warn("it says {reason}", reason=HOSTILE)

@@ -36,10 +36,10 @@ class Site:
         self.reactor = Reactor()
         self.counters = Counters()
         self.events: list[LogEvent] = []
-        self.publisher = LogPublisher(self.events.append)
+        self.publisher = LogPublisher(self.events.append)  # type: ignore[arg-type]
         self.plugin = module.Plugin()
-        self.service = UnhandledErrors(self.reactor, self.publisher, {"evil": self.plugin}, self.counters.count)
-        self.service._log = Logger(observer=self.events.append, namespace="audiohookd.test")  # type: ignore[misc]
+        self.service = UnhandledErrors(self.reactor, self.publisher, {"evil": self.plugin}, self.counters.count)  # type: ignore[arg-type]
+        self.service._log = Logger(observer=self.events.append, namespace="audiohookd.test")  # type: ignore[arg-type]
         self.service.startService()
 
     def log(self, act: Any, namespace: str = "twisted.internet.base") -> None:

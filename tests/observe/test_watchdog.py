@@ -28,7 +28,7 @@ class Site:
         self.counters = Counters()
         self.events: list[LogEvent] = []
         self.watchdog = Watchdog(reactor, {"evil": object()}, self.counters, lambda _: None)
-        self.watchdog._log = Logger(observer=self.events.append)  # type: ignore[misc]
+        self.watchdog._log = Logger(observer=self.events.append)  # type: ignore[arg-type]
 
     def report(self, *blocks: Block) -> list[str]:
         self.watchdog._found.extend(blocks)
@@ -79,7 +79,7 @@ def test_a_line_says_what_happened_to_what_and_what_to_do(site: Site) -> None:
     (line,) = site.report(Block("evil", 0.3014, EVIL, 0.002))
     assert line == (
         "the reactor was blocked for 301 ms by plugin evil in opened at /srv/evil.py:31 (Watch.wait): "
-        "all calls waited; a plugin must not block, what takes time belongs into a pool of threads (daemon.workers) "
+        "all calls waited; a plugin must not block, run slow work in a pool of threads (daemon.workers) "
         "(2 ms of processor time; stack: srv/evil.py:31 wait)"
     )
     assert site.events[0]["log_level"] is LogLevel.warn
@@ -91,11 +91,11 @@ def test_a_line_says_what_happened_to_what_and_what_to_do(site: Site) -> None:
         (Block(DAEMON, 0.2, EVIL), "by no plugin, but by the daemon at /srv/evil.py:31"),
         (Block(PROCESS, 3.0, EVIL), "because the process did not run (SIGSTOP, "),
         (Block(COLLECTOR, 0.2, EVIL), "by the garbage collector, while evil was in opened at /srv/evil.py:31"),
-        (Block(UNKNOWN, 0.2), "by what was over before its stack was read"),
+        (Block(UNKNOWN, 0.2), "by code that ended before its stack was read"),
         (Block("evil", 0.2, EVIL, thread=1), "by plugin evil, in another thread (ended) that held the interpreter,"),
     ],
 )
-def test_what_is_no_plugins_callback_is_told_apart(site: Site, block: Block, words: str) -> None:
+def test_a_block_outside_of_a_callback_is_described_as_such(site: Site, block: Block, words: str) -> None:
     (line,) = site.report(block)
     assert words in line
 
@@ -181,7 +181,7 @@ def test_a_fault_of_its_own_is_logged_and_does_not_end_it(running: Site, monkeyp
     monkeypatch.setattr(running.watchdog, "_look", fail_once)
     run(running, lambda: gate.wait(0.1), lambda: gate.wait(0.3))
     lines = running.lines()
-    assert lines[0] == "the watchdog of the reactor failed, and goes on"
+    assert lines[0] == "the watchdog of the reactor failed, and continues"
     assert any("the reactor was blocked for" in line for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""What several tests of notices stand on."""
+"""Fixtures that several notifier tests share."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +38,6 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 @pytest.fixture
 def the_system_trusts(known: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One alone, which also saves the time to read the 150 that it usually does."""
+    """Trusts one certificate only, which also saves the time to read the system's 150."""
     monkeypatch.setenv("SSL_CERT_FILE", str(known.chain))
     monkeypatch.setenv("SSL_CERT_DIR", str(known.chain.parent / "none"))

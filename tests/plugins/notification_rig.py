@@ -1,4 +1,4 @@
-"""Recordings to tell of, on a disk, and what stands in for the daemon."""
+"""Ready recordings on disk to send notifications about, and a fake daemon."""
 
 import json
 import os
@@ -16,7 +16,7 @@ ID = "3b8a0f1e-6f0c-4d5c-9a55-0d6a2f3f7c11"
 OTHER_ID = "77777777-6f0c-4d5c-9a55-0d6a2f3f7c11"
 CONVERSATION = "090eaa2f-72fa-480a-83e0-8667ff89c0ec"
 DAY = "2026-01-01"
-#: When the sidecar was written: the 1st of January 2026, 12:05:00.250 UTC.
+#: When the sidecar was written: 1 January 2026, 12:05:00.250 UTC.
 COMPLETED_AT = 1_767_269_100.25
 #: Now, on the daemons' clocks.
 NOW = 1_767_270_000.0
@@ -56,7 +56,7 @@ def a_recording(
     recording_id: str = ID,
     audio: bytes | None = b"RIFF",
 ) -> Recording:
-    """A ready recording, as the spool would find it."""
+    """A ready recording, as the spool finds it."""
     recording = FakeRecording(spool, audio, {}, receipts, recording_id)
     recording.sidecar.write_text(json.dumps({"header": {"id": recording_id}, "body": [], "recording": about}))
     os.utime(recording.sidecar, (NOW, COMPLETED_AT))
@@ -64,14 +64,14 @@ def a_recording(
 
 
 class NotifyingDaemon(FakeDaemon):
-    """Does the plugins' work when it is told to, in the test's own thread."""
+    """Runs the plugins' work on request, in the test's own thread."""
 
     def __init__(self, now: float = NOW) -> None:
         super().__init__()
         self.reactor.advance(now - START)
 
     def tell(self, notifier: INotifier, recording: Recording) -> Exception | None:
-        """Lets it tell of the recording. Returns what that failed with."""
+        """Sends the notification of the recording, and returns the error, if any."""
         outcomes: list[Any] = []
         notifier.notify(recording).addBoth(outcomes.append)
         assert outcomes == [], "the reactor thread was blocked"

@@ -1,4 +1,4 @@
-"""The publish plugin, and an environment in which AWS's own configuration is what a test says."""
+"""The publish plugin, in an environment with the AWS configuration of the test."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ REGION = "eu-central-1"
 
 
 def let_in(monkeypatch: pytest.MonkeyPatch, access_key: str = "AKIDEXAMPLE") -> None:
-    """From now on there are credentials."""
+    """Provides credentials from now on."""
     shut_out(monkeypatch)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
 
 
 def shut_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on there are none, and no region either."""
+    """Provides neither credentials nor a region from now on."""
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "PROFILE", "REGION", "DEFAULT_REGION"):
         monkeypatch.delenv(f"AWS_{name}", raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -28,9 +28,9 @@ def shut_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Sender:
-    """The plugin, in a daemon of its own; ``amazon`` is the URL of all services."""
+    """The plugin in its own daemon; ``amazon`` is the URL of all services."""
 
-    def __init__(self, amazon: str, service: str, target: str, **options: Any) -> None:
+    def __init__(self, amazon: str, service: Any, target: str, **options: Any) -> None:
         self.daemon = NotifyingDaemon()
         given = {"endpoint_url": amazon, "region": REGION, "timeout": 5.0, **options}
         self.plugin = PublishPlugin(PublishConfig(service, target, **given), self.daemon)

@@ -1,4 +1,4 @@
-"""A session that the recorder watches, with what stands in for a daemon: no socket, no thread, no waiting."""
+"""A recorded session with a fake daemon: no sockets, no threads, no waiting."""
 
 import inspect
 import json
@@ -29,7 +29,7 @@ SECRET = "TXlTdXBlclNlY3JldEtleVRlbGxOby0xITJAMyM0JDU"
 
 
 def a_session(media: Media | None) -> FakeSession:
-    """A call between two people who do not exist, whose upgrade request is full of secrets."""
+    """A call between two invented participants, with an upgrade request full of secrets."""
     session = FakeSession(media)
     session.position = session.start_position = 4000
     session.started_at = STARTED_AT
@@ -77,9 +77,9 @@ class FakeDaemon:
 
 
 class Call:
-    """A session that is being recorded, and the recording that comes of it."""
+    """A recorded session, and the recording that results from it."""
 
-    def __init__(self, directory: Path, media: Media | None = STEREO, **options: str) -> None:
+    def __init__(self, directory: Path, media: Media | None = STEREO, **options: Any) -> None:
         self.directory = directory
         self.daemon = FakeDaemon(directory)
         self.session = a_session(media)
@@ -89,7 +89,7 @@ class Call:
         self.sink.opened()
 
     def gap(self, samples: int, cause: GapCause = GapCause.PAUSED, start: int = 4000) -> "Deferred[None]":
-        result = self.sink.gap(Gap(start, samples, cause))
+        result: Any = self.sink.gap(Gap(start, samples, cause))
         return Deferred.fromCoroutine(result) if inspect.iscoroutine(result) else result
 
     def commit(self) -> None:
@@ -99,7 +99,7 @@ class Call:
     def close(self, reason: str = "end") -> None:
         outcomes: list[Any] = []
         self.sink.closed(reason).addBoth(outcomes.append)
-        for _ in range(2):  # a commit may be under way
+        for _ in range(2):  # a commit may be in progress
             self.commit()
         self.daemon.finishing.run()
         assert outcomes == [None]
@@ -115,7 +115,7 @@ class Call:
         return [entry for entry in self.sidecar()["body"] if entry["type"] == kind]
 
     def audio(self) -> bytes:
-        """The data of the WAV file, by its own header."""
+        """The data of the WAV file, as its header delimits it."""
         (path,) = (self.directory / "ready" / DAY).glob("*.wav")
         whole = path.read_bytes()
         start = whole.index(b"data") + 8

@@ -1,4 +1,4 @@
-"""What an agent's assistant says, and when, as Genesys Cloud would get it."""
+"""The events that the agentassist plugin sends, and when, as Genesys Cloud receives them."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ MINE = """
 
 @implementer(IDaemon)
 class Daemon:
-    """All that this plugin asks for is the time."""
+    """Provides the clock, which is all that this plugin needs."""
 
     spool = None
 
@@ -56,7 +56,7 @@ class Daemon:
 
 
 class Call:
-    """A call that the plugin watches, told from the client's side."""
+    """An observed call, from the client's side."""
 
     def __init__(self, config: AgentAssistConfig | None = None) -> None:
         self.clock = Clock()
@@ -68,15 +68,15 @@ class Call:
         return self
 
     def talk(self, seconds: float) -> None:
-        """Both talk, in frames of an eighth of a second: a fraction that adds up without error."""
+        """Both participants talk, in frames of 1/8 s, which add up without rounding errors."""
         for number in range(round(seconds * 8)):
             self.clock.advance(1 / 8)
             self.client.speak(b"\xff" * 2 * FRAME)
             if number % 40 == 0:
                 self.client.say("ping")
 
-    def events(self) -> list[AgentAssist]:
-        """What was sent, checked against the structures of the protocol."""
+    def events(self) -> list[Any]:
+        """The events sent so far, checked against the structures of the protocol."""
         messages = [message for message in self.client.wire.heard if message["type"] == "event"]
         found = [parse_entity(entity) for message in messages for entity in message["parameters"]["entities"]]
         assert all(isinstance(entity, AgentAssist) for entity in found)
@@ -92,7 +92,7 @@ def kinds(event: AgentAssist) -> list[str]:
     return ["Utterance" for _ in event.data.utterances or ()] + suggested
 
 
-class TestWhoIsHelped:
+class TestWhichCallsAreAssisted:
     @pytest.mark.parametrize("wish", [True, "yes", 1, {"version": 1}])
     def test_only_an_agent_whose_integration_asks_for_it(self, wish: object) -> None:
         call = Call().open({"agentassist": wish})
@@ -102,7 +102,7 @@ class TestWhoIsHelped:
     @pytest.mark.parametrize(
         "custom_config", [{}, None, {"agentassist": False}, {"agentassist": ""}, {"AgentAssist": True}]
     )
-    def test_nobody_else(self, custom_config: Any) -> None:
+    def test_no_other_call_is_assisted(self, custom_config: Any) -> None:
         call = Call().open(custom_config, media=[EXTERNAL])
         assert call.answer["type"] == "opened"
         assert call.answer["parameters"]["media"] == [EXTERNAL]
@@ -129,7 +129,7 @@ class TestWhenItSpeaks:
         call.talk(1)
         assert [kinds(event) for event in call.events()] == [["Utterance"]]
 
-    def test_then_each_twelve_seconds_or_so(self) -> None:
+    def test_suggestions_follow_every_twelve_seconds(self) -> None:
         call = Call().open()
         call.talk(3)
         for count in range(2, 7):
@@ -155,7 +155,7 @@ class TestWhenItSpeaks:
         assert call.clock.getDelayedCalls() == []
 
     def test_again_after_what_could_not_be_sent(self) -> None:
-        """The client may have asked us to hold back for a while."""
+        """The client may have asked the server to pause."""
         clock, session = Clock(), FakeSession()
         session.custom_config = WANTED
         prompter = AgentAssistPlugin(AgentAssistConfig(), Daemon(clock)).observe(session)
@@ -191,7 +191,7 @@ class TestWhenItSpeaks:
 
 class TestWhatItSays:
     @pytest.fixture
-    def events(self) -> list[AgentAssist]:
+    def events(self) -> list[Any]:
         call = Call().open()
         call.talk(3 + 4 * 12)
         return call.events()
@@ -244,12 +244,12 @@ class TestWhatItSays:
         assert {said.language for event in events for said in event.data.utterances or ()} == {"en-US"}
 
 
-class TestScriptOfOnesOwn:
+class TestACustomScript:
     @pytest.fixture
     def script(self, tmp_path: Path) -> Path:
         return tmp_path / "mine.toml"
 
-    def test_is_followed(self, script: Path) -> None:
+    def test_decides_what_is_sent(self, script: Path) -> None:
         script.write_text(MINE)
         call = Call(AgentAssistConfig(script)).open()
         call.talk(1 + 2 * 3 + 0.5)
@@ -277,23 +277,23 @@ class TestScriptOfOnesOwn:
             ("Guten Tag.", "x" * 60_000, "greeting: larger than 60,000 bytes"),
         ],
     )
-    def test_that_is_none(self, script: Path, old: str, new: str, says: str) -> None:
+    def test_that_is_invalid_is_rejected(self, script: Path, old: str, new: str, says: str) -> None:
         assert old in MINE
         script.write_text(MINE.replace(old, new))
         self.is_refused(script, says)
 
-    def test_without_suggestions(self, script: Path) -> None:
+    def test_without_suggestions_is_rejected(self, script: Path) -> None:
         script.write_text("suggestions = []\ngreeting = { text = 'Hello.' }")
         self.is_refused(script, "`$.suggestions`")
 
-    def test_that_is_not_there(self, script: Path) -> None:
+    def test_that_does_not_exist_is_rejected(self, script: Path) -> None:
         self.is_refused(script, "cannot be read: No such file or directory")
 
-    def test_that_is_no_text(self, script: Path) -> None:
+    def test_that_is_no_text_is_rejected(self, script: Path) -> None:
         script.write_bytes(b"\xff")
         self.is_refused(script, "'utf-8' codec can't decode byte 0xff")
 
-    def test_that_has_no_end(self, script: Path) -> None:
+    def test_that_never_ends_is_rejected(self, script: Path) -> None:
         script.write_text("a = " + "[" * 5000)
         self.is_refused(script, "maximum recursion depth exceeded")
 

@@ -1,4 +1,4 @@
-"""Clients of Amazon's services: there before the first request, and made without a network."""
+"""AWS clients: created before the first request, and without a network."""
 
 import json
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ CONTAINERS_OWN = {
 
 @pytest.fixture
 def server() -> Iterator[RudeServer]:
-    """Every service, and where credentials come from."""
+    """Every service, and the source of credentials."""
     with rude_server() as one:
         one.answer = answer
         yield one
 
 
 def answer(visit: Visit) -> None:
-    """Credentials to whoever asks for them, and a refusal in each service's own language to all others."""
+    """Returns credentials when asked for them, and otherwise an error in the service's own format."""
     head = visit.server.heads[-1]
     if "/credentials" in head.split("\r\n")[0]:
         status, body = b"200 OK", json.dumps(CONTAINERS_OWN).encode()
@@ -88,7 +88,7 @@ def test_credentials_are_kept_until_they_are_of_no_use(server: RudeServer, monke
     assert "AKIDNEW" in signed[-1]
 
 
-def test_none_at_all(server: RudeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_credentials_requests_fail(server: RudeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     shut_out(monkeypatch)
     one = access(server)
     with pytest.raises(NoCredentialsError):
@@ -98,7 +98,7 @@ def test_none_at_all(server: RudeServer, monkeypatch: pytest.MonkeyPatch) -> Non
         ask(one)
 
 
-def test_a_configuration_that_is_put_right(server: RudeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corrected_configuration_takes_effect(server: RudeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     let_in(monkeypatch)
     monkeypatch.setenv("AWS_PROFILE", "absent")
     one = access(server)
@@ -109,10 +109,10 @@ def test_a_configuration_that_is_put_right(server: RudeServer, monkeypatch: pyte
         ask(one)
 
 
-def test_those_who_assume_a_role_ask_in_its_region(
+def test_assuming_a_role_uses_the_configured_region(
     server: RudeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Where nothing but our own configuration names one."""
+    """Where only audiohookd's configuration names a region."""
     shut_out(monkeypatch)
     config = tmp_path / "config"
     config.write_text(
@@ -134,8 +134,8 @@ class TestARegionThatIsNotNamed:
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
     @pytest.mark.parametrize("name", ["s3", "sqs"])
-    def test_is_a_mistake_at_the_start(self, name: str) -> None:
-        """For S3 botocore would take us-east-1, and an S3 of another region refuses that each time."""
+    def test_raises_an_error_at_the_start(self, name: str) -> None:
+        """For S3 botocore would use us-east-1, which S3 in another region rejects each time."""
         with pytest.raises(ValueError, match=r"\Aregion: is needed: neither this table nor AWS_DEFAULT_REGION nor"):
             Access(name, None, None, Config())
 
@@ -147,5 +147,5 @@ class TestARegionThatIsNotNamed:
         (tmp_path / "config").write_text("[default]\nregion = eu-west-2\n")
         assert Access("s3", None, None, Config()).client().meta.region_name == "eu-west-2"
 
-    def test_is_no_matter_of_another_store(self) -> None:
+    def test_does_not_matter_with_an_endpoint_url(self) -> None:
         assert Access("s3", None, "https://store.example", Config()).client() is not None

@@ -1,4 +1,4 @@
-"""Credentials that are long in coming: who needs them gives up in time, and one thread waits for them."""
+"""Slow credential lookups: requests time out, and only one thread waits for the result."""
 
 import json
 import os
@@ -16,18 +16,18 @@ from botocore.exceptions import ClientError, CredentialRetrievalError
 from botocore.loaders import Loader
 
 from audiohookd_plugins.aws import Access
-from audiohookd_plugins.lazy_credentials import LAST, LateCredentials
+from audiohookd_plugins.lazy_credentials import REFRESH_MARGIN, LateCredentials
 from tests.plugins.publish_rig import let_in, shut_out
 from tests.stores.rude_server import RudeServer, Visit, rude_server
 
 PATIENCE = 0.2
-#: So many times PATIENCE is enough for anything.
+#: So many times PATIENCE is long enough for everything.
 OFTEN = 100
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def in_the_end(late: LateCredentials) -> Any:
-    """What they are once the thread is done."""
+    """The credentials, once the thread has ended."""
     for _ in range(OFTEN):
         try:
             return late.get_frozen_credentials()
@@ -37,7 +37,7 @@ def in_the_end(late: LateCredentials) -> Any:
 
 
 class Source:
-    """Where credentials are looked for; it answers when the test lets it."""
+    """A source of credentials that answers when the test lets it."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -59,16 +59,16 @@ def source() -> Iterator[Source]:
     one.may_answer.set()
 
 
-class TestALookThatHangs:
-    def test_holds_nobody_and_is_the_only_one(self, source: Source) -> None:
+class TestALookupThatHangs:
+    def test_times_out_and_is_the_only_one(self, source: Source) -> None:
         late = LateCredentials(source.look, PATIENCE)
         for _ in range(3):
-            with pytest.raises(CredentialRetrievalError, match=r"have not come within 0\.2 s"):
+            with pytest.raises(CredentialRetrievalError, match=r"timed out after 0\.2 s"):
                 late.get_frozen_credentials()
             late.forget()
         assert source.asked == 1
 
-    def test_is_of_use_when_it_ends_after_all(self, source: Source) -> None:
+    def test_serves_later_requests_when_it_ends(self, source: Source) -> None:
         late = LateCredentials(source.look, PATIENCE)
         with pytest.raises(CredentialRetrievalError):
             late.get_frozen_credentials()
@@ -79,7 +79,7 @@ class TestALookThatHangs:
 
 
 @pytest.mark.parametrize("found", [None, ValueError("no such profile")])
-def test_a_look_that_finds_nothing_is_not_the_last_one(found: Any, source: Source) -> None:
+def test_a_lookup_without_a_result_is_repeated(found: Any, source: Source) -> None:
     source.may_answer.set()
     late = LateCredentials(source.look, OFTEN * PATIENCE)
     source.found = found
@@ -95,7 +95,7 @@ def test_a_look_that_finds_nothing_is_not_the_last_one(found: Any, source: Sourc
 
 
 class TestARenewalThatHangs:
-    """Of credentials that are good for so many seconds more."""
+    """A renewal of credentials that expire in so many seconds."""
 
     def renewed(self, source: Source, seconds: float) -> LateCredentials:
         end = NOW + timedelta(seconds=seconds)
@@ -107,7 +107,7 @@ class TestARenewalThatHangs:
 
         old = ("AKIDOLD", "secret", "token")
         found = RefreshableCredentials(*old, end, renew, "test", time_fetcher=lambda: self.now)
-        self.now = end - timedelta(hours=1)
+        self.now: datetime = end - timedelta(hours=1)
         late = LateCredentials(lambda: found, PATIENCE)
         assert in_the_end(late).access_key == "AKIDOLD"
         assert source.asked == 0
@@ -115,7 +115,7 @@ class TestARenewalThatHangs:
         return late
 
     def test_leaves_the_old_ones_as_long_as_they_are_good(self, source: Source) -> None:
-        late = self.renewed(source, LAST + 1)
+        late = self.renewed(source, REFRESH_MARGIN + 1)
         for _ in range(3):
             assert late.get_frozen_credentials().access_key == "AKIDOLD"
         source.may_answer.set()
@@ -126,8 +126,8 @@ class TestARenewalThatHangs:
         assert late.get_frozen_credentials().access_key == "AKIDNEW"
         assert source.asked == 1
 
-    def test_holds_nobody_when_they_end(self, source: Source) -> None:
-        late = self.renewed(source, LAST - 1)
+    def test_times_out_when_they_expire(self, source: Source) -> None:
+        late = self.renewed(source, REFRESH_MARGIN - 1)
         for _ in range(2):
             with pytest.raises(CredentialRetrievalError):
                 late.get_frozen_credentials()
@@ -182,7 +182,7 @@ def test_a_program_that_hangs(server: RudeServer, monkeypatch: pytest.MonkeyPatc
 
 
 class SlowLoader(Loader):
-    """Where AWS's own configuration is wrong at first, so that a worker thread makes the client."""
+    """Loads slowly; the AWS configuration is invalid at first, so that a worker thread creates the client."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,10 +194,10 @@ class SlowLoader(Loader):
         return super().load_service_model(*arguments, **options)
 
 
-def test_who_closes_does_not_wait_for_who_makes_the_client(
+def test_closing_does_not_wait_for_the_creation_of_the_client(
     server: RudeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first one is the thread of the reactor."""
+    """The reactor's thread closes it."""
     let_in(monkeypatch)
     monkeypatch.setenv("AWS_PROFILE", "absent")
     loader = SlowLoader()

@@ -1,4 +1,4 @@
-"""Connections whose answers have bounds: how long one may take, and how requests go out."""
+"""Connections with bounded responses: their time, their size, and how requests are sent."""
 
 import socket
 import ssl
@@ -20,7 +20,7 @@ USUAL, LONG = 60.0, 1800.0
 
 
 def connected(sock: socket.socket, bounds: Bounds) -> Any:
-    """The socket of a connection, as urllib3 has it."""
+    """The socket of a connection, as urllib3 uses it."""
     connection = bounded({"http": HTTPConnectionPool}, bounds)["http"].ConnectionCls("store.example")
     connection.sock = sock
     return connection.sock
@@ -28,7 +28,7 @@ def connected(sock: socket.socket, bounds: Bounds) -> Any:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Ours, and the server's."""
+    """The client's socket and the server's."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         yield ours, theirs
@@ -36,7 +36,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 class TestTheTimeOfAnAnswer:
     def read(self, pair: tuple[socket.socket, socket.socket], bounds: Bounds, clock: Clock, *at: float) -> None:
-        """A byte at each of these times."""
+        """Sends a byte at each of these times."""
         ours, theirs = pair
         with connected(ours, bounds).makefile("rb") as answer:
             for seconds in at:
@@ -45,20 +45,20 @@ class TestTheTimeOfAnAnswer:
                 assert answer.read1(1) == b" "
 
     @pytest.mark.parametrize("allowance", [None, Allowance])
-    def test_is_for_all_of_it(self, pair: tuple[socket.socket, socket.socket], allowance: Any) -> None:
+    def test_limits_the_whole_response(self, pair: tuple[socket.socket, socket.socket], allowance: Any) -> None:
         clock = Clock()
         with pytest.raises(TimeoutError):
             self.read(pair, Bounds(USUAL, SIZE, clock.seconds, allowance), clock, 0.0, 59.0, 61.0)
         assert clock.seconds() == 61.0
 
-    def test_is_longer_for_what_takes_longer(self, pair: tuple[socket.socket, socket.socket]) -> None:
+    def test_an_allowance_extends_it(self, pair: tuple[socket.socket, socket.socket]) -> None:
         clock = Clock()
         bounds = Bounds(USUAL, SIZE, clock.seconds, lambda: Allowance(LONG))
         with pytest.raises(TimeoutError):
             self.read(pair, bounds, clock, 0.0, 61.0, 1799.0, 1801.0)
         assert clock.seconds() == 1801.0
 
-    def test_is_no_longer_from_byte_to_byte(self, pair: tuple[socket.socket, socket.socket]) -> None:
+    def test_an_allowance_does_not_extend_single_reads(self, pair: tuple[socket.socket, socket.socket]) -> None:
         ours, _ = pair
         bounds = Bounds(0.05, SIZE, Clock().seconds, lambda: Allowance(LONG))
         with connected(ours, bounds).makefile("rb") as answer, pytest.raises(TimeoutError):
@@ -70,7 +70,7 @@ class TestTheSizeOfAnAnswer:
         ("usual", "allowance", "size"),
         [(SIZE, None, SIZE), (SIZE, Allowance, SIZE), (5, lambda: Allowance(0.0, 10), 10)],
     )
-    def test_is_bounded_and_larger_for_what_is_large(
+    def test_an_allowance_extends_the_limit(
         self, usual: int, allowance: Any, size: int, pair: tuple[socket.socket, socket.socket]
     ) -> None:
         ours, theirs = pair
@@ -84,14 +84,13 @@ class TestTheSizeOfAnAnswer:
 
 
 class TestSendingWithTls:
-    def test_takes_its_time_as_long_as_something_goes(
-        self, pair: tuple[socket.socket, socket.socket], tmp_path: Path
-    ) -> None:
-        """Python has one deadline for all that it is given at once."""
+    def test_may_take_long_while_data_flows(self, pair: tuple[socket.socket, socket.socket], tmp_path: Path) -> None:
+        """Python has one deadline for all data of one call."""
         ours, theirs = pair
         for sock in pair:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        seconds, taken = 0.4, []
+        seconds = 0.4
+        taken: list[Any] = []
         slowly = Thread(target=take, args=(theirs, certificate(tmp_path), taken, 4 * seconds))
         slowly.start()
         try:
@@ -108,7 +107,7 @@ RECORD = 16_384
 
 
 def take(sock: socket.socket, files: Any, taken: list[int], seconds: float) -> None:
-    """All that comes, in so many seconds."""
+    """Reads everything, within so many seconds."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*files)
     with context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=True) as secure:

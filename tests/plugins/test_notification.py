@@ -1,4 +1,4 @@
-"""What a notice says of a recording, and what it never does."""
+"""What a notification of a recording contains, and what it never contains."""
 
 import json
 from pathlib import Path
@@ -47,12 +47,12 @@ class TestOfARecordingThatWasStored:
             },
         }
 
-    def test_is_about_what_it_says(self, tmp_path: Path) -> None:
+    def test_names_type_id_and_time(self, tmp_path: Path) -> None:
         notice = compose(a_recording(tmp_path))
         assert (notice.type, notice.id, notice.conversation) == ("recording.stored", ID, CONVERSATION)
         assert notice.at.isoformat() == "2026-01-01T12:05:00.250000+00:00"
 
-    def test_is_the_same_each_time_also_when_the_audio_is_gone(self, tmp_path: Path) -> None:
+    def test_stays_the_same_after_the_audio_was_removed(self, tmp_path: Path) -> None:
         recording = a_recording(tmp_path)
         before = compose(recording)
         recording.audio.unlink()
@@ -72,7 +72,7 @@ class TestOfARecordingThatWasStored:
         assert said(compose(recording))["data"]["route"] == "/api/v1/audiohook/ws"
 
 
-class TestOfARecordingThatNobodyStores:
+class TestOfARecordingWithoutACarrier:
     def test_says_where_it_is(self, tmp_path: Path) -> None:
         recording = a_recording(tmp_path, receipts={})
         notice = said(compose(recording))
@@ -89,7 +89,7 @@ class TestOfARecordingThatNobodyStores:
         assert (data["media"], data["audio"]) == (None, None)
 
 
-class TestWhatItNeverSays:
+class TestWhatItNeverContains:
     MARK = "whoever-it-was"
     PERSON = st.recursive(
         st.text(max_size=5).map(lambda text: f"{text}whoever-it-was{text}"),
@@ -99,10 +99,10 @@ class TestWhatItNeverSays:
     TYPED = ("media", "gaps", "audio")
 
     @given(person=PERSON, elsewhere=st.text(max_size=9), within=st.sampled_from([*TYPED, "recovered"]))
-    def test_who_was_on_the_phone(
+    def test_the_participant_is_left_out(
         self, tmp_path_factory: pytest.TempPathFactory, person: Any, elsewhere: str, within: str
     ) -> None:
-        """Whatever the participant looks like, and wherever in the sidecar it stands besides."""
+        """Whatever the participant's form, and wherever else it is in the sidecar."""
         about = {f"x{elsewhere}": person, **ABOUT, "recovered": {"missingFrom": 1}, "participant": person}
         part = about[within]
         about[within] = [{**one, "who": person} for one in part] if within == "gaps" else {**part, "who": person}
@@ -129,27 +129,27 @@ def test_gaps_that_the_sidecar_does_not_list_are_counted(tmp_path: Path) -> None
 
 class TestWhatIsMissing:
     @pytest.mark.parametrize("key", ["conversation", "route", "media", "audio", "closeReason", "recovered"])
-    def test_is_null(self, tmp_path: Path, key: str) -> None:
+    def test_a_missing_member_is_null(self, tmp_path: Path, key: str) -> None:
         assert said(compose(a_recording(tmp_path, without(key))))["data"][key] is None
 
     @pytest.mark.parametrize(("key", "value"), [("missingSamples", 0), ("gaps", {"count": 0, "samples": 0})])
-    def test_or_nothing(self, tmp_path: Path, key: str, value: Any) -> None:
+    def test_a_missing_member_has_its_default(self, tmp_path: Path, key: str, value: Any) -> None:
         assert said(compose(a_recording(tmp_path, without(key))))["data"][key] == value
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"recording": 1}', "{}", '{"recording": {"samples": "x"}}'])
-    def test_without_a_sidecar_there_can_be_no_notice(self, tmp_path: Path, text: str) -> None:
+    def test_without_a_valid_sidecar_there_is_no_notification(self, tmp_path: Path, text: str) -> None:
         recording = a_recording(tmp_path)
         recording.sidecar.write_text(text)
-        with pytest.raises(Undeliverable, match="no notice can be made"):
+        with pytest.raises(Undeliverable, match="cannot compose a notification"):
             compose(recording)
 
-    def test_nor_without_the_receipts_that_there_are(self, tmp_path: Path) -> None:
+    def test_without_valid_receipts_there_is_no_notification(self, tmp_path: Path) -> None:
         recording = a_recording(tmp_path)
         recording.path("stored.s3.json").write_text("{")
         with pytest.raises(Undeliverable):
             compose(recording)
 
-    def test_what_the_disk_refuses_may_come_back(self, tmp_path: Path) -> None:
+    def test_a_disk_error_may_pass(self, tmp_path: Path) -> None:
         recording = a_recording(tmp_path)
         recording.sidecar.unlink()
         with pytest.raises(OSError, match="No such file"):
@@ -160,12 +160,12 @@ HUGE = {"s3": {"parts": ["x" * 100] * 100}, "tape": {}}
 
 
 class TestItsSize:
-    def test_is_what_it_is(self, tmp_path: Path) -> None:
+    def test_has_no_limit_by_default(self, tmp_path: Path) -> None:
         notice = compose(a_recording(tmp_path, receipts=HUGE))
         assert len(notice.body) > 10_000
         assert "truncated" not in said(notice)["data"]
 
-    def test_or_what_may_be_sent_by_leaving_out_what_the_stores_said(self, tmp_path: Path) -> None:
+    def test_stays_below_the_limit_without_the_receipts(self, tmp_path: Path) -> None:
         notice = compose(a_recording(tmp_path, receipts=HUGE), limit=2000)
         assert len(notice.body) <= 2000
         data = said(notice)["data"]
@@ -179,14 +179,16 @@ class TestItsSize:
         assert said(compose(recording, limit=size - 1))["data"]["truncated"] is True
 
     @pytest.mark.parametrize("receipts", [IN_S3, {}])
-    def test_what_cannot_be_made_to_fit_can_never_be_sent(self, tmp_path: Path, receipts: Any) -> None:
-        with pytest.raises(Undeliverable, match="of which 100 may be sent"):
+    def test_a_notification_that_stays_too_large_is_undeliverable(self, tmp_path: Path, receipts: Any) -> None:
+        with pytest.raises(Undeliverable, match="more than the limit of 100"):
             compose(a_recording(tmp_path, receipts=receipts), limit=100)
 
 
 @given(conversation=st.text())
-def test_is_in_ascii_whatever_the_sidecar_holds(tmp_path_factory: pytest.TempPathFactory, conversation: str) -> None:
-    """No control characters, either: what carries a notice on has its own ideas of text."""
+def test_the_body_is_ascii_whatever_the_sidecar_contains(
+    tmp_path_factory: pytest.TempPathFactory, conversation: str
+) -> None:
+    """No control characters either: brokers and proxies handle them differently."""
     recording = a_recording(tmp_path_factory.getbasetemp(), {**ABOUT, "conversation": conversation})
     notice = compose(recording)
     assert all(0x20 <= byte <= 0x7F for byte in notice.body)

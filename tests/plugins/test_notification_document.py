@@ -1,4 +1,4 @@
-"""What docs/notices.rst shows, is so."""
+"""The examples in docs/notifications.rst are correct."""
 
 import json
 import re
@@ -19,11 +19,11 @@ from audiohookd_plugins.notifications.signature import Secrets
 from audiohookd_plugins.webhook import WebhookConfig
 from tests.plugins.notification_rig import ID, a_recording
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "notices.rst"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "notifications.rst"
 
 
 def snippet(word: str) -> str:
-    """The literal block that holds ``word``."""
+    """The literal block that contains ``word``."""
     blocks = re.findall(r"::\n\n((?:(?: {4}.*)?\n)+)", DOCUMENT.read_text())
     (found,) = [block for block in blocks if word in block]
     return textwrap.dedent(found)
@@ -53,7 +53,7 @@ def test_the_notice_is_what_is_sent(tmp_path: Path) -> None:
     body=st.binary(),
     change=st.integers(0, 299),
 )
-def test_the_verification_accepts_what_is_genuine_and_nothing_else(
+def test_the_verification_accepts_only_genuine_notifications(
     is_genuine: Callable[..., bool], secrets: list[str], body: bytes, change: int
 ) -> None:
     now = int(seconds())
@@ -68,7 +68,7 @@ def test_the_verification_accepts_what_is_genuine_and_nothing_else(
     assert not is_genuine(secrets[0], {**headers, "webhook-timestamp": str(now - change - 1)}, body)
 
 
-def test_the_verification_refuses_what_is_old(is_genuine: Callable[..., bool]) -> None:
+def test_the_verification_rejects_old_notifications(is_genuine: Callable[..., bool]) -> None:
     long_ago = int(seconds()) - 301
     secret = "correct horse battery staple"
     signature = Secrets([secret]).sign(ID, long_ago, b"{}")

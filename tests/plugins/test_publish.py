@@ -1,4 +1,4 @@
-"""Notices through Amazon's services, as their subscribers get them."""
+"""Notifications through AWS services, as their subscribers receive them."""
 
 import functools
 import json
@@ -23,7 +23,7 @@ from tests.plugins.publish_rig import REGION, Sender, let_in
 
 @pytest.fixture(scope="module")
 def amazon() -> Iterator[str]:
-    """The URL of all its services."""
+    """The URL of all AWS services."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -42,7 +42,7 @@ def recording(tmp_path: Path) -> Recording:
 
 
 class Queue:
-    """A queue, with what came."""
+    """A queue, and the messages in it."""
 
     def __init__(self, amazon: str, name: str) -> None:
         self._client = client(amazon, "sqs")
@@ -64,7 +64,7 @@ class Queue:
 
 @functools.cache
 def client(amazon: str, service: str) -> Any:
-    """Each takes its time to be made."""
+    """Clients are slow to create, so they are shared."""
     return boto3.client(service, endpoint_url=amazon, region_name=REGION)
 
 
@@ -86,23 +86,24 @@ def test_the_plugin_keeps_the_contract(amazon: str) -> None:
 
 
 def test_buses_of_one_name_may_be_in_two_regions() -> None:
-    daemon = Daemon(Clock(), lambda: 0.0, None)
-    for table, place in enumerate(({}, {"region": "us-east-1"}, {"endpoint_url": "https://a.example"})):
+    daemon = Daemon(Clock(), lambda: 0.0, None)  # type: ignore[arg-type]
+    places: list[dict[str, Any]] = [{}, {"region": "us-east-1"}, {"endpoint_url": "https://a.example"}]
+    for table, place in enumerate(places):
         config = PublishConfig("eventbridge", "calls", **{"region": REGION, **place})
         PublishPlugin(config, daemon.of_plugin(f"bus{table}"))
     assert len(daemon.pools) == 3
 
 
 def test_two_tables_with_one_target_are_a_mistake() -> None:
-    daemon = Daemon(Clock(), lambda: 0.0, None)
+    daemon = Daemon(Clock(), lambda: 0.0, None)  # type: ignore[arg-type]
     config = PublishConfig("eventbridge", "calls", region=REGION)
     PublishPlugin(config, daemon.of_plugin("bus"))
-    with pytest.raises(ValueError, match=r"^target: another table tells the same"):
+    with pytest.raises(ValueError, match=r"^target: another table notifies the same receiver"):
         PublishPlugin(config, daemon.of_plugin("publish"))
 
 
 class TestSqs:
-    def test_a_message(self, amazon: str, recording: Recording) -> None:
+    def test_a_message_has_body_and_attributes(self, amazon: str, recording: Recording) -> None:
         queue = Queue(amazon, "calls")
         assert Sender(amazon, "sqs", queue.url).tell(recording) is None
         (message,) = queue.messages()
@@ -133,7 +134,7 @@ class TestSqs:
         assert [json.loads(message["Body"])["data"]["conversation"] for message in messages] == list(odd.values())
         assert {"conversation"} & {name for message in messages for name in attributes(message)} == set()
 
-    def test_what_the_stores_said_is_left_out_when_it_is_too_much(self, amazon: str, tmp_path: Path) -> None:
+    def test_receipts_are_left_out_when_they_are_too_large(self, amazon: str, tmp_path: Path) -> None:
         queue = Queue(amazon, "large")
         recording = a_recording(tmp_path, receipts={"s3": {"parts": ["x" * 1000] * 300}})
         assert Sender(amazon, "sqs", queue.url).tell(recording) is None
@@ -143,7 +144,7 @@ class TestSqs:
         assert (data["truncated"], data["stored"]) == (True, {"s3": {}})
 
     def test_no_such_queue_yet(self, amazon: str, recording: Recording) -> None:
-        """Nothing can be sent, so nothing else is tried meanwhile."""
+        """Nothing can be sent, so the delivery of all recordings pauses."""
         sender = Sender(amazon, "sqs", f"{amazon}/123456789012/later")
         fault = sender.tell(recording)
         assert isinstance(fault, Unavailable)

@@ -1,4 +1,4 @@
-"""What becomes of a notice that a service of Amazon's does not take; and mistakes in [plugins.publish]."""
+"""Failures of AWS services when notifications are sent, and errors in [plugins.publish]."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def one_server() -> Iterator[WebhookServer]:
 
 @pytest.fixture
 def server(one_server: WebhookServer) -> WebhookServer:
-    """Has heard of nothing yet."""
+    """A server without any request yet."""
     one_server.requests.clear()
     one_server.connections = 0
     return one_server
@@ -43,7 +43,7 @@ def server(one_server: WebhookServer) -> WebhookServer:
 
 @pytest.fixture(scope="module")
 def sender(one_server: WebhookServer) -> Sender:
-    """One for all who do not care which: a client of boto3 takes its time to be made."""
+    """Shared by most tests, since boto3's clients are slow to create."""
     return bus(one_server)
 
 
@@ -53,7 +53,7 @@ def recording(tmp_path: Path) -> Recording:
 
 
 def bus(server: WebhookServer, **options: Any) -> Sender:
-    """Somebody who publishes to an event bus, whose answers are easy to write."""
+    """A plugin that publishes to an event bus: EventBridge's responses are easy to write."""
     return Sender(f"http://127.0.0.1:{server.server_port}", "eventbridge", "calls", **options)
 
 
@@ -116,9 +116,9 @@ class TestAnError:
 
 
 class TestAnEntryThatFailed:
-    """EventBridge answers with 200 all the same."""
+    """EventBridge responds with status 200 all the same."""
 
-    def test_is_a_failure(self, server: WebhookServer, sender: Sender, recording: Recording) -> None:
+    def test_fails_the_notification(self, server: WebhookServer, sender: Sender, recording: Recording) -> None:
         server.answer = entries("MalformedDetail")
         fault = sender.tell(recording)
         assert isinstance(fault, NotificationRejected)
@@ -131,7 +131,9 @@ class TestAnEntryThatFailed:
         server.answer = entries(code)
         assert isinstance(sender.tell(recording), Unavailable)
 
-    def test_or_not(self, server: WebhookServer, sender: Sender, recording: Recording) -> None:
+    def test_may_concern_one_notification_only(
+        self, server: WebhookServer, sender: Sender, recording: Recording
+    ) -> None:
         server.answer = entries(None)
         assert sender.tell(recording) is None
 
@@ -141,19 +143,19 @@ class TestNoAnswer:
         server.answer = Exchange.reset
         assert isinstance(sender.tell(recording), Unavailable)
 
-    def test_a_hang(self, server: WebhookServer, recording: Recording) -> None:
+    def test_a_hang_times_out(self, server: WebhookServer, recording: Recording) -> None:
         server.answer = Exchange.hang
         fault = bus(server, timeout=1.0).tell(recording)
         assert isinstance(fault, Unavailable)
         assert "Timeout" in str(fault)
 
-    def test_nobody_there(self, recording: Recording) -> None:
+    def test_a_refused_connection_makes_it_unavailable(self, recording: Recording) -> None:
         with socket.create_server(("127.0.0.1", 0)) as gone:
             port = gone.getsockname()[1]
         fault = Sender(f"http://127.0.0.1:{port}", "sns", TOPIC).tell(recording)
         assert isinstance(fault, Unavailable)
 
-    def test_no_such_host(self, recording: Recording) -> None:
+    def test_an_unknown_host_makes_it_unavailable(self, recording: Recording) -> None:
         assert isinstance(Sender("https://nowhere.invalid", "sqs", QUEUE).tell(recording), Unavailable)
 
 
@@ -197,7 +199,9 @@ class TestCredentials:
         assert ["AKIDEXAMPLE" in request.headers["authorization"] for request in server.requests] == [True, True]
 
 
-def test_what_cannot_be_told_of_is_undeliverable(server: WebhookServer, sender: Sender, recording: Recording) -> None:
+def test_a_recording_without_a_valid_sidecar_is_undeliverable(
+    server: WebhookServer, sender: Sender, recording: Recording
+) -> None:
     recording.sidecar.write_text("{")
     assert isinstance(sender.tell(recording), Undeliverable)
     assert server.connections == 0
@@ -225,7 +229,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("service", "target"), [("sqs", "https://queues.example.com/123456789012/calls"), ("eventbridge", "calls")]
     )
-    def test_or_the_environment_does_and_someone_must(
+    def test_the_environment_may_say_the_region(
         self,
         server: WebhookServer,
         recording: Recording,
@@ -259,7 +263,7 @@ class TestSettings:
             ("eventbridge", ["", "a b", TOPIC, QUEUE, "x" * 257], "the name of an event bus, or its ARN, arn:aws:ev"),
         ],
     )
-    def test_a_target_that_is_none(self, service: str, targets: list[str], example: str) -> None:
+    def test_a_target_that_is_none(self, service: Any, targets: list[str], example: str) -> None:
         for target in targets:
             with pytest.raises(ValueError, match=f"^target: must be {re.escape(example)}") as caught:
                 PublishPlugin(PublishConfig(service, target, region="eu-west-1"), NotifyingDaemon())

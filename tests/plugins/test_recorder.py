@@ -1,4 +1,4 @@
-"""What a session leaves behind when the recorder watches it."""
+"""The recording that a session leaves behind."""
 
 import struct
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def call(tmp_path: Path) -> MakeCall:
 
 
 def mulaw(code: int) -> int:
-    """G.711, by its definition."""
+    """G.711 decoding, by its definition."""
     code = ~code & 0xFF
     magnitude = (((code & 0x0F) << 3) + 0x84 << (code >> 4 & 7)) - 0x84
     return -magnitude if code & 0x80 else magnitude
@@ -53,7 +53,7 @@ def test_options_that_do_not_exist_are_refused() -> None:
 
 
 class TestAudio:
-    def test_is_what_was_sent_decoded_by_g711(self, call: MakeCall) -> None:
+    def test_decodes_to_the_audio_sent(self, call: MakeCall) -> None:
         made = call(STEREO)
         sent = bytes(range(256)) * 2
         made.sink.audio(sent[:100])
@@ -133,14 +133,14 @@ class TestTimeLine:
         made.close()
         assert made.audio() == media.silence(samples)
 
-    def test_a_pause_of_an_hour_waits_for_the_disk_like_everybody(self, call: MakeCall) -> None:
+    def test_a_pause_of_an_hour_waits_for_the_disk(self, call: MakeCall) -> None:
         made = call(STEREO)
         filled, commits = made.gap(3600 * 8000), 0
         while not filled.called:
             made.daemon.writing.run_one()
             commits += 1
         made.close()
-        assert commits >= 3600 * 16_000 // (9 << 20)  # hardly more than 8 MiB may wait
+        assert commits >= 3600 * 16_000 // (9 << 20)  # little more than 8 MiB may wait
         assert made.sidecar()["recording"]["duration"] == "PT3600S"
         assert made.audio() == b"\xff" * (3600 * 16_000)
 
@@ -217,7 +217,7 @@ class TestSidecar:
             },
         ]
 
-    def test_holds_what_is_no_json_as_text(self, call: MakeCall) -> None:
+    def test_keeps_invalid_json_as_text(self, call: MakeCall) -> None:
         made = call()
         for odd in (b"{", b'{"a":"\xff"}', b"", b"[" * 5000, b"[NaN]"):
             made.sink.message(False, odd, STARTED_AT)
@@ -226,7 +226,7 @@ class TestSidecar:
         assert messages == ["{", '{"a":"\\xff"}', "", "[" * 5000, "[NaN]"]
 
     @pytest.mark.parametrize("change", [-3600.0, 3600.0])
-    def test_times_go_on_though_somebody_sets_the_clock(self, tmp_path: Path, change: float) -> None:
+    def test_times_are_independent_of_clock_changes(self, tmp_path: Path, change: float) -> None:
         made = Call(tmp_path / "spool")
         made.daemon.clock_change = change
         made.daemon.reactor.advance(5)
@@ -293,10 +293,10 @@ class TestEnd:
         (line,) = made.logged
         assert line["log_level"].name == "info"
         assert line["path"] == str(next(path for path in made.ready() if path.suffix == ".wav"))
-        line["path"] = "here"  # chance may have put that number into its name
+        line["path"] = "here"  # the random name may contain that number
         assert "555" not in line["log_format"].format(**line)
 
-    def test_without_media_there_is_a_sidecar_alone(self, call: MakeCall) -> None:
+    def test_without_media_there_is_only_a_sidecar(self, call: MakeCall) -> None:
         made = call(None)
         made.sink.message(False, b'{"type":"open"}', STARTED_AT)
         made.gap(8000)
@@ -309,7 +309,7 @@ class TestEnd:
         assert len(made.entries("audiohook")) == 1
 
     def test_a_daemon_without_sessions_leaves_nothing(self, tmp_path: Path) -> None:
-        """Nobody is asked to observe a connection probe: whatever is on disk comes of ``observe``."""
+        """Plugins do not observe a connection probe, and only ``observe`` begins a recording."""
         daemon = FakeDaemon(tmp_path / "spool")
         plugin = RecorderPlugin(RecorderConfig(), daemon)
         daemon.reactor.advance(60)
@@ -328,7 +328,7 @@ class TestEnd:
 
 
 class TestWhatIsMissing:
-    """The session's position says how much there was to record."""
+    """The session's position says how much audio there was."""
 
     @pytest.mark.parametrize("gaps", ["silence", "omit"])
     def test_nothing_is_when_all_came(self, call: MakeCall, gaps: str) -> None:
@@ -340,7 +340,7 @@ class TestWhatIsMissing:
         assert "missingSamples" not in made.sidecar()["recording"]
 
     @pytest.mark.parametrize("gaps", ["silence", "omit"])
-    def test_is_told_in_samples(self, call: MakeCall, gaps: str) -> None:
+    def test_the_sidecar_counts_missing_samples(self, call: MakeCall, gaps: str) -> None:
         made = call(L16, gaps=gaps)
         made.sink.audio(bytes(400))
         made.gap(8000, start=4100)
@@ -349,8 +349,8 @@ class TestWhatIsMissing:
         assert made.sidecar()["recording"]["missingSamples"] == 250
         lines = [formatEvent(event) for event in made.session.logged]
         (recording,) = {path.stem for path in made.ready()}
-        assert [line.partition(" s before")[0] for line in lines if "missingSamples" in line] == [
-            f"recording {recording} ends {250 / L16.rate:.1f}"
+        assert [line.partition(" s shorter")[0] for line in lines if "missingSamples" in line] == [
+            f"recording {recording} is {250 / L16.rate:.1f}"
         ]
 
     def test_messages_that_found_no_room_in_its_queue_are_counted_in_the_sidecar(self, call: MakeCall) -> None:
@@ -383,7 +383,7 @@ class TestWhatIsMissing:
 
 
 class TestFailureAtTheEnd:
-    def test_is_told_and_leaves_the_draft(self, call: MakeCall) -> None:
+    def test_logs_an_error_and_leaves_the_draft(self, call: MakeCall) -> None:
         made = call()
         (made.directory / "ready" / DAY).write_bytes(b"a file where a directory should be")
         made.close()

@@ -1,4 +1,4 @@
-"""What a session may add to its recording besides audio."""
+"""Limits on what a session may add to its recording besides audio."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the recorder, and the call, make of a disk that refuses or stalls: seen from the session's side."""
+"""Disk errors and stalls during a recording, from the session's side."""
 
 import math
 import resource
@@ -15,7 +15,7 @@ from audiohookd.protocol.media import Media
 from audiohookd.session.driver import FINISH_TIME
 from audiohookd.session.fanout import Watcher
 from audiohookd.testing.client import ScriptedClient
-from audiohookd_plugins.recorder import PATIENCE, SILENCE_BYTES, RecorderConfig, RecorderPlugin
+from audiohookd_plugins.recorder import CLOSE_TIMEOUT, SILENCE_BYTES, RecorderConfig, RecorderPlugin
 from tests.plugins.recorded_call import STARTED_AT, STEREO, Call, FakeDaemon
 
 SPEECH = b"\x11\x12" * 800
@@ -25,7 +25,7 @@ STALL_TIMEOUT = 30.0
 
 @contextmanager
 def disk_that_takes(file_size: int) -> Iterator[None]:
-    """The kernel refuses what makes a file larger."""
+    """The kernel rejects writes that extend a file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, before[1]))
     try:
@@ -35,7 +35,7 @@ def disk_that_takes(file_size: int) -> Iterator[None]:
 
 
 def refused(directory: Path, media: Media = STEREO, **options: str) -> Call:
-    """A call that just lost audio, and does not know yet."""
+    """A call that has just lost audio, before the error is reported."""
     made = Call(directory, media, **options)
     made.commit()
     made.sink.audio(SPEECH)
@@ -45,7 +45,7 @@ def refused(directory: Path, media: Media = STEREO, **options: str) -> Call:
 
 
 class TestRecorder:
-    def test_tells_once_and_takes_what_it_is_given(self, tmp_path: Path) -> None:
+    def test_reports_once_and_accepts_all_audio(self, tmp_path: Path) -> None:
         made = refused(tmp_path)
         with pytest.raises(PartialLoss, match="File too large"):
             made.sink.audio(SPEECH)
@@ -96,7 +96,7 @@ class TestRecorder:
         assert len(stalled.entries("httpInfo")) == 1
         assert stalled.sidecar()["recording"]["session"] == stalled.session.id
 
-    def test_what_only_closed_hears_of_does_not_spoil_the_end(self, tmp_path: Path) -> None:
+    def test_an_error_reported_at_the_close_does_not_spoil_the_end(self, tmp_path: Path) -> None:
         made = refused(tmp_path)
         made.close()
         assert made.audio() == b"\xff" * len(SPEECH)
@@ -120,12 +120,12 @@ class RecordedClient(ScriptedClient):
         self.daemon.writing.run()
 
     def hang_up_on_a_full_disk(self) -> None:
-        """Which takes nothing of the end, while the recorder waits for it."""
+        """A disk that accepts nothing at the end, while the recorder waits for it."""
         self.speak(SPEECH)
         with disk_that_takes(0):
             self.close()
             self.leave()
-            for _ in range(math.ceil(PATIENCE / FLUSH_INTERVAL)):
+            for _ in range(math.ceil(CLOSE_TIMEOUT / FLUSH_INTERVAL)):
                 assert not self.connection.finished.called
                 self.commit()
 
@@ -152,7 +152,7 @@ class TestCall:
 
         return {"refusal": refusal, "stall": stall}[request.param]
 
-    def test_lives(self, tmp_path: Path, trouble: Any) -> None:
+    def test_survives_a_disk_error(self, tmp_path: Path, trouble: Any) -> None:
         call = RecordedClient(tmp_path, required=False)
         trouble(call)
         for _ in range(3):
@@ -169,7 +169,7 @@ class TestCall:
         assert audio.read_bytes().endswith(SPEECH * 3)
 
     def test_frees_its_place_and_the_stop_waits_until_the_recording_is_ready(self, tmp_path: Path) -> None:
-        """So what is the last one before a stop is delivered, too."""
+        """So the last recording before a shutdown is delivered, too."""
         call = RecordedClient(tmp_path, required=False)
         call.speak(SPEECH)
         call.close()
@@ -189,7 +189,7 @@ class TestCall:
             for _ in range(4):
                 call.clock.advance(FINISH_TIME)
                 call.daemon.writing.run()
-        assert call.daemon.spool.fault is None  # it is not told any more
+        assert call.daemon.spool.fault is None  # it is not reported any more
         assert call.counters.value("plugin_failures", "recorder") == 0
         assert not list((tmp_path / "ready").rglob("*.wav"))
         with capturedLogs() as logged:

@@ -1,4 +1,4 @@
-"""Any JSON that is legal is in the sidecar, each message on one line."""
+"""The sidecar contains any valid JSON, each message on one line."""
 
 import json
 from pathlib import Path

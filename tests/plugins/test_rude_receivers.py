@@ -1,4 +1,4 @@
-"""Receivers of notices, and services, whose answers never end, or take for ever."""
+"""Receivers and services with responses that never end, or take very long."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,14 +71,12 @@ def test_the_reason_is_clear(answer: Answer, server: RudeServer, tmp_path: Path)
 
 
 @pytest.mark.parametrize("answer", [endless_error, endless_size_of_a_chunk], ids=lambda a: a.__name__)
-def test_what_follows_a_status_of_a_webhook_does_not_matter(
-    answer: Answer, server: RudeServer, tmp_path: Path
-) -> None:
+def test_a_webhook_response_counts_by_its_status(answer: Answer, server: RudeServer, tmp_path: Path) -> None:
     server.answer = answer
     assert "answered 500" in str(told(webhook, server.url, tmp_path))
 
 
-def test_but_all_of_it_does_of_a_service(server: RudeServer, tmp_path: Path) -> None:
+def test_a_service_response_must_be_complete(server: RudeServer, tmp_path: Path) -> None:
     server.answer = endless_success
     assert "the answer has more than 1048576 bytes" in str(told(publish, server.url, tmp_path))
     assert server.said < ON_THEIR_WAY
@@ -106,7 +104,7 @@ class TestWithTls:
             yield one
 
     @pytest.mark.parametrize("make", [webhook, publish])
-    def test_it_is_the_same(self, make: Make, server: RudeServer, tmp_path: Path) -> None:
+    def test_the_limits_are_the_same(self, make: Make, server: RudeServer, tmp_path: Path) -> None:
         server.answer = endless_headers
         fault = told(make, server.url, tmp_path)
         assert "the answer has more than" in str(fault)
@@ -114,7 +112,7 @@ class TestWithTls:
         assert len(server.heads) == 1, "and it was let in"
 
 
-def test_a_proxy_is_no_better(server: RudeServer, tmp_path: Path) -> None:
+def test_a_proxy_has_the_same_limits(server: RudeServer, tmp_path: Path) -> None:
     def connect(visit: Visit) -> None:
         assert visit.server.heads[-1].startswith("CONNECT hooks.example.com:443 ")
         endless_headers(visit)

@@ -1,4 +1,4 @@
-"""Notices over HTTP: what the receiver gets, and what becomes of its answer."""
+"""Notifications over HTTP: the requests, and the meaning of the responses."""
 
 import socket
 from collections.abc import Callable
@@ -44,16 +44,16 @@ class TestThePlugin:
         assert len(names) == 2
         assert "hooks" not in str(names)
 
-    def test_but_not_for_one_receiver(self, secret_file: Path) -> None:
-        daemon = Daemon(Clock(), lambda: 0.0, None)
+    def test_two_tables_must_not_share_a_receiver(self, secret_file: Path) -> None:
+        daemon = Daemon(Clock(), lambda: 0.0, None)  # type: ignore[arg-type]
         config = WebhookConfig(url="https://hooks.example.com/a", secret_file=secret_file)
         WebhookPlugin(config, daemon.of_plugin("hook"))
-        with pytest.raises(ValueError, match=r"^url: another table tells the same: \[plugins.hook\]"):
+        with pytest.raises(ValueError, match=r"^url: another table notifies the same receiver: \[plugins.hook\]"):
             WebhookPlugin(config, daemon.of_plugin("webhook"))
 
 
 class TestWhatTheReceiverGets:
-    def test_is_a_notice_in_json(self, server: WebhookServer, sender: Sender, recording: Recording) -> None:
+    def test_has_a_json_body(self, server: WebhookServer, sender: Sender, recording: Recording) -> None:
         assert sender.tell(recording) is None
         (request,) = server.requests
         assert (request.method, request.target) == ("POST", "/recordings")
@@ -65,10 +65,10 @@ class TestWhatTheReceiverGets:
         assert Sender(url=f"{server.url}?tenant=7", secret_file=secret_file).tell(recording) is None
         assert server.requests[0].target == "/recordings?tenant=7"
 
-    def test_is_signed_as_others_verify_it(
+    def test_has_a_signature_that_the_reference_library_verifies(
         self, server: WebhookServer, secret_file: Path, recording: Recording
     ) -> None:
-        """Their library looks at the time of day."""
+        """The reference library checks the time of day."""
         assert Sender(now=seconds(), url=server.url, secret_file=secret_file).tell(recording) is None
         (request,) = server.requests
         assert Webhook(SECRET).verify(request.body, request.headers) == request.notice
@@ -99,7 +99,9 @@ class TestWhatTheReceiverGets:
         assert [float(request.headers["webhook-timestamp"]) - NOW for request in server.requests] == [0, 60, 9000]
         assert len({request.headers["webhook-signature"] for request in server.requests}) == 3
 
-    def test_is_signed_by_each_secret(self, server: WebhookServer, tmp_path: Path, recording: Recording) -> None:
+    def test_has_a_signature_by_each_secret(
+        self, server: WebhookServer, tmp_path: Path, recording: Recording
+    ) -> None:
         plain = "correct horse battery staple"
         secrets = private_file(tmp_path / "secrets", SECRET, "", plain)
         Sender(now=seconds(), url=server.url, secret_file=secrets).tell(recording)
@@ -114,7 +116,7 @@ class TestWhatTheReceiverGets:
         assert "webhook-timestamp" in request.headers
         assert "webhook-signature" not in request.headers
 
-    def test_further_headers(
+    def test_contains_the_configured_headers(
         self, server: WebhookServer, secret_file: Path, tmp_path: Path, recording: Recording
     ) -> None:
         headers = private_file(tmp_path / "headers", "Authorization: Bearer a b c", "", "User-Agent:calls/1")
@@ -156,7 +158,9 @@ def stall(exchange: Exchange) -> None:
 
 class TestAnAnswer:
     @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-    def test_that_accepts(self, server: WebhookServer, sender: Sender, recording: Recording, status: int) -> None:
+    def test_that_accepts_is_a_success(
+        self, server: WebhookServer, sender: Sender, recording: Recording, status: int
+    ) -> None:
         server.answers(status)
         assert sender.tell(recording) is None
         assert len(server.requests) == 1
@@ -217,7 +221,7 @@ class TestAnAnswer:
     def test_that_refuses_this_notice(
         self, server: WebhookServer, sender: Sender, recording: Recording, status: int
     ) -> None:
-        """Another one may be welcome, and this one later."""
+        """The receiver may accept another one, and this one later."""
         server.answers(status)
         fault = sender.tell(recording)
         assert isinstance(fault, NotificationRejected)
@@ -257,7 +261,7 @@ class TestNoAnswer:
         assert isinstance(sender.tell(recording), Unavailable)
         assert {request.headers["webhook-id"] for request in server.requests} == {ID}
 
-    def test_a_hang(self, server: WebhookServer, secret_file: Path, recording: Recording) -> None:
+    def test_a_hang_times_out(self, server: WebhookServer, secret_file: Path, recording: Recording) -> None:
         server.answer = Exchange.hang
         fault = Sender(url=server.url, secret_file=secret_file, timeout=0.1).tell(recording)
         assert isinstance(fault, Unavailable)
@@ -268,7 +272,7 @@ class TestNoAnswer:
         server.answer = lambda exchange: (exchange.wfile.write(b"SSH-2.0-x\r\n\r\n"), exchange.reset())[1]
         assert isinstance(sender.tell(recording), Unavailable)
 
-    def test_a_connection_that_was_closed_meanwhile(
+    def test_an_idle_connection_that_was_closed_is_replaced(
         self, server: WebhookServer, sender: Sender, recording: Recording
     ) -> None:
         def answer(exchange: Exchange) -> None:
@@ -279,28 +283,28 @@ class TestNoAnswer:
         assert [sender.tell(recording) for _ in range(9)] == [None] * 9
         assert server.connections >= 9
 
-    def test_nobody_there(self, secret_file: Path, recording: Recording) -> None:
+    def test_a_refused_connection_makes_it_unavailable(self, secret_file: Path, recording: Recording) -> None:
         with socket.create_server(("127.0.0.1", 0)) as gone:
             port = gone.getsockname()[1]
         fault = Sender(url=f"http://127.0.0.1:{port}/", secret_file=secret_file).tell(recording)
         assert isinstance(fault, Unavailable)
         assert "refused" in str(fault)
 
-    def test_no_such_host(self, secret_file: Path, recording: Recording) -> None:
+    def test_an_unknown_host_makes_it_unavailable(self, secret_file: Path, recording: Recording) -> None:
         fault = Sender(url="https://nowhere.invalid/", secret_file=secret_file).tell(recording)
         assert isinstance(fault, Unavailable)
         assert str(fault).startswith("https://nowhere.invalid: ")
 
 
-class TestWhatCannotBeToldOf:
-    def test_is_undeliverable_and_nobody_is_asked(
+class TestARecordingWithoutAValidSidecar:
+    def test_counts_as_undeliverable_without_a_request(
         self, server: WebhookServer, sender: Sender, recording: Recording
     ) -> None:
         recording.sidecar.write_text("{")
         assert isinstance(sender.tell(recording), Undeliverable)
         assert server.connections == 0
 
-    def test_others_are_told_of_all_the_same(self, server: WebhookServer, sender: Sender, tmp_path: Path) -> None:
+    def test_does_not_hold_up_others(self, server: WebhookServer, sender: Sender, tmp_path: Path) -> None:
         recordings = [a_recording(tmp_path / "spool", recording_id=one) for one in (ID, OTHER_ID)]
         recordings[0].sidecar.unlink()
         assert [type(sender.tell(one)) for one in recordings] == [FileNotFoundError, type(None)]
@@ -308,7 +312,7 @@ class TestWhatCannotBeToldOf:
 
 
 def test_secrets_stay_secret(server: WebhookServer, tmp_path: Path, recording: Recording) -> None:
-    """Also where the receiver repeats what it got, as some do in their complaints."""
+    """Also if the receiver echoes the request, as some do in error pages."""
 
     def echo(exchange: Exchange) -> None:
         request = server.requests[-1]

@@ -1,4 +1,4 @@
-"""What [plugins.webhook] may say, and the one line that says what is wrong with it. And the secrets."""
+"""The settings of [plugins.webhook], their errors of one line, and the secrets."""
 
 import base64
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ def build(**options: Any) -> WebhookPlugin:
 
 
 def mistake(**options: Any) -> str:
-    """The one line that these are refused with."""
+    """The error of one line for these settings."""
     with pytest.raises(ValueError, match=r"^\S+: ") as caught:
         build(**options)
     text = str(caught.value)
@@ -45,20 +45,20 @@ class TestTheUrl:
             "http://[::1]:8080/x",
         ],
     )
-    def test_is_of_https_or_of_this_machine(self, url: str) -> None:
+    def test_must_be_https_or_on_this_machine(self, url: str) -> None:
         build(url=url, allow_unsigned=True)
 
     @pytest.mark.parametrize(
         "url", ["http://hooks.example.com/", "http://192.0.2.1/", "http://localhost.example.com/", "http://0.0.0.0/"]
     )
-    def test_may_be_another_where_that_is_said(self, url: str) -> None:
+    def test_may_be_http_if_allowed(self, url: str) -> None:
         assert mistake(url=url, allow_unsigned=True) == (
-            "url: must begin with https:// where it is not on this machine; else say allow_http = true"
+            "url: must begin with https:// unless it is on this machine; else set allow_http = true"
         )
         build(url=url, allow_unsigned=True, allow_http=True)
 
-    def test_is_needed(self) -> None:
-        assert mistake(allow_unsigned=True) == "url: is needed: where to POST to"
+    def test_must_be_given(self) -> None:
+        assert mistake(allow_unsigned=True) == "url: is required: where to POST to"
 
     @pytest.mark.parametrize("url", ["hooks.example.com/x", "/x", "x", "https://", "https:///x", "ftp://h/"])
     def test_names_a_host(self, url: str) -> None:
@@ -69,7 +69,7 @@ class TestTheUrl:
     @pytest.mark.parametrize(
         "url", ["https://h/a b", "https://h/\n", "https://ä/", "https://h/ä", "https://h:port/", "https://h:99999/"]
     )
-    def test_mistake(self, url: str) -> None:
+    def test_reports_each_mistake(self, url: str) -> None:
         for key in ("url", "proxy"):
             assert mistake(**{"url": HTTPS, "allow_unsigned": True, key: url}).startswith(f"{key}: ")
 
@@ -83,22 +83,23 @@ class TestTheUrl:
 
 
 class TestTheSecret:
-    def test_is_needed_unless_it_is_said_that_it_is_not(self) -> None:
+    def test_must_be_given_unless_unsigned_is_allowed(self) -> None:
         assert mistake(url=HTTPS) == (
-            "secret_file: is needed, or anybody could send such notices; else say allow_unsigned = true"
+            "secret_file: is required, or anyone could forge notifications; "
+            "to send them unsigned, set allow_unsigned = true"
         )
         build(url=HTTPS, allow_unsigned=True)
 
     @pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
-    def test_is_for_few(self, tmp_path: Path, mode: int) -> None:
+    def test_may_be_readable_by_owner_and_group(self, tmp_path: Path, mode: int) -> None:
         build(url=HTTPS, secret_file=private_file(tmp_path / "secret", SECRET, mode=mode))
 
     @pytest.mark.parametrize("mode", [0o644, 0o602, 0o641, 0o777])
     @pytest.mark.parametrize("key", ["secret_file", "headers_file"])
-    def test_is_not_for_everybody(self, tmp_path: Path, key: str, mode: int) -> None:
+    def test_must_not_be_accessible_to_others(self, tmp_path: Path, key: str, mode: int) -> None:
         path = private_file(tmp_path / "secret", SECRET, mode=mode)
         text = mistake(**{"url": HTTPS, "allow_unsigned": True, key: path})
-        assert text == f"{path}: everybody may use it: chmod o= it"
+        assert text == f"{path}: is accessible to other users: chmod o= it"
 
     @pytest.mark.parametrize(
         ("lines", "line"),
@@ -113,7 +114,7 @@ class TestTheSecret:
             (["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwx"], "line 1: what follows whsec_ is not base64"),
         ],
     )
-    def test_mistake(self, tmp_path: Path, lines: list[str], line: str) -> None:
+    def test_reports_each_mistake(self, tmp_path: Path, lines: list[str], line: str) -> None:
         path = private_file(tmp_path / "secret", *lines)
         assert mistake(url=HTTPS, secret_file=path) == f"{path}: {line}"
 
@@ -126,7 +127,7 @@ class TestTheSecret:
         path.chmod(0o600)
         assert mistake(**options, **{key: path}) == f"{path}: is not text in UTF-8"
 
-    def test_is_not_shown(self) -> None:
+    def test_never_appears_in_texts(self) -> None:
         assert repr(Secrets([SECRET, "correct horse battery staple"])) == "<2 secrets>"
 
     @given(
@@ -155,13 +156,13 @@ class TestHeaders:
             (["A:"], "line 1: is not 'Name: value' in printable ASCII"),
             (["A: ü"], "line 1: is not 'Name: value' in printable ASCII"),
             (["A: b\x00c"], "line 1: is not 'Name: value' in printable ASCII"),
-            (["A: b", "a: c"], "line 2: 'a' cannot be set, or stands twice"),
-            (["Webhook-Signature: v1,x"], "line 1: 'webhook-signature' cannot be set, or stands twice"),
-            (["Content-Length: 7"], "line 1: 'content-length' cannot be set, or stands twice"),
-            (["Transfer-Encoding: chunked"], "line 1: 'transfer-encoding' cannot be set, or stands twice"),
+            (["A: b", "a: c"], "line 2: 'a' cannot be set, or is a duplicate"),
+            (["Webhook-Signature: v1,x"], "line 1: 'webhook-signature' cannot be set, or is a duplicate"),
+            (["Content-Length: 7"], "line 1: 'content-length' cannot be set, or is a duplicate"),
+            (["Transfer-Encoding: chunked"], "line 1: 'transfer-encoding' cannot be set, or is a duplicate"),
         ],
     )
-    def test_mistake(self, tmp_path: Path, lines: list[str], line: str) -> None:
+    def test_reports_each_mistake(self, tmp_path: Path, lines: list[str], line: str) -> None:
         path = private_file(tmp_path / "headers", *lines)
         assert mistake(url=HTTPS, allow_unsigned=True, headers_file=path) == f"{path}: {line}"
 
@@ -175,7 +176,7 @@ class TestTheCertificates:
         text = mistake(url=HTTPS, allow_unsigned=True, ca_file=tmp_path / "ca.pem")
         assert text == f"{tmp_path}/ca.pem: cannot be read: No such file or directory"
 
-    def test_are_none(self, tmp_path: Path) -> None:
+    def test_contain_no_certificate(self, tmp_path: Path) -> None:
         (tmp_path / "ca.pem").write_text("-----BEGIN NONSENSE-----")
         text = mistake(url=HTTPS, allow_unsigned=True, ca_file=tmp_path / "ca.pem")
         assert text == f"{tmp_path}/ca.pem: holds no certificate in PEM"

@@ -1,4 +1,4 @@
-"""Notices over TLS, and through a proxy."""
+"""Notifications over TLS, and through a proxy."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class TestTls:
     def test_one_that_the_configuration_names(
         self, mine: Certificate, known: Certificate, secret_file: Path, recording: Recording
     ) -> None:
-        """In place of those of the system."""
+        """It replaces the system's certificates."""
         with serving(mine) as server:
             assert Sender(url=server.url, secret_file=secret_file, ca_file=mine.chain).tell(recording) is None
         with serving(known) as server:
@@ -49,7 +49,7 @@ class TestTls:
             assert "CERTIFICATE_VERIFY_FAILED" in str(fault)
             assert server.requests == []
 
-    def test_one_of_somebody_else(self, foreign: Certificate, secret_file: Path, recording: Recording) -> None:
+    def test_one_of_another_host(self, foreign: Certificate, secret_file: Path, recording: Recording) -> None:
         with serving(foreign) as server:
             fault = Sender(url=server.url, secret_file=secret_file, ca_file=foreign.chain).tell(recording)
             assert isinstance(fault, Unavailable)
@@ -62,14 +62,14 @@ class TestTls:
 
 
 class TestAProxy:
-    def test_is_asked_when_the_configuration_names_one(
+    def test_carries_requests_when_configured(
         self, server: WebhookServer, secret_file: Path, recording: Recording
     ) -> None:
         sender = Sender(url="http://hooks.example.com/x", allow_http=True, secret_file=secret_file, proxy=server.url)
         assert sender.tell(recording) is None
         assert server.requests[0].target == "http://hooks.example.com/x"
 
-    def test_is_told_who_we_are_and_nothing_else(
+    def test_receives_only_its_own_credentials(
         self, server: WebhookServer, secret_file: Path, tmp_path: Path, recording: Recording
     ) -> None:
         headers = private_file(tmp_path / "headers", "Proxy-Authorization: Basic cHJveHk=", "Authorization: Bearer t")
@@ -85,7 +85,7 @@ class TestAProxy:
         assert "authorization" not in request.headers
         assert "webhook-signature" not in request.headers
 
-    def test_of_the_environment_is_not_ours(
+    def test_of_the_environment_is_ignored(
         self, server: WebhookServer, sender: Sender, recording: Recording, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):

@@ -1,4 +1,4 @@
-"""Somebody who takes webhooks, over real sockets of this machine, and does with them what a test wants."""
+"""A webhook receiver over real sockets on loopback, with the responses that a test wants."""
 
 import ipaddress
 import json
@@ -26,7 +26,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 class Request(NamedTuple):
-    """What came."""
+    """A received request."""
 
     method: str
     target: str
@@ -39,7 +39,7 @@ class Request(NamedTuple):
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One connection. What a test answers with is a function of this."""
+    """One connection. A test responds with a function of this."""
 
     protocol_version = "HTTP/1.1"
     server: "WebhookServer"
@@ -66,22 +66,22 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def hang(self) -> None:
-        """Until the test is over."""
+        """Waits until the end of the test."""
         self.server.over.wait(30)
         self.close_connection = True
 
     def reset(self) -> None:
-        """Ends the connection without a goodbye."""
+        """Resets the connection."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.detach() if isinstance(self.connection, ssl.SSLSocket) else self.connection.close()
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Not to stderr."""
+        """Logs nothing to stderr."""
 
 
 class WebhookServer(ThreadingHTTPServer):
-    """Answers with 204 unless ``answer`` is something else."""
+    """Responds with 204 unless ``answer`` is something else."""
 
     daemon_threads = True
 
@@ -97,13 +97,13 @@ class WebhookServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.server_port}/recordings"
 
-    def answers(self, *statuses: int, **headers: str) -> None:
-        """With these, one after the other, and with the last one from then on."""
+    def answers(self, *statuses: int, **headers: Any) -> None:
+        """Responds with these in turn, then always with the last one."""
         left = list(statuses)
         self.answer = lambda exchange: exchange.reply(left.pop(0) if len(left) > 1 else left[0], **headers)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """The other side went away, which some tests are about."""
+        """Ignores that a client has disconnected, which some tests are about."""
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def serving(certificate: "Certificate | None" = None) -> Iterator[WebhookServer]
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate.chain, certificate.key)
-        # In the connection's own thread: who does not say hello shall not stop the others.
+        # In the connection's own thread, so that a client without a TLS hello does not block the others.
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         server.scheme = "https"
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -127,7 +127,7 @@ def serving(certificate: "Certificate | None" = None) -> Iterator[WebhookServer]
 
 
 class Certificate(NamedTuple):
-    """Files: a certificate that signs itself, and its key."""
+    """The files of a self-signed certificate and its key."""
 
     chain: Path
     key: Path
@@ -165,7 +165,7 @@ def private_file(path: Path, *lines: str, mode: int = 0o640) -> Path:
 
 
 class Sender:
-    """The plugin, in a daemon of its own."""
+    """The plugin in its own daemon."""
 
     def __init__(self, now: float = NOW, **options: Any) -> None:
         self.daemon = NotifyingDaemon(now)

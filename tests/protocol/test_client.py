@@ -42,7 +42,7 @@ class TestOpening:
         assert not wire.client.advance(1600)
         assert wire.client.position == 1600
 
-    def test_reports_languages(self) -> None:
+    def test_the_client_reports_the_supported_languages(self) -> None:
         wire = open_wire(supported_languages=("en-US", "de"))
         assert wire.told(Accepted)[0].supported_languages == ("en-US", "de")
 
@@ -109,7 +109,7 @@ class TestCounters:
         wire = open_wire()
         assert_refused(wire, wire.say_raw(b"x" * 65_537), 413)
 
-    def test_refuses_audio(self) -> None:
+    def test_the_client_rejects_audio(self) -> None:
         wire = open_wire()
         wire.client.receive_audio(b"\xff" * 160)
         assert_refused(wire, wire.take(), 415)
@@ -125,12 +125,12 @@ class TestCounters:
 
 class TestUnexpected:
     @pytest.mark.parametrize("parameters", [messages.Pong(), messages.Pause(), messages.Closed(), messages.Updated()])
-    def test_before_opened(self, parameters: messages.Parameters) -> None:
+    def test_a_message_before_opened_is_an_error(self, parameters: messages.Parameters) -> None:
         wire = Wire()
         assert_refused(wire, wire.say(parameters), 409)
 
     @pytest.mark.parametrize("parameters", [messages.Pong(), opened(), messages.Closed(), messages.Updated()])
-    def test_while_open(self, parameters: messages.Parameters) -> None:
+    def test_an_answer_without_a_request_is_an_error(self, parameters: messages.Parameters) -> None:
         wire = open_wire()
         assert_refused(wire, wire.say(parameters), 409)
 

@@ -31,7 +31,7 @@ class TestPing:
         assert second[0]["parameters"] == {"rtt": "PT0.25S"}
         assert wire.told(events.RoundTrip) == [events.RoundTrip(250_000_000)]
 
-    def test_is_refused_when_the_pong_answers_another(self) -> None:
+    def test_a_pong_for_another_ping_is_an_error(self) -> None:
         wire = open_wire()
         wire.wait(1)
         assert_refused(wire, wire.say(messages.Pong(), clientseq=1), 400)
@@ -97,7 +97,7 @@ class TestPauses:
 
 
 class TestEvents:
-    def test_are_told(self) -> None:
+    def test_an_event_is_reported(self) -> None:
         wire = open_wire()
         entity = {"type": "barge_in", "data": {}}
         wire.say(messages.Event((entity,)))
@@ -167,7 +167,7 @@ class TestEnd:
         assert not wire.client.advance(1600)
         assert wire.client.next_deadline() is None
 
-    def test_is_final(self) -> None:
+    def test_a_closed_client_sends_nothing(self) -> None:
         wire = open_wire()
         wire.client.close()
         wire.say(messages.Closed())
@@ -175,7 +175,7 @@ class TestEnd:
         assert [client.close(), client.pause(), client.resume(), client.ping(), client.update("de")] == [False] * 5
         assert wire.say(messages.Pause()) == []
 
-    def test_is_no_handover(self) -> None:
+    def test_a_reconnect_message_does_not_end_the_session(self) -> None:
         wire = open_wire()
         assert wire.say(messages.Reconnect("please")) == []
         assert wire.client.is_open

@@ -31,7 +31,7 @@ class Pair:
         self.talk()
 
     def talk(self) -> None:
-        """Until nobody has anything to say."""
+        """Exchanges messages until both sides have none left."""
         while self._to_server() | self._to_client():
             pass
 

@@ -15,25 +15,28 @@ A conversation is complete: whatever the server says or reports without a line f
 """
 
 import json
-import pathlib
 import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from audiohookd.protocol import events
+from audiohookd.protocol.media import Media
 from tests.protocol.wire_client import PARAMETERS, WireClient
 
-CONVERSATIONS = sorted(pathlib.Path(__file__).with_name("conversations").glob("*.txt"))
+CONVERSATIONS = sorted(Path(__file__).with_name("conversations").glob("*.txt"))
 
 
-def split_line(text):
+def split_line(text: str) -> tuple[list[str], Any]:
     """The words of a line, and the JSON at its end (None when there is none)."""
     at = min((text.find(sign) for sign in "{[" if sign in text), default=len(text))
     return shlex.split(text[:at]), json.loads(text[at:]) if text[at:] else None
 
 
-def fields(words):
-    """``seq=9 reason=end`` as a dictionary; what is JSON is read as such."""
+def fields(words: list[str]) -> dict[str, str | int]:
+    """Parses ``seq=9 reason=end`` to a dictionary; values in JSON are decoded."""
     found = dict(word.split("=", 1) for word in words)
     return {name: int(value) if value.isdigit() else value for name, value in found.items()}
 
@@ -41,16 +44,16 @@ def fields(words):
 class Stage:
     """Plays one conversation."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.client = WireClient()
         self.session = self.client.session
-        self.messages = []
-        self.reports = []
-        self.offers = ()
+        self.messages: list[dict[str, Any]] = []
+        self.reports: list[events.Event] = []
+        self.offers: tuple[Media, ...] = ()
 
-    def play(self, line):
+    def play(self, line: str) -> None:
         verb, _, rest = line.partition(" ")
-        {
+        steps: dict[str, Callable[[str], object]] = {
             "-->": self.client_says,
             "<--": self.server_said,
             "audio": self.audio,
@@ -63,10 +66,11 @@ class Stage:
             "position": lambda rest: self.agree(self.session.position, int(rest)),
             "finished": lambda rest: self.agree(self.session.finished, True),
             "connected": lambda rest: self.agree(self.session.finished, False),
-        }[verb](rest.strip())
+        }
+        steps[verb](rest.strip())
 
-    def act(self, verb, *arguments, **named):
-        """Does something, once all that came before it is told."""
+    def act(self, verb: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Runs a step after all earlier events were taken."""
         self.nothing_left()
         result = verb(*arguments, **named)
         self.messages += self.client.said()
@@ -74,13 +78,13 @@ class Stage:
         self.offers = next((report.offers for report in self.reports if hasattr(report, "offers")), self.offers)
         return result
 
-    def nothing_left(self):
+    def nothing_left(self) -> None:
         assert (self.messages, self.reports) == ([], [])
 
-    def agree(self, actual, expected):
+    def agree(self, actual: Any, expected: Any) -> None:
         assert actual == expected
 
-    def client_says(self, rest):
+    def client_says(self, rest: str) -> None:
         if rest.startswith("raw "):
             self.act(self.client.say_bytes, rest[4:].encode())
             return
@@ -90,19 +94,19 @@ class Stage:
             parameters = PARAMETERS["open"] | changes
         self.act(self.client.say, name, parameters, **fields(envelope))
 
-    def server_said(self, rest):
+    def server_said(self, rest: str) -> None:
         (name, *envelope), parameters = split_line(rest)
         message = self.messages.pop(0)
         assert (message["type"], message["parameters"]) == (name, parameters or {})
         for field, value in fields(envelope).items():
             assert (field, message[field]) == (field, value)
 
-    def audio(self, rest):
+    def audio(self, rest: str) -> None:
         size, *dropped = rest.split()
         assert self.act(self.client.send_audio, int(size)) is not bool(dropped)
         assert dropped in ([], ["dropped"])
 
-    def we(self, rest):
+    def we(self, rest: str) -> None:
         call, _, result = rest.partition(" = ")
         (verb,), arguments = split_line(call)
         positional, named = arguments or [], {}
@@ -115,7 +119,7 @@ class Stage:
         expected = None if verb == "finish" else result != "False"
         assert self.act(getattr(self.session, verb), *positional, **named) is expected
 
-    def reported(self, rest):
+    def reported(self, rest: str) -> None:
         (name, *known), _ = split_line(rest)
         report = self.reports.pop(0)
         assert type(report) is getattr(events, name)
@@ -124,7 +128,7 @@ class Stage:
 
 
 @pytest.mark.parametrize("path", CONVERSATIONS, ids=lambda path: path.stem)
-def test_conversation(path):
+def test_a_conversation_runs_as_written(path: Path) -> None:
     stage = Stage()
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if line.strip() and not line.startswith("#"):
@@ -138,11 +142,11 @@ def test_conversation(path):
 
 
 @pytest.mark.parametrize("path", CONVERSATIONS, ids=lambda path: path.stem)
-def test_a_conversation_expects_something(path):
+def test_a_conversation_expects_something(path: Path) -> None:
     lines = path.read_text().splitlines()
     assert any(line.startswith(("<--", "event")) for line in lines)
     assert lines[0].startswith("# ")
 
 
-def test_there_are_conversations():
+def test_there_are_conversations() -> None:
     assert len(CONVERSATIONS) >= 40

@@ -28,23 +28,23 @@ decimals = st.text("0123456789", min_size=1, max_size=64)
 @example(0)
 @example(1)
 @example(7999)
-def test_every_position_survives_the_wire(samples):
+def test_every_position_survives_the_wire(samples: int) -> None:
     assert duration_to_samples(samples_to_duration(samples, 8000), 8000) == samples
 
 
 @given(positions)
-def test_a_position_is_exact_on_the_wire(samples):
+def test_a_position_is_exact_on_the_wire(samples: int) -> None:
     text = samples_to_duration(samples, 8000)
     assert Fraction(text[2:-1]) == Fraction(samples, 8000)
 
 
 @given(nanoseconds)
-def test_every_nanosecond_survives_the_wire(count):
+def test_every_nanosecond_survives_the_wire(count: int) -> None:
     assert parse_duration(format_duration(count)) == count
 
 
 @given(nanoseconds)
-def test_what_we_write_is_plain_and_as_short_as_it_can_be(count):
+def test_a_written_duration_is_plain_and_as_short_as_possible(count: int) -> None:
     text = format_duration(count)
     assert re.fullmatch(r"PT(0|[1-9][0-9]*)(\.[0-9]{0,8}[1-9])?S", text)
 
@@ -53,20 +53,20 @@ def test_what_we_write_is_plain_and_as_short_as_it_can_be(count):
 @example("", "5")
 @example("1", "005")
 @example("0", "30000000000000004")
-def test_reading_agrees_with_exact_arithmetic(seconds, fraction):
+def test_reading_agrees_with_exact_arithmetic(seconds: float, fraction: str) -> None:
     exact = Fraction(f"{seconds or 0}.{fraction}") * NANOSECONDS
     assert parse_duration(f"PT{seconds}.{fraction}S") == exact.numerator // exact.denominator
 
 
 @given(st.text("0123456789", min_size=1, max_size=16))
-def test_whole_seconds_are_read(seconds):
+def test_whole_seconds_are_read(seconds: float) -> None:
     assert parse_duration(f"PT{seconds}S") == int(seconds) * NANOSECONDS
 
 
 @given(digits, decimals)
-def test_the_nearest_sample_is_taken(seconds, fraction):
+def test_the_nearest_sample_is_taken(seconds: float, fraction: str) -> None:
     exact = Fraction(f"{seconds or 0}.{fraction}") * 8000
-    # What is beyond a nanosecond is cut off: it can only tip what stands exactly between two samples.
+    # Fractions of a nanosecond are dropped: they matter only exactly between two samples.
     assert abs(duration_to_samples(f"PT{seconds}.{fraction}S", 8000) - exact) <= Fraction(1, 2) + Fraction(8, 10**6)
 
 
@@ -74,7 +74,7 @@ def test_the_nearest_sample_is_taken(seconds, fraction):
     ("text", "samples"),
     [("PT10.299999999S", 82_400), ("PT10.3S", 82_400), ("PT0.30000000000000004S", 2_400), ("PT.5S", 4_000)],
 )
-def test_a_client_that_computes_in_floats_is_understood(text, samples):
+def test_a_client_that_computes_in_floats_is_understood(text: str, samples: int) -> None:
     assert duration_to_samples(text, 8000) == samples
 
 
@@ -87,14 +87,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_what_is_no_duration_is_refused(text):
+def test_an_invalid_duration_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)
     assert re.search(DURATION_PATTERN, text) is None
 
 
 @given(st.text("PT0123456789.S -eH\n\u0661", max_size=12) | st.from_regex(DURATION_PATTERN))
-def test_the_pattern_for_messages_and_the_parser_agree(text):
+def test_the_pattern_for_messages_and_the_parser_agree(text: str) -> None:
     legal = re.search(DURATION_PATTERN, text) is not None
     try:
         count = parse_duration(text)
@@ -106,13 +106,13 @@ def test_the_pattern_for_messages_and_the_parser_agree(text):
 
 
 @given(st.text())
-def test_a_refusal_never_repeats_more_than_a_little_of_what_came(text):
+def test_a_refusal_never_repeats_more_than_a_little_of_what_came(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration") as caught:
         parse_duration(text * 50 + "!")
     assert len(str(caught.value)) < 600
 
 
 @given(st.integers(max_value=-1))
-def test_there_is_no_negative_duration(count):
+def test_there_is_no_negative_duration(count: int) -> None:
     with pytest.raises(ValueError, match="negative"):
         format_duration(count)

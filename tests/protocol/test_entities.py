@@ -1,6 +1,7 @@
 """Results for Genesys Cloud, letter by letter."""
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -29,7 +30,7 @@ from tests.protocol.wire_client import opened
 ID = "c08d1a4c-5a2e-4a02-a2cc-6c2d0c6b0c1f"
 
 #: Each with everything in it, then each with as little as it may hold.
-GOLDEN = [
+GOLDEN: list[tuple[Any, Any]] = [
     (
         Transcript(TranscriptData(
             ID, 1, True,
@@ -97,7 +98,7 @@ GOLDEN = [
 
 
 @pytest.mark.parametrize(("entity", "expected"), GOLDEN)
-def test_an_entity_is_this_on_the_wire(entity, expected):
+def test_an_entity_is_this_on_the_wire(entity: Any, expected: Any) -> None:
     client = opened()
     assert client.session.send_event([entity])
     (message,) = client.said()
@@ -105,12 +106,12 @@ def test_an_entity_is_this_on_the_wire(entity, expected):
 
 
 @pytest.mark.parametrize(("entity", "expected"), GOLDEN)
-def test_an_entity_is_understood_again(entity, expected):
+def test_an_entity_is_understood_again(entity: Any, expected: Any) -> None:
     assert parse_entity(expected) == entity
     assert parse_entity(expected | {"somethingNew": 1}) == entity
 
 
-def test_a_message_may_carry_several_entities():
+def test_a_message_may_carry_several_entities() -> None:
     client = opened()
     assert client.session.send_event([entity for entity, _ in GOLDEN])
     assert client.said()[0]["parameters"] == {"entities": [expected for _, expected in GOLDEN]}
@@ -122,11 +123,11 @@ def test_a_message_may_carry_several_entities():
      {"data": {}}, {}, [], ["transcript"], "transcript", None, 7],
     ids=str,
 )  # fmt: skip
-def test_what_is_none_of_ours_is_left_alone(value):
+def test_an_unknown_entity_is_not_parsed(value: Any) -> None:
     assert parse_entity(value) is None
 
 
-def changed(path, value):
+def changed(path: tuple[Any, ...], value: Any) -> Any:
     """The full transcript, as JSON, with one place of it changed (or taken out)."""
     whole = json.loads(json.dumps(GOLDEN[0][1]))
     place = whole
@@ -162,7 +163,7 @@ TOKEN = (*FIRST, "interpretations", 0, "tokens", 0)
         {"type": "agentassist", "data": {"id": ID, "suggestions": [{"type": "video"}]}},
     ],
 )
-def test_one_of_ours_that_is_wrong_is_an_error(wrong):
+def test_one_of_ours_that_is_wrong_is_an_error(wrong: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         parse_entity(wrong)
 
@@ -190,16 +191,16 @@ transcripts = st.builds(
 
 
 @given(transcripts)
-def test_every_transcript_survives_the_wire(transcript):
+def test_every_transcript_survives_the_wire(transcript: Any) -> None:
     text = msgspec.json.encode(transcript)
     assert parse_entity(json.loads(text)) == transcript
     assert not holds_null(json.loads(text))
 
 
-def holds_null(value):
+def holds_null(value: Any) -> bool:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return value is None or any(map(holds_null, inner))
 
 
-def test_every_entity_is_golden():
+def test_every_entity_is_golden() -> None:
     assert {type(entity) for entity, _ in GOLDEN} == set(entities.Entity.__args__)

@@ -243,7 +243,7 @@ def test_a_text_and_its_line(text: str, line: str) -> None:
         b"[" * 30_000 + b"]" * 30_000,
     ],
 )
-def test_what_is_no_json_or_too_deep_is_no_line(text: bytes) -> None:
+def test_invalid_or_too_deep_json_is_no_line(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         one_line(text)
 
@@ -277,7 +277,7 @@ def test_text_that_is_no_message_is_rejected_without_another_look(unit: bytes) -
             return msgspec.json.decode(data, type=dict[str, msgspec.Raw])
 
     with pytest.raises(ValueError, match="Expected `object`"):
-        decode(Counting(), text)
+        decode(Counting(), text)  # type: ignore[arg-type]
     assert calls == [len(text)]
 
 

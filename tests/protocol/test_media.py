@@ -1,6 +1,7 @@
-"""Offers, what is understood of them, and the arithmetic of frames."""
+"""Offers: which of them are supported, and the arithmetic of frames."""
 
 import itertools
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,12 +15,12 @@ CHANNELS = [["external"], ["internal"], ["external", "internal"], ["internal", "
 EVERY_OFFER = list(itertools.product(FORMATS, CHANNELS))
 
 
-def offer(encoding="PCMU", channels=("external",), rate=8000, **more):
+def offer(encoding: str = "PCMU", channels: Any = ("external",), rate: Any = 8000, **more: Any) -> dict[str, Any]:
     return {"type": "audio", "format": encoding, "channels": channels, "rate": rate} | more
 
 
-def read(*offers):
-    """What is understood of these, written in the plainest way."""
+def read(*offers: Any) -> tuple[Media, ...]:
+    """The supported offers, computed in the simplest way."""
     return parse_offers(tuple(msgspec.Raw(msgspec.json.encode(each)) for each in offers))
 
 
@@ -29,18 +30,18 @@ media = st.builds(
 
 
 @pytest.mark.parametrize(("encoding", "channels"), EVERY_OFFER)
-def test_every_offer_of_today_is_understood(encoding, channels):
+def test_every_offer_of_today_is_understood(encoding: str, channels: tuple[str, ...]) -> None:
     (found,) = read(offer(encoding, channels))
     assert (found.format, found.channels, found.rate) == (encoding, tuple(channels), 8000)
 
 
 @pytest.mark.parametrize(("encoding", "channels"), EVERY_OFFER)
-def test_a_frame_is_one_sample_of_every_channel(encoding, channels):
+def test_a_frame_is_one_sample_of_every_channel(encoding: str, channels: tuple[str, ...]) -> None:
     (found,) = read(offer(encoding, channels))
     assert found.frame_bytes == {"PCMU": 1, "L16": 2}[encoding] * len(channels)
 
 
-STRANGE = [
+STRANGE: list[Any] = [
     offer("OPUS"), offer("pcmu"), offer(rate=16_000), offer(rate="8000"), offer(channels=[]),
     offer(channels=["external", "external"]), offer(channels=["external", "internal", "external"]),
     offer(channels=["supervisor"]), offer(channels="external"), offer() | {"type": "video"}, {}, [], None, 7, "audio",
@@ -48,7 +49,7 @@ STRANGE = [
 
 
 @pytest.mark.parametrize("strange", STRANGE, ids=str)
-def test_a_strange_offer_is_skipped_and_takes_no_other_with_it(strange):
+def test_a_strange_offer_is_skipped_and_takes_no_other_with_it(strange: Any) -> None:
     assert read(strange) == ()
     assert read(offer("L16"), strange, offer()) == (*read(offer("L16")), *read(offer()))
 
@@ -66,7 +67,7 @@ adorned_offers = st.builds(lambda known, more: more | known, offers, adornments)
 
 
 @given(st.lists(json_values | offers | adorned_offers, max_size=6))
-def test_anything_may_be_offered(listed):
+def test_anything_may_be_offered(listed: Any) -> None:
     raws = tuple(msgspec.Raw(msgspec.json.encode(each)) for each in listed)
     known = [
         bytes(raw)
@@ -77,18 +78,18 @@ def test_anything_may_be_offered(listed):
 
 
 @given(st.binary())
-def test_broken_offers_are_skipped(data):
+def test_broken_offers_are_skipped(data: bytes) -> None:
     found = parse_offers((msgspec.Raw(data), msgspec.Raw(msgspec.json.encode(offer()))))
     assert found == (Media(Format.PCMU, ("external",)),)
 
 
 @given(media)
-def test_a_medium_of_our_own_is_understood_again(medium):
+def test_a_medium_of_our_own_is_understood_again(medium: Media) -> None:
     assert parse_offers((medium.to_wire(),)) == (medium,)
     assert hash(parse_offers((medium.to_wire(),))[0]) == hash(medium)
 
 
-def test_media_are_equal_when_their_audio_is():
+def test_media_are_equal_when_their_audio_is() -> None:
     (plain,), (adorned,) = read(offer()), read(offer(ptime=20))
     assert plain == adorned
     assert plain != read(offer("L16"))[0]
@@ -97,27 +98,27 @@ def test_media_are_equal_when_their_audio_is():
 
 
 @given(media, st.integers(0, 10_000))
-def test_silence_has_the_length_it_is_asked_for(medium, samples):
+def test_silence_has_the_length_it_is_asked_for(medium: Media, samples: int) -> None:
     silence = medium.silence(samples)
     assert len(silence) == samples * medium.frame_bytes
     assert set(silence) <= {0xFF if medium.format is Format.PCMU else 0x00}
 
 
-def test_mu_law_is_preferred_to_an_undocumented_byte_order():
+def test_mu_law_is_preferred_to_an_undocumented_byte_order() -> None:
     listed = read(offer("L16"), offer(channels=["internal"]), offer())
     assert preferred(listed) == listed[1]
 
 
-def test_without_mu_law_the_first_is_preferred():
+def test_without_mu_law_the_first_is_preferred() -> None:
     listed = read(offer("L16", ["internal"]), offer("L16"))
     assert preferred(listed) == listed[0]
 
 
-def test_of_nothing_nothing_is_preferred():
+def test_of_nothing_nothing_is_preferred() -> None:
     assert preferred(()) is None
 
 
-def test_only_the_first_offers_count():
+def test_only_the_first_offers_count() -> None:
     """An `open` of 30,000 offers held the reactor for 0.4 s."""
     last = msgspec.Raw(msgspec.json.encode(offer()))
     assert parse_offers((msgspec.Raw(b"1"),) * 63 + (last,)) == (Media(Format.PCMU, ("external",)),)

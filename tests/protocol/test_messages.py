@@ -1,6 +1,7 @@
 """What each message looks like on the wire, letter by letter."""
 
 import json
+from typing import Any
 
 import pytest
 from msgspec import UNSET, Raw
@@ -45,18 +46,18 @@ GOLDEN = [
 
 
 @pytest.mark.parametrize(("name", "parameters", "text"), GOLDEN)
-def test_a_message_of_the_server_is_this(name, parameters, text):
+def test_a_message_of_the_server_is_this(name: str, parameters: Any, text: str) -> None:
     whole = f'{{"version":"2","id":"{SESSION_ID}","type":"{name}","seq":7,"clientseq":5,"parameters":{text}}}'
     assert encode_server(SESSION_ID, 7, 5, parameters).decode() == whole
 
 
-def test_every_message_of_the_server_is_golden():
+def test_every_message_of_the_server_is_golden() -> None:
     assert {name for name, _, _ in GOLDEN} == set(messages.SERVER_MESSAGES)
     assert all(type(parameters) is messages.SERVER_MESSAGES[name] for name, parameters, _ in GOLDEN)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 79, 8000, 86_400 * 8000 + 1, 10**13 + 1])
-def test_no_duration_has_an_exponent(samples):
+def test_no_duration_has_an_exponent(samples: int) -> None:
     data = encode_server(SESSION_ID, 1, 1, messages.Opened((), discard_to=samples_to_duration(samples, 8000)))
     assert "e" not in json.loads(data)["parameters"]["discardTo"].lower()
 
@@ -64,7 +65,7 @@ def test_no_duration_has_an_exponent(samples):
 # ---- messages of the client --------------------------------------------------------------------------
 
 
-def read(name, parameters):
+def read(name: str, parameters: Any) -> Any:
     """The parameters of a message of the client."""
     whole = {"version": "2", "id": SESSION_ID, "type": name, "seq": 1, "serverseq": 0, "position": "PT0S"}
     return decode_parameters(decode_client_envelope(json.dumps(whole | {"parameters": parameters}).encode()))
@@ -88,12 +89,12 @@ READ = [
 
 
 @pytest.mark.parametrize(("name", "parameters", "expected"), READ)
-def test_a_message_of_the_client_is_read(name, parameters, expected):
+def test_a_message_of_the_client_is_read(name: str, parameters: Any, expected: Any) -> None:
     assert read(name, parameters) == expected
     assert read(name, parameters | {"somethingNew": [1]}) == expected
 
 
-def test_open_is_read_in_full():
+def test_open_is_read_in_full() -> None:
     full = PARAMETERS["open"] | {
         "supportedLanguages": True,
         "continuedSessions": [{"id": SESSION_ID, "serverseq": 3, "clientseq": 4}],
@@ -111,7 +112,7 @@ def test_open_is_read_in_full():
     assert request.input_variables == {"customer": "gold", "level": None}
 
 
-def test_open_needs_little():
+def test_open_needs_little() -> None:
     needed = {name: PARAMETERS["open"][name] for name in ("organizationId", "conversationId", "media")}
     request = read("open", needed | {"participant": {"id": messages.NULL_UUID}})
     assert (request.language, request.supported_languages, request.continued_sessions) == (None, None, ())
@@ -119,7 +120,7 @@ def test_open_needs_little():
     assert (request.participant.ani, request.participant.ani_name, request.participant.dnis) == ("", "", "")
 
 
-def test_null_in_an_optional_place_of_open_is_as_good_as_nothing():
+def test_null_in_an_optional_place_of_open_is_as_good_as_nothing() -> None:
     optional = ("language", "supportedLanguages", "continuedSessions", "customConfig", "inputVariables")
     participant = {"id": messages.NULL_UUID, "ani": None, "aniName": None, "dnis": None}
     request = read("open", PARAMETERS["open"] | dict.fromkeys(optional) | {"participant": participant})
@@ -158,10 +159,10 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "parameters"), WRONG)
-def test_parameters_that_are_wrong_are_an_error(name, parameters):
+def test_parameters_that_are_wrong_are_an_error(name: str, parameters: Any) -> None:
     with pytest.raises(RemoteProtocolError, match=r"^message malformed"):
         read(name, parameters)
 
 
-def test_every_message_of_the_client_was_read():
+def test_every_message_of_the_client_was_read() -> None:
     assert {"open"} | {name for name, _, _ in READ} == set(messages.CLIENT_MESSAGES)

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -53,7 +54,7 @@ while_open = precondition(lambda self: self.session.state is State.OPEN)
 class HostileClient(RuleBasedStateMachine):
     """Every rule is one call of the driver; after each the invariants are checked against what was seen."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.client = WireClient(TIMERS)
         self.session = self.client.session
@@ -61,16 +62,16 @@ class HostileClient(RuleBasedStateMachine):
         self.silence = 0
         self.opened_at = 0.0
         self.quiet_until = 0.0
-        self.offers = ()
+        self.offers: tuple[Media, ...] = ()
         self.states = [State.PREPARING]
-        self.types = []
+        self.types: list[str] = []
         self.ended = 0
-        self.peace = 0  # steps until somebody misbehaves: otherwise few sessions would live for long
+        self.peace = 0  # steps until one side misbehaves: otherwise few sessions would live long
 
     # ---- the client ------------------------------------------------------------------------------
 
     @initialize(well_begun=st.sampled_from([True, True, True, False]), start=samples, peace=st.integers(0, 20))
-    def begin(self, well_begun, start, peace):
+    def begin(self, well_begun: bool, start: int, peace: int) -> None:
         self.peace = peace
         if well_begun:
             self.client.say("open", position=samples_to_duration(start, 8000))
@@ -81,14 +82,14 @@ class HostileClient(RuleBasedStateMachine):
             self.hear()
 
     @rule(name=types, start=durations, discarded=durations)
-    def speaks_well(self, name, start, discarded):
+    def speaks_well(self, name: str, start: str, discarded: str) -> None:
         parameters = {"start": start, "discarded": discarded} if name in {"resumed", "discarded"} else None
         self.client.say(name, parameters, position=start)
         self.hear(ping=self.client.seq if name == "ping" else None)
 
     @while_open
     @rule(counts=st.lists(st.integers(0, 8000), min_size=1, max_size=5))
-    def talks(self, counts):
+    def talks(self, counts: list[int]) -> None:
         """Audio in whole samples."""
         media = self.session.media
         welcome = media is not None and not self.session.paused
@@ -100,7 +101,7 @@ class HostileClient(RuleBasedStateMachine):
 
     @while_open
     @rule(discarded=st.integers(0, 60_000) | samples)
-    def moves_on(self, discarded):
+    def moves_on(self, discarded: int) -> None:
         """A gap as an honest client reports it."""
         here = samples_to_duration(self.session.position, 8000)
         self.client.say("resumed", {"start": here, "discarded": samples_to_duration(discarded, 8000)})
@@ -108,19 +109,19 @@ class HostileClient(RuleBasedStateMachine):
 
     @after_the_peace
     @rule(name=types, blunder=blunders)
-    def blunders(self, name, blunder):
+    def blunders(self, name: str, blunder: dict[str, Any]) -> None:
         self.client.say(name, **blunder)
         self.hear(ping=self.client.seq if blunder.get("type", name) == "ping" else None)
 
     @after_the_peace
     @rule(data=st.binary(max_size=64) | json_values.map(lambda value: json.dumps(value).encode()))
-    def babbles(self, data):
+    def babbles(self, data: bytes) -> None:
         self.client.say_bytes(data)
         self.hear()
 
     @after_the_peace
     @rule(size=st.integers(0, 3300) | st.sampled_from([3200, 64_000, 65_535, 65_536, 65_537, 65_538]))
-    def sends_audio(self, size):
+    def sends_audio(self, size: int) -> None:
         before = self.session.position
         taken = self.client.send_audio(size)
         gained = size // self.session.media.frame_bytes if taken else 0
@@ -130,13 +131,13 @@ class HostileClient(RuleBasedStateMachine):
 
     @after_the_peace
     @rule()
-    def sends_too_much(self):
+    def sends_too_much(self) -> None:
         self.client.say_bytes(b"x" * 65_537)
         self.hear()
 
     @after_the_peace
     @rule()
-    def vanishes(self):
+    def vanishes(self) -> None:
         self.session.connection_lost()
         self.hear()
         assert self.ended == 1
@@ -144,12 +145,12 @@ class HostileClient(RuleBasedStateMachine):
     # ---- time ------------------------------------------------------------------------------------
 
     @rule(seconds=st.floats(0, 12))
-    def waits(self, seconds):
+    def waits(self, seconds: float) -> None:
         self.client.wait(seconds)
         self.hear()
 
     @rule(seconds=st.floats(0, 12), times=st.integers(0, 3))
-    def ticks_carelessly(self, seconds, times):
+    def ticks_carelessly(self, seconds: float, times: int) -> None:
         """A driver that is late, and ticks too often or not at all."""
         self.client.now += seconds
         for _ in range(times):
@@ -159,7 +160,7 @@ class HostileClient(RuleBasedStateMachine):
     # ---- our own side ----------------------------------------------------------------------------
 
     @rule(choice=st.integers(0, 3), start_paused=st.booleans(), discard_to=st.none() | samples)
-    def accepts(self, choice, start_paused, discard_to):
+    def accepts(self, choice: int, start_paused: bool, discard_to: int | None) -> None:
         media: Media | None = dict(enumerate(self.offers)).get(choice)
         was = self.session.state
         done = self.session.accept(media, start_paused=start_paused, discard_to=discard_to)
@@ -167,20 +168,20 @@ class HostileClient(RuleBasedStateMachine):
         self.hear()
 
     @rule(verb=st.sampled_from(["pause", "resume", "reconnect"]))
-    def asks(self, verb):
+    def asks(self, verb: str) -> None:
         was = self.session.state
         assert getattr(self.session, verb)() is (was is State.OPEN)
         self.hear()
 
     @rule()
-    def sends_results(self):
+    def sends_results(self) -> None:
         was = self.session.state
         welcome = was in {State.OPEN, State.CLOSING} and self.client.now >= self.quiet_until
         assert self.session.send_event([BargeIn()]) is welcome
         self.hear()
 
     @rule(entities=st.sampled_from([[], [{"text": "x" * 64_000}], [{"text": object()}], [{"type": "barge_in"}]]))
-    def sends_nonsense(self, entities):
+    def sends_nonsense(self, entities: Any) -> None:
         try:
             sent = self.session.send_event(entities)
         except LocalProtocolError:
@@ -190,20 +191,20 @@ class HostileClient(RuleBasedStateMachine):
 
     @after_the_peace
     @rule(reason=reasons, info=st.none() | st.just("busy"))
-    def disconnects(self, reason, info):
+    def disconnects(self, reason: Any, info: str | None) -> None:
         was = self.session.state
         done = self.session.disconnect(reason, info, {"a": "b"})
         assert done is (was in {State.PREPARING, State.OPENING, State.OPEN})
         self.hear()
 
     @rule()
-    def finishes(self):
+    def finishes(self) -> None:
         self.session.finish()
         self.hear()
 
     # ---- what came of it -------------------------------------------------------------------------
 
-    def hear(self, ping=None):
+    def hear(self, ping: int | None = None) -> None:
         """Takes all that the session has to say; ``said`` checks each envelope and that ``seq`` has no gap."""
         for message in self.client.said():
             self.types.append(message["type"])
@@ -214,7 +215,7 @@ class HostileClient(RuleBasedStateMachine):
             self.account(event)
         self.states.append(self.session.state)
 
-    def account(self, event):
+    def account(self, event: events.Event) -> None:
         if isinstance(event, events.OpenRequested):
             self.offers = event.offers
             self.position = self.session.position
@@ -232,31 +233,31 @@ class HostileClient(RuleBasedStateMachine):
             self.ended += 1
 
     @invariant()
-    def a_session_never_goes_back(self):
+    def a_session_never_goes_back(self) -> None:
         assert all(before.value <= after.value for before, after in pairwise(self.states))
 
     @invariant()
-    def audio_and_gaps_tile_the_call(self):
+    def audio_and_gaps_tile_the_call(self) -> None:
         if State.OPENING in self.states or State.OPEN in self.states:
             assert self.session.position == self.position
 
     @invariant()
-    def one_closed_and_nothing_after_it(self):
+    def one_closed_and_nothing_after_it(self) -> None:
         assert "closed" not in self.types[:-1]
         assert self.types.count("opened") <= 1
         assert self.types.count("disconnect") <= 1
 
     @invariant()
-    def what_is_over_was_told(self):
+    def what_is_over_was_told(self) -> None:
         assert self.ended == (self.session.state in {State.CLOSED, State.GONE})
 
     @invariant()
-    def something_is_always_awaited(self):
+    def something_is_always_awaited(self) -> None:
         done = self.session.finished or self.session.state is State.GONE
         assert done or self.session.next_deadline() is not None
 
-    def teardown(self):
-        """From any point on, a client that says nothing more is gone in bounded time, and all is told."""
+    def teardown(self) -> None:
+        """From any state, a silent client is disconnected in bounded time, and all events are reported."""
         end = self.client.now + PATIENCE
         while not self.session.finished and self.session.state is not State.GONE:
             due = self.session.next_deadline()

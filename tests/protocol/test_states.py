@@ -1,5 +1,8 @@
 """Every state against everything that can come, against a table written out by hand."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from audiohookd.protocol import events
@@ -11,48 +14,48 @@ from tests.protocol.wire_client import OTHER_ID, PARAMETERS, WireClient, opened,
 # ---- how each state is reached, by a legal conversation ----------------------------------------------
 
 
-def paused():
+def paused() -> WireClient:
     client = opened()
     client.say("paused")
     return client
 
 
-def without_media():
+def without_media() -> WireClient:
     return opened(media=False)
 
 
-def disconnecting():
+def disconnecting() -> WireClient:
     client = opened()
     client.session.disconnect("completed")
     return client
 
 
-def refused():
+def refused() -> WireClient:
     """Disconnecting, and it never was open."""
     client = WireClient()
     client.session.disconnect("unauthorized")
     return client
 
 
-def closing():
+def closing() -> WireClient:
     client = opened()
     client.say("close")
     return client
 
 
-def closed():
+def closed() -> WireClient:
     client = closing()
     client.session.finish()
     return client
 
 
-def gone():
+def gone() -> WireClient:
     client = opened()
     client.session.connection_lost()
     return client
 
 
-SITUATIONS = {
+SITUATIONS: dict[str, Callable[[], WireClient]] = {
     "PREPARING": WireClient,
     "OPENING": opening,
     "OPEN": opened,
@@ -68,11 +71,11 @@ SITUATIONS = {
 # ---- what can come -----------------------------------------------------------------------------------
 
 
-def faulty(name, **envelope):
+def faulty(name: str, **envelope: Any) -> Callable[[WireClient], object]:
     return lambda client: client.say(name, **envelope)
 
 
-STIMULI = {name: faulty(name) for name in PARAMETERS} | {
+STIMULI: dict[str, Callable[[WireClient], object]] = {name: faulty(name) for name in PARAMETERS} | {
     "unknown type": lambda client: client.say("weather_report", {"sunny": True}),
     "malformed JSON": lambda client: client.say_bytes(b'{"version": "2", '),
     "wrong seq": lambda client: client.say("ping", seq=client.seq + 2),
@@ -94,7 +97,7 @@ STIMULI = {name: faulty(name) for name in PARAMETERS} | {
 _FAULT = "disconnect:error > DISCONNECTING > Fault"
 _FAULT_CLOSED = "disconnect:error closed > CLOSED > Fault Ended:error"
 _NOTHING = "- > {} > -"
-#: What is the same wherever the session has not yet said that it is over.
+#: Results that are the same in all states before the session ends.
 _FAULTS = {
     "malformed JSON": _FAULT,
     "wrong seq": _FAULT,
@@ -255,7 +258,7 @@ TABLE = {
 }
 
 
-def in_words(message):
+def in_words(message: dict[str, Any]) -> str:
     """``disconnect:error``, ``pong``."""
     reason = message["parameters"].get("reason")
     return f"{message['type']}:{reason}" if reason else message["type"]
@@ -273,7 +276,7 @@ _TELLING = {
 }
 
 
-def event_in_words(event):
+def event_in_words(event: events.Event) -> str:
     """``Gap:8000``, ``Paused``."""
     field = _TELLING.get(type(event))
     name = type(event).__name__
@@ -282,7 +285,7 @@ def event_in_words(event):
 
 @pytest.mark.parametrize("stimulus", STIMULI)
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_every_state_meets_everything(situation, stimulus):
+def test_every_state_meets_everything(situation: str, stimulus: str) -> None:
     client = SITUATIONS[situation]()
     client.said(), client.happened()
 
@@ -294,18 +297,18 @@ def test_every_state_meets_everything(situation, stimulus):
     client.assert_all_reported()
 
 
-def test_the_table_is_complete():
+def test_the_table_is_complete() -> None:
     assert {situation: set(row) for situation, row in TABLE.items()} == {key: set(STIMULI) for key in SITUATIONS}
     assert {situation.split()[0] for situation in SITUATIONS} == {state.name for state in State}
     assert set(PARAMETERS) == set(CLIENT_MESSAGES)
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_each_situation_is_in_the_state_of_its_name(situation):
-    assert SITUATIONS[situation]().session.state.name == situation.split()[0]
+def test_each_situation_is_in_the_state_of_its_name(situation: str) -> None:
+    assert SITUATIONS[situation]().session.state.name == situation.split(maxsplit=1)[0]
 
 
-WRONG = {
+WRONG: dict[str, Callable[[WireClient], dict[str, Any]]] = {
     "seq too high": lambda client: {"seq": client.seq + 2},
     "seq repeated": lambda client: {"seq": client.seq},
     "seq negative": lambda client: {"seq": -1},
@@ -323,7 +326,7 @@ WRONG = {
 @pytest.mark.parametrize("name", [*PARAMETERS, "weather_report"])
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("situation", ["PREPARING", "OPENING", "OPEN", "OPEN paused"])
-def test_no_message_is_acted_upon_when_its_envelope_is_wrong(situation, wrong, name):
+def test_no_message_is_acted_upon_when_its_envelope_is_wrong(situation: str, wrong: str, name: str) -> None:
     client = SITUATIONS[situation]()
     client.said(), client.happened()
 
@@ -349,12 +352,12 @@ UNFORGIVABLE = {
 }
 
 
-def test_each_message_means_exactly_one_thing_in_each_state():
+def test_each_message_means_exactly_one_thing_in_each_state() -> None:
     known = {(state, name) for state in State if state is not State.GONE for name in CLIENT_MESSAGES}
     assert set(LEGAL) | set(TOLERATED) | UNFORGIVABLE == known
     assert len(LEGAL) + len(TOLERATED) + len(UNFORGIVABLE) == len(known)
 
 
 @pytest.mark.parametrize("method", sorted(set(LEGAL.values())))
-def test_what_is_legal_is_implemented(method):
+def test_every_legal_message_has_a_method(method: str) -> None:
     assert callable(getattr(Session, method))

@@ -48,7 +48,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 class WireClient:
     """One session and its client.
 
-    ``said`` takes the messages of the server out, ``happened`` the events (without those that only repeat the
+    ``said`` takes the messages of the server out, ``happened`` the events (without events that only repeat the
     messages: they are compared with the wire here).
     """
 
@@ -132,7 +132,7 @@ def _refuse(constant: str) -> Any:
 
 
 def opening(timers: Timeouts | None = None, **parameters: Any) -> WireClient:
-    """A client whose ``open`` was received."""
+    """A client after its ``open`` was received."""
     client = WireClient(timers)
     client.say("open", PARAMETERS["open"] | parameters)
     return client

@@ -1,6 +1,7 @@
 """Files that are read again when they change."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from audiohookd.testing import MemoryWorkers
 
 
 class Rig:
-    """A file with a word in it, and who watches it."""
+    """A file with a word in it, and its watcher."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,13 +53,13 @@ def rig(tmp_path: Path) -> Rig:
     return rig
 
 
-def test_what_stays_is_not_read_again(rig: Rig) -> None:
+def test_an_unchanged_file_is_not_read_again(rig: Rig) -> None:
     rig.look()
     rig.look()
     assert rig.taken == []
 
 
-def test_what_has_changed_is_taken_over_once(rig: Rig) -> None:
+def test_a_changed_file_is_applied_once(rig: Rig) -> None:
     rig.write("two")
     rig.look()
     rig.look()
@@ -66,7 +67,7 @@ def test_what_has_changed_is_taken_over_once(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("spoil", [lambda rig: rig.write("bad"), lambda rig: rig.path.unlink()], ids=["bad", "gone"])
-def test_what_is_bad_changes_nothing_and_is_told_once(rig: Rig, spoil: object) -> None:
+def test_a_bad_file_changes_nothing_and_is_logged_once(rig: Rig, spoil: Callable[[Rig], object]) -> None:
     spoil(rig)
     rig.look()
     rig.look()
@@ -116,7 +117,7 @@ def test_after_the_stop_nothing_is_looked_at(rig: Rig) -> None:
     assert rig.clock.getDelayedCalls() == []
 
 
-def test_what_could_not_be_taken_over_by_no_fault_of_the_file_is_read_again(rig: Rig) -> None:
+def test_a_good_file_that_could_not_be_applied_is_read_again(rig: Rig) -> None:
     take, rig.watched._take = rig.watched._take, lambda word: str(1 / 0)
     rig.write("two")
     rig.look()

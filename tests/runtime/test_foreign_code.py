@@ -52,6 +52,7 @@ def test_nothing_that_is_raised_passes_and_what_comes_is_an_exception(how: str, 
     (outcome,) = outcomes
     assert outcome.failure is not None
     assert outcome.failure.check(PluginRaised)
+    assert outcome.failure.value is not None
     assert type(fault).__name__ in in_words(outcome.failure.value)
 
 
@@ -66,8 +67,9 @@ def test_a_result_comes_as_it_is(result: object) -> None:
 
 def test_cancelling_reaches_what_the_plugin_returned_and_ends_even_when_that_raises() -> None:
     outcomes: list[foreign_code.Outcome] = []
-    for waiting in (Deferred(), Deferred(raising(SystemExit(1)))):
-        outcome = foreign_code.outcome_of(lambda waiting=waiting: waiting)  # type: ignore[misc]
+    endless: list[Deferred[Any]] = [Deferred(), Deferred(raising(SystemExit(1)))]
+    for waiting in endless:
+        outcome = foreign_code.outcome_of(lambda waiting=waiting: waiting)
         outcome.addCallback(outcomes.append)
         outcome.cancel()
     assert [one.failure.type for one in outcomes if one.failure] == [CancelledError, PluginRaised]
@@ -81,7 +83,7 @@ def test_an_exception_stays_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("fault", [Unspeakable(), ValueError("x" * 10_000_000), OSError(5, "x" * 10_000_000)])
-def test_what_is_logged_is_short_whatever_was_raised(fault: Exception) -> None:
+def test_a_log_line_is_short_whatever_was_raised(fault: Exception) -> None:
     shown = foreign_code.loggable(foreign_code.call(raising(fault)))
     assert len(shown.getTraceback()) < TEXT_LIMIT + 2_000
     assert type(fault).__name__ in shown.getTraceback() or isinstance(fault, OSError)
@@ -90,7 +92,7 @@ def test_what_is_logged_is_short_whatever_was_raised(fault: Exception) -> None:
 
 
 @pytest.mark.parametrize("text", ["a\x1b[2J\x00", "a\u202eb", "a\udce9"])
-def test_what_is_logged_is_printable_whatever_was_raised(text: str) -> None:
+def test_a_log_line_is_printable_whatever_was_raised(text: str) -> None:
     fault = ValueError(text)
     shown = foreign_code.loggable(foreign_code.call(raising(fault)))
     assert shown.getTraceback().splitlines()[-1].endswith(f"ValueError: {printable(text)}")
@@ -149,7 +151,7 @@ FOREIGN: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("make", FOREIGN.values(), ids=FOREIGN)
-def test_what_nothing_would_wait_for_is_a_failure_that_says_what_to_return(make: Callable[[], Any]) -> None:
+def test_an_unsupported_awaitable_is_a_failure_that_says_what_to_return(make: Callable[[], Any]) -> None:
     outcomes: list[Any] = []
     foreign_code.outcome_of(make).addCallback(outcomes.append)
     (outcome,) = outcomes

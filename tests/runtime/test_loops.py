@@ -205,7 +205,7 @@ class TestTheSupervisor:
         work = Work()
         work.loop.start()
         for call in work.clock.getDelayedCalls():
-            if call.func == work.loop.run:
+            if call.func == work.loop.run:  # type: ignore[attr-defined]
                 call.cancel()
         work.wait(STALL_PERIODS * PERIOD + 2 * CHECK_EVERY)
         assert work.turns

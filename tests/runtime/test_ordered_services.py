@@ -69,14 +69,14 @@ class Rude(Child):
 
 
 def late(name: str, seconds: float) -> str:
-    return f"{name} did not stop within {seconds:g} s, and is not waited for any longer"
+    return f"{name} did not stop within {seconds:g} s: timed out, and is abandoned"
 
 
 class TestOrder(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.diary: list[str] = []
-        self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)  # type: ignore[arg-type]
 
     def said(self) -> list[str]:
         return [formatEvent(event) for event in self.logged if event["log_level"] is LogLevel.error]
@@ -96,7 +96,7 @@ class TestOrder(SynchronousTestCase):
     def children(self, names: str) -> list[Child]:
         return [Child(name, self.diary) for name in names]
 
-    def test_is_a_service(self) -> None:
+    def test_the_tree_provides_the_service_interface(self) -> None:
         self.assertTrue(verifyObject(IService, self.tree()))
 
     def test_starts_from_first_to_last(self) -> None:
@@ -192,7 +192,7 @@ class TestOrder(SynchronousTestCase):
         self.clock.advance(HURRIED_LIMIT)
         self.successResultOf(stopped)
         self.assertEqual(self.diary, ["stop c", "stop b", "stop a"])
-        given_up = "{} did not stop at once after a second signal, and is given up"
+        given_up = "{} did not stop at once after a second signal, and is abandoned"
         self.assertEqual(self.said(), [given_up.format("c"), given_up.format("b")])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -208,7 +208,7 @@ class TestOrder(SynchronousTestCase):
     def test_in_a_hurry_a_child_that_has_work_to_finish_gets_the_time_it_asks_for(self) -> None:
         hurried: list[str] = []
         child = Child("a", self.diary)
-        child.hurried_limit, child.hurry = 1.0, lambda: hurried.append("a")
+        child.hurried_limit, child.hurry = 1.0, lambda: hurried.append("a")  # type: ignore[attr-defined]
         root = self.started(child)
         stopped = root.stopService()
         root.hurry()
@@ -220,7 +220,7 @@ class TestOrder(SynchronousTestCase):
 
     def test_a_child_that_ignores_that_it_was_given_up_does_not_keep_the_others(self) -> None:
         class Stubborn(Child):
-            async def stopService(self) -> None:
+            async def stopService(self) -> None:  # type: ignore[override]
                 for _ in range(2):
                     try:
                         await Deferred()
@@ -282,7 +282,7 @@ class Endpoint:
         self.outcome = outcome
         self.factories: list[Factory] = []
 
-    def listen(self, factory: Factory) -> "Deferred[Any]":
+    def listen(self, factory: Factory) -> "Deferred[Any]":  # type: ignore[override]
         self.factories.append(factory)
         return self.outcome
 
@@ -306,7 +306,7 @@ class TestListener(SynchronousTestCase):
         with self.assertRaisesRegex(StartError, rf"\Acannot listen on tcp:3001: {reason} \(here\)\Z"):
             listener.startService()
 
-    def test_what_the_system_refuses_comes_with_what_to_do(self) -> None:
+    def test_an_error_of_the_system_comes_with_a_remedy(self) -> None:
         port = "the daemon's user may not open it: use a port above 1023"
         remedies = {errno.EACCES: port, errno.EADDRNOTAVAIL: "ip addr shows the addresses"}
         for number, remedy in remedies.items():

@@ -76,7 +76,7 @@ def test_a_method_of_another_name_is_no_mistake(name: str) -> None:
     ],
     ids=["private", "other arguments", "a helper of the callback", "a property", "no function"],
 )
-def test_what_cannot_be_meant_as_a_callback_is_no_mistake(members: dict[str, Any]) -> None:
+def test_a_member_that_is_no_callback_is_no_mistake(members: dict[str, Any]) -> None:
     assert list(mistakes_of_observer(observer(**members))) == []
 
 
@@ -105,7 +105,7 @@ def test_a_callback_with_other_arguments_is_named(name: str, function: Any, faul
 
 
 def test_callbacks_with_defaults_and_variable_arguments_are_right() -> None:
-    members = {
+    members: dict[str, Any] = {
         "closed": lambda self, reason="end": None,
         "message": lambda self, *arguments: None,
         "audio": lambda self, frame, rate=8000, **options: None,
@@ -143,10 +143,10 @@ class Decorated(AudioSink):
     def opened(self, span: str) -> None: ...
 
     @wraps(CallableObject())
-    def closed(self, reason: str) -> None: ...
+    def closed(self, reason: str) -> None: ...  # type: ignore[override]
 
     @wraps(partial(print))
-    def closing(self, reason: str) -> None: ...
+    def closing(self, reason: str) -> None: ...  # type: ignore[override]
 
 
 def test_decorators_may_add_arguments_and_wrap_what_is_no_function() -> None:
@@ -281,7 +281,7 @@ def test_a_class_from_which_an_observer_derives_may_be_incomplete(monkeypatch: p
 
 
 @implementer(IAudioSink)
-class Hollow:
+class Hollow:  # type: ignore[misc]
     def __init__(self) -> None:
         self.opened = print
 
@@ -311,7 +311,7 @@ def test_an_observer_that_sets_its_methods_by_name_may_lack_them(monkeypatch: py
 
 
 class Lazy:
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
         raise RuntimeError("not configured yet")
 

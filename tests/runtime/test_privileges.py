@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ class Site:
             os.chown(self.spool, owner, GID)
 
     def start(self, *options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", PROGRAM, self.config, *options]
+        command: list[Any] = [sys.executable, "-c", PROGRAM, self.config, *options]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     def owners(self) -> dict[str, tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Signals besides those that Twisted handles."""
+"""Signals that Twisted does not handle."""
 
 import signal
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Reactor(MemoryReactorClock):
 
 
 class Process:
-    """The handlers of a process, and how often it was told to hurry."""
+    """The signal handlers of a process, and the number of calls of ``hurry``."""
 
     def __init__(self) -> None:
         self.handlers: dict[int, Callable[[int, Any], None]] = {}
@@ -90,7 +90,7 @@ def test_a_signal_that_comes_twice_before_the_stop_begins_ends_no_wait(process: 
 def test_a_signal_that_is_ignored_stays_so(process: Process) -> None:
     process.handlers[signal.SIGINT] = signal.SIG_IGN  # type: ignore[assignment]
     process.run(signal.SIGTERM)
-    assert process.handlers[signal.SIGINT] is signal.SIG_IGN  # type: ignore[comparison-overlap]
+    assert process.handlers[signal.SIGINT] is signal.SIG_IGN
 
 
 def test_sighup_is_harmless_before_anything_has_started() -> None:

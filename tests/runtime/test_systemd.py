@@ -1,4 +1,4 @@
-"""What systemd is told, over the sockets it really uses."""
+"""Notifications to systemd, over real sockets."""
 
 import os
 import socket
@@ -83,17 +83,17 @@ class TestReadiness:
         """The first assignment of each message."""
         return [message.splitlines()[0] for message in told(self.systemd)]
 
-    def test_is_not_ready_before_its_start(self) -> None:
+    def test_the_daemon_is_not_ready_before_its_start(self) -> None:
         assert not self.readiness.ready
         assert self.keys() == []
 
-    def test_is_ready_from_its_start(self) -> None:
+    def test_the_daemon_is_ready_from_its_start(self) -> None:
         self.readiness.startService()
         assert self.readiness.ready
         assert self.keys() == ["READY=1"]
         assert self.clock.getDelayedCalls() == []
 
-    def test_is_not_ready_while_something_hinders_it(self) -> None:
+    def test_the_daemon_is_not_ready_while_it_has_a_blocker(self) -> None:
         self.readiness.startService()
         told(self.systemd)
         self.readiness.set_blocker("disk", "less than 1024 MiB free")
@@ -105,7 +105,7 @@ class TestReadiness:
             "STATUS=taking calls",
         ]
 
-    def test_is_not_ready_until_nothing_hinders_it(self) -> None:
+    def test_the_daemon_is_not_ready_until_its_last_blocker_is_gone(self) -> None:
         self.readiness.startService()
         self.readiness.set_blocker("disk", "less than 1024 MiB free")
         self.readiness.set_blocker("keys", "no keys")
@@ -122,7 +122,7 @@ class TestReadiness:
         assert not self.readiness.ready
         assert told(self.systemd) == ["READY=1\nSTATUS=not taking calls: less than 1024 MiB free"]
 
-    def test_is_ready_with_a_warning(self) -> None:
+    def test_a_daemon_with_a_warning_is_ready(self) -> None:
         self.readiness.warn("calls on '/' are not recorded")
         self.readiness.startService()
         assert self.readiness.ready
@@ -144,7 +144,7 @@ class TestReadiness:
         assert not self.readiness.ready
         assert told(self.systemd) == []
 
-    def test_is_not_ready_from_its_stop(self) -> None:
+    def test_the_daemon_is_not_ready_from_its_stop(self) -> None:
         self.readiness.startService()
         self.keys()
         self.readiness.stopService()

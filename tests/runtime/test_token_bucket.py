@@ -28,12 +28,12 @@ def test_no_stretch_of_time_lets_through_more_than_its_share_and_the_depth(
 
 
 @given(st.integers(1, 20), st.integers(1, 20))
-def test_who_keeps_to_the_rate_is_never_held_up(per_second: int, depth: int) -> None:
+def test_a_client_within_the_rate_is_never_limited(per_second: int, depth: int) -> None:
     bucket = TokenBucket(Rate(per_second, depth), 0.0)
     assert all(bucket.take(number / per_second + number * 1e-9) for number in range(200))
 
 
-def test_what_did_not_count_is_given_back_and_no_more_than_the_bucket_holds() -> None:
+def test_a_refund_never_exceeds_the_size_of_the_bucket() -> None:
     bucket = TokenBucket(Rate(1, 2), 0.0)
     bucket.refund()
     assert [bucket.take(0.0) for _ in range(3)] == [1, 1, 0]
@@ -42,7 +42,7 @@ def test_what_did_not_count_is_given_back_and_no_more_than_the_bucket_holds() ->
 
 
 class TestBuckets:
-    def test_are_apart(self) -> None:
+    def test_each_key_has_its_own_bucket(self) -> None:
         buckets = KeyedTokenBuckets(Rate(1, 1), 10)
         assert [buckets.take(who, 0.0) for who in "aabb"] == [True, False, True, False]
 
@@ -72,7 +72,7 @@ class TestBuckets:
 
 
 def spend(allowance: PrepaidTokens, now: float) -> bool:
-    """As who counts does it."""
+    """Counts as a caller does."""
     allowance.left -= 1
     return allowance.left >= 0 or allowance.renew(now)
 

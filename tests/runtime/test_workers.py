@@ -18,12 +18,12 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from audiohookd.delivery.service import STOP_LIMIT
-from audiohookd.interfaces import IWorkers
+from audiohookd.interfaces import IWorkers, PoolFull
 from audiohookd.observe.counters import Counters
 from audiohookd.plugin_host import PATIENCE as PATIENCE_OF_PLUGINS
 from audiohookd.plugin_host import Daemon
 from audiohookd.runtime.services import StartError
-from audiohookd.runtime.workers import PoolFull, Workers
+from audiohookd.runtime.workers import Workers
 from audiohookd.testing import MemoryWorkers
 
 #: Seconds after which a thread that should have been released is one that hangs.
@@ -95,7 +95,7 @@ class TestWorkers(TestCase):
             self.patch(os, "setpriority", forbid)
             self.assertEqual(await self.pool().do(lambda: 7), 7)
 
-    async def test_what_the_work_raises_is_the_result(self) -> None:
+    async def test_an_exception_of_the_work_fails_the_deferred(self) -> None:
         def fails() -> None:
             raise OSError(28, "disk full")
 
@@ -104,7 +104,7 @@ class TestWorkers(TestCase):
 
     async def test_one_thread_keeps_the_order(self) -> None:
         pool, done = self.pool(waiting=100), []
-        await DeferredList([pool.do(lambda number=number: done.append(number)) for number in range(100)])
+        await DeferredList([pool.do(lambda number=number: done.append(number)) for number in range(100)])  # type: ignore[misc]
         self.assertEqual(done, list(range(100)))
 
     async def test_several_threads_work_at_once(self) -> None:
@@ -154,7 +154,8 @@ class TestWorkers(TestCase):
         self.failureResultOf(Workers(reactor, "test", 1, 1).do(self.busy()), PoolFull)
 
     async def test_its_stop_waits_for_the_work_that_was_taken_and_takes_no_more(self) -> None:
-        pool, done = self.pool(), []
+        pool = self.pool()
+        done: list[Any] = []
         for number in range(3):
             pool.do(self.busy(number)).addCallback(done.append)
         stopped = pool.stopService()
@@ -199,7 +200,7 @@ class TestRefusedThreads(TestCase):
         self.addCleanup(self.release.set)
         self.counters = Counters()
         self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
-        self.make = threading._start_new_thread
+        self.make = threading._start_new_thread  # type: ignore[attr-defined]
 
     def refuse(self, is_refused: bool = True) -> None:
         def no_thread(*_: object) -> None:
@@ -231,10 +232,10 @@ class TestRefusedThreads(TestCase):
     async def test_a_pool_that_cannot_grow_works_with_the_threads_that_it_has(self) -> None:
         pool = self.pool(threads=3, minimum=1)
         self.refuse()
-        results = [pool.do(lambda number=number: number) for number in range(5)]
+        results = [pool.do(lambda number=number: number) for number in range(5)]  # type: ignore[misc]
         self.assertEqual([result for _, result in await DeferredList(results)], [0, 1, 2, 3, 4])
         (line,) = self.errors()
-        self.assertIn("test: the system refuses another thread (can't start new thread); 1 go on", line)
+        self.assertIn("test: the system refuses another thread (can't start new thread); continuing with 1", line)
         self.assertIn("TasksMax=", line)
         self.assertGreater(self.counters.value("threads_refused", "test"), 0)
 
@@ -266,7 +267,7 @@ class TestRefusedThreads(TestCase):
         self.failureResultOf(pool.do(lambda: 7), PoolFull)
 
     async def test_work_that_returns_a_deferred_fails(self) -> None:
-        with self.assertRaisesRegex(TypeError, "returned a Deferred"):
+        with self.assertRaisesRegex(TypeError, "must not return a Deferred"):
             await self.pool(threads=1).do(Deferred)
 
 
@@ -279,8 +280,8 @@ class TestAStopThatIsNotPatient(TestCase):
         self.release = threading.Event()
         self.begun = threading.Event()
         self.lines: list[str] = []
-        globalLogPublisher.addObserver(self.log)
-        self.addCleanup(globalLogPublisher.removeObserver, self.log)
+        globalLogPublisher.addObserver(self.log)  # type: ignore[arg-type]
+        self.addCleanup(globalLogPublisher.removeObserver, self.log)  # type: ignore[arg-type]
         self.addCleanup(self.release.set)
 
     def pool(self, patience: float) -> Workers:
@@ -306,7 +307,7 @@ class TestAStopThatIsNotPatient(TestCase):
             self.failureResultOf(result, CancelledError)
         await pool.stopService()
         self.assertFalse(self.release.is_set())
-        self.assertEqual(self.lines, ["warn: test: 2 pieces of work hang, and are given up"])
+        self.assertEqual(self.lines, ["warn: test: stop timed out, abandoning 2 hanging pieces of work"])
 
     async def test_waits_for_what_somebody_waits_for(self) -> None:
         pool = self.pool(0.01)
@@ -328,7 +329,7 @@ class TestAStopThatIsNotPatient(TestCase):
         await pool.stopService()
         self.assertEqual(self.lines, [])
 
-    def test_is_that_of_plugins_so_that_the_daemon_ends_in_time(self) -> None:
-        pool = Daemon(reactor, time.time, None).of_plugin("s3").workers("upload", 1, 1)
+    def test_pools_of_plugins_stop_early_so_that_the_daemon_ends_in_time(self) -> None:
+        pool = Daemon(reactor, time.time, None).of_plugin("s3").workers("upload", 1, 1)  # type: ignore[arg-type]
         self.assertEqual(pool.patience, PATIENCE_OF_PLUGINS)
         self.assertLessEqual(STOP_LIMIT + PATIENCE_OF_PLUGINS, 25.0)

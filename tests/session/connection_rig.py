@@ -10,7 +10,7 @@ from audiohookd.testing.client import ScriptedClient
 FRAME = b"\xff" * 3_200
 PROBE = {"conversationId": "00000000-0000-0000-0000-000000000000"}
 #: An event that any product would ignore.
-ENTITY = {"type": "note", "data": {"text": "hello"}}
+ENTITY: Any = {"type": "note", "data": {"text": "hello"}}
 
 
 def opened(*watchers: Watcher, **options: Any) -> ScriptedClient:

@@ -21,7 +21,7 @@ OVERFLOWING = AUDIO_LIMIT // len(BIG) + 1
 
 
 class Call:
-    """A session whose audio goes into one mailbox.
+    """A session with one observer queue for its audio.
 
     ``answers`` says what the observer does with its next calls: ``done``, ``fired`` or ``later`` (Deferreds),
     ``coroutine``, ``raise``, ``fail`` (later), ``failed`` (at once); and, losing a part but going on, ``lapse``,
@@ -32,7 +32,7 @@ class Call:
         self.session = FakeSession()
         self.session.position = START_POSITION
         self.sink = CapturingSink(self._act)
-        self.failures: list[BaseException] = []
+        self.failures: list[BaseException | None] = []
         self.failed_in: list[str] = []
         self.told_until_failure = 0
         self.when_failed: Callable[[], None] = lambda: None

@@ -65,7 +65,7 @@ def test_the_reason_of_the_client_is_kept_and_counted_if_it_is_known() -> None:
     assert client.counters.value("sessions_closed", "other") == 1
 
 
-def test_who_hangs_after_the_end_is_hurried_and_then_abandoned() -> None:
+def test_an_observer_that_hangs_after_the_end_is_closed_and_then_abandoned() -> None:
     sink = CapturingSink(lambda method, *_: Deferred() if method in ("audio", "closed") else None)
     client = opened(watched_by(sink, "hanging"))
     client.speak(FRAME)
@@ -150,7 +150,7 @@ def test_a_closed_call_keeps_none_of_its_observers_alive() -> None:
 def test_a_refused_call_keeps_nothing_alive_either() -> None:
     def refuse(opening: IOpening) -> None:
         sessions.append(weakref.ref(opening.session))
-        opening.refuse("no")
+        opening.reject("no")
 
     sessions: list[weakref.ref[Any]] = []
     gc.collect()

@@ -26,7 +26,7 @@ def close(code: int, reason: bytes = b"", masked: bool = True) -> bytes:
 
 
 class Call:
-    """A call whose plugin keeps the session."""
+    """A call with a plugin that keeps the session."""
 
     def __init__(self) -> None:
         self.plugin = Plugin()
@@ -88,7 +88,10 @@ def test_a_close_code_that_means_nothing_is_a_fault(call: Call) -> None:
     [
         (ConnectionDone(), ConnectionEnd("eof", "client")),
         (ConnectionLost(), ConnectionEnd("reset", "client")),
-        (SSL.Error([("SSL routines", "", "tlsv1 alert unknown ca")]), "TLS failed (the client says: unknown ca)"),
+        (
+            SSL.Error([("SSL routines", "", "tlsv1 alert unknown ca")]),
+            "TLS failed (alert from the client: unknown ca)",
+        ),
         (ZeroDivisionError(), ConnectionEnd("error", "server", reason="ZeroDivisionError while it was read")),
     ],
 )
@@ -156,7 +159,7 @@ def test_any_reason_of_a_peer_is_one_short_printable_line(code: int | None, reas
         (errno.ECONNRESET, False, ConnectionAborted, "aborted"),
     ],
 )
-def test_what_the_socket_said_counts(
+def test_an_error_of_the_socket_decides_the_cause(
     fault: int, is_at_end: bool, reason: Callable[[], Exception], cause: str
 ) -> None:
     assert by_transport(Failure(reason()), fault, is_at_end).cause == cause

@@ -104,7 +104,7 @@ def test_the_session_that_plugins_see() -> None:
     assert session.started_at == START + client.clock.seconds()
 
 
-def test_what_all_plugins_of_a_session_share_none_of_them_can_change() -> None:
+def test_a_plugin_cannot_change_shared_attributes_of_a_session() -> None:
     plugin = Plugin(CapturingSink())
     client = ScriptedClient(Watcher("plugin", plugin))
     client.open(customConfig={"queue": "sales"}, inputVariables={"city": "Oslo"})

@@ -38,14 +38,14 @@ def test_odd_things_are_counted_each_time_and_logged_once(logged: list[LogEvent]
     assert sum("tolerated a protocol anomaly of the client: unknown-type" in line for line in lines) == 1
 
 
-def test_what_the_client_complains_about_is_logged(logged: list[LogEvent]) -> None:
+def test_an_error_message_of_the_client_is_logged(logged: list[LogEvent]) -> None:
     client = opened()
     client.say("error", {"code": 429, "message": "Rate limit exceeded", "retryAfter": "PT3S"})
     assert client.counters.value("peer_errors") == 1
     assert any("the client reported error 429 " in formatEvent(event) for event in logged)
 
 
-def test_who_complains_without_end_does_not_fill_the_log(logged: list[LogEvent]) -> None:
+def test_endless_error_messages_do_not_fill_the_log(logged: list[LogEvent]) -> None:
     client = opened()
     for number in range(300):
         client.say("error", {"code": 400 + number % 100, "message": "no"})
@@ -112,7 +112,7 @@ def test_an_error_of_our_own_ends_the_session_and_no_timer_remains(
 
 def test_an_error_while_something_is_delivered_does_not_stop_the_connection(logged: list[LogEvent]) -> None:
     class Broken(Registry):
-        def admit(self, connection: Any) -> str | None:
+        def admit(self, *arguments: Any, **options: Any) -> Any:
             raise ZeroDivisionError
 
     clock = Clock()
@@ -135,7 +135,7 @@ def test_a_wire_that_is_lost_while_it_is_written_to() -> None:
                     self.leave()
 
             keep = self.wire.send
-            self.wire.send = send  # type: ignore[method-assign]
+            self.wire.send = send  # type: ignore[assignment, method-assign]
 
     sink = CapturingSink()
     client = Fragile(watched_by(sink))

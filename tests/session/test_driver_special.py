@@ -62,7 +62,7 @@ def test_while_draining_a_new_session_is_told_so_in_the_session() -> None:
     assert client.wire.heard[0]["parameters"] == {"reason": "error", "info": "server is shutting down"}
 
 
-def test_who_is_not_authentic_is_told_so_and_nothing_else() -> None:
+def test_an_unauthenticated_client_gets_only_a_disconnect() -> None:
     plugin = Plugin(CapturingSink())
     client = ScriptedClient(Watcher("plugin", plugin), authentic=False)
     assert client.wire.heard[0]["parameters"] == {"reason": "unauthorized"}

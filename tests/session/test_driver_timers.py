@@ -62,7 +62,7 @@ class Caller(ScriptedClient):
         self.connection.text(b"{}")
 
     def fire(self) -> None:
-        """The observer is done with what it was told, and so on until it has nothing to do."""
+        """Finishes the observer's calls, until it has no more."""
         while self._pending:
             self._pending.pop().callback(None)
 
@@ -98,7 +98,7 @@ def test_whatever_the_client_does_every_call_ends_cleanly(steps: list[str], answ
 
 
 class Date:
-    """It stands, until somebody sets it."""
+    """A wall clock that stands until the test sets it."""
 
     def __init__(self) -> None:
         self.seconds = START
@@ -133,7 +133,7 @@ def test_within_a_session_dates_go_on_as_time_does(change: float) -> None:
     assert [call[3] for call in plugin.observer.calls if call[0] == "message"] == [START, START, START + 5, START + 5]
 
 
-def test_who_slept_first_hears_what_was_said_meanwhile() -> None:
+def test_after_a_sleep_pending_messages_are_read_before_the_time_out() -> None:
     """The whole machine was stopped: timers ring before the sockets are read."""
     client = opened(timers=Timeouts(idle_timeout=20.0))
     client.clock.advance(45.0)
@@ -142,7 +142,7 @@ def test_who_slept_first_hears_what_was_said_meanwhile() -> None:
     assert client.types == ["opened", "pong"]
 
 
-def test_who_has_nothing_to_hear_after_a_sleep_does_not_wait_long() -> None:
+def test_after_a_sleep_a_silent_session_times_out_soon() -> None:
     client = opened(timers=Timeouts(idle_timeout=20.0))
     client.clock.advance(45.0)
     client.clock.advance(1.9)

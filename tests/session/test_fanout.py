@@ -149,7 +149,7 @@ def test_a_plugin_that_does_not_want_to_watch_is_left_alone() -> None:
 
 
 @implementer(IAudioSink)
-class Hollow:
+class Hollow:  # type: ignore[misc]
     """Says that it is a sink, and is none."""
 
 
@@ -201,7 +201,7 @@ def test_a_required_plugin_that_lost_a_part_ends_the_session() -> None:
 
 def test_an_observer_without_one_of_its_methods_is_cut_off() -> None:
     @implementer(ISessionObserver)
-    class Partial:
+    class Partial:  # type: ignore[misc]
         def __init__(self) -> None:
             self.reasons: list[str] = []
 
@@ -219,7 +219,7 @@ def test_an_observer_without_one_of_its_methods_is_cut_off() -> None:
     assert observer.reasons == ["end"]
 
 
-def test_what_a_slow_plugin_loses_is_counted_and_logged_once() -> None:
+def test_a_loss_of_a_slow_plugin_is_counted_and_logged_once() -> None:
     call = Call(watched_by(Slow(), "slow"))
     frames = AUDIO_LIMIT // len(FRAME) + 3
     for _ in range(frames):
@@ -245,7 +245,7 @@ def test_with_nobody_watching_closing_and_end_are_done_at_once() -> None:
     assert call.fanout.end("end").called
 
 
-def test_who_hangs_is_hurried_and_then_abandoned() -> None:
+def test_an_observer_that_hangs_is_closed_and_then_abandoned() -> None:
     slow, fine = Slow(), CapturingSink()
     call = Call(watched_by(slow, "slow"), watched_by(fine))
     ended = call.fanout.end("connection-lost")
@@ -265,7 +265,7 @@ def test_each_session_is_shown_to_its_plugin_once() -> None:
     assert [session.id for session in plugin.sessions] == [call.session.id]
 
 
-def test_what_a_slow_plugin_loses_at_the_end_is_counted_and_logged() -> None:
+def test_a_loss_at_the_end_is_counted_and_logged() -> None:
     call = Call(watched_by(Slow(), "slow"), watched_by(CapturingSink(), "fine"))
     call.audio()
     call.fanout.end("end")

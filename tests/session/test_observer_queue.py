@@ -48,7 +48,7 @@ def test_a_deferred_that_has_fired_already_holds_nothing_up() -> None:
 def test_an_observer_may_return_one_and_the_same_deferred_again_and_again() -> None:
     ready: Deferred[None] = Deferred()
     sink = CapturingSink(lambda *_: ready)
-    mailbox = ObserverQueue(sink, FakeSession(), pytest.fail, pytest.fail)
+    mailbox = ObserverQueue(sink, FakeSession(), pytest.fail, pytest.fail)  # type: ignore[arg-type]
     for method in ("opened", "paused", "resumed"):
         mailbox.call(method)
     assert sink.names == ["opened"]
@@ -56,7 +56,7 @@ def test_an_observer_may_return_one_and_the_same_deferred_again_and_again() -> N
     assert sink.names == ["opened", "paused", "resumed"]
 
 
-def test_what_an_observer_causes_while_it_is_told_something_is_told_later() -> None:
+def test_a_call_caused_by_a_callback_is_delivered_after_it() -> None:
     def act(method: str, *_: Any) -> None:
         if method == "opened":
             mailbox.call("message", True, b"{}", 0.0)
@@ -64,7 +64,7 @@ def test_what_an_observer_causes_while_it_is_told_something_is_told_later() -> N
 
     depth: list[list[str]] = []
     sink = CapturingSink(act)
-    mailbox = ObserverQueue(sink, FakeSession(), pytest.fail, pytest.fail)
+    mailbox = ObserverQueue(sink, FakeSession(), pytest.fail, pytest.fail)  # type: ignore[arg-type]
     mailbox.call("opened")
     assert depth == [["opened"]]
     assert sink.names == ["opened", "message"]
@@ -149,7 +149,7 @@ def test_an_observer_that_lost_a_part_goes_on(answer: str) -> None:
     assert call.sink.names[-1] == "closed"
 
 
-def test_what_waited_for_an_observer_that_lost_a_part_still_comes() -> None:
+def test_calls_that_wait_are_delivered_after_a_partial_loss() -> None:
     call = Call("lapse-later", "done")
     call.mailbox.call("opened")
     call.audio()
@@ -168,7 +168,7 @@ def test_a_session_may_end_because_an_observer_lost_a_part() -> None:
     assert call.mailbox.finished.called
 
 
-def test_what_waited_for_an_observer_that_failed_is_gone() -> None:
+def test_calls_that_wait_are_dropped_after_a_failure() -> None:
     call = Call("fail", "done")
     call.mailbox.call("opened")
     call.audio()

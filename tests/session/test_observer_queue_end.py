@@ -1,4 +1,4 @@
-"""The last calls of an observer: when ``closed`` comes, and who waits for it."""
+"""The last calls of an observer: when ``closed`` is called, and what waits for it."""
 
 from typing import Any
 
@@ -116,7 +116,7 @@ def test_an_idle_mailbox_is_drained() -> None:
     assert Call().mailbox.drained().called
 
 
-def test_what_is_forgotten_in_a_hurry_is_told_to_be_lost() -> None:
+def test_dropped_calls_are_reported_as_lost() -> None:
     call = Call("later")
     call.mailbox.call("opened")
     call.audio()
@@ -130,7 +130,7 @@ def test_what_is_forgotten_in_a_hurry_is_told_to_be_lost() -> None:
     assert call.lost == 160 + 800
 
 
-def test_what_overflowed_before_is_not_counted_again_in_a_hurry() -> None:
+def test_calls_that_overflowed_before_are_not_counted_again() -> None:
     call = Call("later")
     call.mailbox.call("opened")
     for _ in range(OVERFLOWING):

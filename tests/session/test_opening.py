@@ -70,7 +70,7 @@ def test_each_plugin_sees_what_the_one_before_decided() -> None:
 def test_a_plugin_can_refuse_and_the_next_one_is_not_asked() -> None:
     asked: list[IOpening] = []
     client = ScriptedClient(
-        admitted_by(lambda opening: opening.refuse("not licensed", "unauthorized")), admitted_by(asked.append)
+        admitted_by(lambda opening: opening.reject("not licensed", "unauthorized")), admitted_by(asked.append)
     )
     client.open()
     assert refused(client) == ("unauthorized", "not licensed")
@@ -80,7 +80,7 @@ def test_a_plugin_can_refuse_and_the_next_one_is_not_asked() -> None:
 
 
 def test_a_refusal_is_an_error_by_default() -> None:
-    client = ScriptedClient(admitted_by(lambda opening: opening.refuse("no disk")))
+    client = ScriptedClient(admitted_by(lambda opening: opening.reject("no disk")))
     client.open()
     assert refused(client) == ("error", "no disk")
 
@@ -102,7 +102,8 @@ def test_languages_are_listed_only_when_the_client_asks(wanted: bool | None, lis
         opening.supported_languages = ("en-US", "es-419")
 
     client = ScriptedClient(admitted_by(speak, name="speaking"))
-    client.open(**({} if wanted is None else {"supportedLanguages": wanted}))
+    parameters: dict[str, Any] = {} if wanted is None else {"supportedLanguages": wanted}
+    client.open(**parameters)
     assert client.counters.value("plugin_failures", "speaking") == 0
     assert accepted(client).get("supportedLanguages") == listed
 
@@ -160,7 +161,7 @@ def test_a_late_answer_is_not_waited_for_and_changes_nothing() -> None:
     async def admit(opening: IOpening) -> None:
         opening.start_paused = True
         await asked
-        opening.refuse("too late")
+        opening.reject("too late")
 
     asked: Deferred[None] = Deferred()
     client = ScriptedClient(admitted_by(admit), timers=Timeouts(admission_timeout=2.0))
@@ -184,7 +185,7 @@ def test_once_the_session_is_open_nobody_is_asked_any_more() -> None:
     assert after == []
 
 
-def test_what_was_decided_in_time_counts_when_the_next_plugin_is_late() -> None:
+def test_a_decision_in_time_counts_when_the_next_plugin_is_late() -> None:
     client = ScriptedClient(admitted_by(mono), admitted_by(lambda _: Deferred()))
     client.open(media=ALL)
     client.clock.advance(3.0)
@@ -241,7 +242,7 @@ def test_a_plugin_that_fails_has_no_say(admit: Any) -> None:
 
 @pytest.mark.parametrize("arguments", [("no", "because"), (b"no", "error"), ("no", []), (None, None)])
 def test_a_refusal_with_wrong_arguments_refuses_all_the_same(arguments: Any, logged: list[LogEvent]) -> None:
-    client = ScriptedClient(admitted_by(lambda opening: opening.refuse(*arguments), name="broken"))
+    client = ScriptedClient(admitted_by(lambda opening: opening.reject(*arguments), name="broken"))
     client.open(media=ALL)
     assert refused(client) == ("error", "refused")
     assert client.counters.value("plugin_failures", "broken") == 1
@@ -251,14 +252,14 @@ def test_a_refusal_with_wrong_arguments_refuses_all_the_same(arguments: Any, log
 
 
 def test_the_log_names_the_plugin_that_refuses(logged: list[LogEvent]) -> None:
-    client = ScriptedClient(admitted_by(lambda opening: opening.refuse("not licensed"), name="evil"))
+    client = ScriptedClient(admitted_by(lambda opening: opening.reject("not licensed"), name="evil"))
     client.open()
     assert any("session rejected: not licensed: by plugin evil" in str(formatEvent(event)) for event in logged)
 
 
 def test_a_refusal_counts_whatever_else_the_plugin_assigned() -> None:
     def admit(opening: IOpening) -> None:
-        opening.refuse("not licensed", "unauthorized")
+        opening.reject("not licensed", "unauthorized")
         foreign_media(opening)
 
     client = ScriptedClient(admitted_by(admit))
@@ -273,7 +274,7 @@ def test_an_answer_of_admit_that_has_no_effect_is_named(answer: object, logged: 
     assert client.types == ["opened"]
     assert client.counters.value("plugin_failures", "broken") == 1
     (line,) = [str(formatEvent(event)) for event in logged if event.get("plugin") == "broken"]
-    assert "to refuse, call opening.refuse()" in line
+    assert "to reject, call opening.reject()" in line
 
 
 def test_a_required_plugin_that_fails_ends_the_session() -> None:
@@ -297,7 +298,7 @@ def test_a_plugin_that_fails_late_is_counted_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("how", ["late", "leave"])
-def test_who_is_not_waited_for_any_more_is_cancelled_and_that_is_no_failure(how: str) -> None:
+def test_a_late_plugin_is_cancelled_and_that_is_no_failure(how: str) -> None:
     cancelled: list[Deferred[None]] = []
     client = ScriptedClient(admitted_by(lambda _: Deferred(cancelled.append), name="hanging"))
     client.open()
@@ -311,12 +312,12 @@ def test_who_is_not_waited_for_any_more_is_cancelled_and_that_is_no_failure(how:
     assert client.counters.value("plugin_failures", "hanging") == 0
 
 
-def test_what_is_decided_after_a_cancellation_changes_nothing() -> None:
+def test_a_decision_after_the_cancellation_changes_nothing() -> None:
     async def admit(opening: IOpening) -> None:
         try:
             await Deferred()
         except CancelledError:
-            opening.refuse("no")
+            opening.reject("no")
 
     client = ScriptedClient(admitted_by(admit))
     client.open()

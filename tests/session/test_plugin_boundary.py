@@ -247,7 +247,7 @@ def test_a_pause_can_be_ended_whatever_else_the_plugin_sends() -> None:
     assert session.resume() is False
 
 
-def test_what_a_plugin_does_to_its_session_is_not_seen_by_others() -> None:
+def test_attributes_that_a_plugin_assigns_are_not_seen_by_others() -> None:
     first, second = Plugin(CapturingSink()), Plugin(CapturingSink())
     client = opened(Watcher("evil", first), Watcher("fine", second))
     evil, fine = first.sessions[0], second.sessions[0]
@@ -265,7 +265,7 @@ def test_what_a_plugin_does_to_its_session_is_not_seen_by_others() -> None:
     assert client.counters.value("internal_errors") == 0
 
 
-def test_what_is_nested_in_the_configuration_of_a_session_belongs_to_each_plugin() -> None:
+def test_each_plugin_has_a_copy_of_the_nested_configuration() -> None:
     first, second = Plugin(CapturingSink()), Plugin(CapturingSink())
     opened_client = ScriptedClient(Watcher("evil", first), Watcher("fine", second))
     opened_client.open(customConfig={"queues": [1]}, inputVariables={"a": {"b": 1}})

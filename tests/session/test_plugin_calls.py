@@ -74,7 +74,7 @@ def test_admit_is_a_callback() -> None:
     assert stack.calls == [("guard", "admit")]
 
 
-def test_what_we_do_with_an_answer_is_no_call_of_the_plugin() -> None:
+def test_handling_an_answer_is_no_call_of_the_plugin() -> None:
     stack = Stack()
 
     class Answer(tuple[Any, ...]):

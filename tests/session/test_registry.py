@@ -94,7 +94,7 @@ def test_one_too_many_is_refused_until_another_ends() -> None:
     assert Caller(sessions).answer is None
 
 
-def test_who_could_not_be_recorded_is_refused_and_told_nothing_internal() -> None:
+def test_a_session_without_room_for_recordings_is_rejected_without_internals() -> None:
     obstacles = ["/var/spool/audiohookd: Read-only file system"]
     sessions = registry(Clock(), obstacle=lambda: obstacles[0] if obstacles else None)
     assert Caller(sessions).answer == "no room for recordings"
@@ -138,7 +138,7 @@ def test_an_idle_daemon_stops_at_once() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_who_has_no_session_is_not_waited_for() -> None:
+def test_a_shutdown_does_not_wait_for_connections_without_a_session() -> None:
     clock = Clock()
     sessions = registry(clock)
     waiting = Caller(sessions, polite=True, admitted=False)
@@ -185,7 +185,7 @@ def test_after_the_deadline_all_are_asked_to_close() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_who_does_not_close_is_aborted() -> None:
+def test_a_session_that_does_not_close_is_aborted() -> None:
     clock = Clock()
     sessions = registry(clock)
     polite, rude = Caller(sessions, polite=True), Caller(sessions)
@@ -223,7 +223,7 @@ def test_the_stop_takes_no_longer_than_it_says() -> None:
     assert stopped.called
 
 
-def test_who_knocks_after_the_goodbye_is_aborted_with_the_others() -> None:
+def test_a_connection_after_the_drain_is_aborted_with_the_others() -> None:
     clock = Clock()
     sessions = registry(clock)
     Caller(sessions)
@@ -290,7 +290,7 @@ def test_there_is_no_hurry_while_nothing_stops() -> None:
 
 
 class TestQuotas:
-    """Of organizations and keys; what is above them is counted, and so is what is above all places."""
+    """Quotas of organizations and keys: rejections by a quota, and by the limit of all sessions, are counted."""
 
     def sessions(self, max_sessions: int = 10, **quotas: int) -> tuple[Registry, Counters]:
         counters = Counters()
@@ -332,7 +332,7 @@ class TestQuotas:
         answers = [Caller(sessions, owner=owner, probe=probe).answer for probe in (True, False, True)]
         assert answers == [None, None, None]
 
-    def test_what_is_above_all_places_is_counted_too(self) -> None:
+    def test_a_session_above_the_limit_is_counted(self) -> None:
         sessions, counters = self.sessions(max_sessions=1)
         assert [Caller(sessions).answer for _ in range(2)] == [None, "too many sessions"]
         assert counters.value("limit_hits", "sessions") == 1

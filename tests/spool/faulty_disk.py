@@ -1,4 +1,4 @@
-"""Drafts on a disk that refuses what a test says, in the middle of a byte string if it likes."""
+"""Drafts on a disk with injected errors, also in the middle of a write."""
 
 import json
 import os
@@ -27,18 +27,18 @@ SPEECH = bytes(range(1, 101)) * 4  # 200 samples of two channels, none of them s
 
 
 class FaultyDisk:
-    """The real one, until it is told otherwise.
+    """The real disk, until a test injects errors.
 
-    ``accepted`` counts the bytes of audio that it took and that are no silence, behind a header of ``header_bytes``.
+    ``accepted`` counts the written bytes of audio that are not silence, after a header of ``header_bytes``.
     """
 
     def __init__(self) -> None:
         sync = self._sync
         self.calls = Syscalls(self._open, self._write, self._truncate, self._close, sync, sync, self._sync_all)
-        self.synced: list[tuple[Path, int]] = []  # and how long they were
+        self.synced: list[tuple[Path, int]] = []  # with the size at the sync
         self.whole_syncs = 0
         self.accepted = self.header_bytes = 0
-        self.portion = 1 << 30  # of one call
+        self.portion = 1 << 30  # most bytes of one write
         self._faults: dict[str, int] = {}
         self._room = 0
         self._suffix = ""
@@ -46,10 +46,10 @@ class FaultyDisk:
         weakref.finalize(self, _close_all, self._open_files)  # drafts that a test does not finish
 
     def refuse(self, fault: int, *calls: str, room: int = 0, suffix: str = "") -> None:
-        """From now on ``calls`` (``open``, ``look``, ``write``, ``truncate``, ``close``, ``sync``, ``sync_all``)
-        fail.
+        """Makes ``calls`` fail: ``open``, ``look``, ``write``, ``truncate``, ``close``, ``sync``, ``sync_all``.
 
-        Those alone for files whose names end with ``suffix``; and ``room`` more bytes are written before.
+        :param room: bytes that can still be written before.
+        :param suffix: affects only files with names that end so.
         """
         self._faults.update(dict.fromkeys(calls or ("write",), fault))
         self._room = room
@@ -133,12 +133,12 @@ class FaultyRig:
             self.writing.run()
 
     def stop(self) -> None:
-        """Until nothing waits that the disk takes."""
+        """Flushes the writer, as a stop does."""
         self.writer.flush()
         self.writing.run()
 
     def end(self, draft: Draft, commits: int = 1, stops: bool = False) -> "Recorded":
-        """All the way to ready: in so many commits, or in those of the stop."""
+        """Finishes and finalizes the draft, with ``commits`` commits, or with a stop."""
         finished = draft.finish({"closeReason": "end"})
         if stops:
             self.stop()
@@ -147,7 +147,9 @@ class FaultyRig:
         return Recorded(result_of(finished))
 
     def drafted_audio(self, name: str = "a") -> bytes:
-        return (self.draft / f"{name}.wav").read_bytes()[wav.header_bytes(self._media[name]) :]
+        media = self._media[name]
+        assert media is not None
+        return (self.draft / f"{name}.wav").read_bytes()[wav.header_bytes(media) :]
 
     def drafted_entries(self, name: str = "a") -> list[dict[str, Any]]:
         lines = (self.draft / f"{name}.jsonl").read_bytes().splitlines()[1:]
@@ -182,18 +184,18 @@ def _path(file: int) -> Path:
 
 
 def gap(samples: int, offset: int, fault: str = "ENOSPC", **other: object) -> dict[str, object]:
-    """As the writer tells of it."""
+    """The data of a journal entry for a gap, as the writer writes it."""
     return {"samples": samples, "cause": "disk", "filled": True, "offset": offset, "fault": fault} | other
 
 
-def told_by(*calls: Callable[[], object]) -> list[str | None]:
-    """What each of them raised, as OSError."""
-    told: list[str | None] = []
+def raised_by(*calls: Callable[[], object]) -> list[str | None]:
+    """The text of the OSError that each of ``calls`` raised, or None."""
+    raised: list[str | None] = []
     for call in calls:
         try:
             call()
-        except OSError as fault:
-            told.append(fault.strerror)
+        except OSError as error:
+            raised.append(error.strerror)
         else:
-            told.append(None)
-    return told
+            raised.append(None)
+    return raised

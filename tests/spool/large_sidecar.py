@@ -1,4 +1,4 @@
-"""Repairs, reads and verifies a recording with a large sidecar; prints the MiB of memory that each step took.
+"""Repairs, reads and verifies a recording with a large sidecar. Prints the memory, in MiB, that each step took.
 
 Usage: large_sidecar.py DIRECTORY MIB
 """
@@ -37,8 +37,8 @@ def main_of(directory: Path, mebibytes: int) -> dict[str, float]:
         took[step] = peak() - before
         return result
 
-    (mended,) = measure("repair", lambda: list(repair_drafts(spool)))
-    assert mended.outcome == "ready", mended
+    (result,) = measure("repair", lambda: list(repair_drafts(spool)))
+    assert result.outcome == "ready", result
     recording: Recording = next(catalog.iter_recordings(spool.ready))
     assert recording.sidecar.stat().st_size > mebibytes << 20
     assert measure("read", recording.read)["session"] == "s"
@@ -65,7 +65,7 @@ def write_journal(path: Path, mebibytes: int) -> None:
 
 
 def indent(sidecar: Path) -> None:
-    """As another program may write it: ``recording`` is found only from the start."""
+    """Reformats the sidecar, as another program may: the reader must then parse it from the start."""
     partial = sidecar.with_suffix(".new")
     with sidecar.open("rb") as old, partial.open("wb") as new:
         for line in old:

@@ -1,8 +1,9 @@
-"""Drafts as they lie there after a crash."""
+"""Creates drafts as a crash leaves them behind."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from audiohookd.protocol.media import Media
 from audiohookd.spool.format import wav
@@ -33,7 +34,7 @@ def leave_behind(
     name: str = ID,
     header: Callable[[Media], bytes] = wav.growing_header,
 ) -> DraftPaths:
-    """A draft, as it lies there after a crash."""
+    """Creates a draft as a crash leaves it behind."""
     paths = DraftPaths(spool.draft, name)
     paths.journal.write_bytes(first_line(journal_header(name, STARTED_AT, media)) + journal)
     if media is not None:
@@ -42,11 +43,11 @@ def leave_behind(
 
 
 def of_earlier_version(media: Media) -> bytes:
-    """The growing header that a draft of an earlier version begins with."""
+    """The growing header of a draft of an earlier version."""
     return junk_first_header(media, None)
 
 
-def sidecar(spool: SpoolPaths, name: str = ID) -> dict:
+def sidecar(spool: SpoolPaths, name: str = ID) -> dict[str, Any]:
     return json.loads((spool.ready / DAY / f"{name}.json").read_bytes())
 
 

@@ -1,4 +1,4 @@
-"""A spool full of recordings of known size and age."""
+"""A spool with recordings of known size and age."""
 
 import os
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from audiohookd.spool.paths import SpoolPaths, notified_suffix, stored_suffix
 
 NOW = 1_767_484_800.0  # 2026-01-04T00:00:00Z
 HOUR = 3_600.0
-#: The last four days, the oldest first, and the one that has just begun.
+#: The last four days, oldest first, and the current day.
 DAYS = ("2025-12-31", "2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04")
 S3 = stored_suffix("s3")
 S3_TOO = stored_suffix("elsewhere")
@@ -21,7 +21,7 @@ def recording_id(number: int) -> str:
 
 
 class FullSpool:
-    """Of each recording each file has ``size`` bytes, and was written ``age`` seconds ago."""
+    """A spool in which each file of a recording has ``size`` bytes and was written ``age`` seconds ago."""
 
     def __init__(self, directory: Path) -> None:
         self.layout = SpoolPaths(directory)
@@ -38,14 +38,14 @@ class FullSpool:
             os.utime(file, (NOW - age, NOW - age))
 
     def leave_alone(self, day: Path, seconds: float) -> None:
-        """Nothing came and went in there for so long."""
+        """Sets the time of the last change of the directory to ``seconds`` ago."""
         os.utime(day, (NOW - seconds, NOW - seconds))
 
     def files(self) -> dict[str, int]:
-        """The files there are, and their sizes."""
+        """All files with their sizes."""
         top = self.layout.directory
         return {str(path.relative_to(top)): path.stat().st_size for path in top.rglob("*") if path.is_file()}
 
     def numbers(self, place: Path) -> list[int]:
-        """The recordings of which there is anything, by day."""
+        """The numbers of the recordings with at least one file, by day."""
         return sorted({int(path.name[24:36]) for path in place.rglob("*") if path.is_file()})

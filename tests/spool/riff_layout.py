@@ -10,8 +10,8 @@ _MAX_32 = 0xFFFF_FFFF
 def chunks(file: bytes) -> list[tuple[bytes, bytes]]:
     """All chunks of a whole RIFF file: name and content.
 
-    Each chunk begins at an even place, an odd one is followed by one zero byte, and all chunks together are exactly
-    as long as the RIFF header says.
+    Each chunk begins at an even position, one zero byte follows a chunk of odd length, and all chunks together have
+    exactly the length in the RIFF header.
     """
     name, size, form = struct.unpack_from("<4sL4s", file)
     assert (name, form, size) == (b"RIFF", b"WAVE", len(file) - 8)
@@ -30,7 +30,7 @@ def chunks(file: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def growing_chunks(file: bytes) -> list[tuple[bytes, bytes]]:
-    """As :func:`chunks`, of a growing file: its RIFF and its last chunk extend to the end of the file."""
+    """As :func:`chunks`, for a growing file: its RIFF and its last chunk extend to the end of the file."""
     assert file[4:8] == b"\xff" * 4
     head, _, audio = file.partition(b"data\xff\xff\xff\xff")
     return [*chunks(head[:4] + struct.pack("<L", len(head) - 8) + head[8:]), (b"data", audio)]
@@ -39,7 +39,7 @@ def growing_chunks(file: bytes) -> list[tuple[bytes, bytes]]:
 def junk_first_header(media: Media, data_bytes: int | None) -> bytes:
     """The header of earlier versions.
 
-    :param data_bytes: None of a growing file.
+    :param data_bytes: None for a growing file.
     """
     channels, width = len(media.channels), media.format.sample_bytes
     frame = channels * width

@@ -1,12 +1,14 @@
-"""A spool in a directory, with a clock that stands and threads that do not exist."""
+"""A spool in a directory, with a test clock and in-memory worker pools."""
 
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol.media import Format, Media
@@ -17,6 +19,7 @@ from audiohookd.spool.spool import Spool
 from audiohookd.spool.write.group_commit import CommitLimits, Intervals, Pools
 from audiohookd.testing import MemoryWorkers
 
+T = TypeVar("T")
 STARTED_AT = 1_767_225_599.25  # 2025-12-31T23:59:59.250Z
 FLUSH_INTERVAL = 0.5
 SYNC_INTERVAL = 5.0
@@ -29,7 +32,7 @@ ALL_MEDIA = [MONO, STEREO, L16_MONO, L16_STEREO]
 
 
 def shape(media: Media) -> str:
-    """What tests call it."""
+    """The name of ``media`` in test ids."""
     return f"{media.format}-{len(media.channels)}"
 
 
@@ -52,12 +55,12 @@ class SpoolRig:
         return self.spool.begin(name, STARTED_AT, media)
 
     def commit(self) -> None:
-        """Lets the interval pass, and the disk do what it is asked."""
+        """Advances the clock by the flush interval and runs the writer."""
         self.clock.advance(FLUSH_INTERVAL)
         self.writing.run()
 
     def finish(self, draft: Draft, **recording: object) -> Path:
-        """All the way to ready."""
+        """Finishes and finalizes the draft."""
         finished = draft.finish(recording)
         self.commit()
         self.finishing.run()
@@ -81,24 +84,26 @@ class SpoolRig:
         return {str(path.relative_to(ready)) for path in ready.rglob("*") if path.is_file()}
 
 
-def result_of(deferred: "Deferred[object]") -> object:
-    """What it fired with; raises what it failed with."""
-    outcomes: list[object] = []
-    failures: list[object] = []
+def result_of(deferred: "Deferred[T] | None") -> T:
+    """The result of a Deferred that has fired. Raises its error if it failed."""
+    outcomes: list[T] = []
+    failures: list[Failure] = []
+    assert deferred is not None
     deferred.addCallbacks(outcomes.append, failures.append)
     if failures:
-        raise failures[0].value
+        failures[0].raiseException()
     assert outcomes, "has not fired"
     return outcomes[0]
 
 
-def is_pending(deferred: "Deferred[object]") -> bool:
+def is_pending(deferred: "Deferred[Any] | None") -> bool:
+    assert deferred is not None
     return not deferred.called
 
 
 @contextmanager
 def disk_that_takes(file_size: int) -> Iterator[None]:
-    """The kernel itself refuses, in the middle of a piece, what makes a file larger than ``file_size``."""
+    """Makes the kernel reject writes beyond ``file_size``, also in the middle of a piece."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""After a loss of power every byte of a recording is one that was given, as far as checksums can tell."""
+"""Checksums: after a power loss, a recording has only bytes that were received."""
 
 import io
 import os
@@ -25,11 +25,11 @@ from audiohookd.spool.format.journal import finished_line, journal_header, read_
 from audiohookd.spool.paths import SpoolPaths
 from audiohookd.spool.repair import repair_drafts
 from audiohookd.spool.write.draft_files import DraftFiles, DraftPaths
-from tests.spool.faulty_disk import FaultyRig, told_by
+from tests.spool.faulty_disk import FaultyRig, raised_by
 from tests.spool.left_behind import ID, empty_spool, leave_behind, sidecar
 from tests.spool.spool_rig import ALL_MEDIA, MONO, STARTED_AT, STEREO, shape
 
-#: Nowhere zero: what a loss of power leaves differs from it.
+#: Audio without zero bytes, so that it differs from the zeros of a power loss.
 VOICE = bytes(1 + number * 7 % 255 for number in range(60_000))
 
 
@@ -39,7 +39,7 @@ def spool(tmp_path: Path) -> SpoolPaths:
 
 
 class Committed:
-    """A draft of ``commits`` bytes of audio each, whose daemon is gone."""
+    """A draft that a crash left behind, with commits of the given sizes in bytes of audio."""
 
     def __init__(self, spool: SpoolPaths, commits: list[int], media: Media = MONO, end: bytes | None = None) -> None:
         self.paths = DraftPaths(spool.draft, ID)
@@ -52,17 +52,17 @@ class Committed:
             self.size += size
 
     def lose_audio(self, start: int, end: int) -> None:
-        """Zero bytes there."""
+        """Replaces the audio from ``start`` to ``end`` by zero bytes."""
         zero(self.paths.audio, self.start + start, self.start + end)
 
     @property
     def ends(self) -> list[int]:
-        """Where its checksums end."""
+        """The ends of the checksums."""
         return [checksum.end for checksum in read_checksums(read_lines(self.paths.journal))]
 
 
 def zero(path: Path, start: int, end: int) -> None:
-    """As if what was written there had not reached the disk, but the size had."""
+    """Simulates data that did not reach the disk in a file with its full size."""
     with path.open("r+b") as file:
         file.seek(start)
         file.write(bytes(end - start))
@@ -70,17 +70,17 @@ def zero(path: Path, start: int, end: int) -> None:
 
 
 def repaired(spool: SpoolPaths, media: Media = MONO) -> bytes:
-    (mended,) = repair_drafts(spool)
-    assert mended.outcome == "ready"
+    (result,) = repair_drafts(spool)
+    assert result.outcome == "ready"
     size = sidecar(spool)["recording"]["samples"] * media.frame_bytes
-    recorded = mended.path.read_bytes()
+    recorded = result.path.read_bytes()
     audio = recorded[wav.header_bytes(media) :][:size]
     assert recorded == wav.header(media, size) + audio + wav.padding(size)
     return audio
 
 
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
-def test_zero_bytes_behind_what_was_synced_are_cut_off(spool: SpoolPaths, media: Media) -> None:
+def test_zero_bytes_after_synced_audio_are_cut_off(spool: SpoolPaths, media: Media) -> None:
     draft = Committed(spool, [4000, 4000, 4000], media)
     draft.lose_audio(8000, 8192)
     assert repaired(spool, media) == VOICE[:8000]
@@ -91,7 +91,7 @@ def test_zero_bytes_behind_what_was_synced_are_cut_off(spool: SpoolPaths, media:
 
 
 @pytest.mark.parametrize("size", [0, 1, 7999])
-def test_a_recording_that_had_ended_tells_what_it_has_lost(spool: SpoolPaths, size: int) -> None:
+def test_an_ended_recording_records_what_it_lost(spool: SpoolPaths, size: int) -> None:
     draft = Committed(spool, [4000, 4000], end=finished_line({"closeReason": "end"}) + b"\n")
     draft.lose_audio(size, 8000)
     kept = size // 4000 * 4000
@@ -102,14 +102,14 @@ def test_a_recording_that_had_ended_tells_what_it_has_lost(spool: SpoolPaths, si
     assert recording["missingSamples"] == 8000 - kept
 
 
-def test_a_recording_that_had_ended_and_lost_nothing_is_not_recovered(spool: SpoolPaths) -> None:
+def test_an_ended_recording_without_loss_is_not_marked_recovered(spool: SpoolPaths) -> None:
     Committed(spool, [4000, 4000], end=finished_line({"closeReason": "end"}) + b"\n")
     assert repaired(spool) == VOICE[:8000]
     assert sidecar(spool)["recording"]["closeReason"] == "end"
     assert "recovered" not in sidecar(spool)["recording"]
 
 
-def test_nothing_behind_a_block_that_was_lost_counts(spool: SpoolPaths) -> None:
+def test_audio_after_a_lost_block_is_cut_off(spool: SpoolPaths) -> None:
     """The disk may write blocks in any order."""
     draft = Committed(spool, [4000] * 4)
     with draft.paths.audio.open("r+b") as audio:
@@ -118,8 +118,8 @@ def test_nothing_behind_a_block_that_was_lost_counts(spool: SpoolPaths) -> None:
     assert repaired(spool) == VOICE[:4000]
 
 
-def test_old_content_of_the_disk_does_not_count(spool: SpoolPaths) -> None:
-    """With ext4's ``data=writeback`` a block may hold what another file had there."""
+def test_old_content_of_the_disk_is_cut_off(spool: SpoolPaths) -> None:
+    """With ``data=writeback`` of ext4, a block may have the old content of another file."""
     draft = Committed(spool, [4000] * 4)
     with draft.paths.audio.open("r+b") as audio:
         audio.seek(draft.start + 8192)
@@ -144,7 +144,7 @@ def test_zero_bytes_without_a_checksum_are_cut_off(spool: SpoolPaths, lost: int)
     assert repaired(spool) == VOICE[: 8000 - lost]
 
 
-def test_a_journal_that_ends_in_zero_bytes_is_one_that_was_cut_off(spool: SpoolPaths) -> None:
+def test_a_journal_that_ends_in_zero_bytes_is_torn(spool: SpoolPaths) -> None:
     draft = Committed(spool, [4000, 4000])
     size = draft.paths.journal.stat().st_size
     zero(draft.paths.journal, size - 30, size + 2000)
@@ -152,15 +152,15 @@ def test_a_journal_that_ends_in_zero_bytes_is_one_that_was_cut_off(spool: SpoolP
     assert sidecar(spool)["recording"]["recovered"] == {"missingFrom": 8000, "journalCut": True}
 
 
-def test_zero_bytes_before_an_entry_do_not_spoil_it(spool: SpoolPaths) -> None:
+def test_zero_bytes_before_an_entry_are_ignored(spool: SpoolPaths) -> None:
     note = b'{"timestamp":"PT1S","type":"logger","data":{"msg":"noted"}}\n'
     leave_behind(spool, b"\x01\x02", journal=note + bytes(100) + note)
-    assert [mended.outcome for mended in repair_drafts(spool)] == ["ready"]
+    assert [result.outcome for result in repair_drafts(spool)] == ["ready"]
     assert [entry["data"] for entry in sidecar(spool)["body"]] == [{"msg": "noted"}] * 2
 
 
 def test_a_draft_of_an_earlier_version_is_kept_as_it_is(spool: SpoolPaths) -> None:
-    """It has no checksums, and silence of L16 is zero bytes."""
+    """The draft has no checksums, and silence in L16 is zero bytes."""
     audio = VOICE[:100] + bytes(9000)
     paths = leave_behind(spool, audio, media=MONO)
     paths.journal.write_bytes(paths.journal.read_bytes().replace(b',"checksum":"crc32"', b""))
@@ -173,15 +173,15 @@ def test_checksums_do_not_become_entries(spool: SpoolPaths) -> None:
     assert sidecar(spool)["body"] == []
 
 
-def test_what_the_disk_refused_has_a_checksum_too(tmp_path: Path) -> None:
-    """It became silence; a mistake in that would cut off what follows."""
+def test_silence_for_lost_audio_has_a_checksum(tmp_path: Path) -> None:
+    """With a wrong checksum for the silence, a repair would cut off the following audio."""
     rig = FaultyRig(tmp_path)
     draft = rig.begin()
     for room in (0, 333, 1000):
-        told_by(lambda: draft.audio(VOICE[:600]))
+        raised_by(lambda: draft.audio(VOICE[:600]))
         rig.commit()
         rig.disk.refuse(28, "write", suffix="wav", room=room)
-        told_by(lambda: draft.audio(VOICE[:600]))
+        raised_by(lambda: draft.audio(VOICE[:600]))
         rig.commit()
         rig.disk.heal()
     rig.commit(3)
@@ -195,7 +195,7 @@ def test_what_the_disk_refused_has_a_checksum_too(tmp_path: Path) -> None:
     assert ends[-1] == len(audio)
 
 
-def test_a_checksum_that_the_disk_refused_is_tried_again(tmp_path: Path) -> None:
+def test_a_failed_checksum_is_retried(tmp_path: Path) -> None:
     rig = FaultyRig(tmp_path)
     draft = rig.begin()
     rig.commit()
@@ -222,7 +222,7 @@ def test_a_checksum_that_the_disk_refused_is_tried_again(tmp_path: Path) -> None
     journal_more=st.integers(0, 300),
 )
 @example([1000, 3000], 0.5, 0, 1.0, 0)
-def test_whatever_of_both_files_reached_the_disk(
+def test_any_synced_part_of_both_files_is_recovered(
     tmp_path: Path, commits: list[int], kept: float, more: int, journal_kept: float, journal_more: int
 ) -> None:
     shutil.rmtree(tmp_path)
@@ -243,7 +243,7 @@ def test_whatever_of_both_files_reached_the_disk(
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=5), st.binary(max_size=20))
-def test_what_was_written_matches(commits: list[bytes], tail: bytes) -> None:
+def test_written_audio_matches_its_checksums(commits: list[bytes], tail: bytes) -> None:
     running, lines, size = RunningChecksum(), [], 0
     for commit in commits:
         running.add([commit[:3], commit[3:]])
@@ -256,7 +256,7 @@ def test_what_was_written_matches(commits: list[bytes], tail: bytes) -> None:
     assert found == Verified(size + len(tail.rstrip(b"\0")), size + len(tail.rstrip(b"\0")))
 
 
-def test_lines_that_are_no_checksums_are_passed_over() -> None:
+def test_lines_that_are_no_checksums_are_skipped() -> None:
     line = checksum_line(Checksum(5, 7))
     lines = [line[:-1], b"\0" + line, line[:-3] + b"\n", b"{}\n", line.replace(b"5", b"-5"), os.fsencode("\n"), line]
     assert list(read_checksums(lines)) == [Checksum(5, 7)]

@@ -1,4 +1,4 @@
-"""When the next commit begins."""
+"""The adaptive interval between commits."""
 
 import pytest
 from hypothesis import given
@@ -9,11 +9,11 @@ from audiohookd.spool.write.commit_interval import MAX_MARGIN, MIN_MARGIN, Commi
 FLUSH = 0.5
 
 
-def test_nothing_is_known_at_the_start() -> None:
+def test_the_first_interval_is_cautious() -> None:
     assert CommitInterval(FLUSH).margin == pytest.approx(MAX_MARGIN * FLUSH)
 
 
-def test_quick_commits_may_be_further_apart() -> None:
+def test_quick_commits_lengthen_the_interval() -> None:
     pace = CommitInterval(FLUSH)
     for _ in range(100):
         pace.observe(0.01)
@@ -28,9 +28,7 @@ def test_one_slow_commit_is_remembered() -> None:
 
 
 @given(st.lists(st.floats(0, 10), max_size=50), st.floats(0.05, 60))
-def test_what_is_given_before_a_commit_as_quick_as_those_before_is_written_in_time(
-    commits: list[float], flush: float
-) -> None:
+def test_audio_is_written_in_time_if_commits_stay_as_quick(commits: list[float], flush: float) -> None:
     pace = CommitInterval(flush)
     for seconds in commits:
         pace.observe(seconds)

@@ -1,4 +1,4 @@
-"""A disk that refuses, in the middle of a call: what is lost, and what takes its place."""
+"""Disk errors during a call: lost audio, and the silence that replaces it."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from audiohookd.protocol.media import Media
 from audiohookd.spool.format import wav
 from audiohookd.spool.write.group_commit import CommitLimits
 from audiohookd.spool.write.journal_writer import MAX_KEPT_BYTES
-from tests.spool.faulty_disk import SPEECH, FaultyRig, gap, told_by
+from tests.spool.faulty_disk import SPEECH, FaultyRig, gap, raised_by
 from tests.spool.spool_rig import L16_STEREO, MONO, STEREO, result_of, shape
 
 FULL = os.strerror(errno.ENOSPC)
@@ -21,8 +21,8 @@ def rig(tmp_path: Path) -> FaultyRig:
     return FaultyRig(tmp_path / "spool")
 
 
-class TestWhatIsLost:
-    def test_becomes_silence_when_the_disk_takes_something_again(self, rig: FaultyRig) -> None:
+class TestLostAudio:
+    def test_silence_replaces_lost_audio_when_the_disk_recovers(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         draft.audio(SPEECH)
         rig.commit()
@@ -31,12 +31,12 @@ class TestWhatIsLost:
         rig.commit()
         assert rig.drafted_audio() == SPEECH
         rig.disk.heal()
-        told_by(lambda: draft.audio(SPEECH))
+        raised_by(lambda: draft.audio(SPEECH))
         rig.commit()
         assert rig.drafted_audio() == SPEECH + b"\xff" * 400 + SPEECH
         assert rig.drafted_gaps() == [gap(200, 200)]
 
-    def test_is_made_up_for_even_if_nothing_more_comes(self, rig: FaultyRig) -> None:
+    def test_silence_is_written_even_if_no_more_audio_comes(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         rig.disk.refuse(errno.EIO)
         draft.audio(SPEECH)
@@ -49,7 +49,7 @@ class TestWhatIsLost:
 
     @pytest.mark.parametrize("media", [MONO, STEREO, L16_STEREO], ids=shape)
     @pytest.mark.parametrize("room", range(9))
-    def test_is_whole_samples_of_all_channels(self, rig: FaultyRig, media: Media, room: int) -> None:
+    def test_a_gap_is_whole_samples_of_all_channels(self, rig: FaultyRig, media: Media, room: int) -> None:
         draft = rig.begin(media=media)
         rig.commit()
         rig.disk.refuse(errno.ENOSPC, room=room)
@@ -64,51 +64,51 @@ class TestWhatIsLost:
         assert recorded.gaps == [{"start": kept, **gap(samples - kept, kept)}]
         assert recorded.about["samples"] == samples
 
-    def test_in_many_commits_in_a_row_is_one_gap(self, rig: FaultyRig) -> None:
+    def test_a_loss_over_many_commits_is_one_gap(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         draft.audio(SPEECH)
         rig.commit()
         for fault in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
             rig.disk.refuse(fault)
-            told_by(lambda: draft.audio(SPEECH))
+            raised_by(lambda: draft.audio(SPEECH))
             rig.commit(3)
         rig.disk.heal()
         draft.audio(SPEECH)
         rig.commit()
         assert rig.drafted_gaps() == [gap(600, 200)]
 
-    def test_in_two_episodes_is_two_gaps(self, rig: FaultyRig) -> None:
+    def test_two_episodes_make_two_gaps(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         for _ in range(2):
             rig.disk.refuse(errno.ENOSPC)
-            told_by(lambda: draft.audio(SPEECH))
+            raised_by(lambda: draft.audio(SPEECH))
             rig.commit()
             rig.disk.heal()
-            told_by(lambda: draft.audio(SPEECH))
+            raised_by(lambda: draft.audio(SPEECH))
             rig.commit()
         recorded = rig.end(draft)
         assert recorded.gaps == [{"start": at, **gap(200, at)} for at in (0, 400)]
         assert recorded.audio == (b"\xff" * 400 + SPEECH) * 2
 
-    def test_while_silence_is_written_belongs_to_the_same_gap(self, rig: FaultyRig) -> None:
+    def test_a_loss_while_silence_is_written_extends_the_gap(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         rig.commit()
         rig.disk.refuse(errno.ENOSPC)
         draft.audio(SPEECH)
         rig.commit()
         rig.disk.refuse(errno.ENOSPC, room=101, suffix="wav")
-        told_by(lambda: draft.audio(SPEECH))
+        raised_by(lambda: draft.audio(SPEECH))
         rig.commit()
         assert rig.drafted_audio() == b"\xff" * 100
         rig.disk.heal()
         assert rig.end(draft).gaps == [{"start": 0, **gap(400, 0)}]
 
-    def test_a_torn_tail_that_cannot_be_cut_off_is_cut_off_before_more_is_written(self, rig: FaultyRig) -> None:
+    def test_a_torn_tail_is_truncated_before_the_next_write(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         rig.commit()
         draft.audio(SPEECH)
         note = b'{"type":"x","data":1}'
-        draft.note(note)
+        draft.add_entry(note)
         rig.disk.refuse(errno.EIO, "write", "truncate", room=len(note + b"\n") + 399)
         rig.commit()
         rig.disk.heal()
@@ -116,28 +116,28 @@ class TestWhatIsLost:
         assert rig.drafted_audio() == SPEECH[:398] + b"\xff\xff"
         assert {entry["type"] for entry in rig.drafted_entries()} == {"gap", "x"}
 
-    def test_is_one_drafts_alone(self, rig: FaultyRig) -> None:
+    def test_a_loss_of_one_draft_does_not_affect_others(self, rig: FaultyRig) -> None:
         before, refused, after = rig.begin("a"), rig.begin("b"), rig.begin("c")
         rig.disk.refuse(errno.ENOSPC, suffix="b.wav")
         for draft in (before, refused, after):
             draft.audio(SPEECH)
         rig.commit()
         assert rig.drafted_audio("a") == rig.drafted_audio("c") == SPEECH
-        assert told_by(*(lambda draft=draft: draft.audio(b"") for draft in (before, after))) == [None, None]
-        assert told_by(lambda: refused.note(b"{}")) == [FULL]
+        assert raised_by(*(lambda draft=draft: draft.audio(b"") for draft in (before, after))) == [None, None]
+        assert raised_by(lambda: refused.add_entry(b"{}")) == [FULL]
 
-    def test_is_not_kept_in_memory_however_long_it_lasts(self, rig: FaultyRig) -> None:
+    def test_lost_audio_is_not_kept_in_memory(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         rig.disk.refuse(errno.ENOSPC, "open", "write")
         for _ in range(200):
-            told_by(lambda: draft.audio(SPEECH * 100))
+            raised_by(lambda: draft.audio(SPEECH * 100))
             rig.commit()
             assert (draft.waiting, rig.writer.waiting) == (0, 0)
         rig.disk.heal()
         recorded = rig.end(draft)
         assert recorded.audio == b"\xff" * (200 * 40_000)
 
-    def test_is_counted_in_samples(self, rig: FaultyRig) -> None:
+    def test_lost_audio_is_counted_in_samples(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         rig.commit()
         rig.disk.refuse(errno.ENOSPC, room=100)
@@ -148,15 +148,15 @@ class TestWhatIsLost:
 
 
 class TestLongSilence:
-    def test_is_written_in_portions_and_what_comes_meanwhile_waits(self, tmp_path: Path) -> None:
+    def test_silence_is_written_in_portions_and_new_audio_waits(self, tmp_path: Path) -> None:
         rig = FaultyRig(tmp_path, CommitLimits(silence=1000))
         draft = rig.begin()
         rig.disk.refuse(errno.ENOSPC)
         draft.audio(SPEECH * 8)
         rig.commit()
         rig.disk.heal()
-        told_by(lambda: draft.audio(SPEECH))
-        draft.note(b'{"type":"x","data":1}')
+        raised_by(lambda: draft.audio(SPEECH))
+        draft.add_entry(b'{"type":"x","data":1}')
         sizes = []
         for _ in range(4):
             rig.commit()
@@ -168,7 +168,7 @@ class TestLongSilence:
             {"type": "x", "data": 1},
         ]
 
-    def test_is_shared_by_all_drafts_of_a_commit(self, tmp_path: Path) -> None:
+    def test_all_drafts_of_a_commit_share_the_limit_of_silence(self, tmp_path: Path) -> None:
         rig = FaultyRig(tmp_path, CommitLimits(silence=1001))
         drafts = [rig.begin(name) for name in "abcde"]
         rig.disk.refuse(errno.ENOSPC)
@@ -179,7 +179,7 @@ class TestLongSilence:
         rig.commit()
         assert [len(rig.drafted_audio(name)) for name in "abcde"] == [200] * 5
 
-    def test_is_waited_for_at_the_end_of_a_recording(self, tmp_path: Path) -> None:
+    def test_the_end_of_a_recording_waits_for_silence(self, tmp_path: Path) -> None:
         rig = FaultyRig(tmp_path, CommitLimits(silence=100))
         draft = rig.begin()
         rig.disk.refuse(errno.ENOSPC)
@@ -190,7 +190,7 @@ class TestLongSilence:
         assert recorded.audio == b"\xff" * 400
         assert "recovered" not in recorded.about
 
-    def test_is_written_to_the_last_byte_before_the_daemon_stops(self, tmp_path: Path) -> None:
+    def test_a_stop_writes_all_pending_silence(self, tmp_path: Path) -> None:
         rig = FaultyRig(tmp_path, CommitLimits(silence=100))
         draft = rig.begin()
         rig.disk.refuse(errno.ENOSPC)
@@ -203,22 +203,22 @@ class TestLongSilence:
         assert rig.drafted_audio() == b"\xff" * 400
 
 
-class TestFilesThatCannotBeMade:
-    def test_are_made_later_and_what_was_heard_before_is_silence(self, rig: FaultyRig) -> None:
+class TestFilesThatCannotBeCreated:
+    def test_files_are_created_later_and_lost_audio_is_silence(self, rig: FaultyRig) -> None:
         rig.disk.refuse(errno.EMFILE, "open")
         draft = rig.begin()
         draft.audio(SPEECH)
-        draft.note(b'{"type":"x","data":1}')
+        draft.add_entry(b'{"type":"x","data":1}')
         rig.commit(3)
         assert list(rig.draft.iterdir()) == []
         rig.disk.heal()
-        told_by(lambda: draft.audio(SPEECH))
+        raised_by(lambda: draft.audio(SPEECH))
         recorded = rig.end(draft)
         assert recorded.audio == b"\xff" * 400 + SPEECH
         assert recorded.gaps == [{"start": 0, **gap(200, 0, "EMFILE")}]
         assert recorded.entries("x") == [1]
 
-    def test_an_audio_file_is_not_made_before_its_journal_says_what_it_is(self, rig: FaultyRig) -> None:
+    def test_an_audio_file_is_created_after_its_journal(self, rig: FaultyRig) -> None:
         rig.disk.refuse(errno.ENOSPC, suffix="jsonl", room=10)
         draft = rig.begin()
         draft.audio(SPEECH)
@@ -228,7 +228,7 @@ class TestFilesThatCannotBeMade:
         rig.commit()
         assert rig.drafted_audio() == b"\xff" * 400
 
-    def test_a_header_that_found_no_room_is_written_later(self, rig: FaultyRig) -> None:
+    def test_a_header_that_the_full_disk_refused_is_written_later(self, rig: FaultyRig) -> None:
         rig.disk.refuse(errno.ENOSPC, suffix="wav", room=wav.header_bytes(STEREO) - 1)
         draft = rig.begin()
         draft.audio(SPEECH)
@@ -238,12 +238,12 @@ class TestFilesThatCannotBeMade:
         recorded = rig.end(draft)
         assert (recorded.audio, recorded.about["samples"]) == (b"\xff" * 400, 200)
 
-    def test_those_of_another_recording_are_never_touched(self, rig: FaultyRig) -> None:
+    def test_files_of_another_recording_are_never_overwritten(self, rig: FaultyRig) -> None:
         (rig.draft / "a.wav").write_bytes(b"somebody's call")
         draft = rig.begin()
         draft.audio(SPEECH)
         rig.commit()
-        assert told_by(lambda: draft.audio(SPEECH), lambda: draft.audio(SPEECH)) == ["File exists", None]
+        assert raised_by(lambda: draft.audio(SPEECH), lambda: draft.audio(SPEECH)) == ["File exists", None]
         finished = draft.finish({})
         rig.commit()
         with pytest.raises(FileExistsError):
@@ -255,12 +255,12 @@ class TestFilesThatCannotBeMade:
 
 
 class TestJournal:
-    def test_keeps_its_lines_for_a_disk_that_refuses_them(self, rig: FaultyRig) -> None:
+    def test_a_journal_keeps_lines_while_writes_fail(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         rig.commit()
         rig.disk.refuse(errno.ENOSPC, room=30)
         for number in range(10):
-            told_by(lambda number=number: draft.note(b'{"type":"x","data":%d}' % number))
+            raised_by(lambda number=number: draft.add_entry(b'{"type":"x","data":%d}' % number))  # type: ignore[misc]
             rig.commit()
         assert rig.drafted_entries() == [{"type": "x", "data": 0}]
         rig.disk.heal()
@@ -268,16 +268,16 @@ class TestJournal:
         assert recorded.entries("x") == list(range(10))
         assert "recovered" not in recorded.about
 
-    def test_drops_the_newest_when_they_are_too_many_and_says_how_many(self, rig: FaultyRig) -> None:
+    def test_a_journal_drops_the_newest_lines_and_counts_them(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         rig.commit()
         rig.disk.refuse(errno.ENOSPC)
         line = b'{"type":"x","data":"%s"}' % (b"-" * (MAX_KEPT_BYTES // 10))
         for _ in range(20):
-            told_by(lambda: draft.note(line))
+            raised_by(lambda: draft.add_entry(line))
             rig.commit()
         rig.disk.heal()
-        draft.note(b'{"type":"x","data":"last"}')
+        draft.add_entry(b'{"type":"x","data":"last"}')
         recorded = rig.end(draft)
         assert len(recorded.entries("x")) == 10
         assert recorded.entries("x")[-1] == "last"

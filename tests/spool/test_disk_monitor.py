@@ -1,4 +1,4 @@
-"""Whether the disk can take one more recording. Its free room is the test's; all else is the disk of this machine."""
+"""The disk monitor, on the real disk of the machine but with simulated free space."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ BLOCK = 4096
 
 
 class Watched:
-    """A spool on a disk of which ``free`` bytes are free, and the watch over it."""
+    """A monitored spool on a disk with ``free`` free bytes."""
 
     def __init__(self, directory: Path, min_free: int = MIN_FREE) -> None:
         self.layout = SpoolPaths(directory)
@@ -58,7 +58,7 @@ class Watched:
         return lambda: self.complaints[cause]
 
     def look(self) -> str | None:
-        """The next look, done at once."""
+        """Runs the next probe, and returns the reason why new calls must not be accepted."""
         self.clock.advance(PROBE_INTERVAL)
         assert len(self.workers) == 1
         self.workers.run()
@@ -77,7 +77,7 @@ def levels(events: list[LogEvent]) -> list[str]:
 
 
 class TestTheStart:
-    def test_knows_at_once_that_all_is_well(self, tmp_path: Path) -> None:
+    def test_a_start_with_a_good_disk_is_ready_at_once(self, tmp_path: Path) -> None:
         watched = Watched(tmp_path / "spool")
         watched.watch.startService()
         assert watched.watch.not_ready_reason is None
@@ -85,7 +85,7 @@ class TestTheStart:
         assert len(watched.workers) == 0
         assert watched.told == []
 
-    def test_goes_on_though_there_is_no_room(self, tmp_path: Path, logged: list[LogEvent]) -> None:
+    def test_a_full_disk_does_not_fail_the_start(self, tmp_path: Path, logged: list[LogEvent]) -> None:
         watched = Watched(tmp_path / "spool")
         watched.free = 812 * MIB
         watched.watch.startService()
@@ -94,7 +94,7 @@ class TestTheStart:
         assert watched.told == [obstacle]
         assert levels(logged) == ["error"]
 
-    def test_goes_on_though_the_directories_are_gone(self, tmp_path: Path) -> None:
+    def test_missing_directories_do_not_fail_the_start(self, tmp_path: Path) -> None:
         watched = Watched(tmp_path / "spool")
         shutil.rmtree(tmp_path / "spool")
         watched.watch.startService()
@@ -102,18 +102,18 @@ class TestTheStart:
 
 
 class TestFreeRoom:
-    def test_is_looked_at_every_few_seconds(self, watched: Watched) -> None:
+    def test_free_space_is_probed_every_few_seconds(self, watched: Watched) -> None:
         watched.free = MIN_FREE - BLOCK
         watched.clock.advance(PROBE_INTERVAL - 0.01)
         assert len(watched.workers) == 0
         assert watched.look() == f"less than 1024 MiB free on {watched.layout.directory} (1023 MiB)"
         assert watched.watch.free == MIN_FREE - BLOCK
 
-    def test_may_be_just_enough(self, watched: Watched) -> None:
+    def test_exactly_min_free_is_enough(self, watched: Watched) -> None:
         watched.free = MIN_FREE
         assert watched.look() is None
 
-    def test_must_be_more_than_that_once_it_was_too_little(self, watched: Watched) -> None:
+    def test_recovery_needs_more_than_min_free(self, watched: Watched) -> None:
         watched.free = MIN_FREE - BLOCK
         watched.look()
         watched.free = MIN_FREE + FREE_HYSTERESIS - BLOCK
@@ -123,7 +123,7 @@ class TestFreeRoom:
         watched.free = MIN_FREE
         assert watched.look() is None
 
-    def test_must_be_a_twentieth_more_where_much_is_asked_for(self, tmp_path: Path) -> None:
+    def test_recovery_needs_a_twentieth_more_of_a_large_min_free(self, tmp_path: Path) -> None:
         asked = 100 * 1024 * MIB
         watched = Watched(tmp_path / "spool", min_free=asked)
         watched.free = asked - BLOCK
@@ -133,20 +133,22 @@ class TestFreeRoom:
         watched.free = asked * 21 // 20
         assert watched.look() is None
 
-    def test_may_be_none_where_no_limit_is_set(self, tmp_path: Path) -> None:
+    def test_no_limit_accepts_a_full_disk(self, tmp_path: Path) -> None:
         watched = Watched(tmp_path / "spool", min_free=0)
         watched.free = 0
         watched.watch.startService()
         assert watched.look() is None
 
-    def test_is_told_when_it_begins_and_ends_to_be_too_little(self, watched: Watched, logged: list[LogEvent]) -> None:
+    def test_a_change_is_reported_and_logged_in_both_directions(
+        self, watched: Watched, logged: list[LogEvent]
+    ) -> None:
         for watched.free in (MIN_FREE // 2, MIN_FREE // 3, MIN_FREE // 4, 2 * MIN_FREE, 2 * MIN_FREE):
             watched.look()
         assert watched.told == [f"less than 1024 MiB free on {watched.layout.directory} (512 MiB)", None]
         assert levels(logged) == ["error", "info"]
         assert watched.counters.items() == [("not_ready_transitions", "room", 1)]
 
-    def test_is_what_who_is_not_root_may_use(self, tmp_path: Path) -> None:
+    def test_free_space_excludes_the_reserve_of_root(self, tmp_path: Path) -> None:
         (tmp_path / "draft").mkdir()
         (tmp_path / "ready").mkdir()
         found = SpoolDisk(SpoolPaths(tmp_path), nothing).probe()
@@ -156,7 +158,7 @@ class TestFreeRoom:
 
 class TestTheDirectories:
     @pytest.mark.parametrize("place", ["draft", "ready"])
-    def test_are_missed_and_welcome_again(self, place: str, watched: Watched) -> None:
+    def test_a_missing_directory_is_reported_until_it_returns(self, place: str, watched: Watched) -> None:
         directory = watched.layout.directory / place
         directory.rmdir()
         assert watched.look() == f"{directory}: No such file or directory"
@@ -164,13 +166,13 @@ class TestTheDirectories:
         assert watched.look() is None
         assert watched.counters.items() == [("not_ready_transitions", "disk", 1)]
 
-    def test_are_written_into_and_nothing_stays_there(self, watched: Watched) -> None:
+    def test_a_probe_writes_a_file_and_removes_it(self, watched: Watched) -> None:
         watched.look()
         assert list(watched.layout.draft.iterdir()) == list(watched.layout.ready.iterdir()) == []
 
     @pytest.mark.parametrize("place", ["draft", "ready"])
-    def test_may_refuse_to_be_written_into(self, place: str, tmp_path: Path) -> None:
-        """Not even root can make a file in /proc."""
+    def test_a_directory_that_is_not_writable_is_reported(self, place: str, tmp_path: Path) -> None:
+        """Uses /proc, where not even root can create a file."""
         watched = Watched(tmp_path)
         (tmp_path / place).rmdir()
         (tmp_path / place).symlink_to("/proc")
@@ -178,15 +180,15 @@ class TestTheDirectories:
         assert watched.watch.not_ready_reason is not None
         assert watched.watch.not_ready_reason.startswith(f"{tmp_path}/{place}: ")
 
-    def test_may_be_on_another_file_system_than_at_the_start(self, watched: Watched) -> None:
-        """So it is when what was mounted is not there any more, but the directories below it are."""
+    def test_a_change_of_the_file_system_is_reported(self, watched: Watched) -> None:
+        """This happens if the mount disappears, and the directories below the mount point are used."""
         assert os.stat("/proc").st_dev != watched.layout.ready.stat().st_dev
         watched.layout.ready.rmdir()
         watched.layout.ready.symlink_to("/proc")
         assert watched.look() == f"{watched.layout.directory}: is not the file system it was at the start"
 
 
-def test_a_second_daemon_is_an_obstacle(watched: Watched) -> None:
+def test_a_lock_of_a_second_daemon_is_reported(watched: Watched) -> None:
     watched.intruder = OSError(errno.EWOULDBLOCK, "is held by another daemon", f"{watched.layout.lock}")
     assert watched.look() == f"{watched.layout.lock}: is held by another daemon"
     watched.intruder = None
@@ -194,11 +196,11 @@ def test_a_second_daemon_is_an_obstacle(watched: Watched) -> None:
 
 
 def nothing() -> None:
-    """Nobody takes the lock away."""
+    """Replaces :meth:`Lock.keep`: the lock is always held."""
 
 
 class RefusingDisk(SpoolDisk):
-    """Fails as it is told."""
+    """A disk with an error that a test chooses."""
 
     fault: Exception | None = None
 
@@ -219,17 +221,17 @@ class TestTheDisk:
     def watch(self, disk: RefusingDisk) -> DiskMonitor:
         return DiskMonitor(Clock(), MemoryWorkers(), Counters().count, disk, 0, {}, lambda _: None)
 
-    def test_may_go_read_only(self, disk: RefusingDisk, watch: DiskMonitor) -> None:
+    def test_a_read_only_disk_is_reported(self, disk: RefusingDisk, watch: DiskMonitor) -> None:
         disk.fault = OSError(errno.EROFS, os.strerror(errno.EROFS), "/spool/draft")
         watch.startService()
         assert watch.not_ready_reason == "/spool/draft: Read-only file system"
 
-    def test_may_fail_in_ways_that_nobody_thought_of(self, disk: RefusingDisk, watch: DiskMonitor) -> None:
+    def test_an_unexpected_exception_is_reported(self, disk: RefusingDisk, watch: DiskMonitor) -> None:
         disk.fault = RuntimeError("out of order")
         watch.startService()
         assert watch.not_ready_reason == "the disk cannot be probed: out of order"
 
-    def test_may_not_answer(self, watched: Watched) -> None:
+    def test_a_hanging_disk_is_reported(self, watched: Watched) -> None:
         watched.clock.pump([PROBE_INTERVAL] * MISSED_PROBES)
         assert watched.watch.not_ready_reason is None
         assert len(watched.workers) == 1
@@ -240,7 +242,7 @@ class TestTheDisk:
         assert len(watched.workers) == 1
         assert len(watched.told) == 1
 
-    def test_may_answer_after_all(self, watched: Watched) -> None:
+    def test_a_disk_that_answers_again_is_ready(self, watched: Watched) -> None:
         watched.clock.pump([PROBE_INTERVAL] * (MISSED_PROBES + 1))
         watched.free = MIN_FREE // 2
         watched.workers.run()
@@ -252,15 +254,15 @@ class TestTheDisk:
         watched.free = 2 * MIN_FREE
         assert watched.look() is None
 
-    def test_may_be_slow_each_time_without_being_given_up(self, watched: Watched) -> None:
+    def test_slow_probes_are_not_a_hanging_disk(self, watched: Watched) -> None:
         for _ in range(4):
             watched.clock.pump([PROBE_INTERVAL] * MISSED_PROBES)
             watched.workers.run()
             assert watched.watch.not_ready_reason is None
 
 
-class TestWhatOthersSay:
-    def test_is_an_obstacle_as_long_as_they_say_it(self, watched: Watched) -> None:
+class TestHealthChecks:
+    def test_an_error_is_reported_while_the_check_returns_it(self, watched: Watched) -> None:
         watched.complaints["writer"] = "the disk refuses"
         assert watched.look() == "the disk refuses"
         watched.complaints["writer"] = None
@@ -268,13 +270,13 @@ class TestWhatOthersSay:
         assert watched.told == ["the disk refuses", None]
         assert watched.counters.items() == [("not_ready_transitions", "writer", 1)]
 
-    def test_is_heard_while_the_disk_does_not_answer(self, watched: Watched) -> None:
+    def test_checks_run_while_the_disk_hangs(self, watched: Watched) -> None:
         watched.clock.advance(PROBE_INTERVAL)
         watched.complaints["writer"] = "the disk stalls"
         watched.clock.advance(PROBE_INTERVAL)
         assert watched.watch.not_ready_reason == "the disk stalls"
 
-    def test_is_told_again_when_it_is_something_else(self, watched: Watched) -> None:
+    def test_another_cause_is_reported_again(self, watched: Watched) -> None:
         watched.complaints["writer"] = "the disk stalls for 30 s"
         watched.look()
         watched.complaints["writer"] = "the disk stalls for 35 s"
@@ -285,12 +287,12 @@ class TestWhatOthersSay:
 
 
 class TestTheStop:
-    def test_leaves_nothing_behind(self, watched: Watched) -> None:
+    def test_a_stop_leaves_no_timer(self, watched: Watched) -> None:
         watched.look()
         watched.watch.stopService()
         assert watched.clock.getDelayedCalls() == []
 
-    def test_does_not_wait_for_a_disk_that_does_not_answer(self, watched: Watched) -> None:
+    def test_a_stop_does_not_wait_for_a_hanging_disk(self, watched: Watched) -> None:
         watched.clock.advance(PROBE_INTERVAL)
         watched.free = 0
         assert watched.watch.stopService() is None

@@ -1,4 +1,4 @@
-"""Whatever the disk refuses, and whenever: a recording is what was given, but for what its gaps name."""
+"""Properties of recordings with random disk errors: only the listed gaps are lost."""
 
 import errno
 import shutil
@@ -13,7 +13,7 @@ from audiohookd.protocol.media import Media
 from audiohookd.spool.finalize import finalize_draft
 from audiohookd.spool.write.draft_files import DraftPaths
 from audiohookd.spool.write.group_commit import CommitLimits
-from tests.spool.faulty_disk import FaultyRig, Recorded, told_by
+from tests.spool.faulty_disk import FaultyRig, Recorded, raised_by
 from tests.spool.spool_rig import L16_STEREO, MONO, STEREO, result_of
 
 FAULTS = [errno.ENOSPC, errno.EIO, errno.EMFILE]
@@ -36,7 +36,7 @@ STEPS = st.one_of(
 
 
 class Played:
-    """A recording to which things were given while its disk did what it liked."""
+    """A recording that was written to a disk with random errors."""
 
     def __init__(self, directory: str, media: Media, portion: int) -> None:
         self.rig = FaultyRig(Path(directory), CommitLimits(early=400, draft=1 << 20, total=1 << 20, silence=100))
@@ -52,10 +52,10 @@ class Played:
             case "audio":
                 frame = b"".join(self._frame(number) for number in range(about))
                 self.given += frame
-                told_by(lambda: self.draft.audio(frame))
+                raised_by(lambda: self.draft.audio(frame))
             case "note":
                 self.noted.append(about)
-                told_by(lambda: self.draft.note(b'{"timestamp":"PT0S","type":"x","data":%d}' % about))
+                raised_by(lambda: self.draft.add_entry(b'{"timestamp":"PT0S","type":"x","data":%d}' % about))
             case "commit":
                 self.rig.commit(about)
             case "refuse":
@@ -66,7 +66,7 @@ class Played:
                 self.rig.disk.heal()
 
     def kill(self, room: int) -> Recorded | None:
-        """Nothing reaches the disk after ``room`` more bytes; then what lies there is repaired, if it is anything."""
+        """Simulates a kill after ``room`` more written bytes, and repairs the draft, if there is one."""
         self.rig.disk.refuse(errno.EIO, "open", "write", "truncate", "close", room=room)
         self.rig.commit(2)
         left_behind = self.rig.draft.with_name("left_behind")
@@ -81,7 +81,7 @@ class Played:
         return recorded
 
     def _frame(self, number: int) -> bytes:
-        """One sample of each channel, different from its neighbours and nowhere silence."""
+        """One sample of each channel, different from its neighbours and from silence."""
         code = 1 + (len(self.given) + number * self.media.frame_bytes) % 250
         return bytes([code] * self.media.frame_bytes)
 
@@ -93,7 +93,7 @@ class Played:
         return Recorded(result_of(finished))
 
     def expected(self, recorded: Recorded) -> bytes:
-        """What was given, with silence where the gaps say so, cut off where they say that."""
+        """The added audio, with silence in the filled gaps, and without the audio of gaps that are not filled."""
         frame, expected = self.media.frame_bytes, bytearray(self.given)
         for gap in recorded.gaps:
             start, end = gap["offset"] * frame, (gap["offset"] + gap["samples"]) * frame
@@ -118,7 +118,7 @@ def assert_gaps_are_apart(gaps: list[dict[str, Any]]) -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.lists(STEPS, max_size=30), st.sampled_from([MONO, STEREO, L16_STEREO]), st.sampled_from([1 << 30, 37, 1]))
 @example([("refuse", (28, {"write"}, 101, "")), ("audio", 60), ("commit", 1), ("heal", None)], STEREO, 37)
-def test_on_a_disk_that_recovers(steps: list[tuple[str, Any]], media: Media, portion: int) -> None:
+def test_a_recovering_disk_loses_only_the_gaps(steps: list[tuple[str, Any]], media: Media, portion: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         played = Played(directory, media, portion)
         for step in steps:
@@ -133,7 +133,7 @@ def test_on_a_disk_that_recovers(steps: list[tuple[str, Any]], media: Media, por
         assert "recovered" not in recorded.about
         lost = sum(gap["samples"] for gap in recorded.gaps)
         assert played.rig.counters.value("disk_lost_samples") == lost
-        # No more than what the disk refused: of all that it took of real audio, only torn samples are not there.
+        # No more is lost than the disk refused: of the accepted audio, only torn samples are missing.
         missed = played.rig.disk.accepted - (len(played.given) - lost * media.frame_bytes)
         assert 0 <= missed < media.frame_bytes * max(1, 3 * len(steps))
         assert (played.draft.waiting, played.rig.writer.waiting, played.rig.writer.fault) == (0, 0, None)
@@ -142,7 +142,7 @@ def test_on_a_disk_that_recovers(steps: list[tuple[str, Any]], media: Media, por
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(STEPS, max_size=30), st.sampled_from([MONO, STEREO, L16_STEREO]))
-def test_at_the_stop_on_a_disk_that_stays_as_it_is(steps: list[tuple[str, Any]], media: Media) -> None:
+def test_a_stop_on_a_failing_disk_loses_only_the_gaps(steps: list[tuple[str, Any]], media: Media) -> None:
     with tempfile.TemporaryDirectory() as directory:
         played = Played(directory, media, 37)
         for step in steps:
@@ -155,7 +155,7 @@ def test_at_the_stop_on_a_disk_that_stays_as_it_is(steps: list[tuple[str, Any]],
         assert played.rig.clock.getDelayedCalls() == []
         try:
             recorded = Recorded(result_of(finished))
-        except (FileNotFoundError, ValueError):  # there never was room for as much as the first line of the journal
+        except (FileNotFoundError, ValueError):  # the disk did not even take the first line of the journal
             assert {path.name for path in draft.iterdir()} <= {"a.jsonl"}
             assert not any(b"\n" in path.read_bytes() for path in draft.iterdir())
             return
@@ -170,7 +170,7 @@ def test_at_the_stop_on_a_disk_that_stays_as_it_is(steps: list[tuple[str, Any]],
 @settings(deadline=None, max_examples=300)
 @given(st.lists(STEPS, max_size=30), st.sampled_from([MONO, STEREO, L16_STEREO]), st.integers(0, 400))
 @example([("commit", 1), ("refuse", (28, {"write"}, 0, "")), ("audio", 9), ("commit", 1), ("heal", None)], MONO, 80)
-def test_when_it_is_killed_at_any_instant(steps: list[tuple[str, Any]], media: Media, room: int) -> None:
+def test_a_kill_at_any_instant_loses_only_the_gaps(steps: list[tuple[str, Any]], media: Media, room: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         played = Played(directory, media, 37)
         for step in [("note", 100), *steps]:
@@ -181,11 +181,11 @@ def test_when_it_is_killed_at_any_instant(steps: list[tuple[str, Any]], media: M
             assert not [path for path in played.rig.draft.glob("*.wav") if path.stat().st_size]
             return
         audio = recorded.audio
-        assert audio == played.expected(recorded)[: len(audio)]  # no silence that no gap tells of
+        assert audio == played.expected(recorded)[: len(audio)]  # every silence has a gap
         assert_gaps_are_apart(recorded.gaps)
         assert all(gap["offset"] + gap["samples"] <= recorded.about["samples"] for gap in recorded.gaps)
         assert played.noted[: len(recorded.entries("x"))] == recorded.entries("x")
-        assert not audio or recorded.entries("x")[0] == 100  # whose it is, is known
-        verified = played.verified.audio  # the checksums cost no audio, but for silence that looks like zero bytes
+        assert not audio or recorded.entries("x")[0] == 100  # the journal identifies the call
+        verified = played.verified.audio  # the checksums cut off no audio, except silence that looks like zero bytes
         assert audio.startswith(verified)
         assert audio[len(verified) :].strip(media.format.silence[:1] if media is L16_STEREO else b"") == b""

@@ -1,4 +1,4 @@
-"""What a loss of power costs: nothing that was given longer ago than ``sync_interval``."""
+"""Syncing: a power loss costs no audio older than ``sync_interval``."""
 
 import errno
 import heapq
@@ -20,7 +20,7 @@ from audiohookd.spool.write.sync_rounds import SYNCFS_THRESHOLD
 from tests.spool.faulty_disk import FaultyRig
 from tests.spool.spool_rig import FLUSH_INTERVAL, MONO, SYNC_INTERVAL
 
-#: The longest time between two rounds, and the longest that one may take.
+#: The longest time between two rounds, and the longest time of a round.
 PERIOD = (SYNC_INTERVAL - FLUSH_INTERVAL) / 2
 START = wav.header_bytes(MONO)
 
@@ -51,7 +51,7 @@ def test_new_files_are_synced_with_their_names(rig: FaultyRig) -> None:
     assert sorted(names(rig)) == ["a.jsonl", "a.wav", "draft"]
 
 
-def test_later_only_what_has_grown(rig: FaultyRig) -> None:
+def test_a_later_round_syncs_only_files_that_have_grown(rig: FaultyRig) -> None:
     draft, _ = rig.begin("a"), rig.begin("b")
     rig.commit()
     a_round(rig)
@@ -62,7 +62,7 @@ def test_later_only_what_has_grown(rig: FaultyRig) -> None:
     assert sorted(names(rig)) == ["a.jsonl", "a.wav"]
 
 
-def test_many_commits_are_one_round(rig: FaultyRig) -> None:
+def test_one_round_covers_many_commits(rig: FaultyRig) -> None:
     draft = rig.begin("a")
     for _ in range(4):
         draft.audio(b"\x01\x02")
@@ -72,7 +72,7 @@ def test_many_commits_are_one_round(rig: FaultyRig) -> None:
     assert sorted(names(rig)) == ["a.jsonl", "a.wav", "draft"]
 
 
-def test_never_two_rounds_at_a_time(rig: FaultyRig) -> None:
+def test_rounds_never_overlap(rig: FaultyRig) -> None:
     draft = rig.begin("a")
     rig.commit()
     rig.clock.advance(PERIOD)
@@ -95,7 +95,7 @@ def test_a_commit_does_not_wait_for_a_round(rig: FaultyRig) -> None:
     assert rig.drafted_audio() == b"\x01\x02"
 
 
-def test_what_is_ready_meanwhile_is_no_fault(rig: FaultyRig) -> None:
+def test_a_file_moved_before_its_sync_is_no_error(rig: FaultyRig) -> None:
     draft = rig.begin("a")
     rig.commit()
     rig.end(draft)
@@ -105,7 +105,7 @@ def test_what_is_ready_meanwhile_is_no_fault(rig: FaultyRig) -> None:
     assert rig.clock.getDelayedCalls() == []
 
 
-def test_zero_turns_it_off(tmp_path: Path) -> None:
+def test_an_interval_of_zero_turns_syncing_off(tmp_path: Path) -> None:
     rig = FaultyRig(tmp_path, sync=0)
     rig.begin("a").audio(b"\x01\x02")
     rig.commit()
@@ -114,7 +114,7 @@ def test_zero_turns_it_off(tmp_path: Path) -> None:
     assert rig.clock.getDelayedCalls() == []
 
 
-def test_an_interval_shorter_than_the_flush_is_as_short_as_can_be(tmp_path: Path) -> None:
+def test_an_interval_shorter_than_flush_uses_the_minimum(tmp_path: Path) -> None:
     rig = FaultyRig(tmp_path, sync=0.01)
     rig.begin("a")
     rig.commit()
@@ -122,14 +122,14 @@ def test_an_interval_shorter_than_the_flush_is_as_short_as_can_be(tmp_path: Path
     assert len(rig.syncing) == 1
 
 
-def test_at_the_end_nothing_is_left_to_do(rig: FaultyRig) -> None:
+def test_a_stop_leaves_no_timer(rig: FaultyRig) -> None:
     rig.begin("a").audio(b"\x01\x02")
     rig.writer.flush()
     rig.writing.run()
     assert rig.clock.getDelayedCalls() == []
 
 
-def test_a_pool_that_has_stopped_is_the_end_of_it(rig: FaultyRig) -> None:
+def test_a_stopped_pool_ends_syncing(rig: FaultyRig) -> None:
     rig.begin("a")
     rig.commit()
     for _ in range(1000):
@@ -139,8 +139,8 @@ def test_a_pool_that_has_stopped_is_the_end_of_it(rig: FaultyRig) -> None:
     assert rig.clock.getDelayedCalls() == []
 
 
-class TestRefusal:
-    def test_is_a_fault_until_it_is_done(self, rig: FaultyRig) -> None:
+class TestErrors:
+    def test_an_error_lasts_until_a_sync_succeeds(self, rig: FaultyRig) -> None:
         rig.begin("a")
         rig.commit()
         rig.disk.refuse(errno.EIO, "sync", suffix=".wav")
@@ -158,7 +158,7 @@ class TestRefusal:
         ]
         assert names(rig).count("a.wav") == 1
 
-    def test_of_the_directory_is_one_too(self, rig: FaultyRig) -> None:
+    def test_a_failed_sync_of_a_directory_is_an_error(self, rig: FaultyRig) -> None:
         rig.begin("a")
         rig.commit()
         rig.disk.refuse(errno.EIO, "sync", suffix="draft")
@@ -168,7 +168,7 @@ class TestRefusal:
         a_round(rig)
         assert names(rig)[-1] == "draft"
 
-    def test_by_too_many_open_files_is_one_too(self, rig: FaultyRig) -> None:
+    def test_too_many_open_files_are_an_error(self, rig: FaultyRig) -> None:
         rig.begin("a")
         rig.commit()
         rig.disk.refuse(errno.EMFILE, "look")
@@ -177,11 +177,11 @@ class TestRefusal:
 
 
 class TestManyFiles:
-    """Of half as many calls, as each has two files."""
+    """Syncing of many files: two for each call."""
 
     @pytest.fixture(autouse=True)
     def machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """One where it may be done, whatever the tests run on and whoever writes there just now."""
+        """Simulates a machine on which syncfs may be used, whatever the real file system and its load."""
         monkeypatch.setattr(sync_rounds, "file_system_type", lambda _: "ext4")
         monkeypatch.setattr(sync_rounds, "dirty_bytes", lambda: sync_rounds.MAX_DIRTY_BYTES - 1)
         monkeypatch.setattr(sync_rounds, "_REPORTS_ERRORS", True)
@@ -194,12 +194,12 @@ class TestManyFiles:
         rig.commit()
         return drafts
 
-    def test_are_synced_with_their_file_system(self, rig: FaultyRig, drafts: list[Draft]) -> None:
+    def test_many_files_are_synced_with_their_file_system(self, rig: FaultyRig, drafts: list[Draft]) -> None:
         a_round(rig)
         assert rig.disk.whole_syncs == 1
         assert sorted(names(rig)) == sorted(["draft", *(path.name for path in rig.draft.iterdir())])
 
-    def test_few_are_not(self, rig: FaultyRig, drafts: list[Draft]) -> None:
+    def test_few_files_are_synced_one_by_one(self, rig: FaultyRig, drafts: list[Draft]) -> None:
         a_round(rig)
         for draft in drafts[1:]:
             draft.audio(b"\x01\x02")
@@ -209,14 +209,14 @@ class TestManyFiles:
 
     @pytest.mark.usefixtures("drafts")
     @pytest.mark.parametrize("call", ["sync_all", "look"])
-    def test_one_by_one_when_that_is_refused(self, rig: FaultyRig, call: str) -> None:
+    def test_files_are_synced_one_by_one_after_an_error_of_syncfs(self, rig: FaultyRig, call: str) -> None:
         rig.disk.refuse(errno.EIO, call, suffix="draft")
         a_round(rig)
         assert rig.disk.whole_syncs == 0
         assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
 
     @pytest.mark.usefixtures("drafts")
-    def test_whose_fault_it_is_shows_one_by_one(self, rig: FaultyRig) -> None:
+    def test_single_syncs_find_the_file_with_the_error(self, rig: FaultyRig) -> None:
         rig.disk.refuse(errno.EIO, "sync_all", "sync", suffix="")
         a_round(rig)
         assert rig.writer.fault == "cannot sync recordings to disk: Input/output error"
@@ -225,7 +225,9 @@ class TestManyFiles:
         assert rig.writer.fault is None
 
     @pytest.mark.usefixtures("drafts")
-    def test_one_by_one_while_others_write_much(self, rig: FaultyRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_files_are_synced_one_by_one_while_other_programs_write_much(
+        self, rig: FaultyRig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(sync_rounds, "dirty_bytes", lambda: sync_rounds.MAX_DIRTY_BYTES)
         a_round(rig)
         assert rig.disk.whole_syncs == 0
@@ -233,7 +235,7 @@ class TestManyFiles:
 
     @pytest.mark.usefixtures("drafts")
     @pytest.mark.parametrize("kind", ["fuse.sshfs", None])
-    def test_one_by_one_on_a_file_system_of_another_kind(
+    def test_files_are_synced_one_by_one_on_an_unknown_file_system(
         self, rig: FaultyRig, kind: str | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sync_rounds, "file_system_type", lambda _: kind)
@@ -242,7 +244,7 @@ class TestManyFiles:
         assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
 
     @pytest.mark.usefixtures("drafts")
-    def test_one_by_one_when_nobody_knows_what_others_write(
+    def test_files_are_synced_one_by_one_if_dirty_memory_is_unknown(
         self, rig: FaultyRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sync_rounds, "dirty_bytes", lambda: linux_fs.dirty_bytes(tmp_path / "hidden"))
@@ -252,14 +254,14 @@ class TestManyFiles:
 
 
 class TestFileSystem:
-    def test_is_synced(self, tmp_path: Path) -> None:
+    def test_sync_file_system_writes_a_file(self, tmp_path: Path) -> None:
         file = os.open(tmp_path, os.O_RDONLY)
         try:
             linux_fs.sync_file_system(file)
         finally:
             os.close(file)
 
-    def test_of_no_open_file_is_a_fault(self) -> None:
+    def test_sync_file_system_of_a_closed_file_fails(self) -> None:
         with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
             linux_fs.sync_file_system(-1)
 
@@ -267,10 +269,10 @@ class TestFileSystem:
         ("release", "tells"),
         [("6.1.0-18-amd64", True), ("5.8-rc1", True), ("5.7.19", False), ("4.18.0-553.el8", False), ("odd", False)],
     )
-    def test_tells_faults_since_linux_5_8(self, release: str, *, tells: bool) -> None:
+    def test_syncfs_reports_errors_since_linux_5_8(self, release: str, *, tells: bool) -> None:
         assert linux_fs.syncfs_reports_errors(release) is tells
 
-    def test_its_kind(self, tmp_path: Path) -> None:
+    def test_file_system_type_is_read_from_mounts(self, tmp_path: Path) -> None:
         mounts = tmp_path / "mountinfo"
         mounts.write_bytes(
             b"19 1 8:1 / /media/caf\xe9 rw - vfat /dev/sdb1 rw\n"
@@ -281,7 +283,7 @@ class TestFileSystem:
         assert linux_fs.file_system_type(os.makedev(0, 27), mounts) == "tmpfs"
         assert linux_fs.file_system_type(os.makedev(0, 28), mounts) is None
 
-    def test_what_waits_for_any_disk(self, tmp_path: Path) -> None:
+    def test_dirty_bytes_are_read_from_meminfo(self, tmp_path: Path) -> None:
         memory = tmp_path / "meminfo"
         memory.write_text("MemFree:  7 kB\nDirty:     3 kB\nWriteback:  2 kB\nHugePages_Total:  0\n")
         assert linux_fs.dirty_bytes(memory) == 5 * 1024
@@ -289,7 +291,7 @@ class TestFileSystem:
 
 
 class TestSlowRound:
-    def test_is_counted_each_time_and_said_once_in_a_row(self, rig: FaultyRig) -> None:
+    def test_slow_rounds_are_counted_and_logged_once_in_a_row(self, rig: FaultyRig) -> None:
         draft = rig.begin("a")
         with capturedLogs() as logged:
             for _ in range(3):
@@ -311,7 +313,7 @@ class TestSlowRound:
         assert rig.counters.value("slow_syncs") == 4
         assert len(logged) == 2
 
-    def test_that_is_just_in_time_is_not_slow(self, rig: FaultyRig) -> None:
+    def test_a_round_in_time_is_not_slow(self, rig: FaultyRig) -> None:
         rig.begin("a")
         rig.commit()
         rig.clock.advance(PERIOD)
@@ -321,7 +323,7 @@ class TestSlowRound:
 
 
 class Run:
-    """A call that gives a byte at some times, on a disk whose syncing takes some time."""
+    """A call that adds a byte at the given times, on a disk with the given times for rounds."""
 
     def __init__(self, directory: Path, times: list[int], round_times: list[int]) -> None:
         self.rig = FaultyRig(directory, sync=SYNC_INTERVAL)
@@ -353,14 +355,16 @@ class Run:
             self.rig.syncing.run_one()
 
     def _check(self) -> None:
-        """Were the power lost now, all that is older than the interval would be there."""
+        """Checks that a power loss now would lose no audio older than the interval."""
         now = self.rig.clock.seconds()
         sizes = {path: size for path, size in self.rig.disk.synced if path.suffix in (".wav", ".jsonl")}
         audio = next((size - START for path, size in sizes.items() if path.suffix == ".wav"), 0)
         journal = next((path.read_bytes()[:size] for path, size in sizes.items() if path.suffix == ".jsonl"), b"")
         ends = [checksum.end for checksum in read_checksums(journal.splitlines(keepends=True))]
-        synced = max((end for end in ends if end <= audio), default=0)  # and can be verified
-        promised = sum(time < now - SYNC_INTERVAL - 0.02 for time in self.given)  # we look every 10 ms, twice
+        synced = max((end for end in ends if end <= audio), default=0)  # the verified audio
+        promised = sum(
+            time < now - SYNC_INTERVAL - 0.02 for time in self.given
+        )  # the clock advances in steps of 10 ms, two of which may add up
         assert synced >= promised
 
 

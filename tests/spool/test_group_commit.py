@@ -1,4 +1,4 @@
-"""Drafts of many calls, committed together."""
+"""Group commit of the drafts of many calls."""
 
 import os
 import resource
@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -42,13 +43,13 @@ def small(tmp_path: Path) -> SpoolRig:
     return SpoolRig(tmp_path / "spool", SMALL)
 
 
-def test_keeps_the_contract(rig: SpoolRig) -> None:
+def test_spool_and_draft_provide_their_interfaces(rig: SpoolRig) -> None:
     assert verifyObject(ISpool, rig.spool)
     assert verifyObject(IDraft, rig.begin("a"))
 
 
 class TestCommit:
-    def test_nothing_is_asked_of_the_disk_before_the_interval_has_passed(self, rig: SpoolRig) -> None:
+    def test_nothing_is_written_before_the_interval_has_passed(self, rig: SpoolRig) -> None:
         draft = rig.begin("a")
         assert draft.audio(b"\x01\x02") is None
         rig.clock.advance(FLUSH_INTERVAL * 0.59)
@@ -58,10 +59,8 @@ class TestCommit:
         assert rig.drafted() == set()
 
     @pytest.mark.parametrize("share", [0.0, 0.2, 0.37])
-    def test_what_was_given_is_written_within_the_interval_while_commits_are_quick(
-        self, rig: SpoolRig, share: float
-    ) -> None:
-        """The time that a commit takes belongs to the interval."""
+    def test_audio_is_written_within_the_interval_while_commits_are_quick(self, rig: SpoolRig, share: float) -> None:
+        """The time of a commit counts as part of the interval."""
         draft = rig.begin("a", MONO)
         step = FLUSH_INTERVAL / 50
         given: list[float] = []
@@ -77,21 +76,21 @@ class TestCommit:
             rig.clock.advance(step)
         assert rig.counters.value("slow_commits") == 0
 
-    def test_a_commit_that_takes_longer_than_promised_is_counted(self, rig: SpoolRig) -> None:
+    def test_a_slow_commit_is_counted(self, rig: SpoolRig) -> None:
         rig.begin("a").audio(b"\x01\x02")
         rig.clock.advance(FLUSH_INTERVAL)
         rig.clock.advance(FLUSH_INTERVAL / 2)
         rig.writing.run()
         assert rig.counters.value("slow_commits") == 1
 
-    def test_very_many_drafts_go_in_pieces_one_after_the_other(self, rig: SpoolRig) -> None:
-        """So that the reactor is never busy with all of them at once."""
+    def test_very_many_drafts_are_committed_in_groups(self, rig: SpoolRig) -> None:
+        """Otherwise the reactor would be busy with all of them at once."""
         drafts = [rig.begin(f"{number}") for number in range(2 * GROUP + 1)]
         rig.clock.advance(FLUSH_INTERVAL)
         written: list[int] = []
         for _ in range(3):
             for draft in drafts:
-                draft.audio(b"\x01\x02")  # who is dirty again has to wait for the others
+                draft.audio(b"\x01\x02")  # a draft that is dirty again waits for the others
             assert len(rig.writing) == 1
             rig.writing.run()
             written.append(len(rig.drafted()))
@@ -112,11 +111,11 @@ class TestCommit:
         assert not is_pending(stopped)
         assert all(rig.drafted_audio(f"{number}", STEREO) == b"\x01\x02" for number in range(2 * GROUP + 1))
 
-    def test_all_drafts_go_in_one_piece_of_work(self, rig: SpoolRig) -> None:
+    def test_one_commit_writes_all_drafts(self, rig: SpoolRig) -> None:
         drafts = [rig.begin(str(number)) for number in range(20)]
         for number, draft in enumerate(drafts):
             draft.audio(bytes([number, number]))
-            draft.note(b'{"type":"x","data":%d}' % number)
+            draft.add_entry(b'{"type":"x","data":%d}' % number)
         rig.clock.advance(FLUSH_INTERVAL)
         assert len(rig.writing) == 1
         rig.writing.run_one()
@@ -124,7 +123,7 @@ class TestCommit:
             assert rig.drafted_audio(str(number)) == bytes([number, number])
             assert rig.drafted_entries(str(number)) == [b'{"type":"x","data":%d}' % number]
 
-    def test_no_second_commit_while_one_is_under_way(self, rig: SpoolRig) -> None:
+    def test_commits_never_overlap(self, rig: SpoolRig) -> None:
         draft = rig.begin("a")
         rig.clock.advance(FLUSH_INTERVAL)
         draft.audio(b"\x01\x02")
@@ -134,7 +133,7 @@ class TestCommit:
         rig.commit()
         assert rig.drafted_audio("a") == b"\x01\x02"
 
-    def test_no_timer_while_there_is_nothing_to_write(self, rig: SpoolRig) -> None:
+    def test_no_timer_runs_while_there_is_nothing_to_write(self, rig: SpoolRig) -> None:
         assert rig.clock.getDelayedCalls() == []
         draft = rig.begin("a")
         rig.commit()
@@ -163,14 +162,14 @@ class TestCommit:
         small.commit()
         assert small.drafted_audio("b") == bytes(2)
 
-    def test_many_small_drafts_that_are_too_much_together_do_not_wait_either(self, small: SpoolRig) -> None:
+    def test_many_small_drafts_above_the_total_do_not_wait(self, small: SpoolRig) -> None:
         for number in range(25):
             small.begin(str(number)).audio(bytes(100))
         assert len(small.writing) == 0
         small.begin("last").audio(bytes(2))
         assert len(small.writing) == 1
 
-    def test_a_draft_is_a_wav_with_nothing_in_it_yet_and_facts_in_its_journal(self, rig: SpoolRig) -> None:
+    def test_a_new_draft_has_an_empty_wav_and_a_journal_header(self, rig: SpoolRig) -> None:
         rig.begin("a", L16_STEREO)
         rig.commit()
         assert rig.draft_file("a.wav").read_bytes() == wav.growing_header(L16_STEREO)
@@ -179,7 +178,7 @@ class TestCommit:
             b'"media":{"format":"L16","channels":["internal","external"],"rate":8000},"checksum":"crc32"}\n'
         )
 
-    def test_files_are_not_for_everybody(self, rig: SpoolRig) -> None:
+    def test_files_are_not_world_readable(self, rig: SpoolRig) -> None:
         rig.begin("a")
         rig.commit()
         for name in ("a.wav", "a.jsonl"):
@@ -188,7 +187,7 @@ class TestCommit:
             assert stat.S_IMODE((rig.directory / name).stat().st_mode) & ~0o750 == 0
 
     def test_without_media_there_is_no_audio_file(self, rig: SpoolRig) -> None:
-        rig.begin("a", None).note(b"{}")
+        rig.begin("a", None).add_entry(b"{}")
         rig.commit()
         assert rig.drafted() == {"a.jsonl"}
 
@@ -199,16 +198,16 @@ class TestCommit:
         draft.audio(frame)
         assert draft.take().audio[0] is frame
 
-    def test_a_line_break_in_a_note_is_the_callers_mistake(self, rig: SpoolRig) -> None:
+    def test_a_line_break_in_a_note_is_rejected(self, rig: SpoolRig) -> None:
         draft = rig.begin("a")
         with pytest.raises(ValueError, match="line break"):
-            draft.note(b'{"a":\n1}')
+            draft.add_entry(b'{"a":\n1}')
         rig.commit()
         assert rig.drafted_entries("a") == []
 
 
 class TestBackPressure:
-    def test_holds_back_beyond_the_limit_of_a_draft_until_it_is_written(self, small: SpoolRig) -> None:
+    def test_a_draft_above_its_limit_gets_backpressure_until_written(self, small: SpoolRig) -> None:
         draft = small.begin("a")
         assert draft.audio(bytes(1000)) is None
         held = draft.audio(bytes(2))
@@ -217,14 +216,14 @@ class TestBackPressure:
         assert result_of(held) is None
         assert draft.audio(bytes(2)) is None
 
-    def test_what_is_being_written_counts_too(self, small: SpoolRig) -> None:
+    def test_bytes_of_a_running_commit_count(self, small: SpoolRig) -> None:
         draft = small.begin("a")
         draft.audio(bytes(1000))
         assert len(small.writing) == 1
         assert draft.waiting == 1000
         assert is_pending(draft.audio(bytes(2)))
 
-    def test_beyond_the_limit_of_all_holds_back_who_has_more_than_a_share(self, small: SpoolRig) -> None:
+    def test_above_the_total_drafts_above_their_share_get_backpressure(self, small: SpoolRig) -> None:
         large = [small.begin(name) for name in ("a", "b", "c")]
         for draft in large:
             assert draft.audio(bytes(800)) is None
@@ -236,26 +235,26 @@ class TestBackPressure:
         small.writing.run()
         assert [result_of(one) for one in held] == [None] * 3
 
-    def test_another_draft_is_not_held_back_by_a_large_one(self, small: SpoolRig) -> None:
+    def test_a_large_draft_does_not_slow_another(self, small: SpoolRig) -> None:
         large, other = small.begin("a"), small.begin("b")
         assert is_pending(large.audio(bytes(1002)))
         assert other.audio(bytes(2)) is None
 
-    def test_limits_by_default(self) -> None:
+    def test_default_limits_are_8_and_256_mib(self) -> None:
         assert CommitLimits() == CommitLimits(early=1 << 20, draft=8 << 20, total=256 << 20, silence=32 << 20)
 
-    def test_nothing_counts_as_waiting_when_all_is_written(self, small: SpoolRig) -> None:
+    def test_no_bytes_wait_when_all_is_written(self, small: SpoolRig) -> None:
         draft = small.begin("a")
         held = draft.audio(bytes(1002))
-        draft.note(b"{}")
+        draft.add_entry(b"{}")
         small.writing.run()
         assert (draft.waiting, len(small.writing), held.called) == (0, 0, True)
 
 
 class TestRefusedByTheKernel:
-    """See also ``test_disk_faults``, where a test decides what is refused."""
+    """Errors of the real kernel. ``test_disk_faults`` injects errors."""
 
-    def test_costs_no_other_draft_anything(self, rig: SpoolRig) -> None:
+    def test_an_error_of_one_draft_does_not_affect_others(self, rig: SpoolRig) -> None:
         before, refused, after = rig.begin("a"), rig.begin("b"), rig.begin("c")
         rig.commit()
         before.audio(bytes(100))
@@ -269,7 +268,7 @@ class TestRefusedByTheKernel:
             refused.audio(bytes(2))
         assert before.audio(bytes(2)) is None
 
-    def test_what_found_room_stays_and_the_rest_is_silence(self, rig: SpoolRig) -> None:
+    def test_a_partial_write_stays_and_silence_replaces_the_rest(self, rig: SpoolRig) -> None:
         draft = rig.begin("a", L16_STEREO)
         draft.audio(b"\x01\x02\x03\x04" * 2000)
         room = 4099 - wav.header_bytes(L16_STEREO)
@@ -280,7 +279,7 @@ class TestRefusedByTheKernel:
         path = rig.finish(draft)
         assert path.read_bytes().endswith(b"\x03\x04" + bytes(8000 - kept))
 
-    def test_holds_no_memory(self, rig: SpoolRig) -> None:
+    def test_an_error_holds_no_memory(self, rig: SpoolRig) -> None:
         draft = rig.begin("a")
         draft.audio(bytes(8000))
         with disk_that_takes(4096):
@@ -291,7 +290,7 @@ class TestRefusedByTheKernel:
             rig.commit()
             assert draft.waiting == 0
 
-    def test_releases_who_was_held_back(self, small: SpoolRig) -> None:
+    def test_an_error_releases_backpressure(self, small: SpoolRig) -> None:
         draft = small.begin("a")
         held = draft.audio(bytes(8000))
         with disk_that_takes(4096):
@@ -301,7 +300,7 @@ class TestRefusedByTheKernel:
             draft.audio(b"")
         assert draft.audio(b"") is None
 
-    def test_too_many_open_files_cost_what_was_heard_until_there_are_fewer(self, rig: SpoolRig) -> None:
+    def test_too_many_open_files_lose_audio_until_there_are_fewer(self, rig: SpoolRig) -> None:
         draft = rig.begin("a")
         draft.audio(b"\x01\x02")
         with no_more_files():
@@ -325,7 +324,7 @@ def no_more_files() -> Iterator[None]:
 
 
 class TestPoolThatHasStopped:
-    def test_leaves_everything_waiting_and_tells_the_giver(self, rig: SpoolRig) -> None:
+    def test_a_stopped_pool_leaves_data_waiting_and_raises_to_the_caller(self, rig: SpoolRig) -> None:
         for _ in range(1000):
             rig.writing.do(int)
         draft = rig.begin("a")
@@ -339,7 +338,7 @@ class TestPoolThatHasStopped:
         assert rig.drafted_audio("a") == b"\x01\x02"
         assert draft.waiting == 0
 
-    def test_does_not_keep_a_recording_from_its_end_at_the_stop(self, rig: SpoolRig) -> None:
+    def test_a_stopped_pool_does_not_block_the_end_at_the_stop(self, rig: SpoolRig) -> None:
         for _ in range(1000):
             rig.writing.do(int)
         draft = rig.begin("a")
@@ -365,17 +364,18 @@ steps = st.lists(
 
 @settings(deadline=None)
 @given(steps, st.lists(st.sampled_from([MONO, STEREO]), min_size=3, max_size=3))
-def test_files_are_what_was_given_in_whatever_order_it_came(steps: list, media: list[Media]) -> None:
+def test_files_have_all_data_in_any_order_of_calls(steps: list[Any], media: list[Media]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         rig = SpoolRig(Path(directory) / "spool", SMALL)
         drafts = [rig.begin(str(number), form) for number, form in enumerate(media)]
-        audio, journal = [b"", b"", b""], [[], [], []]
+        audio = [b"", b"", b""]
+        journal: list[list[bytes]] = [[], [], []]
         for what, which, data in steps:
             if what == "audio":
                 drafts[which].audio(data)
                 audio[which] += data
             elif what == "note":
-                drafts[which].note(b'{"data":%d}' % data)
+                drafts[which].add_entry(b'{"data":%d}' % data)
                 journal[which].append(b'{"data":%d}' % data)
             elif what == "advance":
                 rig.clock.advance(FLUSH_INTERVAL / 2)

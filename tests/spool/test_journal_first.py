@@ -1,4 +1,4 @@
-"""A disk that refuses the journal of a call alone: audio waits for what tells of it, and for nothing for ever."""
+"""Errors of the journal only: audio waits for the journal, but not for ever."""
 
 import errno
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from audiohookd.spool.draft import LOGGED_RETRIES, MAX_RETRIES
 from audiohookd.spool.finalize import finalize_draft
 from audiohookd.spool.write.draft_files import MAX_HELD_AUDIO, DraftPaths
-from tests.spool.faulty_disk import SPEECH, FaultyRig, Recorded, told_by
+from tests.spool.faulty_disk import SPEECH, FaultyRig, Recorded, raised_by
 from tests.spool.spool_rig import is_pending, result_of
 
 
@@ -23,11 +23,11 @@ def pause(samples: int, offset: int) -> bytes:
 
 
 class TestAudio:
-    def test_waits_and_is_not_lost(self, rig: FaultyRig) -> None:
+    def test_audio_waits_and_is_not_lost(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         rig.commit()
         rig.disk.refuse(errno.ENOSPC, suffix="jsonl")
-        draft.note(pause(200, 0))
+        draft.add_entry(pause(200, 0))
         draft.audio(b"\xff" * 400)
         draft.audio(SPEECH)
         rig.commit(3)
@@ -38,26 +38,26 @@ class TestAudio:
         assert recorded.audio == b"\xff" * 400 + SPEECH
         assert [gap["cause"] for gap in recorded.gaps] == ["paused"]
 
-    def test_leaves_no_silence_that_nothing_tells_of_when_it_is_killed(self, rig: FaultyRig) -> None:
+    def test_a_kill_leaves_no_silence_without_a_gap_entry(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         draft.audio(SPEECH)
         rig.commit()
         rig.disk.refuse(errno.ENOSPC, suffix="jsonl")
-        draft.note(pause(200, 200))
+        draft.add_entry(pause(200, 200))
         draft.audio(b"\xff" * 400)
-        told_by(lambda: draft.audio(SPEECH))
+        raised_by(lambda: draft.audio(SPEECH))
         rig.commit(3)
         recorded = Recorded(finalize_draft(DraftPaths(rig.draft, "a"), rig.ready))
         assert (recorded.audio, recorded.gaps) == (SPEECH, [])
 
-    def test_does_not_wait_for_ever(self, rig: FaultyRig) -> None:
+    def test_audio_does_not_wait_for_ever(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         rig.commit()
         rig.disk.refuse(errno.EIO, suffix="jsonl")
-        draft.note(b"{}")
+        draft.add_entry(b"{}")
         given = 0
         while given < MAX_HELD_AUDIO:
-            told_by(lambda: draft.audio(SPEECH * 100))
+            raised_by(lambda: draft.audio(SPEECH * 100))
             given += 40_000
             rig.commit()
         assert rig.drafted_audio() == SPEECH * (given // len(SPEECH))
@@ -65,7 +65,7 @@ class TestAudio:
 
 
 class TestEnd:
-    def test_does_not_wait_for_ever_when_nobody_else_is_refused(self, rig: FaultyRig) -> None:
+    def test_the_end_gives_up_if_only_this_draft_fails(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         draft.audio(SPEECH)
         rig.commit()
@@ -80,7 +80,7 @@ class TestEnd:
         assert [(gap["offset"], gap["samples"], gap["filled"]) for gap in recorded.gaps] == [(200, 200, False)]
         assert rig.clock.getDelayedCalls() == []
 
-    def test_waits_as_long_as_others_are_refused_too(self, rig: FaultyRig) -> None:
+    def test_the_end_waits_while_other_drafts_fail_too(self, rig: FaultyRig) -> None:
         ending, going_on = rig.begin("a"), rig.begin("b")
         rig.disk.refuse(errno.ENOSPC)
         ending.audio(SPEECH)

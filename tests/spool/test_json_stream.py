@@ -1,4 +1,4 @@
-"""A JSON text that is read block by block."""
+"""The JSON parser that reads block by block."""
 
 import json
 from collections.abc import Callable
@@ -24,13 +24,13 @@ indents = st.sampled_from([None, 0, 3])
 
 
 def reader(text: bytes, size: int) -> Callable[[int], bytes]:
-    """Gives ``size`` bytes at a time, whatever it is asked for."""
+    """A read function that returns ``size`` bytes at a time, whatever the caller asks for."""
     stream = BytesIO(text)
     return lambda _: stream.read(size)
 
 
 def walked(stream: JsonStream) -> Any:
-    """The text, every object and array of it entered."""
+    """Parses the text by entering every object and array."""
     first = stream.peek()
     if first == b"{":
         return {name: walked(stream) for name in stream.members()}
@@ -40,7 +40,7 @@ def walked(stream: JsonStream) -> Any:
 
 
 @given(values, indents, st.integers(1, 40), st.booleans())
-def test_json_that_is_entered_is_what_json_loads_reads(
+def test_a_text_that_is_entered_reads_as_json_loads_does(
     value: Any, indent: int | None, size: int, is_ascii: bool
 ) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass")
@@ -50,7 +50,7 @@ def test_json_that_is_entered_is_what_json_loads_reads(
 
 
 @given(st.dictionaries(texts, values, max_size=6), indents, st.integers(1, 40), st.data())
-def test_a_member_is_taken_as_it_is_written_and_the_others_are_skipped(
+def test_a_member_is_taken_verbatim_and_others_are_skipped(
     value: dict[str, Any], indent: int | None, size: int, data: st.DataObject
 ) -> None:
     wanted = data.draw(st.sets(st.sampled_from(sorted(value)))) if value else set()
@@ -70,7 +70,7 @@ def test_elements_that_are_not_taken_are_skipped(value: list[Any], size: int, da
 
 
 @given(values.filter(lambda value: not isinstance(value, (int, float))), st.integers(1, 40), st.data())
-def test_a_text_that_is_cut_off_is_no_json(value: Any, size: int, data: st.DataObject) -> None:
+def test_a_truncated_text_is_rejected(value: Any, size: int, data: st.DataObject) -> None:
     text = json.dumps(value).encode()
     cut = data.draw(st.integers(0, len(text) - 1))
     with pytest.raises(NotJson):
@@ -93,7 +93,7 @@ def test_a_byte_order_mark_is_understood(encoding: str, size: int) -> None:
     assert walked(JsonStream(reader(text, size))) == {"a": "ä\U0001f600", "b": [1]}
 
 
-def test_a_value_above_the_limit_is_not_held() -> None:
+def test_a_value_above_the_limit_is_not_kept_in_memory() -> None:
     reads: list[int] = []
 
     def read(size: int) -> bytes:
@@ -105,13 +105,13 @@ def test_a_value_above_the_limit_is_not_held() -> None:
     assert sum(reads) <= LIMIT + 2 * BLOCK
 
 
-def test_more_after_the_end_is_noticed() -> None:
+def test_data_after_the_end_is_rejected() -> None:
     stream = JsonStream(reader(b"{} {", 2))
     stream.skip()
     with pytest.raises(NotJson):
         stream.end()
 
 
-def test_a_value_of_another_type_is_no_json_of_the_expected_shape() -> None:
+def test_a_value_of_another_type_is_rejected() -> None:
     with pytest.raises(NotJson):
         json_stream.decode(b"5", str)

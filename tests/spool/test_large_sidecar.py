@@ -1,10 +1,11 @@
-"""Sidecars that are larger than the memory for them."""
+"""Sidecars that are larger than the memory available for them."""
 
 import json
 import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from audiohookd.spool.format.sidecar_reader import read_recording
 
 PROGRAM = Path(__file__).with_name("large_sidecar.py")
 MIB = 64
-#: MiB of memory that a step may take over one of 64 MiB.
+#: MiB of memory that a step may take for a sidecar of 64 MiB.
 BOUND = 12
 
 values = st.recursive(
@@ -34,13 +35,15 @@ def test_a_sidecar_of_64_mib_is_handled_within_a_few_mib(tmp_path: Path) -> None
 
 
 @given(objects, objects, st.sampled_from([None, 0, 2]))
-def test_recording_is_found_wherever_it_stands(recording: dict, others: dict, indent: int | None) -> None:
+def test_recording_is_found_at_any_position(
+    recording: dict[str, Any], others: dict[str, Any], indent: int | None
+) -> None:
     for sidecar in ({"body": [others], **others, "recording": recording}, {"recording": recording, "body": [others]}):
         text = json.dumps(sidecar, indent=indent).encode()
         assert read_recording(BytesIO(text)) == recording
 
 
-def test_recording_of_a_nested_object_is_not_taken_for_that_of_the_sidecar() -> None:
+def test_recording_in_a_nested_object_is_ignored() -> None:
     text = b'{"recording":{"a":1},"x":{"body":[\n],\n"recording":{"a":2}}}'
     assert read_recording(BytesIO(text)) == {"a": 1}
     assert read_recording(BytesIO(b'{"body":[\n],\n"recording":{"a":1},"recording":{"a":2}}')) == {"a": 2}
@@ -54,7 +57,7 @@ def test_gaps_beyond_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> N
     assert read == {"gaps": gaps[:2], "omittedGaps": {"since": "PT1S", "count": 7, "samples": 107}}
 
 
-def test_a_recording_above_the_limit_is_refused_and_not_held() -> None:
+def test_a_recording_above_the_limit_is_rejected_and_not_kept_in_memory() -> None:
     text = b'{"recording":{"a":"' + b"y" * sidecar_reader.MAX_RECORDING + b'"}}'
     with pytest.raises(ValueError, match="more than"):
         read_recording(BytesIO(text))

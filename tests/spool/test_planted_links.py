@@ -1,4 +1,4 @@
-"""Somebody may write into the spool, and would like the daemon to write, or to read, where he may not himself."""
+"""Links and FIFOs in the spool, planted by a local user to make the daemon read or write other files."""
 
 import errno
 import os
@@ -46,7 +46,7 @@ def test_a_link_or_a_fifo_in_place_of_a_file_is_not_opened(
     spool: SpoolPaths, target: Path, suffix: str, make: str
 ) -> None:
     paths = leave_behind(spool, b"\x01\x02")
-    target.write_bytes(paths.journal.read_bytes())  # it would do, if it were ours
+    target.write_bytes(paths.journal.read_bytes())  # a valid journal, so only the link is wrong
     path = spool.draft / f"{ID}.{suffix}"
     path.unlink()
     path.symlink_to(target) if make == "symlink_to" else os.mkfifo(path)
@@ -67,7 +67,7 @@ def test_a_link_in_place_of_a_sidecar_of_an_earlier_attempt_is_not_read(spool: S
     assert refused.value.errno == errno.ELOOP
 
 
-def test_a_link_where_the_audio_goes_is_replaced(spool: SpoolPaths, target: Path) -> None:
+def test_a_link_at_the_target_of_the_audio_is_replaced(spool: SpoolPaths, target: Path) -> None:
     (spool.ready / DAY).mkdir()
     (spool.ready / DAY / f"{ID}.wav").symlink_to(target)
     path = finalize_draft(leave_behind(spool, b"\x01\x02"), spool.ready)
@@ -76,17 +76,17 @@ def test_a_link_where_the_audio_goes_is_replaced(spool: SpoolPaths, target: Path
     assert target.read_bytes() == SECRET
 
 
-def test_a_link_where_the_reason_goes_is_replaced(spool: SpoolPaths, target: Path) -> None:
+def test_a_link_at_the_path_of_the_reason_is_replaced(spool: SpoolPaths, target: Path) -> None:
     spool.broken.mkdir()
     (spool.broken / f"{ID}.reason.txt").symlink_to(target)
     leave_behind(spool, b"\x01").journal.unlink()
-    assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
+    assert [result.outcome for result in repair_drafts(spool)] == ["broken"]
     assert (spool.broken / f"{ID}.reason.txt").read_text() == "there is no journal\n"
     assert target.read_bytes() == SECRET
 
 
 @pytest.mark.parametrize("suffix", ["wav", "jsonl"])
-def test_a_link_where_a_call_is_to_grow_is_not_followed(tmp_path: Path, target: Path, suffix: str) -> None:
+def test_a_link_at_the_path_of_a_new_draft_is_not_followed(tmp_path: Path, target: Path, suffix: str) -> None:
     rig = SpoolRig(tmp_path / "spool")
     rig.draft_file(f"{ID}.{suffix}").symlink_to(target)
     absent = rig.draft_file(f"{OTHER}.{suffix}")
@@ -98,7 +98,7 @@ def test_a_link_where_a_call_is_to_grow_is_not_followed(tmp_path: Path, target: 
     assert not (tmp_path / "absent").exists()
 
 
-def test_a_link_is_no_file_of_a_recording(spool: SpoolPaths, target: Path) -> None:
+def test_a_link_is_not_a_file_of_a_recording(spool: SpoolPaths, target: Path) -> None:
     path = finalize_draft(leave_behind(spool, b"\x01\x02"), spool.ready)
     path.with_suffix(".stored.s3.json").symlink_to(target)
     os.mkfifo(path.with_suffix(".told.hook.json"))

@@ -1,4 +1,4 @@
-"""What a crash left behind becomes a recording."""
+"""Repair of drafts that a crash left behind."""
 
 import json
 import os
@@ -47,11 +47,11 @@ HEADERS = pytest.mark.parametrize("header", [wav.growing_header, of_earlier_vers
 def test_a_draft_becomes_a_recording(spool: SpoolPaths, media: Media, header: Callable[[Media], bytes]) -> None:
     audio = bytes(range(1, 1 + 10 * media.frame_bytes))
     leave_behind(spool, audio, media=media, header=header)
-    (mended,) = repair_drafts(spool)
-    assert (mended.id, mended.outcome, mended.path) == (ID, "ready", spool.ready / DAY / f"{ID}.wav")
-    assert mended.path.read_bytes() == wav.header(media, len(audio)) + audio
-    assert chunks(mended.path.read_bytes())[-1] == (b"data", audio)
-    assert soundfile.info(mended.path).frames == 10
+    (result,) = repair_drafts(spool)
+    assert (result.id, result.outcome, result.path) == (ID, "ready", spool.ready / DAY / f"{ID}.wav")
+    assert result.path.read_bytes() == wav.header(media, len(audio)) + audio
+    assert chunks(result.path.read_bytes())[-1] == (b"data", audio)
+    assert soundfile.info(result.path).frames == 10
     recording = sidecar(spool)["recording"]
     assert (recording["samples"], recording["closeReason"]) == (10, "crash")
     assert recording["recovered"] == {"missingFrom": 10, "journalCut": False}
@@ -60,46 +60,44 @@ def test_a_draft_becomes_a_recording(spool: SpoolPaths, media: Media, header: Ca
 
 
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
-def test_a_draft_that_an_earlier_version_had_nearly_finished_becomes_a_recording(
-    spool: SpoolPaths, media: Media
-) -> None:
-    """It had written the sizes and a pad byte, but not the sidecar."""
+def test_a_draft_nearly_finished_by_an_earlier_version_becomes_a_recording(spool: SpoolPaths, media: Media) -> None:
+    """The earlier version had written the sizes and a pad byte, but not the sidecar."""
     audio = bytes(range(1, 1 + 9 * media.frame_bytes))
     header = junk_first_header(media, len(audio))
     leave_behind(spool, audio + wav.padding(len(audio)), media=media, header=lambda _: header)
-    (mended,) = repair_drafts(spool)
-    assert mended.path.read_bytes() == wav.header(media, len(audio)) + audio + wav.padding(len(audio))
+    (result,) = repair_drafts(spool)
+    assert result.path.read_bytes() == wav.header(media, len(audio)) + audio + wav.padding(len(audio))
     assert sidecar(spool)["recording"]["samples"] == 9
 
 
-def test_one_that_had_come_to_its_end_is_like_any_other(spool: SpoolPaths) -> None:
+def test_a_draft_with_its_last_line_is_not_marked_recovered(spool: SpoolPaths) -> None:
     leave_behind(spool, b"\x01\x02", NOTE + finished_line({"closeReason": "end"}) + b"\n")
-    assert [mended.outcome for mended in repair_drafts(spool)] == ["ready"]
+    assert [result.outcome for result in repair_drafts(spool)] == ["ready"]
     recording = sidecar(spool)["recording"]
     assert recording["closeReason"] == "end"
     assert "recovered" not in recording
 
 
 @pytest.mark.parametrize("rest", [1, 2, 3])
-def test_samples_are_cut_to_whole_ones_of_all_channels(spool: SpoolPaths, rest: int) -> None:
+def test_audio_is_cut_to_whole_samples_of_all_channels(spool: SpoolPaths, rest: int) -> None:
     leave_behind(spool, b"\x01" * 40 + b"\x02" * rest, media=L16_STEREO)
-    (mended,) = repair_drafts(spool)
-    assert soundfile.info(mended.path).frames == 10
-    assert b"\x02" not in mended.path.read_bytes()[wav.header_bytes(L16_STEREO) :]
+    (result,) = repair_drafts(spool)
+    assert soundfile.info(result.path).frames == 10
+    assert b"\x02" not in result.path.read_bytes()[wav.header_bytes(L16_STEREO) :]
     assert sidecar(spool)["recording"]["samples"] == 10
 
 
 @pytest.mark.parametrize("torn", [NOTE[:-1], NOTE[:20], b"\0" * 300, finished_line({"closeReason": "end"})])
 def test_a_torn_last_line_is_dropped(spool: SpoolPaths, torn: bytes) -> None:
     leave_behind(spool, b"\x01\x02", NOTE + torn)
-    assert [mended.outcome for mended in repair_drafts(spool)] == ["ready"]
+    assert [result.outcome for result in repair_drafts(spool)] == ["ready"]
     assert sidecar(spool)["body"] == [json.loads(NOTE)]
     assert sidecar(spool)["recording"]["recovered"] == {"missingFrom": 1, "journalCut": True}
 
 
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_wherever_the_files_end_what_is_whole_is_kept(tmp_path: Path, data: st.DataObject) -> None:
+def test_complete_lines_and_samples_are_kept_wherever_the_files_end(tmp_path: Path, data: st.DataObject) -> None:
     spool = SpoolPaths(tmp_path)
     shutil.rmtree(tmp_path)
     spool.draft.mkdir(parents=True)
@@ -110,37 +108,40 @@ def test_wherever_the_files_end_what_is_whole_is_kept(tmp_path: Path, data: st.D
     audio_end = data.draw(st.integers(0, paths.audio.stat().st_size), "end of the audio")
     os.truncate(paths.journal, journal_end)
     os.truncate(paths.audio, audio_end)
-    (mended,) = repair_drafts(spool)
+    (result,) = repair_drafts(spool)
     whole = max(0, audio_end - wav.header_bytes(STEREO)) // 2
-    assert mended.path.read_bytes() == wav.header(STEREO, 2 * whole) + bytes(range(2 * whole))
+    assert result.path.read_bytes() == wav.header(STEREO, 2 * whole) + bytes(range(2 * whole))
     assert len(sidecar(spool)["body"]) == (journal_end - first) // len(NOTE)
-    assert soundfile.info(mended.path).frames == whole == sidecar(spool)["recording"]["samples"]
+    assert soundfile.info(result.path).frames == whole == sidecar(spool)["recording"]["samples"]
 
 
 def test_without_media_the_sidecar_is_the_recording(spool: SpoolPaths) -> None:
     leave_behind(spool, media=None)
-    (mended,) = repair_drafts(spool)
-    assert mended.path == spool.ready / DAY / f"{ID}.json"
+    (result,) = repair_drafts(spool)
+    assert result.path == spool.ready / DAY / f"{ID}.json"
     assert names(spool.directory) == {f"ready/{DAY}/{ID}.json"}
 
 
-def test_audio_that_was_never_made_is_none(spool: SpoolPaths) -> None:
+def test_a_missing_audio_file_is_empty_audio(spool: SpoolPaths) -> None:
     leave_behind(spool).audio.unlink()
-    (mended,) = repair_drafts(spool)
-    assert soundfile.info(mended.path).frames == 0
+    (result,) = repair_drafts(spool)
+    assert soundfile.info(result.path).frames == 0
 
 
 class Interrupted(Exception):
-    """kill -9."""
+    """Simulates a kill -9."""
 
 
-class TestInTheMiddle:
-    """Of an earlier attempt: it goes on where that one ended."""
+class TestInterruptedAttempt:
+    """A repair after an earlier attempt was interrupted."""
 
     STEPS = ("fsync", "rename", "unlink", "ftruncate", "pwrite")
 
     def interrupt(self, monkeypatch: pytest.MonkeyPatch, at: int) -> Callable[[], int]:
-        """Call ``at`` of those that change the disk does not happen, nor any after it. Returns their number."""
+        """Makes system call ``at`` of all that change the disk fail, and all later ones.
+
+        :returns: a function that returns the number of these calls so far.
+        """
         count = 0
 
         def instead(real: Callable[..., object]) -> Callable[..., object]:
@@ -159,7 +160,7 @@ class TestInTheMiddle:
 
     @HEADERS
     @pytest.mark.parametrize("finished", [True, False])
-    def test_wherever_it_ended_the_recording_is_whole_and_there_once(
+    def test_a_second_attempt_completes_the_recording_once(
         self,
         spool: SpoolPaths,
         monkeypatch: pytest.MonkeyPatch,
@@ -184,8 +185,8 @@ class TestInTheMiddle:
                 with pytest.raises(Interrupted):
                     finalize_draft(DraftPaths(spool.draft, ID), spool.ready)
             if not (spool.ready / DAY / f"{ID}.json").exists():
-                # What is in ready with a sidecar may be carried away, and be deleted, at any time.
-                assert [mended.outcome for mended in repair_drafts(spool)] == ["ready"], at
+                # A recording in ready with a sidecar may be uploaded and deleted at any time.
+                assert [result.outcome for result in repair_drafts(spool)] == ["ready"], at
             assert names(spool.draft) == set(), at
             assert {path.name: path.read_bytes() for path in (spool.ready / DAY).iterdir()} == wanted, at
 
@@ -200,45 +201,45 @@ class TestBroken:
             b'{"id":"%b","startedAt":1,"media":{"format":"PCMU","channels":["external"],"rate":0}}',
         ],
     )
-    def test_nothing_can_be_computed_with_what_it_says(self, spool: SpoolPaths, facts: bytes) -> None:
+    def test_impossible_facts_are_broken(self, spool: SpoolPaths, facts: bytes) -> None:
         leave_behind(spool).journal.write_bytes(facts % ID.encode() + b"\n")
         leave_behind(spool, name=OTHER)
-        assert {mended.id: mended.outcome for mended in repair_drafts(spool)} == {ID: "broken", OTHER: "ready"}
+        assert {result.id: result.outcome for result in repair_drafts(spool)} == {ID: "broken", OTHER: "ready"}
 
     @pytest.mark.parametrize("sidecar", [b"", b"{}", b'{"header":{"timestamp":"../../../etc/x"}}'])
-    def test_a_sidecar_alone_that_is_none(self, spool: SpoolPaths, sidecar: bytes) -> None:
+    def test_an_invalid_sidecar_without_a_journal_is_broken(self, spool: SpoolPaths, sidecar: bytes) -> None:
         paths = leave_behind(spool)
         paths.journal.unlink()
         paths.sidecar.write_bytes(sidecar)
-        assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
+        assert [result.outcome for result in repair_drafts(spool)] == ["broken"]
         assert (spool.broken / f"{ID}.json").read_bytes() == sidecar
         assert names(spool.ready) == set()
 
     @pytest.mark.parametrize("journal", [b"", b"{", b"no facts\n", b'{"id":5}\n', b"\0" * 100, NOTE])
-    def test_is_put_aside_with_a_reason(self, spool: SpoolPaths, journal: bytes) -> None:
+    def test_a_broken_draft_is_moved_with_a_reason(self, spool: SpoolPaths, journal: bytes) -> None:
         paths = leave_behind(spool, b"\x01\x02")
         paths.journal.write_bytes(journal)
         audio = paths.audio.read_bytes()
-        (mended,) = repair_drafts(spool)
-        assert (mended.outcome, mended.path) == ("broken", None)
+        (result,) = repair_drafts(spool)
+        assert (result.outcome, result.path) == ("broken", None)
         assert names(spool.broken) == {f"{ID}.jsonl", f"{ID}.wav", f"{ID}.reason.txt"}
         assert (spool.broken / f"{ID}.wav").read_bytes() == audio
         assert (spool.broken / f"{ID}.jsonl").read_bytes() == journal
-        assert (spool.broken / f"{ID}.reason.txt").read_text() == f"{mended.reason}\n"
-        assert "journal" in mended.reason
+        assert (spool.broken / f"{ID}.reason.txt").read_text() == f"{result.reason}\n"
+        assert "journal" in result.reason
         assert names(spool.draft) == set()
 
-    def test_audio_without_a_journal(self, spool: SpoolPaths) -> None:
+    def test_audio_without_a_journal_is_broken(self, spool: SpoolPaths) -> None:
         leave_behind(spool, b"\x01\x02").journal.unlink()
-        assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
+        assert [result.outcome for result in repair_drafts(spool)] == ["broken"]
         assert names(spool.broken) == {f"{ID}.wav", f"{ID}.reason.txt"}
 
-    def test_does_not_keep_others_from_being_repaired(self, spool: SpoolPaths) -> None:
+    def test_a_broken_draft_does_not_stop_the_repair_of_others(self, spool: SpoolPaths) -> None:
         leave_behind(spool, b"\x01").journal.write_bytes(b"")
         leave_behind(spool, name=OTHER)
-        assert {mended.id: mended.outcome for mended in repair_drafts(spool)} == {ID: "broken", OTHER: "ready"}
+        assert {result.id: result.outcome for result in repair_drafts(spool)} == {ID: "broken", OTHER: "ready"}
 
-    def test_the_reason_is_on_the_disk_before_anything_is_moved(
+    def test_the_reason_is_synced_before_files_are_moved(
         self, spool: SpoolPaths, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         leave_behind(spool, b"\x01").journal.unlink()
@@ -255,47 +256,47 @@ class TestBroken:
 
         monkeypatch.setattr(os, "fsync", synced)
         monkeypatch.setattr(os, "rename", moved)
-        assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
+        assert [result.outcome for result in repair_drafts(spool)] == ["broken"]
         first_move = done.index(("move", f"{spool.broken}/{ID}.wav"))
         for path in (spool.broken / f"{ID}.reason.txt", spool.broken, spool.directory):
             assert ("sync", str(path)) in done[:first_move]
         assert ("sync", str(spool.broken)) in done[first_move:]
 
 
-class TestWhatIsNotOurs:
+class TestForeignFiles:
     STRANGE = ("notes.txt", "old.wav", f"{ID}.mp3", f"{ID}", ".hidden.json", f"{ID[:-1]}.jsonl", f"{ID[:-1]}X.wav")
 
-    def test_stays_as_it_is(self, spool: SpoolPaths) -> None:
+    def test_a_foreign_file_is_not_touched(self, spool: SpoolPaths) -> None:
         for name in self.STRANGE:
             (spool.draft / name).write_bytes(b"mine")
         (spool.draft / f"{OTHER}.jsonl").mkdir()
-        os.mkfifo(spool.draft / f"{OTHER}.wav")  # to open it would take for ever
+        os.mkfifo(spool.draft / f"{OTHER}.wav")  # opening it would block for ever
         (spool.draft / f"{OTHER}.json").symlink_to(spool.draft / "notes.txt")
         assert list(repair_drafts(spool)) == []
         assert names(spool.directory) == {f"draft/{name}" for name in (*self.STRANGE, f"{OTHER}.json")}
 
-    def test_a_draft_with_something_else_beside_it_is_not_touched(self, spool: SpoolPaths) -> None:
+    def test_a_draft_with_a_foreign_file_is_not_touched(self, spool: SpoolPaths) -> None:
         leave_behind(spool).audio.unlink()
         os.mkfifo(spool.draft / f"{ID}.wav")
         leave_behind(spool, name=OTHER)
-        assert [mended.id for mended in repair_drafts(spool)] == [OTHER]
+        assert [result.id for result in repair_drafts(spool)] == [OTHER]
         assert (spool.draft / f"{ID}.jsonl").exists()
 
-    def test_nor_is_a_draft_in_somebody_s_care(self, spool: SpoolPaths) -> None:
+    def test_a_draft_in_use_is_not_touched(self, spool: SpoolPaths) -> None:
         leave_behind(spool)
         assert list(repair_drafts(spool, live={ID})) == []
         assert names(spool.draft) == {f"{ID}.jsonl", f"{ID}.wav"}
 
 
-def test_what_the_disk_refuses_stays_to_be_tried_again(spool: SpoolPaths) -> None:
+def test_a_draft_stays_for_a_retry_after_a_disk_error(spool: SpoolPaths) -> None:
     leave_behind(spool, b"\x01\x02")
     (spool.ready / DAY).write_bytes(b"in the way")
-    (mended,) = repair_drafts(spool)
-    assert mended.outcome == "failed"
-    assert DAY in mended.reason
+    (result,) = repair_drafts(spool)
+    assert result.outcome == "failed"
+    assert DAY in result.reason
     assert {f"{ID}.jsonl", f"{ID}.wav"} <= names(spool.draft)
     (spool.ready / DAY).unlink()
-    assert [mended.outcome for mended in repair_drafts(spool)] == ["ready"]
+    assert [result.outcome for result in repair_drafts(spool)] == ["ready"]
 
 
 class TestWhileTheDaemonRuns:
@@ -311,14 +312,14 @@ class TestWhileTheDaemonRuns:
         assert rig.ready() == {f"{DAY}/{name}.{suffix}" for name in (ID, OTHER) for suffix in ("wav", "json")}
         assert rig.counters.value("drafts_recovered", "ready") == 2
 
-    def test_whoever_waits_for_recordings_hears_of_them(self, tmp_path: Path) -> None:
+    def test_on_ready_is_called_for_repaired_recordings(self, tmp_path: Path) -> None:
         rig = self.rig(tmp_path)
         heard: list[Path] = []
         rig.spool.add_ready_observer(heard.append)
         path = rig.finish(rig.begin(ID))
         assert heard == [path]
 
-    def test_drafts_of_live_calls_are_left_alone(self, tmp_path: Path) -> None:
+    def test_drafts_of_live_calls_are_skipped(self, tmp_path: Path) -> None:
         rig = self.rig(tmp_path)
         draft = rig.begin(ID, MONO)
         draft.audio(b"\x01")
@@ -329,7 +330,7 @@ class TestWhileTheDaemonRuns:
         draft.audio(b"\x02")
         assert rig.finish(draft).read_bytes().endswith(b"\x01\x02")
 
-    def test_what_could_not_be_finished_is_tried_again_after_a_minute(self, tmp_path: Path) -> None:
+    def test_a_failed_repair_is_retried_after_a_minute(self, tmp_path: Path) -> None:
         rig = self.rig(tmp_path)
         draft = rig.begin(ID, MONO)
         (rig.directory / "ready" / DAY).write_bytes(b"in the way")
@@ -345,7 +346,7 @@ class TestWhileTheDaemonRuns:
         assert recording["closeReason"] == "end"
         assert "recovered" not in recording
 
-    def test_and_again_and_again(self, tmp_path: Path) -> None:
+    def test_a_failed_repair_is_retried_every_minute(self, tmp_path: Path) -> None:
         rig = self.rig(tmp_path)
         (rig.directory / "ready" / DAY).write_bytes(b"in the way")
         with pytest.raises(OSError, match=DAY):
@@ -360,7 +361,7 @@ class TestWhileTheDaemonRuns:
         assert rig.counters.value("drafts_recovered", "ready") == 1
         assert rig.clock.getDelayedCalls() == []
 
-    def test_is_one_line_a_round_however_many_there_are(self, tmp_path: Path) -> None:
+    def test_a_round_logs_one_line_for_all_drafts(self, tmp_path: Path) -> None:
         rig = self.rig(tmp_path)
         (rig.directory / "ready" / DAY).write_bytes(b"in the way")
         for number in range(20):
@@ -372,7 +373,7 @@ class TestWhileTheDaemonRuns:
         assert "20 drafts" in formatEvent(said)
         assert DAY in formatEvent(said)
 
-    def test_a_stop_waits_for_the_one_that_is_at_it_and_no_longer(self, tmp_path: Path) -> None:
+    def test_a_stop_waits_only_for_the_current_draft(self, tmp_path: Path) -> None:
         spool = SpoolPaths(tmp_path / "spool")
         rig = self.rig(tmp_path)
         for name in (ID, OTHER):

@@ -1,4 +1,4 @@
-"""A draft without a single byte of a call is removed, and nobody need hear of it."""
+"""Repair removes drafts without data, quietly."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ def spool(tmp_path: Path) -> SpoolPaths:
 @pytest.mark.parametrize("growing_header", [wav.growing_header, of_earlier_version])
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
 @pytest.mark.parametrize("journal", [b"", None])
-def test_is_removed(
+def test_an_empty_draft_is_removed(
     spool: SpoolPaths, media: Media, journal: bytes | None, growing_header: Callable[[Media], bytes]
 ) -> None:
     header = growing_header(media)
@@ -35,40 +35,40 @@ def test_is_removed(
         for path, content in files.items():
             if content is not None:
                 path.write_bytes(content)
-        outcomes = [(mended.outcome, mended.path, mended.reason) for mended in repair_drafts(spool)]
+        outcomes = [(result.outcome, result.path, result.reason) for result in repair_drafts(spool)]
         assert outcomes == ([] if journal is audio is None else [("empty", None, "")])
         assert names(spool.directory) == set()
 
 
 @pytest.mark.parametrize("header", [wav.growing_header, of_earlier_version])
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
-def test_is_not_what_holds_one_byte_of_audio(
+def test_a_draft_with_one_byte_of_audio_is_not_empty(
     spool: SpoolPaths, media: Media, header: Callable[[Media], bytes]
 ) -> None:
     leave_behind(spool, b"\0", media=media, header=header).journal.write_bytes(b"")
-    assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
+    assert [result.outcome for result in repair_drafts(spool)] == ["broken"]
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "json.tmp"])
-def test_is_not_what_holds_one_byte_of_text(spool: SpoolPaths, suffix: str) -> None:
+def test_a_draft_with_one_byte_of_text_is_not_empty(spool: SpoolPaths, suffix: str) -> None:
     leave_behind(spool).journal.write_bytes(b"")
     (spool.draft / f"{ID}.{suffix}").write_bytes(b"{")
-    assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
+    assert [result.outcome for result in repair_drafts(spool)] == ["broken"]
 
 
 @pytest.mark.parametrize("audio", [b"noise", b"R\0", bytes(20), bytes(80)])
-def test_is_not_what_begins_with_something_else(spool: SpoolPaths, audio: bytes) -> None:
+def test_audio_with_another_header_is_not_empty(spool: SpoolPaths, audio: bytes) -> None:
     DraftPaths(spool.draft, ID).audio.write_bytes(audio)
-    assert [mended.outcome for mended in repair_drafts(spool)] == ["broken"]
+    assert [result.outcome for result in repair_drafts(spool)] == ["broken"]
     assert (spool.broken / f"{ID}.wav").read_bytes() == audio
 
 
-def test_is_not_one_with_a_first_line(spool: SpoolPaths) -> None:
+def test_a_journal_with_a_first_line_is_not_empty(spool: SpoolPaths) -> None:
     leave_behind(spool, journal=b"").audio.unlink()
-    assert [mended.outcome for mended in repair_drafts(spool)] == ["ready"]
+    assert [result.outcome for result in repair_drafts(spool)] == ["ready"]
 
 
-def test_is_tried_again_when_the_disk_does_not_remove_it(spool: SpoolPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_removal_is_retried(spool: SpoolPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_behind(spool).journal.write_bytes(b"")
 
     def refuse(path: Path, **_: object) -> None:
@@ -76,8 +76,8 @@ def test_is_tried_again_when_the_disk_does_not_remove_it(spool: SpoolPaths, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
-        assert [mended.outcome for mended in repair_drafts(spool)] == ["failed"]
-    assert [mended.outcome for mended in repair_drafts(spool)] == ["empty"]
+        assert [result.outcome for result in repair_drafts(spool)] == ["failed"]
+    assert [result.outcome for result in repair_drafts(spool)] == ["empty"]
 
 
 def test_empty_drafts_are_removed_with_one_line(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The service that sweeps."""
+"""The retention service."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 class Kept:
-    """A spool, and the service that looks after it."""
+    """A spool with its retention service."""
 
     def __init__(self, directory: Path, *carriers: str, keep: float = 0.0, limit: int = 0) -> None:
         self.spool = FullSpool(directory)
@@ -31,11 +31,11 @@ class Kept:
         self.service = Retention(self.clock, self.now, self.workers, self.counters.count, self.spool.layout, terms)
 
     def now(self) -> float:
-        """The date."""
-        return NOW + self.clock.seconds() + self.step
+        """The current time, in seconds since the epoch."""
+        return NOW + self.clock.seconds()
 
     def sweep(self) -> str | None:
-        """The next one, done at once."""
+        """Runs the next pass, and returns why new calls must not be accepted."""
         self.clock.advance(SWEEP_EVERY)
         assert len(self.workers) == 1
         self.workers.run()
@@ -49,12 +49,12 @@ def logged() -> Iterator[list[str]]:
     def keep(event: LogEvent) -> None:
         found.append(event["log_level"].name)
 
-    globalLogPublisher.addObserver(keep)
+    globalLogPublisher.addObserver(keep)  # type: ignore[arg-type]
     yield found
-    globalLogPublisher.removeObserver(keep)
+    globalLogPublisher.removeObserver(keep)  # type: ignore[arg-type]
 
 
-def test_sweeps_at_its_start_and_each_minute(tmp_path: Path) -> None:
+def test_a_pass_runs_at_the_start_and_each_minute(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "spool", "s3", keep=HOUR)
     kept.spool.put(kept.spool.layout.done / DAYS[3], 1, age=HOUR + 1)
     kept.spool.put(kept.spool.layout.done / DAYS[3], 2, age=HOUR - 1)
@@ -68,7 +68,7 @@ def test_sweeps_at_its_start_and_each_minute(tmp_path: Path) -> None:
     assert kept.counters.items() == [("recordings_removed", "expired", 2)]
 
 
-def test_sweeps_once_at_a_time(tmp_path: Path) -> None:
+def test_passes_never_overlap(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "spool", "s3")
     kept.service.startService()
     kept.clock.pump([SWEEP_EVERY] * 5)
@@ -77,7 +77,7 @@ def test_sweeps_once_at_a_time(tmp_path: Path) -> None:
     kept.sweep()
 
 
-def test_a_sweep_that_hangs_stays_a_fault_when_its_pool_takes_no_other(tmp_path: Path) -> None:
+def test_a_hanging_pass_stays_unhealthy_while_its_pool_is_full(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "spool", "s3")
     kept.workers = MemoryWorkers(waiting=2)
     terms = RetentionPolicy(frozenset({"s3"}), 0.0, 0)
@@ -90,7 +90,7 @@ def test_a_sweep_that_hangs_stays_a_fault_when_its_pool_takes_no_other(tmp_path:
     assert told == ["periodic work has stopped: retention"]
 
 
-def test_has_nothing_to_do_where_nothing_may_go_and_there_is_no_limit(tmp_path: Path) -> None:
+def test_no_pass_runs_without_carriers_and_limit(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "spool")
     kept.service.startService()
     assert len(kept.workers) == 0
@@ -98,7 +98,7 @@ def test_has_nothing_to_do_where_nothing_may_go_and_there_is_no_limit(tmp_path: 
     kept.service.stopService()
 
 
-def test_makes_room_and_says_so(tmp_path: Path, logged: list[str]) -> None:
+def test_an_eviction_is_counted_and_logged(tmp_path: Path, logged: list[str]) -> None:
     kept = Kept(tmp_path / "spool", "s3", keep=100 * HOUR, limit=MIB)
     kept.spool.put(kept.spool.layout.done / DAYS[0], 1, size=MIB // 4)
     kept.spool.put(kept.spool.layout.done / DAYS[1], 2, size=MIB // 4)
@@ -110,7 +110,7 @@ def test_makes_room_and_says_so(tmp_path: Path, logged: list[str]) -> None:
     assert logged == ["info"]
 
 
-def test_calls_do_not_wait_a_minute_for_the_room_that_a_stored_recording_makes(tmp_path: Path) -> None:
+def test_passes_run_more_often_while_calls_are_rejected(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "spool", "s3", limit=MIB)
     day = kept.spool.layout.ready / DAYS[0]
     kept.spool.put(day, 1, ["wav", "json"], size=MIB // 2 + 1)
@@ -126,7 +126,7 @@ def test_calls_do_not_wait_a_minute_for_the_room_that_a_stored_recording_makes(t
 
 
 @pytest.mark.parametrize("carriers", [(), ("s3",)])
-def test_no_more_calls_when_there_is_too_much_that_cannot_go(tmp_path: Path, carriers: tuple[str, ...]) -> None:
+def test_new_calls_are_rejected_when_nothing_can_be_removed(tmp_path: Path, carriers: tuple[str, ...]) -> None:
     kept = Kept(tmp_path / "spool", *carriers, limit=MIB)
     day = kept.spool.layout.ready / DAYS[0]
     kept.spool.put(day, 1, ["wav", "json"], size=MIB // 2 + 1)
@@ -140,7 +140,7 @@ def test_no_more_calls_when_there_is_too_much_that_cannot_go(tmp_path: Path, car
     assert kept.sweep() is None
 
 
-def test_what_the_disk_does_not_give_up_is_named(tmp_path: Path, logged: list[str]) -> None:
+def test_a_file_that_cannot_be_removed_is_logged(tmp_path: Path, logged: list[str]) -> None:
     kept = Kept(tmp_path / "spool", "s3", limit=1)
     audio = kept.spool.layout.done / DAYS[0] / f"{recording_id(1)}.wav"
     kept.spool.put(audio.parent, 1, ["json", "stored.s3.json"])
@@ -152,7 +152,7 @@ def test_what_the_disk_does_not_give_up_is_named(tmp_path: Path, logged: list[st
     assert logged == ["error"]
 
 
-def test_a_spool_that_cannot_be_read_is_swept_later(tmp_path: Path, logged: list[str]) -> None:
+def test_an_unreadable_spool_is_retried(tmp_path: Path, logged: list[str]) -> None:
     kept = Kept(tmp_path / "spool", "s3")
     kept.spool.layout.done.rmdir()
     kept.spool.layout.done.write_text("in the way")
@@ -164,7 +164,7 @@ def test_a_spool_that_cannot_be_read_is_swept_later(tmp_path: Path, logged: list
     assert logged == ["error"]
 
 
-def test_a_sweep_ends_early_when_the_service_does(tmp_path: Path) -> None:
+def test_a_pass_ends_early_when_the_service_stops(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "spool", "s3")
     for number in range(3):
         kept.spool.put(kept.spool.layout.done / DAYS[0], number)
@@ -176,7 +176,7 @@ def test_a_sweep_ends_early_when_the_service_does(tmp_path: Path) -> None:
     assert kept.service.obstacle is None
 
 
-def test_a_stop_between_two_sweeps_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_stop_between_two_passes_leaves_no_timer(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "spool", "s3")
     kept.service.startService()
     kept.workers.run()

@@ -1,4 +1,4 @@
-"""What goes from the spool, in which order, and what never does."""
+"""A retention pass: which recordings it removes, and in which order."""
 
 import tempfile
 from collections.abc import Callable
@@ -34,8 +34,8 @@ def sweep(
     return RetentionPass(spool.layout, RetentionPolicy(carriers, keep, limit), NOW, is_over).run()
 
 
-class TestWhatIsKept:
-    def test_stays_so_long_after_it_was_stored(self, spool: FullSpool) -> None:
+class TestExpiry:
+    def test_a_recording_stays_for_its_time_after_it_was_stored(self, spool: FullSpool) -> None:
         for number, age in enumerate([3 * HOUR, 2 * HOUR + 1, 2 * HOUR, 2 * HOUR - 1, HOUR]):
             spool.put(spool.layout.done / DAYS[3], number, age=age)
         swept = sweep(spool, keep=2 * HOUR)
@@ -43,7 +43,7 @@ class TestWhatIsKept:
         assert swept.expired == 3
         assert swept.used == sum(spool.files().values()) == 800
 
-    def test_stays_so_long_after_it_was_stored_last(self, spool: FullSpool) -> None:
+    def test_a_recording_stays_for_its_time_after_the_last_receipt(self, spool: FullSpool) -> None:
         spool.put(spool.layout.done / DAYS[2], 1, WHOLE, age=30 * HOUR)
         spool.put(spool.layout.done / DAYS[2], 1, [S3_TOO], age=HOUR)
         sweep(spool, keep=2 * HOUR)
@@ -51,52 +51,46 @@ class TestWhatIsKept:
         sweep(spool, keep=HOUR)
         assert spool.files() == {}
 
-    def test_a_call_that_began_while_the_wall_clock_was_ahead_is_removed_in_time(self, spool: FullSpool) -> None:
-        spool.put(spool.layout.done / "2027-02-08", 1, age=3 * HOUR)
-        spool.put(spool.layout.done / "2027-02-08", 2, age=HOUR)
-        sweep(spool, keep=2 * HOUR)
-        assert spool.numbers(spool.layout.done) == [2]
-
-    def test_stays_for_ever_when_nobody_stored_it(self, spool: FullSpool) -> None:
+    def test_a_recording_without_a_receipt_never_expires(self, spool: FullSpool) -> None:
         spool.put(spool.layout.done / DAYS[0], 1, ["wav", "json", WEBHOOK])
         assert sweep(spool, keep=0.0, limit=1).expired == 0
         assert len(spool.files()) == 3
 
-    def test_stays_for_ever_when_there_is_no_carrier(self, spool: FullSpool) -> None:
-        """Any more: then the one who took it out may have wanted to keep what is here."""
+    def test_a_recording_never_expires_without_carriers(self, spool: FullSpool) -> None:
+        """The operator may have removed the carrier to keep the local recordings."""
         spool.put(spool.layout.done / DAYS[0], 1)
         swept = sweep(spool, keep=0.0, limit=1, carriers=frozenset())
         assert len(spool.files()) == 4
         assert swept.used == 400
 
-    def test_stays_for_ever_when_a_carrier_that_was_added_since_does_not_have_it(self, spool: FullSpool) -> None:
+    def test_a_recording_missing_at_a_new_carrier_never_expires(self, spool: FullSpool) -> None:
         spool.put(spool.layout.done / DAYS[0], 1, WHOLE)
         swept = sweep(spool, keep=0.0, limit=1, carriers=frozenset({"s3", "elsewhere"}))
         assert (swept.expired, swept.evicted) == (0, 0)
         assert len(spool.files()) == 4
 
-    def test_goes_when_all_have_it_and_one_who_was_taken_out(self, spool: FullSpool) -> None:
+    def test_a_recording_with_a_receipt_of_a_former_carrier_expires(self, spool: FullSpool) -> None:
         spool.put(spool.layout.done / DAYS[0], 1, [*WHOLE, S3_TOO])
         assert sweep(spool, keep=0.0).expired == 1
         assert spool.files() == {}
 
-    def test_stays_as_long_as_it_is_not_done(self, spool: FullSpool) -> None:
+    def test_a_recording_in_ready_or_dead_never_expires(self, spool: FullSpool) -> None:
         for place in (spool.layout.ready, spool.layout.dead):
             spool.put(place / DAYS[0], 1)
         sweep(spool, keep=0.0)
         assert len(spool.files()) == 8
 
-    def test_goes_with_what_was_said_by_who_refused_it_and_was_taken_out(self, spool: FullSpool) -> None:
+    def test_a_recording_rejected_by_a_former_carrier_expires(self, spool: FullSpool) -> None:
         spool.put(spool.layout.done / DAYS[0], 1, [*WHOLE, rejected_suffix("tape")], age=3 * HOUR)
         assert sweep(spool, keep=2 * HOUR).expired == 1
         assert spool.files() == {}
 
-    def test_stays_when_a_carrier_refused_it(self, spool: FullSpool) -> None:
+    def test_a_recording_rejected_by_a_carrier_stays(self, spool: FullSpool) -> None:
         spool.put(spool.layout.ready / DAYS[0], 1, ["wav", "json", S3, rejected_suffix("tape")], age=3 * HOUR)
         sweep(spool, keep=0.0, limit=1, carriers=frozenset({"s3", "tape"}))
         assert len(spool.files()) == 4
 
-    def test_goes_though_a_sweep_was_cut_short_in_the_middle_of_it(self, spool: FullSpool) -> None:
+    def test_an_interrupted_removal_is_completed(self, spool: FullSpool) -> None:
         spool.put(spool.layout.done / DAYS[0], 1, ["json", WEBHOOK, S3])
         spool.put(spool.layout.done / DAYS[0], 2, [S3])
         sweep(spool, keep=2 * HOUR)
@@ -104,19 +98,19 @@ class TestWhatIsKept:
         assert sweep(spool, keep=HOUR).expired == 2
         assert spool.files() == {}
 
-    def test_goes_though_that_was_between_two_receipts(self, spool: FullSpool) -> None:
-        """Without a sidecar and without audio it is no recording any more, whoever had it."""
+    def test_a_removal_interrupted_between_two_receipts_is_completed(self, spool: FullSpool) -> None:
+        """Without sidecar and audio it is no recording, whichever carriers have stored it."""
         spool.put(spool.layout.done / DAYS[0], 1, [S3])
         assert sweep(spool, keep=0.0, carriers=frozenset({"s3", "elsewhere"})).expired == 1
         assert spool.files() == {}
 
     @pytest.mark.parametrize("suffix", ["wav", "json"])
-    def test_stays_when_it_is_more_than_that(self, spool: FullSpool, suffix: str) -> None:
+    def test_a_recording_with_other_files_than_receipts_stays(self, spool: FullSpool, suffix: str) -> None:
         spool.put(spool.layout.done / DAYS[0], 1, [suffix, S3])
         assert sweep(spool, keep=0.0, carriers=frozenset({"s3", "elsewhere"})).expired == 0
         assert len(spool.files()) == 2
 
-    def test_takes_nothing_with_it_that_is_not_ours(self, spool: FullSpool) -> None:
+    def test_foreign_files_stay(self, spool: FullSpool) -> None:
         day = spool.layout.done / DAYS[0]
         spool.put(day, 1, [*WHOLE, "notes.txt"])
         (day / "index.html").write_text("recordings")
@@ -124,50 +118,50 @@ class TestWhatIsKept:
         assert set(spool.files()) == {f"done/{DAYS[0]}/{recording_id(1)}.notes.txt", f"done/{DAYS[0]}/index.html"}
 
 
-class TestRoom:
-    def test_is_made_by_the_oldest(self, spool: FullSpool) -> None:
+class TestEviction:
+    def test_the_oldest_day_is_evicted_first(self, spool: FullSpool) -> None:
         for number, day in enumerate(DAYS):
             spool.put(spool.layout.done / day, 10 - number)
         swept = sweep(spool, limit=1_300)
         assert spool.numbers(spool.layout.done) == [6, 7, 8]
         assert (swept.evicted, swept.used) == (2, 1_200)
 
-    def test_is_made_by_the_oldest_of_a_day(self, spool: FullSpool) -> None:
+    def test_the_oldest_recording_of_a_day_is_evicted_first(self, spool: FullSpool) -> None:
         for number, age in enumerate([3 * HOUR, 5 * HOUR, 4 * HOUR, 1 * HOUR]):
             spool.put(spool.layout.done / DAYS[3], number, age=age)
         sweep(spool, limit=800)
         assert spool.numbers(spool.layout.done) == [0, 3]
 
-    def test_is_not_made_where_it_is_enough(self, spool: FullSpool) -> None:
+    def test_nothing_is_evicted_below_the_limit(self, spool: FullSpool) -> None:
         spool.put(spool.layout.done / DAYS[3], 1)
         swept = sweep(spool, limit=400)
         assert (swept.evicted, swept.used) == (0, 400)
 
-    def test_is_made_by_what_is_kept_before_what_still_waits_for_its_notices(self, spool: FullSpool) -> None:
+    def test_done_recordings_are_evicted_before_those_waiting_for_notifiers(self, spool: FullSpool) -> None:
         spool.put(spool.layout.ready / DAYS[0], 1, ["wav", "json", S3])
         spool.put(spool.layout.done / DAYS[4], 2)
         sweep(spool, limit=300)
         assert spool.numbers(spool.layout.directory) == [1]
         assert len(spool.files()) == 3
 
-    def test_is_made_by_the_audio_alone_of_what_still_waits_for_its_notices(self, spool: FullSpool) -> None:
+    def test_only_audio_is_evicted_while_notifiers_are_pending(self, spool: FullSpool) -> None:
         spool.put(spool.layout.ready / DAYS[0], 1, ["wav", "json", S3])
         swept = sweep(spool, limit=1)
         assert set(spool.files()) == {f"ready/{DAYS[0]}/{recording_id(1)}.{suffix}" for suffix in ("json", S3)}
         assert (swept.evicted, swept.used) == (1, 200)
         assert sweep(spool, limit=1).evicted == 0
 
-    def test_is_not_made_by_what_only_some_have_stored(self, spool: FullSpool) -> None:
+    def test_a_recording_that_one_carrier_lacks_is_not_evicted(self, spool: FullSpool) -> None:
         spool.put(spool.layout.ready / DAYS[0], 1, ["wav", "json", S3])
         sweep(spool, limit=1, carriers=frozenset({"s3", "elsewhere"}))
         assert len(spool.files()) == 3
 
-    def test_is_not_made_by_what_somebody_else_stored(self, spool: FullSpool) -> None:
+    def test_a_recording_stored_only_by_a_former_carrier_is_not_evicted(self, spool: FullSpool) -> None:
         spool.put(spool.layout.ready / DAYS[0], 1, ["wav", "json", S3_TOO])
         sweep(spool, limit=1)
         assert len(spool.files()) == 3
 
-    def test_is_taken_by_all_that_is_there(self, spool: FullSpool) -> None:
+    def test_the_size_includes_all_files(self, spool: FullSpool) -> None:
         (spool.layout.draft / "a.wav").write_bytes(bytes(700))
         (spool.layout.broken / "b.reason.txt").write_bytes(bytes(50))
         spool.layout.lock.write_bytes(bytes(7))
@@ -176,8 +170,8 @@ class TestRoom:
         assert size_below(spool.layout.directory, lambda: False) == 757 + link
 
 
-class TestDaysThatAreEmpty:
-    def test_go_when_nothing_has_happened_there_for_a_day(self, spool: FullSpool) -> None:
+class TestEmptyDays:
+    def test_an_empty_day_is_removed_after_a_day_without_changes(self, spool: FullSpool) -> None:
         for day in DAYS[:3]:
             spool.put(spool.layout.done / day, 1)
         sweep(spool, keep=0.0)
@@ -187,13 +181,13 @@ class TestDaysThatAreEmpty:
         sweep(spool, keep=0.0)
         assert [day.name for day in sorted(spool.layout.done.iterdir())] == [*DAYS[1:3]]
 
-    def test_stay_when_they_are_not(self, spool: FullSpool) -> None:
+    def test_a_day_with_files_stays(self, spool: FullSpool) -> None:
         spool.put(spool.layout.done / DAYS[0], 1, ["wav", "json"])
         spool.leave_alone(spool.layout.done / DAYS[0], 3 * IDLE_DAY)
         assert sweep(spool).fault is None
         assert len(spool.files()) == 2
 
-    def test_stay_where_recordings_become_ready(self, spool: FullSpool) -> None:
+    def test_an_empty_day_in_ready_stays(self, spool: FullSpool) -> None:
         day = spool.layout.ready / DAYS[0]
         day.mkdir()
         spool.leave_alone(day, 3 * IDLE_DAY)
@@ -201,28 +195,28 @@ class TestDaysThatAreEmpty:
         assert day.is_dir()
 
 
-class TestADiskThatRefuses:
+class TestDiskErrors:
     @pytest.fixture
     def stubborn(self, spool: FullSpool) -> FullSpool:
-        """The audio of one recording cannot be removed: not even root unlinks a directory."""
+        """A spool in which the audio of one recording is a directory, which not even root can unlink."""
         spool.put(spool.layout.done / DAYS[0], 1, ["json", S3])
         (spool.layout.done / DAYS[0] / f"{recording_id(1)}.wav").mkdir()
         spool.put(spool.layout.done / DAYS[1], 2)
         return spool
 
-    def test_keeps_what_was_to_go_after_that_and_nothing_else(self, stubborn: FullSpool) -> None:
+    def test_an_error_keeps_the_rest_of_that_recording_only(self, stubborn: FullSpool) -> None:
         swept = sweep(stubborn, keep=0.0)
         assert set(stubborn.files()) == {f"done/{DAYS[0]}/{recording_id(1)}.{suffix}" for suffix in ("json", S3)}
         assert swept.expired == 1
         assert swept.fault is not None
         assert swept.fault.filename == str(stubborn.layout.done / DAYS[0] / f"{recording_id(1)}.wav")
 
-    def test_does_not_stop_the_others_from_making_room(self, stubborn: FullSpool) -> None:
+    def test_an_error_does_not_stop_other_evictions(self, stubborn: FullSpool) -> None:
         swept = sweep(stubborn, limit=1)
         assert len(stubborn.files()) == 2
         assert swept.evicted == 1
 
-    def test_does_not_give_up_what_is_no_directory(self, spool: FullSpool) -> None:
+    def test_a_file_named_like_a_day_is_an_error(self, spool: FullSpool) -> None:
         (spool.layout.done / DAYS[0]).write_text("")
         spool.leave_alone(spool.layout.done / DAYS[0], 3 * IDLE_DAY)
         swept = sweep(spool)
@@ -230,7 +224,7 @@ class TestADiskThatRefuses:
         assert "Not a directory" in str(swept.fault)
 
 
-def test_a_sweep_that_has_no_time_stops_after_the_recording_it_is_at(spool: FullSpool) -> None:
+def test_a_pass_stops_after_the_current_recording(spool: FullSpool) -> None:
     for number in range(5):
         spool.put(spool.layout.done / DAYS[0], number)
     looks: list[None] = []
@@ -244,7 +238,7 @@ def test_a_sweep_that_has_no_time_stops_after_the_recording_it_is_at(spool: Full
     assert len(looks) > 5
 
 
-def test_a_sweep_of_a_spool_that_is_gone_finds_nothing(tmp_path: Path) -> None:
+def test_a_pass_through_a_missing_spool_finds_nothing(tmp_path: Path) -> None:
     spool = FullSpool(tmp_path / "spool")
     for place in spool.layout.directory.iterdir():
         place.rmdir()
@@ -252,15 +246,15 @@ def test_a_sweep_of_a_spool_that_is_gone_finds_nothing(tmp_path: Path) -> None:
     assert sweep(spool, limit=1).used == 0
 
 
-def test_receipts_go_last() -> None:
+def test_receipts_are_removed_last() -> None:
     suffixes = frozenset({S3, S3_TOO, "wav", WEBHOOK, "json", "notes.txt"})
     recording = Recording(Path("day"), recording_id(1), suffixes)
     assert removable(recording) == ["wav", "json", WEBHOOK, S3_TOO, S3]
 
 
-class TestWhatIsBeingMoved:
-    def test_away_stays_whole(self, spool: FullSpool) -> None:
-        """The day was listed, with receipts for both, before the second lost its own."""
+class TestConcurrentMoves:
+    def test_a_recording_moved_away_stays_complete(self, spool: FullSpool) -> None:
+        """The pass listed the day with the receipts of both recordings, before the second one was moved."""
         day = spool.layout.done / DAYS[0]
         for number in (1, 2):
             spool.put(day, number)
@@ -273,16 +267,16 @@ class TestWhatIsBeingMoved:
         assert sweep(spool, keep=0.0, is_over=is_over).expired == 1
         assert set(spool.files()) == {f"done/{DAYS[0]}/{recording_id(2)}.{one}" for one in ("wav", "json", WEBHOOK)}
 
-    def test_here_is_not_taken_for_what_is_left_of_a_recording(self) -> None:
-        """Its receipt came last, but a listing may show that and miss what came before."""
+    def test_a_recording_moved_here_is_not_taken_for_remains(self) -> None:
+        """A listing may show the receipt, which was moved last, and miss the files that were moved before."""
         assert removable(Recording(Path("day"), recording_id(1), frozenset({S3}))) == ["wav", "json", S3]
 
 
-# ---- Whatever is in the spool ----
+# ---- Properties of any spool ----
 
 
 class Put(NamedTuple):
-    """A recording somewhere in the spool; all of its files are of one size and age."""
+    """A recording somewhere in the spool. All its files have the same size and age."""
 
     place: str
     day: str
@@ -303,7 +297,7 @@ CARRIER_SETS = st.sampled_from([frozenset(), CARRIERS, frozenset({"elsewhere"}),
 
 
 def swept_of(puts: list[Put], keep: float, limit: int, carriers: frozenset[str]) -> tuple[RetentionPass, set[str]]:
-    """After a sweep: what it says, and the files that are left."""
+    """Runs a pass, and returns it with the remaining files."""
     with tempfile.TemporaryDirectory() as directory:
         spool = FullSpool(Path(directory) / "spool")
         for number, put in enumerate(puts):
@@ -312,7 +306,7 @@ def swept_of(puts: list[Put], keep: float, limit: int, carriers: frozenset[str])
 
 
 @given(st.lists(PUTS, max_size=8), AGES, st.integers(0, 4_000), CARRIER_SETS)
-def test_nothing_ever_goes_that_was_not_stored_elsewhere(
+def test_only_stored_recordings_are_removed(
     puts: list[Put], keep: float, limit: int, carriers: frozenset[str]
 ) -> None:
     _, left = swept_of(puts, keep, limit, carriers)
@@ -332,7 +326,7 @@ def test_nothing_ever_goes_that_was_not_stored_elsewhere(
 
 
 @given(st.lists(WHOLE_PUTS, max_size=12), st.integers(1, 4_000))
-def test_the_oldest_goes_first_and_no_more_than_has_to(puts: list[Put], limit: int) -> None:
+def test_the_oldest_are_evicted_first_and_no_more_than_needed(puts: list[Put], limit: int) -> None:
     oldest_first = sorted(enumerate(puts), key=lambda one: (one[1].place, one[1].day, -one[1].age, one[0]))
     expected = {put.file(number, suffix): put.size for number, put in enumerate(puts) for suffix in put.suffixes}
     displaced = 0
@@ -348,7 +342,7 @@ def test_the_oldest_goes_first_and_no_more_than_has_to(puts: list[Put], limit: i
 
 
 @given(st.lists(WHOLE_PUTS, max_size=8), AGES)
-def test_what_is_done_goes_when_it_is_old_enough_whatever_room_there_is(puts: list[Put], keep: float) -> None:
+def test_done_recordings_expire_whatever_the_free_space(puts: list[Put], keep: float) -> None:
     swept, left = swept_of(puts, keep, 0, CARRIERS)
     assert left == {
         put.file(number, suffix)
@@ -360,5 +354,5 @@ def test_what_is_done_goes_when_it_is_old_enough_whatever_room_there_is(puts: li
 
 
 def oldest_day_kept(keep: float) -> str:
-    """A call that began after this day cannot have been stored so long ago, whatever its files say."""
+    """The day before which a recording may expire: a call of a later day cannot have been stored long enough."""
     return (datetime.fromtimestamp(NOW, UTC) - timedelta(seconds=keep)).date().isoformat()

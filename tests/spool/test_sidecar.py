@@ -1,8 +1,9 @@
-"""Sidecars, composed from journals."""
+"""Composing sidecars from journals."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -44,7 +45,7 @@ def sidecar(
     *,
     is_torn: bool = False,
     finished: bool = True,
-) -> dict:
+) -> dict[str, Any]:
     audio = AudioFile("id.wav", 60, SHA256) if media else None
     facts = journal_header("id", STARTED_AT, media)
     journal = [*lines, finished_line(recording or {})] if finished else lines
@@ -56,7 +57,7 @@ def line(kind: str, data: object) -> bytes:
 
 
 @given(st.lists(entries, max_size=8))
-def test_every_entry_stands_in_it_once_and_in_order(noted: list[dict]) -> None:
+def test_the_body_has_every_entry_once_in_order(noted: list[dict[str, Any]]) -> None:
     made = sidecar([msgspec.json.encode(entry) + b"\n" for entry in noted])
     assert made["body"] == [entry for entry in noted if entry["type"] != "gap"]
     gaps = [entry["data"] for entry in noted if entry["type"] == "gap"]
@@ -64,16 +65,16 @@ def test_every_entry_stands_in_it_once_and_in_order(noted: list[dict]) -> None:
 
 
 @given(st.lists(st.binary(max_size=60).filter(lambda text: b"\n" not in text), max_size=8))
-def test_is_json_whatever_stands_in_the_journal(lines: list[bytes]) -> None:
+def test_the_sidecar_is_json_for_any_journal(lines: list[bytes]) -> None:
     made = sidecar(lines)
     assert len(made["body"]) <= len(lines)
 
 
-def test_header_says_when_and_what() -> None:
+def test_the_header_has_time_and_id() -> None:
     assert sidecar([])["header"] == {"timestamp": "2025-12-31T23:59:59.250Z", "id": "id"}
 
 
-def test_what_is_known_from_the_disk() -> None:
+def test_the_recording_describes_the_files_on_disk() -> None:
     recording = sidecar([], media=L16_STEREO, samples=12_000)["recording"]
     assert recording == {
         "startedAt": "2025-12-31T23:59:59.250Z",
@@ -85,12 +86,12 @@ def test_what_is_known_from_the_disk() -> None:
     }
 
 
-def test_without_media() -> None:
+def test_a_recording_without_media_has_no_audio() -> None:
     recording = sidecar([], media=None)["recording"]
     assert (recording["media"], recording["audio"], recording["samples"]) == (None, None, 0)
 
 
-def test_what_came_later_counts_and_the_disk_counts_most() -> None:
+def test_later_entries_win_and_the_disk_wins_over_all() -> None:
     lines = [
         line("recording", {"session": "s", "language": "en", "samples": 5}),
         line("recording", {"language": "de", "closeReason": "unknown"}),
@@ -116,8 +117,8 @@ def test_a_line_that_is_no_entry_is_kept_as_a_log_line() -> None:
     assert [entry["data"]["msg"] for entry in body[1:]] == [text.decode(errors="backslashreplace") for text in odd]
 
 
-def test_is_made_a_line_at_a_time() -> None:
-    """A long call's journal is never held in memory as a whole."""
+def test_the_sidecar_is_composed_line_by_line() -> None:
+    """The journal of a long call is never in memory as a whole."""
     facts = journal_header("id", STARTED_AT, MONO)
     lines_read: list[int] = []
 
@@ -145,7 +146,7 @@ def gap(offset: int, samples: int, *, filled: bool, start: int | None = None) ->
 
 
 class TestGaps:
-    def test_what_the_disk_refused_gets_its_position_in_the_call(self) -> None:
+    def test_a_gap_of_the_writer_gets_its_position_in_the_call(self) -> None:
         lines = [
             line("recording", {"startPosition": 100}),
             gap(10, 5, filled=False, start=110),
@@ -162,8 +163,8 @@ class TestGaps:
         ]
 
     @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50), st.booleans(), st.booleans()), max_size=12))
-    def test_every_gap_lies_where_the_call_was_then(self, steps: list[tuple[int, int, bool, bool]]) -> None:
-        """Against a model: a call that is heard, or not, sample by sample."""
+    def test_every_gap_has_its_position_in_the_call(self, steps: list[tuple[int, int, bool, bool]]) -> None:
+        """Compares with a model of the call, sample by sample."""
         lines, position, offset, wanted = [line("recording", {"startPosition": 100})], 100, 0, []
         for heard, samples, filled, by_disk in steps:
             position, offset = position + heard, offset + heard
@@ -176,8 +177,8 @@ class TestGaps:
         assert [(one["offset"], one["start"], one["samples"]) for one in gaps] == wanted
 
     @pytest.mark.parametrize("finished", [True, False])
-    def test_a_pause_in_what_was_given_up_at_the_end_stands_there(self, finished: bool) -> None:
-        """The disk took 3000 samples, and none of the 2500 after them; the client paused when 5000 were heard."""
+    def test_a_pause_within_abandoned_audio_is_listed(self, finished: bool) -> None:
+        """The disk took 3000 samples and none of the next 2500; the client paused after 5000."""
         lines = [
             line("recording", {"startPosition": 100}),
             gap(5000, 800, filled=False, start=5100),
@@ -195,16 +196,16 @@ class TestGaps:
         if not finished:
             assert made["recording"]["recovered"]["missingFrom"] == 100 + 3000 + 2500 + 800 + 60
 
-    def test_a_pause_beyond_what_a_crash_left_does_not(self) -> None:
+    def test_a_pause_after_the_audio_of_a_crash_is_not_listed(self) -> None:
         lines = [
             gap(5000, 800, filled=False, start=5000),
-            gap(3500, 1000, filled=False),  # of audio that was there when it was written
+            gap(3500, 1000, filled=False),  # a pause in audio that the crash cut off
         ]
         recording = sidecar(lines, samples=3000, finished=False)["recording"]
         assert recording["gaps"] == []
         assert recording["recovered"]["missingFrom"] == 3000
 
-    def test_what_a_plugin_calls_a_gap_is_passed_on(self) -> None:
+    def test_an_unknown_gap_of_a_plugin_is_copied(self) -> None:
         assert sidecar([line("gap", "odd"), line("gap", {"samples": "many"})])["recording"]["gaps"] == [
             "odd",
             {"samples": "many"},
@@ -212,28 +213,28 @@ class TestGaps:
 
 
 class TestWithoutAnEnd:
-    """A crash ended it."""
+    """Sidecars of recordings that a crash ended."""
 
     def heard(self, position: str, direction: str = "in") -> bytes:
         return line("audiohook", {"dir": direction, "message": {"type": "ping", "position": position}})
 
-    def test_says_from_where_on_audio_may_be_missing(self) -> None:
+    def test_missing_from_is_the_end_of_the_audio(self) -> None:
         lines = [line("recording", {"startPosition": 800}), gap(10, 50, filled=False, start=810)]
         recording = sidecar(lines, samples=8000, finished=False)["recording"]
         assert recording["closeReason"] == "crash"
         assert recording["recovered"] == {"missingFrom": 800 + 8000 + 50, "journalCut": False}
         assert "missingSamples" not in recording
 
-    def test_says_what_is_missing_as_far_as_the_client_told(self) -> None:
+    def test_missing_samples_follow_from_client_positions(self) -> None:
         lines = [self.heard("PT0.5S"), self.heard("PT2S"), self.heard("PT9S", "out"), self.heard("soon")]
         recording = sidecar(lines, samples=8000, finished=False)["recording"]
         assert recording["missingSamples"] == 8000
 
-    def test_says_what_was_cut_off(self) -> None:
+    def test_a_torn_journal_is_recorded(self) -> None:
         recording = sidecar([], is_torn=True, finished=False)["recording"]
         assert recording["recovered"] == {"missingFrom": 0, "journalCut": True}
 
-    def test_a_recording_that_came_to_its_end_says_nothing_of_the_kind(self) -> None:
+    def test_a_finished_recording_has_no_crash_fields(self) -> None:
         recording = sidecar([self.heard("PT9S")], {"closeReason": "end"})["recording"]
         assert recording["closeReason"] == "end"
         assert "recovered" not in recording
@@ -245,7 +246,7 @@ class TestWithoutAnEnd:
 
 
 def test_a_journal_without_line_breaks_is_read_in_pieces(tmp_path: Path) -> None:
-    """A crash may leave zeros in place of lines, as many as the file has bytes."""
+    """A crash may replace all bytes of the file by zeros."""
     journal = tmp_path / "id.jsonl"
     journal.write_bytes(first_line(journal_header("id", STARTED_AT, MONO)) + bytes(5 * MAX_LINE // 2) + b"\n")
     lines = list(read_lines(journal))

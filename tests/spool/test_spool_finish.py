@@ -1,10 +1,11 @@
-"""From draft to ready."""
+"""Finishing recordings: from draft to ready."""
 
 import hashlib
 import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -24,7 +25,7 @@ def rig(tmp_path: Path) -> SpoolRig:
 
 
 class Disk:
-    """Does what it is asked, and keeps a diary of it."""
+    """Executes file operations and records them."""
 
     def __init__(self, directory: Path) -> None:
         self.diary: list[str] = []
@@ -51,13 +52,13 @@ class Disk:
         self.diary.append(" ".join((verb, *(str(path.relative_to(self._directory)) for path in paths))))
 
 
-def sidecar_of(rig: SpoolRig, name: str) -> dict:
+def sidecar_of(rig: SpoolRig, name: str) -> dict[str, Any]:
     return json.loads((rig.directory / "ready" / DAY / f"{name}.json").read_bytes())
 
 
 @pytest.mark.parametrize("media", ALL_MEDIA, ids=shape)
 @pytest.mark.parametrize("samples", [0, 1, 1600])
-def test_a_ready_recording_is_a_wav_of_what_was_given(rig: SpoolRig, media: Media, samples: int) -> None:
+def test_a_ready_recording_is_a_wav_of_all_audio(rig: SpoolRig, media: Media, samples: int) -> None:
     draft = rig.begin("a", media)
     draft.audio(media.silence(samples))
     path = rig.finish(draft)
@@ -72,7 +73,7 @@ def test_files_go_to_the_day_on_which_it_started(rig: SpoolRig) -> None:
     assert rig.drafted() == set()
 
 
-def test_all_that_was_given_is_written_before_it_is_finished(rig: SpoolRig) -> None:
+def test_all_data_is_written_before_finishing(rig: SpoolRig) -> None:
     draft = rig.begin("a", MONO)
     draft.audio(b"\x01\x02\x03")
     rig.clock.advance(1)
@@ -86,7 +87,7 @@ def test_all_that_was_given_is_written_before_it_is_finished(rig: SpoolRig) -> N
     assert result_of(finished).read_bytes()[-6:] == b"\x01\x02\x03\x04\x05\0"
 
 
-def test_the_sidecar_names_the_file_as_it_lies_on_disk(rig: SpoolRig) -> None:
+def test_the_sidecar_describes_the_file_on_disk(rig: SpoolRig) -> None:
     draft = rig.begin("a", MONO)
     draft.audio(b"\x01\x02\x03")
     whole = rig.finish(draft, closeReason="end").read_bytes()
@@ -103,14 +104,14 @@ def test_without_media_the_sidecar_is_the_recording(rig: SpoolRig) -> None:
     assert sidecar_of(rig, "a")["recording"]["audio"] is None
 
 
-def test_no_more_is_taken_and_what_was_there_is_not_lost(rig: SpoolRig) -> None:
+def test_a_finished_draft_rejects_data_and_keeps_its_own(rig: SpoolRig) -> None:
     draft = rig.begin("a")
     draft.audio(b"\x01\x02")
     finished = draft.finish({})
     with pytest.raises(ValueError, match="finished"):
         draft.audio(b"\x03\x04")
     with pytest.raises(ValueError, match="finished"):
-        draft.note(b"{}")
+        draft.add_entry(b"{}")
     with pytest.raises(ValueError, match="finished"):
         draft.finish({})
     rig.commit()
@@ -129,7 +130,7 @@ def test_a_failure_leaves_the_draft(rig: SpoolRig) -> None:
     assert rig.drafted_audio("a") == b"\x01\x02"
 
 
-def test_a_failed_finish_can_be_done_again_from_what_is_on_disk(rig: SpoolRig) -> None:
+def test_a_failed_finish_can_be_repeated_from_the_files(rig: SpoolRig) -> None:
     draft = rig.begin("a", MONO)
     draft.audio(b"\x01\x02\x03")
     (rig.directory / "ready" / DAY).write_bytes(b"")
@@ -141,13 +142,13 @@ def test_a_failed_finish_can_be_done_again_from_what_is_on_disk(rig: SpoolRig) -
     assert rig.drafted() == set()
 
 
-def test_before_it_is_finished_the_audio_can_be_played(rig: SpoolRig) -> None:
+def test_a_growing_file_is_playable(rig: SpoolRig) -> None:
     rig.begin("a").audio(STEREO.silence(1600))
     rig.commit()
     assert soundfile.info(rig.draft_file("a.wav")).frames == 1600
 
 
-def test_an_empty_recording_that_was_completed_before_stays_empty(rig: SpoolRig) -> None:
+def test_an_empty_recording_stays_empty_in_a_second_attempt(rig: SpoolRig) -> None:
     rig.begin("a", MONO)
     rig.commit()
     rig.draft_file("a.wav").write_bytes(wav.header(MONO, 0) + b"?")
@@ -156,7 +157,7 @@ def test_an_empty_recording_that_was_completed_before_stays_empty(rig: SpoolRig)
 
 
 def test_each_step_is_on_disk_before_the_next(rig: SpoolRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a loss of power would show: files are whole before they move, and the sidecar goes last."""
+    """A power loss would reveal a wrong order: files are complete before they move, and the sidecar moves last."""
     disk = Disk(rig.directory)
     draft = rig.begin("a", MONO)
     draft.audio(b"\x01\x02\x03")
@@ -219,7 +220,7 @@ def test_no_file_stays_open(rig: SpoolRig) -> None:
 
 
 class TestStop:
-    def test_writes_at_once_and_waits_for_what_is_being_finished(self, rig: SpoolRig) -> None:
+    def test_a_stop_writes_at_once_and_waits_for_finalizing(self, rig: SpoolRig) -> None:
         going_on, ending = rig.begin("a"), rig.begin("b")
         going_on.audio(b"\x01\x02")
         finished = ending.finish({})
@@ -232,7 +233,7 @@ class TestStop:
         assert rig.drafted_audio("a") == b"\x01\x02"
         assert rig.clock.getDelayedCalls() == []
 
-    def test_takes_a_commit_that_is_under_way_and_what_came_meanwhile(self, rig: SpoolRig) -> None:
+    def test_a_stop_waits_for_a_running_commit_and_writes_newer_data(self, rig: SpoolRig) -> None:
         draft = rig.begin("a")
         rig.clock.advance(1)
         draft.audio(b"\x01\x02")
@@ -241,7 +242,7 @@ class TestStop:
         assert result_of(stopped) is None
         assert rig.drafted_audio("a") == b"\x01\x02"
 
-    def test_a_draft_that_cannot_be_finished_does_not_hold_it_up(self, rig: SpoolRig) -> None:
+    def test_a_draft_that_cannot_be_finished_does_not_delay_a_stop(self, rig: SpoolRig) -> None:
         finished = rig.begin("a").finish({})
         (rig.directory / "ready" / DAY).write_bytes(b"")
         stopped = rig.spool.stopService()
@@ -251,23 +252,23 @@ class TestStop:
         with pytest.raises(OSError, match=DAY):
             result_of(finished)
 
-    def test_at_rest_it_is_done_at_once(self, rig: SpoolRig) -> None:
+    def test_an_idle_spool_stops_at_once(self, rig: SpoolRig) -> None:
         assert result_of(rig.spool.stopService()) is None
 
 
 class TestPrepare:
-    def test_can_be_done_again(self, rig: SpoolRig) -> None:
+    def test_prepare_can_be_repeated(self, rig: SpoolRig) -> None:
         rig.finish(rig.begin("a"))
         rig.spool.prepare()
         assert rig.ready() == {f"{DAY}/a.wav", f"{DAY}/a.json"}
 
-    def test_a_file_in_the_way_is_told(self, rig: SpoolRig) -> None:
+    def test_a_file_in_place_of_a_directory_is_an_error(self, rig: SpoolRig) -> None:
         shutil.rmtree(rig.directory / "ready")
         (rig.directory / "ready").write_bytes(b"")
         with pytest.raises(FileExistsError, match="ready"):
             rig.spool.prepare()
 
-    def test_a_directory_nothing_can_be_written_to_is_told(self, rig: SpoolRig) -> None:
+    def test_a_directory_that_is_not_writable_is_an_error(self, rig: SpoolRig) -> None:
         shutil.rmtree(rig.directory / "draft")
         (rig.directory / "draft").symlink_to("/proc")
         with pytest.raises(OSError, match=r"/draft|/proc"):

@@ -1,4 +1,4 @@
-"""One daemon to a spool."""
+"""The lock of the spool: one daemon uses it."""
 
 import errno
 import os
@@ -19,25 +19,25 @@ def rig(tmp_path: Path) -> SpoolRig:
     return SpoolRig(tmp_path / "spool")
 
 
-def test_a_second_daemon_is_told(rig: SpoolRig) -> None:
+def test_a_second_daemon_gets_an_error(rig: SpoolRig) -> None:
     with pytest.raises(OSError, match="in use by another daemon") as refused:
         SpoolRig(rig.directory)
     assert refused.value.errno == errno.EWOULDBLOCK
     assert refused.value.filename == str(rig.directory / "lock")
 
 
-def test_a_daemon_that_was_refused_keeps_nothing_open(rig: SpoolRig) -> None:
+def test_a_failed_lock_leaves_no_open_file(rig: SpoolRig) -> None:
     before = os.listdir("/proc/self/fd")
     with pytest.raises(OSError, match="in use"):
         SpoolRig(rig.directory)
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_another_spool_is_another_matter(rig: SpoolRig, tmp_path: Path) -> None:
+def test_two_spools_have_independent_locks(rig: SpoolRig, tmp_path: Path) -> None:
     SpoolRig(tmp_path / "other")
 
 
-def test_is_free_again_when_all_is_settled(rig: SpoolRig) -> None:
+def test_the_lock_is_released_when_the_stop_is_done(rig: SpoolRig) -> None:
     finished = rig.begin("a").finish({})
     stopped = rig.spool.stopService()
     rig.writing.run()
@@ -49,20 +49,20 @@ def test_is_free_again_when_all_is_settled(rig: SpoolRig) -> None:
     SpoolRig(rig.directory)
 
 
-def test_the_same_one_can_have_it_again(rig: SpoolRig) -> None:
+def test_the_same_daemon_can_lock_again(rig: SpoolRig) -> None:
     result_of(rig.spool.stopService())
     rig.spool.prepare()
     with pytest.raises(OSError, match="in use"):
         SpoolRig(rig.directory)
 
 
-def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "spool" / "lock").mkdir(parents=True)
     with pytest.raises(OSError, match="lock"):
         SpoolRig(tmp_path / "spool")
 
 
-def test_can_be_looked_at_without_taking_it(rig: SpoolRig) -> None:
+def test_the_lock_can_be_tested_without_taking_it(rig: SpoolRig) -> None:
     assert is_locked(rig.spool.layout)
     with pytest.raises(OSError, match="in use"):
         SpoolRig(rig.directory)
@@ -72,7 +72,7 @@ def test_can_be_looked_at_without_taking_it(rig: SpoolRig) -> None:
     assert not is_locked(rig.spool.layout)
 
 
-def test_programs_that_the_daemon_starts_do_not_inherit_it(rig: SpoolRig) -> None:
+def test_child_processes_do_not_inherit_the_lock(rig: SpoolRig) -> None:
     lists = "import os; print([os.path.realpath(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')])"
     inherited = subprocess.run([sys.executable, "-c", lists], capture_output=True, check=True, close_fds=False)
     assert b"/dev/null" in inherited.stdout or b"pipe" in inherited.stdout
@@ -80,8 +80,8 @@ def test_programs_that_the_daemon_starts_do_not_inherit_it(rig: SpoolRig) -> Non
     assert str(rig.directory / "draft").encode() not in inherited.stdout
 
 
-class TestWhoeverRemovesTheFile:
-    def test_lets_no_second_daemon_in(self, rig: SpoolRig) -> None:
+class TestRemovedLockFile:
+    def test_a_second_daemon_is_still_rejected(self, rig: SpoolRig) -> None:
         (rig.directory / "lock").unlink()
         for _ in range(2):
             with pytest.raises(OSError, match="in use by another daemon") as refused:
@@ -89,7 +89,7 @@ class TestWhoeverRemovesTheFile:
             assert refused.value.errno == errno.EWOULDBLOCK
             assert is_locked(rig.spool.layout)
 
-    def test_finds_it_there_again_after_the_next_look(self, rig: SpoolRig, tmp_path: Path) -> None:
+    def test_keep_creates_the_file_again(self, rig: SpoolRig, tmp_path: Path) -> None:
         (rig.directory / "lock").rename(tmp_path / "taken away")
         with capturedLogs() as logged:
             rig.spool.lock.keep()
@@ -103,8 +103,8 @@ class TestWhoeverRemovesTheFile:
         result_of(rig.spool.stopService())
         SpoolRig(rig.directory)
 
-    def test_is_told_when_another_daemon_was_quicker(self, rig: SpoolRig, tmp_path: Path) -> None:
-        """As on another machine, which sees the same spool but not who has its directories."""
+    def test_keep_fails_if_another_daemon_has_the_lock(self, rig: SpoolRig, tmp_path: Path) -> None:
+        """Simulates a daemon on another machine, which shares the files but not the locks of directories."""
         (rig.directory / "draft").rename(tmp_path / "taken away")
         (rig.directory / "lock").unlink()
         second = SpoolRig(rig.directory)
@@ -118,21 +118,21 @@ class TestWhoeverRemovesTheFile:
         with pytest.raises(OSError, match="in use"):
             SpoolRig(rig.directory)
 
-    def test_costs_no_open_file(self, rig: SpoolRig) -> None:
+    def test_keep_leaks_no_open_file(self, rig: SpoolRig) -> None:
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
             (rig.directory / "lock").unlink()
             rig.spool.lock.keep()
         assert len(os.listdir("/proc/self/fd")) == before
 
-    def test_a_daemon_that_let_go_does_not_take_it_again(self, rig: SpoolRig) -> None:
+    def test_keep_after_release_does_not_lock(self, rig: SpoolRig) -> None:
         result_of(rig.spool.stopService())
         rig.spool.lock.keep()
         SpoolRig(rig.directory)
 
 
-class TestTheStopDuringALook:
-    """A disk may take minutes to answer, and the stop does not wait for that."""
+class TestStopDuringKeep:
+    """A disk may take minutes to answer, and a stop does not wait for it."""
 
     @pytest.fixture
     def spool(self, tmp_path: Path) -> SpoolPaths:
@@ -142,7 +142,7 @@ class TestTheStopDuringALook:
 
     @pytest.mark.parametrize("place", ["lock", "draft"])
     @pytest.mark.parametrize("is_removed", [True, False])
-    def test_leaves_the_spool_free(self, spool: SpoolPaths, place: str, is_removed: bool) -> None:
+    def test_a_stop_during_keep_releases_the_spool(self, spool: SpoolPaths, place: str, is_removed: bool) -> None:
         def answer_late(path: Path) -> os.stat_result:
             if path.name == place:
                 lock.release()
@@ -157,7 +157,7 @@ class TestTheStopDuringALook:
         assert not is_locked(spool)
         assert len(os.listdir("/proc/self/fd")) == len(before) - 2
 
-    def test_closes_no_file_of_anybody_else(self, spool: SpoolPaths) -> None:
+    def test_a_stop_during_keep_closes_no_foreign_file(self, spool: SpoolPaths) -> None:
         others: list[int] = []
 
         def answer_late(path: Path) -> os.stat_result:
@@ -169,10 +169,10 @@ class TestTheStopDuringALook:
         lock.hold()
         lock.keep()
         for other in others:
-            os.close(other)  # which somebody else may have done
+            os.close(other)  # as another part of the program may do
         assert not is_locked(spool)
 
-    def test_costs_whoever_has_it_next_nothing(self, spool: SpoolPaths) -> None:
+    def test_a_stop_during_keep_does_not_affect_the_next_lock(self, spool: SpoolPaths) -> None:
         def answer_late(path: Path) -> os.stat_result:
             if not later:
                 lock.release()

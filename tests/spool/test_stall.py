@@ -1,4 +1,4 @@
-"""A disk that neither takes nor refuses."""
+"""Stalls: writes that neither succeed nor fail."""
 
 import errno
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from twisted.logger import capturedLogs
 
 from audiohookd.spool.write.group_commit import STALL_TIMEOUT, CommitLimits
-from tests.spool.faulty_disk import FaultyRig, told_by
+from tests.spool.faulty_disk import FaultyRig, raised_by
 from tests.spool.spool_rig import FLUSH_INTERVAL, is_pending, result_of
 
 SPEECH = bytes(range(1, 101)) * 4
@@ -20,13 +20,13 @@ def rig(tmp_path: Path) -> FaultyRig:
 
 
 def stall(rig: FaultyRig) -> None:
-    """The commit that is due does not come back."""
+    """Starts a commit that does not return before the timeout."""
     rig.clock.advance(FLUSH_INTERVAL)
     assert len(rig.writing) == 1
     rig.clock.advance(STALL_TIMEOUT)
 
 
-def test_is_what_lasts_so_long_and_not_a_moment_less(rig: FaultyRig) -> None:
+def test_a_stall_begins_exactly_at_the_timeout(rig: FaultyRig) -> None:
     rig.begin()
     rig.clock.advance(FLUSH_INTERVAL)
     rig.clock.advance(STALL_TIMEOUT - 0.01)
@@ -44,7 +44,7 @@ def test_a_quick_disk_never_stalls_however_long_the_call(rig: FaultyRig) -> None
     assert rig.counters.items() == []
 
 
-def test_every_draft_is_told_once_whether_it_is_in_the_commit_or_not(rig: FaultyRig) -> None:
+def test_a_stall_is_raised_once_to_every_draft(rig: FaultyRig) -> None:
     idle = rig.begin("idle")
     rig.commit()
     writing = rig.begin("writing")
@@ -53,16 +53,16 @@ def test_every_draft_is_told_once_whether_it_is_in_the_commit_or_not(rig: Faulty
     rig.clock.advance(STALL_TIMEOUT)
     new = rig.begin("new")
     for draft in (idle, writing, waiting, new):
-        assert told_by(*[lambda draft=draft: draft.audio(SPEECH)] * 3) == [STALLED, None, None]
-        assert told_by(lambda draft=draft: draft.note(b"{}")) == [None]
+        assert raised_by(*[lambda draft=draft: draft.audio(SPEECH)] * 3) == [STALLED, None, None]
+        assert raised_by(lambda draft=draft: draft.add_entry(b"{}")) == [None]  # type: ignore[misc]
 
 
-def test_loses_nothing_when_it_comes_back(rig: FaultyRig) -> None:
+def test_a_stall_that_ends_loses_no_audio(rig: FaultyRig) -> None:
     draft = rig.begin()
     draft.audio(SPEECH)
     stall(rig)
-    told_by(lambda: draft.audio(SPEECH))
-    draft.note(b'{"type":"x","data":1}')
+    raised_by(lambda: draft.audio(SPEECH))
+    draft.add_entry(b'{"type":"x","data":1}')
     rig.writing.run()
     assert rig.writer.fault is None
     recorded = rig.end(draft)
@@ -71,18 +71,18 @@ def test_loses_nothing_when_it_comes_back(rig: FaultyRig) -> None:
     assert rig.counters.items() == [("disk_errors", "stalled", 1), ("slow_commits", "", 1)]
 
 
-def test_holds_back_beyond_the_limits_as_always(tmp_path: Path) -> None:
+def test_a_stall_keeps_the_limits_of_backpressure(tmp_path: Path) -> None:
     rig = FaultyRig(tmp_path, CommitLimits(early=100, draft=1000, total=2500))
     draft = rig.begin()
     stall(rig)
-    told_by(lambda: draft.audio(bytes(1000)))
+    raised_by(lambda: draft.audio(bytes(1000)))
     held = draft.audio(bytes(2))
     assert is_pending(held)
     rig.writing.run()
     assert result_of(held) is None
 
 
-def test_is_one_line_at_each_end(rig: FaultyRig) -> None:
+def test_a_stall_logs_one_line_at_its_start_and_end(rig: FaultyRig) -> None:
     for name in "abc":
         rig.begin(name)
     with capturedLogs() as logged:
@@ -95,16 +95,16 @@ def test_is_one_line_at_each_end(rig: FaultyRig) -> None:
     ]
 
 
-def test_one_after_another_is_told_again(rig: FaultyRig) -> None:
+def test_a_second_stall_is_raised_again(rig: FaultyRig) -> None:
     draft = rig.begin()
     for _ in range(2):
         stall(rig)
         rig.writing.run_one()
-        assert told_by(lambda: draft.audio(SPEECH), lambda: draft.audio(SPEECH)) == [STALLED, None]
+        assert raised_by(lambda: draft.audio(SPEECH), lambda: draft.audio(SPEECH)) == [STALLED, None]
     assert rig.counters.value("disk_errors", "stalled") == 2
 
 
-def test_may_end_in_a_refusal(rig: FaultyRig) -> None:
+def test_a_stall_may_end_with_a_disk_error(rig: FaultyRig) -> None:
     draft = rig.begin()
     rig.disk.refuse(errno.EIO)
     stall(rig)
@@ -114,10 +114,10 @@ def test_may_end_in_a_refusal(rig: FaultyRig) -> None:
     rig.disk.heal()
     rig.commit()
     assert rig.writer.fault is None
-    assert told_by(lambda: draft.audio(SPEECH)) == ["Input/output error"]
+    assert raised_by(lambda: draft.audio(SPEECH)) == ["Input/output error"]
 
 
-def test_holds_the_end_of_a_recording_up_and_does_not_spoil_it(rig: FaultyRig) -> None:
+def test_a_stall_delays_the_end_of_a_recording(rig: FaultyRig) -> None:
     draft = rig.begin()
     draft.audio(SPEECH)
     finished = draft.finish({"closeReason": "end"})

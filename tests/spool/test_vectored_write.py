@@ -1,4 +1,4 @@
-"""Many pieces to one file, as a disk would have it."""
+"""Writes of many pieces to one file, with short writes."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ NOWHERE = Path("/nowhere/file")
 
 
 class ReluctantDisk:
-    """Takes as much at a time as it likes, and never more pieces than the system does."""
+    """A disk with short writes of the given sizes. Rejects more pieces than the system takes in one call."""
 
     def __init__(self, portions: Sequence[int]) -> None:
         self.content = b""
@@ -47,7 +47,7 @@ def test_short_writes_lose_nothing_and_repeat_nothing(pieces: list[bytes], porti
     assert file.size == len(disk.content)
 
 
-def test_more_pieces_than_one_call_takes(tmp_path: Path) -> None:
+def test_more_pieces_than_one_system_call_takes_are_written(tmp_path: Path) -> None:
     pieces = [number.to_bytes(2, "big") for number in range(5000)]
     disk = ReluctantDisk([10**6])
     disk.file().append(pieces)
@@ -59,13 +59,13 @@ def test_more_pieces_than_one_call_takes(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == disk.content == b"".join(pieces)
 
 
-def test_pieces_stay_as_they_were() -> None:
+def test_pieces_are_not_modified() -> None:
     pieces = [b"abc", b"", b"defg"]
     ReluctantDisk([2]).file().append(pieces)
     assert pieces == [b"abc", b"", b"defg"]
 
 
-def test_a_full_disk_is_told_with_the_path() -> None:
+def test_an_error_of_a_full_disk_has_the_path() -> None:
     disk = SYSCALLS._replace(open=lambda *_: os.open("/dev/full", os.O_WRONLY))
     file = AppendFile(NOWHERE, disk)
     with pytest.raises(OSError, match="No space left on device: '/nowhere/file'"):
@@ -74,7 +74,7 @@ def test_a_full_disk_is_told_with_the_path() -> None:
     file.close()
 
 
-def test_what_is_beyond_the_cut_is_gone(tmp_path: Path) -> None:
+def test_truncate_removes_the_rest(tmp_path: Path) -> None:
     file = AppendFile(tmp_path / "file", SYSCALLS)
     file.append([b"abcdef"])
     file.truncate(4)
@@ -84,7 +84,7 @@ def test_what_is_beyond_the_cut_is_gone(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"abcdg"
 
 
-def test_nothing_is_written_as_long_as_a_torn_end_cannot_be_cut_off(tmp_path: Path) -> None:
+def test_nothing_is_written_before_a_torn_end_is_truncated(tmp_path: Path) -> None:
     def refuse(_file: int, _size: int) -> None:
         raise OSError(errno.EIO, "no")
 
@@ -97,14 +97,14 @@ def test_nothing_is_written_as_long_as_a_torn_end_cannot_be_cut_off(tmp_path: Pa
     assert (tmp_path / "file").read_bytes() == b"abcdef"
 
 
-def test_never_over_an_old_file(tmp_path: Path) -> None:
+def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"somebody's")
     with pytest.raises(FileExistsError, match="file"):
         AppendFile(tmp_path / "file", SYSCALLS).append([b"audio"])
     assert (tmp_path / "file").read_bytes() == b"somebody's"
 
 
-def test_a_fault_while_closing_is_told_with_the_path(tmp_path: Path) -> None:
+def test_an_error_of_close_has_the_path(tmp_path: Path) -> None:
     def close(file: int) -> None:
         os.close(file)
         raise OSError(errno.EIO, "late")

@@ -36,9 +36,9 @@ def warnings() -> Iterator[list[str]]:
         if event["log_level"].name == "warn":
             found.append(event["log_format"].format(**event))
 
-    globalLogPublisher.addObserver(keep)
+    globalLogPublisher.addObserver(keep)  # type: ignore[arg-type]
     yield found
-    globalLogPublisher.removeObserver(keep)
+    globalLogPublisher.removeObserver(keep)  # type: ignore[arg-type]
 
 
 def test_a_clock_that_is_slewed_is_followed(warnings: list[str]) -> None:

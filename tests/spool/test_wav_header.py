@@ -1,4 +1,4 @@
-"""WAV headers, read back by libsndfile."""
+"""WAV headers, checked with libsndfile and a strict RIFF reader."""
 
 import io
 import os
@@ -21,7 +21,7 @@ SIZES = [0, 1, 2, 2**31, 2**32 - 200, 2**32 - 9, 2**32 - 1, 2**32, 2**40]
 
 
 def mulaw(code: int) -> int:
-    """G.711, by its definition."""
+    """Decodes mu-law by the definition of G.711."""
     code = ~code & 0xFF
     magnitude = (((code & 0x0F) << 3) + 0x84 << (code >> 4 & 7)) - 0x84
     return -magnitude if code & 0x80 else magnitude
@@ -38,7 +38,7 @@ def decoded(form: Media, data: bytes) -> list[int]:
 
 
 @given(media, st.binary(max_size=2000))
-def test_reads_back_as_the_samples_that_went_in(form: Media, data: bytes) -> None:
+def test_a_wav_file_reads_back_as_its_samples(form: Media, data: bytes) -> None:
     data = data[: len(data) // form.frame_bytes * form.frame_bytes]
     samples, rate = soundfile.read(io.BytesIO(wav_file(form, data)), dtype="int16", always_2d=True)
     assert rate == 8000
@@ -47,7 +47,7 @@ def test_reads_back_as_the_samples_that_went_in(form: Media, data: bytes) -> Non
 
 
 @given(media, st.integers(0, 5000))
-def test_is_what_libsndfile_takes_it_for(form: Media, samples: int) -> None:
+def test_libsndfile_reads_the_format_and_length(form: Media, samples: int) -> None:
     info = soundfile.info(io.BytesIO(wav_file(form, form.silence(samples))))
     assert info.frames == samples
     assert info.channels == len(form.channels)
@@ -56,18 +56,18 @@ def test_is_what_libsndfile_takes_it_for(form: Media, samples: int) -> None:
 
 
 @given(media, st.sampled_from(SIZES) | st.integers(0, 2**50))
-def test_length_depends_on_the_format_alone(form: Media, data_bytes: int) -> None:
+def test_the_header_length_depends_only_on_the_format(form: Media, data_bytes: int) -> None:
     assert len(wav.header(form, data_bytes)) == wav.header_bytes(form)
 
 
 @given(media, st.sampled_from(SIZES) | st.integers(0, 2**50))
-def test_tells_how_much_audio_it_speaks_of(form: Media, data_bytes: int) -> None:
+def test_data_bytes_of_reads_the_size_of_the_audio(form: Media, data_bytes: int) -> None:
     assert wav.data_bytes_of(wav.header(form, data_bytes)) == data_bytes
 
 
 @given(media, st.integers(0, 5000))
-def test_what_still_grows_is_played_to_its_end(form: Media, samples: int) -> None:
-    """As a file is left by `kill -9`."""
+def test_a_growing_file_is_played_to_its_end(form: Media, samples: int) -> None:
+    """A `kill -9` leaves such a file."""
     head = wav.growing_header(form)
     assert soundfile.info(io.BytesIO(head + form.silence(samples))).frames == samples
     assert len(head) == wav.header_bytes(form)
@@ -75,7 +75,7 @@ def test_what_still_grows_is_played_to_its_end(form: Media, samples: int) -> Non
 
 
 @given(media, st.binary(max_size=99))
-def test_riff_size_counts_all_that_follows_it(form: Media, data: bytes) -> None:
+def test_the_riff_size_counts_all_following_bytes(form: Media, data: bytes) -> None:
     whole = wav_file(form, data)
     assert struct.unpack("<L", whole[4:8])[0] == len(whole) - 8
     assert len(whole) % 2 == 0
@@ -100,8 +100,8 @@ def test_a_finished_file_begins_with_its_format() -> None:
     ]
 
 
-def test_a_growing_file_has_no_length_that_a_reader_could_believe() -> None:
-    """A `fact` of 0xFFFFFFFF samples was 149 hours in ffprobe, mpv and Chromium."""
+def test_a_growing_file_has_no_length_to_trust() -> None:
+    """ffprobe, mpv and Chromium showed a `fact` of 0xFFFFFFFF samples as 149 hours."""
     audio = bytes(range(6))
     assert riff_layout.growing_chunks(wav.growing_header(STEREO) + audio) == [
         (b"fmt ", FMT_OF_STEREO_MULAW),
@@ -117,18 +117,18 @@ def test_a_growing_file_has_no_length_that_a_reader_could_believe() -> None:
 
 @given(media, st.binary(max_size=99))
 def test_every_file_is_a_strict_riff(form: Media, data: bytes) -> None:
-    """Empty ones and those of odd length, too."""
+    """Includes empty files and files of odd length."""
     *head, (name, audio) = riff_layout.chunks(wav_file(form, data))
     assert (head[0][0], name, audio) == (b"fmt ", b"data", data)
 
 
 @given(media, st.sampled_from(SIZES) | st.integers(0, 2**50))
-def test_the_audio_begins_at_an_even_place(form: Media, data_bytes: int) -> None:
+def test_the_audio_begins_at_an_even_position(form: Media, data_bytes: int) -> None:
     assert len(wav.header(form, data_bytes)) % 2 == 0
 
 
 @pytest.mark.parametrize("form", ALL_MEDIA, ids=shape)
-def test_headers_of_earlier_versions_are_as_long_and_say_the_same(form: Media) -> None:
+def test_headers_of_earlier_versions_have_the_same_length_and_sizes(form: Media) -> None:
     growing = riff_layout.junk_first_header(form, None)
     assert len(growing) == wav.header_bytes(form)
     assert wav.data_bytes_of(growing) is None
@@ -136,7 +136,7 @@ def test_headers_of_earlier_versions_are_as_long_and_say_the_same(form: Media) -
 
 
 @pytest.mark.parametrize("form", ALL_MEDIA, ids=shape)
-def test_becomes_rf64_where_32_bits_end(form: Media) -> None:
+def test_a_file_above_4_gib_is_rf64(form: Media) -> None:
     largest = 2**32 - 1 + 8 - wav.header_bytes(form)
     largest -= largest % 2
     assert wav.header(form, largest)[:4] == b"RIFF"

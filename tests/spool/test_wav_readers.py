@@ -1,9 +1,10 @@
-"""What programs of the field make of recordings: finished, growing, and over 4 GiB."""
+"""Common audio programs read recordings: finished, growing, and over 4 GiB."""
 
 import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -24,7 +25,7 @@ Make = Callable[[str, Media], Path]
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Make:
-    """Records with the spool's own writer; a growing file is the draft of a call that still runs."""
+    """Records with the spool's writer. A growing file is the draft of a running call."""
 
     def make(state: str, media: Media) -> Path:
         rig = SpoolRig(tmp_path / "spool")
@@ -42,7 +43,7 @@ def output(*command: str | Path) -> str:
 
 @BOTH
 @EACH_MEDIA
-def test_ffprobe_tells_codec_channels_and_length(recording: Make, make: str, media: Media) -> None:
+def test_ffprobe_reads_codec_channels_and_length(recording: Make, make: str, media: Media) -> None:
     ffprobe = program("ffprobe", package="ffmpeg")
     wanted = "stream=codec_name,channels,duration:format=duration"
     told = output(ffprobe, "-v", "quiet", "-show_entries", wanted, "-of", "csv=p=0", recording(make, media))
@@ -54,7 +55,7 @@ def test_ffprobe_tells_codec_channels_and_length(recording: Make, make: str, med
 @EACH_MEDIA
 def test_ffmpeg_decodes_all_samples(recording: Make, make: str, media: Media) -> None:
     ffmpeg = program("ffmpeg", package="ffmpeg")
-    command = [ffmpeg, "-v", "quiet", "-nostdin", "-i", recording(make, media), "-f", "s16le", "-"]
+    command: list[Any] = [ffmpeg, "-v", "quiet", "-nostdin", "-i", recording(make, media), "-f", "s16le", "-"]
     decoded = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
     assert len(decoded) == SAMPLES * 2 * len(media.channels)
 
@@ -69,7 +70,7 @@ def test_file_names_the_codec(recording: Make, make: str, media: Media) -> None:
 
 
 @EACH_MEDIA
-def test_soxi_tells_the_samples_of_a_finished_one(recording: Make, media: Media) -> None:
+def test_soxi_reads_the_samples_of_a_finished_file(recording: Make, media: Media) -> None:
     assert output(program("soxi", package="sox"), "-s", recording("finished", media)) == str(SAMPLES)
 
 
@@ -77,20 +78,20 @@ def test_soxi_tells_the_samples_of_a_finished_one(recording: Make, media: Media)
 @EACH_MEDIA
 def test_sox_decodes_all_samples(recording: Make, make: str, media: Media) -> None:
     sox = program("sox", package="sox")
-    command = [sox, recording(make, media), "-t", "s16", "-"]
+    command: list[Any] = [sox, recording(make, media), "-t", "s16", "-"]
     decoded = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
     assert len(decoded) == SAMPLES * 2 * len(media.channels)
 
 
 @BOTH
 @EACH_MEDIA
-def test_libsndfile_tells_codec_channels_and_length(recording: Make, make: str, media: Media) -> None:
+def test_libsndfile_reads_codec_channels_and_length(recording: Make, make: str, media: Media) -> None:
     info = soundfile.info(recording(make, media))
     subtype = {Format.PCMU: "ULAW", Format.L16: "PCM_16"}[media.format]
     assert (info.subtype, info.channels, info.frames) == (subtype, len(media.channels), SAMPLES)
 
 
-def test_ffprobe_tells_the_length_of_one_over_4_gib(tmp_path: Path) -> None:
+def test_ffprobe_reads_the_length_of_a_file_over_4_gib(tmp_path: Path) -> None:
     ffprobe = program("ffprobe", package="ffmpeg")
     path = tmp_path / "long.wav"
     samples = 2**32 + 8000

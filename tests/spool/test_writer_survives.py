@@ -1,4 +1,4 @@
-"""Mistakes of our own, and pools that fail, end no commit but their own, and cost no audio."""
+"""Internal errors and failing pools affect only one commit, and lose no audio."""
 
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ def test_a_pool_without_threads_costs_no_audio(rig: SpoolRig, do: Any, monkeypat
     assert rig.drafted_audio("call", STEREO)[:200] == b"\x01\x02" * 100
 
 
-@pytest.mark.parametrize("method", ["_learn", "_begin_round", "_end_round", "_distribute"])
-def test_a_mistake_in_one_commit_costs_no_audio_and_no_further_commit(
+@pytest.mark.parametrize("method", ["_update_disk_state", "_begin_round", "_end_round", "_record_errors"])
+def test_a_bug_in_one_commit_loses_no_audio_and_no_later_commit(
     rig: SpoolRig, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draft = rig.begin("call")
@@ -56,7 +56,7 @@ def test_a_mistake_in_one_commit_costs_no_audio_and_no_further_commit(
 
 
 @pytest.mark.parametrize("method", ["take", "committed"])
-def test_a_mistake_in_one_draft_costs_no_other_its_audio(
+def test_a_bug_in_one_draft_does_not_affect_the_audio_of_others(
     rig: SpoolRig, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = rig.begin("bad"), rig.begin("good")
@@ -75,7 +75,7 @@ def test_a_mistake_in_one_draft_costs_no_other_its_audio(
     assert rig.counters.value("internal_errors") > 0
 
 
-def test_a_mistake_in_one_round_of_syncing_ends_no_further_one(
+def test_a_bug_in_one_round_of_syncing_does_not_stop_later_rounds(
     rig: SpoolRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig.begin("call")

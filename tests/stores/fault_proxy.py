@@ -1,6 +1,6 @@
-"""A TCP proxy between an S3 client and its store that does what networks and busy stores do.
+"""A TCP proxy between an S3 client and its store that injects the faults of networks and busy stores.
 
-Bytes pass unchanged, the Host header included: what the client signed is what the store sees.
+Bytes pass unchanged, the Host header included, so the store sees the request as the client signed it.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from tests.stores.ports import free_ports
 
 
 class FaultProxy:
-    """Listens on loopback, in a thread of its own; as a context manager it takes connections inside the block.
+    """Listens on loopback, in its own thread; as a context manager it accepts connections inside the block.
 
-    All methods may be called from any thread, and count for what begins after them.
+    All methods may be called from any thread, and affect requests that begin after the call.
     """
 
     def __init__(self, upstream_port: int) -> None:
@@ -25,11 +25,11 @@ class FaultProxy:
         self.endpoint = f"http://127.0.0.1:{self.port}"
         #: The requests that have ended, in that order.
         self.log: list[Seen] = []
-        #: Connections taken, and bytes of request bodies that came from the clients.
+        #: Connections accepted, and bytes of request bodies received from clients.
         self.connections = self.received = 0
         #: Bytes per second that the bodies of all requests share; None for no limit.
         self.rate: float | None = None
-        #: Connections are reset as soon as they are there.
+        #: Whether connections are reset as soon as they are accepted.
         self.resets = False
         self._upstream_port = upstream_port
         self._rules: list[Rule] = []
@@ -37,7 +37,7 @@ class FaultProxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
         self._server: asyncio.Server | None = None
         self._relays: set[asyncio.Task[None]] = set()
-        self._free_at = 0.0  # when all that came so far has gone over the line
+        self._free_at = 0.0  # when everything received so far has been forwarded
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -52,20 +52,22 @@ class FaultProxy:
         self._thread.join()
         self._loop.close()
 
-    # ---- what goes wrong -------------------------------------------------------------------------
+    # ---- faults ----------------------------------------------------------------------------------
 
     def fault(self, fault: Fault, times: int | None = 1, method: str = ".*", path: str = "") -> None:
-        """The next ``times`` requests that match get ``fault``; see :class:`Rule`. They are asked in their order."""
+        """Injects ``fault`` into the next ``times`` requests that match; see :class:`Rule`. The first matching rule
+        applies.
+        """
         self._rules.append(Rule(fault, times, method, path))
 
     def heal(self) -> None:
-        """Nothing goes wrong any more. What hangs, goes on hanging."""
+        """Ends all faults, except that requests that hang keep hanging."""
         self._rules.clear()
         self.rate, self.resets = None, False
         self.accept()
 
     def refuse(self) -> None:
-        """Nobody listens, and all connections are reset."""
+        """Stops listening, and resets all connections."""
         self._run(self._refuse())
 
     def accept(self) -> None:
@@ -73,7 +75,7 @@ class FaultProxy:
         self._run(self._accept())
 
     def count(self, method: str = ".*", path: str = "", status: int | str | None = None) -> int:
-        """How many requests have ended, of those that match."""
+        """How many matching requests have ended."""
         return sum(seen.fits(method, path, status) for seen in list(self.log))
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -104,7 +106,7 @@ class FaultProxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        while self._relays:  # more may come while these go
+        while self._relays:  # more may begin while these end
             relays = set(self._relays)
             for relay in relays:
                 relay.cancel()
@@ -121,6 +123,6 @@ class FaultProxy:
             if not self.resets:
                 await Relay(self, (reader, writer)).run(self._upstream_port)
         except (asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
-            pass  # the ends that connections have
+            pass  # the usual ends of connections
         finally:
             reset(writer)

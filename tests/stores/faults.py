@@ -1,11 +1,11 @@
-"""What can happen to a request on its way to a store."""
+"""Faults that a request may meet on its way to a store."""
 
 import re
 from typing import NamedTuple
 
 
 class Answer(NamedTuple):
-    """The store's own refusal, after it has taken the whole request: 503 SlowDown, 400 ExpiredToken ..."""
+    """An error response of the store after it has received the whole request: 503 SlowDown, 400 ExpiredToken ..."""
 
     status: int
     code: str
@@ -14,31 +14,31 @@ class Answer(NamedTuple):
 
 
 class Hang(NamedTuple):
-    """Nothing is ever answered."""
+    """The request is never answered."""
 
 
 class Reset(NamedTuple):
-    """The connection is reset once the head of the request is there."""
+    """The connection is reset after the head of the request."""
 
 
 class Cut(NamedTuple):
-    """The connection is reset when ``after`` bytes of the body have gone through."""
+    """The connection is reset after ``after`` bytes of the body."""
 
     after: int
 
 
 class Corrupt(NamedTuple):
-    """The bits of byte ``at`` of the body are turned over."""
+    """All bits of byte ``at`` of the body are inverted."""
 
     at: int
 
 
 class Lose(NamedTuple):
-    """The store does what it is asked to, and the connection is reset before anybody hears of it."""
+    """The store executes the request, but the connection is reset before the response."""
 
 
 class Dawdle(NamedTuple):
-    """The store does what it is asked to. Its answer begins at once, and then has white space in it for a while."""
+    """The store executes the request. Its response begins at once, then contains white space for a while."""
 
     times: int
     pause: float
@@ -48,11 +48,11 @@ Fault = Answer | Hang | Reset | Cut | Corrupt | Lose | Dawdle
 
 
 class Rule:
-    """A fault, and the requests that it happens to.
+    """A fault, and the requests that meet it.
 
-    :param times: how many of them; None for all.
-    :param method: a regular expression for all of it.
-    :param path: a regular expression to be found in path and query.
+    :param times: how many requests; None for all.
+    :param method: a regular expression for the whole method.
+    :param path: a regular expression to search in path and query.
     """
 
     def __init__(self, fault: Fault, times: int | None, method: str, path: str) -> None:
@@ -62,7 +62,7 @@ class Rule:
         self._path = re.compile(path)
 
     def takes(self, method: str, path: str) -> bool:
-        """Whether it is about this request, which then counts."""
+        """Whether the rule applies to this request, which then counts."""
         if self._times == 0 or not self._method.fullmatch(method) or not self._path.search(path):
             return False
         if self._times is not None:
@@ -71,9 +71,10 @@ class Rule:
 
 
 class Seen(NamedTuple):
-    """A request that ended.
+    """A request that has ended.
 
-    ``status`` is what the client was told. When it was told nothing: the fault (``hang``, ``cut`` ...), or ``gone``.
+    ``status`` is the status that the client received. Without a response it is the fault (``hang``, ``cut`` ...), or
+    ``gone``.
     """
 
     method: str
@@ -81,6 +82,6 @@ class Seen(NamedTuple):
     status: int | str
 
     def fits(self, method: str, path: str, status: int | str | None) -> bool:
-        """As for :class:`Rule`; ``status`` None for any."""
+        """As for :class:`Rule`; ``status`` None matches any."""
         matches = re.fullmatch(method, self.method) and re.search(path, self.path)
         return bool(matches) and status in (None, self.status)

@@ -1,4 +1,4 @@
-"""One connection of HTTP/1.1 that goes through a proxy: requests and answers, unchanged but for a fault."""
+"""One HTTP/1.1 connection through a proxy: requests and responses pass unchanged, apart from faults."""
 
 import asyncio
 import socket
@@ -10,24 +10,24 @@ from typing import Protocol
 from tests.stores.faults import Answer, Corrupt, Cut, Dawdle, Fault, Hang, Lose, Reset, Seen
 
 _BLOCK = 16_384
-_LINGER = struct.pack("ii", 1, 0)  # for no time: a close becomes a reset
+_LINGER = struct.pack("ii", 1, 0)  # linger for 0 s: a close becomes a reset
 
 
 class Line(Protocol):
-    """What a relay asks of its proxy."""
+    """The interface of the proxy for its relays."""
 
     def choose(self, method: str, path: str) -> Fault | None:
-        """What is to happen to this request."""
+        """The fault that this request meets, or None."""
 
     async def pace(self, size: int) -> None:
-        """Returns when so many bytes of a request's body may have gone over the line."""
+        """Returns when ``size`` bytes of a request's body may be forwarded."""
 
     def ended(self, seen: Seen) -> None:
-        """A request has ended."""
+        """Records a request that has ended."""
 
 
 class Relay:
-    """A client's connection, and the one of its own that it has to the store."""
+    """A client's connection, and its own connection to the store."""
 
     def __init__(self, line: Line, client: tuple[StreamReader, StreamWriter]) -> None:
         self._line = line
@@ -35,9 +35,10 @@ class Relay:
         self._pending: Seen | None = None
 
     async def run(self, upstream_port: int) -> None:
-        """Request after request.
+        """Serves one request after another.
 
-        :raises ConnectionError: one side went, or a fault was the end. asyncio.IncompleteReadError: it went quietly.
+        :raises ConnectionError: one side disconnected, or a fault ended the connection.
+        :raises asyncio.IncompleteReadError: one side closed the connection.
         """
         self._from_store, self._to_store = await asyncio.open_connection("127.0.0.1", upstream_port)
         try:
@@ -57,7 +58,7 @@ class Relay:
             self._ended()
 
     def _ended(self, status: int | None = None) -> None:
-        """Logged once, and before the client can know."""
+        """Logs the request once, before the client can know its outcome."""
         if self._pending is not None:
             self._line.ended(self._pending if status is None else self._pending._replace(status=status))
             self._pending = None
@@ -82,7 +83,7 @@ class Relay:
             self._to_store.write(piece)
             await self._to_store.drain()
         answer = await _read_head(self._from_store)
-        while answer.status == 100:  # moto says it twice
+        while answer.status == 100:  # moto sends it twice
             answer = await _read_head(self._from_store)
         if isinstance(fault, Lose):
             raise ConnectionResetError
@@ -92,7 +93,7 @@ class Relay:
         await self._pass_answer(head, answer)
 
     async def _dawdle(self, answer: "_Head", fault: Dawdle) -> None:
-        """As S3 does while it joins parts: nothing may come before the declaration of XML."""
+        """As S3 while it joins parts; the XML declaration must come first."""
         body = b"".join([piece async for piece in answer.body(self._from_store)])
         declaration, end, document = body.partition(b"?>")
         self._ended(answer.status)
@@ -105,7 +106,7 @@ class Relay:
         await self._writer.drain()
 
     async def _spoilt(self, head: "_Head", fault: Fault | None) -> AsyncIterator[bytes]:
-        """The body of a request, as the store gets it."""
+        """The body of a request, as the store receives it."""
         passed = 0
         async for piece in head.body(self._reader):
             await self._line.pace(len(piece))
@@ -143,7 +144,7 @@ class Relay:
 
 
 def reset(writer: StreamWriter) -> None:
-    """Ends a connection the hard way: the other side sees a reset, and what was not sent yet is lost."""
+    """Resets a connection: unsent data is lost."""
     connection: socket.socket | None = writer.get_extra_info("socket")
     if connection is not None and connection.fileno() != -1:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
@@ -151,7 +152,7 @@ def reset(writer: StreamWriter) -> None:
 
 
 class _Head:
-    """First line and headers, of a request or an answer."""
+    """First line and headers of a request or a response."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -161,21 +162,21 @@ class _Head:
 
     @property
     def status(self) -> int:
-        """Of an answer."""
+        """The status of a response."""
         return int(self.first.split(" ", 2)[1])
 
     @property
     def asks_for_head(self) -> bool:
-        """A request whose answer has no body, whatever its headers say."""
+        """Whether the response to this request has no body, whatever its headers say."""
         return self.first.startswith("HEAD ")
 
     @property
     def waits(self) -> bool:
-        """A request whose body comes only when the client is told to go on."""
+        """Whether the client sends the body only after "100 Continue"."""
         return self._headers.get("expect", "").lower() == "100-continue"
 
     async def body(self, reader: StreamReader) -> AsyncIterator[bytes]:
-        """What follows, in pieces, as it stands on the wire."""
+        """The body in pieces, as on the wire."""
         if self._headers.get("transfer-encoding", "").lower() == "chunked":
             async for piece in _chunks(reader):
                 yield piece

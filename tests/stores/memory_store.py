@@ -1,6 +1,7 @@
-"""An S3 store in memory that behaves as stores do that are not Amazon's: each :class:`Trait` is one way to differ.
+"""An S3 store in memory that imitates other stores than Amazon's; each :class:`Trait` is one difference.
 
-It checks no signatures. Without traits it verifies Content-MD5 and SHA-256, honours ``If-None-Match`` and tells all.
+It checks no signatures. Without traits it verifies Content-MD5 and SHA-256, honours ``If-None-Match``, and returns
+all headers.
 """
 
 import base64
@@ -16,29 +17,29 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 
 class Trait(Enum):
-    """Seen in stores and proxies; those with ``ONCE`` happen to the first request of their kind."""
+    """Behaviour seen in stores and proxies. A trait with ``ONCE`` affects the first request of its kind."""
 
     VERIFIES_NOTHING = auto()
     """moto: keeps the checksums that a request names."""
     VERIFIES_MD5_ONLY = auto()
     """rclone serve s3."""
     REJECTS_CHECKSUMS = auto()
-    """Backblaze B2, until 2025: 400 to all x-amz-checksum headers, with words in PUT, without in HEAD."""
+    """Backblaze B2, until 2025: 400 to all x-amz-checksum headers, with a message for PUT, without one for HEAD."""
     REJECTS_CHECKSUMS_OF_PARTS = auto()
     """The same for parts only."""
     NO_CHECKSUMS = auto()
-    """Ceph RGW 16, rclone for parts: takes the headers, and forgets them."""
+    """Ceph RGW 16, rclone for parts: accepts the headers, and forgets them."""
     NO_METADATA = auto()
-    """Gateways to storage that has none."""
+    """Gateways to storage without metadata."""
     METADATA_IN_TITLE_CASE = auto()
     """Proxies in Go; rclone serve s3."""
     NO_PARTS_SUFFIX = auto()
-    """The checksum of parts does not end in -2, and says no type."""
+    """The checksum of parts does not end in -2, and has no type."""
     HEAD_WITHOUT_LENGTH = auto()
     HEAD_IN_CHUNKS = auto()
-    """Proxies that compress, or that know no length."""
+    """Proxies that compress, or do not know the length."""
     UPLOADS_ARE_A_PAGE = auto()
-    """Answers 200 and HTML to what it does not know."""
+    """Responds with 200 and HTML to unknown requests."""
     IGNORES_CONDITION = auto()
     """rclone serve s3."""
     IGNORES_CONDITION_OF_PARTS = auto()
@@ -46,12 +47,12 @@ class Trait(Enum):
     REJECTS_ABORT = auto()
     """A policy without s3:AbortMultipartUpload."""
     REJECTS_PROBE = auto()
-    """A policy that allows *.wav and *.json only."""
+    """A policy that allows only *.wav and *.json."""
     HANGS_PROBE = auto()
     """CreateMultipartUpload is not answered until :attr:`MemoryStore.release` is set."""
     NO_MULTIPART = auto()
     NO_GET = auto()
-    """A gateway that takes objects and gives none back."""
+    """A gateway that accepts objects, but does not return them."""
     PUT_FAILS_IN_200_ONCE = auto()
     COMPLETE_FAILS_IN_200_ONCE = auto()
     CONFLICT_ONCE = auto()
@@ -59,11 +60,11 @@ class Trait(Enum):
     NO_UPLOAD_ID = auto()
     NO_ETAG = auto()
     WANTS_A_LENGTH = auto()
-    """411 for whatever is chunked."""
+    """411 for chunked requests."""
 
 
 class Object(NamedTuple):
-    """What lies at a key; the headers are those of the request that made it, in lower case."""
+    """A stored object; ``headers`` are of the request that created it, in lower case."""
 
     data: bytes
     headers: Mapping[str, str]
@@ -71,14 +72,14 @@ class Object(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """A multipart upload that is not complete."""
+    """An unfinished multipart upload."""
 
     headers: Mapping[str, str]
     parts: dict[int, bytes]
 
 
 class MemoryStore(ThreadingHTTPServer):
-    """``objects`` by path, as in ``/bucket/key``; ``requests`` are method and path in their order."""
+    """Serves ``objects`` by path, as in ``/bucket/key``, and lists ``requests`` as method and path."""
 
     daemon_threads = True
 
@@ -88,42 +89,42 @@ class MemoryStore(ThreadingHTTPServer):
         self.objects: dict[str, Object] = {}
         self.uploads: dict[str, Upload] = {}
         self.requests: list[tuple[str, str]] = []
-        #: Of :attr:`Trait.HANGS_PROBE`: the probe has arrived, and may be answered.
+        #: For :attr:`Trait.HANGS_PROBE`: set when the probe has arrived, and to let the store respond.
         self.probed, self.release = Event(), Event()
 
     @property
     def port(self) -> int:
-        """Of loopback."""
+        """The port on loopback."""
         return int(self.server_address[1])
 
     @property
     def url(self) -> str:
-        """For ``endpoint_url``."""
+        """The URL for ``endpoint_url``."""
         return f"http://127.0.0.1:{self.port}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """The client went away, or a fault was the end of the connection."""
+        """Ignores clients that disconnect, and connections that a fault ends."""
 
     def has(self, trait: Trait) -> bool:
-        """Whether it is so, this time."""
+        """Whether the store has this trait, for this request."""
         found = trait in self.traits
         if trait.name.endswith("_ONCE"):
             self.traits.discard(trait)
         return found
 
     def count(self, method: str, path: str = "") -> int:
-        """How many requests have come; ``path`` is a regular expression."""
+        """How many requests have arrived; ``path`` is a regular expression."""
         return sum(method == seen and re.search(path, where) is not None for seen, where in self.requests)
 
     def only(self, suffix: str) -> Object:
-        """The object whose key ends so."""
-        (found,) = [there for key, there in self.objects.items() if key.endswith(suffix)]
+        """The one object with a key that ends in ``suffix``."""
+        (found,) = [stored for key, stored in self.objects.items() if key.endswith(suffix)]
         return found
 
 
 @contextmanager
 def memory_store(*traits: Trait) -> Iterator[MemoryStore]:
-    """It answers inside the block."""
+    """Serves requests inside the block."""
     with MemoryStore(*traits) as store:
         thread = Thread(target=store.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -145,7 +146,7 @@ class _Request(BaseHTTPRequestHandler):
     server: MemoryStore
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the overridden one
-        """Nothing is logged."""
+        """Logs nothing."""
 
     def handle_request(self) -> None:
         where = urlsplit(self.path)
@@ -254,7 +255,7 @@ class _Request(BaseHTTPRequestHandler):
         self.server.uploads.pop(self.query["uploadId"][0], None)
         self._answer(None, {}, 204)
 
-    # ---- in parts --------------------------------------------------------------------------------
+    # ---- multipart uploads -----------------------------------------------------------------------
 
     def _post(self) -> None:
         if "uploadId" in self.query:

@@ -1,13 +1,13 @@
-"""Ports of loopback that nobody uses."""
+"""Free ports on loopback."""
 
 import random
 import socket
 
 
 def free_ports(count: int, spare: int = 0) -> list[int]:
-    """``count`` different ports, below the range from which the kernel takes those of outgoing connections.
+    """``count`` different free ports, below the kernel's range for outgoing connections.
 
-    :param spare: the port so far above each of them is free, too.
+    :param spare: the port this far above each of them is free, too.
     """
     ports: list[int] = []
     while len(ports) < count:

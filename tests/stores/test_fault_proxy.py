@@ -1,4 +1,4 @@
-"""The proxy does to requests what it was told, and nothing to the others."""
+"""The proxy injects the configured faults, and passes other requests unchanged."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -29,13 +29,13 @@ def proxy(seaweedfs: SeaweedFS, bucket: str) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def put(proxy: FaultProxy, seaweedfs: SeaweedFS) -> Callable[[str], Any]:
-    """Puts :data:`BODY` through the proxy."""
+    """Uploads :data:`BODY` through the proxy."""
     client = seaweedfs.client(proxy.endpoint, connect_timeout=5, read_timeout=1)
     return lambda key: client.put_object(Bucket=BUCKET, Key=key, Body=BODY)
 
 
 def stored(store: SeaweedFS, key: str) -> bytes | None:
-    """What the store has, asked without the proxy."""
+    """The stored object, read without the proxy."""
     client = store.client()
     if not client.list_objects_v2(Bucket=BUCKET, Prefix=key)["KeyCount"]:
         return None
@@ -43,7 +43,7 @@ def stored(store: SeaweedFS, key: str) -> bytes | None:
     return body
 
 
-def test_what_passes_is_unchanged_and_logged(
+def test_requests_pass_unchanged_and_are_logged(
     proxy: FaultProxy, put: Callable[[str], Any], seaweedfs: SeaweedFS
 ) -> None:
     put("passed")
@@ -86,7 +86,7 @@ def test_requests_that_never_end_well(
     assert stored(seaweedfs, key) is None
     put(key)
     assert stored(seaweedfs, key) == BODY
-    proxy.refuse()  # ends what hangs
+    proxy.refuse()  # ends requests that hang
     assert proxy.count(status=key.lower()) == 2
 
 

@@ -1,4 +1,4 @@
-"""The store that other tests rely on is as strict as they think."""
+"""The store that other tests rely on is as strict as they assume."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from tests.stores.seaweedfs import SeaweedFS
 
 
 def refusal(act: Any, **arguments: Any) -> str:
-    """The code of the error that ``act`` must end with."""
+    """The code of the error that ``act`` must raise."""
     with pytest.raises(ClientError) as caught:
         act(**arguments)
     return str(caught.value.response["Error"]["Code"])
 
 
-def test_it_refuses_what_s3_refuses(seaweedfs: SeaweedFS) -> None:
+def test_it_rejects_what_s3_rejects(seaweedfs: SeaweedFS) -> None:
     seaweedfs.create_bucket("strict")
     client = seaweedfs.client()
     client.put_object(Bucket="strict", Key="one", Body=b"once", IfNoneMatch="*")
@@ -26,7 +26,7 @@ def test_it_refuses_what_s3_refuses(seaweedfs: SeaweedFS) -> None:
     assert client.get_object(Bucket="strict", Key="one")["Body"].read() == b"once"
 
 
-def test_it_keeps_what_it_has_over_a_restart(tmp_path: Any) -> None:
+def test_it_keeps_objects_over_a_restart(tmp_path: Any) -> None:
     with SeaweedFS(tmp_path) as store:
         store.create_bucket("kept")
         client = store.client()

@@ -14,12 +14,12 @@ from tests.websocket.batch_reader_rig import Call, Connect, Listener
 
 @pytest.fixture(autouse=True)
 def logged() -> Iterator[list[LogEvent]]:
-    """What was logged. Deferreds whose failure nobody looked at fail the test."""
+    """The logged events. An unhandled failure of a Deferred fails the test."""
     found: list[LogEvent] = []
-    globalLogPublisher.addObserver(found.append)
+    globalLogPublisher.addObserver(found.append)  # type: ignore[arg-type]
     yield found
     gc.collect(1)  # a full one, for each test, would take half of the time
-    globalLogPublisher.removeObserver(found.append)
+    globalLogPublisher.removeObserver(found.append)  # type: ignore[arg-type]
     unseen = [event for event in found if event["log_level"] is LogLevel.critical and not _told(event)]
     assert unseen == []
 

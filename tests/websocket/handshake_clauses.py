@@ -128,7 +128,7 @@ ACCEPTED: dict[str, Change] = {
     "9110-12.5 Accept and its relatives": with_line(b"Accept: */*\r\nAccept-Encoding: gzip, br"),
     # ---- RFC 6455: the WebSocket ----
     "6455-4.2.1-3 Upgrade in mixed case": with_value("Upgrade", b" WebSocket"),
-    "6455-4.2.1-5 a key whose last bits are not zero": with_value("Sec-WebSocket-Key", b" x3JJHMbDL1EzLkh9GBhXDx=="),
+    "6455-4.2.1-5 a key with non-zero last bits": with_value("Sec-WebSocket-Key", b" x3JJHMbDL1EzLkh9GBhXDx=="),
     "6455-4.2.1-5 a key with + and /": with_value("Sec-WebSocket-Key", b"+/+/+/+/+/+/+/+/+/+/+w=="),
     "6455-4.2.1-8 a subprotocol": with_line(b"Sec-WebSocket-Protocol: audiohook"),
     "6455-4.2.1-8 several subprotocols": with_line(b"Sec-WebSocket-Protocol: a, b,,c"),

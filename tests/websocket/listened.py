@@ -1,4 +1,4 @@
-"""A connection after its upgrade, and all that can be seen of it: the daemon's own beside Autobahn's alone."""
+"""Records all visible effects of a connection after its upgrade: the daemon's protocol and plain Autobahn."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ class Fast(AudioHookServerProtocol):
 
 
 class Stock(Fast):
-    """Autobahn alone, but for the request head."""
+    """Plain Autobahn, except for the request head."""
 
     def dataReceived(self, data: bytes) -> None:
         if self._head_validator is not None:
@@ -57,7 +57,7 @@ class Listened:
         assert self.protocol.state == self.protocol.STATE_OPEN
 
     def seen(self, pieces: list[bytes]) -> tuple[Any, ...]:
-        """After each piece: the calls so far, what was sent, and how the connection is."""
+        """The calls, the sent bytes and the state of the connection after each piece."""
         seen = []
         for piece in pieces:
             if not self.transport.disconnected:

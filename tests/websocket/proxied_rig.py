@@ -24,5 +24,5 @@ class FrontedServer(Server):
 
     def connect(self, peer: Any = PROXY) -> Peer:
         connected = super().connect(peer)
-        connected.transport.setTcpNoDelay = lambda _: None  # TLS takes what is below it for TCP
+        connected.transport.setTcpNoDelay = lambda _: None  # type: ignore[attr-defined]  # TLS takes what is below it for TCP
         return connected

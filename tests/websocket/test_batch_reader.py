@@ -8,6 +8,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
+from audiohookd.edge.base_transport import READ_SIZE
 from audiohookd.websocket.fastpath.batch_reader import (
     COSTLY_TIME,
     MAX_INTERVAL,
@@ -16,7 +17,6 @@ from audiohookd.websocket.fastpath.batch_reader import (
     TURN,
     BatchReader,
 )
-from audiohookd.websocket.fastpath.hearing import READ_SIZE
 from tests.websocket.batch_reader_rig import Call, Connect, Listener
 
 
@@ -29,14 +29,16 @@ def test_the_reactor_reads_nothing_itself(reactor: MemoryReactorClock, ears: Bat
     assert reactor.getReaders() == [ears]
 
 
-def test_what_has_come_in_is_read_at_once(ears: BatchReader, lines: list[Call]) -> None:
+def test_received_data_is_read_at_once(ears: BatchReader, lines: list[Call]) -> None:
     for line, data in zip(lines, (b"one", b"two"), strict=True):
         line.peer.send(data)
     ears.doRead()
     assert [line.heard for line in lines] == [b"one", b"two"]
 
 
-def test_what_comes_in_next_waits_for_more(reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]) -> None:
+def test_the_next_data_waits_for_the_interval(
+    reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
+) -> None:
     lines[0].peer.send(b"one")
     ears.doRead()
     lines[0].peer.send(b"two")
@@ -73,13 +75,15 @@ def test_the_more_comes_in_the_shorter_the_rest(
 
     assert rest_at(100) == pytest.approx(MAX_INTERVAL)
     assert rest_after(TARGET_BATCH) == pytest.approx(MAX_INTERVAL)
-    assert MAX_INTERVAL / 2 < rest_after(2 * TARGET_BATCH) < MAX_INTERVAL, "chance alone does not change it much"
+    assert MAX_INTERVAL / 2 < rest_after(2 * TARGET_BATCH) < MAX_INTERVAL, (
+        "one batch must not change the interval much"
+    )
     assert 2 * MIN_INTERVAL < rest_at(6_000) < MAX_INTERVAL / 2
     assert rest_at(20_000) == pytest.approx(MIN_INTERVAL)
     assert rest_at(100) == pytest.approx(MAX_INTERVAL)
 
 
-def test_who_has_more_than_one_read_takes_is_not_kept_waiting(
+def test_a_connection_with_more_data_than_one_read_does_not_wait(
     reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
 ) -> None:
     """Calls 20 times as fast as real time were 13 s behind at their ends, and their pings with them."""
@@ -118,7 +122,7 @@ def test_when_nothing_comes_in_the_reactor_tells(
     assert reactor.getDelayedCalls() == []
 
 
-def test_who_joins_meanwhile_is_read_too(
+def test_a_connection_registered_during_the_interval_is_read_too(
     reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call], connect: Connect
 ) -> None:
     lines[0].peer.send(b"one")
@@ -145,7 +149,7 @@ def test_the_end_of_a_connection_is_the_reactors(
     assert lines[1].heard == b"on"
 
 
-def test_who_is_being_closed_is_not_read(reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]) -> None:
+def test_a_closing_connection_is_not_read(reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]) -> None:
     lines[0].transport.write(b"bye")
     lines[0].transport.loseConnection()
     lines[0].peer.send(b"more")
@@ -175,10 +179,10 @@ def test_one_that_breaks_is_dropped_alone(
     assert broken.transport.disconnected
 
 
-def test_what_goes_wrong_costs_the_others_nothing(
+def test_an_exception_of_one_connection_does_not_affect_others(
     reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it is: nobody would be read any more."""
+    """Any exception must not stop reading the other connections."""
 
     def fail() -> None:
         raise OSError("no memory")
@@ -202,7 +206,7 @@ def test_one_that_is_dropped_by_another_is_left_alone(ears: BatchReader, lines: 
     for line in lines:
         line.protocol.dataReceived = drop  # type: ignore[method-assign]
     calls: list[bytes] = []
-    second.protocol.dataReceived = calls.append  # type: ignore[method-assign]
+    second.protocol.dataReceived = calls.append  # type: ignore[assignment, method-assign]
     first.peer.send(b"one")
     second.peer.send(b"two")
     ears.doRead()
@@ -226,8 +230,8 @@ def test_below_a_wrapper_there_is_a_socket(ears: BatchReader, connect: Connect) 
     assert below.transport is line.transport
 
 
-def test_what_has_no_socket_is_left_to_the_reactor(reactor: MemoryReactorClock, ears: BatchReader) -> None:
-    assert ears.register(StringTransport(), [].append, [].append, [].clear) is None
+def test_a_transport_without_a_socket_is_left_to_the_reactor(reactor: MemoryReactorClock, ears: BatchReader) -> None:
+    assert ears.register(StringTransport(), [].append, [].append, [].clear) is None  # type: ignore[arg-type]
     assert reactor.getReaders() == []
 
 
@@ -354,7 +358,7 @@ class TestTurns:
         self.next_turn(reactor)
         assert len(order) == 9
 
-    def test_what_a_connection_put_off_is_resumed_before_more_is_read(
+    def test_a_backlog_is_resumed_before_more_is_read(
         self, reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
     ) -> None:
         first, second = lines
@@ -371,13 +375,13 @@ class TestTurns:
         self.next_turn(reactor)
         assert (first.resumed, first.heard) == (3, b"x")
 
-    def test_what_was_put_off_is_resumed_although_nothing_comes_in(
+    def test_a_backlog_is_resumed_without_new_data(
         self, reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
     ) -> None:
         first, _ = lines
         assert first.line is not None
         first.peer.send(b"x")
-        first.protocol.dataReceived = lambda _: setattr(first.line, "has_backlog", True)  # type: ignore[method-assign]
+        first.protocol.dataReceived = lambda _: setattr(first.line, "has_backlog", True)  # type: ignore[assignment, method-assign]
         first.backlog = 2
         ears.doRead()
         self.next_turn(reactor)

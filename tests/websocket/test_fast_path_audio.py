@@ -54,9 +54,7 @@ def test_whom_no_answer_reaches_is_the_reactors(
     assert line.transport in reactor.getWriters()
 
 
-def test_what_cannot_be_sent_at_once_is_left_to_the_reactor(
-    reactor: MemoryReactorClock, ears: BatchReader, connect: Connect
-) -> None:
+def test_unsent_data_is_left_to_the_reactor(reactor: MemoryReactorClock, ears: BatchReader, connect: Connect) -> None:
     class Talker(Listener):
         def dataReceived(self, data: bytes) -> None:
             line.say(bytes(4_000_000), ears)
@@ -68,13 +66,13 @@ def test_what_cannot_be_sent_at_once_is_left_to_the_reactor(
     assert line.transport in reactor.getWriters()
 
 
-def test_who_goes_with_the_answer_is_left_alone(
+def test_a_connection_that_closes_after_its_answer_is_left_to_the_reactor(
     reactor: MemoryReactorClock, ears: BatchReader, connect: Connect
 ) -> None:
     class Leaver(Listener):
         def dataReceived(self, data: bytes) -> None:
             line.say(b"bye", ears)
-            self.transport.loseConnection()  # type: ignore[union-attr]
+            self.transport.loseConnection()
 
     line = connect(Leaver())
     line.join(ears)
@@ -84,7 +82,7 @@ def test_who_goes_with_the_answer_is_left_alone(
     assert not line.transport.disconnected
 
 
-def test_what_was_written_to_another_is_the_reactors(
+def test_data_for_another_connection_is_left_to_the_reactor(
     reactor: MemoryReactorClock, ears: BatchReader, connect: Connect
 ) -> None:
     other = connect()
@@ -103,7 +101,7 @@ def test_what_was_written_to_another_is_the_reactors(
 
 def test_on_a_clear_line_audio_goes_past_the_protocol(ears: BatchReader, lines: list[Call]) -> None:
     clear, other = lines
-    clear.line.fast_path = True  # type: ignore[union-attr]
+    clear.line.fast_path = True
     for line in lines:
         line.peer.send(binary(b"one") + binary(b"two"))
     ears.doRead()
@@ -113,7 +111,7 @@ def test_on_a_clear_line_audio_goes_past_the_protocol(ears: BatchReader, lines: 
 
 def test_so_does_a_text(ears: BatchReader, lines: list[Call]) -> None:
     clear, other = lines
-    clear.line.fast_path = True  # type: ignore[union-attr]
+    clear.line.fast_path = True
     for line in lines:
         line.peer.send(binary(b"one") + text(b"{}"))
     ears.doRead()
@@ -122,17 +120,17 @@ def test_so_does_a_text(ears: BatchReader, lines: list[Call]) -> None:
 
 
 @pytest.mark.parametrize("other", [text(b"{}") + b"\x81", text(b"{}")[:-1], text(b"\xff"), frame(9, b"ping")])
-def test_what_is_no_whole_message_is_the_protocols(other: bytes, ears: BatchReader, lines: list[Call]) -> None:
+def test_a_partial_message_is_left_to_the_protocol(other: bytes, ears: BatchReader, lines: list[Call]) -> None:
     line = lines[0]
-    line.line.fast_path = True  # type: ignore[union-attr]
+    line.line.fast_path = True
     line.peer.send(other)
     ears.doRead()
     assert (line.texts, line.heard) == ([], other)
 
 
-def test_what_is_no_audio_is_the_protocols(ears: BatchReader, lines: list[Call]) -> None:
+def test_a_text_message_is_left_to_the_protocol(ears: BatchReader, lines: list[Call]) -> None:
     line = lines[0]
-    line.line.fast_path = True  # type: ignore[union-attr]
+    line.line.fast_path = True
     line.peer.send(binary(b"one") + text(b"{}") + binary(b"two"))
     ears.doRead()
     assert (line.taken, line.heard) == ([b"one"], text(b"{}") + binary(b"two"))
@@ -158,7 +156,7 @@ def test_the_end_of_a_clear_line_is_the_reactors(
     reactor: MemoryReactorClock, ears: BatchReader, lines: list[Call]
 ) -> None:
     line = lines[0]
-    line.line.fast_path = True  # type: ignore[union-attr]
+    line.line.fast_path = True
     line.peer.send(binary(b"last"))
     line.peer.close()
     ears.doRead()

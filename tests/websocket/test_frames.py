@@ -1,6 +1,7 @@
 """Frames that are cut out of what was read: only whole ones of audio, and as Autobahn reads them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -90,14 +91,14 @@ def test_masks_are_taken_off_to_the_last_byte(size: int) -> None:
 
 
 @needs_compiler
-def test_where_there_is_a_compiler_it_was_used() -> None:
+def test_the_compiled_parser_is_used_if_there_is_a_compiler() -> None:
     assert frames.parse_binary_messages is not parse_binary_messages_in_python
     assert frames.parse_text_message is not parse_text_message_in_python
 
 
 @needs_compiler
 @pytest.mark.parametrize("data", ["text", None, bytearray(b"\x82\x80" + bytes(4))], ids=str)
-def test_the_compiled_parser_takes_only_bytes(data: object) -> None:
+def test_the_compiled_parser_takes_only_bytes(data: Any) -> None:
     with pytest.raises(TypeError):
         parse_binary_messages(data)
 
@@ -130,7 +131,7 @@ def test_texts_are_known(told: Callable[[bytes], bytes | None], words: bytes, au
     "other",
     [text(b"\xff"), text(b"\xed\xa0\x80"), frame(1, b"part", fin=False), frame(1, b"bare", masked=False), b""],
 )
-def test_what_may_be_no_text_is_left_to_autobahn(told: Callable[[bytes], bytes | None], other: bytes) -> None:
+def test_a_frame_that_may_be_no_text_is_left_to_autobahn(told: Callable[[bytes], bytes | None], other: bytes) -> None:
     assert told(other) is None
 
 

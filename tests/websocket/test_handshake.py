@@ -1,4 +1,4 @@
-"""The opening handshake: what is accepted, ignored and rejected, by the RFCs' clauses."""
+"""The opening handshake accepts, ignores and rejects as the clauses of the RFCs require."""
 
 import time
 

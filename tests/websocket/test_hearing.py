@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audiohookd.edge.base_transport import READ_SIZE
 from audiohookd.websocket.fastpath import hearing
 from audiohookd.websocket.fastpath.frames import parse_binary_messages_in_python
-from audiohookd.websocket.fastpath.hearing import READ_SIZE, Received, recv_messages, recv_messages_in_python
+from audiohookd.websocket.fastpath.hearing import Received, recv_messages, recv_messages_in_python
 from tests.programs import needs_compiler
 from tests.websocket.websocket_rig import binary
 
@@ -78,5 +79,5 @@ def test_compiled_or_not_is_the_same(stream: bytes) -> None:
 
 
 @needs_compiler
-def test_where_there_is_a_compiler_it_was_used() -> None:
+def test_the_compiled_reader_is_used_if_there_is_a_compiler() -> None:
     assert hearing.recv_messages is not recv_messages_in_python

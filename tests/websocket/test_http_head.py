@@ -49,7 +49,7 @@ def test_all_that_came_is_kept_also_what_follows_the_head() -> None:
 
 
 @pytest.mark.parametrize("line", [b"X-Empty:", b"X-Tab:\ta\tb", b"X~!#$%&'*+.^_`|-0: any ~ thing", b"x:y"])
-def test_what_http_allows_is_good(line: bytes) -> None:
+def test_a_line_that_http_allows_is_good(line: bytes) -> None:
     assert verdict(with_line(line)) is HeadState.GOOD
 
 
@@ -159,7 +159,7 @@ def test_a_head_without_an_end_is_too_large_as_soon_as_it_is() -> None:
     assert guard.feed(b"a") is HeadState.TOO_LARGE
 
 
-def test_what_follows_a_good_head_does_not_make_it_too_large() -> None:
+def test_data_after_a_good_head_does_not_make_it_too_large() -> None:
     assert verdict(GENESYS + b"a" * 100_000) is HeadState.GOOD
 
 

@@ -9,9 +9,10 @@ import pytest
 from twisted.internet.error import ConnectionLost
 
 from audiohookd.interfaces import ISession
+from audiohookd.testing import PATH, SESSION_ID
 from audiohookd_plugins.recorder import Recorder, RecorderConfig, RecorderPlugin
 from tests.plugins.recorded_call import FakeDaemon
-from tests.websocket.websocket_rig import PATH, SESSION_ID, Peer, Server, binary, frame, text
+from tests.websocket.websocket_rig import Peer, Server, binary, frame, text
 
 CLOSE = (
     b'{"version":"2","id":"%s","type":"close","seq":2,"serverseq":1,"position":"PT0.2S","parameters":{"reason":"end"}}'
@@ -42,23 +43,23 @@ def in_the_middle_of_a_frame(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("end", [polite, abrupt, in_the_middle_of_a_frame])
-def test_a_call(end: Callable[[Peer], None]) -> None:
+def test_a_call_leaves_nothing_in_memory(end: Callable[[Peer], None]) -> None:
     server = Server()
     peer = server.connect()
     protocol = weakref.ref(peer.protocol)
     end(peer)
     server.clock.pump([1.0] * 60)
     (watcher,) = server.factory.shared.routes[PATH].watchers
-    (session,) = map(weakref.ref, watcher.plugin.sessions)
+    (session,) = map(weakref.ref, watcher.plugin.sessions)  # type: ignore[attr-defined]
     # What a plugin keeps is its own affair.
-    watcher.plugin.sessions.clear()
+    watcher.plugin.sessions.clear()  # type: ignore[attr-defined]
     server.sink.calls.clear()
     del peer
     assert (protocol(), session()) == (None, None)
 
 
 class Remembered(RecorderPlugin):
-    """The recorder, whose last recording is known as long as it is there."""
+    """The recorder, with a weak reference to its last recording."""
 
     def observe(self, session: ISession) -> Recorder:
         recorder = super().observe(session)
@@ -67,7 +68,7 @@ class Remembered(RecorderPlugin):
 
 
 @pytest.mark.parametrize("end", [polite, abrupt])
-def test_a_recording(end: Callable[[Peer], None], tmp_path: Path) -> None:
+def test_a_recording_leaves_nothing_in_memory(end: Callable[[Peer], None], tmp_path: Path) -> None:
     daemon = FakeDaemon(tmp_path)
     plugin = Remembered(RecorderConfig(), daemon)
     server = Server(plugin=plugin)

@@ -30,7 +30,7 @@ def read(**headers: str | None) -> UpgradeInfo:
     )
 
 
-def test_identity() -> None:
+def test_the_identity_is_read_from_the_headers() -> None:
     upgrade = read()
     assert upgrade.session_id == SESSION
     assert upgrade.organization_id == ORGANIZATION

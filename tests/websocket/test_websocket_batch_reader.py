@@ -13,10 +13,10 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from audiohookd.edge.base_transport import READ_SIZE
 from audiohookd.testing import SESSION_ID
 from audiohookd.websocket.fastpath.batch_reader import MAX_INTERVAL, BatchReader
 from audiohookd.websocket.fastpath.frames import CUT_LIMIT
-from audiohookd.websocket.fastpath.hearing import READ_SIZE
 from audiohookd.websocket.protocol import FRAMES_PER_TURN
 from tests.proxy_headers import v1
 from tests.websocket.proxied_rig import FrontedServer
@@ -43,8 +43,8 @@ class SocketPeer:
         self.protocol = server.port.buildProtocol(None)
         self.transport = Connection(self._ours, self.protocol, self.reactor)
         self.transport.connected = 1
-        self.transport.getPeer = lambda: None
-        self.transport.setTcpNoDelay = lambda _: None
+        self.transport.getPeer = lambda: None  # type: ignore[method-assign]
+        self.transport.setTcpNoDelay = lambda _: None  # type: ignore[assignment, method-assign]
         self.protocol.makeConnection(self.transport)
         self.transport.startReading()
 
@@ -96,7 +96,7 @@ def call() -> Iterator[SocketPeer]:
 def past_the_protocol(call: SocketPeer, data: bytes) -> bool:
     """Whether audio that comes now needs neither transport nor protocol; and it does arrive."""
     read: list[bytes] = []
-    call.transport.doRead = lambda: read.append(call.transport.socket.recv(4_096))
+    call.transport.doRead = lambda: read.append(call.transport.socket.recv(4_096))  # type: ignore[method-assign]
     before = len(call.server.sink.arguments("audio"))
     call.say(binary(data))
     del call.transport.doRead
@@ -201,7 +201,7 @@ def test_of_many_control_frames_some_are_handled_in_one_turn_and_the_rest_in_the
     assert [opcode for opcodes in pongs for opcode in opcodes][-1] == 1
 
 
-def test_what_was_left_for_the_next_turn_of_a_connection_that_is_lost_is_dropped(call: SocketPeer) -> None:
+def test_the_backlog_of_a_lost_connection_is_dropped(call: SocketPeer) -> None:
     call.peer.send(frame(9, b"x") * (3 * FRAMES_PER_TURN))
     for reader in list(call.reactor.getReaders()):
         reader.doRead()
@@ -210,7 +210,7 @@ def test_what_was_left_for_the_next_turn_of_a_connection_that_is_lost_is_dropped
     assert call.reactor.getReaders() == []
 
 
-def test_what_comes_with_the_request_is_handled_to_its_end_although_nothing_more_comes() -> None:
+def test_data_that_comes_with_the_request_is_handled_to_its_end() -> None:
     with closing(SocketPeer(Server())) as call:
         call.peer.send(request_head() + text(OPEN) + frame(9, b"x") * (3 * FRAMES_PER_TURN))
         call.turn()

@@ -37,7 +37,7 @@ def test_a_client_that_closes_the_websocket_is_gone() -> None:
     assert server.clock.getDelayedCalls() == []
 
 
-def test_who_does_not_read_what_is_left_is_dropped() -> None:
+def test_a_client_that_does_not_read_the_rest_is_dropped() -> None:
     server = Server()
     peer = server.connect().opened()
     peer.send(frame(8, struct.pack("!H", 1000)))
@@ -78,7 +78,7 @@ def ping(seq: int) -> bytes:
     return text(message % (SESSION_ID.encode(), seq))
 
 
-def test_who_does_not_read_is_dropped_when_too_much_waits() -> None:
+def test_a_client_with_too_much_unread_data_is_dropped() -> None:
     server = Server()
     peer = server.connect().opened()
     peer.protocol.transport.producer.pauseProducing()
@@ -93,7 +93,7 @@ def test_who_does_not_read_is_dropped_when_too_much_waits() -> None:
     assert server.sink.calls[-1] == ("closed", "connection-lost")
 
 
-def test_who_reads_in_time_is_not() -> None:
+def test_a_client_that_reads_in_time_is_not_dropped() -> None:
     server = Server()
     peer = server.connect().opened()
     producer = peer.protocol.transport.producer

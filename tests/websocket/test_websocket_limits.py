@@ -1,4 +1,4 @@
-"""At the socket: who is refused how when there are too many, when he is too slow, or says too much."""
+"""Limits at the socket: too many, too slow and too talkative clients are rejected or dropped."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ from audiohookd.edge.policy import ReceiveLimits
 from audiohookd.runtime.token_bucket import Rate
 from audiohookd.session.quotas import Quotas
 from audiohookd.session.registry import SPARE_CONNECTIONS_OF_OWNER
-from audiohookd.testing import SESSION_ID
+from audiohookd.testing import PATH, SESSION_ID
 from audiohookd.websocket.protocol import REJECTED_SESSIONS_LIMIT
 from audiohookd.websocket.receive_limiter import MAX_FRAGMENTS
-from tests.websocket.websocket_rig import OPEN_KEY, PATH, Peer, Server, binary, frame, request_head, text, unframed
+from tests.websocket.websocket_rig import OPEN_KEY, Peer, Server, binary, frame, request_head, text, unframed
 
 CALLER = IPv4Address("TCP", "192.0.2.1", 40_000)
 STRANGER = IPv4Address("TCP", "198.51.100.1", 40_000)
@@ -70,7 +70,7 @@ class TestAllow:
         assert server.connect(CALLER).is_aborted
 
 
-def test_what_is_logged_and_kept_is_the_address_of_the_client(logged: list[LogEvent]) -> None:
+def test_the_address_of_the_client_is_logged_and_kept(logged: list[LogEvent]) -> None:
     server = gated(hops=1)
     server.connect(STRANGER).send(request_head(signed=False, X_Forwarded_For="203.0.113.9"))
     assert any(eventAsText(event).find("203.0.113.9 rejected: signature-required") >= 0 for event in logged)
@@ -131,7 +131,7 @@ def test_behind_a_proxy_it_is_named_with_the_status(logged: list[LogEvent]) -> N
         (request_head().replace(b"HTTP/1.1", b"HTTP/1.0", 1), "nginx: proxy_http_version 1.1"),
     ],
 )
-def test_what_no_proxy_should_make_of_a_request_is_logged_with_its_likely_cause(
+def test_a_request_that_a_proxy_damaged_is_logged_with_its_likely_cause(
     head: bytes, cause: str, logged: list[LogEvent]
 ) -> None:
     Server().connect(STRANGER).send(head)
@@ -139,7 +139,7 @@ def test_what_no_proxy_should_make_of_a_request_is_logged_with_its_likely_cause(
     assert cause in line
 
 
-def test_who_is_too_slow_is_told_of_with_the_setting(logged: list[LogEvent]) -> None:
+def test_a_slow_handshake_is_logged_with_its_setting(logged: list[LogEvent]) -> None:
     server = Server()
     server.connect(STRANGER)
     server.clock.advance(60.0)
@@ -281,7 +281,7 @@ def disconnects(peer: Peer) -> list[bytes]:
 
 
 class TestPaces:
-    def test_what_was_held_back_for_long_comes_at_once_and_is_heard(self) -> None:
+    def test_a_burst_of_delayed_audio_is_accepted(self) -> None:
         """20 s in frames of 20 ms, and the call goes on."""
         peer = talking(frames=Rate(60, 60 * 30))
         peer.send(binary(b"\xff" * 320) * 1000)
@@ -351,7 +351,7 @@ class TestPaces:
         (last,) = disconnects(peer)
         assert b'"info":"too many message bytes"' in last
 
-    def test_who_is_disconnected_for_it_may_say_goodbye(self) -> None:
+    def test_a_rate_limited_client_can_still_close(self) -> None:
         peer = talking(messages=Rate(1, 2))
         for number in range(2, 5):
             peer.send(text(PING % (SESSION_ID.encode(), number, 1)))

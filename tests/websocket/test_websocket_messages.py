@@ -83,7 +83,7 @@ def test_an_unmasked_frame_is_answered_with_1002() -> None:
     assert (opcode, payload[:2]) == (8, struct.pack("!H", 1002))
 
 
-def test_who_breaks_websocket_again_and_again_is_counted_once() -> None:
+def test_repeated_websocket_errors_of_a_client_are_counted_once() -> None:
     server = Server()
     peer = server.connect().opened()
     for _ in range(3):

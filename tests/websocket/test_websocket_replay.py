@@ -1,4 +1,4 @@
-"""While the replay store is asked: the client waits, no refusal takes longer than others, and who hung up is gone."""
+"""During a replay check: the client waits, all rejections take equally long, and a lost client is forgotten."""
 
 import dataclasses
 import gc
@@ -54,7 +54,7 @@ class Rig:
         return [(label, count) for name, label, count in self.server.counters.items() if name == "rejections"]
 
 
-def test_who_is_new_is_let_in_as_soon_as_that_is_known() -> None:
+def test_a_new_nonce_is_accepted_when_the_store_answers() -> None:
     rig = Rig()
     rig.server.clock.advance(0.2)
     assert rig.peer.answer() == b""
@@ -64,7 +64,7 @@ def test_who_is_new_is_let_in_as_soon_as_that_is_known() -> None:
     assert rig.server.counters.value("sessions") == 1
 
 
-def test_what_comes_at_the_heels_of_the_request_waits_for_the_store_and_is_counted() -> None:
+def test_data_after_the_request_waits_for_the_store_and_is_counted() -> None:
     rig = Rig()
     rig.server.factory.receive_limits = ReceiveLimits(control_frames=Rate(10, 20))
     peer = rig.server.connect()
@@ -94,7 +94,7 @@ def test_while_the_store_is_down_a_good_signature_is_told_to_come_again(failure:
 
 
 def test_half_as_many_as_there_may_be_calls_are_told_to_come_again_at_a_time() -> None:
-    """A request that somebody has seen can be repeated while the store is down, and takes no more than that."""
+    """While the store is unavailable a captured request can be repeated, but takes only one of these places."""
     rig = Rig(max_sessions=6)
     peers = [rig.peer, *(rig.server.connect() for _ in range(4))]
     for number, peer in enumerate(peers[1:]):
@@ -132,7 +132,7 @@ def test_a_request_that_is_repeated_takes_one_place() -> None:
     assert again.answer().startswith(b"HTTP/1.1 101 ")
 
 
-def test_who_is_told_so_and_does_not_go_is_sent_away() -> None:
+def test_a_rejected_client_that_does_not_close_is_disconnected() -> None:
     rig = Rig(max_sessions=1)
     rig.store.answer(StoreUnavailable("it is on fire"))
     _, _, rest = rig.peer.answer().partition(b"\r\n\r\n")
@@ -181,7 +181,7 @@ def test_nothing_happens_to_who_hung_up_meanwhile(failure: str, answer: bool | E
 
 
 @pytest.mark.parametrize("answer", [True, False, StoreUnavailable("it is on fire")], ids=repr)
-def test_who_hung_up_meanwhile_is_gone_from_memory_at_once(answer: bool | Exception) -> None:
+def test_a_client_that_hangs_up_while_the_store_is_asked_leaves_nothing(answer: bool | Exception) -> None:
     gc.disable()
     try:
         rig = Rig()
@@ -194,7 +194,7 @@ def test_who_hung_up_meanwhile_is_gone_from_memory_at_once(answer: bool | Except
         gc.enable()
 
 
-def test_what_is_said_before_the_answer_is_not_kept() -> None:
+def test_messages_before_the_answer_are_not_kept() -> None:
     rig = Rig()
     rig.peer.send(text(OPEN))
     rig.store.answer(True)
@@ -210,7 +210,7 @@ def test_an_error_of_our_own_is_not_told_to_the_peer_later_either(logged: list[L
     assert rig.server.counters.value("internal_errors") == 1
 
 
-def test_who_waits_for_the_store_may_be_crowded_out() -> None:
+def test_a_connection_that_waits_for_the_store_can_be_evicted() -> None:
     rig = Rig()
     others = [rig.server.connect() for _ in range(100)]
     assert rig.peer.is_aborted

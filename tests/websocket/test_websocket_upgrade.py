@@ -1,4 +1,4 @@
-"""The upgrade: who is let in, how the others are told, and what nobody learns."""
+"""The upgrade: accepted requests, rejected requests, and what a rejection does not reveal."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ import txaio
 from twisted.internet.address import UNIXAddress
 from twisted.logger import LogEvent, eventAsText
 
+from audiohookd.edge.policy import HandshakePolicy
 from audiohookd.session.registry import SPARE_CONNECTIONS
 from audiohookd.testing import SESSION_ID
-from audiohookd.websocket.protocol import HandshakePolicy
 from tests.websocket.websocket_rig import (
     API_KEY,
     OPEN,
@@ -86,7 +86,7 @@ def test_a_proxy_may_connect_through_a_unix_socket() -> None:
     assert server.counters.value("sessions") == 1
 
 
-UNAUTHENTIC = {
+UNAUTHENTIC: dict[str, dict[str, Any]] = {
     "unsigned": {"signed": False},
     "unknown key": {"signed": False, "X_API_KEY": "unknown"},
     "no key": {"signed": False, "X_API_KEY": None},
@@ -123,7 +123,7 @@ def test_a_request_works_once() -> None:
     assert server.counters.value("rejections", "replayed") == 1
 
 
-def test_where_it_is_wished_the_refusal_comes_in_the_session() -> None:
+def test_a_rejection_comes_in_the_session_if_configured() -> None:
     server = Server("disconnect")
     peer = server.connect()
     peer.send(request_head(signed=False))
@@ -141,7 +141,7 @@ def test_where_it_is_wished_the_refusal_comes_in_the_session() -> None:
 
 
 @pytest.mark.parametrize("failure", ["http", "disconnect"])
-def test_who_hangs_up_before_the_refusal_leaves_nothing_behind(failure: str) -> None:
+def test_a_client_that_hangs_up_before_the_rejection_leaves_nothing(failure: str) -> None:
     server = Server(failure)
     peer = server.connect()
     peer.send(request_head(signed=False))
@@ -164,7 +164,7 @@ def test_nobody_may_speak_before_our_answer() -> None:
     assert server.counters.value("connections") == 0
 
 
-def test_what_comes_after_the_end_is_not_kept() -> None:
+def test_data_after_the_end_is_not_kept() -> None:
     peer = Server().connect()
     peer.send(request_head("/nowhere"))
     for _ in range(100):
@@ -199,7 +199,7 @@ def test_a_request_that_is_none_gets_its_status_and_no_explanation(head: bytes, 
     assert server.counters.value("internal_errors") == 0
 
 
-def test_nothing_redirects() -> None:
+def test_a_query_with_redirect_does_not_redirect() -> None:
     peer = Server().connect()
     peer.send(request_head("/?redirect=https%3A%2F%2Fevil.example", Upgrade=None))
     answer = peer.answer()
@@ -221,7 +221,7 @@ def test_beyond_all_bounds_an_upgrade_is_refused() -> None:
     server.connect().upgrade()
 
 
-def test_who_says_nothing_makes_room_for_who_calls() -> None:
+def test_a_silent_connection_is_evicted_for_a_new_one() -> None:
     server = Server(max_pending=3)
     called = server.connect().upgrade(nonce=nonce(1))
     first, *others = [server.connect() for _ in range(3)]
@@ -235,7 +235,7 @@ def test_who_says_nothing_makes_room_for_who_calls() -> None:
     assert server.counters.value("pending_connections_evicted") == 1
 
 
-def test_who_waits_for_a_refusal_is_pending_and_leaves_nothing_behind_when_dropped() -> None:
+def test_a_client_that_waits_for_a_rejection_is_pending_and_leaves_nothing() -> None:
     server = Server(max_pending=1)
     stranger = server.connect()
     stranger.send(request_head(signed=False))

@@ -13,6 +13,7 @@ from audiohookd.auth.keys.model import Key, Keys
 from audiohookd.auth.replay.store import MemoryReplayStore, replay_window
 from audiohookd.auth.request import UpgradeRequest
 from audiohookd.auth.signature.message_signature import CLOCK_SKEW, MAX_AGE, sign
+from audiohookd.edge.policy import HandshakePolicy
 from audiohookd.interfaces import IPlugin
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol.timeouts import Timeouts
@@ -21,7 +22,7 @@ from audiohookd.session.fanout import RoutePlugins, Watcher
 from audiohookd.session.quotas import Quotas
 from audiohookd.session.registry import Registry
 from audiohookd.testing import CORRELATION_ID, ORGANIZATION_ID, PATH, SESSION_ID, START, CapturingSink
-from audiohookd.websocket.protocol import AudioHookServerFactory, HandshakePolicy
+from audiohookd.websocket.protocol import AudioHookServerFactory
 from tests.websocket.server_rig import watched_by
 
 API_KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
@@ -127,7 +128,7 @@ class Server:
         self.authenticator = Authenticator(keys, replay)
         door = HandshakePolicy(self.authenticator, failure)
         self.factory = AudioHookServerFactory(shared, door, max_pending, reactor=self.clock)
-        # Autobahn keeps its own timers on the global reactor, which nobody runs here: none of them.
+        # Autobahn uses timers on the global reactor, which does not run here, so all are turned off.
         self.factory.setProtocolOptions(closeHandshakeTimeout=0, **options)
         self.port: Any = self.factory  # with what stands before it, if anything does
 
@@ -152,7 +153,7 @@ class Peer:
         self.protocol.dataReceived(data)
 
     def answer(self) -> bytes:
-        """What came since the last call."""
+        """Returns the bytes received since the last call."""
         data: bytes = self.transport.value()
         self.transport.clear()
         return data

@@ -10,8 +10,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from audiohookd.auth.replay.store import IReplayStore, MemoryReplayStore, StoreUnavailable, nonce_digest
-from audiohookd.interfaces import IWorkers
-from audiohookd.runtime.workers import PoolFull
+from audiohookd.interfaces import IWorkers, PoolFull
 
 
 class NonceBackend(Protocol):

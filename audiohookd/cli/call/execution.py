@@ -29,7 +29,7 @@ from audiohookd.observe.log_encoding import EscapingObserver
 from audiohookd.protocol.client.checks import offers
 from audiohookd.protocol.client.session import ClientSession
 from audiohookd.protocol.messages import NULL_UUID, Open, Participant
-from audiohookd.runtime.monotonic_clock import use_monotonic_clock
+from audiohookd.runtime.process import use_monotonic_clock
 
 _INTERIM = 30.0  # seconds between two interim reports of the round trips
 _BAR_AFTER = 3.0  # seconds until the progress bar appears: short calls need none
@@ -50,8 +50,8 @@ def execute(options: Options) -> int:
     source = None if options.probe else recording(options.wav) if options.wav else tone()
     report = _report(options, source)
     caller = Caller(options, source, report, reactor, time.time)
-    chance = random.Random()  # noqa: S311 - arrivals, not secrets
-    scheduler = CallScheduler(reactor, caller.dial, options.sessions, options.rate, chance)
+    rng = random.Random()  # noqa: S311 - arrivals, not secrets
+    scheduler = CallScheduler(reactor, caller.dial, options.sessions, options.rate, rng)
     _run(reactor, scheduler, report)
     report.summary()
     return 1 if report.failures else 0

@@ -28,12 +28,12 @@ class CallScheduler:
     :param clock: IReactorTime.
     """
 
-    def __init__(self, clock: Any, dial: Dial, calls: int, rate: float, chance: random.Random) -> None:
+    def __init__(self, clock: Any, dial: Dial, calls: int, rate: float, rng: random.Random) -> None:
         self._clock = clock
         self._dial = dial
         self._to_begin = calls
         self._rate = rate
-        self._chance = chance
+        self._rng = rng
         self._calls: dict[int, Call] = {}
         self._running: set[int] = set()
         self._next: Any = None
@@ -46,7 +46,7 @@ class CallScheduler:
         self._next = None
         self._to_begin -= 1
         if self._to_begin:
-            self._next = self._clock.callLater(self._chance.expovariate(self._rate), self.begin)
+            self._next = self._clock.callLater(self._rng.expovariate(self._rate), self.begin)
         number = self._to_begin
         self._running.add(number)
         call = self._dial(lambda: self._ended(number))

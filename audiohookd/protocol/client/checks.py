@@ -1,4 +1,4 @@
-"""Makes the client's media offers, and checks the server's answers. For :mod:`audiohookd.protocol.client.session`."""
+"""Builds the client's media offers and checks the server's answers, for :mod:`audiohookd.protocol.client.session`."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ _STEREO: tuple[tuple[Channel, ...], ...] = (("external", "internal"), ("external
 
 
 class ServerProtocolError(Exception):
-    """The server broke the protocol. Never leaves the client's session: it becomes an ``error`` message.
+    """The server broke the protocol. The client's session handles it by an ``error`` message; it never leaves it.
 
-    :ivar code: of the ``error`` message (protocol section 3.2).
-    :ivar text: a constant, for the wire; the exception's own text has the details, for our report.
+    :ivar code: the code of the ``error`` message (protocol section 3.2).
+    :ivar text: a constant text that is sent to the server; the text of the exception has the details for the report.
     """
 
     def __init__(self, code: int, text: str, detail: str = "") -> None:
@@ -26,14 +26,14 @@ class ServerProtocolError(Exception):
 
 
 def offers(channels: int) -> tuple[Raw, ...]:
-    """What Genesys Cloud offers for a source of one or two channels, the best first."""
+    """The media that Genesys Cloud offers for one or two channels, the preferred one first."""
     return tuple(Media(Format.PCMU, names).to_wire() for names in (_STEREO if channels == 2 else _MONO))
 
 
 def selected(selection: tuple[Raw, ...], offered: tuple[Raw, ...]) -> Media | None:
-    """The medium that the server selected; None when it wants no audio.
+    """Returns the medium that the server selected; None if it selected no audio.
 
-    :raises Complaint: more than one, or none of those ``offered``, unmodified.
+    :raises ServerProtocolError: the server selected more than one medium, or changed or invented an offer.
     """
     if len(selection) > 1:
         raise ServerProtocolError(400, "more than one medium selected")
@@ -50,9 +50,9 @@ def selected(selection: tuple[Raw, ...], offered: tuple[Raw, ...]) -> Media | No
 
 
 def check_entity(entity: Any) -> None:
-    """Sees that an entity, as decoded JSON, has a type and data; and those of a type we know, as they must be.
+    """Checks that an entity, as decoded JSON, has a type and data, and valid content if its type is known.
 
-    :raises Complaint: it is not so.
+    :raises ServerProtocolError: the entity is malformed.
     """
     if not is_named(entity):
         raise ServerProtocolError(400, "entity malformed", "without type or data")

@@ -1,4 +1,4 @@
-"""What the client's side of a session reports of the server's messages, beside :mod:`audiohookd.protocol.events`."""
+"""Events of the client's side of a session, in addition to :mod:`audiohookd.protocol.events`."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from audiohookd.protocol.media import Media
 
 
 class Accepted(events.Opened, frozen=True):
-    """``opened`` came: what the server selected (None: no audio), and the languages that it listed."""
+    """``opened`` was received. ``media`` is the server's selection; None for no audio."""
 
     media: Media | None
-    #: None when the server did not send them.
+    #: None if the server did not send them.
     supported_languages: tuple[str, ...] | None
-    #: The server wants no audio before it sends ``resume``.
+    #: True if the server wants no audio until it sends ``resume``.
     start_paused: bool = False
-    #: Up to which position the server wants no audio, a duration; None for all of it.
+    #: The duration up to which the server wants no audio; None if it wants all audio.
     discard_to: str | None = None
 
 
@@ -25,7 +25,7 @@ class Results(events.Event, frozen=True):
 
 
 class Disconnected(events.Event, frozen=True):
-    """The server asked for the end; ``close`` has been sent."""
+    """The server sent ``disconnect``; the client has answered with ``close``."""
 
     reason: str
     info: str | None

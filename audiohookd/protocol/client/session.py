@@ -1,12 +1,11 @@
-"""The client's side of one AudioHook session, without I/O: what Genesys Cloud does, for tests and load.
+"""The client's side of one AudioHook session, without I/O. It behaves like Genesys Cloud, for tests and load.
 
-The same verbs as :mod:`audiohookd.protocol.session`, and the same duties for the driver: after every call write all
-of ``take_outgoing``, deliver all of ``next_event``, close the WebSocket when ``finished``, and see that ``tick`` is
-called at ``next_deadline``. What the server did wrong never raises: it is an ``error`` and a ``close`` on the wire,
-and an :class:`audiohookd.protocol.events.Fault`.
+It has the methods of :mod:`audiohookd.protocol.session`, and its driver has the same duties: after every call, send
+all messages of ``take_outgoing``, deliver all events of ``next_event``, close the WebSocket if ``finished``, and call
+``tick`` at ``next_deadline``. A protocol error of the server never raises: the session sends ``error`` and ``close``
+and reports an :class:`audiohookd.protocol.events.Fault`.
 
-Stricter than Genesys Cloud where that finds faults: an unknown message is one, and so is an entity of ours whose
-contents are wrong.
+It is stricter than Genesys Cloud: unknown messages, and known entities with invalid content, are protocol errors.
 """
 
 from collections import deque
@@ -30,19 +29,19 @@ from audiohookd.protocol.duration import NANOSECONDS, duration_to_samples, forma
 from audiohookd.protocol.errors import RemoteProtocolError
 from audiohookd.protocol.media import Media
 
-#: Samples per second and channel: there is no other rate in AudioHook.
+#: Samples per second and channel. AudioHook has no other rate.
 RATE = 8000
-#: Samples of history that Genesys Cloud keeps: no ``discardTo`` can skip more.
+#: Samples that Genesys Cloud buffers: no ``discardTo`` can skip more.
 HISTORY = 30 * RATE
 
 
 class ClientTimers(Struct, frozen=True):
-    """How long the client waits for what, and how often it pings; all in seconds."""
+    """The time-outs and ping intervals of the client, in seconds."""
 
     opened_timeout: float = 5.0
     pong_timeout: float = 5.0
     closed_timeout: float = 10.0
-    #: From ``opened`` to the first ping, and from there to the second: early, so that the round trip is known early.
+    #: From ``opened`` to the first ping, and from there to the second. Short, to measure the round trip early.
     quick_ping: float = 1.0
     ping_interval: float = 5.0
 
@@ -56,11 +55,12 @@ class _Ping(NamedTuple):
 
 
 class ClientSession:
-    """The state machine. Not thread-safe and not re-entrant.
+    """The state machine of the client's side. Not thread-safe and not re-entrant.
 
-    :param session_id: as in the upgrade's header.
-    :param opening: what ``open`` says; its ``media`` are the offers, as ``client_checks.offers`` makes them.
-    :param now: seconds, from any origin, never going back.
+    :param session_id: as in the header of the upgrade.
+    :param opening: the parameters of ``open``; ``checks.offers`` builds their ``media``.
+    :param now: a monotonic clock, in seconds.
+    :param timers: the time-outs; the defaults of Genesys Cloud if None.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class ClientSession:
     ) -> None:
         self.id = session_id
         self.state: ClientState = NEW
-        #: Samples (per channel) since the start of the call, pauses included.
+        #: Samples (per channel) since the start of the call, including pauses.
         self.position = 0
-        #: Samples (per channel) that went to the server.
+        #: Samples (per channel) that were sent.
         self.samples_sent = 0
-        #: What the server selected; None before ``opened``, and when it wants no audio.
+        #: The selected medium; None before ``opened``, and if the server selected no audio.
         self.media: Media | None = None
-        #: The WebSocket is to be closed.
+        #: True if the driver must close the WebSocket.
         self.finished = False
         self._opening = opening
         self._now = now
@@ -101,7 +101,7 @@ class ClientSession:
     # ---- the wire --------------------------------------------------------------------------------
 
     def receive_text(self, data: bytes) -> None:
-        """One text message, whole."""
+        """Handles a whole text message."""
         if self.state in (NEW, CLOSED, GONE):
             return
         try:
@@ -110,12 +110,12 @@ class ClientSession:
             self._complain(complaint)
 
     def receive_audio(self, data: bytes) -> None:
-        """One binary message, whole: only an Audio Connector plays audio, which this client is not."""
+        """Handles a whole binary message. It is a protocol error, because this client is not an Audio Connector."""
         if self.state in (OPENING, OPEN, CLOSING):
             self._complain(ServerProtocolError(415, "audio not expected", f"{len(data)} bytes"))
 
     def connection_lost(self) -> None:
-        """There is no connection any more. Harmless when called again."""
+        """Handles the loss of the connection. Further calls have no effect."""
         if self.state not in (CLOSED, GONE):
             self._emit(events.Ended(events.CONNECTION_LOST))
             self.state = GONE
@@ -123,24 +123,24 @@ class ClientSession:
         self._outgoing.clear()
 
     def take_outgoing(self) -> list[bytes]:
-        """The text messages to write now, in this order, and before any audio that is sent after them."""
+        """Returns the text messages to send now, in order, before any later audio."""
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
     def next_event(self) -> events.Event | None:
-        """What happened next; None when all is told. Nothing comes after ``events.Ended``."""
+        """Returns the next event, or None. ``events.Ended`` is the last event."""
         return self._events.popleft() if self._events else None
 
     # ---- time ------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
-        """When ``tick`` is to be called, on the scale of ``now``; None for never."""
+        """The time of ``now`` at which ``tick`` must be called; None for never."""
         if self.state is not OPEN:
             return self._step_due
         return self._ping_due if self._ping is None else self._ping.sent_at + self._timers.pong_timeout
 
     def tick(self) -> None:
-        """Does what is due. Harmless when called too early or too often."""
+        """Handles an expired deadline. Has no effect if called too early or too often."""
         due = self.next_deadline()
         if due is None or self._now() < due:
             return
@@ -155,18 +155,18 @@ class ClientSession:
         else:
             self._complain(ServerProtocolError(408, "timed out waiting for pong"))
 
-    # ---- our side --------------------------------------------------------------------------------
+    # ---- requests of the client ------------------------------------------------------------------
 
     def start(self) -> None:
-        """Sends ``open``: the connection is there."""
+        """Sends ``open``. Call it when the connection is established."""
         self._enter(OPENING, self._timers.opened_timeout)
         self._send(self._opening)
 
     def advance(self, samples: int) -> bool:
-        """The call goes on for ``samples`` (per channel). True when their audio is to be sent.
+        """Advances the call by ``samples`` (per channel), if the session is open.
 
-        False while the session is paused or has no media: its time goes on, its audio is lost. Nothing moves
-        unless the session is open.
+        :returns: True if the caller must send their audio. False if the session is not open, is paused or has no
+            media; the position then advances without audio.
         """
         if self.state is not OPEN:
             return False
@@ -177,7 +177,7 @@ class ClientSession:
         return True
 
     def ping(self) -> bool:
-        """Sends a ping now. False when one is under way, or the session is not open."""
+        """Sends a ping now. False if one is pending, or the session is not open."""
         if self.state is not OPEN or self._ping is not None:
             return False
         self._send(messages.Ping(None if self._rtt is None else format_duration(self._rtt)))
@@ -188,7 +188,7 @@ class ClientSession:
         return True
 
     def close(self, reason: messages.CloseReason = "end") -> bool:
-        """Asks for the end. False when that was done before, or there is nothing to end."""
+        """Sends ``close``. False if it was sent before, or there is no session."""
         if self.state not in (OPENING, OPEN):
             return False
         self._enter(CLOSING, self._timers.closed_timeout)
@@ -197,7 +197,7 @@ class ClientSession:
         return True
 
     def pause(self) -> bool:
-        """Stops the audio at the client's own wish, as for a secure flow. False when the session is not open."""
+        """Starts a pause of the client, as for a secure flow. False if the session is not open."""
         if self.state is not OPEN:
             return False
         self._own_pause = True
@@ -205,7 +205,7 @@ class ClientSession:
         return True
 
     def resume(self) -> bool:
-        """Ends the client's own pause; the server's goes on. False when the session is not open."""
+        """Ends the client's pause; a pause of the server continues. False if the session is not open."""
         if self.state is not OPEN:
             return False
         self._own_pause = False
@@ -214,7 +214,7 @@ class ClientSession:
         return True
 
     def update(self, language: str | None) -> bool:
-        """Changes the language of the call. False when the session is not open."""
+        """Changes the language of the call. False if the session is not open."""
         if self.state is not OPEN:
             return False
         self._updates += 1
@@ -223,17 +223,17 @@ class ClientSession:
 
     @property
     def is_open(self) -> bool:
-        """Audio may flow, unless it is paused."""
+        """True if the session is open; it may be paused."""
         return self.state is OPEN
 
     @property
     def paused(self) -> bool:
-        """No audio is sent, at the client's wish or the server's."""
+        """True while client or server have paused the audio."""
         return self._paused_at is not None
 
     @property
     def in_flight(self) -> int:
-        """Samples sent after the last ping that was answered: perhaps not yet read by the server."""
+        """Samples sent since the last answered ping, which the server may not have read yet."""
         return self.samples_sent - self._acknowledged
 
     # ---- checks ----------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ class ClientSession:
             raise ServerProtocolError(400, fault.info, fault.detail) from None
 
     def _count(self, envelope: ServerEnvelope) -> None:
-        """Checks what every message carries. After a complaint any counter will do: only ``closed`` is awaited."""
+        """Checks the envelope. After a protocol error any counter is accepted, as only ``closed`` is awaited."""
         expected = self._received + 1
         self._received = envelope.seq
         if self._has_complained:
@@ -279,7 +279,7 @@ class ClientSession:
         self._send(messages.Error(complaint.code, complaint.text))
         self.close("error")
 
-    # ---- what the server says --------------------------------------------------------------------
+    # ---- messages of the server ------------------------------------------------------------------
 
     def _on_opened(self, parameters: messages.Opened) -> None:
         self.media = selected(parameters.media, self._opening.media)
@@ -320,7 +320,7 @@ class ClientSession:
 
     def _on_event(self, parameters: messages.Event) -> None:
         if not parameters.entities:
-            # Genesys' own reference client falls over it.
+            # Genesys' reference client fails on it.
             self._emit(events.Tolerated("event without entities"))
             return
         for entity in parameters.entities:
@@ -334,8 +334,8 @@ class ClientSession:
     def _on_reconnect(self, parameters: messages.Reconnect) -> None:
         self._emit(events.Tolerated("reconnect" if parameters.info is None else f"reconnect: {parameters.info}"))
 
-    def _on_crossing(self, _: messages.Parameters) -> None:
-        """The server could not know yet that it is over."""
+    def _ignore_late(self, _: messages.Parameters) -> None:
+        """Ignores a message that the server sent before it received ``close``."""
 
     def _on_closed(self, _: messages.Closed) -> None:
         self._enter(CLOSED, None)
@@ -345,7 +345,7 @@ class ClientSession:
     # ---- bookkeeping -----------------------------------------------------------------------------
 
     def _stop_audio(self) -> None:
-        """Says ``paused``, again if need be: a repeated request asks for the state."""
+        """Sends ``paused``, also for a repeated request, which asks for the state."""
         if self._paused_at is None:
             self._paused_at = self.position
             self._emit(events.Paused())

@@ -1,6 +1,6 @@
-"""The states of the client's side of a session, and what each message of the server means in each of them.
+"""The states of the client's side of a session, and the server messages that are legal in each of them.
 
-A pair that is not in :data:`LEGAL` is the server's fault and ends in ``error`` 409 and ``close``.
+A pair that is not in :data:`LEGAL` is a protocol error of the server and leads to ``error`` 409 and ``close``.
 """
 
 from enum import Enum, auto
@@ -8,21 +8,21 @@ from typing import Final
 
 
 class ClientState(Enum):
-    """Where the client's side of a session stands."""
+    """The state of the client's side of a session."""
 
     __hash__ = object.__hash__  # see State
 
     NEW = auto()  #: nothing sent
     OPENING = auto()  #: ``open`` sent
-    OPEN = auto()  #: ``opened`` came
+    OPEN = auto()  #: ``opened`` received
     CLOSING = auto()  #: ``close`` sent
-    CLOSED = auto()  #: ``closed`` came
-    GONE = auto()  #: there is no connection any more
+    CLOSED = auto()  #: ``closed`` received
+    GONE = auto()  #: the connection is lost
 
 
 NEW, OPENING, OPEN, CLOSING, CLOSED, GONE = ClientState
 
-#: (state, type of message) -> the method of ClientSession that acts on it.
+#: The method of ClientSession that handles a message, by state and type.
 LEGAL: Final[dict[tuple[ClientState, str], str]] = {
     (OPENING, "opened"): "_on_opened",
     (OPENING, "disconnect"): "_on_disconnect",
@@ -37,10 +37,10 @@ LEGAL: Final[dict[tuple[ClientState, str], str]] = {
     (CLOSING, "event"): "_on_event",
     (CLOSING, "disconnect"): "_on_disconnect",
     (CLOSING, "closed"): "_on_closed",
-    # Sent before our close had arrived: legal, and too late to matter.
-    (CLOSING, "opened"): "_on_crossing",
-    (CLOSING, "pause"): "_on_crossing",
-    (CLOSING, "resume"): "_on_crossing",
-    (CLOSING, "updated"): "_on_crossing",
-    (CLOSING, "reconnect"): "_on_crossing",
+    # The server sent these before it received ``close``: legal, and ignored.
+    (CLOSING, "opened"): "_ignore_late",
+    (CLOSING, "pause"): "_ignore_late",
+    (CLOSING, "resume"): "_ignore_late",
+    (CLOSING, "updated"): "_ignore_late",
+    (CLOSING, "reconnect"): "_ignore_late",
 }

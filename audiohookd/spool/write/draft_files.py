@@ -116,20 +116,20 @@ class DraftFiles:
         error = self._write_silence(silence)
         if error is None and self._has_pending_silence():
             return replace(self._outcome(sizes, None), audio_taken=False, lines_taken=False, is_pending=True)
-        refused = self._append_lines(journal)
-        if self._may_wait(error, refused, audio) and not is_final:
-            return replace(self._outcome(sizes, refused), audio_taken=False, is_pending=True)
-        error = self._append_audio(audio, error if self._journal.is_begun else refused) or refused
+        journal_error = self._append_lines(journal)
+        if self._may_wait(error, journal_error, audio) and not is_final:
+            return replace(self._outcome(sizes, journal_error), audio_taken=False, is_pending=True)
+        error = self._append_audio(audio, error if self._journal.is_begun else journal_error) or journal_error
         given_up = self._abandon_gap() if is_final else []
         last = None if self._has_pending_silence() else end
-        refused = self._append_last_lines(given_up, last)
-        error = error or refused
+        journal_error = self._append_last_lines(given_up, last)
+        error = error or journal_error
         if isinstance(error, FileExistsError):
             self._foreign_file = error  # for good: a retry could overwrite the other recording after its repair
-        if is_final or self._foreign_file is not None or (last is not None and refused is None):
+        if is_final or self._foreign_file is not None or (last is not None and journal_error is None):
             return self._outcome(sizes, self._close() or error)
         is_pending = (
-            end is not None or refused is not None or self._has_pending_silence() or self._journal.has_pending
+            end is not None or journal_error is not None or self._has_pending_silence() or self._journal.has_pending
         )
         return replace(self._outcome(sizes, error), is_pending=is_pending)
 
@@ -141,12 +141,12 @@ class DraftFiles:
     def _append_audio_only(self, audio: list[bytes]) -> WriteResult:
         """Appends audio when there is nothing else to write: most commits of a call."""
         error = self._append_audio(audio, None)
-        refused = self._append_last_lines()
-        if error is None and refused is None:
+        journal_error = self._append_last_lines()
+        if error is None and journal_error is None:
             return self._grown if audio else _IDLE
         lost = 0 if self._wav is None else self._wav.lost()
-        is_pending = refused is not None or self._has_pending_silence()
-        return WriteResult(error or refused, is_pending=is_pending, lost=lost, grown=self._grown.grown)
+        is_pending = journal_error is not None or self._has_pending_silence()
+        return WriteResult(error or journal_error, is_pending=is_pending, lost=lost, grown=self._grown.grown)
 
     def _write_silence(self, silence: int) -> OSError | None:
         if self._wav is None or not self._wav.has_pending_silence:
@@ -163,22 +163,22 @@ class DraftFiles:
         """Writes the entry for a gap. Not kept after an error: audio lost until the next retry extends this gap."""
         self._journal.append([], _gap_line(gap, self._rate))
 
-    def _append_audio(self, audio: list[bytes], error: OSError | None) -> OSError | None:
+    def _append_audio(self, audio: list[bytes], earlier: OSError | None) -> OSError | None:
         """Appends audio.
 
-        :param error: an earlier error because of which the audio is lost without a write.
+        :param earlier: an earlier error because of which the audio is lost without a write.
         """
         if self._wav is None:
             return NotAudio(errno.EBADF, "rejected audio: the recording has no media") if any(audio) else None
-        if error is not None:
-            self._wav.record_loss(audio, error)
-            return error
+        if earlier is not None:
+            self._wav.record_loss(audio, earlier)
+            return earlier
         try:
             self._wav.append(audio)
-        except OSError as refused:
-            return refused
-        except (TypeError, ValueError) as mistake:
-            return NotAudio(errno.EINVAL, f"not written: {mistake}")
+        except OSError as error:
+            return error
+        except (TypeError, ValueError) as error:
+            return NotAudio(errno.EINVAL, f"not written: {error}")
         return None
 
     def _append_lines(self, journal: Sequence[bytes]) -> OSError | None:
@@ -216,9 +216,9 @@ class DraftFiles:
                 errors.append(error)
         return errors[0] if errors else None
 
-    def _may_wait(self, error: OSError | None, refused: OSError | None, audio: Sequence[bytes]) -> bool:
+    def _may_wait(self, error: OSError | None, journal_error: OSError | None, audio: Sequence[bytes]) -> bool:
         """Whether the audio waits for the journal: only writes of the journal fail, and there is little audio."""
-        is_journal_only = error is None and refused is not None and self._journal.is_begun
+        is_journal_only = error is None and journal_error is not None and self._journal.is_begun
         return is_journal_only and sum(map(len, audio)) < MAX_HELD_AUDIO
 
     def _outcome(self, sizes: Sequence[int], error: OSError | None) -> WriteResult:

@@ -15,10 +15,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from audiohookd.interfaces import IWorkers
+from audiohookd.interfaces import IWorkers, PoolFull
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
-from audiohookd.runtime.workers import PoolFull
 from audiohookd.spool.write.append_file import Syscalls
 from audiohookd.spool.write.sync_rounds import SyncError, sync_all
 

@@ -272,7 +272,7 @@ class GroupWriter:
             self._stall_timer.cancel()
         group, self._group = self._group, []
         try:
-            self._learn(group, outcomes)
+            self._update_disk_state(group, outcomes)
         finally:  # otherwise the drafts would wait for ever with all their data
             for (source, part), outcome in zip(group, outcomes, strict=True):
                 self._settle(source, part, outcome)
@@ -286,13 +286,13 @@ class GroupWriter:
         except Exception:
             self._log_internal_error()
 
-    def _learn(self, group: list[tuple[CommitSource, CommitItem]], outcomes: list[WriteResult]) -> None:
+    def _update_disk_state(self, group: list[tuple[CommitSource, CommitItem]], outcomes: list[WriteResult]) -> None:
         """Updates the state of the disk from the results of a commit, and marks files for syncing."""
         self._disk_errors.end_stall(self._reactor.seconds() - self._begun)
         if not self._left:
             self._end_round(self._reactor.seconds() - self._round_begun)
         if self._disk_errors.has_error or any(map(_FAULT, outcomes)):
-            self._distribute(group, outcomes)
+            self._record_errors(group, outcomes)
         for why in filter(None, map(_UNMADE, outcomes)):
             self._log_unrendered(why)
         if self._syncer is not None:
@@ -314,7 +314,7 @@ class GroupWriter:
                 why=why,
             )
 
-    def _distribute(self, group: list[tuple[CommitSource, CommitItem]], outcomes: list[WriteResult]) -> None:
+    def _record_errors(self, group: list[tuple[CommitSource, CommitItem]], outcomes: list[WriteResult]) -> None:
         quiet = [part.is_quiet for _, part in group]
         reported = [WriteResult() if hidden else outcome for hidden, outcome in zip(quiet, outcomes, strict=True)]
         self._disk_errors.record([source for source, _ in group], reported, sum(quiet))

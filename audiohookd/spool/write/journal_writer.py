@@ -5,14 +5,14 @@ from pathlib import Path
 
 import msgspec
 
-from audiohookd.interfaces import ILine
+from audiohookd.interfaces import IJournalEntry
 from audiohookd.spool.write.append_file import AppendFile, Syscalls
 
 #: Most bytes of lines that are kept while writes fail: about twenty minutes of a call's entries.
 MAX_KEPT_BYTES = 262_144
 
 #: A line with its line break, or an object that renders one.
-Line = bytes | ILine
+Line = bytes | IJournalEntry
 
 
 class JournalWriter:
@@ -97,11 +97,11 @@ def render(lines: list[Line]) -> str:
     return last_error
 
 
-def _render(line: ILine) -> tuple[bytes, str]:
+def _render(line: IJournalEntry) -> tuple[bytes, str]:
     try:
         data = line()
         if not isinstance(data, bytes) or b"\n" in data:
-            raise TypeError("an ILine must return one line as bytes")
+            raise TypeError("an IJournalEntry must return one line as bytes")
         return data + b"\n", ""
     except BaseException as raised:  # a SystemExit of a plugin must not end the writer thread
         # Only the type: the text of the exception may contain a message of the call, or raise as well.

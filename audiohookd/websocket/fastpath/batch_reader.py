@@ -109,12 +109,14 @@ class BatchReader:
     """Reads the registered connections in batches, in the reactor thread.
 
     :param reactor: a reactor that can watch an epoll file descriptor, with its clock.
+    :param is_enabled: False: it registers no connection, and the reactor reads all of them.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, is_enabled: bool = True) -> None:
         self._reactor = reactor
+        self._is_enabled = is_enabled
         self._epoll = select.epoll()
         self._handles: dict[int, ReadHandle] = {}
         #: Connections to read or resume, in this order, with their epoll events: the ones left over from the last
@@ -134,10 +136,11 @@ class BatchReader:
 
         :param take_audio: called with each binary message, ``take_text`` with each text message.
         :param resume: called instead of a read while the handle has a backlog.
-        :returns: the handle; None if the transport has no socket, so that the reactor continues to read it.
+        :returns: the handle; None if the transport has no socket or the reader is not enabled, so that the reactor
+            continues to read it.
         """
         socket = base_transport(transport)
-        if not isinstance(socket, Connection):
+        if not self._is_enabled or not isinstance(socket, Connection):
             return None
         socket.stopReading()
         handle = ReadHandle(socket, take_audio, take_text, resume, is_raw_tcp=carrier(transport) is socket)
@@ -238,8 +241,8 @@ class BatchReader:
             target = TARGET_BATCH * math.sqrt(self._interval / MAX_INTERVAL)
             wanted = self._interval * (target / len(ready)) ** SMOOTHING
             self._interval = min(MAX_INTERVAL, max(MIN_INTERVAL, wanted))
-            # One read per 16 ms is 16 times the audio of a call. More arrives after a daemon was suspended, or from
-            # a faster client: calls at 20 times the normal rate got their pongs after 13 s.
+            # One read per 16 ms is 16 times the audio of a call. More arrives after a suspension of the daemon, or
+            # from a faster client: calls at 20 times the normal rate got their pongs after 13 s.
             more = self._epoll.poll(0)
             self._is_behind = 2 * len(more) >= len(ready) and 2 * len({*more} & {*ready}) >= len(ready)
         return bool(ready or self._late or self._costly)

@@ -1,1 +1,1 @@
-"""Notices of recordings: what the plugins have in common that tell others of them."""
+"""Notifications of recordings: the parts that the notifier plugins share."""

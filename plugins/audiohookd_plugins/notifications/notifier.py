@@ -1,4 +1,4 @@
-"""What the plugins have in common that tell others of recordings by calls which block."""
+"""The base of the notifier plugins, which send notifications by blocking calls."""
 
 import re
 from abc import ABC, abstractmethod
@@ -18,64 +18,64 @@ from audiohookd_plugins.notifications.payload import Notification, compose
 
 Seconds = Annotated[Duration, Meta(gt=0, le=300)]
 Concurrency = Annotated[int, Meta(ge=1, le=64)]
-#: To connect, when the answer may take longer. Seconds.
+#: Seconds to connect, if the timeout of the response is longer.
 CONNECT_TIMEOUT = 5.0
-#: Nobody can make us wait longer than that. Seconds.
-LONGEST_RETRY_AFTER = 86_400.0
+#: Seconds. A longer Retry-After is shortened to this.
+MAX_RETRY_AFTER = 86_400.0
 
 _DELAY = re.compile(r"\d{1,9}", re.ASCII)
 
 
 class NotificationRejected(Exception):
-    """The other side does not want this notice, or not as it is. It is tried again, alone."""
+    """The receiver rejects this notification. It is retried, and does not hold up others."""
 
 
 @implementer(IPlugin, INotifier)
 class BlockingNotifier(ABC):
-    """Composes notices and sends them, in worker threads of its own.
+    """Composes notifications and sends them in its own worker threads.
 
-    :param receiver: of the notices, which no two tables may share.
-    :param key: of the configuration, that is at fault if two do.
-    :param concurrency: how many notices at a time.
+    :param receiver: identifies the receiver, which no two tables may share.
+    :param key: the configuration key to name in the error if two tables share it.
+    :param concurrency: how many notifications are sent at a time.
     """
 
-    #: How many bytes the JSON of a notice may have; None for any number.
+    #: The largest JSON of a notification, in bytes; None for no limit.
     limit: int | None = None
 
     def __init__(self, receiver: str, key: str, concurrency: int, daemon: IDaemon) -> None:
         self.concurrency = concurrency
         try:
             daemon.claim(receiver)
-        except ValueError as fault:
-            raise ValueError(f"{key}: another table tells the same: {fault}") from fault
+        except ValueError as error:
+            raise ValueError(f"{key}: another table notifies the same receiver: {error}") from error
         self._workers = daemon.workers("notify", concurrency, concurrency)
         self._now: Callable[[], float] = daemon.now
 
     def observe(self, session: ISession) -> ISessionObserver | None:
-        """Nobody: recordings are told of, not sessions."""
+        """Observes no session."""
         return None
 
     def notify(self, recording: IRecording) -> "Deferred[None]":
         """See :class:`INotifier`."""
-        sent: Deferred[None] = self._workers.do(partial(self._tell, recording, self._now()))
+        sent: Deferred[None] = self._workers.do(partial(self._compose_and_send, recording, self._now()))
         return sent
 
     @abstractmethod
-    def send(self, notice: Notification, now: float) -> None:
-        """Sends the notice; returns when it was accepted. In a worker thread.
+    def send(self, notification: Notification, now: float) -> None:
+        """Sends the notification, in a worker thread; returns when the receiver has accepted it.
 
         :param now: seconds since the epoch.
-        :raises Unavailable: nothing can be sent.
+        :raises Unavailable: the receiver accepts no notification at the moment.
         """
 
-    def _tell(self, recording: IRecording, now: float) -> None:
+    def _compose_and_send(self, recording: IRecording, now: float) -> None:
         self.send(compose(recording, self.limit), now)
 
 
-def refusal(status: int, text: str, retry_after: str | None, now: float) -> Exception:
-    """What an answer with this HTTP status, which is no success, is to be raised as.
+def rejection(status: int, text: str, retry_after: str | None, now: float) -> Exception:
+    """The exception for a response with an HTTP status that is no success.
 
-    :param retry_after: the header of that name.
+    :param retry_after: the header ``Retry-After``.
     :param now: seconds since the epoch.
     """
     if status in (408, 429) or status >= 500:
@@ -84,7 +84,7 @@ def refusal(status: int, text: str, retry_after: str | None, now: float) -> Exce
 
 
 def delay(retry_after: str | None, now: float) -> float | None:
-    """The seconds that a header ``Retry-After`` asks to wait, be it a number or a date; None when it is neither."""
+    """Seconds that a ``Retry-After`` header asks to wait, as a number or a date; None if it is neither."""
     if retry_after is None:
         return None
     if _DELAY.fullmatch(retry_after.strip()):
@@ -95,4 +95,4 @@ def delay(retry_after: str | None, now: float) -> float | None:
             seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
         except (ValueError, OverflowError):
             return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)

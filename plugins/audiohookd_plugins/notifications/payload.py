@@ -1,7 +1,7 @@
-"""The notice of a recording, in JSON: what those are told who want to know when it is there.
+"""The JSON notification of a recording.
 
-It holds what is named here, and nothing else of the sidecar: who was on the phone is none of its business, and what
-other plugins noted in the sidecar may be anything. The same recording always gives the same bytes.
+It contains only the members named here. The participants of the call and the notes of other plugins stay in the
+sidecar. The same recording always yields the same bytes.
 """
 
 import json
@@ -19,10 +19,10 @@ READY = "recording.ready"
 
 
 class Notification(NamedTuple):
-    """A notice, ready to be sent.
+    """A notification, ready to send.
 
-    ``id`` is the recording's, so that whoever gets the notice twice can tell. ``at`` is when the recording was
-    complete. ``body`` is JSON in ASCII.
+    ``id`` is the recording's, so that receivers can recognise duplicates. ``at`` is when the recording was complete.
+    ``body`` is JSON in ASCII.
     """
 
     type: str
@@ -49,7 +49,7 @@ class _Gap(Struct, frozen=True):
 
 
 class _OmittedGaps(Struct, frozen=True):
-    """Those that the sidecar does not list."""
+    """Gaps that the sidecar counts but does not list."""
 
     count: int = 0
     samples: int = 0
@@ -61,7 +61,7 @@ class _Recovered(Struct, frozen=True, rename="camel"):
 
 
 class _Sidecar(Struct, frozen=True, rename="camel"):
-    """Of the sidecar's ``recording``, what is told; in the order in which it is."""
+    """The members of the sidecar's ``recording`` that the notification contains, in this order."""
 
     organization: str | None = None
     conversation: str | None = None
@@ -81,53 +81,52 @@ class _Sidecar(Struct, frozen=True, rename="camel"):
 
 
 def compose(recording: IRecording, limit: int | None = None) -> Notification:
-    """Composes the notice. Reads the disk.
+    """Composes the notification. Reads the disk.
 
-    :param limit: how many bytes the body may have. The receipts, which are the carriers' own, are left out where it
-        would have more.
-    :raises OSError: the disk refused.
-    :raises Undeliverable: what is on the disk is not the sidecar or the receipts of a recording.
+    :param limit: the largest body in bytes. A larger one is sent without the contents of the carriers' receipts.
+    :raises OSError: the disk failed.
+    :raises Undeliverable: the sidecar or a receipt is invalid, or the body is still too large.
     """
     try:
-        told = msgspec.convert(recording.read(), _Sidecar)
+        sidecar = msgspec.convert(recording.read(), _Sidecar)
         receipts = recording.receipts()
-    except ValueError as fault:  # also what msgspec raises
-        raise Undeliverable(f"no notice can be made of its sidecar and receipts: {fault}") from fault
+    except ValueError as error:  # includes msgspec's errors
+        raise Undeliverable(f"cannot compose a notification from its sidecar and receipts: {error}") from error
     at = datetime.fromtimestamp(recording.sidecar.stat().st_mtime, UTC)
     kind = STORED if receipts else READY
     where = {"stored": receipts} if receipts else {"files": _files(recording)}
-    known = {"recording": recording.id} | _about(told)
+    known = {"recording": recording.id} | _describe(sidecar)
     for data in _shortened(known | where):
         body = _encode({"type": kind, "id": recording.id, "timestamp": _iso(at), "data": data})
         if limit is None or len(body) <= limit:
-            return Notification(kind, recording.id, at, told.conversation, body)
-    raise Undeliverable(f"its notice has {len(body)} bytes, of which {limit} may be sent")
+            return Notification(kind, recording.id, at, sidecar.conversation, body)
+    raise Undeliverable(f"its notification has {len(body)} bytes, more than the limit of {limit}")
 
 
-def _about(told: _Sidecar) -> dict[str, Any]:
-    about: dict[str, Any] = msgspec.to_builtins(told)
+def _describe(sidecar: _Sidecar) -> dict[str, Any]:
+    about: dict[str, Any] = msgspec.to_builtins(sidecar)
     omitted = about.pop("omittedGaps")
-    samples = sum(gap.samples for gap in told.gaps)
-    about["gaps"] = {"count": len(told.gaps) + omitted["count"], "samples": samples + omitted["samples"]}
+    samples = sum(gap.samples for gap in sidecar.gaps)
+    about["gaps"] = {"count": len(sidecar.gaps) + omitted["count"], "samples": samples + omitted["samples"]}
     return about
 
 
 def _files(recording: IRecording) -> dict[str, str]:
-    """Nobody stored it: it is still here, and stays here at least until the notice was accepted."""
+    """The local files. Without a carrier they stay at least until the notification is accepted."""
     files = {"audio": recording.audio, "sidecar": recording.sidecar}
     return {name: str(path) for name, path in files.items() if path.exists()}
 
 
 def _shortened(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """All of it, then less."""
+    """The complete data, then the shortened variants."""
     yield data
     if "stored" in data:
         yield {**data, "stored": {name: {} for name in data["stored"]}, "truncated": True}
 
 
-def _encode(notice: Mapping[str, Any]) -> bytes:
-    # ASCII: SQS refuses some characters, and no proxy or framework can spoil a signature by another encoding.
-    return json.dumps(notice, separators=(",", ":")).encode("ascii")
+def _encode(notification: Mapping[str, Any]) -> bytes:
+    # ASCII: SQS rejects some characters, and no proxy or framework can break the signature by another encoding.
+    return json.dumps(notification, separators=(",", ":")).encode("ascii")
 
 
 def _iso(at: datetime) -> str:

@@ -1,6 +1,6 @@
-"""Signatures of webhooks by HMAC-SHA256, in the scheme of https://www.standardwebhooks.com.
+"""HMAC-SHA256 signatures of webhooks, in the scheme of https://www.standardwebhooks.com.
 
-Several secrets sign side by side, so that one can be replaced by another without a notice that does not verify.
+Several secrets sign side by side, so that one can be replaced without a notification that fails verification.
 """
 
 import base64
@@ -10,14 +10,14 @@ from pathlib import Path
 from audiohookd_plugins.notifications.secret_file import read_secret_lines
 
 PREFIX = "whsec_"
-#: Fewer bytes could be found by trying.
+#: Bytes. A shorter secret could be found by brute force.
 SHORTEST = 24
 
 
 class Secrets:
     """At least one secret. Its representation shows none.
 
-    :raises ValueError: one of ``lines`` is not good enough, or there is none; the text shows none either.
+    :raises ValueError: a line is no valid secret, or there is none; the text contains no secret either.
     """
 
     def __init__(self, lines: list[str]) -> None:
@@ -29,7 +29,7 @@ class Secrets:
         return f"<{len(self._keys)} secrets>"
 
     def sign(self, message_id: str, timestamp: int, body: bytes) -> str:
-        """What goes into the header ``webhook-signature``: a signature by each secret.
+        """The value of the header ``webhook-signature``: one signature for each secret.
 
         :param timestamp: of this attempt, in seconds since the epoch.
         """
@@ -39,15 +39,15 @@ class Secrets:
 
 
 def read_secrets(path: Path) -> Secrets:
-    """The secrets in a file, one a line.
+    """Reads the secrets from a file, one per line.
 
-    :raises ValueError: as :func:`read_private`, or one of them is not good enough.
+    :raises ValueError: as :func:`read_secret_lines`, or a secret is invalid.
     """
     lines = read_secret_lines(path)
     try:
         return Secrets(lines)
-    except ValueError as fault:
-        raise ValueError(f"{path}: {fault}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _key(line: str, number: int) -> bytes:

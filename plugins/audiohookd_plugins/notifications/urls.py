@@ -1,4 +1,4 @@
-"""URLs of the configuration. A URL may be as good as a password: no message here holds one."""
+"""URLs of the configuration. A URL may contain a secret, so no error text contains one."""
 
 import ipaddress
 import re
@@ -10,9 +10,9 @@ _PRINTABLE = re.compile(r"[!-~]+")
 
 
 def web_address(key: str, text: str) -> Url:
-    """The URL ``text``, which is the value of ``key``.
+    """Parses the URL ``text``, the value of ``key``.
 
-    :raises ValueError: it is none of http or https that names a host, or there is a password in it.
+    :raises ValueError: it is no http or https URL with a host, or contains a user or password.
     """
     try:
         url = parse_url(text)
@@ -26,12 +26,12 @@ def web_address(key: str, text: str) -> Url:
 
 
 def origin(url: Url) -> str:
-    """What of ``url`` may be in a log: scheme, host and port."""
+    """The part of ``url`` that may be logged: scheme, host and port."""
     return f"{url.scheme}://{url.netloc}"
 
 
 def is_loopback(url: Url) -> bool:
-    """Whether it is on this machine, whatever a DNS server says."""
+    """Whether the host is this machine, without asking DNS."""
     host = (url.host or "").strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""Somebody who takes notices by HTTP, and what the answers mean. For worker threads."""
+"""A client that POSTs notifications to one webhook receiver. For worker threads."""
 
 import re
 import ssl
@@ -13,33 +13,33 @@ from urllib3.util import Url
 from audiohookd.escaping import loggable, quoted
 from audiohookd.interfaces import Unavailable
 from audiohookd_plugins.bounded_http import Bounds, bounded
-from audiohookd_plugins.notifications.notifier import CONNECT_TIMEOUT, refusal
+from audiohookd_plugins.notifications.notifier import CONNECT_TIMEOUT, rejection
 from audiohookd_plugins.notifications.secret_file import read_secret_lines
 from audiohookd_plugins.notifications.urls import origin
 
-#: Bytes that an answer may have, headers and all, as far as it is read.
+#: The largest response, in bytes with its headers, as far as it is read.
 ANSWER = 64 << 10
-#: How much of its body is read, in bytes, in how many pieces at most: who drips may not hold us for long.
-BODY = 1024
-PIECES = 4
-#: How much of it goes into a message, in characters.
-SHOWN = 200
-#: Characters of the shortest part of a URL, or of a header, that is not shown to whoever reads the log.
-SECRET = 8
-#: To the proxy, and never to the receiver.
+#: Bytes of the body that are read, and the most reads: a slow receiver cannot hold a thread for long.
+MAX_BODY = 1024
+MAX_READS = 4
+#: Characters of the body that an error text shows.
+MAX_SHOWN = 200
+#: Characters. Parts of the URL and of header values that are at least this long are redacted in error texts.
+MIN_SECRET = 8
+#: Sent to the proxy only, never to the receiver.
 PROXY_AUTHORIZATION = "proxy-authorization"
 
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([!-~](?:[ -~]*[!-~])?)[ \t]*")
-#: What is not for others to say.
+#: Headers that the client sets itself.
 _OURS = re.compile(r"webhook-.*|content-.*|host|connection|expect|transfer-encoding")
 
 
 class WebhookClient:
-    """A URL, and the connections to it, which are kept open where the other side allows it.
+    """A URL and its connections, which are kept open if the receiver allows it.
 
-    :param headers: of every request, their names in lower case. Their values never reach a log, nor does the URL
-        beyond its host.
-    :param timeout: seconds to wait for an answer.
+    :param headers: of every request, with names in lower case. Logs contain neither their values, nor more of the URL
+        than its origin.
+    :param timeout: seconds to wait for a response.
     """
 
     def __init__(self, url: Url, pool: urllib3.PoolManager, headers: Mapping[str, str], timeout: float) -> None:
@@ -48,31 +48,31 @@ class WebhookClient:
         self._pool = pool
         self._headers = {"user-agent": "audiohookd", "content-type": "application/json", **headers}
         self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout)
-        # A receiver may repeat what it got, in whole or in parts.
+        # A receiver may echo the request, in whole or in part.
         parts = re.split(r"[/?&= ]", " ".join((url.request_uri, *headers.values())))
-        self._secrets = {part for part in parts if len(part) >= SECRET}
+        self._secrets = {part for part in parts if len(part) >= MIN_SECRET}
 
     def __repr__(self) -> str:
         return f"<receiver at {origin(self._url)}>"
 
     def post(self, body: bytes, headers: Mapping[str, str], now: float) -> None:
-        """Returns when the answer was a success: its status is one, whatever becomes of the rest.
+        """Sends one request; returns when the status is a success, whatever follows the status line.
 
         :param now: seconds since the epoch.
-        :raises Unavailable: nobody can be reached, or is willing, at the moment.
-        :raises Refused: another answer; redirects are not followed.
+        :raises Unavailable: the receiver is unreachable, or accepts nothing at the moment.
+        :raises NotificationRejected: another status; redirects are not followed.
         """
         try:
             answer = self._request(body, {**self._headers, **headers})
-        except HTTPError as fault:
-            # Not chained: whoever logs the original one may log a URL.
-            raise Unavailable(f"{origin(self._url)}: {loggable(self._redacted(str(fault)))}") from None
-        said = _beginning(answer)
+        except HTTPError as error:
+            # not chained: the original error may contain the URL
+            raise Unavailable(f"{origin(self._url)}: {loggable(self._redacted(str(error)))}") from None
+        body_start = _read_beginning(answer)
         if not 200 <= answer.status < 300:
-            text = self._redacted(said.decode("ascii", "replace"))
-            raise refusal(
+            text = self._redacted(body_start.decode("ascii", "replace"))
+            raise rejection(
                 answer.status,
-                f"{origin(self._url)} answered {answer.status}" + (f": {quoted(text, SHOWN)}" if text else ""),
+                f"{origin(self._url)} answered {answer.status}" + (f": {quoted(text, MAX_SHOWN)}" if text else ""),
                 answer.headers.get("retry-after"),
                 now,
             )
@@ -81,7 +81,7 @@ class WebhookClient:
         try:
             return self._try(body, headers)
         except ProtocolError:
-            # It may have been a connection that was kept open, and which the other side was about to close.
+            # The receiver may just have closed the idle connection: retry once.
             return self._try(body, headers)
 
     def _try(self, body: bytes, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
@@ -105,11 +105,11 @@ class WebhookClient:
 def connections(
     count: int, ca_file: Path | None, proxy: Url | None, headers: Mapping[str, str]
 ) -> urllib3.PoolManager:
-    """Connections to one host, of which ``count`` are kept open. Blocks: for start-up only.
+    """A connection pool for one host, with ``count`` connections kept open. Blocks: for start-up only.
 
-    :param ca_file: certificates to trust; None for those of the system.
+    :param ca_file: certificates to trust; None for the system's.
     :param headers: for the proxy.
-    :raises ValueError: ``ca_file`` holds none.
+    :raises ValueError: ``ca_file`` contains no certificate.
     """
     context = _trust(ca_file)
     if proxy is None:
@@ -125,9 +125,9 @@ def connections(
 
 
 def read_headers(path: Path) -> dict[str, str]:
-    """The headers in a file with secrets, one a line; their names in lower case. Blocks: for start-up only.
+    """Reads headers from a file with secrets, one per line; names in lower case. Blocks: for start-up only.
 
-    :raises ValueError: as :func:`read_private`, or a line is no header, or one that is not for others to say.
+    :raises ValueError: as :func:`read_secret_lines`, or a line is no header, is a duplicate, or sets a reserved one.
     """
     headers: dict[str, str] = {}
     for number, line in enumerate(read_secret_lines(path), 1):
@@ -138,7 +138,7 @@ def read_headers(path: Path) -> dict[str, str]:
             raise ValueError(f"{path}: line {number}: is not 'Name: value' in printable ASCII")
         name = header[1].lower()
         if _OURS.fullmatch(name) or name in headers:
-            raise ValueError(f"{path}: line {number}: {name!r} cannot be set, or stands twice")
+            raise ValueError(f"{path}: line {number}: {name!r} cannot be set, or is a duplicate")
         headers[name] = header[2]
     return headers
 
@@ -146,23 +146,23 @@ def read_headers(path: Path) -> dict[str, str]:
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
-    except ssl.SSLError as fault:
-        raise ValueError(f"{ca_file}: holds no certificate in PEM") from fault
-    except OSError as fault:
-        raise ValueError(f"{ca_file}: cannot be read: {fault.strerror}") from fault
+    except ssl.SSLError as error:
+        raise ValueError(f"{ca_file}: holds no certificate in PEM") from error
+    except OSError as error:
+        raise ValueError(f"{ca_file}: cannot be read: {error.strerror}") from error
 
 
-def _beginning(answer: urllib3.BaseHTTPResponse) -> bytes:
-    """Of its body. The connection can be used again when that was all of it."""
-    said = b""
+def _read_beginning(answer: urllib3.BaseHTTPResponse) -> bytes:
+    """The beginning of the body. If that is all of it, the connection can be reused."""
+    body_start = b""
     try:
-        for _ in range(PIECES):
-            piece = answer.read1(BODY - len(said), decode_content=False)
-            said += piece
-            if not piece:
+        for _ in range(MAX_READS):
+            data = answer.read1(MAX_BODY - len(body_start), decode_content=False)
+            body_start += data
+            if not data:
                 break
     except HTTPError:
-        said += b" (cut off)"
+        body_start += b" (cut off)"
     finally:
         answer.close()
-    return said
+    return body_start

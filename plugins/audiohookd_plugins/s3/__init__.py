@@ -1,7 +1,7 @@
-"""Carries ready recordings to S3, or to a store that speaks it.
+"""Uploads ready recordings to S3, or to a store with an S3 API.
 
-Audio first and sidecar last, so a sidecar in the bucket means that the audio is there. Nothing is ever overwritten,
-and a recording counts as stored when the store has confirmed size and checksum of both.
+The audio is uploaded first and the sidecar last, so a sidecar in the bucket means that the audio is there. Objects
+are never overwritten. A recording counts as stored when the store has confirmed size and checksum of both objects.
 """
 
 from collections.abc import Callable
@@ -34,12 +34,12 @@ from audiohookd_plugins.s3.naming import Naming
 
 __all__ = ["S3Config", "S3Plugin"]
 
-#: Characters: the log shows 300 of what a plugin says of a failure.
+#: Characters of each of two reasons; the log shows 300 characters of a plugin's error.
 SHOWN = 149
 
 
 class Interrupted(Exception):
-    """The daemon stops in the middle of an upload, which begins again at its next start."""
+    """The daemon shuts down during an upload, which is repeated after the next start."""
 
 
 @provider(IPluginFactory)
@@ -47,9 +47,9 @@ class Interrupted(Exception):
 class S3Plugin(Service):
     """See the module.
 
-    As a service it probes the stores at start, and interrupts uploads at the daemon's shutdown.
+    As a service it probes the stores at start, and interrupts uploads at shutdown.
 
-    :param loader: for several plugins to share; see :class:`audiohookd_plugins.s3.connection.Connection`.
+    :param loader: shared by several plugins; see :class:`audiohookd_plugins.s3.connection.Connection`.
     """
 
     config_type = S3Config
@@ -59,7 +59,7 @@ class S3Plugin(Service):
         check(config)
         self._reactor: IReactorTime = daemon.reactor
         self._now: Callable[[], float] = self._reactor.seconds
-        common = (config, Naming(config), self._go_on, self._now, loader or create_loader())
+        common = (config, Naming(config), self._check_running, self._now, loader or create_loader())
         self.concurrency = config.concurrency
         self._is_stopping = Event()
         self._bucket = Bucket(config, *common)
@@ -70,19 +70,21 @@ class S3Plugin(Service):
         self._breaker = Breaker()
         self._down_because = ""
         self._uses_fallback = False
-        self._has_neither = False
+        self._are_both_unavailable = False
         self._workers = _pool(config, daemon)
 
     def observe(self, session: ISession) -> None:
-        """See :class:`IPlugin`. Recordings are carried, not sessions watched."""
+        """Observes no session."""
 
     def startService(self) -> None:
-        """Probes the stores once the reactor runs, in threads: a warning is in the log before the first call."""
+        """Probes the stores in worker threads once the reactor runs, so that warnings are logged before the first
+        call.
+        """
         super().startService()
         self._reactor.callLater(0, self._probe)
 
     def stopService(self) -> None:
-        """What is being sent ends at the next block of its file; a probe, after the request that waits."""
+        """Interrupts uploads at the next block of their file, and probes after the current request."""
         super().stopService()
         self._is_stopping.set()
         for probing in list(self._probing):
@@ -90,7 +92,7 @@ class S3Plugin(Service):
         for bucket in self._buckets:
             bucket.close()
 
-    def _go_on(self) -> None:
+    def _check_running(self) -> None:
         if self._is_stopping.is_set():
             raise Interrupted("the daemon stops")
 
@@ -106,54 +108,54 @@ class S3Plugin(Service):
 
     def _log_probe_failure(self, failure: Failure, bucket: Bucket) -> None:
         if failure.check(Interrupted, CancelledError) is None:
-            text = "bucket {bucket}: no probe was sent: {reason}; another probe goes with the first upload"
+            text = "bucket {bucket}: no probe was sent: {reason}; the first upload sends another probe"
             self.log.warn(text, bucket=bucket.name, reason=failure.getErrorMessage())
 
-    # ---- which bucket ----------------------------------------------------------------------------
+    # ---- primary and fallback --------------------------------------------------------------------
 
     async def carry(self, recording: IRecording) -> dict[str, Any]:
         """See :class:`ICarrier`."""
         if self._fallback is None:
-            return await self._to(self._bucket, recording)
+            return await self._upload_to(self._bucket, recording)
         try:
-            return await self._to_first(recording)
-        except (Unavailable, AudioGone) as fault:
-            patience = self._fallback_after - self._breaker.down_for(self._now())
-            if isinstance(fault, Unavailable) and patience > 0:
-                raise _at_most(patience, fault) from fault
-            return await self._to_fallback(self._fallback, recording, fault)
+            return await self._upload_to_primary(recording)
+        except (Unavailable, AudioGone) as error:
+            remaining = self._fallback_after - self._breaker.down_for(self._now())
+            if isinstance(error, Unavailable) and remaining > 0:
+                raise _at_most(remaining, error) from error
+            return await self._upload_to_fallback(self._fallback, recording, error)
 
-    async def _to_first(self, recording: IRecording) -> dict[str, Any]:
+    async def _upload_to_primary(self, recording: IRecording) -> dict[str, Any]:
         down_for = self._breaker.down_for(self._now())
         if down_for >= self._fallback_after and not self._breaker.admits(self._now()):
             raise Unavailable(self._down_because)
         try:
-            receipt = await self._to(self._bucket, recording)
-        except Unavailable as fault:
-            self._breaker.failed(self._now(), fault.retry_after)
-            self._down_because = str(fault)
+            receipt = await self._upload_to(self._bucket, recording)
+        except Unavailable as error:
+            self._breaker.failed(self._now(), error.retry_after)
+            self._down_because = str(error)
             raise
         except BaseException:
             self._breaker.given_up()
             raise
         self._breaker.worked()
-        self._says_fallback(False, "")
+        self._log_fallback_use(False, "")
         return receipt
 
-    async def _to_fallback(
+    async def _upload_to_fallback(
         self, fallback: Bucket, recording: IRecording, first: Unavailable | AudioGone
     ) -> dict[str, Any]:
         try:
-            receipt = await self._to(fallback, recording)
+            receipt = await self._upload_to(fallback, recording)
         except Unavailable as second:
-            self._says_neither(second)
+            self._log_both_unavailable(second)
             raise _neither(first, second) from second
         except AudioGone:
-            raise first from None  # when the first one is back, it may have the audio
-        self._says_fallback(isinstance(first, Unavailable), str(first))
+            raise first from None  # the primary bucket may have the audio once it is available again
+        self._log_fallback_use(isinstance(first, Unavailable), str(first))
         return receipt
 
-    def _to(self, bucket: Bucket, recording: IRecording) -> "Deferred[dict[str, Any]]":
+    def _upload_to(self, bucket: Bucket, recording: IRecording) -> "Deferred[dict[str, Any]]":
         done: Deferred[dict[str, Any]] = self._workers.do(partial(bucket.carry, recording))
         return done.addBoth(self._log_warnings, bucket)
 
@@ -162,44 +164,44 @@ class S3Plugin(Service):
             self.log.warn("{warning}", warning=warning)
         return outcome
 
-    def _says_neither(self, second: Unavailable) -> None:
-        if not self._has_neither:
-            self.log.warn("nor can the fallback be had: {reason}", reason=str(second))
-        self._has_neither = True
+    def _log_both_unavailable(self, second: Unavailable) -> None:
+        if not self._are_both_unavailable:
+            self.log.warn("the fallback bucket is unavailable, too: {reason}", reason=str(second))
+        self._are_both_unavailable = True
 
-    def _says_fallback(self, is_used: bool, reason: str) -> None:
+    def _log_fallback_use(self, is_used: bool, reason: str) -> None:
         if is_used and not self._uses_fallback:
-            self.log.warn("recordings go to the fallback: {reason}", reason=reason)
+            self.log.warn("uploading recordings to the fallback bucket: {reason}", reason=reason)
         elif self._uses_fallback and not is_used:
-            self.log.info("recordings go to bucket {bucket} again", bucket=self._bucket.name)
+            self.log.info("uploading recordings to bucket {bucket} again", bucket=self._bucket.name)
         self._uses_fallback = is_used
-        self._has_neither = False
+        self._are_both_unavailable = False
 
 
 def _pool(config: S3Config, daemon: IDaemon) -> IWorkers:
-    probes = 1 if config.fallback is None else 2  # with threads of their own: no upload waits for one
+    probes = 1 if config.fallback is None else 2  # probes have their own threads, so that no upload waits for one
     store = "" if config.endpoint_url is None else f" at {config.endpoint_url}"
     try:
         daemon.claim(f"s3 bucket {config.bucket}{store}")
-    except ValueError as fault:
-        raise ValueError(f"bucket: another table carries to {config.bucket}{store} already: {fault}") from fault
+    except ValueError as error:
+        raise ValueError(f"bucket: another table uploads to {config.bucket}{store} already: {error}") from error
     return daemon.workers("upload", config.concurrency + probes, config.concurrency)
 
 
-def _at_most(patience: float, fault: Unavailable) -> Unavailable:
-    """What one bucket asks for must not keep recordings from the other."""
-    wait = None if fault.retry_after is None else min(fault.retry_after, patience)
-    return Unavailable(str(fault), wait)
+def _at_most(remaining: float, error: Unavailable) -> Unavailable:
+    """Shortens the wait that one bucket asks for, so that recordings can go to the other one in time."""
+    wait = None if error.retry_after is None else min(error.retry_after, remaining)
+    return Unavailable(str(error), wait)
 
 
 def _neither(first: Unavailable | AudioGone, second: Unavailable) -> Unavailable:
-    """To be tried again as soon as one of them may be back; that is anybody's guess if it did not say when."""
-    waits = [fault.retry_after for fault in (first, second) if isinstance(fault, Unavailable)]
+    """The error when both buckets are unavailable: retry when the first of them may be back, if both said when."""
+    waits = [error.retry_after for error in (first, second) if isinstance(error, Unavailable)]
     known = [wait for wait in waits if wait is not None]
-    return Unavailable(f"{_shown(first)}; {_shown(second)}", min(known) if known == waits else None)
+    return Unavailable(f"{_shortened(first)}; {_shortened(second)}", min(known) if known == waits else None)
 
 
-def _shown(fault: Exception) -> str:
-    """One of two reasons in one line of the log."""
-    text = str(fault)
+def _shortened(error: Exception) -> str:
+    """One of two reasons for one log line."""
+    text = str(error)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

@@ -1,16 +1,16 @@
-"""Whether a bucket that could not be had is worth another try (pure; times are seconds of any clock)."""
+"""The circuit breaker of a bucket (pure; times are seconds of any clock)."""
 
-#: How long it rests after its first failure, and after many: the time doubles.
+#: Seconds without attempts after the first failure, and at most; the time doubles with each failure.
 FIRST_REST = 5.0
 LONGEST_REST = 300.0
-#: What it asks for beyond that is not believed.
+#: Seconds. A longer Retry-After is shortened to this.
 LONGEST_RETRY_AFTER = 3600.0
 
 
 class Breaker:
-    """Knows one bucket from its answers.
+    """Tracks whether one bucket is available.
 
-    While it works, everything may try it. Once it failed it rests, and then one at a time may try.
+    While it is available, every upload may use it. After a failure it rests, then one attempt at a time may test it.
     """
 
     def __init__(self) -> None:
@@ -20,14 +20,17 @@ class Breaker:
         self._is_tried = False
 
     def down_for(self, now: float) -> float:
-        """For how long it could not be had; 0 while it works."""
+        """Seconds since it became unavailable; 0 while it is available."""
         return 0.0 if self._down_since is None else max(0.0, now - self._down_since)
 
     def admits(self, now: float) -> bool:
-        """Whether to try now. When it is down, a True must be followed by an answer, or by :meth:`given_up`."""
+        """Whether to attempt an upload now.
+
+        While the bucket is down, True must be followed by :meth:`worked`, :meth:`failed` or :meth:`given_up`.
+        """
         if self._down_since is None:
             return True
-        # A clock that was set back does not prolong the rest.
+        # a clock that was set back does not lengthen the rest
         is_resting = 0 <= now - self._failed_at < self._rest
         if is_resting or self._is_tried:
             return False
@@ -35,11 +38,14 @@ class Breaker:
         return True
 
     def worked(self) -> None:
-        """It did what was asked."""
+        """Records a success."""
         self.__init__()  # type: ignore[misc]
 
     def failed(self, now: float, retry_after: float | None = None) -> None:
-        """It could not be had, and said perhaps that it cannot for so many seconds."""
+        """Records that the bucket is unavailable.
+
+        :param retry_after: seconds, if the store named them.
+        """
         if self._down_since is None:
             self._down_since = now
         elif self._is_tried:
@@ -49,5 +55,5 @@ class Breaker:
         self._is_tried = False
 
     def given_up(self) -> None:
-        """Nobody knows what became of the try."""
+        """Records that the attempt ended without saying whether the bucket is available."""
         self._is_tried = False

@@ -1,4 +1,4 @@
-"""Carries recordings to one bucket."""
+"""Uploads recordings to one bucket."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -22,9 +22,9 @@ class AudioGone(Undeliverable):
 
 
 class Bucket:
-    """For worker threads; any number of them at a time.
+    """One bucket. For worker threads, any number at a time.
 
-    :param check: called now and then while files are read; what it raises ends the upload.
+    :param check: called repeatedly while files are read; an exception from it ends the upload.
     :param now: monotonic, in seconds.
     :param loader: see :class:`Connection`.
     """
@@ -42,18 +42,20 @@ class Bucket:
         self._is_fallback = isinstance(place, Fallback)
         self._endpoint = {"endpoint_url": place.endpoint_url} if place.endpoint_url else {}
         self._naming = naming
-        self._rules = UploadSettings(place, config, check, now)
+        self._settings = UploadSettings(place, config, check, now)
         self._connection = Connection(place, config, loader)
 
     def carry(self, recording: IRecording) -> dict[str, Any]:
-        """Stores audio and sidecar, in this order; the receipt.
+        """Stores audio and sidecar, in this order, and returns the receipt.
 
-        :raises Unavailable: the bucket cannot be had. Undeliverable: as it says. Exception: worth another try.
+        :raises Unavailable: the bucket is unavailable.
+        :raises Undeliverable: the recording can never be stored.
+        :raises Exception: another error; the upload is retried.
         """
         audio, sidecar = _items(recording, self._naming)
         with self._connection.requests() as client:
-            stored = None if audio is None else self._carry_audio(ObjectUpload(client, self._rules, audio))
-            told = upload.store(ObjectUpload(client, self._rules, sidecar))
+            stored = None if audio is None else self._carry_audio(ObjectUpload(client, self._settings, audio))
+            stored_sidecar = upload.store(ObjectUpload(client, self._settings, sidecar))
         return {
             "bucket": self.name,
             "key": None if audio is None else audio.key,
@@ -63,26 +65,27 @@ class Bucket:
             "fallback": self._is_fallback,
             **self._endpoint,
             **_version("version", stored),
-            **_version("sidecar_version", told),
+            **_version("sidecar_version", stored_sidecar),
         }
 
     def probe(self) -> None:
-        """Finds out whether the store verifies checksums, unless each object is read back anyway.
+        """Tests whether the store verifies checksums, unless each object is read back anyway.
 
-        :raises Unavailable: there is no client to ask with. Exception: what the ``check`` raises.
+        :raises Unavailable: no client could be created.
+        :raises Exception: from ``check``.
         """
-        if self._rules.confirm == "read":
+        if self._settings.confirm == "read":
             return
         with self._connection.requests() as client:
-            target = ObjectUpload(client, self._rules, _sample(self._naming))
-            self._rules.store.verdict(partial(probe.at_start, target))
+            target = ObjectUpload(client, self._settings, _sample(self._naming))
+            self._settings.store.verdict(partial(probe.at_start, target))
 
     def take_warnings(self) -> list[str]:
-        """What has been found out about the store, for the log: each thing once."""
-        return self._rules.store.take_warnings()
+        """New findings about the store, for the log; each once."""
+        return self._settings.store.take_warnings()
 
     def close(self) -> None:
-        """Ends the connections that are idle."""
+        """Closes idle connections."""
         self._connection.close()
 
     def _carry_audio(self, target: ObjectUpload) -> Mapping[str, Any]:
@@ -90,26 +93,26 @@ class Bucket:
             return upload.store(target)
         found = upload.find(target)
         if found is None:
-            raise AudioGone(f"{target.item.path.name} is not in the spool any more, and not at {target}")
+            raise AudioGone(f"{target.item.path.name} is neither in the spool nor at {target}")
         return found
 
 
 def _items(recording: IRecording, naming: Naming) -> tuple[Item | None, Item]:
-    """What is to be sent: the audio, if there is any, and the sidecar."""
+    """The files to upload: the audio, if there is any, and the sidecar."""
     try:
-        about = recording.read()
-        fields = values(recording.id, about)
-        audio = about["audio"]
+        members = recording.read()
+        fields = values(recording.id, members)
+        audio = members["audio"]
         size, sha256 = (0, "") if audio is None else (int(audio["bytes"]), bytes.fromhex(audio["sha256"]).hex())
-    except (ValueError, KeyError, TypeError) as fault:
-        raise Undeliverable(f"{recording.sidecar.name} is no sidecar: {fault}") from fault
+    except (ValueError, KeyError, TypeError) as error:
+        raise Undeliverable(f"{recording.sidecar.name} is no sidecar: {error}") from error
     key, extras = naming.key(fields), (naming.tagging(fields), naming.metadata(fields))
     first = None if audio is None else Item(recording.audio, key + AUDIO, size, sha256, "audio/wav", *extras)
     return first, Item(recording.sidecar, key + SIDECAR, *_describe(recording.sidecar), "application/json", *extras)
 
 
 def _sample(naming: Naming) -> Item:
-    """With the attributes of an audio file, of a recording that has no values for the fields of the templates."""
+    """An item with the attributes of an audio file; the templates have no values for their fields."""
     fields = dict.fromkeys(FIELDS, MISSING)
     sha256 = hashlib.sha256(b"").hexdigest()
     return Item(Path(), "", 0, sha256, "audio/wav", naming.tagging(fields), naming.metadata(fields))
@@ -121,5 +124,5 @@ def _describe(path: Path) -> tuple[int, str]:
 
 
 def _version(name: str, head: Mapping[str, Any] | None) -> dict[str, str]:
-    """Of a bucket with versions."""
+    """The member for the object's version, if the bucket has versions."""
     return {name: head["VersionId"]} if head is not None and "VersionId" in head else {}

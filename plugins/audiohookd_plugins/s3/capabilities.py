@@ -1,4 +1,4 @@
-"""What the requests so far have shown of one store."""
+"""Capabilities of one store, as learned from its responses."""
 
 from collections import deque
 from collections.abc import Callable
@@ -13,10 +13,10 @@ _READ = "each object is read back before its local file is deleted, which costs 
 class ChecksumSupport(NamedTuple):
     """Whether a store verifies checksums, as found by :mod:`audiohookd_plugins.s3.probe`.
 
-    :param verifies: False when it is unknown, too.
-    :param warning: for the operator, when the store does not verify, or it is unknown.
-    :param retry_after: seconds until the next probe is due; None when another probe would find the same.
-    :param computes_etags: the ETag of an upload is the MD5 of the bytes that arrived.
+    :param verifies: also False while it is unknown.
+    :param warning: for the operator, if the store does not verify checksums or it is unknown.
+    :param retry_after: seconds until the next probe is due; None if another probe would find the same.
+    :param computes_etags: whether the ETag of an upload is the MD5 of the bytes that arrived.
     """
 
     verifies: bool
@@ -29,15 +29,15 @@ UNKNOWN = ChecksumSupport(verifies=False, retry_after=0.0)
 
 
 class Capabilities:
-    """For worker threads, any number at a time. What was found holds until the daemon restarts.
+    """Learns and caches what one store supports, until the daemon restarts. For worker threads, any number at a time.
 
     :param bucket: its name, for warnings.
-    :param algorithm: what the configuration wants to be sent.
+    :param algorithm: the configured checksum.
     :param now: monotonic, in seconds.
     """
 
     def __init__(self, bucket: str, algorithm: Algorithm, now: Callable[[], float]) -> None:
-        #: The checksum that is sent. :data:`NONE` once the store has rejected the other.
+        #: The checksum to send; :data:`NONE` once the store has rejected the configured one.
         self.algorithm = algorithm
         self._bucket = bucket
         self._now = now
@@ -49,10 +49,10 @@ class Capabilities:
         self._warned: set[str] = set()
 
     def verdict(self, probe: Callable[[], ChecksumSupport]) -> ChecksumSupport:
-        """The verdict so far. Calls ``probe`` first when that may still change it, and a probe is due.
+        """The current verdict. Calls ``probe`` first if one is due and may change it.
 
-        While another thread probes, this one does not wait: an upload that waited for a store's time-out would hold
-        up the shutdown, and all other uploads.
+        Does not wait while another thread probes: an upload that waited for a store's timeout would delay the
+        shutdown and all other uploads.
         """
         if not self._begins_probe():
             return self._verdict
@@ -79,7 +79,7 @@ class Capabilities:
             self._warn(f"verifies, {verdict.retry_after}", f"{verdict.warning}; {_consequence(verdict.retry_after)}")
 
     def rejected_checksums(self, reason: str) -> None:
-        """The store does not take ``x-amz-checksum-`` headers: from now on none are sent."""
+        """Records that the store rejects ``x-amz-checksum-`` headers: from now on none are sent."""
         self.algorithm = NONE
         self._warn(
             "rejects",
@@ -88,7 +88,7 @@ class Capabilities:
         )
 
     def lacks(self, missing: str) -> None:
-        """A HEAD does not say enough of an object that has just been sent."""
+        """Records that the HEAD of an object that has just been sent lacks ``missing``."""
         self._warn(
             missing,
             f"the answer to a HEAD has no {missing}; {_READ}. If the store cannot be changed, set"
@@ -96,7 +96,7 @@ class Capabilities:
         )
 
     def take_warnings(self) -> list[str]:
-        """What there is to log, each kind once."""
+        """New warnings to log, each kind once."""
         return [self._warnings.popleft() for _ in range(len(self._warnings))]
 
     def _warn(self, kind: str, text: str) -> None:
@@ -106,9 +106,9 @@ class Capabilities:
 
 
 def _consequence(retry_after: float | None) -> str:
-    """Of a store that does not verify, or may not."""
+    """What follows for a store that does not verify, or may not."""
     if retry_after is None:
         return _READ
     if not retry_after:
-        return "another probe goes with the first upload"
-    return f"another probe goes with an upload after {retry_after:g} s, until then {_READ}"
+        return "the first upload sends another probe"
+    return f"an upload after {retry_after:g} s sends another probe, until then {_READ}"

@@ -1,4 +1,4 @@
-"""Checksums as S3 knows them."""
+"""Checksums as S3 defines them."""
 
 import base64
 import hashlib
@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
-#: Of a checksum that was made of the checksums of so many parts.
+#: The suffix of a checksum of the checksums of so many parts.
 _PARTS = re.compile(r"-\d+$")
 
 
 class Sum(NamedTuple):
-    """A checksum of an object, in base64: of all of its bytes, or of the checksums of its parts."""
+    """A checksum of an object, in base64: of all its bytes, or of the checksums of its parts."""
 
     value: str
     is_composite: bool = False
 
 
 class Sent(NamedTuple):
-    """What an object was sent with.
+    """The checksums with which an object was sent.
 
-    :param own: the checksum of the algorithm that the store is sent.
-    :param has_md5_etag: the store answered with the MD5 of the bytes, as their ETag; of each part, if it has parts.
+    :param own: of the algorithm that the request named.
+    :param has_md5_etag: whether the store returned the MD5 of the bytes as the ETag, for each part if there are
+        parts.
     """
 
     own: Sum
@@ -31,37 +32,37 @@ class Sent(NamedTuple):
 
 
 class Running(Protocol):
-    """A checksum that is fed piece by piece."""
+    """An incremental checksum."""
 
     def update(self, data: bytes, /) -> None:
-        """Feeds it."""
+        """Adds data."""
 
     def digest(self) -> bytes:
-        """Of what came so far."""
+        """The digest of the data so far."""
 
 
 class Algorithm(NamedTuple):
-    """One of those that an object can be stored with."""
+    """A checksum algorithm that objects can be stored with."""
 
     #: As in ``ChecksumAlgorithm``, and in the members ``Checksum...`` of requests and answers. Empty: none is sent.
     name: str
-    #: A new one.
+    #: Starts a checksum.
     start: Callable[[], Running]
-    #: Whether that of a multipart upload is made of those of its parts; else it is that of the whole.
+    #: Whether a multipart upload has a checksum of the checksums of its parts, or else of the whole object.
     is_composite: bool
 
     @property
     def member(self) -> str:
-        """Of requests and answers."""
+        """The name of the member in requests and responses."""
         return f"Checksum{self.name}"
 
     @property
     def type(self) -> str:
-        """Of a multipart upload."""
+        """The ``ChecksumType`` of a multipart upload."""
         return "COMPOSITE" if self.is_composite else "FULL_OBJECT"
 
-    def told(self, value: Sum) -> dict[str, str]:
-        """Members of a request that has this checksum."""
+    def request_members(self, value: Sum) -> dict[str, str]:
+        """Request members that carry the checksum ``value``."""
         return {"ChecksumAlgorithm": self.name, self.member: value.value} if self.name else {}
 
     def announced(self) -> dict[str, str]:
@@ -78,8 +79,8 @@ class Algorithm(NamedTuple):
             return {}
         return {"ChecksumType": self.type} | ({} if value.is_composite else {self.member: value.value})
 
-    def told_by(self, head: Mapping[str, Any]) -> Sum | None:
-        """What a store says that an object has."""
+    def reported_in(self, head: Mapping[str, Any]) -> Sum | None:
+        """The checksum that the response to a HEAD contains."""
         value = head.get(self.member)
         if value is None:
             return None
@@ -87,7 +88,7 @@ class Algorithm(NamedTuple):
         return Sum(_PARTS.sub("", value), is_composite)
 
     def of_parts(self, digests: Iterable[bytes]) -> Sum:
-        """That of an object whose parts have these."""
+        """The composite checksum of an object, from the ``digests`` of its parts."""
         running = self.start()
         for digest in digests:
             running.update(digest)
@@ -111,7 +112,7 @@ NONE = Algorithm("", hashlib.sha256, is_composite=False)
 
 
 def algorithm(name: str) -> Algorithm:
-    """The one that the configuration calls so.
+    """The algorithm with this name in the configuration.
 
     :raises ImportError: it is crc64nvme, and awscrt is not installed.
     """
@@ -126,20 +127,20 @@ def algorithm(name: str) -> Algorithm:
 
 
 def md5() -> Running:
-    """For the header Content-MD5, which stores check that know no other checksum."""
+    """Starts the MD5 for the header Content-MD5, which stores without other checksums verify."""
     return hashlib.md5(usedforsecurity=False)
 
 
 def encoded(digest: bytes) -> str:
-    """As S3 writes it."""
+    """``digest`` in base64."""
     return base64.b64encode(digest).decode()
 
 
 def is_md5_etag(answer: Mapping[str, Any], content_md5: str) -> bool:
-    """Whether the ETag is the MD5 of what was sent. It need not be, with encryption by KMS, say."""
+    """Whether the ETag is the MD5 of the sent bytes. With KMS encryption, for example, it is not."""
     return str(answer.get("ETag", "")).strip('"').lower() == base64.b64decode(content_md5).hex()
 
 
 def of_hex(sha256: str) -> Sum:
-    """A SHA-256 as it stands in the sidecar."""
+    """The checksum for the hexadecimal SHA-256 in a sidecar."""
     return Sum(encoded(bytes.fromhex(sha256)))

@@ -1,4 +1,4 @@
-"""``[plugins.s3]``, and what can be found wrong in it before anything is sent."""
+"""``[plugins.s3]``, and its checks before anything is sent."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from audiohookd_plugins.s3.checksum import algorithm
 
 MIB = 1 << 20
 
-#: Also of those stores whose rules are older, or looser, than those of S3.
+#: Also accepts bucket names that S3 itself rejects: other stores have older or looser rules.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]|arn:[!-~]+")
 _REGION = re.compile(r"[a-z0-9-]+")
 _STORAGE_CLASS = re.compile(r"[A-Z0-9_]+")
@@ -21,7 +21,7 @@ Seconds = Annotated[Duration, Meta(ge=0, le=7 * 24 * 3600)]
 
 
 class Fallback(Struct, frozen=True, forbid_unknown_fields=True):
-    """Another bucket, for when the first one cannot be had. What is not here is as for the first."""
+    """Another bucket, for when the primary one is unavailable. Other settings are the primary's."""
 
     bucket: str
     region: str | None = None
@@ -37,16 +37,16 @@ class S3Config(Struct, frozen=True, forbid_unknown_fields=True):
     region: str | None = None
     endpoint_url: str | None = None
     path_style: bool = False
-    #: Of the objects' names; ".wav" and ".json" are appended.
+    #: Template of the objects' keys; ".wav" and ".json" are appended.
     key: str = "{date}/{recording}"
     concurrency: Annotated[int, Meta(ge=1, le=256)] = 8
-    #: For the answer to a request, or more of it.
+    #: Seconds for a response, and for each further part of it.
     timeout: Annotated[Duration, Meta(gt=0, le=3600)] = 60.0
-    #: Sent besides Content-MD5.
+    #: Sent in addition to Content-MD5.
     checksum: Literal["sha256", "crc32", "crc64nvme", "none"] = "sha256"
-    #: By a HEAD, which has checksum and size (some stores tell only the size), or by reading the object back.
+    #: By a HEAD, with checksum and size (some stores return only the size), or by reading the object back.
     confirm: Literal["checksum", "size", "read"] = "checksum"
-    #: By a condition of the request, or, where the store knows none, by a look before it.
+    #: By a conditional request, or by a HEAD before it where the store has no conditions.
     overwrite_protection: Literal["if-none-match", "head"] = "if-none-match"
     #: From this size on, an upload has parts of ``part_size``.
     multipart_threshold: Annotated[Size, Meta(ge=5 * MIB, le=5120 * MIB)] = 64 * MIB
@@ -63,7 +63,7 @@ class S3Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check(config: S3Config) -> None:
-    """What the types do not say.
+    """Checks what the types do not.
 
     :raises ValueError: with a line for the user.
     """
@@ -74,18 +74,18 @@ def check(config: S3Config) -> None:
     if config.fallback is not None:
         _check_fallback(config.fallback, config)
     if config.storage_class is not None and not _STORAGE_CLASS.fullmatch(config.storage_class):
-        raise ValueError(f"storage_class: {config.storage_class!r} is none")
+        raise ValueError(f"storage_class: {config.storage_class!r} is no storage class")
     try:
         algorithm(config.checksum)
-    except ImportError as fault:
-        raise ValueError(f'checksum: "{config.checksum}" needs awscrt: pip install awscrt') from fault
+    except ImportError as error:
+        raise ValueError(f'checksum: "{config.checksum}" needs awscrt: pip install awscrt') from error
 
 
 def _check_fallback(fallback: Fallback, config: S3Config) -> None:
     _check_place("fallback.", fallback)
     _check_encryption("fallback.", fallback.kms_key_id, config)
     if _place(fallback) == _place(config):
-        raise ValueError("fallback: is the bucket itself")
+        raise ValueError("fallback: is the primary bucket itself")
 
 
 def _place(place: "S3Config | Fallback") -> tuple[str, str | None]:
@@ -94,13 +94,13 @@ def _place(place: "S3Config | Fallback") -> tuple[str, str | None]:
 
 def _check_place(where: str, place: "S3Config | Fallback") -> None:
     if not _BUCKET.fullmatch(place.bucket):
-        raise ValueError(f"{where}bucket: {place.bucket!r} is no name of a bucket")
+        raise ValueError(f"{where}bucket: {place.bucket!r} is no valid bucket name")
     if place.region is not None and not _REGION.fullmatch(place.region):
-        raise ValueError(f"{where}region: {place.region!r} is none")
+        raise ValueError(f"{where}region: {place.region!r} is no region")
     if place.endpoint_url is not None:
         check_endpoint(f"{where}endpoint_url", place.endpoint_url)
 
 
 def _check_encryption(where: str, kms_key_id: str | None, config: S3Config) -> None:
     if kms_key_id is not None and config.sse != "aws:kms":
-        raise ValueError(f'{where}kms_key_id: goes with sse = "aws:kms" alone')
+        raise ValueError(f'{where}kms_key_id: is valid only with sse = "aws:kms"')

@@ -1,4 +1,4 @@
-"""The client of a bucket, and what its failures mean."""
+"""The client of a bucket, and the translation of its errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,16 +17,16 @@ from audiohookd_plugins.s3.read_back import RANGE, READING
 
 #: Seconds.
 CONNECT_TIMEOUT = 5.0
-#: For the answer to "join the parts", which is white space until they are.
+#: Seconds for the response to CompleteMultipartUpload, which is white space until the parts are joined.
 JOINING = 1800.0
-#: Times that a request is sent before it has failed: a connection that was idle too long costs one.
+#: How often a request is sent before it has failed; an idle connection that the store closed costs one attempt.
 ATTEMPTS = 2
-#: What the logs of a store have of us. botocore would compose one for each request, which is 7 % of its work.
+#: For the store's access logs. botocore would compose a user agent for each request, which is 7 % of its work.
 USER_AGENT = f"audiohookd Botocore/{botocore.__version__}"
 
 
 class Connection:
-    """For worker threads, any number of them at a time; to be made at start.
+    """The client of one bucket. Create it at start; then worker threads share it.
 
     :param loader: see :class:`Access`.
     """
@@ -60,44 +60,45 @@ class Connection:
 
     @contextmanager
     def requests(self) -> Iterator[Any]:
-        """The client, to make requests with. For credentials it waits as long as for an answer.
+        """The client, to make requests with. It waits for credentials as long as for a response.
 
-        boto3 refreshes credentials that say when they end. It does not know of those that were taken back, nor does
-        it read a file again: so after a failure that may come from them, the chain is asked anew.
+        boto3 refreshes credentials with an expiry time, but notices neither revoked credentials nor a changed file.
+        So after a failure that credentials may have caused, the chain is queried again.
 
-        :raises Unavailable: a request of the block failed, or there are no credentials. Undeliverable: it can never
-            succeed. Refusal: it is neither of these.
+        :raises Unavailable: a request of the block failed, or there are no credentials.
+        :raises Undeliverable: the request can never succeed.
+        :raises UploadRejected: another error.
         """
         try:
             yield self._access.client()
-        except FAILURES as fault:
-            if code_of(fault) in STALE:
+        except FAILURES as error:
+            if code_of(error) in STALE:
                 self._access.forget()
-            raise meaning(fault, self._bucket, self._place) from fault
+            raise meaning(error, self._bucket, self._place) from error
 
     def close(self) -> None:
-        """Ends the connections that are idle."""
+        """Closes idle connections."""
         self._access.close()
 
 
 def _describe(place: S3Config | Fallback) -> str:
-    """Endpoint and region as they are configured, for errors."""
+    """Endpoint and region as configured, for errors."""
     return f"endpoint_url {place.endpoint_url or 'of Amazon'}, region {place.region or 'of the environment'}"
 
 
 def _redirect_once(params: Any, **_: Any) -> None:
-    """For botocore's search for the region of a bucket, which begins with a redirect.
+    """Limits botocore's search for the region of a bucket to one redirect.
 
-    It sends a HEAD of the bucket; when that is redirected, too, and names no region, it sends the next, and so on
-    until Python's stack is full.
+    botocore sends a HEAD of the bucket. If that is redirected, too, without naming a region, it sends another, and so
+    on until Python's stack is exhausted.
     """
     params["context"].get("s3_redirect", {})["redirected"] = True
 
 
 def _signs_payload(place: S3Config | Fallback, config: S3Config) -> bool:
-    """Whether each file is read once more, to sign it: its checksum is signed in any case.
+    """Whether each file is read once more to sign it, although its checksum is always signed.
 
-    That is not enough without TLS when anyone can forge the checksum, nor for a store that does not look at it.
+    The signed checksum is not enough without TLS if the checksum can be forged, nor for a store that ignores it.
     """
     is_open = place.endpoint_url is not None and place.endpoint_url.startswith("http://")
     return config.confirm == "size" or config.checksum == "none" or (is_open and config.checksum != "sha256")

@@ -1,4 +1,4 @@
-"""What the failures of requests mean: wait, give up, or nothing in particular."""
+"""Meaning of request errors: wait, give up, or retry this recording only."""
 
 import re
 from http import HTTPStatus
@@ -10,16 +10,16 @@ from botocore.parsers import ResponseParserError
 from audiohookd.escaping import loggable
 from audiohookd.interfaces import Unavailable, Undeliverable
 
-#: What botocore raises for a request. An answer that is not S3's XML has a class of its own.
+#: The exceptions of a botocore request. A response that is not S3's XML raises ResponseParserError.
 Failure: TypeAlias = ClientError | BotoCoreError | ResponseParserError
 FAILURES = (ClientError, BotoCoreError, ResponseParserError)
-#: There is another object of this name.
+#: Codes: an object with this key exists.
 EXISTS = frozenset({"PreconditionFailed", "412"})
-#: What arrived is not what was announced.
+#: Codes: the data does not match its checksum.
 CORRUPT = frozenset({"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
-#: There is no such object; or no such bucket, which the answer to a HEAD does not tell.
+#: Codes: the object does not exist, or the bucket; the response to a HEAD does not say which.
 ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
-#: Other credentials may help. The answer to a HEAD has only a status: 400 for a token that has expired.
+#: Codes that new credentials may resolve. The response to a HEAD has only a status: 400 for an expired token.
 STALE = frozenset(
     {
         *("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "RequestExpired"),
@@ -28,7 +28,7 @@ STALE = frozenset(
     }
 )
 _DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "401", "403", "NotSignedUp"})
-#: Of the configuration, for all recordings alike: as soon as it is put right they can go.
+#: Codes of a wrong configuration: no recording can be stored until it is corrected.
 _SETTINGS = frozenset({"InvalidTag", "InvalidStorageClass", "InvalidEncryptionAlgorithmError"})
 _ELSEWHERE = frozenset(
     {
@@ -36,20 +36,20 @@ _ELSEWHERE = frozenset(
         *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
     }
 )
-#: What S3 itself would not say of these requests.
+#: Codes that S3 itself does not return for these requests.
 _UNKNOWN = frozenset({"NotImplemented", "501", "MissingContentLength", "411"})
 _CLOCK = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
-#: What a sysadmin can do; the first that fits.
+#: Advice for the operator, by codes; the first match applies.
 _ADVICE = (
-    (_CLOCK, "the clock of this machine, or of the store, is wrong: compare timedatectl with the Date of an answer"),
-    (STALE - _DENIED - {"400"}, "look after the credentials, they are looked for again each time"),
-    (_DENIED, "the policy must allow it (of HEAD, S3 tells no reason: s3:GetObject, s3:ListBucket, kms:Decrypt)"),
-    (frozenset({"400"}), "of HEAD, S3 tells no reason: mostly a token that has expired"),
-    (_SETTINGS, "look after [plugins.s3]: no recording can be stored so"),
-    (_ELSEWHERE, "look after name and region of the bucket"),
-    (_UNKNOWN, "the store, or a proxy before it, does not take a header: see the table of stores in docs/s3.rst"),
+    (_CLOCK, "the clock of this machine or of the store is wrong: compare timedatectl with the Date of a response"),
+    (STALE - _DENIED - {"400"}, "check the credentials; they are looked up again for each retry"),
+    (_DENIED, "the policy must allow it (for HEAD, S3 gives no reason: s3:GetObject, s3:ListBucket, kms:Decrypt)"),
+    (frozenset({"400"}), "for HEAD, S3 gives no reason: most likely an expired token"),
+    (_SETTINGS, "check [plugins.s3]: no recording can be stored with these settings"),
+    (_ELSEWHERE, "check name and region of the bucket"),
+    (_UNKNOWN, "the store, or a proxy in front of it, rejects a header: see the table of stores in docs/s3.rst"),
 )
-#: Later it may be taken.
+#: Codes of a busy store, which may accept the request later.
 BUSY = frozenset(
     {
         *("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "RequestLimitExceeded", "429"),
@@ -57,85 +57,85 @@ BUSY = frozenset(
     }
 )
 _NEVER = frozenset({"EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidObjectState"})
-#: In the words of a store that does not take the headers: some have no code of their own for it.
+#: The text of a store that rejects the headers: some have no specific code for that.
 _CHECKSUM_HEADER = re.compile(r"x-amz-(?:sdk-)?checksum|checksum.{0,40}(?:not supported|unsupported)", re.I)
 _SECONDS = re.compile(r"\d{1,6}", re.ASCII)
-#: Characters of a store's own words that are told.
+#: Characters of a store's error text that are shown.
 _WORDS = 200
 
 
 class UploadRejected(Exception):
-    """A request failed for a reason that tells nothing about other recordings. To be tried again."""
+    """A request failed for a reason that says nothing about other recordings. It is retried."""
 
 
-def code_of(fault: Exception) -> str:
-    """The code that the store gave, or the name of the class."""
-    if isinstance(fault, ClientError):
-        return str(fault.response.get("Error", {}).get("Code", ""))
-    return type(fault).__name__
+def code_of(error: Exception) -> str:
+    """The store's error code, or the name of the exception's class."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", ""))
+    return type(error).__name__
 
 
-def status_of(fault: Exception) -> int:
-    """The HTTP status; 0 when there was no answer."""
-    status = _metadata(fault).get("HTTPStatusCode", 0) if isinstance(fault, ClientError) else 0
+def status_of(error: Exception) -> int:
+    """The HTTP status; 0 without a response."""
+    status = _metadata(error).get("HTTPStatusCode", 0) if isinstance(error, ClientError) else 0
     return int(status)
 
 
-def describe(fault: Failure) -> str:
-    """One line: what was asked, and what the store says of it."""
-    if isinstance(fault, ClientError):
-        return f"{fault.operation_name}: {code_of(fault)}: {_words(_message(fault))}"
-    if isinstance(fault, ResponseParserError):
-        return f"the answer is not that of an S3 store; look after endpoint_url: {_words(str(fault))}"
-    return _words(str(fault))
+def describe(error: Failure) -> str:
+    """One line: the operation, and the store's error."""
+    if isinstance(error, ClientError):
+        return f"{error.operation_name}: {code_of(error)}: {_words(_message(error))}"
+    if isinstance(error, ResponseParserError):
+        return f"the response is not that of an S3 store; check endpoint_url: {_words(str(error))}"
+    return _words(str(error))
 
 
-def rejects_checksums(fault: ClientError) -> bool:
-    """Whether the store does not take the headers, whatever is in them."""
-    is_rejected = status_of(fault) in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_IMPLEMENTED)
-    return is_rejected and code_of(fault) not in CORRUPT and _CHECKSUM_HEADER.search(_message(fault)) is not None
+def rejects_checksums(error: ClientError) -> bool:
+    """Whether the store rejects the checksum headers, whatever their values."""
+    is_rejected = status_of(error) in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_IMPLEMENTED)
+    return is_rejected and code_of(error) not in CORRUPT and _CHECKSUM_HEADER.search(_message(error)) is not None
 
 
-def meaning(fault: Failure, bucket: str, place: str = "") -> Unavailable | Undeliverable | UploadRejected:
-    """What to raise for the failure of a request. It names the bucket: there may be two.
+def meaning(error: Failure, bucket: str, place: str = "") -> Unavailable | Undeliverable | UploadRejected:
+    """The exception to raise for a failed request. Its text names the bucket: there may be two.
 
-    :param place: endpoint and region of the bucket as they are configured, for the text of a redirect.
+    :param place: endpoint and region of the bucket as configured, for the text about a redirect.
     """
-    if isinstance(fault, ClientError):
-        return _of_answer(fault, bucket, place)
-    text = f"bucket {bucket}: {describe(fault)}"
-    if isinstance(fault, (ParamValidationError, MissingDependencyException)):
+    if isinstance(error, ClientError):
+        return _of_answer(error, bucket, place)
+    text = f"bucket {bucket}: {describe(error)}"
+    if isinstance(error, (ParamValidationError, MissingDependencyException)):
         return UploadRejected(text)
-    return Unavailable(text + _advice(code_of(fault)))
+    return Unavailable(text + _advice(code_of(error)))
 
 
-def _of_answer(fault: ClientError, bucket: str, place: str) -> Unavailable | Undeliverable | UploadRejected:
-    code, status = code_of(fault), status_of(fault)
-    text = f"bucket {bucket}: {describe(fault)}"
+def _of_answer(error: ClientError, bucket: str, place: str) -> Unavailable | Undeliverable | UploadRejected:
+    code, status = code_of(error), status_of(error)
+    text = f"bucket {bucket}: {describe(error)}"
     if code in _NEVER:
         return Undeliverable(text)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return Unavailable(text + _redirect_advice(fault, place))
+        return Unavailable(text + _redirect_advice(error, place))
     is_down = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
     is_for_all = is_down or code in BUSY or (_advice(code) and code not in _UNKNOWN)
     text += _advice(code)
-    return Unavailable(text, _retry_after(fault)) if is_for_all else UploadRejected(text)
+    return Unavailable(text, _retry_after(error)) if is_for_all else UploadRejected(text)
 
 
 def _advice(code: str) -> str:
-    """What a sysadmin can do about it; empty for what passes by itself, or is not known."""
+    """Advice for the operator; empty for temporary or unknown errors."""
     for codes, advice in _ADVICE:
         if code in codes:
             return f"; {advice}"
-    return "; look after the KMS key" if code.startswith("KMS.") else ""
+    return "; check the KMS key" if code.startswith("KMS.") else ""
 
 
-def _redirect_advice(fault: ClientError, place: str) -> str:
-    """What the store says of where the bucket is. Redirects to other hosts are not followed: they get no audio."""
-    headers = _metadata(fault).get("HTTPHeaders", {})
-    error = fault.response.get("Error", {})
-    target = _words(str(headers.get("location") or error.get("Endpoint") or ""))
-    region = _words(str(headers.get("x-amz-bucket-region") or error.get("Region") or ""))
+def _redirect_advice(error: ClientError, place: str) -> str:
+    """Where the store says the bucket is. Redirects to other hosts are not followed, so they receive no audio."""
+    headers = _metadata(error).get("HTTPHeaders", {})
+    details = error.response.get("Error", {})
+    target = _words(str(headers.get("location") or details.get("Endpoint") or ""))
+    region = _words(str(headers.get("x-amz-bucket-region") or details.get("Region") or ""))
     to = f" to {target}" if target else ""
     named = f" (bucket region {region})" if region else ""
     settings = f" (now {place})" if place else ""
@@ -143,18 +143,18 @@ def _redirect_advice(fault: ClientError, place: str) -> str:
 
 
 def _words(text: str) -> str:
-    """On one line, and not all of a page that a proxy sent."""
+    """On one line and shortened: a proxy may send a whole page."""
     return loggable(" ".join(text.split()), _WORDS)
 
 
-def _retry_after(fault: ClientError) -> float | None:
-    value = _metadata(fault).get("HTTPHeaders", {}).get("retry-after", "")
+def _retry_after(error: ClientError) -> float | None:
+    value = _metadata(error).get("HTTPHeaders", {}).get("retry-after", "")
     return float(value) if _SECONDS.fullmatch(value) else None
 
 
-def _message(fault: ClientError) -> str:
-    return str(fault.response.get("Error", {}).get("Message", ""))
+def _message(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Message", ""))
 
 
-def _metadata(fault: ClientError) -> Any:
-    return fault.response.get("ResponseMetadata", {})
+def _metadata(error: ClientError) -> Any:
+    return error.response.get("ResponseMetadata", {})

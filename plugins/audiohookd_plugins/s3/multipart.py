@@ -1,4 +1,4 @@
-"""A large file, in parts. The object is there when all of them are, or it is not there at all."""
+"""Multipart upload of a large file. The object exists only after all parts have been joined."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,18 +12,19 @@ from audiohookd_plugins.s3.config import MIB
 from audiohookd_plugins.s3.errors import EXISTS, FAILURES, code_of
 from audiohookd_plugins.s3.object_upload import ObjectUpload
 
-#: S3 takes no more of them.
+#: The most parts that S3 accepts.
 PARTS = 10_000
 
 
 def send(target: ObjectUpload, sums: Algorithm) -> Sent | None:
-    """Sends the file; what the object that is there then was sent with. None when another one came first.
+    """Uploads the file, and returns its checksums; None when another object with this key came first.
 
-    What could not be completed is aborted if possible; what a crash left behind, when the same file is sent again.
+    An upload that fails is aborted if possible. An upload left by a crash is aborted when the same file is sent
+    again.
 
-    :param sums: what the store is told.
-    :raises ClientError: PreconditionFailed when there is an object already; and others.
-    :raises Undeliverable: the file is not what its sidecar says.
+    :param sums: the checksum algorithm to send.
+    :raises ClientError: PreconditionFailed if there is an object already; and others.
+    :raises Undeliverable: the file does not match its sidecar.
     """
     _abort_left_over(target)
     arguments = target.arguments() | sums.announced()
@@ -38,7 +39,7 @@ def send(target: ObjectUpload, sums: Algorithm) -> Sent | None:
 
 
 def part_size(size: int, wanted: int) -> int:
-    """Bytes of a part of a file of ``size`` bytes: as ``wanted``, or more when there would be too many."""
+    """Bytes per part for a file of ``size`` bytes: ``wanted``, or more if there would be too many parts."""
     least = -(-size // PARTS)
     return max(wanted, -(-least // MIB) * MIB)
 
@@ -54,13 +55,13 @@ class _Upload:
         self._has_md5_etags = True
 
     def run(self) -> Sent | None:
-        """What the object that is there then was sent with; None when another one came first.
+        """Sends all parts and joins them; None when another object with this key came first.
 
-        Ceph RGW 16 honours the condition on a PUT, and ignores it when parts are joined; so the store is asked right
-        before that, too.
+        Ceph RGW 16 honours the condition on a PUT, but ignores it when parts are joined, so a HEAD precedes that
+        request, too.
 
-        Whoever sends parts for an hour does not send them again because one answer is missing: so the store is asked
-        whether it has the object. What it has there is compared in any case.
+        If the response to that request is lost, another HEAD shows whether the object exists, so that the parts need
+        not be sent again. The object is verified in any case.
         """
         parts = [self._part(number, start, size) for number, (start, size) in enumerate(self._windows(), 1)]
         self._target.item.check_sha256(self._sha256.digest())
@@ -69,8 +70,8 @@ class _Upload:
             return None
         try:
             self._complete(parts, own)
-        except FAILURES as fault:
-            if code_of(fault) in EXISTS or not _is_there(self._target):
+        except FAILURES as error:
+            if code_of(error) in EXISTS or not _is_there(self._target):
                 raise
         return Sent(own, self._has_md5_etags)
 
@@ -85,15 +86,20 @@ class _Upload:
 
     def _windows(self) -> Iterator[tuple[int, int]]:
         size = self._target.item.size
-        step = part_size(size, self._target.rules.part_size)
+        step = part_size(size, self._target.settings.part_size)
         return ((start, min(step, size - start)) for start in range(0, size, step))
 
     def _part(self, number: int, start: int, size: int) -> dict[str, Any]:
         digest, content_md5 = self._read(start, size)
         self._digests.append(digest)
         own = Sum(encoded(digest))
-        told = {"UploadId": self._id, "PartNumber": number, "ContentMD5": content_md5, **self._sums.told(own)}
-        answer = self._target.send("upload_part", start, size, **told)
+        arguments = {
+            "UploadId": self._id,
+            "PartNumber": number,
+            "ContentMD5": content_md5,
+            **self._sums.request_members(own),
+        }
+        answer = self._target.send("upload_part", start, size, **arguments)
         self._has_md5_etags = self._has_md5_etags and is_md5_etag(answer, content_md5)
         etag = self._target.member("upload_part", "ETag", answer)
         return {"PartNumber": number, "ETag": etag, **self._sums.of_part(own)}
@@ -103,8 +109,8 @@ class _Upload:
         running = {part, md5_sum, self._sha256, self._whole}
         with self._target.window(start, size) as window:
             for block in window.blocks():
-                for one in running:
-                    one.update(block)
+                for checksum in running:
+                    checksum.update(block)
         return part.digest(), encoded(md5_sum.digest())
 
     def _own(self) -> Sum:
@@ -115,12 +121,12 @@ class _Upload:
 
 def _is_there(target: ObjectUpload) -> bool:
     with suppress(*FAILURES):
-        return target.look(asks_for_checksum=False) is not None
+        return target.head(asks_for_checksum=False) is not None
     return False
 
 
 def _abort_left_over(target: ObjectUpload) -> None:
-    """Who may not list them, leaves them to the bucket's lifecycle."""
+    """Aborts uploads that a crash left. Without the permission to list them, the bucket's lifecycle rules must."""
     uploads = []
     with suppress(ClientError, ResponseParserError):
         uploads = target.uploads()
@@ -129,6 +135,6 @@ def _abort_left_over(target: ObjectUpload) -> None:
 
 
 def _abort(target: ObjectUpload, upload_id: str) -> None:
-    """It is for the bill alone; and why the upload failed is what counts."""
+    """Only saves storage costs, so an error here must not hide why the upload failed."""
     with suppress(*FAILURES):
         target.ask("abort_multipart_upload", UploadId=upload_id)

@@ -1,4 +1,4 @@
-"""What a recording's objects are called, and what is attached to them (pure)."""
+"""Keys, tags and metadata of a recording's objects (pure)."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from audiohookd_plugins.s3.template import KeyTemplate, Template
 
 AUDIO = ".wav"
 SIDECAR = ".json"
-#: What S3 allows an object; of the metadata, some is for ours.
+#: Limits of S3 for an object; some of the metadata is reserved for audiohookd.
 KEY_BYTES = 1024
 TAGS = 10
 TAG_KEY, TAG_VALUE = 128, 256
@@ -23,9 +23,9 @@ _OURS = "audiohookd-"
 
 
 class Naming:
-    """By the configuration.
+    """The templates of the configuration.
 
-    :raises ValueError: a template, or the name of a tag or of metadata, is not right.
+    :raises ValueError: a template, or the name of a tag or of metadata, is invalid.
     """
 
     def __init__(self, config: S3Config) -> None:
@@ -35,7 +35,7 @@ class Naming:
         self._metadata = _metadata(config.metadata)
 
     def key(self, values: Mapping[str, str]) -> str:
-        """Without suffix."""
+        """The key without its suffix."""
         return self._key.render(values)
 
     def tagging(self, values: Mapping[str, str]) -> str:
@@ -43,7 +43,7 @@ class Naming:
         return urlencode({name: template.render(values) for name, template in self._tags.items()})
 
     def metadata(self, values: Mapping[str, str]) -> dict[str, str]:
-        """What the user wants, and whose it is."""
+        """The configured metadata, and the recording's id."""
         wanted = {name: template.render(values) for name, template in self._metadata.items()}
         return {**wanted, f"{_OURS}recording": values["recording"]}
 
@@ -77,5 +77,5 @@ def _metadata(texts: Mapping[str, str]) -> dict[str, Template]:
 def _at(key: str) -> Iterator[None]:
     try:
         yield
-    except ValueError as fault:
-        raise ValueError(f"{key}: {fault}") from fault
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error

@@ -1,4 +1,4 @@
-"""One file, the object that it is to be, and the requests about it."""
+"""One file, its object, and the requests about it."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,21 +14,21 @@ from audiohookd_plugins.s3.errors import ABSENT, code_of
 from audiohookd_plugins.s3.file_slice import FileSlice
 from audiohookd_plugins.s3.verify_object import NOTED
 
-#: Bodies up to so many bytes are read before they are sent.
+#: Bytes. Bodies up to this size are read into memory before they are sent.
 SMALL = 256 << 10
 #: The name of the probe, after the text before the first field of ``key``: see :mod:`audiohookd_plugins.s3.probe`.
 PROBE = "audiohookd-probe"
-#: So many uploads are asked for at a time: what a store says of them has room in an answer.
+#: Multipart uploads to list at most, so that the response stays within its bounds.
 MOST_UPLOADS = 100
 
 
 class Item(NamedTuple):
-    """A file, and the object that it is to be."""
+    """A file and its object."""
 
     path: Path
     key: str
     size: int
-    #: In hexadecimal.
+    #: Hexadecimal.
     sha256: str
     content_type: str
     #: URL-encoded.
@@ -43,9 +43,9 @@ class Item(NamedTuple):
 
 
 class UploadSettings:
-    """What is the same for all objects of a bucket.
+    """The settings that all objects of a bucket share.
 
-    :param check: called now and then while files are read; what it raises ends the upload.
+    :param check: called repeatedly while files are read; an exception from it ends the upload.
     :param now: monotonic, in seconds.
     """
 
@@ -70,39 +70,39 @@ class UploadSettings:
 
 
 class ObjectUpload:
-    """An item at its bucket. For a worker thread; failures of requests come as botocore raises them.
+    """An item in its bucket. For a worker thread; failed requests raise botocore's exceptions.
 
-    :param replaces: what is at its name is a damaged copy of the same file, and is to be replaced.
+    :param replaces: the existing object is a damaged copy of the same file, and is to be replaced.
     """
 
-    def __init__(self, client: Any, rules: UploadSettings, item: Item, replaces: bool = False) -> None:
+    def __init__(self, client: Any, settings: UploadSettings, item: Item, replaces: bool = False) -> None:
         self._client = client
-        self.rules = rules
+        self.settings = settings
         self.item = item
         self.replaces = replaces
 
     @property
     def condition(self) -> dict[str, str]:
-        """Members of the request that makes the object."""
-        return {} if self.replaces else self.rules.condition
+        """Members of the request that creates the object."""
+        return {} if self.replaces else self.settings.condition
 
     def replacing(self) -> "ObjectUpload":
-        """The same, to be sent in place of what is there."""
-        return ObjectUpload(self._client, self.rules, self.item, replaces=True)
+        """The same upload, but replacing the existing object."""
+        return ObjectUpload(self._client, self.settings, self.item, replaces=True)
 
     def probe(self) -> "ObjectUpload":
-        """Another name in the same bucket, for an object that is made like this one."""
-        return ObjectUpload(self._client, self.rules, self.item._replace(key=self.rules.probe_key))
+        """The upload of a probe with the same attributes, under another key."""
+        return ObjectUpload(self._client, self.settings, self.item._replace(key=self.settings.probe_key))
 
     def __str__(self) -> str:
-        return f"s3://{self.rules.bucket}/{self.item.key}"
+        return f"s3://{self.settings.bucket}/{self.item.key}"
 
     def ask(self, operation: str, **arguments: Any) -> Any:
-        """A request about the object."""
-        return getattr(self._client, operation)(Bucket=self.rules.bucket, Key=self.item.key, **arguments)
+        """Sends a request about the object."""
+        return getattr(self._client, operation)(Bucket=self.settings.bucket, Key=self.item.key, **arguments)
 
     def send(self, operation: str, start: int, size: int, **arguments: Any) -> Any:
-        """A request whose body is a part of the file.
+        """Sends a request with a part of the file as its body.
 
         :raises OSError: the file cannot be read.
         """
@@ -112,53 +112,53 @@ class ObjectUpload:
                 # It makes a file of bytes, too, but not of a bytearray.
                 return self.ask(operation, Body=body if size > SMALL else bytearray(body.whole()), **arguments)
             except Exception:
-                if body.fault is not None:  # botocore takes it for a failure of the connection
-                    raise body.fault from None
+                if body.error is not None:  # botocore reports it as a connection failure
+                    raise body.error from None
                 raise
 
     def need(self, operation: str, member: str, **arguments: Any) -> Any:
-        """What a request about the object is answered with.
+        """A member of the response to a request about the object.
 
-        :raises Unavailable: the answer does not have it.
+        :raises Unavailable: the response lacks it.
         """
         return self.member(operation, member, self.ask(operation, **arguments))
 
     def member(self, operation: str, name: str, answer: Mapping[str, Any]) -> Any:
-        """A part of the answer.
+        """A member of a response.
 
-        :raises Unavailable: it is not there.
+        :raises Unavailable: the response lacks it.
         """
         if answer.get(name) is None:
-            said = f"bucket {self.rules.bucket}: the answer to {operation} has no {name}"
-            raise Unavailable(f"{said}: is it an S3 store that answers at endpoint_url?")
+            text = f"bucket {self.settings.bucket}: the answer to {operation} has no {name}"
+            raise Unavailable(f"{text}: is it an S3 store that answers at endpoint_url?")
         return answer[name]
 
-    def look(self, asks_for_checksum: bool = True) -> Mapping[str, Any] | None:
-        """What the store says of the object; None when there is none."""
-        has_checksum = self.rules.confirm == "checksum" and self.rules.store.algorithm.name
+    def head(self, asks_for_checksum: bool = True) -> Mapping[str, Any] | None:
+        """The response to a HEAD; None if there is no such object."""
+        has_checksum = self.settings.confirm == "checksum" and self.settings.store.algorithm.name
         mode = {"ChecksumMode": "ENABLED"} if asks_for_checksum and has_checksum else {}
         try:
             head: Mapping[str, Any] = self.ask("head_object", **mode)
-        except ClientError as fault:
-            if code_of(fault) in ABSENT:
+        except ClientError as error:
+            if code_of(error) in ABSENT:
                 return None
             raise
         return head
 
     def uploads(self) -> list[str]:
-        """Multipart uploads of this object that nobody completed; not all of them if there are very many."""
+        """Ids of unfinished multipart uploads of this object, up to a limit."""
         answer = self._client.list_multipart_uploads(
-            Bucket=self.rules.bucket, Prefix=self.item.key, MaxUploads=MOST_UPLOADS
+            Bucket=self.settings.bucket, Prefix=self.item.key, MaxUploads=MOST_UPLOADS
         )
         listed = answer.get("Uploads", ())
-        return [one["UploadId"] for one in listed if one.get("Key") == self.item.key and "UploadId" in one]
+        return [entry["UploadId"] for entry in listed if entry.get("Key") == self.item.key and "UploadId" in entry]
 
     def window(self, start: int, size: int) -> FileSlice:
         """A part of the file."""
-        return FileSlice(self.item.path, start, size, self.rules.check)
+        return FileSlice(self.item.path, start, size, self.settings.check)
 
     def arguments(self) -> dict[str, Any]:
-        """Of the request that makes the object."""
+        """Members of the request that creates the object."""
         tagging = {"Tagging": self.item.tagging} if self.item.tagging else {}
         metadata = {**self.item.metadata, NOTED: self.item.sha256}
-        return {"ContentType": self.item.content_type, "Metadata": metadata, **tagging, **self.rules.extras}
+        return {"ContentType": self.item.content_type, "Metadata": metadata, **tagging, **self.settings.extras}

@@ -1,4 +1,4 @@
-"""An object read back from the store, and hashed, in bounded memory."""
+"""Reads an object back from the store and compares its SHA-256, in bounded memory."""
 
 import hashlib
 import re
@@ -12,18 +12,18 @@ from audiohookd.interfaces import Unavailable
 from audiohookd_plugins.s3.file_slice import BLOCK
 from audiohookd_plugins.s3.object_upload import ObjectUpload
 
-#: Bytes of one GET. The connection bounds each answer, so a large object is read in ranges.
+#: Bytes per GET. The connection bounds each response, so a large object is read in ranges.
 RANGE = 8 << 20
-#: Seconds that one GET may take.
+#: Seconds for one GET.
 READING = 600.0
 
 _CONTENT_RANGE = re.compile(r"bytes \d+-\d+/(\d+)", re.ASCII)
 
 
 def difference(target: ObjectUpload) -> str | None:
-    """How the bytes in the store differ from what they should be; None when they do not.
+    """How the bytes in the store differ from the file; None if they do not.
 
-    :raises Unavailable: the store ends or spoils an answer.
+    :raises Unavailable: a response is cut off or invalid.
     """
     item = target.item
     digest = hashlib.sha256()
@@ -51,7 +51,7 @@ def _blocks(target: ObjectUpload, body: Any) -> Any:
     with closing(body):
         try:
             while block := body.read(BLOCK):
-                target.rules.check()
+                target.settings.check()
                 yield block
-        except HTTPError as fault:  # what botocore does not translate
-            raise Unavailable(f"bucket {target.rules.bucket}: GetObject: {fault}") from fault
+        except HTTPError as error:  # not translated by botocore
+            raise Unavailable(f"bucket {target.settings.bucket}: GetObject: {error}") from error

@@ -1,9 +1,9 @@
-"""Names of objects, and values of tags and metadata, from templates like ``{date}/{recording}`` (pure).
+"""Object keys, and values of tags and metadata, from templates like ``{date}/{recording}`` (pure).
 
-What a field stands for comes from a call, so none of it can change where a key leads: each value is escaped to one
-piece that is not empty, holds only letters, digits and ``.``, ``_``, ``-``, and is not made of dots alone. Whatever
-else is in it stands as ``=XX``, the bytes of its UTF-8 in hexadecimal (as in quoted-printable), so that different
-values stay different; one that gets too long is cut and ends in a digest of all of it. A missing one is ``none``.
+The values of fields come from calls, and must not change the structure of a key. So each value is escaped to one
+non-empty segment of letters, digits, ``.``, ``_`` and ``-`` that does not consist of dots only. Other bytes of its
+UTF-8 become ``=XX`` in hexadecimal (as in quoted-printable), so that different values stay different. A value that is
+too long is cut, and ends in a digest of all of it. A missing value is ``none``.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from string import Formatter
 from typing import Any
 
 MISSING = "none"
-#: Characters that a value from a call has at most, once it is escaped.
+#: The most characters of an escaped value from a call.
 LONGEST = 96
-#: The fields, and how many characters each has at most: when the recording started, in UTC; whose it is; how it came.
+#: The fields with their most characters: the start of the recording in UTC, then its identity and origin.
 FIELDS = {
     "date": 10,
     "year": 4,
@@ -28,7 +28,7 @@ FIELDS = {
     **dict.fromkeys(("organization", "conversation", "session", "recording", "route", "language"), LONGEST),
 }
 
-#: The first time in milliseconds that has more than 13 digits: in the year 2286.
+#: The first time in milliseconds with more than 13 digits: in the year 2286.
 _END_OF_TIME = 10**13
 _DIGEST = 24
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -37,33 +37,33 @@ _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 class Template:
     """A text with fields.
 
-    :param allowed: a regular expression for all of the text between fields.
-    :param longest: characters that the result may have at most.
-    :raises ValueError: it is not well-formed, has a field that is none of :data:`FIELDS`, or could get too long.
+    :param allowed: a regular expression for the text between fields.
+    :param longest: the most characters of the result.
+    :raises ValueError: it is malformed, has a field that is not in :data:`FIELDS`, or could become too long.
     """
 
     def __init__(self, text: str, allowed: str, longest: int) -> None:
         try:
             self.parts = [_part(*parsed, allowed) for parsed in Formatter().parse(text)]
-        except ValueError as fault:
-            raise ValueError(f"{text!r}: {fault}") from fault
+        except ValueError as error:
+            raise ValueError(f"{text!r}: {error}") from error
         if self.longest > longest:
             raise ValueError(f"{text!r}: could get longer than {longest} characters")
 
     @property
     def longest(self) -> int:
-        """Characters that the result has at most."""
+        """The most characters of the result."""
         return len(self.render({name: "x" * width for name, width in FIELDS.items()}))
 
     def render(self, values: Mapping[str, str]) -> str:
-        """The text with ``values``, which are escaped already, in place of the fields."""
+        """The text with its fields replaced by ``values``, which are already escaped."""
         return "".join(text + ("" if field is None else values[field]) for text, field in self.parts)
 
 
 class KeyTemplate(Template):
     """The template of an object's key.
 
-    :raises ValueError: also when two recordings could get one key, or there are segments that are empty or dots.
+    :raises ValueError: also if two recordings could get the same key, or a segment is empty or consists of dots.
     """
 
     def __init__(self, text: str, longest: int) -> None:
@@ -87,10 +87,10 @@ def _part(
 
 
 def values(recording_id: str, about: Mapping[str, Any]) -> dict[str, str]:
-    """What the fields stand for, escaped.
+    """The escaped values of the fields.
 
     :param about: the ``recording`` object of the sidecar.
-    :raises ValueError: it does not tell when the recording started.
+    :raises ValueError: it lacks the time when the recording started.
     """
     route = about.get("route")
     known = {name: about.get(name) for name in ("organization", "conversation", "session", "language")}
@@ -99,12 +99,12 @@ def values(recording_id: str, about: Mapping[str, Any]) -> dict[str, str]:
 
 
 def escape(value: object) -> str:
-    """One piece of a key; see the module."""
+    """Escapes one segment of a key; see the module."""
     if not isinstance(value, str) or not value:
         return MISSING
     data = value.encode("utf-8", "surrogatepass")
     plain = "".join(chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in data)
-    if plain == MISSING:  # the word itself is not missing
+    if plain == MISSING:  # a value "none" differs from a missing one
         return "=6Eone"
     if not plain.strip("."):
         plain = "=2E" * len(plain)
@@ -116,8 +116,8 @@ def escape(value: object) -> str:
 def _started(about: Mapping[str, Any]) -> datetime:
     try:
         return datetime.fromisoformat(about["startedAt"]).astimezone(UTC)
-    except (KeyError, TypeError, ValueError, OverflowError) as fault:
-        raise ValueError("the sidecar does not tell when the recording started") from fault
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError("the sidecar does not tell when the recording started") from error
 
 
 def _times(start: datetime) -> dict[str, str]:

@@ -1,28 +1,28 @@
-"""Whether an object is what it should be, by what the store says of it (pure)."""
+"""Compares an object with the expected one, by the store's response to a HEAD (pure)."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from audiohookd_plugins.s3.checksum import Algorithm, Sent, Sum, of_hex
 
-#: Where the SHA-256 of an object's bytes stands in its metadata.
+#: The metadata name of the SHA-256 of an object's bytes.
 NOTED = "audiohookd-sha256"
 
 
 class Finding(NamedTuple):
-    """What a HEAD says of an object. When both are None, the object is what it should be."""
+    """The result of a comparison. When both members are None, the object is as expected."""
 
-    #: What is not as it should be.
+    #: How the object differs.
     difference: str | None = None
-    #: What the answer would need to have to settle it.
+    #: The header that the response lacks to decide it.
     missing: str | None = None
 
 
 class Expected(NamedTuple):
-    """What an object should be.
+    """The expected object.
 
-    :param sha256: in hexadecimal.
-    :param sent: None when it was there already.
+    :param sha256: hexadecimal.
+    :param sent: None when the object existed before.
     """
 
     size: int
@@ -31,9 +31,9 @@ class Expected(NamedTuple):
 
 
 def by_size(head: Mapping[str, Any], expected: Expected) -> Finding:
-    """By the size. For an object that was there already, the metadata must say that it is ours.
+    """Compares the size. For an object that existed before, the metadata must say that audiohookd stored it.
 
-    :param head: the answer to a HEAD.
+    :param head: the response to a HEAD.
     """
     difference = _difference(head, expected)
     if difference is not None:
@@ -46,21 +46,21 @@ def by_size(head: Mapping[str, Any], expected: Expected) -> Finding:
 
 
 def by_checksum(head: Mapping[str, Any], expected: Expected, algorithm: Algorithm) -> Finding:
-    """By the checksum.
+    """Compares the checksum.
 
-    An object that was stored with another algorithm, or in other parts, has none to compare. Then the metadata count:
-    the store had verified the object when it was sent.
+    An object that was stored with another algorithm, or in other parts, has no comparable checksum. Then the metadata
+    counts: the store verified the object when it was sent.
 
-    :param head: the answer to a HEAD.
+    :param head: the response to a HEAD.
     """
     difference = _difference(head, expected)
     if difference is not None:
         return Finding(difference)
-    theirs = algorithm.told_by(head)
+    theirs = algorithm.reported_in(head)
     wanted = [] if expected.sent is None else [expected.sent.own]
     if algorithm.name == "SHA256":
         wanted.append(of_hex(expected.sha256))
-    if theirs is not None and theirs.is_composite in [one.is_composite for one in wanted]:
+    if theirs is not None and theirs.is_composite in [checksum.is_composite for checksum in wanted]:
         return Finding() if theirs in wanted else _other_checksum(head, theirs, algorithm)
     if not _has_checksum(head):
         return Finding(missing="x-amz-checksum-...")
@@ -70,7 +70,7 @@ def by_checksum(head: Mapping[str, Any], expected: Expected, algorithm: Algorith
 
 
 def noted_sha256(head: Mapping[str, Any]) -> str | None:
-    """What our own metadata say. Some stores change the case of the names."""
+    """The SHA-256 in the object's metadata. Some stores change the case of the names."""
     return {name.lower(): value for name, value in head.get("Metadata", {}).items()}.get(NOTED)
 
 
@@ -83,7 +83,7 @@ def _difference(head: Mapping[str, Any], expected: Expected) -> str | None:
 
 
 def _other_checksum(head: Mapping[str, Any], theirs: Sum, algorithm: Algorithm) -> Finding:
-    """Some stores do not mark a checksum that was made of those of parts."""
+    """Some stores do not mark a checksum of the checksums of parts."""
     if "ChecksumType" not in head and not theirs.is_composite:
         return Finding(missing="x-amz-checksum-type")
     return Finding(f"its {algorithm.name} is {theirs.value}")

@@ -1,4 +1,4 @@
-"""Makes ``twistd audiohookd`` exist."""
+"""Registers the ``twistd audiohookd`` command."""
 
 from twisted.application.service import ServiceMaker
 

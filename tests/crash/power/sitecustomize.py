@@ -63,8 +63,8 @@ def _keep(path: str, inode: int) -> None:
 
 if _LOG:
     _log = os.open(_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
-    os.fsync = _noting(os.fsync, _log)
-    os.fdatasync = _noting(os.fdatasync, _log)
+    os.fsync = _noting(os.fsync, _log)  # type: ignore[assignment]
+    os.fdatasync = _noting(os.fdatasync, _log)  # type: ignore[assignment]
     from audiohookd.spool.write import linux_fs  # before another module imports the function from there
 
-    linux_fs.sync_file_system = _noting_all(linux_fs.sync_file_system, _log)
+    linux_fs.sync_file_system = _noting_all(linux_fs.sync_file_system, _log)  # type: ignore[assignment]

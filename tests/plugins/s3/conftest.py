@@ -1,4 +1,4 @@
-"""What tests of the s3 plugin share."""
+"""Fixtures of the s3 plugin's tests."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ BUCKET = "recordings"
 
 @pytest.fixture(autouse=True)
 def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Those of the store, and nothing of the machine's."""
+    """Only the store's credentials, without the machine's configuration."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", SeaweedFS.access_key)
@@ -39,20 +39,20 @@ def store(seaweedfs: SeaweedFS) -> Any:
 
 @pytest.fixture
 def proxy(seaweedfs: SeaweedFS, store: Any) -> Iterator[FaultProxy]:
-    """A way to that store on which things go wrong."""
+    """A proxy to that store that injects faults."""
     with FaultProxy(seaweedfs.port) as between:
         yield between
 
 
 @pytest.fixture(scope="session")
 def loader() -> Loader:
-    """What takes most of the time of making a client."""
+    """The loader of service descriptions, shared because it takes most of a client's creation time."""
     return create_loader()
 
 
 @pytest.fixture
 def carrier(seaweedfs: SeaweedFS, store: Any, loader: Loader) -> Iterator[Callable[..., Carrier]]:
-    """Makes plugins that carry to that bucket, unless told otherwise."""
+    """Makes plugins that upload to that bucket by default."""
     made: list[Carrier] = []
 
     def make(**config: Any) -> Carrier:

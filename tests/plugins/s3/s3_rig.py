@@ -1,4 +1,4 @@
-"""Ready recordings, and the plugin that carries them, without threads and without waiting."""
+"""Ready recordings, and the plugin that uploads them, without threads and without waiting."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,21 +16,21 @@ from tests.stores.memory_store import MemoryStore
 MIB = 1 << 20
 DAY = "2026-01-31"
 STARTED_AT = "2026-01-31T12:34:56.789Z"
-#: Times that the daemon may have to send a recording again.
+#: The most attempts that a recording may take.
 ATTEMPTS = 3
 
 Stores = Callable[..., MemoryStore]
 
 
 class Moto(NamedTuple):
-    """The server, and a client of it."""
+    """The server, and a client for it."""
 
     port: int
     client: Any
 
 
 def spooled(directory: Path, audio: bytes | None = b"RIFF and so on", **about: Any) -> FakeRecording:
-    """A ready recording in the spool ``directory``; the sidecar says what is true unless ``about`` says otherwise."""
+    """A ready recording in the spool ``directory``; its sidecar is correct unless ``about`` overrides it."""
     return FakeRecording(directory, audio, {"startedAt": STARTED_AT, **about})
 
 
@@ -42,7 +42,7 @@ class Carrier:
         self.plugin = S3Plugin(S3Config(**config), self.daemon, loader)
 
     def carry(self, recording: IRecording) -> dict[str, Any]:
-        """The receipt; raises what the plugin fails with."""
+        """The receipt; raises the plugin's error."""
         outcome: list[Any] = []
         Deferred.fromCoroutine(self.plugin.carry(recording)).addBoth(outcome.append)
         self.daemon.pool.run()
@@ -56,7 +56,7 @@ class Carrier:
         self.daemon.reactor.advance(seconds)
 
     def start(self) -> list[str]:
-        """Starts the plugin as the daemon does; the lines that are logged in consequence."""
+        """Starts the plugin as the daemon does, and returns the lines that it logs."""
         with capturedLogs() as events:
             self.plugin.startService()
             self.wait(0)
@@ -65,7 +65,7 @@ class Carrier:
 
 
 def carry(carrier: Carrier, recording: Any) -> list[str]:
-    """The lines that were logged until it was stored."""
+    """The lines logged until the recording was stored."""
     with capturedLogs() as events:
         for attempt in range(ATTEMPTS):
             try:

@@ -1,4 +1,4 @@
-"""The same recording comes again: after a crash, after an answer that was lost. It is stored once."""
+"""A recording is uploaded again, after a crash or a lost response, and is stored once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def get(store: Any, key: str) -> bytes:
 
 def unfinished(store: Any, prefix: str) -> list[str]:
     answer = store.list_multipart_uploads(Bucket="recordings", Prefix=prefix)
-    return [one["Key"] for one in answer.get("Uploads", [])]
+    return [entry["Key"] for entry in answer.get("Uploads", [])]
 
 
 @pytest.mark.parametrize("way", ["if-none-match", "head"])
@@ -84,12 +84,12 @@ def test_an_object_without_our_metadata_is_read_back(carrier: Make, store: Any, 
 def test_an_end_between_audio_and_sidecar(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
     proxy.fault(Reset(), times=None, method="PUT", path=r"\.json")
-    one = carrier(endpoint_url=proxy.endpoint)
+    uploader = carrier(endpoint_url=proxy.endpoint)
     with pytest.raises(Unavailable):
-        one.carry(recording)
+        uploader.carry(recording)
     before = store.head_object(Bucket="recordings", Key=f"{DAY}/{recording.id}.wav")
     proxy.heal()
-    one.carry(recording)
+    uploader.carry(recording)
     after = store.head_object(Bucket="recordings", Key=f"{DAY}/{recording.id}.wav")
     assert get(store, f"{DAY}/{recording.id}.json") == recording.sidecar.read_bytes()
     assert after["LastModified"] == before["LastModified"]
@@ -110,16 +110,16 @@ def test_other_settings_than_before(other: dict[str, Any], carrier: Make, tmp_pa
     assert carrier(**(LARGE | other)).carry(recording) == first
 
 
-def test_what_a_crash_left_behind_is_aborted(carrier: Make, store: Any, tmp_path: Path) -> None:
+def test_an_upload_left_by_a_crash_is_aborted(carrier: Make, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, LARGE_AUDIO)
     key = f"{DAY}/{recording.id}.wav"
-    for one in (key, f"{key}.other"):
-        store.create_multipart_upload(Bucket="recordings", Key=one)
+    for upload_key in (key, f"{key}.other"):
+        store.create_multipart_upload(Bucket="recordings", Key=upload_key)
     carrier(**LARGE).carry(recording)
     assert unfinished(store, key) == [f"{key}.other"]
 
 
-def test_what_fails_is_aborted(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+def test_a_failed_upload_is_aborted(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, LARGE_AUDIO)
     proxy.fault(Reset(), times=2, method="PUT", path="partNumber=2")
     with pytest.raises(Unavailable):
@@ -128,16 +128,16 @@ def test_what_fails_is_aborted(carrier: Make, proxy: FaultProxy, store: Any, tmp
     assert unfinished(store, f"{DAY}/{recording.id}") == []
 
 
-def test_audio_that_is_not_here_any_more(carrier: Make, tmp_path: Path) -> None:
+def test_audio_that_only_the_bucket_has_is_confirmed(carrier: Make, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
     first = carrier().carry(recording)
     recording.audio.unlink()
     assert carrier().carry(recording) == first
 
 
-def test_audio_that_is_nowhere(carrier: Make, store: Any, tmp_path: Path) -> None:
+def test_missing_audio_is_undeliverable(carrier: Make, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
     recording.audio.unlink()
-    with pytest.raises(Undeliverable, match=f"{recording.id}.wav is not in the spool any more, and not at s3://"):
+    with pytest.raises(Undeliverable, match=f"{recording.id}.wav is neither in the spool nor at s3://"):
         carrier().carry(recording)
     assert "Contents" not in store.list_objects_v2(Bucket="recordings", Prefix=f"{DAY}/{recording.id}")

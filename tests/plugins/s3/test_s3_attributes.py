@@ -1,4 +1,4 @@
-"""What is attached to the objects: encryption, class, tags, metadata; and names that are not the default."""
+"""Attributes of objects: encryption, storage class, tags, metadata, and custom keys."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ Make = Callable[..., Carrier]
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
-    """It takes any key of KMS, and tells which one it was; SeaweedFS has none."""
+    """Accepts any KMS key, and reports which one was used; SeaweedFS has no KMS."""
     (port,) = free_ports(1)
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
@@ -39,30 +39,30 @@ def heads(client: Any, receipt: dict[str, Any]) -> list[dict[str, Any]]:
     return [client.head_object(Bucket=receipt["bucket"], Key=receipt[which]) for which in ("key", "sidecar")]
 
 
-def test_kms(carrier: Make, moto: str, aws: Any, tmp_path: Path) -> None:
+def test_objects_are_encrypted_by_kms(carrier: Make, moto: str, aws: Any, tmp_path: Path) -> None:
     receipt = carrier(endpoint_url=moto, sse="aws:kms", kms_key_id="alias/calls").carry(spooled(tmp_path))
     for head in heads(aws, receipt):
         assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "alias/calls")
 
 
-def test_kms_in_parts(carrier: Make, moto: str, aws: Any, tmp_path: Path) -> None:
+def test_parts_are_encrypted_by_kms(carrier: Make, moto: str, aws: Any, tmp_path: Path) -> None:
     parts = {"multipart_threshold": 5 << 20, "part_size": 5 << 20, "checksum": "crc32"}
-    one = carrier(endpoint_url=moto, sse="aws:kms", kms_key_id="alias/calls", **parts)
-    head, _ = heads(aws, one.carry(spooled(tmp_path, bytes(6 << 20))))
+    uploader = carrier(endpoint_url=moto, sse="aws:kms", kms_key_id="alias/calls", **parts)
+    head, _ = heads(aws, uploader.carry(spooled(tmp_path, bytes(6 << 20))))
     assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "alias/calls")
     assert "-2" in head["ETag"]
 
 
 def test_the_fallback_has_its_own_key(carrier: Make, moto: str, aws: Any, tmp_path: Path) -> None:
     (nobody,) = free_ports(1)
-    one = carrier(
+    uploader = carrier(
         endpoint_url=f"http://127.0.0.1:{nobody}",
         sse="aws:kms",
         kms_key_id="alias/calls",
         fallback=Fallback("elsewhere", endpoint_url=moto, path_style=True, kms_key_id="alias/second"),
         fallback_after=0.0,
     )
-    receipt = one.carry(spooled(tmp_path))
+    receipt = uploader.carry(spooled(tmp_path))
     assert receipt["fallback"]
     assert [head["SSEKMSKeyId"] for head in heads(aws, receipt)] == ["alias/second"] * 2
 
@@ -83,13 +83,13 @@ def test_sse_s3_and_storage_class(carrier: Make, store: Any, tmp_path: Path) -> 
 @pytest.mark.parametrize("size", [100, 6 << 20])
 def test_tags_and_metadata(size: int, carrier: Make, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, bytes(size), language="de/é")
-    one = carrier(
+    uploader = carrier(
         tags={"kind": "call audio+", "language": "{language}"},
         metadata={"organization": "{organization}", "note": "made in {year}"},
         multipart_threshold=5 << 20,
         part_size=5 << 20,
     )
-    receipt = one.carry(recording)
+    receipt = uploader.carry(recording)
     for head, which in zip(heads(store, receipt), ("key", "sidecar"), strict=True):
         assert head["Metadata"].pop("audiohookd-sha256")
         assert head["Metadata"] == {
@@ -112,7 +112,7 @@ def test_names_of_objects(carrier: Make, store: Any, tmp_path: Path) -> None:
 def test_a_role_by_web_identity(
     carrier: Make, moto: str, aws: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in Kubernetes: boto3's chain goes to STS by itself."""
+    """As in Kubernetes: boto3's chain calls STS by itself."""
     (tmp_path / "token").write_text("a.web.token")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""When a bucket that could not be had is tried again."""
+"""When uploads to an unavailable bucket are retried."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ def down(at: float = T0) -> Breaker:
 
 
 def trial(breaker: Breaker, at: float) -> bool:
-    """A try that fails; False when none is allowed."""
+    """A failed attempt; False when none is allowed."""
     if not breaker.admits(at):
         return False
     breaker.failed(at)
@@ -84,7 +84,7 @@ def test_a_store_that_says_when_is_believed() -> None:
     assert breaker.admits(T0 + 120)
 
 
-def test_but_not_for_ever() -> None:
+def test_an_endless_retry_after_is_shortened() -> None:
     breaker = Breaker()
     breaker.failed(T0, retry_after=999_999.0)
     assert not breaker.admits(T0 + LONGEST_RETRY_AFTER - 1)

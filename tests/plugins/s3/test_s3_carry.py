@@ -1,4 +1,4 @@
-"""Recordings that arrive, at a real store."""
+"""Recordings arrive at a real store."""
 
 import hashlib
 import json
@@ -50,10 +50,10 @@ def test_a_recording_without_audio_is_a_sidecar(carrier: Make, store: Any, tmp_p
 
 
 def test_the_sidecar_goes_last(carrier: Make, store: Any, proxy: Any, tmp_path: Path) -> None:
-    one = carrier(endpoint_url=proxy.endpoint)
-    one.carry(spooled(tmp_path / "1"))  # with the probe of the store
+    uploader = carrier(endpoint_url=proxy.endpoint)
+    uploader.carry(spooled(tmp_path / "1"))  # with the probe of the store
     proxy.log.clear()
-    one.carry(spooled(tmp_path / "2"))
+    uploader.carry(spooled(tmp_path / "2"))
     puts = [seen.path for seen in proxy.log if seen.method == "PUT"]
     assert [path.rpartition(".")[2] for path in puts] == ["wav", "json"]
     ways = [(seen.method, seen.path.rpartition(".")[2]) for seen in proxy.log]

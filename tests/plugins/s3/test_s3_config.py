@@ -1,4 +1,4 @@
-"""Mistakes in [plugins.s3] are told before a port opens; nothing is asked of a network."""
+"""Errors in [plugins.s3] are reported before a port opens, and without network access."""
 
 import sys
 from pathlib import Path
@@ -42,27 +42,27 @@ def test_it_keeps_the_contract() -> None:
     assert IPluginFactory.providedBy(S3Plugin)
 
 
-def test_it_watches_no_session() -> None:
+def test_it_observes_no_session() -> None:
     assert build().observe(FakeSession()) is None
 
 
 @pytest.mark.parametrize(("fallback", "threads"), [(None, 4), (Fallback(bucket="another"), 5)])
 def test_the_pool_has_a_thread_for_each_upload_and_each_probe(fallback: Fallback | None, threads: int) -> None:
-    one = Carrier(bucket="a-bucket", concurrency=3, fallback=fallback)
-    assert one.plugin.concurrency == 3
-    assert one.daemon.asked == [("upload", threads, 3)]
-    assert one.daemon.claims == ["s3 bucket a-bucket"]
+    uploader = Carrier(bucket="a-bucket", concurrency=3, fallback=fallback)
+    assert uploader.plugin.concurrency == 3
+    assert uploader.daemon.asked == [("upload", threads, 3)]
+    assert uploader.daemon.claims == ["s3 bucket a-bucket"]
 
 
 def test_buckets_of_one_name_may_be_in_two_stores() -> None:
-    daemon = Daemon(Clock(), lambda: 0.0, None)
+    daemon = Daemon(Clock(), lambda: 0.0, None)  # type: ignore[arg-type]
     for table, endpoint in enumerate((None, "https://a.example", "https://b.example/s3")):
         S3Plugin(S3Config(bucket="recordings", endpoint_url=endpoint), daemon.of_plugin(f"s{table}"))
     assert len(daemon.pools) == 3
 
 
 def test_two_tables_with_one_bucket_are_a_mistake() -> None:
-    daemon = Daemon(Clock(), lambda: 0.0, None)
+    daemon = Daemon(Clock(), lambda: 0.0, None)  # type: ignore[arg-type]
     S3Plugin(S3Config(bucket="recordings", endpoint_url="https://a.example"), daemon.of_plugin("s3"))
     told = r"^bucket: another .* recordings at https://a.example already: \[plugins.s3\] has claimed it"
     with pytest.raises(ValueError, match=told):
@@ -89,7 +89,7 @@ def test_two_tables_with_one_bucket_are_a_mistake() -> None:
     ],
     ids=str,
 )
-def test_what_is_right(table: dict[str, Any]) -> None:
+def test_a_valid_table_is_accepted(table: dict[str, Any]) -> None:
     assert build(**table).concurrency == 8
 
 
@@ -97,9 +97,9 @@ def test_what_is_right(table: dict[str, Any]) -> None:
     ("table", "reason"),
     [
         ({"bucket": ""}, "bucket: must be given"),
-        ({"bucket": "a/b"}, "bucket: 'a/b' is no name of a bucket"),
-        ({"bucket": "ab"}, "bucket: 'ab' is no name of a bucket"),
-        ({"region": "eu west"}, "region: 'eu west' is none"),
+        ({"bucket": "a/b"}, "bucket: 'a/b' is no valid bucket name"),
+        ({"bucket": "ab"}, "bucket: 'ab' is no valid bucket name"),
+        ({"region": "eu west"}, "region: 'eu west' is no region"),
         ({"endpoint_url": "store:9000"}, "endpoint_url: must be like https://store.example"),
         ({"endpoint_url": "https://me:secret@store.example"}, "endpoint_url: must be like"),
         ({"endpoint_url": "https://store.example/s3?x=y"}, "endpoint_url: must be like"),
@@ -108,9 +108,9 @@ def test_what_is_right(table: dict[str, Any]) -> None:
         ({"endpoint_url": "https://store.example//s3"}, "endpoint_url: must be like"),
         ({"endpoint_url": "https://store.example:99999"}, "endpoint_url: must be like"),
         ({"endpoint_url": "https://[::1"}, "endpoint_url: must be like"),
-        ({"kms_key_id": KEY_ID}, 'kms_key_id: goes with sse = "aws:kms" alone'),
-        ({"kms_key_id": KEY_ID, "sse": "AES256"}, 'kms_key_id: goes with sse = "aws:kms" alone'),
-        ({"storage_class": "cold one"}, "storage_class: 'cold one' is none"),
+        ({"kms_key_id": KEY_ID}, 'kms_key_id: is valid only with sse = "aws:kms"'),
+        ({"kms_key_id": KEY_ID, "sse": "AES256"}, 'kms_key_id: is valid only with sse = "aws:kms"'),
+        ({"storage_class": "cold one"}, "storage_class: 'cold one' is no storage class"),
         ({"key": "{date}"}, "key: '{date}': must contain {recording}"),
         ({"key": "../{recording}"}, "key: '../{recording}': must not begin"),
         ({"key": "{caller}/{recording}"}, "key: '{caller}/{recording}': {caller} is no field"),
@@ -125,10 +125,10 @@ def test_what_is_right(table: dict[str, Any]) -> None:
         ({"metadata": {"audiohookd-sha256": "c"}}, "metadata.audiohookd-sha256: must be of"),
         ({"metadata": {"a": "line\nbreak"}}, "metadata.a: "),
         ({"metadata": {"a": "x" * 900, "b": "x" * 900}}, "metadata: could get longer than 1792 bytes"),
-        ({"fallback": {"bucket": "recordings"}}, "fallback: is the bucket itself"),
-        ({"fallback": {"bucket": "!"}}, "fallback.bucket: '!' is no name of a bucket"),
+        ({"fallback": {"bucket": "recordings"}}, "fallback: is the primary bucket itself"),
+        ({"fallback": {"bucket": "!"}}, "fallback.bucket: '!' is no valid bucket name"),
         ({"fallback": {"bucket": "abc", "endpoint_url": "x"}}, "fallback.endpoint_url: must be"),
-        ({"fallback": {"bucket": "abc", "kms_key_id": "x"}}, "fallback.kms_key_id: goes with"),
+        ({"fallback": {"bucket": "abc", "kms_key_id": "x"}}, "fallback.kms_key_id: is valid only"),
         ({"fallback": {}}, "Object missing required field `bucket` - at `$.fallback`"),
         ({"part_size": 4 << 20}, "Expected `int` >= 5242880 - at `$.part_size`"),
         ({"multipart_threshold": 5121 << 20}, "Expected `int` <= 5368709120 - at `$.multipart_threshold`"),
@@ -138,7 +138,7 @@ def test_what_is_right(table: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_what_is_wrong(table: dict[str, Any], reason: str) -> None:
+def test_an_invalid_table_is_rejected(table: dict[str, Any], reason: str) -> None:
     assert mistake(**table).startswith(reason)
 
 
@@ -148,7 +148,7 @@ def test_a_checksum_that_cannot_be_computed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class CountingLoader(Loader):
-    """Reads what services are like, which holds up all threads."""
+    """Counts reads of service descriptions, which block all threads."""
 
     read = 0
 
@@ -157,20 +157,20 @@ class CountingLoader(Loader):
         return super().load_service_model(*arguments, **options)
 
 
-def test_what_takes_long_is_done_at_start(tmp_path: Path) -> None:
-    """Not during a call, when the first recording is carried."""
+def test_service_descriptions_are_read_at_start(tmp_path: Path) -> None:
+    """Not during a call, when the first recording is uploaded."""
     loader = CountingLoader()
     (port,) = free_ports(1)
-    one = Carrier(loader, bucket="recordings", endpoint_url=f"http://127.0.0.1:{port}", path_style=True)
+    uploader = Carrier(loader, bucket="recordings", endpoint_url=f"http://127.0.0.1:{port}", path_style=True)
     read_at_start = loader.read
     with pytest.raises(Unavailable, match="Could not connect"):
-        one.carry(spooled(tmp_path))
+        uploader.carry(spooled(tmp_path))
     assert read_at_start > 0
     assert loader.read == read_at_start
 
 
 def test_nothing_remote_is_needed_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even settings of AWS that make sense: they may come later."""
+    """Not even a valid AWS configuration: it may be corrected later."""
     monkeypatch.setenv("AWS_PROFILE", "not-there")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     assert build(region="no-such-region-1").concurrency == 8

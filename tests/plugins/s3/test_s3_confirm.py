@@ -1,4 +1,4 @@
-"""A recording counts as stored when the store says that it has it as it should be; and what else stores say."""
+"""A recording counts as stored when the store's responses confirm the object; and unusual responses."""
 
 import hashlib
 from io import BytesIO
@@ -34,7 +34,7 @@ def refused(status: int, code: str) -> ClientError:
 class ScriptedStore:
     """Takes everything but what ``refuses`` names, and tells the answers of ``heads`` one after the other.
 
-    It verifies checksums. What is read from it is ``content``.
+    It verifies checksums. A GET returns ``content``.
     """
 
     def __init__(self, *heads: dict[str, Any] | ClientError, content: bytes = AUDIO, **refuses: ClientError) -> None:
@@ -72,7 +72,7 @@ def store(client: ScriptedStore, directory: Path, size: int = len(AUDIO), **conf
     return upload.store(ObjectUpload(client, UploadSettings(settings, settings, lambda: None, lambda: 0.0), item))
 
 
-class TestAStoreThatSaysStrangeThings:
+class TestAStoreWithUnusualResponses:
     def test_it_does_not_have_what_it_took(self, tmp_path: Path) -> None:
         with pytest.raises(Unconfirmed, match=r"s3://recordings/a\.wav was stored, but is not there"):
             store(ScriptedStore(refused(404, "404")), tmp_path)
@@ -97,7 +97,7 @@ class TestAStoreThatSaysStrangeThings:
             {},
         ],
     )
-    def test_what_a_head_does_not_say_is_read_back(self, head: dict[str, Any], tmp_path: Path) -> None:
+    def test_an_object_is_read_back_if_a_head_says_too_little(self, head: dict[str, Any], tmp_path: Path) -> None:
         client = ScriptedStore(head)
         store(client, tmp_path)
         assert client.asked == ["put_object", "head_object", "get_object"]
@@ -139,8 +139,8 @@ class TestAStoreThatSaysStrangeThings:
         with pytest.raises(Undeliverable, match="its SHA-256 is noted as ab"):
             store(exists, tmp_path, confirm="size")
 
-    def test_who_may_not_list_is_not_told_that_there_is_nothing(self, tmp_path: Path) -> None:
-        """A look before many parts may fail; where the look is what protects the object, it may not."""
+    def test_a_forbidden_head_counts_as_no_object(self, tmp_path: Path) -> None:
+        """A HEAD before many parts may fail, unless the HEAD is what protects the object."""
         there = {"ContentLength": 5 * MIB, "ChecksumSHA256": "x-1", "Metadata": {}}
         denied = refused(403, "403")
         client = ScriptedStore(denied, denied, there, list_multipart_uploads=refused(403, "AccessDenied"))
@@ -150,7 +150,7 @@ class TestAStoreThatSaysStrangeThings:
         with pytest.raises(ClientError):
             store(ScriptedStore(denied), tmp_path, overwrite_protection="head")
 
-    def test_what_cannot_be_aborted_is_left(self, tmp_path: Path) -> None:
+    def test_an_upload_that_cannot_be_aborted_is_left(self, tmp_path: Path) -> None:
         refuses = {"upload_part": refused(409, "Conflict"), "abort_multipart_upload": refused(403, "AccessDenied")}
         client = ScriptedStore(refused(404, "404"), **refuses)
         with pytest.raises(ClientError, match="Conflict"):
@@ -166,7 +166,7 @@ FOUND = Expected(10, SHA256)
 
 
 class TestComparing:
-    def test_by_size(self) -> None:
+    def test_the_size_is_compared(self) -> None:
         assert by_size({"ContentLength": 10}, sent(OURS)) == Finding()
         assert by_size({"ContentLength": 10, **NOTED}, FOUND) == Finding()
         assert by_size({"ContentLength": 11, **NOTED}, FOUND) == Finding("it has 11 bytes instead of 10")
@@ -182,7 +182,7 @@ class TestComparing:
             ({"ChecksumSHA256": OURS, "ChecksumType": "FULL_OBJECT"}, Finding()),
             ({"ChecksumSHA256": OTHERS, **FULL, **NOTED}, Finding(f"its SHA256 is {OTHERS}")),
             ({"ChecksumSHA256": OTHERS, **NOTED}, Finding(missing="x-amz-checksum-type")),
-            # of parts: only the note tells
+            # of parts: only the metadata decides
             ({"ChecksumSHA256": f"{OTHERS}-3", **NOTED}, Finding()),
             ({"ChecksumSHA256": OTHERS, "ChecksumType": "COMPOSITE", **NOTED}, Finding()),
             ({"ChecksumSHA256": f"{OURS}-1"}, Finding(missing="x-amz-meta-audiohookd-sha256")),
@@ -191,7 +191,7 @@ class TestComparing:
             ({"ChecksumType": "COMPOSITE", **NOTED}, Finding(missing="x-amz-checksum-...")),
         ],
     )
-    def test_what_is_there_already(self, head: dict[str, Any], finding: Finding) -> None:
+    def test_an_existing_object_is_compared(self, head: dict[str, Any], finding: Finding) -> None:
         assert by_checksum({"ContentLength": 10, **head}, FOUND, algorithm("sha256")) == finding
 
     @pytest.mark.parametrize(
@@ -205,13 +205,13 @@ class TestComparing:
             ({"ChecksumSHA256": OTHERS}, Finding(missing="x-amz-checksum-type")),
         ],
     )
-    def test_what_was_sent_in_parts(self, head: dict[str, Any], finding: Finding) -> None:
+    def test_an_object_of_parts_is_compared(self, head: dict[str, Any], finding: Finding) -> None:
         assert by_checksum({"ContentLength": 10, **head}, sent(OTHERS, True), algorithm("sha256")) == finding
 
 
 @pytest.mark.parametrize(("name", "check"), [("crc32", "y/Q5Jg=="), ("crc64nvme", "rosUhgp5mIg=")])
 def test_checksums_of_the_digits(name: str, check: str) -> None:
-    """The published check value of each: that of 123456789."""
+    """The published check value of each algorithm, of the text 123456789."""
     running = algorithm(name).start()
     for digit in b"123456789":
         running.update(bytes([digit]))

@@ -1,4 +1,4 @@
-"""What is sent is what the sidecar says, or it is not stored."""
+"""A file that does not match its sidecar is not stored."""
 
 import errno
 import hashlib
@@ -25,7 +25,7 @@ LARGE_SIZE = 5 * MIB + 1000
 
 
 def keys(store: Any, prefix: str) -> list[str]:
-    return [one["Key"] for one in store.list_objects_v2(Bucket="recordings", Prefix=prefix).get("Contents", [])]
+    return [entry["Key"] for entry in store.list_objects_v2(Bucket="recordings", Prefix=prefix).get("Contents", [])]
 
 
 @pytest.mark.parametrize("checksum", ["sha256", "crc32"])
@@ -55,18 +55,18 @@ def test_damage_on_the_way_is_tried_again(
 ) -> None:
     recording = spooled(tmp_path, b"a" * size)
     proxy.fault(Corrupt(500), method="PUT")
-    one = carrier(endpoint_url=proxy.endpoint, **LARGE)
+    uploader = carrier(endpoint_url=proxy.endpoint, **LARGE)
     with pytest.raises(UploadRejected):
-        one.carry(recording)
+        uploader.carry(recording)
     assert keys(store, f"{DAY}/{recording.id}") == []
-    receipt = one.carry(recording)
+    receipt = uploader.carry(recording)
     assert store.get_object(Bucket="recordings", Key=receipt["key"])["Body"].read() == b"a" * size
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", '{"recording": 7}', '{"recording": {"startedAt": "2026-01-31T12:00:00Z"}}', "\xff"]
 )
-def test_a_sidecar_that_is_none(text: str, carrier: Make, tmp_path: Path) -> None:
+def test_an_invalid_sidecar_is_undeliverable(text: str, carrier: Make, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
     recording.sidecar.write_text(text, "latin-1")
     with pytest.raises(Undeliverable, match="is no sidecar"):
@@ -83,7 +83,7 @@ def test_a_sidecar_that_cannot_be_read_is_tried_again(carrier: Make, tmp_path: P
 def test_a_disk_that_fails_is_not_the_stores_fault(
     seaweedfs: SeaweedFS, store: Any, loader: Loader, tmp_path: Path
 ) -> None:
-    """botocore takes whatever happens while it sends for a failure of the connection."""
+    """botocore reports any error while it sends as a connection failure."""
     reads = iter(range(1000))
 
     def fail_late() -> None:

@@ -1,4 +1,4 @@
-"""Two buckets: where a recording goes when the first one cannot be had, and when it goes there again."""
+"""Two buckets: when a recording is uploaded to the fallback, and when to the primary bucket again."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,13 +26,13 @@ def _second(seaweedfs: SeaweedFS) -> None:
 
 @pytest.fixture
 def both(carrier: Make, proxy: FaultProxy, seaweedfs: SeaweedFS, _second: None) -> Carrier:
-    """The way to the first one leads through the proxy."""
-    fallback = {"bucket": SECOND, "endpoint_url": seaweedfs.endpoint, "path_style": True}
+    """The primary bucket is behind the fault proxy."""
+    fallback: dict[str, Any] = {"bucket": SECOND, "endpoint_url": seaweedfs.endpoint, "path_style": True}
     return carrier(endpoint_url=proxy.endpoint, fallback=Fallback(**fallback), fallback_after=60.0)
 
 
 def go_down(carrier: Carrier, proxy: FaultProxy, tmp_path: Path, seconds: float = 60.0) -> None:
-    """The first bucket cannot be had, for so long already."""
+    """The primary bucket has been unavailable for so long already."""
     proxy.fault(Answer(403, "AccessDenied"), times=None)
     with pytest.raises(Unavailable):
         carrier.carry(spooled(tmp_path))
@@ -52,8 +52,8 @@ def test_a_short_outage_is_waited_for(both: Carrier, proxy: FaultProxy, tmp_path
     assert both.carry(spooled(tmp_path))["bucket"] == "recordings"
 
 
-def test_nor_does_the_first_one_say_for_how_long(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
-    """Else nobody would come back to ask the other one."""
+def test_a_long_retry_after_of_the_primary_is_shortened(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    """Otherwise the retry would come too late for the fallback."""
     proxy.fault(Answer(503, "SlowDown", retry_after=3600), times=None)
     asked = []
     for seconds in (45.0, 15.0):
@@ -65,21 +65,23 @@ def test_nor_does_the_first_one_say_for_how_long(both: Carrier, proxy: FaultProx
     assert both.carry(spooled(tmp_path))["bucket"] == SECOND
 
 
-def test_what_it_asks_for_counts_when_it_is_less(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+def test_a_shorter_retry_after_is_honoured(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
     proxy.fault(Answer(503, "SlowDown", retry_after=7), times=None)
     with pytest.raises(Unavailable) as caught:
         both.carry(spooled(tmp_path))
     assert caught.value.retry_after == 7.0
 
 
-def test_and_when_there_is_no_other(carrier: Make, proxy: FaultProxy, tmp_path: Path) -> None:
+def test_without_a_fallback_retry_after_is_honoured(carrier: Make, proxy: FaultProxy, tmp_path: Path) -> None:
     proxy.fault(Answer(503, "SlowDown", retry_after=3600), times=None)
     with pytest.raises(Unavailable) as caught:
         carrier(endpoint_url=proxy.endpoint).carry(spooled(tmp_path))
     assert caught.value.retry_after == 3600.0
 
 
-def test_a_long_one_is_not(both: Carrier, proxy: FaultProxy, store: Any, seaweedfs: Any, tmp_path: Path) -> None:
+def test_a_long_outage_uses_the_fallback(
+    both: Carrier, proxy: FaultProxy, store: Any, seaweedfs: Any, tmp_path: Path
+) -> None:
     go_down(both, proxy, tmp_path)
     recording = spooled(tmp_path, b"found its way")
     receipt = both.carry(recording)
@@ -89,7 +91,7 @@ def test_a_long_one_is_not(both: Carrier, proxy: FaultProxy, store: Any, seaweed
     assert store.get_object(Bucket=SECOND, Key=receipt["sidecar"])["Body"].read() == recording.sidecar.read_bytes()
 
 
-def test_then_the_first_one_rests(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+def test_the_primary_bucket_rests_after_a_long_outage(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
     go_down(both, proxy, tmp_path)
     both.carry(spooled(tmp_path))
     proxy.heal()
@@ -98,7 +100,7 @@ def test_then_the_first_one_rests(both: Carrier, proxy: FaultProxy, tmp_path: Pa
     assert len(proxy.log) == tried
 
 
-def test_and_is_tried_again_when_it_has_rested(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+def test_a_rested_primary_bucket_is_used_again(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
     go_down(both, proxy, tmp_path)
     both.carry(spooled(tmp_path))
     proxy.heal()
@@ -109,25 +111,25 @@ def test_and_is_tried_again_when_it_has_rested(both: Carrier, proxy: FaultProxy,
 
 def test_both_are_down(both: Carrier, proxy: FaultProxy, carrier: Make, tmp_path: Path) -> None:
     fallback = Fallback(bucket="no-such-bucket", endpoint_url=proxy.endpoint, path_style=True)
-    one = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
+    uploader = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
     proxy.fault(Answer(503, "SlowDown", retry_after=90), times=None, path="recordings")
     proxy.fault(Answer(503, "SlowDown", retry_after=20), times=None, path="no-such-bucket")
     with pytest.raises(Unavailable) as caught:
-        one.carry(spooled(tmp_path))
+        uploader.carry(spooled(tmp_path))
     assert caught.value.retry_after == 20.0
     assert "bucket recordings: " in str(caught.value)
     assert "bucket no-such-bucket: " in str(caught.value)
 
 
 def test_each_of_them_is_named_with_its_own_reason(proxy: FaultProxy, carrier: Make, tmp_path: Path) -> None:
-    """Also while the first one rests, and in no more than the log shows of a reason."""
+    """Also while the primary bucket rests, and within the length that the log shows."""
     fallback = Fallback(bucket="b" * 63, endpoint_url=proxy.endpoint, path_style=True)
-    one = carrier(bucket="a" * 63, endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
+    uploader = carrier(bucket="a" * 63, endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
     proxy.fault(Answer(403, "InvalidAccessKeyId", message="it is old " * 20), times=None, path="a" * 63)
     proxy.fault(Answer(404, "NoSuchBucket", message="it is gone " * 20), times=None, path="b" * 63)
     for _ in range(2):
         with pytest.raises(Unavailable) as caught:
-            one.carry(spooled(tmp_path))
+            uploader.carry(spooled(tmp_path))
         first, second = str(caught.value).split("; bucket ")
         assert first.startswith(f"bucket {'a' * 63}: PutObject: InvalidAccessKeyId: it is old")
         assert second.startswith(f"{'b' * 63}: PutObject: NoSuchBucket: it is gone")
@@ -135,27 +137,27 @@ def test_each_of_them_is_named_with_its_own_reason(proxy: FaultProxy, carrier: M
     assert proxy.count(path="a" * 63) == 1
 
 
-def test_so_is_who_refuses_what_nobody_knows(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+def test_an_unknown_error_is_retried_at_the_primary(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
     proxy.fault(Answer(418, "Teapot"), times=None)
     with pytest.raises(UploadRejected) as caught:
         both.carry(spooled(tmp_path))
     assert str(caught.value) == "bucket recordings: PutObject: Teapot: so it is"
 
 
-def test_what_the_other_one_asks_for_does_not_hold_up_the_first(
+def test_retry_after_of_the_fallback_does_not_delay_the_primary(
     proxy: FaultProxy, carrier: Make, tmp_path: Path
 ) -> None:
-    """It may be back at any time: it has not said when."""
+    """It may be available again at any time, since it named no Retry-After."""
     fallback = Fallback(bucket="no-such-bucket", endpoint_url=proxy.endpoint, path_style=True)
-    one = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
+    uploader = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
     proxy.fault(Answer(403, "AccessDenied"), times=None, path="recordings")
     proxy.fault(Answer(503, "SlowDown", retry_after=3600), times=None, path="no-such-bucket")
     with pytest.raises(Unavailable) as caught:
-        one.carry(spooled(tmp_path))
+        uploader.carry(spooled(tmp_path))
     assert caught.value.retry_after is None
 
 
-def test_what_one_bucket_refuses_for_ever_is_not_given_to_the_other(
+def test_a_permanent_rejection_is_not_passed_to_the_fallback(
     both: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path
 ) -> None:
     recording = spooled(tmp_path, b"whole")
@@ -187,37 +189,39 @@ def test_audio_that_may_be_in_the_one_that_is_down(both: Carrier, proxy: FaultPr
 def test_audio_that_is_in_neither(both: Carrier, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
     recording.audio.unlink()
-    with pytest.raises(Undeliverable, match="is not in the spool any more"):
+    with pytest.raises(Undeliverable, match="is neither in the spool nor at"):
         both.carry(recording)
 
 
 @pytest.fixture
 def said() -> Iterator[list[str]]:
-    """The plugin's own lines in the log."""
+    """The lines that the plugin logs."""
     lines: list[str] = []
 
     def listen(event: LogEvent) -> None:
         if event["log_namespace"].startswith("audiohookd_plugins.s3"):
             lines.append(str(formatEvent(event)))
 
-    globalLogPublisher.addObserver(listen)
+    globalLogPublisher.addObserver(listen)  # type: ignore[arg-type]
     yield lines
-    globalLogPublisher.removeObserver(listen)
+    globalLogPublisher.removeObserver(listen)  # type: ignore[arg-type]
 
 
 def test_it_says_once_that_there_is_neither(
     proxy: FaultProxy, carrier: Make, said: list[str], tmp_path: Path
 ) -> None:
-    """In full, which the line about the outage is too short for."""
+    """In full, since the line about the outage is too short for it."""
     fallback = Fallback(bucket="no-such-bucket", endpoint_url=proxy.endpoint, path_style=True)
-    one = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
+    uploader = carrier(endpoint_url=proxy.endpoint, fallback=fallback, fallback_after=0.0)
     proxy.fault(Answer(403, "AccessDenied"), times=None, path="recordings")
     for _ in range(2):
         with pytest.raises(Unavailable):
-            one.carry(spooled(tmp_path))
+            uploader.carry(spooled(tmp_path))
     (line,) = said
-    assert line.startswith("nor can the fallback be had: bucket no-such-bucket: PutObject: NoSuchBucket: ")
-    assert line.endswith("; look after name and region of the bucket")
+    assert line.startswith(
+        "the fallback bucket is unavailable, too: bucket no-such-bucket: PutObject: NoSuchBucket: "
+    )
+    assert line.endswith("; check name and region of the bucket")
 
 
 def test_it_says_once_that_it_uses_the_fallback(
@@ -231,6 +235,6 @@ def test_it_says_once_that_it_uses_the_fallback(
     for _ in range(2):
         both.carry(spooled(tmp_path))
     assert [line.partition(":")[0] for line in said] == [
-        "recordings go to the fallback",
-        "recordings go to bucket recordings again",
+        "uploading recordings to the fallback bucket",
+        "uploading recordings to bucket recordings again",
     ]

@@ -1,4 +1,4 @@
-"""What each answer of a store means."""
+"""The meaning of each error response of a store."""
 
 from typing import Any
 
@@ -36,23 +36,23 @@ def answer(status: int, code: str, message: str = "", **headers: str) -> ClientE
         (502, "Bad Gateway", "Bad Gateway: "),
         (400, "RequestTimeout", "RequestTimeout: "),
         (429, "TooManyRequests", "TooManyRequests: "),
-        (400, "ExpiredToken", "; look after the credentials"),
-        (403, "InvalidAccessKeyId", "; look after the credentials"),
-        (403, "SignatureDoesNotMatch", "; look after the credentials"),
-        (403, "RequestTimeTooSkewed", "; the clock of this machine, or of the store, is wrong"),
+        (400, "ExpiredToken", "; check the credentials"),
+        (403, "InvalidAccessKeyId", "; check the credentials"),
+        (403, "SignatureDoesNotMatch", "; check the credentials"),
+        (403, "RequestTimeTooSkewed", "; the clock of this machine or of the store is wrong"),
         (403, "AccessDenied", "; the policy must allow it"),
         (403, "403", "; the policy must allow it"),
-        (400, "400", "mostly a token that has expired"),
-        (404, "NoSuchBucket", "; look after name and region of the bucket"),
+        (400, "400", "most likely an expired token"),
+        (404, "NoSuchBucket", "; check name and region of the bucket"),
         (301, "PermanentRedirect", "; the store redirects: set region and endpoint_url of the bucket"),
         (302, "302", "; the store redirects: set region and endpoint_url of the bucket"),
         (303, "303", "; the store redirects: set region and endpoint_url of the bucket"),
         (308, "308", "; the store redirects: set region and endpoint_url of the bucket"),
-        (400, "AuthorizationHeaderMalformed", "; look after name and region of the bucket"),
-        (400, "KMS.DisabledException", "; look after the KMS key"),
+        (400, "AuthorizationHeaderMalformed", "; check name and region of the bucket"),
+        (400, "KMS.DisabledException", "; check the KMS key"),
     ],
 )
-def test_everything_waits(status: int, code: str, advice: str) -> None:
+def test_an_error_of_the_store_makes_everything_wait(status: int, code: str, advice: str) -> None:
     known = meaning(answer(status, code), "recordings")
     assert isinstance(known, Unavailable)
     assert str(known).startswith(f"bucket recordings: PutObject: {code}: ")
@@ -78,27 +78,27 @@ def test_a_redirect_names_where_the_bucket_is_and_what_is_configured() -> None:
     ],
     ids=code_of,
 )
-def test_everything_waits_for_what_never_was_answered(fault: BotoCoreError) -> None:
+def test_a_missing_response_makes_everything_wait(fault: BotoCoreError) -> None:
     known = meaning(fault, "recordings")
     assert isinstance(known, Unavailable)
     assert str(known) == f"bucket recordings: {fault}"
 
 
-def test_everything_waits_for_credentials_that_do_not_come() -> None:
+def test_missing_credentials_make_everything_wait() -> None:
     known = meaning(CredentialRetrievalError(provider="sso", error_msg="no token"), "recordings")
     assert isinstance(known, Unavailable)
-    assert "sso: no token; look after the credentials" in str(known)
+    assert "sso: no token; check the credentials" in str(known)
 
 
 @pytest.mark.parametrize("code", ["InvalidTag", "InvalidStorageClass"])
-def test_everything_waits_for_settings_that_no_store_takes(code: str) -> None:
+def test_rejected_settings_make_everything_wait(code: str) -> None:
     known = meaning(answer(400, code, "no"), "recordings")
     assert isinstance(known, Unavailable)
-    assert "look after [plugins.s3]" in str(known)
+    assert "check [plugins.s3]" in str(known)
 
 
 @pytest.mark.parametrize("code", ["EntityTooLarge", "KeyTooLongError", "MetadataTooLarge", "InvalidObjectState"])
-def test_it_can_never_work(code: str) -> None:
+def test_a_permanent_error_is_undeliverable(code: str) -> None:
     known = meaning(answer(400, code, "no"), "recordings")
     assert isinstance(known, Undeliverable)
     assert str(known) == f"bucket recordings: PutObject: {code}: no"
@@ -116,7 +116,7 @@ def test_it_can_never_work(code: str) -> None:
     ],
     ids=code_of,
 )
-def test_it_says_nothing_of_others(fault: ClientError | BotoCoreError) -> None:
+def test_another_error_concerns_one_recording_only(fault: ClientError | BotoCoreError) -> None:
     known = meaning(fault, "recordings")
     assert type(known) is UploadRejected
     assert str(known).startswith("bucket recordings: ")
@@ -125,13 +125,13 @@ def test_it_says_nothing_of_others(fault: ClientError | BotoCoreError) -> None:
 @pytest.mark.parametrize(
     ("value", "seconds"), [("17", 17.0), ("0", 0.0), ("soon", None), ("-1", None), ("1e9", None)]
 )
-def test_when_to_come_again(value: str, seconds: float | None) -> None:
+def test_retry_after_is_parsed(value: str, seconds: float | None) -> None:
     known = meaning(answer(503, "SlowDown", **{"retry-after": value}), "recordings")
     assert isinstance(known, Unavailable)
     assert known.retry_after == seconds
 
 
-def test_what_is_told_is_one_line_and_no_secret() -> None:
+def test_the_text_is_one_line_without_secrets() -> None:
     text = str(meaning(answer(503, "503", "<html>\n\r" + "x" * 9999), "recordings"))
     assert "\n" not in text
     assert len(text) < 300

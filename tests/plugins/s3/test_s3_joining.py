@@ -1,4 +1,4 @@
-"""What comes after the last part: the store joins them, which may take it many minutes."""
+"""After the last part the store joins all parts, which may take many minutes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.stores.faults import Answer, Dawdle, Fault, Hang, Lose
 
 Make = Callable[..., Carrier]
 AUDIO = b"0123456789abcdef" * (5 * MIB // 16 + 99)
-#: Seconds for other answers.
+#: Seconds for other responses.
 TIMEOUT = 1.0
 ATTEMPTS = 2
 
@@ -28,25 +28,25 @@ def get(store: Any, key: str) -> bytes:
     return data
 
 
-def test_is_waited_for(large: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
-    """As long as the store says now and then that it is at it."""
+def test_joining_may_take_long(large: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+    """While the store keeps sending white space."""
     proxy.fault(Dawdle(times=10, pause=TIMEOUT / 5), method="POST", path="uploadId")
     receipt = large.carry(spooled(tmp_path, AUDIO))
     assert get(store, receipt["key"]) == AUDIO
     assert (proxy.count("POST", "uploadId"), proxy.count("DELETE", r"\.wav")) == (1, 0)
 
 
-def test_is_for_parts_alone(large: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+def test_other_requests_may_not_take_long(large: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
     proxy.fault(Dawdle(times=10, pause=TIMEOUT / 5), times=ATTEMPTS, method="POST", path="uploads")
     with pytest.raises(Unavailable, match="Read timeout"):
         large.carry(spooled(tmp_path, AUDIO))
 
 
 @pytest.mark.parametrize("fault", [Lose(), Dawdle(times=1, pause=60.0)], ids=["lost", "silent"])
-def test_may_be_done_though_nobody_said_so(
+def test_joining_counts_though_its_response_is_lost(
     fault: Fault, large: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path
 ) -> None:
-    """Then nothing is aborted, and nothing is sent again."""
+    """Then nothing is aborted or sent again."""
     proxy.fault(fault, times=ATTEMPTS, method="POST", path="uploadId")
     receipt = large.carry(spooled(tmp_path, AUDIO))
     assert get(store, receipt["key"]) == AUDIO
@@ -55,7 +55,7 @@ def test_may_be_done_though_nobody_said_so(
 
 
 @pytest.mark.parametrize("fault", [Hang(), Answer(503, "SlowDown")], ids=str)
-def test_may_come_to_nothing(fault: Fault, large: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+def test_joining_may_fail(fault: Fault, large: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, AUDIO)
     proxy.fault(fault, times=ATTEMPTS, method="POST", path="uploadId")
     with pytest.raises(Unavailable):
@@ -65,7 +65,7 @@ def test_may_come_to_nothing(fault: Fault, large: Carrier, proxy: FaultProxy, st
     assert get(store, large.carry(recording)["key"]) == AUDIO
 
 
-def test_that_failed_is_told_of_though_nobody_may_look(large: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+def test_a_failure_is_reported_even_if_a_head_is_forbidden(large: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
     proxy.fault(Answer(403, "AccessDenied"), times=None, method="HEAD")
     proxy.fault(Answer(503, "SlowDown"), times=ATTEMPTS, method="POST", path="uploadId")
     with pytest.raises(Unavailable, match="CompleteMultipartUpload: SlowDown"):

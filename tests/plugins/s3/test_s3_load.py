@@ -1,4 +1,4 @@
-"""Many at a time, large ones, and an end in the middle."""
+"""Many uploads at a time, large files, and shutdown during an upload."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -22,11 +22,11 @@ Make = Callable[..., Carrier]
 @pytest.mark.parametrize("size", [200 * MIB, 63 * MIB], ids=["parts", "whole"])
 def test_memory_does_not_grow_with_the_file(size: int, carrier: Make, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, bytes(size))
-    one = carrier()
-    one.carry(spooled(tmp_path))  # what is made once
+    uploader = carrier()
+    uploader.carry(spooled(tmp_path))  # allocates everything that is allocated once
     tracemalloc.start()
     try:
-        receipt = one.carry(recording)
+        receipt = uploader.carry(recording)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -45,7 +45,7 @@ def test_many_threads_share_one_client(seaweedfs: SeaweedFS, store: Any, loader:
     with ThreadPoolExecutor(8) as threads:
         receipts = list(threads.map(bucket.carry, recordings))
     bucket.close()
-    found = {one["Key"] for one in store.list_objects_v2(Bucket="recordings", Prefix="many/")["Contents"]}
+    found = {entry["Key"] for entry in store.list_objects_v2(Bucket="recordings", Prefix="many/")["Contents"]}
     assert found == {receipt[which] for receipt in receipts for which in ("key", "sidecar")}
     assert len(found) == 80
     last = store.get_object(Bucket="recordings", Key=receipts[-1]["key"])
@@ -53,12 +53,12 @@ def test_many_threads_share_one_client(seaweedfs: SeaweedFS, store: Any, loader:
 
 
 def test_the_end_of_the_daemon_ends_uploads(carrier: Make, store: Any, tmp_path: Path) -> None:
-    one = carrier(multipart_threshold=5 << 20, part_size=5 << 20)
-    one.plugin.startService()
+    uploader = carrier(multipart_threshold=5 << 20, part_size=5 << 20)
+    uploader.plugin.startService()
     recording = spooled(tmp_path, bytes(6 * MIB))
-    one.plugin.stopService()
+    uploader.plugin.stopService()
     with pytest.raises(Interrupted):
-        one.carry(recording)
+        uploader.carry(recording)
     prefix = f"{DAY}/{recording.id}"
     assert "Contents" not in store.list_objects_v2(Bucket="recordings", Prefix=prefix)
     assert "Uploads" not in store.list_multipart_uploads(Bucket="recordings", Prefix=prefix)

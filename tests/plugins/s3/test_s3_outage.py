@@ -1,4 +1,4 @@
-"""What a store, the way to it, and the credentials for it can do: everything waits, and goes on."""
+"""Outages of a store, of the network and of credentials: everything waits, then continues."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +17,9 @@ from tests.stores.ports import free_ports
 from tests.stores.seaweedfs import SeaweedFS
 
 Make = Callable[..., Carrier]
-#: More than the attempts of one request.
+#: More attempts than one request makes.
 OFTEN = 4
-#: Seconds for an answer that does not come, and for all that comes with it: credentials, and a machine that is busy.
+#: Seconds to wait for a missing response, enough for credentials on a busy machine.
 PATIENCE = 1.0
 
 
@@ -41,7 +41,7 @@ def arrives(carrier: Carrier, recording: Recording, store: Any) -> bool:
     ("fault", "text"),
     [
         (Answer(503, "SlowDown"), "SlowDown"),
-        (Answer(400, "ExpiredToken"), "look after the credentials"),
+        (Answer(400, "ExpiredToken"), "check the credentials"),
         (Reset(), "Connection was closed"),
         (Cut(100_000), "Connection"),
     ],
@@ -53,32 +53,32 @@ def test_a_fault_that_passes(
     passes(fault, text, carrier(endpoint_url=proxy.endpoint), proxy, store, tmp_path)
 
 
-def test_no_answer_passes(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+def test_a_hang_times_out(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     passes(Hang(), "Read timeout", carrier(endpoint_url=proxy.endpoint, timeout=PATIENCE), proxy, store, tmp_path)
 
 
-def passes(fault: Fault, text: str, one: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
-    """It is told, nothing is left in the store, and the recording arrives when it is over."""
+def passes(fault: Fault, text: str, uploader: Carrier, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+    """The error is reported, nothing is left in the store, and the recording arrives after the outage."""
     recording = spooled(tmp_path, b"a" * MIB)
     proxy.fault(fault, times=OFTEN, method="PUT")
-    assert text in str(refusal(one, recording))
+    assert text in str(refusal(uploader, recording))
     assert "Contents" not in store.list_objects_v2(Bucket="recordings", Prefix=f"{DAY}/{recording.id}")
     proxy.heal()
-    assert arrives(one, recording, store)
+    assert arrives(uploader, recording, store)
 
 
 @pytest.mark.parametrize("status", [400, 403])
 def test_a_head_tells_no_reason(status: int, carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
-    one = carrier(endpoint_url=proxy.endpoint)
+    uploader = carrier(endpoint_url=proxy.endpoint)
     proxy.fault(Answer(status, "SlowDown"), times=OFTEN, method="HEAD")
-    assert f"HeadObject: {status}" in str(refusal(one, recording))
+    assert f"HeadObject: {status}" in str(refusal(uploader, recording))
     proxy.heal()
-    assert arrives(one, recording, store)
+    assert arrives(uploader, recording, store)
 
 
 @pytest.mark.parametrize("fault", [Answer(503, "SlowDown"), Reset(), Cut(1000)], ids=str)
-def test_a_single_one_is_not_worth_a_word(
+def test_a_single_fault_is_not_logged(
     fault: Fault, carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path
 ) -> None:
     proxy.fault(fault, times=1, method="PUT")
@@ -86,40 +86,40 @@ def test_a_single_one_is_not_worth_a_word(
     assert len(proxy.log) - proxy.count(path=PROBE) == 5
 
 
-def test_nobody_listens(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+def test_a_refused_connection_makes_it_wait(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path)
-    one = carrier(endpoint_url=proxy.endpoint)
+    uploader = carrier(endpoint_url=proxy.endpoint)
     proxy.refuse()
-    assert "Could not connect" in str(refusal(one, recording))
+    assert "Could not connect" in str(refusal(uploader, recording))
     proxy.accept()
-    assert arrives(one, recording, store)
+    assert arrives(uploader, recording, store)
 
 
-def test_its_name_is_gone(carrier: Make, tmp_path: Path) -> None:
+def test_an_unknown_host_makes_it_wait(carrier: Make, tmp_path: Path) -> None:
     (port,) = free_ports(1)
-    one = carrier(endpoint_url=f"http://store.invalid:{port}")
-    assert "Could not connect to the endpoint URL" in str(refusal(one, spooled(tmp_path)))
+    uploader = carrier(endpoint_url=f"http://store.invalid:{port}")
+    assert "Could not connect to the endpoint URL" in str(refusal(uploader, spooled(tmp_path)))
 
 
 def test_the_bucket_is_gone_and_back(carrier: Make, seaweedfs: SeaweedFS, store: Any, tmp_path: Path) -> None:
     name = f"late-{uuid4()}"
     recording = spooled(tmp_path)
-    one = carrier(bucket=name)
-    assert f"bucket {name}: PutObject: NoSuchBucket" in str(refusal(one, recording))
+    uploader = carrier(bucket=name)
+    assert f"bucket {name}: PutObject: NoSuchBucket" in str(refusal(uploader, recording))
     seaweedfs.create_bucket(name)
-    assert arrives(one, recording, store)
+    assert arrives(uploader, recording, store)
 
 
 def test_cut_in_the_middle_of_a_part(carrier: Make, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
     recording = spooled(tmp_path, b"ab" * 3 * MIB)
-    one = carrier(endpoint_url=proxy.endpoint, multipart_threshold=5 << 20, part_size=5 << 20)
+    uploader = carrier(endpoint_url=proxy.endpoint, multipart_threshold=5 << 20, part_size=5 << 20)
     proxy.fault(Cut(500_000), times=2, method="PUT", path="partNumber=2")
-    refusal(one, recording)
-    assert arrives(one, recording, store)
+    refusal(uploader, recording)
+    assert arrives(uploader, recording, store)
 
 
 class TestCredentials:
-    """boto3's chain is asked again each time that they turn out to be wrong."""
+    """boto3's chain is queried again each time that the credentials are rejected."""
 
     @pytest.fixture
     def file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
@@ -132,12 +132,12 @@ class TestCredentials:
     def write(self, file: Path, access_key: str, secret_key: str) -> None:
         file.write_text(f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n")
 
-    def test_none_at_first(self, file: Path, carrier: Make, store: Any, tmp_path: Path) -> None:
+    def test_credentials_may_be_missing_at_first(self, file: Path, carrier: Make, store: Any, tmp_path: Path) -> None:
         recording = spooled(tmp_path)
-        one = carrier()
-        assert "Unable to locate credentials" in str(refusal(one, recording))
+        uploader = carrier()
+        assert "Unable to locate credentials" in str(refusal(uploader, recording))
         self.write(file, SeaweedFS.access_key, SeaweedFS.secret_key)
-        assert arrives(one, recording, store)
+        assert arrives(uploader, recording, store)
 
     @pytest.mark.parametrize(
         ("keys", "way", "text"),
@@ -148,15 +148,15 @@ class TestCredentials:
         ],
         ids=["taken back", "changed", "head"],
     )
-    def test_changed_in_their_file(
+    def test_credentials_may_change_in_their_file(
         self, keys: tuple[str, str], way: str, text: str, file: Path, carrier: Make, store: Any
     ) -> None:
         self.write(file, *keys)
         recording = spooled(file.parent)
-        one = carrier(overwrite_protection=way)
-        told = str(refusal(one, recording))
+        uploader = carrier(overwrite_protection=way)
+        told = str(refusal(uploader, recording))
         assert text in told
         assert "taken-back" not in told
         assert "changed" not in told
         self.write(file, SeaweedFS.access_key, SeaweedFS.secret_key)
-        assert arrives(one, recording, store)
+        assert arrives(uploader, recording, store)

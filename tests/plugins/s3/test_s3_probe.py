@@ -1,4 +1,4 @@
-"""The probe that shows whether a store verifies checksums: when it is sent, how often, and what is logged."""
+"""The probe of checksum verification: when it is sent, how often, and what is logged."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,19 +43,19 @@ class TestAtTheStart:
         self, traits: tuple[Trait, ...], config: dict[str, Any], stores: Stores, to: Any, tmp_path: Path
     ) -> None:
         store = stores(*traits)
-        one = to(store.url, **config)
-        assert one.start() == []
+        uploader = to(store.url, **config)
+        assert uploader.start() == []
         assert probes(store) == 1
-        assert carry(one, spooled(tmp_path, AUDIO)) == []
+        assert carry(uploader, spooled(tmp_path, AUDIO)) == []
         assert (probes(store), store.count("GET"), store.uploads) == (1, 0, {})
 
     def test_the_log_warns_of_a_store_that_does_not_verify(self, stores: Stores, to: Any, tmp_path: Path) -> None:
         store = stores(Trait.VERIFIES_NOTHING)
-        one = to(store.url, key="calls/{recording}", tags={"route": "{route}"}, metadata={"a": "{language}"})
-        (line,) = one.start()
+        uploader = to(store.url, key="calls/{recording}", tags={"route": "{route}"}, metadata={"a": "{language}"})
+        (line,) = uploader.start()
         assert f"the store does not verify checksums: it accepted a part of s3://recordings/calls/{PROBE}" in line
         assert (store.objects, store.uploads) == ({}, {})
-        assert carry(one, spooled(tmp_path, AUDIO)) == []
+        assert carry(uploader, spooled(tmp_path, AUDIO)) == []
         assert (probes(store), store.count("GET", r"\.wav$")) == (1, 1)
 
     def test_the_log_warns_of_moto(self, moto: Moto, to: Any) -> None:
@@ -75,7 +75,7 @@ class TestAtTheStart:
         "trait", [Trait.REJECTS_CHECKSUMS, Trait.REJECTS_CHECKSUMS_OF_PARTS], ids=lambda trait: trait.name.lower()
     )
     def test_a_store_that_rejects_checksum_headers_is_found(self, trait: Trait, stores: Stores, to: Any) -> None:
-        """Its 400 says nothing of whether it verifies."""
+        """Its 400 does not show whether it verifies checksums."""
         store = stores(trait, Trait.VERIFIES_NOTHING)
         rejects, verifies = to(store.url).start()
         assert 'set checksum = "none"' in rejects
@@ -88,13 +88,13 @@ class TestAtTheStart:
         store = stores(Trait.VERIFIES_NOTHING)
         with FaultProxy(store.port) as proxy:
             proxy.refuse()
-            one = to(proxy.endpoint)
-            (line,) = one.start()
+            uploader = to(proxy.endpoint)
+            (line,) = uploader.start()
             assert "bucket recordings: it is unknown whether the store verifies checksums" in line
             assert "Could not connect" in line
-            assert "another probe goes with the first upload" in line
+            assert "the first upload sends another probe" in line
             proxy.accept()
-            (line,) = carry(one, spooled(tmp_path, AUDIO))
+            (line,) = carry(uploader, spooled(tmp_path, AUDIO))
         assert "the store does not verify checksums" in line
         assert probes(store) == 1
 
@@ -104,18 +104,18 @@ class TestAtTheStart:
         store = stores()
         with FaultProxy(store.port) as proxy:
             proxy.fault(Answer(404, "NoSuchBucket"), method="POST")
-            one = to(proxy.endpoint)
-            (line,) = one.start()
+            uploader = to(proxy.endpoint)
+            (line,) = uploader.start()
             assert "NoSuchBucket" in line
-            assert carry(one, spooled(tmp_path, AUDIO)) == []
+            assert carry(uploader, spooled(tmp_path, AUDIO)) == []
         assert store.count("GET") == 0
 
     def test_a_client_that_cannot_be_made_is_logged(self, to: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """AWS's own configuration is wrong, and may be mended later."""
+        """The AWS configuration is invalid, and may be corrected later."""
         monkeypatch.setenv("AWS_PROFILE", "not-there")
         (line,) = to("http://127.0.0.1:1").start()
         assert "not-there" in line
-        assert "another probe goes with the first upload" in line
+        assert "the first upload sends another probe" in line
 
     def test_no_probe_is_sent_where_all_is_read_back(self, stores: Stores, to: Any) -> None:
         store = stores()
@@ -143,9 +143,9 @@ class TestWithAnUpload:
         self, trait: Trait | None, stores: Stores, to: Any, tmp_path: Path
     ) -> None:
         store, recordings = stores(*filter(None, [trait])), [spooled(tmp_path / str(number)) for number in range(3)]
-        one = to(store.url, key="calls/{date}/{recording}", tags={"a": "b"})
+        uploader = to(store.url, key="calls/{date}/{recording}", tags={"a": "b"})
         for recording in recordings:
-            carry(one, recording)
+            carry(uploader, recording)
         assert store.count("POST", f"/recordings/calls/{PROBE}") == 1
         assert len(store.objects) == 6
         assert store.uploads == {}
@@ -157,25 +157,25 @@ class TestWithAnUpload:
 
     def test_of_a_store_that_verifies_nothing_is_logged_once(self, stores: Stores, to: Any, tmp_path: Path) -> None:
         store = stores(Trait.VERIFIES_NOTHING)
-        one = to(store.url)
-        (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
+        uploader = to(store.url)
+        (line,) = carry(uploader, spooled(tmp_path / "1", AUDIO))
         assert "bucket recordings: the store does not verify checksums" in line
         assert "read back" in line
-        assert carry(one, spooled(tmp_path / "2", AUDIO)) == []
+        assert carry(uploader, spooled(tmp_path / "2", AUDIO)) == []
         assert store.count("GET", r"\.wav$") == 2
 
     @pytest.mark.parametrize("trait", [Trait.REJECTS_PROBE, Trait.NO_MULTIPART])
     def test_that_is_denied_says_nothing_of_the_store(
         self, trait: Trait, stores: Stores, to: Any, tmp_path: Path
     ) -> None:
-        """Then it is read back, and the policy can be mended."""
+        """Then the object is read back, and the operator can correct the policy."""
         store = stores(trait)
-        one = to(store.url)
-        (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
+        uploader = to(store.url)
+        (line,) = carry(uploader, spooled(tmp_path / "1", AUDIO))
         assert f"unknown whether the store verifies checksums (a multipart upload of s3://recordings/{PROBE}" in line
         assert ("AccessDenied" if trait is Trait.REJECTS_PROBE else "NotImplemented") in line
-        one.wait(2 * PAUSE)
-        carry(one, spooled(tmp_path / "2", AUDIO))
+        uploader.wait(2 * PAUSE)
+        carry(uploader, spooled(tmp_path / "2", AUDIO))
         assert (probes(store), store.count("GET", r"\.wav$")) == (1, 2)
 
     def test_that_cannot_be_aborted_does_no_harm(self, stores: Stores, to: Any, tmp_path: Path) -> None:
@@ -190,18 +190,18 @@ class TestWithAnUpload:
         store = stores()
         with FaultProxy(store.port) as proxy:
             proxy.fault(fault, times=None, method="POST", path=PROBE)
-            one = to(proxy.endpoint)
-            (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
-            assert "another probe goes with an upload after 60 s" in line
-            assert carry(one, spooled(tmp_path / "2", AUDIO)) == []
+            uploader = to(proxy.endpoint)
+            (line,) = carry(uploader, spooled(tmp_path / "1", AUDIO))
+            assert "an upload after 60 s sends another probe" in line
+            assert carry(uploader, spooled(tmp_path / "2", AUDIO)) == []
             sent = proxy.count("POST", PROBE)
             assert (sent, store.count("GET")) == (2, 4), "botocore's two attempts, and all objects read back"
             proxy.heal()
-            one.wait(PAUSE - 1)
-            carry(one, spooled(tmp_path / "3", AUDIO))
+            uploader.wait(PAUSE - 1)
+            carry(uploader, spooled(tmp_path / "3", AUDIO))
             assert (proxy.count("POST", PROBE), store.count("GET")) == (sent, 6)
-            one.wait(1)
-            carry(one, spooled(tmp_path / "4", AUDIO))
+            uploader.wait(1)
+            carry(uploader, spooled(tmp_path / "4", AUDIO))
             assert (proxy.count("POST", PROBE), store.count("GET")) == (sent + 1, 6)
 
     def test_a_warning_that_it_is_unknown_does_not_hide_the_next(
@@ -210,10 +210,10 @@ class TestWithAnUpload:
         store = stores(Trait.VERIFIES_NOTHING)
         with FaultProxy(store.port) as proxy:
             proxy.fault(Answer(503, "SlowDown"), times=2, method="POST", path=PROBE)
-            one = to(proxy.endpoint)
-            (first,) = carry(one, spooled(tmp_path / "1", AUDIO))
-            one.wait(PAUSE)
-            (second,) = carry(one, spooled(tmp_path / "2", AUDIO))
+            uploader = to(proxy.endpoint)
+            (first,) = carry(uploader, spooled(tmp_path / "1", AUDIO))
+            uploader.wait(PAUSE)
+            (second,) = carry(uploader, spooled(tmp_path / "2", AUDIO))
         assert "it is unknown whether" in first
         assert "the store does not verify checksums" in second
 

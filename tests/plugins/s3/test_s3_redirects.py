@@ -1,4 +1,4 @@
-"""A bucket that is elsewhere, and proxies that want requests otherwise: the line says what to look after."""
+"""Redirects, to a bucket elsewhere or by a proxy: the log line says what to check."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.stores.rude_server import Answer, RudeServer, Visit, rude_server
 
 
 def says(status: str, code: str, *headers: str) -> Answer:
-    """An error of S3; to a HEAD without its words."""
+    """An S3 error response; without a body for a HEAD."""
     body = f"<Error><Code>{code}</Code><Message>words</Message></Error>".encode()
 
     def answer(visit: Visit) -> None:
@@ -59,7 +59,7 @@ def test_a_bucket_in_another_region_is_named(
     with pytest.raises(Unavailable) as caught:
         to.carry(spooled(tmp_path, bytes(size)))
     assert str(caught.value).startswith("bucket recordings: ")
-    advice = "look after name and region" if status.startswith("400") else "set region and endpoint_url"
+    advice = "check name and region" if status.startswith("400") else "set region and endpoint_url"
     is_without_words = size > MIB and status.startswith("400")  # the first request is a HEAD
     assert (advice in str(caught.value)) != is_without_words
     assert len(server.heads) < 10

@@ -1,4 +1,4 @@
-"""Stores whose answers never end, or take for ever: neither memory nor a worker is theirs."""
+"""Stores with endless or very slow responses do not exhaust memory or block a worker."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.stores.rude_server import (
     rude_server,
 )
 
-#: More than is sent without asking first.
+#: Bytes. A body of this size is sent only after "100 Continue".
 LARGE = b"a" * MIB
 
 
@@ -67,13 +67,13 @@ def test_an_answer_has_its_time_however_it_comes(
     assert not server.was_heard
 
 
-class TestAskedWhetherToSend:
+class TestExpectContinue:
     @pytest.fixture(autouse=True)
     def _is_all_that_it_hears(self, server: RudeServer) -> None:
         server.invites = False
 
     def test_it_is_gone(self, server: RudeServer, loader: Loader, tmp_path: Path) -> None:
-        """botocore alone would ask for ever, without a pause, for the rest."""
+        """Without the bounds, botocore would loop for ever reading the rest."""
         server.answer = go_ahead_and_leave
         assert "Connection was closed" in refusal(server, loader, tmp_path, LARGE)
 
@@ -88,8 +88,8 @@ class TestAskedWhetherToSend:
         assert not server.was_heard
 
 
-def test_what_is_sent_may_take_longer(carrier: Any, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
-    """As long as some of it goes."""
+def test_sending_may_take_longer(carrier: Any, proxy: FaultProxy, store: Any, tmp_path: Path) -> None:
+    """While data flows."""
     proxy.rate = 16 * MIB
     receipt = carrier(endpoint_url=proxy.endpoint, timeout=1.5).carry(spooled(tmp_path, bytes(40 * MIB)))
     assert store.head_object(Bucket="recordings", Key=receipt["key"])["ContentLength"] == 40 * MIB

@@ -1,4 +1,4 @@
-"""Stores that are not Amazon's: a recording arrives there whole, or waits with a line that says why."""
+"""Stores other than Amazon's: a recording arrives there complete, or waits with a log line that says why."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tests.stores.memory_store import Trait
 
 AUDIO = b"0123456789abcdef" * 100
 LARGE = b"0123456789abcdef" * (5 * MIB // 16 + 99)
-#: Some stores compute the checksum of parts, and keep that of a whole.
+#: Some stores compute the checksum of parts, but store that of a whole object as sent.
 DAMAGED = r"was stored, but (read back, it has the SHA-256|its SHA256 is)"
 
 
@@ -79,8 +79,8 @@ def test_a_recording_arrives(
 def test_a_store_that_rejects_checksum_headers_is_sent_none(
     config: dict[str, Any], audio: bytes, stores: Stores, to: Any, tmp_path: Path
 ) -> None:
-    store, one = stores(Trait.REJECTS_CHECKSUMS), to
-    lines = carry(one(store.url, **config), spooled(tmp_path, audio))
+    store, uploader = stores(Trait.REJECTS_CHECKSUMS), to
+    lines = carry(uploader(store.url, **config), spooled(tmp_path, audio))
     assert store.only(".wav").data == audio
     advised = [line for line in lines if 'set checksum = "none"' in line]
     assert len(advised) == (config["checksum"] != "none")
@@ -88,76 +88,76 @@ def test_a_store_that_rejects_checksum_headers_is_sent_none(
 
 
 class TestAByteThatChangesOnTheWay:
-    """The store has to notice; or the daemon does, before it deletes the only good copy."""
+    """The store must notice it, or the daemon, before it deletes the only good copy."""
 
     @pytest.mark.parametrize("confirm", ["checksum", "size", "read"])
     @pytest.mark.parametrize("audio", [AUDIO, LARGE], ids=["small", "large"])
     @pytest.mark.parametrize("traits", [(), (Trait.VERIFIES_MD5_ONLY,), (Trait.NO_CHECKSUMS,)], ids=name_of)
-    def test_is_rejected_by_a_store_that_verifies(
+    def test_a_store_that_verifies_rejects_it(
         self, traits: tuple[Trait, ...], confirm: str, audio: bytes, stores: Stores, to: Any, tmp_path: Path
     ) -> None:
         store, recording = stores(*traits), spooled(tmp_path, audio)
         with FaultProxy(store.port) as proxy:
             proxy.fault(Corrupt(1000), method="PUT")
-            one = to(proxy.endpoint, confirm=confirm)
+            uploader = to(proxy.endpoint, confirm=confirm)
             with pytest.raises(Exception, match="BadDigest"):
-                one.carry(recording)
+                uploader.carry(recording)
             assert store.objects == {}
-            one.carry(recording)
+            uploader.carry(recording)
         assert store.only(".wav").data == audio
 
     @pytest.mark.parametrize("confirm", ["checksum", "size", "read"])
     @pytest.mark.parametrize("audio", [AUDIO, LARGE], ids=["small", "large"])
     @pytest.mark.parametrize("extra", [(), (Trait.NO_METADATA,)], ids=name_of)
-    def test_is_found_where_the_store_verifies_nothing(
+    def test_the_daemon_finds_it_where_the_store_verifies_nothing(
         self, extra: tuple[Trait, ...], confirm: str, audio: bytes, stores: Stores, to: Any, tmp_path: Path
     ) -> None:
         store, recording = stores(Trait.VERIFIES_NOTHING, *extra), spooled(tmp_path, audio)
         with FaultProxy(store.port) as proxy:
             proxy.fault(Corrupt(1000), method="PUT")
-            one = to(proxy.endpoint, confirm=confirm)
+            uploader = to(proxy.endpoint, confirm=confirm)
             with pytest.raises(Unconfirmed, match=DAMAGED):
-                one.carry(recording)
+                uploader.carry(recording)
             assert store.count("PUT", r"\.json") == 0
             if Trait.NO_METADATA in extra:
                 with pytest.raises(Undeliverable, match=r"another object is at .*: read back"):
-                    one.carry(recording)
+                    uploader.carry(recording)
                 return
-            one.carry(recording)  # what is there says that it is ours, and is not
+            uploader.carry(recording)  # the object's metadata names the right SHA-256, but its bytes differ
         assert store.only(".wav").data == audio
 
     @pytest.mark.parametrize("confirm", ["checksum", "size"])
     @pytest.mark.parametrize("audio", [AUDIO, LARGE], ids=["small", "large"])
-    def test_is_found_by_the_etag_where_nothing_can_be_read_back(
+    def test_the_etag_shows_it_where_nothing_can_be_read_back(
         self, confirm: str, audio: bytes, stores: Stores, to: Any, tmp_path: Path
     ) -> None:
         store, recording = stores(Trait.VERIFIES_NOTHING, Trait.NO_GET), spooled(tmp_path, audio)
         with FaultProxy(store.port) as proxy:
             proxy.fault(Corrupt(1000), method="PUT")
-            one = to(proxy.endpoint, confirm=confirm)
+            uploader = to(proxy.endpoint, confirm=confirm)
             with pytest.raises(Unconfirmed, match=r"was stored, but (it cannot be read back|its SHA256 is)"):
-                one.carry(recording)
-            one.carry(recording)
+                uploader.carry(recording)
+            uploader.carry(recording)
         assert store.only(".wav").data == audio
 
     @pytest.mark.parametrize("confirm", ["checksum", "size"])
     @pytest.mark.parametrize("audio", [AUDIO, LARGE], ids=["small", "large"])
-    def test_is_found_in_moto(self, confirm: str, audio: bytes, moto: Any, to: Any, tmp_path: Path) -> None:
+    def test_the_daemon_finds_it_in_moto(
+        self, confirm: str, audio: bytes, moto: Any, to: Any, tmp_path: Path
+    ) -> None:
         recording = spooled(tmp_path, audio)
         with FaultProxy(moto.port) as proxy:
-            one = to(proxy.endpoint, confirm=confirm)
+            uploader = to(proxy.endpoint, confirm=confirm)
             proxy.fault(Corrupt(1000), method="PUT", path=r"\.wav")
             with pytest.raises(Unconfirmed, match=DAMAGED):
-                one.carry(recording)
-            receipt = one.carry(recording)
+                uploader.carry(recording)
+            receipt = uploader.carry(recording)
         assert moto.client.get_object(Bucket="recordings", Key=receipt["key"])["Body"].read() == audio
-        assert PROBE not in [one["Key"] for one in moto.client.list_objects_v2(Bucket="recordings")["Contents"]]
+        assert PROBE not in [entry["Key"] for entry in moto.client.list_objects_v2(Bucket="recordings")["Contents"]]
         assert "Uploads" not in moto.client.list_multipart_uploads(Bucket="recordings")
 
-    def test_is_found_in_an_object_whose_upload_nobody_confirmed(
-        self, stores: Stores, to: Any, tmp_path: Path
-    ) -> None:
-        """The daemon died in between."""
+    def test_the_daemon_finds_it_in_an_unconfirmed_object(self, stores: Stores, to: Any, tmp_path: Path) -> None:
+        """The daemon died before the confirmation."""
         store, recording = stores(Trait.VERIFIES_NOTHING), spooled(tmp_path, AUDIO)
         to(store.url).carry(recording)
         key = f"/recordings/{DAY}/{recording.id}.wav"
@@ -173,15 +173,15 @@ class TestAByteThatChangesOnTheWay:
         (Trait.NO_CHECKSUMS, "the answer to a HEAD has no x-amz-checksum-..."),
     ],
 )
-def test_what_a_head_lacks_is_logged_once_with_what_to_do(
+def test_a_missing_header_is_logged_once_with_advice(
     trait: Trait, words: str, stores: Stores, to: Any, tmp_path: Path
 ) -> None:
     store = stores(trait)
-    one = to(store.url, confirm="size" if trait is Trait.HEAD_WITHOUT_LENGTH else "checksum")
-    (line,) = carry(one, spooled(tmp_path / "1", AUDIO))
+    uploader = to(store.url, confirm="size" if trait is Trait.HEAD_WITHOUT_LENGTH else "checksum")
+    (line,) = carry(uploader, spooled(tmp_path / "1", AUDIO))
     assert words in line
     assert 'confirm = "read"' in line
-    assert carry(one, spooled(tmp_path / "2", AUDIO)) == []
+    assert carry(uploader, spooled(tmp_path / "2", AUDIO)) == []
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,9 @@ def test_what_a_head_lacks_is_logged_once_with_what_to_do(
         (Trait.NO_ETAG, "bucket recordings: the answer to upload_part has no ETag"),
     ],
 )
-def test_what_an_upload_lacks_is_named(trait: Trait, words: str, stores: Stores, to: Any, tmp_path: Path) -> None:
+def test_a_missing_member_of_an_upload_is_named(
+    trait: Trait, words: str, stores: Stores, to: Any, tmp_path: Path
+) -> None:
     with pytest.raises(Unavailable, match=words):
         to(stores(trait).url).carry(spooled(tmp_path, LARGE))
 
@@ -205,7 +207,7 @@ def test_confirm_read_reads_all_of_each_object(stores: Stores, to: Any, tmp_path
 
 
 def test_parts_do_not_replace_what_came_first(stores: Stores, to: Any, tmp_path: Path) -> None:
-    """Ceph RGW 16 would join them all the same. Another one came while they were sent."""
+    """Another object appeared while the parts were sent; Ceph RGW 16 would join them all the same."""
     store, recording = stores(Trait.IGNORES_CONDITION_OF_PARTS), spooled(tmp_path, LARGE)
     key = f"/recordings/{DAY}/{recording.id}.wav"
     other = spooled(tmp_path / "other", LARGE)

@@ -1,4 +1,4 @@
-"""Names of objects: what a caller says cannot change where they lead, and no two recordings share one."""
+"""Object keys: values from a call cannot change their structure, and no two recordings share a key."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,7 @@ class TestFields:
             ("year={year}/{route}/{language}/{recording}", f"year=2026/r/en/{ID}"),
         ],
     )
-    def test_each(self, text: str, name: str) -> None:
+    def test_each_field_has_its_value(self, text: str, name: str) -> None:
         assert key(text) == name
 
     def test_time_is_in_utc(self) -> None:
@@ -42,10 +42,10 @@ class TestFields:
 
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("missing", [None, "", 7])
-    def test_what_is_missing(self, name: str, missing: object) -> None:
+    def test_missing_values_become_none(self, name: str, missing: object) -> None:
         assert key(f"{{{name}}}/{{recording}}", **{name: missing}) == f"none/{ID}"
 
-    def test_what_is_not_there_at_all(self) -> None:
+    def test_absent_members_become_none(self) -> None:
         assert KeyTemplate("{route}/{recording}", 1019).render(values(ID, {"startedAt": START})) == f"none/{ID}"
 
     @pytest.mark.parametrize("started", [None, 7, "yesterday", ""])
@@ -56,7 +56,7 @@ class TestFields:
     @given(st.datetimes(datetime(1971, 1, 1), datetime(2286, 11, 1)), st.integers(1, 10**9))
     @example(datetime(2243, 1, 1), 1)
     def test_time_reversed_falls(self, start: datetime, later: int) -> None:
-        """What is newer is listed first, by the millisecond."""
+        """Newer recordings are listed first, by the millisecond."""
         first = start.replace(microsecond=start.microsecond // 1000 * 1000, tzinfo=UTC)
         two = [first, first + timedelta(milliseconds=later)]
         old, new = (key("{time_reversed}/{recording}", startedAt=one.isoformat()) for one in two)
@@ -80,7 +80,7 @@ class TestEscaping:
             ("\x00", "=00"),
         ],
     )
-    def test_values(self, value: str, piece: str) -> None:
+    def test_values_are_escaped(self, value: str, piece: str) -> None:
         assert escape(value) == piece
 
     @given(st.text(max_size=300))
@@ -97,12 +97,12 @@ class TestEscaping:
     @example("none", "=6Eone")
     @example("x" * 500, "x" * 501)
     @example("." * 40, "=2E" * 40)
-    def test_what_differs_stays_different(self, one: str, other: str) -> None:
+    def test_different_values_stay_different(self, one: str, other: str) -> None:
         assert (escape(one) == escape(other)) == (one == other)
 
     @given(st.fixed_dictionaries(dict.fromkeys(NAMES, texts)), st.fixed_dictionaries(dict.fromkeys(NAMES, texts)))
     def test_different_calls_have_different_names(self, one: dict[str, str], other: dict[str, str]) -> None:
-        """Of what is neither missing nor empty, and of routes as they are, with a slash first."""
+        """For values that are neither missing nor empty, and routes that begin with a slash."""
         text = "/".join(f"{{{name}}}" for name in NAMES) + "/{recording}"
         one, other = ({name: value or "x" for name, value in call.items()} for call in (one, other))
         one["route"], other["route"] = f"/{one['route']}", f"/{other['route']}"
@@ -117,7 +117,7 @@ class TestEscaping:
         assert not {"", ".", ".."} & set(segments)
 
 
-class TestMistakes:
+class TestInvalidTemplates:
     @pytest.mark.parametrize(
         ("text", "reason"),
         [
@@ -140,7 +140,7 @@ class TestMistakes:
             ("{recording}" * 11, "could get longer than 1019 characters"),
         ],
     )
-    def test_in_a_key(self, text: str, reason: str) -> None:
+    def test_an_invalid_key_is_rejected(self, text: str, reason: str) -> None:
         with pytest.raises(ValueError, match=re.escape(reason)) as caught:
             KeyTemplate(text, 1019)
         assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""A disk that refuses: who is told of it, and how a recording ends meanwhile."""
+"""Reports of disk errors to callers, log and counters, and the end of a recording during one."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs
 
 from audiohookd.spool.draft import LOGGED_RETRIES
 from audiohookd.spool.write.group_commit import CommitLimits
-from tests.spool.faulty_disk import SPEECH, FaultyRig, Recorded, gap, told_by
+from tests.spool.faulty_disk import SPEECH, FaultyRig, Recorded, gap, raised_by
 from tests.spool.spool_rig import FLUSH_INTERVAL, is_pending, result_of
 
 FULL = os.strerror(errno.ENOSPC)
@@ -20,20 +20,20 @@ def rig(tmp_path: Path) -> FaultyRig:
     return FaultyRig(tmp_path / "spool")
 
 
-class TestWhoIsTold:
-    def test_the_giver_once_and_what_it_gave_is_taken(self, rig: FaultyRig) -> None:
+class TestReports:
+    def test_the_caller_gets_an_error_once_and_its_audio_is_accepted(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         rig.commit()
         rig.disk.refuse(errno.ENOSPC)
         draft.audio(SPEECH)
         rig.commit()
-        assert told_by(*[lambda: draft.audio(SPEECH)] * 3) == [FULL, None, None]
+        assert raised_by(*[lambda: draft.audio(SPEECH)] * 3) == [FULL, None, None]
         rig.commit()
-        assert told_by(lambda: draft.audio(SPEECH), lambda: draft.note(b"{}")) == [None, None]
+        assert raised_by(lambda: draft.audio(SPEECH), lambda: draft.add_entry(b"{}")) == [None, None]
         rig.disk.heal()
         assert len(rig.end(draft).audio) == 5 * 400
 
-    def test_again_in_the_next_episode(self, rig: FaultyRig) -> None:
+    def test_the_caller_gets_an_error_again_in_the_next_episode(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         for _ in range(2):
             rig.disk.refuse(errno.EIO)
@@ -41,10 +41,13 @@ class TestWhoIsTold:
             rig.commit()
             rig.disk.heal()
             rig.commit()
-            assert told_by(lambda: draft.note(b"{}"), lambda: draft.note(b"{}")) == [os.strerror(errno.EIO), None]
+            assert raised_by(lambda: draft.add_entry(b"{}"), lambda: draft.add_entry(b"{}")) == [
+                os.strerror(errno.EIO),
+                None,
+            ]
             rig.commit()
 
-    def test_the_log_one_line_at_each_end_however_many_calls(self, rig: FaultyRig) -> None:
+    def test_an_episode_logs_one_line_at_its_start_and_end(self, rig: FaultyRig) -> None:
         drafts = [rig.begin(str(number)) for number in range(7)]
         rig.commit()
         with capturedLogs() as logged:
@@ -62,12 +65,12 @@ class TestWhoIsTold:
             "disk recovered, recordings are written again after 2.0 s; 1400 samples lost",
         ]
 
-    def test_an_episode_lasts_as_long_as_one_draft_suffers(self, rig: FaultyRig) -> None:
+    def test_an_episode_lasts_while_one_draft_is_affected(self, rig: FaultyRig) -> None:
         first, second = rig.begin("1"), rig.begin("2", None)
         rig.commit()
         rig.disk.refuse(errno.ENOSPC)
         first.audio(SPEECH)
-        second.note(b"{}")
+        second.add_entry(b"{}")
         rig.commit()
         rig.disk.heal()
         rig.disk.refuse(errno.ENOSPC, suffix="wav")
@@ -77,27 +80,27 @@ class TestWhoIsTold:
         rig.commit()
         assert rig.writer.fault is None
 
-    def test_nobody_blames_the_disk_for_what_is_no_audio(self, rig: FaultyRig) -> None:
+    def test_invalid_audio_is_not_a_disk_error(self, rig: FaultyRig) -> None:
         odd, silent, good = rig.begin("odd"), rig.begin("silent", None), rig.begin("good")
-        odd.audio("text")
+        odd.audio("text")  # type: ignore[arg-type]
         silent.audio(SPEECH)
         good.audio(SPEECH)
         rig.commit()
-        assert told_by(lambda: silent.audio(b"")) == ["rejected audio: the recording has no media"]
-        assert "not written" in str(told_by(lambda: odd.audio(SPEECH)))
+        assert raised_by(lambda: silent.audio(b"")) == ["rejected audio: the recording has no media"]
+        assert "not written" in str(raised_by(lambda: odd.audio(SPEECH)))
         assert rig.drafted_audio("good") == SPEECH
         assert rig.writer.fault is None
         assert rig.counters.items() == []
         assert rig.end(odd, commits=2).audio == b"\xff" * 4 + SPEECH
 
-    def test_a_mistake_of_our_own_costs_one_draft_a_part_and_the_others_nothing(self, rig: FaultyRig) -> None:
+    def test_an_internal_error_affects_only_one_draft(self, rig: FaultyRig) -> None:
         class Odd(bytes):
             looks = 0
 
             def __len__(self) -> int:
                 self.looks += 1
                 if self.looks == 2:
-                    raise RuntimeError("nobody thought of this")
+                    raise RuntimeError("unexpected error")
                 return super().__len__()
 
         odd, good = rig.begin("odd"), rig.begin("good")
@@ -105,7 +108,7 @@ class TestWhoIsTold:
         good.audio(SPEECH)
         rig.commit()
         assert rig.drafted_audio("good") == SPEECH
-        assert "nobody thought of this" in str(told_by(lambda: odd.audio(SPEECH)))
+        assert "unexpected error" in str(raised_by(lambda: odd.audio(SPEECH)))
         recorded = rig.end(odd)
         assert recorded.audio == b"\xff" * 400 + SPEECH
         assert recorded.gaps == [{"start": 0, **gap(200, 0, "EINVAL")}]
@@ -113,9 +116,9 @@ class TestWhoIsTold:
 
 class TestEndOfARecording:
     @pytest.mark.parametrize("suffix", ["", "wav", "jsonl"])
-    def test_waits_for_the_disk_however_long_that_takes(self, rig: FaultyRig, suffix: str) -> None:
+    def test_the_end_waits_for_the_disk(self, rig: FaultyRig, suffix: str) -> None:
         draft = rig.begin()
-        draft.note(b'{"type":"x","data":1}')
+        draft.add_entry(b'{"type":"x","data":1}')
         draft.audio(SPEECH)
         rig.disk.refuse(errno.ENOSPC, suffix=suffix)
         finished = draft.finish({"closeReason": "end"})
@@ -128,7 +131,7 @@ class TestEndOfARecording:
         assert recorded.entries("x") == [1]
         assert recorded.gaps == [{"start": 0, **gap(200, 0)}]
 
-    def test_that_is_refused_again_and_again_does_not_keep_new_calls_away(self, rig: FaultyRig) -> None:
+    def test_a_failing_end_does_not_reject_new_calls(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         rig.commit()
         with capturedLogs() as logged:
@@ -143,7 +146,7 @@ class TestEndOfARecording:
         assert [event["log_level"].name for event in logged] == ["error", "warn"]
         assert "the ends of 1 recordings still cannot be written" in logged[1]["log_format"].format(**logged[1])
 
-    def test_without_room_for_its_audio_at_the_stop_says_what_is_missing(self, rig: FaultyRig) -> None:
+    def test_a_stop_without_space_for_audio_records_the_missing_part(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         draft.audio(SPEECH)
         rig.commit()
@@ -157,7 +160,7 @@ class TestEndOfARecording:
         assert "recovered" not in recorded.about
         assert rig.writer.fault is None
 
-    def test_with_room_for_a_part_of_the_silence_at_the_stop_names_both_parts(self, rig: FaultyRig) -> None:
+    def test_a_stop_with_space_for_some_silence_records_both_parts(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         draft.audio(SPEECH)
         rig.commit()
@@ -172,14 +175,14 @@ class TestEndOfARecording:
             {"start": 220, **gap(180, 220, filled=False)},
         ]
 
-    def test_without_room_for_its_journal_at_the_stop_is_like_the_end_of_a_crash(self, rig: FaultyRig) -> None:
+    def test_a_stop_without_space_for_the_journal_ends_as_a_crash(self, rig: FaultyRig) -> None:
         draft = rig.begin()
-        draft.note(b'{"type":"x","data":1}')
+        draft.add_entry(b'{"type":"x","data":1}')
         draft.audio(SPEECH)
         rig.commit()
         before = set(os.listdir("/proc/self/fd"))
         rig.disk.refuse(errno.ENOSPC, suffix="jsonl", room=12)
-        draft.note(b'{"type":"x","data":2}')
+        draft.add_entry(b'{"type":"x","data":2}')
         recorded = rig.end(draft, stops=True)
         assert recorded.audio == SPEECH
         assert recorded.entries("x") == [1]
@@ -189,7 +192,7 @@ class TestEndOfARecording:
         rig.commit(2)
         assert rig.clock.getDelayedCalls() == []
 
-    def test_whose_files_cannot_be_closed_is_the_end_all_the_same(self, rig: FaultyRig) -> None:
+    def test_a_failing_close_still_ends_the_recording(self, rig: FaultyRig) -> None:
         draft = rig.begin()
         draft.audio(SPEECH)
         rig.disk.refuse(errno.EIO, "close")
@@ -198,7 +201,7 @@ class TestEndOfARecording:
         assert rig.counters.value("disk_errors", "EIO") == 1
         assert rig.writer.fault is None
 
-    def test_on_a_disk_that_never_took_anything_fails_at_the_stop(self, rig: FaultyRig) -> None:
+    def test_a_disk_that_never_took_data_fails_the_end_at_the_stop(self, rig: FaultyRig) -> None:
         rig.disk.refuse(errno.EMFILE, "open")
         draft = rig.begin()
         draft.audio(SPEECH)
@@ -208,14 +211,14 @@ class TestEndOfARecording:
             result_of(finished)
         assert draft.waiting == 0
 
-    def test_takes_what_came_while_another_part_was_under_way(self, tmp_path: Path) -> None:
+    def test_audio_added_during_a_commit_is_written(self, tmp_path: Path) -> None:
         rig = FaultyRig(tmp_path, CommitLimits(silence=100))
         draft = rig.begin()
         rig.disk.refuse(errno.ENOSPC)
         draft.audio(SPEECH)
         rig.commit()
         rig.disk.heal()
-        told_by(lambda: draft.audio(SPEECH))
+        raised_by(lambda: draft.audio(SPEECH))
         rig.clock.advance(FLUSH_INTERVAL)
         draft.audio(SPEECH[:40])
         finished = draft.finish({})
@@ -223,7 +226,7 @@ class TestEndOfARecording:
         rig.commit(4)
         assert result_of(finished).read_bytes().endswith(b"\xff" * 400 + SPEECH + SPEECH[:40])
 
-    def test_does_not_hold_up_the_stop(self, rig: FaultyRig) -> None:
+    def test_a_failing_end_does_not_delay_the_stop(self, rig: FaultyRig) -> None:
         going_on, ending = rig.begin("a"), rig.begin("b")
         rig.commit()
         rig.disk.refuse(errno.ENOSPC)

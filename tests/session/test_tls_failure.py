@@ -1,4 +1,4 @@
-"""What a failure of TLS is told as: the words of OpenSSL as it is installed here, and no others."""
+"""Descriptions of TLS failures use only the reasons of the installed OpenSSL."""
 
 import ssl
 
@@ -6,7 +6,7 @@ import pytest
 from OpenSSL import SSL
 
 from audiohookd.edge.tls import server_context
-from audiohookd.runtime.tls_failure import failure_of_tls
+from audiohookd.session.connection_end import failure_of_tls
 
 
 def failed(sent: bytes) -> BaseException:
@@ -29,19 +29,19 @@ def hello(newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes:
     return sent.read()
 
 
-def test_who_does_not_speak_tls() -> None:
+def test_a_peer_without_tls_is_described() -> None:
     assert failure_of_tls(failed(b"GET / HTTP/1.1\r\n")) == "TLS failed (http request)"
 
 
-def test_who_has_no_cipher_in_common() -> None:
+def test_a_peer_without_a_common_cipher_is_described() -> None:
     """A server without a certificate has none."""
     assert failure_of_tls(failed(hello())) == "TLS failed (no shared cipher)"
 
 
 @pytest.mark.parametrize("version", ["sslv3", "tlsv1", "ssl/tls"])
-def test_who_does_not_trust_us(version: str) -> None:
+def test_a_peer_that_distrusts_the_certificate_is_described(version: str) -> None:
     fault = SSL.Error([("SSL routines", "", f"{version} alert unknown ca")])
-    assert failure_of_tls(fault) == "TLS failed (the client says: unknown ca)"
+    assert failure_of_tls(fault) == "TLS failed (alert from the client: unknown ca)"
 
 
 @pytest.mark.parametrize(
@@ -56,5 +56,5 @@ def test_who_does_not_trust_us(version: str) -> None:
         SSL.ZeroReturnError(),
     ],
 )
-def test_what_is_of_no_help_is_left_out(fault: BaseException) -> None:
+def test_an_unknown_reason_is_omitted(fault: BaseException) -> None:
     assert failure_of_tls(fault) == "TLS failed"

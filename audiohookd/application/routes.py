@@ -1,4 +1,4 @@
-"""Which plugins watch the calls of each route, and whether those calls are recorded."""
+"""Determines the plugins of each route, and warns of routes that do not record."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +18,8 @@ def routes_of(
     """The plugins of each route, by its path. Plugins that record are left out of routes with ``record = false``.
 
     :param path: of the configuration file.
-    :param warn: called with a line for each route whose calls are not recorded without a word in the file. The line
-        is in the log, too.
+    :param warn: called with a line for each route that neither records nor has ``record = false``. The line is also
+        logged.
     :raises ConfigError: ``record`` contradicts the plugins of its route.
     """
     routes = {
@@ -37,12 +37,12 @@ def _unrecorded(config: Config, routes: Mapping[str, RoutePlugins]) -> dict[str,
 
     By the address of the route in the file. Calls there are accepted as everywhere, so nothing else would show it.
     """
-    recorders = sorted({one.name for route in routes.values() for one in route.watchers if one.records})
+    recorders = sorted({plugin.name for route in routes.values() for plugin in route.watchers if plugin.records})
     remedy = 'add a table [plugins.recorder], and "recorder" to plugins of the route if it has that list'
     if recorders:
         remedy = f"add {recorders[0]!r} to its plugins"
     return {
-        f"route[{number}]": f"calls on {route.path!r} are not recorded: {remedy}, or say record = false in [[route]]"
+        f"route[{number}]": f"calls on {route.path!r} are not recorded: {remedy}, or set record = false in [[route]]"
         for number, route in enumerate(config.route)
         if routes[route.path].must_record and not routes[route.path].recorders
     }

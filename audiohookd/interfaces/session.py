@@ -1,0 +1,154 @@
+"""The session as a plugin sees it, and the observers that a plugin has of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zope.interface import Attribute, Interface
+
+from audiohookd.protocol.entities import Entity
+from audiohookd.protocol.events import Gap
+from audiohookd.protocol.messages import DisconnectReason
+
+# zope interfaces describe methods without ``self``.
+# ruff: noqa: N805
+
+
+class PartialLoss(Exception):
+    """Raised by an observer that lost part of its input and continues. The text is logged.
+
+    It is counted and logged like any failure, and ends the session if the plugin is ``required``. Unlike after other
+    failures, the daemon keeps calling the observer.
+    """
+
+
+class ISession(Interface):
+    """One plugin's view of one session. Attributes that a plugin assigns are not visible to other plugins.
+
+    Call the methods in the reactor thread only. In another thread they raise :class:`WrongThread`, which is logged
+    and counted as a failure of the plugin. After ``closed`` has finished they return False, and the first call of
+    each is logged and counted.
+    """
+
+    id = Attribute("UUID of the session.")
+    organization_id = Attribute("UUID of the organization. Authenticated if the request was signed.")
+    correlation_id = Attribute("UUID that Genesys Cloud uses in its own logs.")
+    conversation_id = Attribute("UUID of the conversation; several sessions may share one.")
+    participant = Attribute("The followed party, a protocol.messages.Participant. Personal data: must not be logged.")
+    media = Attribute("The selected Media, or None. Only its ``channels`` define the roles of the channels.")
+    language = Attribute("Language code that the client sent last, or None.")
+    custom_config = Attribute("The administrator's configuration of the integration, a read-only mapping.")
+    input_variables = Attribute("Variables of the Architect flow, a read-only mapping (Audio Connector).")
+    position = Attribute("Samples (per channel) since the start of the call, including pauses.")
+    start_position = Attribute("The position in samples (per channel) at which the session was opened.")
+    started_at = Attribute("When ``open`` was received, in seconds since the epoch.")
+    request = Attribute("A read-only mapping with ``uri``, ``peer`` and ``headers`` of the upgrade, without secrets.")
+    connection_end = Attribute(
+        "None while the connection exists. Then how it ended, an object with ``cause`` (close-frame, eof, reset,"
+        " timeout, tls, aborted, error), ``by`` (client, server), ``code`` of the WebSocket close frame or None, and"
+        " ``reason``, a text that may come from the peer. Set in ``closed`` if the connection ended first."
+    )
+    missed_messages = Attribute(
+        "Number of messages to the client that the observer did not receive because its queue was full."
+    )
+    log = Attribute("A twisted.logger.Logger that names this session in every line.")
+
+    def send_event(entities: Sequence[Entity]) -> bool:
+        """Sends results to Genesys Cloud.
+
+        Each plugin may send 20 events and 64 KiB per second, in bursts of 100 events and 256 KiB.
+
+        :returns: False if the session is ending, the client asked the daemon to back off, or the plugin exceeds its
+            rate limit.
+        :raises audiohookd.protocol.errors.LocalProtocolError: empty, malformed, or larger than 64,000 bytes.
+        """
+
+    def pause() -> bool:
+        """Asks the client to send no audio. Each plugin may do so once per second, in bursts of 20.
+
+        :returns: False if the session is not open, or the plugin exceeds its rate limit.
+        """
+
+    def resume() -> bool:
+        """Asks the client to send audio again.
+
+        :returns: False as for :meth:`pause`; the ``resume`` that follows a ``pause`` is not rate-limited.
+        """
+
+    def disconnect(
+        reason: DisconnectReason = "completed",
+        info: str | None = None,
+        output_variables: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Asks the client to end the session.
+
+        :returns: False if the session is ending already.
+        :raises audiohookd.protocol.errors.LocalProtocolError: ``reason`` is not in the protocol, ``info`` is not a
+            text, ``output_variables`` does not map texts to texts, or the message is larger than 64,000 bytes.
+        """
+
+
+class ISessionObserver(Interface):
+    """Observes one session. Every method may return a Deferred or be a coroutine."""
+
+    def opened() -> Any:
+        """The session is open. This is the first call."""
+
+    def paused() -> Any:
+        """The client stopped sending audio, on its own or because the daemon asked for it."""
+
+    def resumed() -> Any:
+        """The client sends audio again."""
+
+    def language_changed(language: str) -> Any:
+        """The client changed the language.
+
+        :param language: BCP 47 code, spelled as the client sent it.
+        """
+
+    def message(outgoing: bool, data: bytes, at: float) -> Any:
+        """A protocol message was sent or received. The messages before ``opened`` are delivered right after it.
+
+        :param outgoing: True if the daemon sent it.
+        :param data: the JSON text.
+        :param at: seconds since the epoch. It never decreases in one session, even if the system clock is set back.
+        """
+
+    def round_trip(nanoseconds: int) -> Any:
+        """The client reported the round-trip time of a protocol ``ping``, in nanoseconds."""
+
+    def dtmf(digit: str) -> Any:
+        """The caller pressed a key (Audio Connector)."""
+
+    def playback(started: bool) -> Any:
+        """The client started or finished playing the daemon's audio to the caller (Audio Connector)."""
+
+    def closing(reason: str) -> Any:
+        """The client asked to close the session. Events can be sent until this method has finished.
+
+        ``closed`` waits for it, at most ``[session] plugin_closing_timeout`` seconds.
+        """
+
+    def closed(reason: str) -> Any:
+        """The session has ended. Always called exactly once and last, also after a failure of this observer.
+
+        :param reason: ``end``, ``error``, ``disconnect`` or ``reconnect`` as the client sent it, or
+            ``connection-lost``.
+        """
+
+
+class IAudioSink(ISessionObserver):
+    """An observer that also receives the audio.
+
+    The calls of ``audio`` and ``gap`` cover the call without overlap: each begins at the position where the previous
+    one ended. The first begins at the position of the session when it was opened.
+    """
+
+    def audio(frame: bytes) -> Any:
+        """Receives audio of the selected media.
+
+        :param frame: whole samples of all channels, interleaved, of any length. All sinks share it; it is immutable
+            and may be kept.
+        """
+
+    def gap(gap: Gap) -> Any:
+        """No audio exists for ``gap.samples`` samples (per channel)."""
