@@ -105,7 +105,7 @@ _OTHER_THAN_HINTS = (
     "Genesys Cloud called a name, path or query that differs from --host and --path: compare them with the connection"
     " URI of the integration, query included"
 )
-_FURTHER = "key and signature are valid; docs/refusals.rst explains {}"
+_FURTHER = "key and signature are valid; docs/rejections.rst explains {}"
 
 
 def _claim(request: UpgradeRequest, verdict: RejectionReason, signature: Signature | None, key: Key | None) -> Cause:

@@ -1,7 +1,7 @@
-"""Making room in the spool: recordings that all carriers have stored go, nothing else. For a worker thread.
+"""Removes local copies of recordings that all carriers have stored, and nothing else. For a worker thread.
 
-A recording's audio goes first, then its sidecar, its receipts last: wherever that is cut short, what is left tells
-the next sweep that it may go, too.
+A pass removes the audio of a recording first, then the sidecar, the receipts last. If it is interrupted, the
+remaining receipts tell the next pass that the rest may be removed, too.
 """
 
 import errno
@@ -20,27 +20,26 @@ from audiohookd.spool.safe_files import is_regular
 
 T = TypeVar("T")
 
-#: Seconds in which nothing came and went in an empty directory of a day, before it goes: who makes one, to move a
-#: recording there, shall find it.
+#: Seconds without a change after which the empty directory of a day is removed. A directory that was just created, to
+#: move a recording there, must stay.
 IDLE_DAY = 86_400.0
 
 
 class RetentionPolicy(Struct, frozen=True):
-    """What may stay."""
+    """Which local copies are kept."""
 
-    #: The names of those that store recordings elsewhere. What one of them has not stored stays. Without any, nothing
-    #: is ever removed.
+    #: Names of the carriers. A recording that one of them has not stored is kept. Without carriers, all are kept.
     carriers: frozenset[str]
-    #: Seconds, since a recording was stored last.
+    #: Seconds since a recording was stored last.
     local_retention: float
     #: Bytes of all files in the spool. 0: no such limit.
     max_spool: int
 
 
 class RetentionPass:
-    """One way through the spool, at ``now`` (seconds since the epoch).
+    """One pass through the spool, at ``now`` (seconds since the epoch).
 
-    :param is_over: asked again and again: is there no time to go on?
+    :param is_over: called between two recordings; True ends the pass.
     """
 
     def __init__(self, spool: SpoolPaths, terms: RetentionPolicy, now: float, is_over: Callable[[], bool]) -> None:
@@ -50,13 +49,13 @@ class RetentionPass:
         self._is_over = is_over
         #: Bytes of all files in the spool.
         self.used = 0
-        #: Recordings of which files went: because their time was over, and because there was no room.
+        #: Recordings of which files were removed: after ``local_retention``, and for lack of space.
         self.expired = self.evicted = 0
-        #: The first thing that the disk would not give up. It stays, and so does what was to go after it.
+        #: The first error of a removal. That file stays, and the files that would be removed after it.
         self.fault: OSError | None = None
 
     def run(self) -> "RetentionPass":
-        """Removes what has to go. Returns itself.
+        """Removes the recordings that need not be kept. Returns itself.
 
         :raises OSError: a directory cannot be read.
         """
@@ -87,9 +86,9 @@ class RetentionPass:
             self.evicted += self._remove(recording, suffixes)
 
     def _candidates(self) -> Iterator[tuple[Recording, list[str]]]:
-        """What may go while there is no room, and which files of it: the oldest first.
+        """The recordings that may be removed for space, the oldest first, with the suffixes of the files to remove.
 
-        Last comes the audio of what is not done, but for the notices of it: they need the sidecar alone.
+        Recordings of which only notifications are due come last: these need the sidecar, so only the audio goes.
         """
         for day in catalog.iter_days(self._spool.done):
             for recording in _by_age(day):
@@ -101,15 +100,15 @@ class RetentionPass:
                     yield recording, [paths.AUDIO]
 
     def _may_go(self, recording: Recording) -> bool:
-        """Of what is done: also the receipts that a removal left which was cut short."""
+        """Whether a recording in ``done`` may be removed. Also receipts that an interrupted removal left."""
         return self._is_stored(recording) or (bool(recording.carriers) and not _is_any_of_it_here(recording))
 
     def _is_stored(self, recording: Recording) -> bool:
-        """By all who store recordings now, whoever did so when it was delivered."""
+        """Whether all carriers of the present configuration have stored it."""
         return recording.carriers >= self._terms.carriers
 
     def _remove(self, recording: Recording, suffixes: list[str]) -> bool:
-        """False when the disk refused."""
+        """Removes the files. False after a disk error."""
         try:
             for suffix in suffixes:
                 self.used -= _unlink(recording.path(suffix))
@@ -119,7 +118,7 @@ class RetentionPass:
         return True
 
     def _remove_idle_days(self) -> None:
-        """Of those in ``ready`` none goes: a recording that finds no directory there at its end stays a draft."""
+        """Removes idle directories in ``done``. Those in ``ready`` stay: a recording needs its directory."""
         for day in self._until_over(catalog.iter_days(self._spool.done)):
             try:
                 if day.stat().st_mtime < self._now - IDLE_DAY:
@@ -140,9 +139,10 @@ def _day_of(seconds: float) -> str:
 
 
 def removable(recording: Recording) -> list[str]:
-    """The suffixes of its files, in the order in which they may be removed. Files that are not ours are not in it.
+    """The suffixes of its files, in the order of removal. Files of other programs are not included.
 
-    Audio and sidecar always are: they came before the receipts, but who lists a directory meanwhile may miss them.
+    Audio and sidecar are always included: they were written before the receipts, but a listing that was made at the
+    same time may lack them.
     """
     marks = [paths.notified_suffix(name) for name in sorted(recording.notifiers)]
     marks += [paths.rejected_suffix(name) for name in sorted(paths.names(recording.suffixes, "refused"))]
@@ -151,7 +151,7 @@ def removable(recording: Recording) -> list[str]:
 
 
 def size_below(directory: Path, is_over: Callable[[], bool]) -> int:
-    """Bytes of all files below ``directory``, as far as one gets: lost+found is root's alone."""
+    """Bytes of all readable files below ``directory``. Only root can read lost+found."""
     size = 0
     waiting = [str(directory)]
     while waiting and not is_over():
@@ -170,12 +170,12 @@ def size_below(directory: Path, is_over: Callable[[], bool]) -> int:
 def _size(entry: "os.DirEntry[str]") -> int:
     try:
         return entry.stat(follow_symlinks=False).st_size
-    except FileNotFoundError:  # moved on in the meantime
+    except FileNotFoundError:  # it was moved
         return 0
 
 
 def _is_any_of_it_here(recording: Recording) -> bool:
-    """As the disk has it now: who listed the day while it was moved there may have seen its receipts alone."""
+    """Whether its audio or sidecar exists now: a listing made while it was moved may have only its receipts."""
     return is_regular(recording.sidecar) or is_regular(recording.audio)
 
 
@@ -184,7 +184,7 @@ def _by_age(day: Path) -> list[Recording]:
 
 
 def _stored_at(recording: Recording) -> float:
-    """When it was stored last; what is just being moved away is new."""
+    """When it was stored last. A recording that is being moved counts as new."""
     receipts = [recording.path(paths.stored_suffix(name)) for name in recording.carriers]
     return max(_changed_at(receipt, float("inf")) for receipt in receipts)
 
@@ -197,7 +197,7 @@ def _changed_at(path: Path, default: float) -> float:
 
 
 def _unlink(path: Path) -> int:
-    """The bytes that it had."""
+    """Removes the file. Returns its size in bytes."""
     try:
         size = path.lstat().st_size
         path.unlink()

@@ -1,4 +1,4 @@
-"""The examples in docs/notices.rst are correct."""
+"""The examples in docs/notifications.rst are correct."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from audiohookd_plugins.notifications.signature import Secrets
 from audiohookd_plugins.webhook import WebhookConfig
 from tests.plugins.notification_rig import ID, a_recording
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "notices.rst"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "notifications.rst"
 
 
 def snippet(word: str) -> str:

@@ -10,7 +10,7 @@ from audiohookd.observe.counters import CATALOGUE, LABELS
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("document", ["s3.rst", "notices.rst"])
+@pytest.mark.parametrize("document", ["s3.rst", "notifications.rst"])
 def test_each_of_the_names_is_counted(document: str) -> None:
     named = re.findall(r"``audiohookd_(\w+)_total(?:\{(\w+)=)?", (DOCS / document).read_text())
     assert len(named) >= 4

@@ -94,5 +94,5 @@ def _unexplained(admin: str) -> str:
         return "nothing was rejected for other reasons"
     return (
         f"rejected for other reasons, not shown here: {', '.join(found)} (rejections_total and limit_hits_total of"
-        f" {url}); see the lines in the daemon's log, and docs/refusals.rst"
+        f" {url}); see the lines in the daemon's log, and docs/rejections.rst"
     )

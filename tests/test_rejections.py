@@ -1,4 +1,4 @@
-"""docs/refusals.rst explains exactly the reasons in the code, and the drops without a reason."""
+"""docs/rejections.rst explains exactly the reasons in the code, and the drops without a reason."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from audiohookd.auth.rejection import RejectionReason
 from audiohookd.edge.rejection_log import BEYOND
 
-DOCUMENT = Path(__file__).parents[1] / "docs/refusals.rst"
+DOCUMENT = Path(__file__).parents[1] / "docs/rejections.rst"
 
 
 def test_every_reason_is_explained() -> None:
