@@ -153,7 +153,7 @@ class TestExplanations(SynchronousTestCase):
         def broken(*_: Any) -> Any:
             raise RuntimeError("diagnosis")
 
-        patched = self.patch(refused_module, "diagnose", broken)
+        patched = self.patch(recent, "diagnose", broken)
         askers = [self.ask(), self.ask((HOST,))]
         self.work()
         self.assertTrue(all(asked.failures[0].check(RuntimeError) for asked in askers))
