@@ -24,7 +24,7 @@ from audiohookd.cli.call.load import CallScheduler
 from audiohookd.cli.call.options import Options
 from audiohookd.cli.call.report import Report
 from audiohookd.cli.call.source import Source, recording, tone
-from audiohookd.cli.call.websocket import Upgrade
+from audiohookd.cli.upgrade import Identity, request
 from audiohookd.observe.log_encoding import EscapingObserver
 from audiohookd.protocol.client.checks import offers
 from audiohookd.protocol.client.session import ClientSession
@@ -126,22 +126,22 @@ class Caller:
         self._reactor = reactor
         self._wall_clock = wall_clock
         self._endpoint, self._explain_tls = endpoint(reactor, options.target, options.ca)
-        self._upgrade = Upgrade(options.target, options.api_key, options.secret)
         self._organization_id = options.organization or str(uuid.uuid4())
 
     def dial(self, ended: Callable[[], None]) -> Connection:
         """See :data:`~audiohookd.cli.call.load.Dial`."""
         call = self._report.call()
-        session = ClientSession(str(uuid.uuid4()), self._opening(), self._reactor.seconds)
         options = self._options
+        identity = Identity(organization=self._organization_id)
+        session = ClientSession(identity.session, self._opening(), self._reactor.seconds)
         conversation = CallSession(session, self._source, options.speed, options.max_duration, self._reactor, call)
-        request = self._upgrade.request(self._organization_id, session.id, str(uuid.uuid4()), int(self._wall_clock()))
+        asked = request(options.target, options.api_key, options.secret, identity, int(self._wall_clock()))
 
         def done(reason: str | None, closing: str | None) -> None:
             call.over(reason, closing)
             ended()
 
-        return Connection(self._reactor, self._endpoint, request, conversation, done, self._explain_tls)
+        return Connection(self._reactor, self._endpoint, asked, conversation, done, self._explain_tls)
 
     def _opening(self) -> Open:
         options = self._options
