@@ -10,12 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from audiohookd.cli.doctor import steps
-from audiohookd.cli.doctor.certificate import Certificate, why_untrusted
 from audiohookd.cli.doctor.checks import _verdict
 from audiohookd.cli.doctor.network import Address, _judged
 from audiohookd.cli.doctor.probe import upgrade
 from audiohookd.cli.doctor.steps import ActivationError, Deadline, Done, State, StepFailed, StepRunner
-from audiohookd.cli.doctor.tls import secure
+from audiohookd.cli.doctor.tls import Certificate, secure, why_untrusted
 from audiohookd.cli.main import main
 from audiohookd.cli.upgrade import Request, Response, meaning
 from tests.cli.tls_front import HOST, Pair, answering, fronting, pair
