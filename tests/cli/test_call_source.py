@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiohookd.cli.call.source import Recording, encode, recording, tone
+from audiohookd.cli.call.source import Recording, recording, tone
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.protocol.media import Channel
 
@@ -35,14 +35,6 @@ def speech(channels: int, rate: int = 8000, seconds: float = 1.5) -> Any:
     time = np.arange(int(rate * seconds)) / rate
     waves = [0.5 * np.sin(2 * np.pi * hertz * time) for hertz in (300, 500)[:channels]]
     return np.stack(waves, axis=1)
-
-
-def test_mulaw_is_that_of_libsndfile_for_every_sample() -> None:
-    assert encode(ALL_SAMPLES).tobytes() == mulaw_by_libsndfile(ALL_SAMPLES)
-
-
-def test_mulaw_silence_is_ff() -> None:
-    assert encode(np.zeros(3, np.int16)).tobytes() == b"\xff\xff\xff"
 
 
 @pytest.mark.parametrize("channels", [1, 2])
