@@ -18,7 +18,12 @@ PURE_AUTH = [
     f"audiohookd.auth.{name}" for name in ("rejection", "request", "signature.fields", "signature.message_signature")
 ]
 #: Modules of the daemon that plugins may import.
-PUBLIC = ("audiohookd.interfaces", "audiohookd.observer", "audiohookd.protocol", "audiohookd.testing")
+PUBLIC: tuple[str, ...] = (
+    "audiohookd.interfaces",
+    "audiohookd.observer",
+    "audiohookd.protocol",
+    "audiohookd.testing",
+)
 PUBLIC += ("audiohookd.escaping", "audiohookd.text_encoding", "audiohookd.units")
 #: Calls that read the wall clock or sleep.
 CLOCK = re.compile(

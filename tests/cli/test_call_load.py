@@ -32,7 +32,7 @@ class Switchboard:
         self.orders.append("abort")
 
     def scheduler(self, calls: int, rate: float = 50.0) -> CallScheduler:
-        scheduler = CallScheduler(self.clock, self.dial, calls, rate, random.Random(7))
+        scheduler = CallScheduler(self.clock, self.dial, calls, rate, random.Random(7))  # type: ignore[arg-type]
         scheduler.begin()
         return scheduler
 

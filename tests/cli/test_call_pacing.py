@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from audiohookd.cli.call.call import FRAME, WINDOW, CallSession, call_length
-from audiohookd.cli.call.source import Loop, Recording, Source
+from audiohookd.cli.call.source import Recording
 from audiohookd.protocol import events, messages
 from audiohookd.protocol.client.checks import offers
 from audiohookd.protocol.client.session import ClientSession
@@ -16,7 +16,7 @@ from audiohookd.protocol.codec import encode_server
 ID = "11111111-1111-4111-8111-111111111111"
 #: Seconds by which the clock advances: a power of two, so that sums are exact.
 STEP = 1 / 64
-ENDLESS = Loop(bytes(range(200)) * 80, 2)
+ENDLESS = Recording(bytes(range(200)) * 80, 2, repeats=True)
 
 
 def recorded(seconds: float) -> Recording:
@@ -28,7 +28,7 @@ class Server:
 
     def __init__(
         self,
-        source: Source | None = ENDLESS,
+        source: Recording | None = ENDLESS,
         speed: float | None = 1.0,
         max_duration: int | None = None,
         media: int | None = 0,

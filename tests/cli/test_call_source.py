@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiohookd.cli.call.source import Recording, encode, recording, tone
+from audiohookd.cli.call.source import Recording, recording, tone
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.protocol.media import Channel
 
@@ -37,14 +37,6 @@ def speech(channels: int, rate: int = 8000, seconds: float = 1.5) -> Any:
     return np.stack(waves, axis=1)
 
 
-def test_mulaw_is_that_of_libsndfile_for_every_sample() -> None:
-    assert encode(ALL_SAMPLES).tobytes() == mulaw_by_libsndfile(ALL_SAMPLES)
-
-
-def test_mulaw_silence_is_ff() -> None:
-    assert encode(np.zeros(3, np.int16)).tobytes() == b"\xff\xff\xff"
-
-
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("container", ["WAV", "WAVEX", "RF64"])
 def test_mulaw_files_are_kept_byte_for_byte(tmp_path: Path, channels: int, container: str) -> None:
@@ -57,6 +49,7 @@ def test_mulaw_files_are_kept_byte_for_byte(tmp_path: Path, channels: int, conta
     # 0x7F and 0xFF are the same sample: a decoder would not keep them apart.
     path.write_bytes(content[: -len(every_byte)] + every_byte)
     taken = recording(path)
+    assert taken.samples is not None
     assert taken.channels == channels
     assert taken.read(0, taken.samples, BOTH[:channels]) == every_byte
 
@@ -86,6 +79,7 @@ def test_other_rates_and_widths_sound_the_same(tmp_path: Path, rate: int, subtyp
     path = tmp_path / "call.wav"
     soundfile.write(path, speech(channels, rate), rate, subtype=subtype)
     taken = recording(path)
+    assert taken.samples is not None
     assert taken.channels == channels
     assert abs(taken.samples - 12_000) <= 1
     heard = linear(taken.data, channels).reshape(-1, channels) / 32768

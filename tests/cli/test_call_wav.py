@@ -159,6 +159,7 @@ def test_other_encodings_are_played(tmp_path: Path, subtype: str) -> None:
     made = io.BytesIO()
     soundfile.write(made, tone(1.0), 8000, format="WAV", subtype=subtype)
     taken = played(tmp_path, made.getvalue())
+    assert taken.samples is not None
     assert 8000 <= taken.samples <= 8160  # whole blocks
     assert np.abs(np.fft.rfft(heard_in(taken)[:8000])).argmax() == 440
 

@@ -13,7 +13,7 @@ from audiohookd.cli.call.connection import GIVEN_UP
 from audiohookd.cli.call.execution import Caller
 from audiohookd.cli.call.options import Options
 from audiohookd.cli.call.report import NOT_CLOSED, Report
-from audiohookd.cli.call.source import Recording, Source, tone
+from audiohookd.cli.call.source import Recording, tone
 from audiohookd.cli.target import Target
 from audiohookd.protocol.messages import NULL_UUID, read_custom_config
 from tests.cli.loopback_server import NOW, SECRET, LoopbackServer
@@ -53,7 +53,7 @@ class CallTest(TestCase):
         self.out, self.err = io.StringIO(), io.StringIO()
         self.report = Report(self.out, self.err)
 
-    def call(self, source: Source | None = AUDIO, **changes: Any) -> tuple[Any, "Deferred[None]"]:
+    def call(self, source: Recording | None = AUDIO, **changes: Any) -> tuple[Any, "Deferred[None]"]:
         """Starts a call. Returns it, and a Deferred that fires when it has ended."""
         over: Deferred[None] = Deferred()
         caller = Caller(options(self.server, **changes), source, self.report, reactor, lambda: NOW)

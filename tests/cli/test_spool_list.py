@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiohookd.cli.formatting import counted, size, span
-from audiohookd.cli.spool.lookup import Days, State, daemon_runs, place_of, recordings, search
+from audiohookd.cli.spool.lookup import Days, State, place_of, recordings, search
 from audiohookd.escaping import printable
 from audiohookd.spool import catalog, paths
+from audiohookd.spool.lock import is_locked
 from tests.cli.kept_spool import (
     DAY,
     ENVIRONMENT,
@@ -277,8 +278,8 @@ class TestStats:
         assert said.lines[3].endswith("  oldest 2026-01-31T12:00:02.000Z")
         assert said.lines[5].split() == ["waiting", "2", "recordings", "for", "store"]
         assert said.lines[6].split() == ["waiting", "4", "recordings", "for", "tell"]
-        assert said.lines[7].endswith("of 4.0 GiB (max_spool)")
-        assert said.lines[8].endswith(", min_free is 512.0 MiB")
+        assert said.lines[7].endswith("of 4 GiB (max_spool)")
+        assert said.lines[8].endswith(", min_free is 512 MiB")
         assert said.lines[9] == "daemon  runs"
 
     def test_json_is_printed_for_programs(self, spool: KeptSpool) -> None:
@@ -356,14 +357,14 @@ class TestLocation:
 
 class TestBesideADaemon:
     def test_a_daemon_is_detected_by_its_lock(self, spool: KeptSpool) -> None:
-        assert daemon_runs(spool.layout)
-        assert daemon_runs(spool.layout)
+        assert is_locked(spool.layout)
+        assert is_locked(spool.layout)
         spool.stop()
-        assert not daemon_runs(spool.layout)
+        assert not is_locked(spool.layout)
 
     def test_detecting_a_daemon_leaves_the_lock_free(self, spool: KeptSpool) -> None:
         spool.stop()
-        assert not daemon_runs(spool.layout)
+        assert not is_locked(spool.layout)
         take_and_release(spool)
 
     def test_listing_changes_no_file(self, spool: KeptSpool) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from audiohookd.cli.call.source import Source
+from audiohookd.cli.call.source import Recording
 from audiohookd.protocol import events
 from audiohookd.protocol.client.session import RATE, ClientSession
 from audiohookd.protocol.codec import MAX_SENT
@@ -44,7 +44,7 @@ class CallSession:
     def __init__(
         self,
         session: ClientSession,
-        source: Source | None,
+        source: Recording | None,
         speed: float | None,
         max_duration: int | None,
         clock: Any,
@@ -175,7 +175,7 @@ class CallSession:
         return self._frame_due(samples) if self._fits(samples) else None
 
 
-def call_length(source: Source | None, max_duration: int | None) -> int | None:
+def call_length(source: Recording | None, max_duration: int | None) -> int | None:
     """Samples per channel after which a call ends. None: never. 0 for a probe, which has no source."""
     if source is None:
         return 0

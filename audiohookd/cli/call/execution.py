@@ -23,7 +23,7 @@ from audiohookd.cli.call.call import CallSession, call_length
 from audiohookd.cli.call.connection import Connection, endpoint
 from audiohookd.cli.call.options import Options
 from audiohookd.cli.call.report import Report
-from audiohookd.cli.call.source import Source, recording, tone
+from audiohookd.cli.call.source import Recording, recording, tone
 from audiohookd.cli.upgrade import Identity, request
 from audiohookd.observe.log_encoding import EscapingObserver
 from audiohookd.protocol.client.checks import offers
@@ -117,7 +117,7 @@ def execute(options: Options) -> int:
     return 1 if report.failures else 0
 
 
-def _report(options: Options, source: Source | None) -> Report:
+def _report(options: Options, source: Recording | None) -> Report:
     length = call_length(source, options.max_duration)
     return Report(
         results=None if options.quiet else sys.stdout,
@@ -175,7 +175,7 @@ class Caller:
     def __init__(
         self,
         options: Options,
-        source: Source | None,
+        source: Recording | None,
         report: Report,
         reactor: Any,
         wall_clock: Callable[[], float],

@@ -1,8 +1,9 @@
 """The audio of the calls: a file or a tone, as µ-law at 8,000 Hz. It is read once, and all calls share it."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -20,67 +21,42 @@ _CHANNELS = (1, 2)  # of a call
 _BLOCK = 1 << 20  # samples per channel that are decoded at a time
 
 
-class Source(Protocol):
-    """Audio of one channel (external) or two (external and internal), with random access."""
+@dataclass(frozen=True, repr=False)
+class Recording:
+    """Audio of one channel (external) or two (external and internal), with random access.
 
-    @property
-    def channels(self) -> int:
-        """The number of channels, 1 or 2."""
+    :param data: interleaved µ-law.
+    :param repeats: whether it repeats forever.
+    """
+
+    data: bytes
+    channels: int
+    repeats: bool = False
 
     @property
     def samples(self) -> int | None:
         """Samples per channel. None if the audio never ends."""
+        return None if self.repeats else len(self.data) // self.channels
 
     def read(self, start: int, samples: int, channels: tuple[Channel, ...]) -> bytes:
         """Interleaved µ-law of ``channels``, a subset of those offered, from sample ``start`` on."""
+        first, size = start * self.channels, samples * self.channels
+        data = self.data
+        if self.repeats:
+            first %= len(data)
+            data *= (first + size) // len(data) + 1
+        part = data[first : first + size]
+        if len(channels) == self.channels:
+            return part
+        return part[channels[0] == "internal" :: self.channels]
 
 
-@dataclass(frozen=True, repr=False)
-class Recording:
-    """A :class:`Source` of finite length."""
-
-    data: bytes
-    channels: int
-
-    @property
-    def samples(self) -> int:
-        """See :class:`Source`."""
-        return len(self.data) // self.channels
-
-    def read(self, start: int, samples: int, channels: tuple[Channel, ...]) -> bytes:
-        """See :class:`Source`."""
-        part = self.data[start * self.channels : (start + samples) * self.channels]
-        return _pick(part, self.channels, channels)
-
-
-@dataclass(frozen=True, repr=False)
-class Loop:
-    """A :class:`Source` that repeats forever."""
-
-    data: bytes
-    channels: int
-    samples: None = None
-
-    def read(self, start: int, samples: int, channels: tuple[Channel, ...]) -> bytes:
-        """See :class:`Source`."""
-        first = start * self.channels % len(self.data)
-        end = first + samples * self.channels
-        part = (self.data * (end // len(self.data) + 1))[first:end]
-        return _pick(part, self.channels, channels)
-
-
-def _pick(interleaved: bytes, available: int, channels: tuple[Channel, ...]) -> bytes:
-    if len(channels) == available:
-        return interleaved
-    return interleaved[channels[0] == "internal" :: available]
-
-
-def tone() -> Loop:
+def tone() -> Recording:
     """An endless stereo tone, with a different frequency on each channel."""
     time = np.arange(RATE) / RATE
     waves = np.stack([np.sin(2 * np.pi * frequency * time) for frequency in _TONES], axis=1)
     # One second holds whole periods of both tones, so the loop has no click.
-    return Loop(encode(_linear(waves * _LEVEL)).tobytes(), len(_TONES))
+    return Recording(_encode(_linear(waves * _LEVEL)), len(_TONES), repeats=True)
 
 
 def recording(path: Path) -> Recording:
@@ -135,7 +111,7 @@ def _decoded(file: BinaryIO, most_samples: int | None = None) -> Recording:
             if sound.samplerate != RATE:
                 samples = soxr.resample(samples, sound.samplerate, RATE)
             samples = _linear(samples)
-        return Recording(encode(samples).tobytes(), sound.channels)
+        return Recording(_encode(samples), sound.channels)
 
 
 def _samples(sound: soundfile.SoundFile, dtype: str) -> "NDArray[Any]":
@@ -151,27 +127,7 @@ def _linear(samples: "NDArray[np.floating]") -> "NDArray[np.int16]":
     return linear
 
 
-_BIAS = 33  # of 14 bits: makes the segment bounds powers of two
-_CLIP = 8191
-
-
-def encode(samples: "NDArray[np.int16]") -> "NDArray[np.uint8]":
-    """Encodes linear 16-bit samples as µ-law, one byte per sample. Keeps the shape of the array.
-
-    Returns the same bytes as libsndfile: magnitudes are truncated to 14 bits, and zero is 0xFF.
-    """
-    return _TABLE[samples.view(np.uint16)]
-
-
-def _codes(samples: "NDArray[np.int16]") -> "NDArray[np.uint8]":
-    linear = samples.astype(np.int32)
-    magnitude = np.minimum((np.abs(linear) >> 2) + _BIAS, _CLIP)
-    segment = np.floor(np.log2(magnitude)).astype(np.int32) - 5
-    mantissa = (magnitude >> (segment + 1)) & 0x0F
-    sign = np.where(linear < 0, 0x80, 0)
-    codes: NDArray[Any] = ~(sign | (segment << 4) | mantissa) & 0xFF
-    return codes.astype(np.uint8)
-
-
-_TABLE = _codes(np.arange(65536, dtype=np.uint16).view(np.int16))
-_TABLE.setflags(write=False)
+def _encode(samples: "NDArray[np.int16]") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, RATE, format="RAW", subtype="ULAW")
+    return file.getvalue()

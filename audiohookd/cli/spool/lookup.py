@@ -1,8 +1,8 @@
-"""Finds the spool of a command, from the configuration or from ``--spool``."""
+"""Finds the spool of a command, and recordings in it. Holds the file names of one directory at a time in memory."""
 
 import argparse
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,6 @@ from audiohookd.config.schema import Config
 from audiohookd.runtime.privileges import User, acting_as, owner_of
 from audiohookd.spool import catalog, paths
 from audiohookd.spool.catalog import Recording
-from audiohookd.spool.lock import is_locked
 from audiohookd.spool.paths import SpoolPaths
 
 DEFAULT_CONFIG = Path("/etc/audiohookd/audiohookd.toml")
@@ -55,16 +54,6 @@ def place_of(arguments: argparse.Namespace) -> Place:
     if not (directory / "draft").is_dir() and any(directory.iterdir()):
         raise UsageError(f"spool: {directory} is not a spool: it has no draft/")
     return Place(SpoolPaths(directory), config)
-
-
-def daemon_runs(spool: SpoolPaths) -> bool:
-    """Whether a daemon holds the lock of the spool. The check does not disturb the daemon."""
-    return is_locked(spool)
-
-
-def wake(spool: SpoolPaths) -> None:
-    """Makes a running daemon scan the spool at once. Has no effect if no daemon runs."""
-    spool.wake.touch()
 
 
 @contextmanager
@@ -121,13 +110,8 @@ class Found(NamedTuple):
 
 def directory_of(spool: SpoolPaths, state: State) -> Path:
     """The directory of a state. It holds recordings, or a directory per day if the state is one of WHOLE."""
-    return {
-        State.DRAFT: spool.draft,
-        State.BROKEN: spool.broken,
-        State.DEAD: spool.dead,
-        State.READY: spool.ready,
-        State.DONE: spool.done,
-    }[state]
+    directory: Path = getattr(spool, state)
+    return directory
 
 
 def recordings(spool: SpoolPaths, states: Sequence[State] = tuple(State), days: Days = ALL_DAYS) -> Iterator[Found]:
@@ -139,7 +123,7 @@ def recordings(spool: SpoolPaths, states: Sequence[State] = tuple(State), days: 
     for state in states:
         for directory in _directories(spool, state, days):
             for files in catalog.iter_day(directory):
-                if _is_complete(state, files.suffixes):
+                if state not in WHOLE or paths.SIDECAR in files.suffixes:
                     yield Found(state, files)
 
 
@@ -182,10 +166,4 @@ def audio_of(spool: SpoolPaths, recording: Recording) -> Path | None:
 
 def _directories(spool: SpoolPaths, state: State, days: Days) -> list[Path]:
     directory = directory_of(spool, state)
-    if state in WHOLE:
-        return [day for day in catalog.iter_days(directory) if days.has(day.name)]
-    return [directory]
-
-
-def _is_complete(state: State, suffixes: Container[str]) -> bool:
-    return state not in WHOLE or paths.SIDECAR in suffixes
+    return [day for day in catalog.iter_days(directory) if days.has(day.name)] if state in WHOLE else [directory]

@@ -9,7 +9,7 @@ from typing import Any
 
 from audiohookd.cli.formatting import counted
 from audiohookd.cli.progress import Progress
-from audiohookd.cli.spool.lookup import Place, State, as_owner, recordings, wake
+from audiohookd.cli.spool.lookup import Place, State, as_owner, recordings
 from audiohookd.escaping import printable
 from audiohookd.spool.lock import Lock
 from audiohookd.spool.paths import DIRECTORY_MODE, SpoolPaths
@@ -31,7 +31,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
         with _held(place.spool) as is_ours:
             if is_ours:
                 return _repair(place.spool, drafts)
-        wake(place.spool)
+        place.spool.wake.touch()
     print(
         "nothing repaired: a daemon runs, which repairs drafts by itself and scans the spool now:"
         f" {counted(drafts, 'draft')}, including calls in progress"

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from audiohookd.cli.formatting import counted
-from audiohookd.cli.spool.lookup import Found, Place, State, as_owner, daemon_runs, recordings, search, wake
+from audiohookd.cli.spool.lookup import Found, Place, State, as_owner, recordings, search
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.escaping import printable
 from audiohookd.spool import catalog, paths
 from audiohookd.spool.catalog import Recording
 from audiohookd.spool.finalize import sync_directory
+from audiohookd.spool.lock import is_locked
 from audiohookd.spool.paths import DIRECTORY_MODE, SpoolPaths
 
 
@@ -51,7 +52,7 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
                 print(printable(f"audiohookctl: spool: {found.files.id}: {error}"), file=sys.stderr)
         for found in recordings(place.spool, (State.READY,)) if arguments.all else ():
             forget_refusals(found.files)
-        wake(place.spool)
+        place.spool.wake.touch()
     print(f"{counted(revived, 'dead letter')} moved back to ready/; {_next_retry(place.spool, arguments.all)}")
     return 1 if failed else 0
 
@@ -94,7 +95,7 @@ def revive(spool: SpoolPaths, dead: Recording, suffixes: frozenset[str]) -> None
     there = catalog.stat_recording(directory, dead.id, dead.suffixes | {paths.AUDIO}).suffixes
     if there & dead.suffixes:
         raise NotRevived(f"{directory} already has its {', '.join(sorted(there & dead.suffixes))}")
-    if there and paths.REASON in dead.suffixes and daemon_runs(spool):
+    if there and paths.REASON in dead.suffixes and is_locked(spool):
         raise NotRevived("the daemon is moving it: retry in a moment")
     directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     dead.path(paths.REASON).unlink(missing_ok=True)
@@ -130,6 +131,6 @@ def _move(dead: Recording, suffix: str, directory: Path) -> None:
 def _next_retry(spool: SpoolPaths, is_all: bool) -> str:
     waiting = sum(1 for _ in recordings(spool, (State.READY,))) if is_all else None
     scope = "everything" if waiting is None else f"all {counted(waiting, 'recording')} in ready/"
-    if daemon_runs(spool):
+    if is_locked(spool):
         return f"the daemon retries {scope} now"
     return f"no daemon runs: it retries {scope} when it starts"

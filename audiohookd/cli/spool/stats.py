@@ -7,19 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from audiohookd.cli.formatting import counted, size
-from audiohookd.cli.spool.destinations import Outlets
 from audiohookd.cli.spool.list_ import known_outlets
-from audiohookd.cli.spool.lookup import Found, Place, State, daemon_runs, recordings
+from audiohookd.cli.spool.lookup import Found, Place, State, recordings
 from audiohookd.cli.spool.summary import draft_outline, sizes
 from audiohookd.delivery.orphans import find_orphans
 from audiohookd.escaping import printable
 from audiohookd.spool import paths
-
-#: Bytes that are read of a sidecar to get its first line, which has the header and is much shorter.
-_FIRST_LINE = 65_536
+from audiohookd.spool.format.sidecar_reader import read_timestamp
+from audiohookd.spool.lock import is_locked
+from audiohookd.units import written
 
 
 class Shelf:
@@ -38,25 +35,7 @@ class Shelf:
         directory = found.files.directory.name
         self._day = self._day or directory
         if self._day == directory:
-            started = _started(found)
-            self.oldest = min(filter(None, (self.oldest, started)), default=None)
-
-
-class Stats:
-    """Counts the recordings of a whole spool, by state and by destination that they wait for."""
-
-    def __init__(self, found: Iterator[Found], outlets: Outlets) -> None:
-        self.shelves = {state: Shelf() for state in State}
-        self.waiting: Counter[str] = Counter(dict.fromkeys((*outlets.carriers, *outlets.notifiers), 0))
-        for recording in found:
-            self.shelves[recording.state].add(recording)
-            if recording.state is State.READY:
-                self.waiting.update(outlets.due(recording.files))
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of all states together."""
-        return sum(shelf.bytes for shelf in self.shelves.values())
+            self.oldest = min(filter(None, (self.oldest, _started(found))), default=None)
 
 
 def add_parser(actions: Any, place: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -70,7 +49,7 @@ def add_parser(actions: Any, place: argparse.ArgumentParser) -> argparse.Argumen
 
 def run(place: Place, arguments: argparse.Namespace) -> int:
     """Prints the counts as lines or as JSON."""
-    figures = _figures(place, Stats(recordings(place.spool), known_outlets(place)))
+    figures = _figures(place)
     if arguments.json:
         print(json.dumps(figures))
     else:
@@ -79,18 +58,25 @@ def run(place: Place, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _figures(place: Place, stats: Stats) -> dict[str, Any]:
+def _figures(place: Place) -> dict[str, Any]:
+    outlets = known_outlets(place)
+    shelves = {state: Shelf() for state in State}
+    waiting: Counter[str] = Counter(dict.fromkeys((*outlets.carriers, *outlets.notifiers), 0))
+    for found in recordings(place.spool):
+        shelves[found.state].add(found)
+        if found.state is State.READY:
+            waiting.update(outlets.due(found.files))
     limits = place.config and place.config.spool
     orphans = find_orphans(place.spool)
     return {
-        "daemon": daemon_runs(place.spool),
+        "daemon": is_locked(place.spool),
         "states": {
             state: {"recordings": shelf.recordings, "bytes": shelf.bytes, "oldest": shelf.oldest}
-            for state, shelf in stats.shelves.items()
+            for state, shelf in shelves.items()
         },
-        "waiting": dict(stats.waiting),
+        "waiting": waiting,
         "alone": {"files": orphans.files, "example": None if orphans.example is None else str(orphans.example)},
-        "bytes": stats.bytes,
+        "bytes": sum(shelf.bytes for shelf in shelves.values()),
         "free": shutil.disk_usage(place.spool.directory).free,
         "minFree": limits.min_free if limits else None,
         "maxSpool": limits.max_spool if limits else None,
@@ -106,31 +92,19 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
     if figures["alone"]["files"]:
         files = counted(figures["alone"]["files"], "audio file")
         yield f"alone   {files:>20}  in ready/ without a sidecar, such as {figures['alone']['example']}"
-    limit = f" of {size(figures['maxSpool'])} (max_spool)" if figures["maxSpool"] else ""
+    limit = f" of {written(figures['maxSpool'], 'B')} (max_spool)" if figures["maxSpool"] else ""
     yield f"in all  {size(figures['bytes'])}{limit}"
-    least = f", min_free is {size(figures['minFree'])}" if figures["minFree"] else ""
+    least = f", min_free is {written(figures['minFree'], 'B')}" if figures["minFree"] else ""
     yield f"free    {size(figures['free'])}{least}"
     yield f"daemon  {'runs' if figures['daemon'] else 'does not run'}"
 
 
-class _Header(msgspec.Struct, frozen=True):
-    timestamp: str
-
-
-class _Start(msgspec.Struct, frozen=True):
-    header: _Header
-
-
-_start = msgspec.json.Decoder(_Start)
-
-
 def _started(found: Found) -> str | None:
-    """The start time, from the first line of the journal or sidecar. Reading whole sidecars would take minutes."""
+    """The start time, from the head of the journal or sidecar. Reading whole sidecars would take minutes."""
     try:
         if paths.JOURNAL in found.files.suffixes:
             return str(draft_outline(found.files)["startedAt"])
         with found.files.sidecar.open("rb") as file:
-            line = file.readline(_FIRST_LINE)
-        return _start.decode(line.rstrip(b",\n") + b"}").header.timestamp
+            return read_timestamp(file)
     except (FileNotFoundError, ValueError):
         return None

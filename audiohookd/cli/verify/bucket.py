@@ -12,7 +12,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from audiohookd.cli.usage_error import UsageError
-from audiohookd.cli.verify.checking import Seen, Stream
+from audiohookd.cli.verify.checking import Seen
+from audiohookd.cli.verify.sidecar import Stream
 
 _AUDIO = ".wav"
 _SIDECAR = ".json"

@@ -1,24 +1,17 @@
 """Checks a recording against its sidecar, from any place. Reads the audio once, from start to end."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from audiohookd.cli.progress import Progress
 from audiohookd.cli.verify import wav_reader
-from audiohookd.cli.verify.sidecar import Malformed, SidecarInfo, inconsistencies, read, read_sidecar
+from audiohookd.cli.verify.sidecar import Malformed, SidecarInfo, Stream, inconsistencies, read, read_sidecar
 from audiohookd.protocol.media import Media
 
 #: Bytes of audio that are read at a time and held in memory.
 _BLOCK = 1 << 20
-
-
-class Stream(Protocol):
-    """An open file, or the body of a store's response."""
-
-    def read(self, count: int, /) -> bytes:
-        """Reads at most ``count`` bytes. Empty at the end."""
 
 
 class Seen(NamedTuple):
@@ -38,29 +31,25 @@ def check(sidecar: Mapping[str, Any], audio: Stream | None) -> list[str]:
 
     :param audio: None if there is no audio. It is not closed. Errors of its ``read`` propagate.
     """
-    try:
-        claims = read(sidecar)
-    except Malformed as malformed:
-        return malformed.faults
-    seen = None if audio is None else _read_audio(audio, claims)
-    return [*inconsistencies(sidecar, claims), *_differences(claims, seen)]
+    return _faults(sidecar, lambda claims: None if audio is None else _read_audio(audio, claims))
 
 
-def glance(sidecar: Mapping[str, Any], seen: Seen | None) -> list[str]:
+def quick_check(sidecar: Mapping[str, Any], seen: Seen | None) -> list[str]:
     """Checks a recording as :func:`check` does, with the facts known without reading the audio."""
-    try:
-        claims = read(sidecar)
-    except Malformed as malformed:
-        return malformed.faults
-    return [*inconsistencies(sidecar, claims), *_differences(claims, seen)]
+    return _faults(sidecar, lambda _: seen)
 
 
 def check_alone(sidecar: Mapping[str, Any]) -> list[str]:
     """Checks a sidecar as :func:`check` does, if the audio is stored elsewhere."""
+    return _faults(sidecar, None)
+
+
+def _faults(sidecar: Mapping[str, Any], see: Callable[[SidecarInfo], Seen | None] | None) -> list[str]:
     try:
-        return list(inconsistencies(sidecar, read(sidecar)))
+        claims = read(sidecar)
     except Malformed as malformed:
         return malformed.faults
+    return [*inconsistencies(sidecar, claims), *(() if see is None else _differences(claims, see(claims)))]
 
 
 def _differences(claims: SidecarInfo, seen: Seen | None) -> Iterator[str]:
@@ -216,7 +205,7 @@ def _verify(item: Item, is_quick: bool, progress: Progress) -> Verdict:
         return Verdict(item.where, None, malformed.faults)
     if is_quick:
         seen = item.seen()
-        faults = None if seen is None else glance(sidecar, seen)
+        faults = None if seen is None else quick_check(sidecar, seen)
     else:
         faults = _check_audio(item, sidecar, progress)
     if faults is not None:

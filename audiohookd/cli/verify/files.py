@@ -9,7 +9,8 @@ from pathlib import Path
 
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.cli.verify import wav_reader
-from audiohookd.cli.verify.checking import Seen, Stream
+from audiohookd.cli.verify.checking import Seen
+from audiohookd.cli.verify.sidecar import Stream
 from audiohookd.spool import paths
 from audiohookd.spool.paths import SpoolPaths
 

@@ -1,18 +1,28 @@
-"""Parses what a sidecar states about its audio, and finds contradictions in it (pure)."""
+"""Reads a sidecar and parses what it states about its audio, and finds contradictions in it.
+
+Everything except its body, which may be of any size, is held in memory.
+"""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from msgspec import Meta, Struct, convert, field
 
-from audiohookd.cli.verify.checking import Stream
 from audiohookd.protocol.duration import samples_to_duration
 from audiohookd.protocol.media import Media
 from audiohookd.spool.format.journal import JournalMedia
 from audiohookd.spool.format.json_stream import JsonStream, NotJson, TooLarge, decode
 from audiohookd.spool.format.sidecar_reader import MAX_GAPS, MAX_RECORDING, recording_of
+
+
+class Stream(Protocol):
+    """An open file, or the body of a store's response."""
+
+    def read(self, count: int, /) -> bytes:
+        """Reads at most ``count`` bytes. Empty at the end."""
+
 
 Count = Annotated[int, Meta(ge=0)]
 
