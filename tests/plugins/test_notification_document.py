@@ -78,7 +78,7 @@ def test_the_verification_rejects_old_notifications(is_genuine: Callable[..., bo
 
 def test_the_second_webhook_is_one() -> None:
     (table,) = tomllib.loads(snippet("[plugins.billing]"))["plugins"].values()
-    assert table.pop("use") == "audiohookd_plugins.webhook:WebhookPlugin"
+    assert table.pop("class") == "audiohookd_plugins.webhook:WebhookPlugin"
     table["secret_file"] = Path(table["secret_file"])
     assert msgspec.convert(table, WebhookConfig).url == "https://billing.example.com/calls"
 
