@@ -23,7 +23,6 @@ from audiohookd.interfaces import IWorkers
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.spool.write.append_file import SYSCALLS, Syscalls
-from audiohookd.spool.write.commit_interval import CommitInterval
 from audiohookd.spool.write.disk_errors import DiskErrorTracker
 from audiohookd.spool.write.draft_files import DraftFiles, WriteResult
 from audiohookd.spool.write.fsync import Syncer
@@ -32,6 +31,9 @@ from audiohookd.spool.write.journal_writer import Line, render
 #: Most drafts in one commit; if there are more, the next commit follows at once. The reactor spends some µs on each,
 #: before and after the commit: with 1,400 in one commit it read no socket for 10 ms.
 GROUP = 200
+#: The time from one commit to the next, as a part of ``flush``. The rest is for the commit itself. Each commit costs
+#: as much as a few frames.
+COMMIT_PERIOD = 0.8
 #: Seconds after which a running commit counts as a disk error.
 STALL_TIMEOUT = 30.0
 #: Most kinds of errors of journal lines that are logged.
@@ -119,7 +121,7 @@ class GroupWriter:
         self.waiting = 0
         self._reactor = reactor
         self._workers = pools.writing
-        self._interval = CommitInterval(intervals.flush)
+        self._flush = intervals.flush
         self._count = count
         self._disk_errors = DiskErrorTracker(reactor, count)
         self._syncer: Syncer | None = None
@@ -139,7 +141,6 @@ class GroupWriter:
         self._stall_timer: IDelayedCall | None = None
         self._begun = 0.0  # when the running or last commit began
         self._round_begun = 0.0
-        self._lateness = 0.0  # seconds by which this round began too late
         self._due = 0.0  # when the next commit is to begin, if anything is dirty
         self._is_committing = False
         self._is_urgent = False
@@ -162,7 +163,7 @@ class GroupWriter:
     def schedule(self, source: CommitSource) -> None:
         """Schedules a commit for ``source``, which has data to write."""
         if not self._dirty and not self._is_committing:
-            self._due = self._reactor.seconds() + self._interval.period
+            self._due = self._reactor.seconds() + self._flush * COMMIT_PERIOD
         self._dirty[source] = None
         if source.waiting > self.limits.early or self.waiting > self.limits.total:
             self._is_urgent = True
@@ -240,8 +241,7 @@ class GroupWriter:
         self._left = len(self._dirty)
         self._is_urgent = self.is_flushing
         self._round_begun = self._begun
-        self._lateness = max(0.0, self._begun - self._due)
-        self._due = self._begun + self._interval.period
+        self._due = self._begun + self._flush * COMMIT_PERIOD
 
     def _next_sources(self) -> list[CommitSource]:
         sources = list(islice(self._dirty, min(GROUP, self._left)))
@@ -290,7 +290,7 @@ class GroupWriter:
         """Updates the state of the disk from the results of a commit, and marks files for syncing."""
         self._disk_errors.end_stall(self._reactor.seconds() - self._begun)
         if not self._left:
-            self._end_round(self._reactor.seconds() - self._round_begun)
+            self._end_round()
         if self._disk_errors.has_error or any(map(_FAULT, outcomes)):
             self._record_errors(group, outcomes)
         for why in filter(None, map(_UNMADE, outcomes)):
@@ -299,10 +299,9 @@ class GroupWriter:
             directories = set(map(_DIRECTORY, outcomes)) - {None}
             self._syncer.mark(chain.from_iterable(map(_GROWN, outcomes)), directories)
 
-    def _end_round(self, seconds: float) -> None:
-        if seconds > self._interval.margin:
+    def _end_round(self) -> None:
+        if self._reactor.seconds() - self._round_begun > self._flush * (1 - COMMIT_PERIOD):
             self._count("slow_commits")
-        self._interval.observe(self._lateness + seconds)
 
     def _log_unrendered(self, why: str) -> None:
         """Counts the error, and logs each kind once: a plugin's bug may occur with every message of every call."""
