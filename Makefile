@@ -14,6 +14,7 @@ help:
 	@echo "make demo    record one call, end to end (SPEED=1: in real time; S3=1: upload it to a bucket)"
 	@echo "make run     serve calls until Ctrl-C"
 	@echo "make test    run linters and all tests"
+	@echo "make coverage run the tests that start no daemon, and fail unless they reach every branch of protocol/"
 	@echo "make crash   kill the daemon under live calls (RUNS=200; POWER=1: shut down an ext4, as root;"
 	@echo "             OUTAGE=600 or SLOW=600: the store is unavailable, or slow, for this many seconds)"
 	@echo "make fuzz    search for inputs that break guarantees, by coverage (SECONDS=600, for each target)"
@@ -139,9 +140,14 @@ bench: $(VENV)/.project $(DEV) $(SPEECH)
 bench-full: $(VENV)/.project $(DEV) $(SPEECH)
 	@$(BIN)/python -m bench --full; status=$$?; $(BIN)/python -m bench.upload --pairs 7 && exit $$status
 
+# The tests that start no daemon, with coverage of their subprocesses. It fails unless they reach every branch of the
+# protocol.
 coverage: $(VENV)/.project $(DEV) $(SPEECH)
-	@$(BIN)/python -m coverage run -m pytest -q -m "not functional"
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest -q -n auto -m "not functional"
+	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --skip-covered
+	@$(BIN)/python -m coverage report --include "audiohookd/protocol/*" --show-missing --skip-covered --fail-under 100
 
 # Locks every version and hash, for all supported Pythons: for the daemon, for `audiohookctl call`, and for the tests. The
 # first two locks are taken from the third, so that a package has the same version in all of them.
@@ -157,4 +163,4 @@ lock:
 	@rm -rf $(VENV)-lock
 
 clean:
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage var audiohookd/websocket/fastpath/*.so bench/generator/*.so
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .coverage* var audiohookd/websocket/fastpath/*.so bench/generator/*.so

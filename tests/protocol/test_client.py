@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from audiohookd.protocol import events, messages
-from audiohookd.protocol.client.checks import offers
+from audiohookd.protocol.client.checks import ServerProtocolError, offers, selected
 from audiohookd.protocol.client.events import Accepted
 from audiohookd.protocol.client.session import HISTORY
 from audiohookd.protocol.media import Media
@@ -61,6 +61,10 @@ class TestOpening:
         raws = [msgspec.Raw(json.dumps(item).encode()) for item in selection]
         assert_refused(wire, wire.say(opened(media=raws)), 400)
 
+    def test_rejects_a_selection_that_is_no_json(self) -> None:
+        with pytest.raises(ServerProtocolError, match="selected medium was not offered"):
+            selected((msgspec.Raw(b'{"rate":'),), OPENING.media)
+
     def test_skips_history_at_the_servers_wish_before_it_is_paused(self) -> None:
         wire = Wire()
         answer = wire.say(opened(discard_to="PT2.5S", start_paused=True))
@@ -71,6 +75,10 @@ class TestOpening:
     def test_skips_no_more_than_there_is_history(self) -> None:
         wire = open_wire(discard_to="PT9999999S")
         assert wire.client.position == HISTORY
+
+    def test_skips_nothing_to_a_position_that_has_passed(self) -> None:
+        wire = open_wire(discard_to="PT0S")
+        assert types(wire.sent) == ["open"]
 
     def test_waits_five_seconds_for_opened(self) -> None:
         wire = Wire()
@@ -113,6 +121,13 @@ class TestCounters:
         wire = open_wire()
         wire.client.receive_audio(b"\xff" * 160)
         assert_refused(wire, wire.take(), 415)
+
+    def test_the_client_ignores_audio_after_the_end(self) -> None:
+        wire = open_wire()
+        wire.client.connection_lost()
+        wire.client.receive_audio(b"\xff" * 160)
+        assert wire.take() == []
+        assert wire.told(events.Fault) == []
 
     def test_complains_once_and_still_takes_closed(self) -> None:
         wire = open_wire()

@@ -196,6 +196,10 @@ HUGE = "x" * 64_000
         lambda session: session.disconnect("bored"),
         lambda session: session.disconnect(None),
         lambda session: session.disconnect(["error"]),
+        lambda session: session.disconnect("error", 5),
+        lambda session: session.disconnect("error", None, [("outcome", "sold")]),
+        lambda session: session.disconnect("error", None, {"outcome": 5}),
+        lambda session: session.send_event("barge_in"),
         lambda session: session.reconnect(HUGE),
     ],
 )
