@@ -54,6 +54,8 @@ def load_plugins(config: Config, path: Path, daemon: Daemon) -> dict[str, Watche
 
 def _load(name: str, table: dict[str, Any], path: Path, daemon: IDaemon) -> Watcher:
     where = address("plugins", name)
+    for key in RENAMED_KEYS.keys() & table.keys():  # before the plugin is looked up, which this key may name
+        _check_keys({key: table[key]}, msgspec.Struct, f"{path}: {where}")
     dotted = table.pop("class", None)
     required = table.pop("required", False)
     if not isinstance(required, bool):

@@ -18,9 +18,8 @@ PURE_AUTH = [
     f"audiohookd.auth.{name}" for name in ("rejection", "request", "signature.fields", "signature.message_signature")
 ]
 #: Modules of the daemon that plugins may import.
-PUBLIC = ["audiohookd.interfaces", "audiohookd.observer", "audiohookd.protocol", "audiohookd.testing"]
-PUBLIC += ["audiohookd.escaping", "audiohookd.text_encoding", "audiohookd.units"]
-SERVER_CLASSES = {"WebSocketServerProtocol", "WebSocketServerFactory", "WebSocketAdapterProtocol"}
+PUBLIC = ("audiohookd.interfaces", "audiohookd.observer", "audiohookd.protocol", "audiohookd.testing")
+PUBLIC += ("audiohookd.escaping", "audiohookd.text_encoding", "audiohookd.units")
 #: Calls that read the wall clock or sleep.
 CLOCK = re.compile(
     r"(?:.+\.)?(?:time\.(?:time|monotonic|perf_counter)(?:_ns)?|time\.(?:sleep|gmtime|localtime)"
@@ -157,20 +156,9 @@ def test_the_protocol_does_no_io(module: Module) -> None:
     assert [name for name in module.imports() if not is_in(name, *PURE, *own)] == []
 
 
-def test_the_server_classes_of_autobahn_are_imported_by_one_module() -> None:
-    knowing = {
-        module.name
-        for module in ALL
-        for name in module.imports()
-        if is_in(name, "autobahn", "txaio") and not module.is_in("audiohookd.cli")
-    }
+def test_autobahn_is_imported_by_one_module() -> None:
+    knowing = {module.name for module in ALL for name in module.imports() if is_in(name, "autobahn", "txaio")}
     assert knowing == {"audiohookd.websocket.protocol"}
-
-
-def test_the_command_line_imports_no_server_class() -> None:
-    used = {name.rpartition(".")[2] for module in CORE if module.is_in("audiohookd.cli") for name in module.imports()}
-    assert used & SERVER_CLASSES == set()
-    assert "WebSocketClientProtocol" in used
 
 
 def test_the_core_does_not_know_its_plugins() -> None:

@@ -19,5 +19,13 @@ def test_a_list_of_documents_is_complete(document: str, expected: set[str]) -> N
     assert expected <= linked
 
 
+@pytest.mark.parametrize("document", ["CONTRIBUTING.rst", "ARCHITECTURE.rst"])
+def test_a_document_names_files_that_exist(document: str) -> None:
+    names = re.findall(r"``((?:audiohookd|plugins|tests|docs|etc)/[\w./]+)``", (ROOT / document).read_text("utf-8"))
+    names = [name for name in names if name != "docs/NAME.rst"]
+    assert names
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.rst").read_text("utf-8").splitlines()) < 200

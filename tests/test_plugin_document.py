@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from twisted.logger import formatEvent
 from zope.interface.verify import verifyObject
 
 from audiohookd.cli.verify import check
+from audiohookd.config.convert import convert
 from audiohookd.interfaces import IAudioSink, ICarrier, IPlugin, IPluginFactory, IRecording
 from audiohookd.testing import STEREO, FakeDaemon, FakeRecording, FakeSession
 
@@ -26,9 +28,15 @@ def snippets(text: str) -> list[str]:
     return [textwrap.dedent(block) for block in blocks]
 
 
+def snippet(words: str) -> str:
+    """The literal block that contains the words."""
+    (found,) = [block for block in snippets(DOCUMENT.read_text()) if words in block]
+    return found
+
+
 def module(directory: Path, plugin: str) -> Mapping[str, Any]:
     """The names of a module that is a copy of the example with this class."""
-    (example,) = [snippet for snippet in snippets(DOCUMENT.read_text()) if f"class {plugin}" in snippet]
+    example = snippet(f"class {plugin}")
     (directory / "example.py").write_text(example)
     return runpy.run_path(str(directory / "example.py"), run_name="example")
 
@@ -133,3 +141,19 @@ class TestAFakeRecording:
         recording = FakeRecording(tmp_path, audio=None)
         assert not recording.audio.exists()
         assert (recording.read()["audio"], recording.read()["media"]) == (None, None)
+
+
+def test_the_test_of_the_example_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "seconds.py").write_text(snippet("class SecondsPlugin"))
+    monkeypatch.syspath_prepend(tmp_path)
+    names: dict[str, Any] = {}
+    exec(snippet("from seconds import"), names)  # noqa: S102 - from the document
+    names["test_the_seconds_of_a_call_are_logged"]()
+    del sys.modules["seconds"]
+
+
+def test_the_options_of_the_document_have_units() -> None:
+    names: dict[str, Any] = {}
+    exec(snippet("from audiohookd.units import"), names)  # noqa: S102 - from the document
+    options = convert({"timeout": "1 min", "buffer": "2 MiB"}, names["Config"], DOCUMENT)
+    assert (options.timeout, options.buffer) == (60.0, 2 << 20)

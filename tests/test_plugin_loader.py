@@ -256,6 +256,10 @@ class TestOptions:
         assert list(table) == ["class", "required", "bucket"]
 
 
+def test_an_old_key_in_a_table_of_any_name_names_the_new_one() -> None:
+    assert refused(billing={"use": "own_hook:Plugin"}) == "plugins.billing.use: this key is named 'class' now"
+
+
 class TestBuilding:
     @pytest.mark.parametrize(
         ("statement", "says"),

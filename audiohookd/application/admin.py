@@ -4,22 +4,17 @@ import socket
 from collections.abc import Mapping
 
 from twisted.application.service import IService
-from twisted.internet.defer import Deferred
 
 from audiohookd.application.environment import Environment
 from audiohookd.application.listener import ListenerStack
 from audiohookd.auth.keys.keyring import Keyring
 from audiohookd.auth.replay.factory import ReplayProtection
 from audiohookd.config.listen_address import listen_address
-from audiohookd.diagnostics.hypotheses import HINTS_TAKEN, Hints
-from audiohookd.diagnostics.recent import explain_rejections
+from audiohookd.diagnostics.explanations import Explanations
 from audiohookd.observe.admin_http import admin_site
 from audiohookd.observe.counters import exposition
 from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.websocket.protocol import AudioHookServerFactory
-
-#: Most questions about rejected requests that wait for the thread. One more is rejected. Each takes about a second.
-QUESTIONS_WAITING = 4
 
 
 def build_admin(
@@ -30,19 +25,14 @@ def build_admin(
     if not config.endpoint:
         return []
     own = listen_address(config.endpoint)
-    workers = environment.workers("explainer", threads=1, waiting=QUESTIONS_WAITING, patience=1.0)
-
-    def explain(hosts: tuple[str, ...], paths: tuple[str, ...]) -> "Deferred[bytes]":
-        hints = Hints(hosts[:HINTS_TAKEN], paths[:HINTS_TAKEN])
-        rejections, keys = list(factory.recent_rejections), keyring.keys
-        return workers.do(lambda: explain_rejections(rejections, keys, hints))
-
+    workers = environment.workers("explainer", threads=1, waiting=0, patience=1.0)
+    explanations = Explanations(environment.reactor, workers, factory.recent_rejections, lambda: keyring.keys)
     site = admin_site(
         environment.reactor,
         lambda: readiness.ready,
         lambda: registry.drain_state or readiness.blocker,
         lambda: exposition(environment.counters) + gauged(figures),
-        explain,
+        explanations.explain,
         lambda: [*readiness.warnings, *registry.connection_warnings],
         allowed_hosts=[*config.allowed_hosts, socket.gethostname(), "" if own is None else own.host],
     )

@@ -104,6 +104,12 @@ def _build_deliveries(environment: Environment, destinations: Sequence[Destinati
     """The delivery service, and the worker pool of its disk work."""
     workers = environment.workers("delivery", threads=2, waiting=disk_work(destinations))
     config, reactor, counters = environment.config, environment.reactor, environment.counters
+    names = [destination.name for destination in destinations]
+    carriers = [destination.name for destination in destinations if destination.is_carrier]
+    for counter in ("delivery_failures", "outages", "dead_letters"):
+        counters.expect(counter, names)
+    counters.expect("recordings_stored", carriers)
+    counters.expect("notifications_sent", [name for name in names if name not in carriers])
     return workers, deliveries_of(config, destinations, reactor, environment.now, workers, counters, random.random)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from audiohookd.auth.signature.message_signature import MAX_AGE
 from audiohookd.cli import credentials
-from audiohookd.cli.request import LIFETIME, Identity, Signing, headers_of, upgrade_headers
 from audiohookd.cli.target import Target, target, uuid
+from audiohookd.cli.upgrade import LIFETIME, Identity, Signing, headers_of, upgrade_headers
 from audiohookd.cli.usage_error import UsageError
 
 

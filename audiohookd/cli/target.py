@@ -23,6 +23,12 @@ class Target:
         """Host and port to connect to."""
         return self.connect or (self.host, self.port)
 
+    @property
+    def authority(self) -> str:
+        """The ``Host`` header. It omits the default port of the scheme."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.is_secure else 80) else f"{host}:{self.port}"
+
 
 def target(text: str) -> Target:
     """Parses a URL, for argparse.

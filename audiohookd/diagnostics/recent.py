@@ -1,11 +1,9 @@
-"""Keeps the last rejected requests, in memory, with a bound, and diagnoses them for the admin port."""
+"""Keeps the last rejected requests, in memory, with a bound."""
 
-import json
-import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from audiohookd.auth.keys.model import Keys
 from audiohookd.auth.rejection import RejectionReason
@@ -16,10 +14,6 @@ from audiohookd.diagnostics.redaction import redacted
 
 #: Most requests that are kept: two megabytes at worst, since a head is limited to 16 KiB.
 LIMIT = 50
-#: Largest answer, in bytes. A slow client keeps it in memory for up to 30 s, and there may be 100 clients.
-MAX_ANSWER: Final = 256 * 1024
-#: Pause in seconds after each diagnosis: its thread takes the interpreter from the reactor.
-PAUSE: Final = 0.01
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -81,20 +75,3 @@ class RecentRejections:
         self._kept[key] = RejectedRequest(at, peer, reason, request, times)
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)
-
-
-def explain_rejections(rejections: Sequence[RejectedRequest], keys: Keys, hints: Hints) -> bytes:
-    """Diagnoses requests in their order, as far as the answer stays below :data:`MAX_ANSWER`. Runs in a thread.
-
-    :returns: a JSON object: ``refused``, the requests, and ``omitted``, how many did not fit.
-    """
-    texts: list[str] = []
-    left = MAX_ANSWER - 100
-    for rejection in rejections:
-        text = json.dumps(rejection.explained(keys, hints))
-        left -= len(text) + 2
-        if left < 0:
-            break
-        texts.append(text)
-        time.sleep(PAUSE)
-    return f'{{"refused": [{", ".join(texts)}], "omitted": {len(rejections) - len(texts)}}}'.encode("ascii")

@@ -1,8 +1,10 @@
 """``python -m bench.generator``: makes many calls to an AudioHook server at once, at minimal cost."""
 
+import base64
 import gc
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from audiohookd.cli.call.source import recording
@@ -10,7 +12,12 @@ from audiohookd.runtime.process import raise_nofile
 from bench.generator.audio import Talk
 from bench.generator.load_run import LoadRun
 from bench.generator.plan import parse
-from bench.generator.upgrade import read_key
+
+
+def read_key(keys_file: Path) -> tuple[str, bytes]:
+    """The first API key of a keys file, and its secret."""
+    api_key, secret = next(iter(json.loads(keys_file.read_text()).items()))
+    return api_key, base64.b64decode(secret)
 
 
 def main() -> int:

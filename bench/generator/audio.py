@@ -2,7 +2,7 @@
 
 import random
 
-from bench.generator.wire import BINARY, client_frame
+from audiohookd.cli.websocket import BINARY, frame
 
 #: Samples per second and channel.
 RATE = 8000
@@ -30,7 +30,7 @@ class Talk:
         chance = random.Random(size)  # noqa: S311 - masks, which hide nothing here
         #: Masked WebSocket frames.
         self.frames = tuple(
-            client_frame(BINARY, self._loop[start : start + size], chance.randbytes(4))
+            frame(BINARY, self._loop[start : start + size], chance.randbytes(4))
             for start in range(0, len(self._loop), size)
         )
 

@@ -2,16 +2,14 @@
 
 import os
 import socket
-import struct
 from typing import Protocol
 
+from audiohookd.cli.upgrade import NotUpgraded, Request, check_upgrade, read_response
+from audiohookd.cli.websocket import CLOSE, TEXT, MalformedFrame, ServerFrames, close_frame, frame
 from audiohookd.protocol import events
 from audiohookd.protocol.client.events import Accepted, Disconnected
 from audiohookd.protocol.client.session import ClientSession
-from bench.generator.upgrade import Upgrade
-from bench.generator.wire import CLOSE, TEXT, ServerFrames, client_frame
 
-_NORMAL_CLOSURE = struct.pack("!H", 1000)
 _READ = 65_536
 
 
@@ -41,7 +39,7 @@ class Call:
     """
 
     def __init__(
-        self, address: tuple[str, int], session: ClientSession, upgrade: Upgrade, number: int, owner: Owner
+        self, address: tuple[str, int], session: ClientSession, request: Request, number: int, owner: Owner
     ) -> None:
         self.number = number
         #: The server accepts audio.
@@ -55,14 +53,14 @@ class Call:
         #: How often the socket did not accept all bytes.
         self.blocked_count = 0
         self._session = session
-        self._upgrade = upgrade
+        self._request = request
         self._owner = owner
         self._open_sent_at = 0.0
         self._reported_samples = 0  # per channel
         self._close_sent = False  # the close frame of the WebSocket
         self._head: bytes | None = b""
         self._frames = ServerFrames()
-        self._unsent = upgrade.head
+        self._unsent = request.head
         self._socket = socket.socket()
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -127,7 +125,7 @@ class Call:
 
     def _flush(self) -> None:
         for text in self._session.take_outgoing():
-            self._send(client_frame(TEXT, text, os.urandom(4)))
+            self._send(frame(TEXT, text))
 
     def _send(self, data: bytes) -> None:
         try:
@@ -167,25 +165,29 @@ class Call:
             self._read_frames(data)
 
     def _read_response(self, data: bytes) -> None:
-        head, end, rest = data.partition(b"\r\n\r\n")
-        self._head = head
-        if not end:
-            return
-        if not self._upgrade.is_accepted(head):
-            status = head.partition(b"\r\n")[0].decode("latin-1")
-            self.drop(f"no upgrade: {status}")
+        self._head = data
+        try:
+            response = read_response(data)
+            if response is None:
+                return
+            if response.status != 101:
+                self.drop(f"no upgrade: {response}")
+                return
+            check_upgrade(response, self._request.key)
+        except NotUpgraded as error:
+            self.drop(f"no upgrade: {error}")
             return
         self._head = None
         self._open_sent_at = self._owner.clock()
         self._session.start()
         self._flush()
-        self._read_frames(rest)
+        self._read_frames(response.rest)
 
     def _read_frames(self, data: bytes) -> None:
         try:
             for opcode, payload in self._frames.feed(data):
                 self._receive(opcode, payload)
-        except ValueError as error:
+        except MalformedFrame as error:
             self.drop(f"WebSocket: {error}")
 
     def _receive(self, opcode: int, payload: bytes) -> None:
@@ -198,7 +200,7 @@ class Call:
             self._fail(f"WebSocket: opcode {opcode}")
         if self._session.finished and not self._close_sent:
             self._close_sent = True
-            self._send(client_frame(CLOSE, _NORMAL_CLOSURE, os.urandom(4)))
+            self._send(close_frame())
 
     def _handle_event(self, event: events.Event) -> None:
         match event:

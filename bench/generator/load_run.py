@@ -12,6 +12,8 @@ from enum import Enum, auto
 from typing import Any
 from uuid import uuid4
 
+from audiohookd.cli.target import Target
+from audiohookd.cli.upgrade import Identity, request
 from audiohookd.protocol.client.checks import offers
 from audiohookd.protocol.client.session import ClientSession
 from audiohookd.protocol.messages import Open, Participant
@@ -22,8 +24,8 @@ from bench.generator.latency import Latency
 from bench.generator.plan import Plan
 from bench.generator.schedule import PeriodicSchedule, SequenceSchedule
 from bench.generator.sockets import Sockets
-from bench.generator.upgrade import Identity, upgrade
 
+PATH = "/api/v1/audiohook/ws"
 #: Seconds until a server that does not respond counts as failed.
 TIMEOUT = 30.0
 
@@ -52,7 +54,9 @@ class LoadRun:
     def __init__(self, plan: Plan, talk: Talk, key: tuple[str, bytes], on_mark: OnMark) -> None:
         self._plan = plan
         self._talk = talk
-        self._identity = Identity(f"{plan.host}:{plan.port}", str(uuid4()), *key)
+        self._target = Target(False, plan.host, plan.port, PATH)
+        self._key, self._secret = key
+        self._organization_id = str(uuid4())
         self._on_mark = on_mark
         self._sockets = Sockets()
         self._calls: list[Call] = []
@@ -200,10 +204,11 @@ class LoadRun:
 
     def _connect(self, number: int) -> Call:
         participant = Participant(str(uuid4()), "+12065550100", "", "+12065550199")
-        opening = Open(self._identity.organization_id, str(uuid4()), participant, offers(CHANNELS))
-        session = ClientSession(str(uuid4()), opening, self.clock)
-        address = (self._plan.host, self._plan.port)
-        return Call(address, session, upgrade(self._identity, session.id), number, self)
+        identity = Identity(organization=self._organization_id)
+        opening = Open(identity.organization, str(uuid4()), participant, offers(CHANNELS))
+        session = ClientSession(identity.session, opening, self.clock)
+        asked = request(self._target, self._key, self._secret, identity, int(time.time()))
+        return Call(self._target.address, session, asked, number, self)
 
     def _connect_probe(self) -> None:
         """Connects the probe, and waits until it is open or has failed."""

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audiohookd.cli.websocket import xor
 from bench.generator.audio import VARIANTS, Talk
-from bench.generator.wire import xor
 
 VOICE = bytes(place * 7 % 251 for place in range(VARIANTS * 3200))
 

@@ -2,11 +2,11 @@
 
 import socket
 
+from audiohookd.cli.upgrade import Request
 from audiohookd.protocol.client.checks import offers
 from audiohookd.protocol.client.session import ClientSession
 from audiohookd.protocol.messages import Open, Participant
 from bench.generator.call import Call
-from bench.generator.upgrade import Upgrade
 
 
 class Owner:
@@ -34,8 +34,7 @@ class Owner:
 
 def _call(server: socket.socket, owner: Owner) -> Call:
     opening = Open("o", "c", Participant("p", "", "", ""), offers(2))
-    upgrade = Upgrade(b"GET ", b"")
-    return Call(server.getsockname(), ClientSession("s", opening, owner.clock), upgrade, 0, owner)
+    return Call(server.getsockname(), ClientSession("s", opening, owner.clock), Request(b"GET ", ""), 0, owner)
 
 
 def test_bytes_that_a_socket_did_not_accept_follow_in_order_and_unblock_it() -> None:

@@ -106,7 +106,11 @@ class CommandTest(TestCase):
         self.assertEqual(await command.ended, 1)
         self.assertEqual(
             sorted(command.lines[:2]),
-            [f"call {number}: HTTP 401: the server rejected the key or the signature" for number in (1, 2)],
+            [
+                f"call {number}: HTTP 401 Unauthorized: key or signature rejected: run `audiohookctl"
+                " explain-signature --recent` on the daemon's machine"
+                for number in (1, 2)
+            ],
         )
 
     async def test_an_interruption_sends_close(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from twisted.internet.task import Clock
 
-from audiohookd.cli.call.load import CallScheduler
+from audiohookd.cli.call.execution import CallScheduler
 
 
 class Switchboard:

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from audiohookd.cli.call.call import CallSession, call_length
-from audiohookd.cli.call.pace import FRAME, WINDOW
+from audiohookd.cli.call.call import FRAME, WINDOW, CallSession, call_length
 from audiohookd.cli.call.source import Loop, Recording, Source
 from audiohookd.protocol import events, messages
 from audiohookd.protocol.client.checks import offers

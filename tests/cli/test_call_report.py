@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from twisted.internet import error
 from twisted.internet.task import Clock
 
+from audiohookd.cli.call.connection import describe_failure
 from audiohookd.cli.call.execution import keep_informed
-from audiohookd.cli.call.failures import NOT_CLOSED, disconnect, no_connection, refusal
-from audiohookd.cli.call.report import CallReport, Report, RoundTrips
+from audiohookd.cli.call.report import NOT_CLOSED, CallReport, Report, RoundTrips
 from audiohookd.protocol import events
 from audiohookd.protocol.client.events import Accepted, Disconnected, Results
 from audiohookd.protocol.media import Format, Media
@@ -247,23 +247,6 @@ def test_the_bar_appears_when_it_takes_long(bar_after: float | None, is_shown: b
 
 
 @pytest.mark.parametrize(
-    ("status_line", "says"),
-    [
-        ("HTTP/1.1 401 Unauthorized", "HTTP 401: the server rejected the key or the signature"),
-        ("HTTP/1.1 303 See Other", "HTTP 303: a redirect, which AudioHook clients do not follow"),
-        ("HTTP/1.1 418 I'm a teapot", "HTTP 418: I'm a teapot"),
-        ("HTTP/1.1 599", "HTTP 599: no reason given"),
-        ("HTTP/1.1 101 Switching Protocols", None),
-        ("HTTP/1.1 ²00 x", None),
-        ("nonsense", None),
-        ("", None),
-    ],
-)
-def test_rejected_upgrades_are_described(status_line: str, says: str | None) -> None:
-    assert refusal(status_line) == says
-
-
-@pytest.mark.parametrize(
     ("fault", "says"),
     [
         (error.ConnectionRefusedError(), "connection refused"),
@@ -275,11 +258,14 @@ def test_rejected_upgrades_are_described(status_line: str, says: str | None) -> 
     ],
 )
 def test_failed_connections_are_described(fault: BaseException, says: str) -> None:
-    assert no_connection(fault) == says
+    assert describe_failure(fault) == says
 
 
 def test_disconnect_without_info() -> None:
-    assert disconnect("error", None) == "the server disconnected, reason error"
-    assert disconnect("completed", None, {"a": "b"}) == (
-        'the server disconnected, reason completed; outputVariables {"a": "b"}'
-    )
+    screen = Screen()
+    screen.call(Disconnected("error", None), ENDED)
+    screen.call(Disconnected("completed", None, {"a": "b"}), ENDED)
+    assert screen.lines == [
+        "call 1: the server disconnected, reason error",
+        'call 2: the server disconnected, reason completed; outputVariables {"a": "b"}',
+    ]

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiohookd.cli.call.mulaw import encode
-from audiohookd.cli.call.source import Recording, recording, tone
+from audiohookd.cli.call.source import Recording, encode, recording, tone
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.protocol.media import Channel
 

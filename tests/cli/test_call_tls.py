@@ -34,7 +34,7 @@ def test_an_authority_of_a_file_is_trusted(authority: Pair, tmp_path: Path) -> N
     certificate = pair(tmp_path / "server.pem", "127.0.0.1", authority)
     with answering(b"HTTP/1.1 404 Not Found\r\n\r\n") as backend, fronting(backend, certificate) as port:
         code, said = call(port, "--ca", str(authority.file))
-    assert "call 1: HTTP 404: the server has no AudioHook at this path" in said
+    assert "call 1: HTTP 404 Not Found: nothing is served at this path" in said
     assert code == 1
 
 
@@ -49,7 +49,7 @@ def test_the_name_of_the_url_is_that_of_the_certificate_wherever_the_call_connec
     certificate = pair(tmp_path / "name.pem", "audio.invalid", authority)
     with answering(b"HTTP/1.1 404 Not Found\r\n\r\n") as backend, fronting(backend, certificate) as port:
         right, wrong = (call_by_name(host, port, authority) for host in ("audio.invalid", "other.invalid"))
-    assert "call 1: HTTP 404: the server has no AudioHook at this path" in right[1]
+    assert "call 1: HTTP 404 Not Found: nothing is served at this path" in right[1]
     assert "is for audio.invalid, not for other.invalid" in wrong[1]
 
 

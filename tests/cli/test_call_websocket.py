@@ -8,14 +8,16 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from audiohookd.cli.call import connection
+from audiohookd.cli.call.connection import GIVEN_UP
 from audiohookd.cli.call.execution import Caller
-from audiohookd.cli.call.failures import GIVEN_UP, NOT_CLOSED
 from audiohookd.cli.call.options import Options
-from audiohookd.cli.call.report import Report
+from audiohookd.cli.call.report import NOT_CLOSED, Report
 from audiohookd.cli.call.source import Recording, Source, tone
 from audiohookd.cli.target import Target
 from audiohookd.protocol.messages import NULL_UUID, read_custom_config
 from tests.cli.loopback_server import NOW, SECRET, LoopbackServer
+from tests.cli.tls_front import answering
 
 AUDIO = Recording(bytes(range(256)) * 1000, 2)  # 16 s: more than a window
 
@@ -118,10 +120,10 @@ class CallTest(TestCase):
         self.assertIn("call 1: the server's languages: en-US, de-DE", self.err.getvalue())
 
     async def test_a_ping_does_not_wait_for_nagle(self) -> None:
-        connection, over = self.call(tone(), speed=10.0)
+        call_, over = self.call(tone(), speed=10.0)
         await self.server.hearing
-        self.assertTrue(connection._protocol.transport.getTcpNoDelay())
-        connection.hang_up()
+        self.assertTrue(call_.transport.getTcpNoDelay())
+        call_.hang_up()
         await over
 
     async def test_a_probe_has_no_call_behind_it(self) -> None:
@@ -140,12 +142,18 @@ class CallTest(TestCase):
     async def test_a_rejected_key_is_reported(self) -> None:
         self.server.refuse_with = (401, "Unauthorized")
         await self.call()[1]
-        self.assert_failed("HTTP 401: the server rejected the key or the signature")
+        self.assert_failed(
+            "HTTP 401 Unauthorized: key or signature rejected: run `audiohookctl explain-signature --recent` on the"
+            " daemon's machine"
+        )
 
     async def test_a_redirect_is_not_followed(self) -> None:
         self.server.refuse_with = (303, "See Other")
         await self.call()[1]
-        self.assert_failed("HTTP 303: a redirect, which AudioHook clients do not follow")
+        self.assert_failed(
+            "HTTP 303 See Other: a redirect to nowhere, but Genesys Cloud follows none: enter that address, or remove"
+            " the redirect"
+        )
         self.assertEqual(len(self.server.calls), 1)
 
     async def test_a_refused_connection_is_reported(self) -> None:
@@ -153,29 +161,51 @@ class CallTest(TestCase):
         await self.call()[1]
         self.assert_failed("connection refused")
 
+    async def test_an_upgrade_of_another_request_is_reported(self) -> None:
+        await self.call_raw(b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\n\r\n")
+        self.assertIn("Sec-WebSocket-Accept is wrong", self.err.getvalue())
+
+    async def test_a_server_without_http_is_reported(self) -> None:
+        await self.call_raw(b"220 smtp.example.com\r\n\r\n")
+        self.assert_failed("the response is not HTTP")
+
+    async def test_a_connection_lost_before_the_response_is_reported(self) -> None:
+        await self.call_raw(b"")
+        self.assert_failed("the connection was lost before the server responded to the upgrade request")
+
+    async def test_a_server_without_a_response_times_out(self) -> None:
+        self.patch(connection, "_UPGRADE_TIMEOUT", 0.1)
+        await self.call_raw(None)
+        self.assert_failed("timed out: the server did not respond to the upgrade request")
+
+    async def call_raw(self, answer: bytes | None) -> None:
+        """Makes a call to a server that sends these bytes."""
+        with answering(answer) as port:
+            await self.call(target=Target(False, "127.0.0.1", port, "/x"))[1]
+
     # ---- the ways to end -------------------------------------------------------------------------
 
     async def test_hanging_up_sends_close(self) -> None:
-        connection, over = self.call(tone(), speed=10.0)
+        call_, over = self.call(tone(), speed=10.0)
         call = await self.server.hearing
-        connection.hang_up()
+        call_.hang_up()
         await over
         self.assertEqual(self.report.failures, 0)
         self.assertTrue(call.was_clean)
 
     async def test_aborting_does_not_wait(self) -> None:
         self.server.answers_close = False
-        connection, over = self.call(tone(), speed=10.0)
+        call_, over = self.call(tone(), speed=10.0)
         await self.server.hearing
-        connection.hang_up()
+        call_.hang_up()
         await self.server.closing
-        connection.abort()
+        call_.abort()
         await over
         self.assert_failed(NOT_CLOSED)
 
     async def test_an_abort_before_the_connection_is_reported(self) -> None:
-        connection, over = self.call()
-        connection.hang_up()
+        call_, over = self.call()
+        call_.hang_up()
         await over
         self.assert_failed(GIVEN_UP)
 
@@ -206,6 +236,35 @@ class CallTest(TestCase):
         _, over = self.call(tone(), speed=10.0)
         await over
         self.assert_failed("the server closed the WebSocket before opened: code 4008, reason 'policy violation'")
+
+    async def test_a_server_that_does_not_answer_the_close_frame_times_out(self) -> None:
+        self.patch(connection, "_CLOSE_TIMEOUT", 0.1)
+        call, over = self.call(tone(), speed=10.0)
+        server = await self.server.hearing
+        server.onCloseFrame = lambda *_: None
+        call.hang_up()
+        await over
+        self.assertEqual(self.report.failures, 0)
+
+    async def test_an_illegal_frame_of_the_server_is_reported(self) -> None:
+        _, over = self.call(tone(), speed=10.0)
+        call = await self.server.hearing
+        call.transport.write(b"\xc1\x01x")
+        await over
+        self.assert_failed(
+            "the server closed the WebSocket before closed: protocol error in its frames (a frame is masked or"
+            " compressed: this is not a WebSocket server)"
+        )
+
+    async def test_a_ping_of_the_websocket_is_answered(self) -> None:
+        call, over = self.call(tone(), speed=10.0)
+        server = await self.server.hearing
+        pong: Deferred[bytes] = Deferred()
+        server.onPong = pong.callback
+        server.sendPing(b"hi")
+        self.assertEqual(await pong, b"hi")
+        call.hang_up()
+        await over
 
     async def test_a_completed_call_is_not_a_failure(self) -> None:
         _, over = self.call(tone(), speed=10.0)

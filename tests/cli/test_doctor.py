@@ -10,13 +10,13 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from audiohookd.cli.doctor import steps
-from audiohookd.cli.doctor.answer import Answer, meaning, upgrade
-from audiohookd.cli.doctor.certificate import Certificate, why_untrusted
 from audiohookd.cli.doctor.checks import _verdict
 from audiohookd.cli.doctor.network import Address, _judged
+from audiohookd.cli.doctor.probe import upgrade
 from audiohookd.cli.doctor.steps import ActivationError, Deadline, Done, State, StepFailed, StepRunner
-from audiohookd.cli.doctor.tls import secure
+from audiohookd.cli.doctor.tls import Certificate, secure, why_untrusted
 from audiohookd.cli.main import main
+from audiohookd.cli.upgrade import Request, Response, meaning
 from tests.cli.tls_front import HOST, Pair, answering, fronting, pair
 
 KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
@@ -132,7 +132,7 @@ def test_unauthorized_differs_from_a_failed_connection(
 def test_a_hanging_server_times_out() -> None:
     with answering(None) as port, socket.create_connection(("127.0.0.1", port)) as connection:
         with pytest.raises(StepFailed, match="timed out: no response to the request"):
-            upgrade(connection, "GET / HTTP/1.1\r\n\r\n", "", Deadline(time.monotonic, 0.2))
+            upgrade(connection, Request(b"GET / HTTP/1.1\r\n\r\n", ""), Deadline(time.monotonic, 0.2))
         with pytest.raises(StepFailed, match="is it a TLS port"):
             secure(
                 lambda _: socket.create_connection(("127.0.0.1", port)),
@@ -277,4 +277,4 @@ def _der(pair: Pair) -> bytes:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 426, 429, 431, 500, 502, 503, 504])
 def test_every_status_has_an_explanation(status: int) -> None:
-    assert meaning(Answer(status, "", {}, b"")) != meaning(Answer(599, "", {}, b""))
+    assert meaning(Response(status, "", {}, b"")) != meaning(Response(599, "", {}, b""))

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from audiohookd.cli.progress import Progress
-from audiohookd.cli.spool.copy import copy_recording
-from audiohookd.cli.spool.export import _export
+from audiohookd.cli.spool.export import _export, copy_recording
 from audiohookd.cli.spool.lookup import Found, State, audio_of, recordings
 from audiohookd.spool import catalog
 from tests.cli.kept_spool import DAY, ENVIRONMENT, KeptSpool, audiohookctl, id_of, of_all_states, python

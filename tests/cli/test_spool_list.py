@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiohookd.cli.formatting import counted, size, span
-from audiohookd.cli.spool.location import daemon_runs, place_of
-from audiohookd.cli.spool.lookup import Days, State, recordings, search
+from audiohookd.cli.spool.lookup import Days, State, daemon_runs, place_of, recordings, search
 from audiohookd.escaping import printable
 from audiohookd.spool import catalog, paths
 from tests.cli.kept_spool import (

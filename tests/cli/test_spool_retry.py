@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audiohookd.cli.spool.location import as_owner
+from audiohookd.cli.spool.lookup import as_owner
 from audiohookd.cli.spool.retry import NotRevived, revive, suffixes_of
 from audiohookd.spool import catalog, paths
 from audiohookd.spool.catalog import Recording

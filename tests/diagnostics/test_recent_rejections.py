@@ -8,10 +8,9 @@ import pytest
 from audiohookd.auth.keys.model import Key, Keys
 from audiohookd.auth.rejection import RejectionReason
 from audiohookd.auth.request import UpgradeRequest
-from audiohookd.diagnostics import recent
 from audiohookd.diagnostics.explain import NO_HINTS
 from audiohookd.diagnostics.hypotheses import Hints
-from audiohookd.diagnostics.recent import RecentRejections, explain_rejections
+from audiohookd.diagnostics.recent import RecentRejections
 from tests.auth.foreign_signer import API_KEY, CREATED, HOST, SECRET, TARGET, replaced, signed, unsigned
 
 KEYS = Keys({API_KEY: Key((SECRET,))})
@@ -91,24 +90,3 @@ def test_the_record_shows_no_credentials(reason: RejectionReason, request_: Upgr
     mac = request_.headers.get("signature", "sig1=:nothing-at-all:").split(":")[1]
     for hidden in (API_KEY, "Q" * 32, SECRET.decode(), mac, mac[:10], "VGhpc0lzQVVuaXF1ZU5vbmNl"):
         assert hidden not in shown
-
-
-def test_an_answer_is_bounded_and_counts_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent, "PAUSE", 0)
-    refused = RecentRejections()
-    names = " ".join(f'"a{number}"' for number in range(250))
-    sent = signed(secret=b"x").headers["signature-input"]
-    signature_input = sent.replace('"x-api-key")', f'"x-api-key" {names})')
-    for number in range(50):
-        request = replaced(signed(), host=f"h{number}", signature_input=signature_input)
-        refused.note(CREATED, f"192.0.2.{number}", RejectionReason.COMPONENT_ABSENT, request)
-    answer = explain_rejections(list(refused), KEYS, NO_HINTS)
-    shown = json.loads(answer)
-    assert len(answer) <= recent.MAX_ANSWER
-    assert shown["refused"][0]["peer"] == "192.0.2.49"
-    assert shown["omitted"] > 0
-    assert len(shown["refused"]) + shown["omitted"] == 50
-
-
-def test_an_answer_without_requests_is_empty() -> None:
-    assert json.loads(explain_rejections([], KEYS, NO_HINTS)) == {"refused": [], "omitted": 0}

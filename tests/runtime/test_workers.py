@@ -200,13 +200,13 @@ class TestRefusedThreads(TestCase):
         self.addCleanup(self.release.set)
         self.counters = Counters()
         self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
-        self.make = threading._start_new_thread  # type: ignore[attr-defined]
+        self.start = threading.Thread.start
 
     def refuse(self, is_refused: bool = True) -> None:
         def no_thread(*_: object) -> None:
             raise RuntimeError("can't start new thread")
 
-        self.patch(threading, "_start_new_thread", no_thread if is_refused else self.make)
+        self.patch(threading.Thread, "start", no_thread if is_refused else self.start)
 
     def pool(self, threads: int, minimum: int | None = None) -> Workers:
         pool = Workers(reactor, "test", threads, 10, count=self.counters.count)

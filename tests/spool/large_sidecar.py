@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from audiohookd.cli import main
-from audiohookd.cli.spool.copy import copy_recording
+from audiohookd.cli.spool.export import copy_recording
 from audiohookd.protocol.media import Format, Media
 from audiohookd.spool import catalog
 from audiohookd.spool.catalog import Recording

@@ -15,8 +15,9 @@ from twisted.logger import capturedLogs
 from audiohookd.spool.draft import Draft
 from audiohookd.spool.format import wav
 from audiohookd.spool.format.checksums import read_checksums
-from audiohookd.spool.write import linux_fs, sync_rounds
-from audiohookd.spool.write.sync_rounds import SYNCFS_THRESHOLD
+from audiohookd.spool.write import fsync, linux_fs
+from audiohookd.spool.write.fsync import SYNCFS_THRESHOLD
+from tests.crash.ext4 import Ext4, needs_ext4
 from tests.spool.faulty_disk import FaultyRig
 from tests.spool.spool_rig import FLUSH_INTERVAL, MONO, SYNC_INTERVAL
 
@@ -181,10 +182,8 @@ class TestManyFiles:
 
     @pytest.fixture(autouse=True)
     def machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Simulates a machine on which syncfs may be used, whatever the real file system and its load."""
-        monkeypatch.setattr(sync_rounds, "file_system_type", lambda _: "ext4")
-        monkeypatch.setattr(sync_rounds, "dirty_bytes", lambda: sync_rounds.MAX_DIRTY_BYTES - 1)
-        monkeypatch.setattr(sync_rounds, "_REPORTS_ERRORS", True)
+        """Simulates a machine on which syncfs may be used, whatever the real file system."""
+        monkeypatch.setattr(fsync, "is_syncfs_reliable", lambda _: True)
 
     @pytest.fixture
     def drafts(self, rig: FaultyRig) -> list[Draft]:
@@ -225,29 +224,10 @@ class TestManyFiles:
         assert rig.writer.fault is None
 
     @pytest.mark.usefixtures("drafts")
-    def test_files_are_synced_one_by_one_while_other_programs_write_much(
+    def test_files_are_synced_one_by_one_where_syncfs_is_not_reliable(
         self, rig: FaultyRig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sync_rounds, "dirty_bytes", lambda: sync_rounds.MAX_DIRTY_BYTES)
-        a_round(rig)
-        assert rig.disk.whole_syncs == 0
-        assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
-
-    @pytest.mark.usefixtures("drafts")
-    @pytest.mark.parametrize("kind", ["fuse.sshfs", None])
-    def test_files_are_synced_one_by_one_on_an_unknown_file_system(
-        self, rig: FaultyRig, kind: str | None, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(sync_rounds, "file_system_type", lambda _: kind)
-        a_round(rig)
-        assert rig.disk.whole_syncs == 0
-        assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
-
-    @pytest.mark.usefixtures("drafts")
-    def test_files_are_synced_one_by_one_if_dirty_memory_is_unknown(
-        self, rig: FaultyRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(sync_rounds, "dirty_bytes", lambda: linux_fs.dirty_bytes(tmp_path / "hidden"))
+        monkeypatch.setattr(fsync, "is_syncfs_reliable", lambda _: False)
         a_round(rig)
         assert rig.disk.whole_syncs == 0
         assert {path.name for path in rig.draft.iterdir()} <= set(names(rig))
@@ -265,29 +245,21 @@ class TestFileSystem:
         with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
             linux_fs.sync_file_system(-1)
 
-    @pytest.mark.parametrize(
-        ("release", "tells"),
-        [("6.1.0-18-amd64", True), ("5.8-rc1", True), ("5.7.19", False), ("4.18.0-553.el8", False), ("odd", False)],
-    )
-    def test_syncfs_reports_errors_since_linux_5_8(self, release: str, *, tells: bool) -> None:
-        assert linux_fs.syncfs_reports_errors(release) is tells
+    def test_syncfs_is_not_relied_on_for_other_types(self) -> None:
+        file = os.open("/proc", os.O_RDONLY)
+        try:
+            assert not linux_fs.is_syncfs_reliable(file)
+        finally:
+            os.close(file)
+        assert not linux_fs.is_syncfs_reliable(-1)
 
-    def test_file_system_type_is_read_from_mounts(self, tmp_path: Path) -> None:
-        mounts = tmp_path / "mountinfo"
-        mounts.write_bytes(
-            b"19 1 8:1 / /media/caf\xe9 rw - vfat /dev/sdb1 rw\n"
-            b"22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
-            b"31 22 0:27 / /run rw - tmpfs tmpfs rw,mode=755\n"
-        )
-        assert linux_fs.file_system_type(os.makedev(254, 0), mounts) == "ext4"
-        assert linux_fs.file_system_type(os.makedev(0, 27), mounts) == "tmpfs"
-        assert linux_fs.file_system_type(os.makedev(0, 28), mounts) is None
-
-    def test_dirty_bytes_are_read_from_meminfo(self, tmp_path: Path) -> None:
-        memory = tmp_path / "meminfo"
-        memory.write_text("MemFree:  7 kB\nDirty:     3 kB\nWriteback:  2 kB\nHugePages_Total:  0\n")
-        assert linux_fs.dirty_bytes(memory) == 5 * 1024
-        assert linux_fs.dirty_bytes() >= 0
+    def test_syncfs_is_relied_on_for_ext4(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        needs_ext4()
+        monkeypatch.setattr(linux_fs, "_REPORTS_ERRORS", True)
+        with Ext4(tmp_path / "image", tmp_path / "disk") as disk:
+            file = os.open(disk.mount, os.O_RDONLY)
+            assert linux_fs.is_syncfs_reliable(file)
+            os.close(file)
 
 
 class TestSlowRound:

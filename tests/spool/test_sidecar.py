@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.cli.verify.sidecar_claims import inconsistencies, read
+from audiohookd.cli.verify.sidecar import inconsistencies, read
 from audiohookd.protocol.media import Media
 from audiohookd.spool.format.journal import (
     MAX_LINE,

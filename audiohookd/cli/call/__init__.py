@@ -1,6 +1,6 @@
 """``audiohookctl call``: calls an AudioHook server as Genesys Cloud does, once or many times.
 
-START READING in :mod:`~audiohookd.cli.call.load`. numpy and other large modules are imported when the command runs.
+START READING in :mod:`~audiohookd.cli.call.execution`. It imports large modules, such as numpy, only for a call.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Runs ``audiohookctl call`` in the reactor: builds the parts of the command and connects them."""
+"""Runs ``audiohookctl call`` in the reactor: schedules the calls, builds their parts and connects them."""
 
 import random
 import signal
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import UNSET, Raw
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import (
     FilteringLogObserver,
@@ -20,11 +21,10 @@ from twisted.logger import (
 
 from audiohookd.cli.call.call import CallSession, call_length
 from audiohookd.cli.call.connection import Connection, endpoint
-from audiohookd.cli.call.load import CallScheduler
 from audiohookd.cli.call.options import Options
 from audiohookd.cli.call.report import Report
 from audiohookd.cli.call.source import Source, recording, tone
-from audiohookd.cli.call.websocket import Upgrade
+from audiohookd.cli.upgrade import Identity, request
 from audiohookd.observe.log_encoding import EscapingObserver
 from audiohookd.protocol.client.checks import offers
 from audiohookd.protocol.client.session import ClientSession
@@ -36,6 +36,66 @@ _BAR_AFTER = 3.0  # seconds until the progress bar appears: short calls need non
 #: Seconds in which a repeated signal counts as one: timeout(1) sends its signal to the process and to its group.
 SAME_SIGNAL = 0.2
 _PROGRESS = 0.5  # seconds between two updates of the bar
+
+
+#: Starts a call. Its argument is called once when the call ends, which may be before the start returns.
+Dial = Callable[[Callable[[], None]], Connection]
+
+
+class CallScheduler:
+    """Starts the first call at once, and the others at random times (a Poisson process), as independent callers do.
+
+    :param rate: calls started per second, on average.
+    :param clock: IReactorTime.
+    """
+
+    def __init__(self, clock: Any, dial: Dial, calls: int, rate: float, rng: random.Random) -> None:
+        self._clock = clock
+        self._dial = dial
+        self._to_begin = calls
+        self._rate = rate
+        self._rng = rng
+        self._calls: dict[int, Connection] = {}
+        self._running: set[int] = set()
+        self._next: Any = None
+        self._is_interrupted = False
+        #: Fires with None when all calls have ended.
+        self.done: Deferred[None] = Deferred()
+
+    def begin(self) -> None:
+        """Starts the next call, and schedules the one after it."""
+        self._next = None
+        self._to_begin -= 1
+        if self._to_begin:
+            self._next = self._clock.callLater(self._rng.expovariate(self._rate), self.begin)
+        number = self._to_begin
+        self._running.add(number)
+        call = self._dial(lambda: self._ended(number))
+        if number in self._running:
+            self._calls[number] = call
+
+    def interrupt(self) -> None:
+        """Starts no more calls. Ends the calls in progress with ``close``; aborts them if called a second time."""
+        self._to_begin = 0
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        for call in list(self._calls.values()):
+            if self._is_interrupted:
+                call.abort()
+            else:
+                call.hang_up()
+        self._is_interrupted = True
+        self._finish()
+
+    def _ended(self, number: int) -> None:
+        self._running.discard(number)
+        self._calls.pop(number, None)
+        self._finish()
+
+    def _finish(self) -> None:
+        if not self._to_begin and not self._running and not self.done.called:
+            self.done.callback(None)
 
 
 def execute(options: Options) -> int:
@@ -126,22 +186,22 @@ class Caller:
         self._reactor = reactor
         self._wall_clock = wall_clock
         self._endpoint, self._explain_tls = endpoint(reactor, options.target, options.ca)
-        self._upgrade = Upgrade(options.target, options.api_key, options.secret)
         self._organization_id = options.organization or str(uuid.uuid4())
 
     def dial(self, ended: Callable[[], None]) -> Connection:
-        """See :data:`~audiohookd.cli.call.load.Dial`."""
+        """See :data:`~audiohookd.cli.call.execution.Dial`."""
         call = self._report.call()
-        session = ClientSession(str(uuid.uuid4()), self._opening(), self._reactor.seconds)
         options = self._options
+        identity = Identity(organization=self._organization_id)
+        session = ClientSession(identity.session, self._opening(), self._reactor.seconds)
         conversation = CallSession(session, self._source, options.speed, options.max_duration, self._reactor, call)
-        request = self._upgrade.request(self._organization_id, session.id, str(uuid.uuid4()), int(self._wall_clock()))
+        asked = request(options.target, options.api_key, options.secret, identity, int(self._wall_clock()))
 
         def done(reason: str | None, closing: str | None) -> None:
             call.over(reason, closing)
             ended()
 
-        return Connection(self._reactor, self._endpoint, request, conversation, done, self._explain_tls)
+        return Connection(self._reactor, self._endpoint, asked, conversation, done, self._explain_tls)
 
     def _opening(self) -> Open:
         options = self._options

@@ -6,11 +6,12 @@ from typing import Any, TextIO
 from hdrh.histogram import HdrHistogram
 from tqdm import tqdm
 
-from audiohookd.cli.call.failures import disconnect, not_closed
 from audiohookd.escaping import printable
 from audiohookd.protocol import events
 from audiohookd.protocol.client.events import Accepted, Disconnected, Results
 from audiohookd.protocol.client.session import RATE
+
+NOT_CLOSED = "the connection was lost before the server closed the session"
 
 _PERCENTILES = (50, 90, 95, 99, 99.9)
 
@@ -181,7 +182,8 @@ class CallReport:
         """
         self._fail(reason)
         if not self._is_closed:
-            self._fail(not_closed(self._is_opened, closing))
+            awaited = "closed" if self._is_opened else "opened"
+            self._fail(f"the server closed the WebSocket before {awaited}: {closing}" if closing else NOT_CLOSED)
         self._report.ended(self.number, self._failure, self._is_closed)
 
     def _accepted(self, event: Accepted) -> None:
@@ -201,7 +203,10 @@ class CallReport:
         self._starts_paused = False
 
     def _disconnected(self, event: Disconnected) -> None:
-        said = disconnect(event.reason, event.info, event.output_variables)
+        info = f": {event.info[:200]}" if event.info else ""
+        variables = event.output_variables
+        outputs = "" if variables is None else f"; outputVariables {json.dumps(dict(variables))}"
+        said = f"the server disconnected, reason {event.reason}{info}{outputs}"
         if event.reason == "completed":
             self.note(said)
         else:

@@ -10,7 +10,6 @@ import soxr
 from numpy.typing import NDArray
 
 from audiohookd.cli.call import wav_reader
-from audiohookd.cli.call.mulaw import encode
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.protocol.client.session import RATE
 from audiohookd.protocol.media import Channel
@@ -150,3 +149,29 @@ def _samples(sound: soundfile.SoundFile, dtype: str) -> "NDArray[Any]":
 def _linear(samples: "NDArray[np.floating]") -> "NDArray[np.int16]":
     linear: NDArray[np.int16] = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
     return linear
+
+
+_BIAS = 33  # of 14 bits: makes the segment bounds powers of two
+_CLIP = 8191
+
+
+def encode(samples: "NDArray[np.int16]") -> "NDArray[np.uint8]":
+    """Encodes linear 16-bit samples as µ-law, one byte per sample. Keeps the shape of the array.
+
+    Returns the same bytes as libsndfile: magnitudes are truncated to 14 bits, and zero is 0xFF.
+    """
+    return _TABLE[samples.view(np.uint16)]
+
+
+def _codes(samples: "NDArray[np.int16]") -> "NDArray[np.uint8]":
+    linear = samples.astype(np.int32)
+    magnitude = np.minimum((np.abs(linear) >> 2) + _BIAS, _CLIP)
+    segment = np.floor(np.log2(magnitude)).astype(np.int32) - 5
+    mantissa = (magnitude >> (segment + 1)) & 0x0F
+    sign = np.where(linear < 0, 0x80, 0)
+    codes: NDArray[Any] = ~(sign | (segment << 4) | mantissa) & 0xFF
+    return codes.astype(np.uint8)
+
+
+_TABLE = _codes(np.arange(65536, dtype=np.uint16).view(np.int16))
+_TABLE.setflags(write=False)

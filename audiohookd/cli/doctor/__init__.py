@@ -10,8 +10,8 @@ from typing import Any
 from audiohookd.cli import credentials
 from audiohookd.cli.doctor.checks import DoctorTarget, run_checks
 from audiohookd.cli.doctor.tls import trusting
-from audiohookd.cli.request import Identity
 from audiohookd.cli.target import describe_connect, target, uuid
+from audiohookd.cli.upgrade import Identity
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:

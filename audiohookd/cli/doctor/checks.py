@@ -8,14 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
-from audiohookd.cli.doctor.answer import upgrade
 from audiohookd.cli.doctor.network import Address, connect, open_socket, resolve
-from audiohookd.cli.doctor.probe import Probe, opening
+from audiohookd.cli.doctor.probe import Probe, WebSocketClient, opening, upgrade
 from audiohookd.cli.doctor.steps import ActivationError, Deadline, Done, State, StepFailed, StepRunner
 from audiohookd.cli.doctor.tls import handshake, secure, trusting
-from audiohookd.cli.doctor.wire import WebSocketClient
-from audiohookd.cli.request import Identity, Signing, headers_of, upgrade_headers
 from audiohookd.cli.target import Target
+from audiohookd.cli.upgrade import Identity, request
 from audiohookd.protocol.client.session import ClientSession
 
 #: Seconds for each step. For `opened` and `closed`: as long as Genesys Cloud waits.
@@ -89,7 +87,8 @@ def _run_steps(
     else:
         connection = runner.step("TCP", _TCP, lambda end: Done(open_socket(address, end), "without TLS"))
     open_sockets.callback(connection.close)
-    rest = runner.step("upgrade", _UPGRADE, lambda end: _upgrade(checked, connection, int(now()), end))
+    asked = request(target, checked.key, checked.secret, checked.identity, int(now()))
+    rest = runner.step("upgrade", _UPGRADE, lambda end: upgrade(connection, asked, end))
     session = ClientSession(checked.identity.session, opening(checked.identity.organization), clock)
     probe = Probe(session, WebSocketClient(connection, rest))
     runner.step("open", _OPENED, probe.open)
@@ -156,10 +155,3 @@ def _is_public(dial: Callable[[Deadline], socket.socket], host: str, deadline: D
     except (StepFailed, OSError):
         return None
     return True
-
-
-def _upgrade(checked: DoctorTarget, connection: socket.socket, created: int, deadline: Deadline) -> Done[bytes]:
-    own = headers_of(checked.target, checked.key, checked.secret, checked.identity, Signing(created))
-    headers = {**own, **upgrade_headers()}
-    lines = [f"GET {checked.target.resource} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return upgrade(connection, "\r\n".join([*lines, "", ""]), headers["Sec-WebSocket-Key"], deadline)

@@ -1,15 +1,149 @@
-"""The connection probe: ``open`` without a call, ``opened``, ``close``, ``closed``, the end of the WebSocket."""
+"""The steps of the connection probe, over a blocking socket: the upgrade, ``open``, ``close``, and the end."""
+
+import socket
+from collections.abc import Iterator
 
 from audiohookd.cli.doctor.steps import ActivationError, Deadline, Done, State, StepFailed
-from audiohookd.cli.doctor.wire import Closed, WebSocketClient
+from audiohookd.cli.upgrade import NotUpgraded, Request, Response, check_upgrade, meaning, read_response
+from audiohookd.cli.websocket import (
+    BINARY,
+    CLOSE,
+    NO_CODE,
+    NORMAL_CLOSURE,
+    PING,
+    PONG,
+    TEXT,
+    MalformedFrame,
+    ServerFrames,
+    close_frame,
+    frame,
+    read_close,
+)
 from audiohookd.protocol import events
 from audiohookd.protocol.client.checks import offers
 from audiohookd.protocol.client.events import Accepted, Disconnected
 from audiohookd.protocol.client.session import ClientSession
 from audiohookd.protocol.messages import NULL_UUID, Open, Participant
 
-#: Close codes of a normal end.
-_NORMAL = frozenset({1000, 1005})
+_READ = 65_536
+_MAX_BODY = 2_048
+#: Seconds to wait for the body of a response that rejects the upgrade.
+_BODY_TIME = 0.3
+
+
+def upgrade(connection: socket.socket, request: Request, deadline: Deadline) -> Done[bytes]:
+    """Sends the request. The value of the step is the bytes that arrived after the head of the 101 response.
+
+    :raises StepFailed: the server did not upgrade to a WebSocket.
+    """
+    connection.settimeout(deadline.left())
+    connection.sendall(request.head)
+    try:
+        response = _response(connection, deadline)
+        if response.status == 101:
+            check_upgrade(response, request.key)
+            return Done(response.rest, str(response))
+    except NotUpgraded as error:
+        raise StepFailed(str(error)) from None
+    complaint = ActivationError.UNAUTHORIZED if response.status == 401 else ActivationError.CONNECTION
+    text = f"{response.status} {response.phrase}: {meaning(response)}{_author(response, connection)}"
+    raise StepFailed(text, complaint)
+
+
+def _response(connection: socket.socket, deadline: Deadline) -> Response:
+    data = b""
+    while (response := read_response(data)) is None:
+        try:
+            connection.settimeout(deadline.left())
+            piece = connection.recv(_READ)
+        except TimeoutError:
+            raise StepFailed("timed out: no response to the request: can the proxy reach the daemon?") from None
+        if not piece:
+            raise StepFailed("the response is not HTTP" if data else "the connection was closed without a response")
+        data += piece
+    return response
+
+
+def _author(response: Response, connection: socket.socket) -> str:
+    """Names the server that responded. The daemon sends only a status line; a proxy adds a page of its own."""
+    body = response.rest or _body(connection)
+    server = response.headers.get("server", "")[:60]
+    if body.strip(b"0\r\n"):
+        sender = server or "a proxy or another server"
+        return f" (sent by {sender}, not by the daemon: the response has a page of its own)"
+    return f" (through {server})" if server else ""
+
+
+def _body(connection: socket.socket) -> bytes:
+    connection.settimeout(_BODY_TIME)
+    try:
+        return connection.recv(_MAX_BODY)
+    except OSError:
+        return b""
+
+
+class Closed(Exception):
+    """The WebSocket is closed. ``code`` is from the server's close frame; None if there was no close frame."""
+
+    def __init__(self, code: int | None, reason: str = "") -> None:
+        super().__init__(f"{code} {reason}".strip() if code is not None else "without a close frame")
+        self.code = code
+
+
+class WebSocketClient:
+    """The client side of a WebSocket, after the upgrade.
+
+    :param data: the bytes that arrived after the head of the response.
+    """
+
+    def __init__(self, connection: socket.socket, data: bytes) -> None:
+        self._connection = connection
+        self._frames = ServerFrames()
+        self._incoming: Iterator[tuple[int, bytes]] = self._frames.feed(data)
+
+    def send(self, data: bytes, deadline: Deadline) -> None:
+        """Sends a frame.
+
+        :raises Closed: the connection was lost.
+        """
+        self._connection.settimeout(deadline.left())
+        try:
+            self._connection.sendall(data)
+        except ConnectionError:
+            raise Closed(None) from None
+
+    def receive(self, deadline: Deadline) -> tuple[bytes, bool]:
+        """Waits for the next message.
+
+        :returns: its payload, and whether it is binary.
+        :raises Closed: the server closed the WebSocket, or the connection was lost.
+        :raises TimeoutError: no whole message arrived before the deadline.
+        :raises StepFailed: a frame or message is not legal for a server, or is longer than 1 MiB.
+        """
+        while True:
+            try:
+                for opcode, payload in self._incoming:
+                    if opcode == CLOSE:
+                        raise Closed(*read_close(payload))
+                    if opcode == PING:
+                        self.send(frame(PONG, payload), deadline)
+                    elif opcode != PONG:
+                        return payload, opcode == BINARY
+            except MalformedFrame as error:
+                raise StepFailed(str(error), ActivationError.MALFORMED) from None
+            self._incoming = self._frames.feed(self._read(deadline))
+
+    def _read(self, deadline: Deadline) -> bytes:
+        self._connection.settimeout(deadline.left())
+        try:
+            data = self._connection.recv(_READ)
+        except TimeoutError:
+            raise
+        except OSError:
+            data = b""
+        if not data:
+            raise Closed(None)
+        return data
 
 
 def opening(organization: str) -> Open:
@@ -48,11 +182,15 @@ class Probe:
     def end(self, deadline: Deadline) -> Done[None]:
         """Closes the WebSocket. This never fails: Genesys Cloud has activated the integration by then."""
         try:
-            self._websocket.close(deadline)
+            self._websocket.send(close_frame(), deadline)
             while True:
                 self._websocket.receive(deadline)
         except Closed as closed:
-            return Done(None, f"WebSocket closed: {closed}", State.OK if closed.code in _NORMAL else State.NOTE)
+            return Done(
+                None,
+                f"WebSocket closed: {closed}",
+                State.OK if closed.code in (NORMAL_CLOSURE, NO_CODE) else State.NOTE,
+            )
         except TimeoutError:
             return Done(None, "the server does not close the WebSocket", State.NOTE)
 
@@ -60,7 +198,7 @@ class Probe:
         while True:
             try:
                 for message in self._session.take_outgoing():
-                    self._websocket.send(message, deadline)
+                    self._websocket.send(frame(TEXT, message), deadline)
                 for event in iter(self._session.next_event, None):
                     if isinstance(event, wanted):
                         return event

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from audiohookd.cli.spool import export, list_, repair, retry, show, stats
-from audiohookd.cli.spool.location import Place, options, place_of
+from audiohookd.cli.spool.lookup import Place, options, place_of
 from audiohookd.cli.usage_error import UsageError
 
 _ACTIONS = (list_, show, retry, export, repair, stats)

@@ -1,22 +1,28 @@
 """``audiohookctl spool export``: copies finished recordings to a directory, and verifies them."""
 
 import argparse
+import errno
+import hashlib
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from audiohookd.cli.formatting import counted
 from audiohookd.cli.progress import Progress
-from audiohookd.cli.spool.copy import NotCopied, copy_recording
 from audiohookd.cli.spool.list_ import day
-from audiohookd.cli.spool.location import Place
-from audiohookd.cli.spool.lookup import WHOLE, Days, Found, again, audio_of, recordings, search
+from audiohookd.cli.spool.lookup import WHOLE, Days, Found, Place, again, audio_of, recordings, search
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.escaping import printable
+from audiohookd.spool import paths
 from audiohookd.spool.catalog import Recording
-from audiohookd.spool.paths import SpoolPaths
+from audiohookd.spool.finalize import sync_directory
+from audiohookd.spool.format.sidecar import AudioFile
+from audiohookd.spool.paths import DIRECTORY_MODE, FILE_MODE, SpoolPaths
 
 #: Attempts to copy a recording that moves from one state to another during the copy.
 _ATTEMPTS = 3
@@ -86,3 +92,105 @@ def _sum(outcomes: Counter[str], destination: str) -> str:
     if outcomes["failed"]:
         said.append(f"{outcomes['failed']:,} failed")
     return ", ".join(said)
+
+
+_BLOCK = 1 << 20
+
+
+class NotCopied(Exception):
+    """The recording was not copied. The text says why. Existing files are unchanged."""
+
+
+class _Recording(msgspec.Struct, frozen=True):
+    audio: AudioFile | None
+
+
+def copy_recording(recording: Recording, audio: Path | None, directory: Path, count: Callable[[int], None]) -> str:
+    """Copies audio and sidecar to ``directory``, the sidecar last, and syncs both to disk.
+
+    If the audio was uploaded and deleted, the receipts that name its place are copied instead.
+
+    :param audio: path of the audio; None if there is none.
+    :param count: called with the number of bytes of each block of audio.
+    :returns: ``copied``; ``there`` if all files were copied before; ``alone`` if only the sidecar and receipts were
+        copied, because the audio was uploaded and deleted.
+    :raises NotCopied: the audio does not match the sidecar, or a different file of that name exists.
+    :raises FileNotFoundError: the recording was moved, or has neither audio nor a receipt for it.
+    :raises OSError: the disk reported another error.
+    """
+    try:
+        promised = msgspec.convert(recording.read(), _Recording).audio
+    except ValueError as error:  # includes msgspec's errors
+        raise NotCopied(f"the sidecar cannot be read: {error}") from None
+    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    is_new = False
+    if promised is not None and audio is not None:
+        is_new = _copy(_blocks(audio, count), promised.sha256, directory / recording.audio.name)
+    elif promised is not None:
+        is_new = _copy_receipts(recording, directory)
+    is_new |= _copy_as_it_is(recording.sidecar, directory / recording.sidecar.name)
+    if not is_new:
+        return "there"
+    return "alone" if promised is not None and audio is None else "copied"
+
+
+def _copy_receipts(recording: Recording, directory: Path) -> bool:
+    if not recording.carriers:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(recording.audio))
+    is_new = False
+    for name in sorted(recording.carriers):
+        path = recording.path(paths.stored_suffix(name))
+        is_new |= _copy_as_it_is(path, directory / path.name)
+    return is_new
+
+
+def _copy_as_it_is(source: Path, path: Path) -> bool:
+    with source.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return _copy(_blocks(source, lambda _: None), sha256, path)
+
+
+def _copy(content: Iterable[bytes], sha256: str, path: Path) -> bool:
+    """Copies one file. Returns False if a file with this name and content exists."""
+    if path.exists():
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
+                return False
+        raise NotCopied(f"{path} exists with other content: not overwritten")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        if _write(partial, content) != sha256:
+            raise NotCopied("the audio does not match the SHA-256 in the sidecar")
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return True
+
+
+def _write(path: Path, content: Iterable[bytes]) -> str:
+    """Writes a file, syncs it to disk, and returns the SHA-256 of its content."""
+    digest = hashlib.sha256()
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    with open(file, "wb", buffering=0) as copy:
+        for block in content:
+            digest.update(block)
+            _write_all(copy.fileno(), block, path)
+        os.fsync(copy.fileno())
+    return digest.hexdigest()
+
+
+def _write_all(file: int, block: bytes, path: Path) -> None:
+    rest = memoryview(block)
+    try:
+        while rest:
+            rest = rest[os.write(file, rest) :]
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _blocks(path: Path, count: Callable[[int], None]) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            count(len(block))
+            yield block

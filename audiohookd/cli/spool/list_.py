@@ -8,8 +8,7 @@ import msgspec
 
 from audiohookd.cli.formatting import size, span
 from audiohookd.cli.spool.destinations import Outlets, outlets_of
-from audiohookd.cli.spool.location import Place
-from audiohookd.cli.spool.lookup import Days, State, recordings
+from audiohookd.cli.spool.lookup import Days, Place, State, recordings
 from audiohookd.cli.spool.summary import About, about
 from audiohookd.escaping import printable
 from audiohookd.spool.paths import DAY

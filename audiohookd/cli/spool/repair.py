@@ -9,8 +9,7 @@ from typing import Any
 
 from audiohookd.cli.formatting import counted
 from audiohookd.cli.progress import Progress
-from audiohookd.cli.spool.location import Place, as_owner, wake
-from audiohookd.cli.spool.lookup import State, recordings
+from audiohookd.cli.spool.lookup import Place, State, as_owner, recordings, wake
 from audiohookd.escaping import printable
 from audiohookd.spool.lock import Lock
 from audiohookd.spool.paths import DIRECTORY_MODE, SpoolPaths

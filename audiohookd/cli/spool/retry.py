@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audiohookd.cli.formatting import counted
-from audiohookd.cli.spool.location import Place, as_owner, daemon_runs, wake
-from audiohookd.cli.spool.lookup import Found, State, recordings, search
+from audiohookd.cli.spool.lookup import Found, Place, State, as_owner, daemon_runs, recordings, search, wake
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.escaping import printable
 from audiohookd.spool import catalog, paths

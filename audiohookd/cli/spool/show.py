@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from audiohookd.cli.formatting import span
-from audiohookd.cli.spool import draft
 from audiohookd.cli.spool.list_ import known_outlets
-from audiohookd.cli.spool.location import Place
-from audiohookd.cli.spool.lookup import Found, State, search
-from audiohookd.cli.spool.summary import reason_of, recording_of, seconds, sizes
+from audiohookd.cli.spool.lookup import Found, Place, State, search
+from audiohookd.cli.spool.summary import draft_detail, reason_of, recording_of, seconds, sizes
 from audiohookd.escaping import printable
 from audiohookd.spool import paths
 
@@ -43,7 +41,7 @@ def _all(found: Found, due: list[str]) -> dict[str, Any]:
     reason = reason_of(found)
     try:
         is_draft = paths.JOURNAL in found.files.suffixes
-        recording = draft.detail(found.files) if is_draft else recording_of(found)
+        recording = draft_detail(found.files) if is_draft else recording_of(found)
     except ValueError as error:
         reason = reason or f"cannot be read: {error}"
     return {

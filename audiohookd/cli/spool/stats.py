@@ -10,12 +10,10 @@ from typing import Any
 import msgspec
 
 from audiohookd.cli.formatting import counted, size
-from audiohookd.cli.spool import draft
 from audiohookd.cli.spool.destinations import Outlets
 from audiohookd.cli.spool.list_ import known_outlets
-from audiohookd.cli.spool.location import Place, daemon_runs
-from audiohookd.cli.spool.lookup import Found, State, recordings
-from audiohookd.cli.spool.summary import sizes
+from audiohookd.cli.spool.lookup import Found, Place, State, daemon_runs, recordings
+from audiohookd.cli.spool.summary import draft_outline, sizes
 from audiohookd.delivery.orphans import find_orphans
 from audiohookd.escaping import printable
 from audiohookd.spool import paths
@@ -130,7 +128,7 @@ def _started(found: Found) -> str | None:
     """The start time, from the first line of the journal or sidecar. Reading whole sidecars would take minutes."""
     try:
         if paths.JOURNAL in found.files.suffixes:
-            return str(draft.outline(found.files)["startedAt"])
+            return str(draft_outline(found.files)["startedAt"])
         with found.files.sidecar.open("rb") as file:
             line = file.readline(_FIRST_LINE)
         return _start.decode(line.rstrip(b",\n") + b"}").header.timestamp

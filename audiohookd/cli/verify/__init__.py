@@ -12,10 +12,9 @@ from typing import Any
 
 from audiohookd.cli.progress import Progress
 from audiohookd.cli.usage_error import UsageError
-from audiohookd.cli.verify.checking import check
+from audiohookd.cli.verify.checking import Item, check, verify
 from audiohookd.cli.verify.files import find
 from audiohookd.cli.verify.report import Report
-from audiohookd.cli.verify.verdict import Item, verify
 
 __all__ = ["add_parser", "check", "run"]
 

@@ -48,7 +48,7 @@ class Store(NamedTuple):
 
 
 class Objects:
-    """The recording with the objects ``key + suffix``. See :class:`~audiohookd.cli.verify.verdict.Item`.
+    """The recording with the objects ``key + suffix``. See :class:`~audiohookd.cli.verify.checking.Item`.
 
     :param is_listed_alone: the listing has the audio, and no sidecar before it.
     """

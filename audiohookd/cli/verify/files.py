@@ -21,7 +21,7 @@ _RECEIPT = re.compile(rf"({paths.RECORDING_ID.pattern})\.(stored|told)\..*\.json
 
 
 class Files:
-    """The recording ``name`` in a directory. See :class:`~audiohookd.cli.verify.verdict.Item`."""
+    """The recording ``name`` in a directory. See :class:`~audiohookd.cli.verify.checking.Item`."""
 
     def __init__(self, directory: Path, name: str, has_receipt: bool) -> None:
         self.where = str(directory / name)

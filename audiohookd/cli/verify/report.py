@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from audiohookd.cli.formatting import counted, size
-from audiohookd.cli.verify.verdict import Verdict
+from audiohookd.cli.verify.checking import Verdict
 from audiohookd.escaping import printable
 
 

@@ -1,14 +1,20 @@
 """Syncs recordings to disk: a power loss costs at most ``sync_interval`` of each live call.
 
 A commit passes data to the system. After that, only a power loss or a crash of the system can lose it, and rounds of
-syncing (:mod:`audiohookd.spool.write.sync_rounds`) bound that loss. Rounds run in a thread of their own: on a busy
-disk one may take seconds, and commits, which bound the loss of a ``kill -9``, must not wait for it.
+syncing bound that loss. Rounds run in a thread of their own: on a busy disk one may take seconds, and commits, which
+bound the loss of a ``kill -9``, must not wait for it.
+
+Few files are synced one by one, many by syncing their whole file system. For the files of 2,000 calls on ext4 that
+takes 0.2 s instead of 12, because each single sync waits for the journal of the file system.
 """
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -19,12 +25,23 @@ from audiohookd.interfaces import IWorkers, PoolFull
 from audiohookd.runtime.error_text import text_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.spool.write.append_file import Syscalls
-from audiohookd.spool.write.sync_rounds import SyncError, sync_all
+from audiohookd.spool.write.linux_fs import is_syncfs_reliable
 
 #: Least seconds between rounds, however short the configured interval.
 MIN_PERIOD = 0.1
 #: Seconds after which a round counts as hanging. A busy disk is late, but returns earlier.
 ROUND_LIMIT = 30.0
+#: Least number of files for which the whole file system is synced.
+SYNCFS_THRESHOLD = 16
+#: Does not follow links, and does not wait for a FIFO.
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class SyncError(NamedTuple):
+    """A path that could not be synced, and the error."""
+
+    path: Path
+    fault: OSError
 
 
 class Syncer:
@@ -79,7 +96,7 @@ class Syncer:
     def _sync(self) -> "Deferred[None]":
         dirty, self._dirty = self._dirty, {}
         self._overdue_timer = self._reactor.callLater(self._period, self._overdue)
-        done: Deferred[list[SyncError]] = maybeDeferred(self._workers.do, partial(sync_all, self._disk, dirty))
+        done: Deferred[list[SyncError]] = maybeDeferred(self._workers.do, partial(_sync_all, self._disk, dirty))
         done.addErrback(_not_done, dirty)
         return done.addCallback(self._done, dirty)
 
@@ -127,3 +144,38 @@ def _not_done(failure: Failure, dirty: Mapping[Path, bool]) -> list[SyncError]:
         return []
     error = OSError(errno.EIO, text_of(failure.value))
     return [SyncError(path, error) for path in dirty]
+
+
+def _sync_all(disk: Syscalls, dirty: Mapping[Path, bool]) -> list[SyncError]:
+    """Syncs files and directories (True) of one file system, in the syncer thread.
+
+    :returns: the paths that could not be synced.
+    """
+    if len(dirty) >= SYNCFS_THRESHOLD:
+        path, is_directory = next(iter(dirty.items()))
+        with suppress(OSError):  # possibly of a file of another program: syncing one by one finds ours
+            _sync(disk, path if is_directory else path.parent, partial(_sync_file_system, disk))
+            return []
+    errors = []
+    for path, is_directory in dirty.items():
+        try:
+            _sync(disk, path, disk.sync if is_directory else disk.sync_data)
+        except FileNotFoundError:
+            continue  # moved to ready, and synced before
+        except OSError as error:
+            errors.append(SyncError(path, error))
+    return errors
+
+
+def _sync(disk: Syscalls, path: Path, sync: Callable[[int], None]) -> None:
+    file = disk.open(path, _READING, 0)
+    try:
+        sync(file)
+    finally:
+        disk.close(file)
+
+
+def _sync_file_system(disk: Syscalls, file: int) -> None:
+    if not is_syncfs_reliable(file):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    disk.sync_all(file)
