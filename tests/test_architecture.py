@@ -19,7 +19,7 @@ PURE_AUTH = [
 ]
 #: Modules of the daemon that plugins may import.
 PUBLIC = ("audiohookd.interfaces", "audiohookd.observer", "audiohookd.protocol", "audiohookd.testing")
-PUBLIC += ("audiohookd.escaping", "audiohookd.text_encoding", "audiohookd.units")
+PUBLIC += ("audiohookd.escaping", "audiohookd.secret_file", "audiohookd.text_encoding", "audiohookd.units")
 #: Calls that read the wall clock or sleep.
 CLOCK = re.compile(
     r"(?:.+\.)?(?:time\.(?:time|monotonic|perf_counter)(?:_ns)?|time\.(?:sleep|gmtime|localtime)"
