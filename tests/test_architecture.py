@@ -24,7 +24,7 @@ PUBLIC: tuple[str, ...] = (
     "audiohookd.protocol",
     "audiohookd.testing",
 )
-PUBLIC += ("audiohookd.escaping", "audiohookd.text_encoding", "audiohookd.units")
+PUBLIC += ("audiohookd.escaping", "audiohookd.secret_file", "audiohookd.text_encoding", "audiohookd.units")
 #: Calls that read the wall clock or sleep.
 CLOCK = re.compile(
     r"(?:.+\.)?(?:time\.(?:time|monotonic|perf_counter)(?:_ns)?|time\.(?:sleep|gmtime|localtime)"

@@ -146,6 +146,7 @@ class TestAStartThatFails:
     ) -> None:
         """systemd must restart the daemon, which it does not do after a mistake in the file."""
         (port,) = free_ports(1)
+        (tmp_path / "token").touch(0o600)
         (tmp_path / "token").write_text("a-token")
         path = write(PLAIN + f"[auth.vault]\nurl = 'http://127.0.0.1:{port}'\ntoken_file = 'token'")
         refusal = self.refused(capsys, path)

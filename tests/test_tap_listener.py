@@ -118,12 +118,12 @@ MISTAKES = {
     'trusted_proxies = ["10.0.0.0/8"]': "listen.trusted_proxies: has no effect without listen.trusted_hops",
     'allowed_networks_file = "missing"': "listen.allowed_networks_file: /etc/missing: No such file or directory",
     'allowed_networks_file = "keys.json"': "listen.allowed_networks_file: line 1: ",
-    'tls_certificate = "tls.pem"\ntls_key = "missing"': "listen.tls_key: /etc/missing: No such file",
+    'tls_certificate = "tls.pem"\ntls_key = "missing"': "listen.tls_key: '/etc/missing': cannot be read (No such",
     'tls_certificate = "missing"\ntls_key = "tls.key"': "listen.tls_certificate: /etc/missing: No such file",
     'tls_certificate = "tls.pem"\ntls_key = "other.key"': (
         "listen.tls_key: /etc/other.key and /etc/tls.pem do not match"
     ),
-    'tls_certificate = "tls.pem"\ntls_key = "tls.pem"': "listen.tls_key: /etc/tls.pem is open to all users",
+    'tls_certificate = "tls.pem"\ntls_key = "tls.pem"': "listen.tls_key: '/etc/tls.pem': is accessible to all users",
     'tls_certificate = "keys.json"\ntls_key = "tls.key"': (
         "listen.tls_certificate: /etc/keys.json has no certificate in PEM"
     ),

@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
+from audiohookd.runtime.file_watcher import FileStamp, stamp_of
+
 
 class WakeFile:
     """Detects that the file was touched. For worker threads, one at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._touched_at: int | None = None
+        self._stamp: FileStamp | None = None
 
     def was_touched(self) -> bool:
         """Whether the file was touched since the last call; False when it cannot be read."""
-        try:
-            touched_at = self._path.stat().st_mtime_ns
-        except OSError:
+        stamp = stamp_of(self._path)
+        if stamp is None:
             return False
-        before, self._touched_at = self._touched_at, touched_at
-        return touched_at != before
+        before, self._stamp = self._stamp, stamp
+        return stamp != before

@@ -3,9 +3,7 @@
 Needs pyOpenSSL, which is optional: import this module only if TLS is configured.
 """
 
-import os
 import re
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
+
+from audiohookd.secret_file import SecretFileError, read_secret_file
 
 #: Largest PEM file, in bytes. A chain has some thousands.
 MAX_FILE = 1_048_576
@@ -109,11 +109,9 @@ def _certificates(pem: bytes, path: Path) -> list[x509.Certificate]:
 
 def _key(path: Path) -> Any:
     try:
-        pem = _read(path, is_secret=True)
-    except ValueError as error:
+        pem = read_secret_file(path)
+    except SecretFileError as error:
         raise BadKey(str(error)) from None
-    except OSError as error:
-        raise BadKey(f"{path}: {error.strerror}") from None
     if _encrypted.search(pem):
         raise BadKey(f"{path} is encrypted: decrypt it, the daemon cannot ask for a password")
     try:
@@ -122,10 +120,8 @@ def _key(path: Path) -> Any:
         raise BadKey(f"{path} has no private key in PEM, or a broken one") from None
 
 
-def _read(path: Path, is_secret: bool = False) -> bytes:
+def _read(path: Path) -> bytes:
     with path.open("rb") as file:
-        if is_secret and os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
-            raise ValueError(f"{path} is open to all users: chmod o= {path}")
         content = file.read(MAX_FILE + 1)
     if len(content) > MAX_FILE:
         raise ValueError(f"{path} is larger than {MAX_FILE} bytes")

@@ -1,5 +1,6 @@
-"""Reloads files when they have changed."""
+"""Detects changes of files, and reloads them."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -21,8 +22,17 @@ T = TypeVar("T")
 POLL_INTERVAL = 5.0
 #: Seconds that a check may take: the files may be on a network file system.
 LOOK_LIMIT = 60.0
-#: Time of modification, size and inode of each file; None if it does not exist.
-Looks = tuple[tuple[int, int, int] | None, ...]
+#: Identifies the content and the permissions of a file.
+FileStamp = tuple[int, ...]
+
+
+def stamp_of(path: str | os.PathLike[str]) -> FileStamp | None:
+    """Returns a value that changes with the content and the permissions of a file; None if it cannot be read."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a null character
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class ReloadableFile(Service, Generic[T]):
@@ -54,7 +64,7 @@ class ReloadableFile(Service, Generic[T]):
         self._read = read
         self._take = take
         self._count = count
-        self._seen: Looks = ()
+        self._seen: list[FileStamp | None] = []
         self._is_wanted = False
         self.loop = SupervisedLoop(clock, f"watch of {name}", self._look, POLL_INTERVAL, count, LOOK_LIMIT)
 
@@ -64,7 +74,7 @@ class ReloadableFile(Service, Generic[T]):
         :raises ValueError: the content is invalid.
         :raises OSError: a file cannot be read.
         """
-        self._seen = self._looks()  # first, so that a change during the read causes a reload
+        self._seen = self._stamps()  # first, so that a change during the read causes a reload
         return self._read()
 
     def startService(self) -> None:
@@ -89,10 +99,10 @@ class ReloadableFile(Service, Generic[T]):
 
     def _news(self, is_wanted: bool) -> tuple[T] | None:
         """In a thread."""
-        looks = self._looks()
-        if looks == self._seen and not is_wanted:
+        stamps = self._stamps()
+        if stamps == self._seen and not is_wanted:
             return None
-        self._seen = looks
+        self._seen = stamps
         return (self._read(),)
 
     def _taken(self, news: tuple[T] | None) -> None:
@@ -112,13 +122,5 @@ class ReloadableFile(Service, Generic[T]):
         self._is_wanted = True
         return failure
 
-    def _looks(self) -> Looks:
-        return tuple(map(_stat_key, self._paths))
-
-
-def _stat_key(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    def _stamps(self) -> list[FileStamp | None]:
+        return [stamp_of(path) for path in self._paths]

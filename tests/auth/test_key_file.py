@@ -12,8 +12,9 @@ from zope.interface.verify import verifyObject
 from audiohookd.auth.keys.model import UNSIGNED, IKeySource, Key, Keys, KeySourceError
 from audiohookd.auth.keys.sources.credential import credential
 from audiohookd.auth.keys.sources.environment import KeyVariable
-from audiohookd.auth.keys.sources.file import MAX_SIZE, KeyFile
+from audiohookd.auth.keys.sources.file import KeyFile
 from audiohookd.runtime.privileges import User, acting_as
+from audiohookd.secret_file import MAX_SIZE
 
 SECRET = "U2VjcmV0U2VjcmV0"
 ONE = f'{{"a-key": "{SECRET}"}}'

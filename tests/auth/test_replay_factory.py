@@ -134,10 +134,14 @@ def test_a_password_in_the_configuration_is_refused(place: Place, url: str, stor
 def test_an_unsafe_or_missing_url_file_is_an_error(place: Place) -> None:
     text = 'store = "redis"\nurl_file = "redis.url"'
     url = place.file.with_name("redis.url")
-    assert place.mistake(text) == f"auth.replay.url_file: {url}: cannot be read: No such file or directory"
+    assert (
+        place.mistake(text)
+        == f"auth.replay.url_file: '{url}': cannot be read (No such file or directory): correct path or permissions"
+    )
     url.write_text(f"redis://:{PASSWORD}@redis.example.com")
     url.chmod(0o644)
-    assert place.mistake(text) == f"auth.replay.url_file: {url}: is accessible to all users: chmod o= it"
+    expected = f"auth.replay.url_file: '{url}': is accessible to all users (mode 0644): chmod o= it"
+    assert place.mistake(text).startswith(expected)
 
 
 def test_a_file_with_something_else_in_it(place: Place) -> None:

@@ -214,9 +214,12 @@ class TestUrl:
         file = tmp_path / "redis.url"
         with pytest.raises(ValueError, match="No such file"):
             read_url(file)
-        file.write_bytes(b"redis://:l\xf6\xf6p@127.0.0.1")
+        file.write_bytes("redis://:l\xf6\xf6p@127.0.0.1".encode())
         file.chmod(0o600)
         with pytest.raises(ValueError, match="encode") as caught:
             read_url(file)
         assert "127" not in str(caught.value).removeprefix(str(file))  # pytest numbers its directories
         assert caught.value.__cause__ is None
+        file.write_bytes(b"redis://:l\xf6\xf6p@127.0.0.1")
+        with pytest.raises(ValueError, match="is not text in UTF-8"):
+            read_url(file)

@@ -31,8 +31,9 @@ class Reader:
 
     def __init__(self, url: str, directory: Path, **settings: Any) -> None:
         self.now = START
-        (directory / "token").write_text("a-token\n")
-        (directory / "secret-id").write_text(f"{SECRET_ID}\n")
+        for name, text in (("token", "a-token\n"), ("secret-id", f"{SECRET_ID}\n")):
+            (directory / name).touch(0o600)
+            (directory / name).write_text(text)
         by = settings or {"token_file": directory / "token"}
         self.source = Vault("auth.vault", VaultSecret(url=url, **by), lambda: self.now)
 
@@ -170,11 +171,20 @@ class TestFailure:
     def test_invalid_token_file_is_reported(
         self, reader: Reader, tmp_path: Path, content: str | None, says: str
     ) -> None:
-        (tmp_path / "token").unlink()
-        if content is not None:
+        if content is None:
+            (tmp_path / "token").unlink()
+        else:
             (tmp_path / "token").write_text(content)
         assert f"{tmp_path}/token" in str(reader.failure())
         assert says in str(reader.failure())
+
+    @pytest.mark.parametrize(("name", "by"), [("token", {}), ("secret-id", {"role_id": "a-role"})])
+    def test_a_credential_for_all_users_is_rejected(
+        self, server: VaultStandIn, tmp_path: Path, name: str, by: dict[str, Any]
+    ) -> None:
+        reader = Reader(server.url, tmp_path, **(by and by | {"secret_id_file": tmp_path / "secret-id"}))
+        (tmp_path / name).chmod(0o644)
+        assert f"{name}': is accessible to all users (mode 0644): chmod o= it" in str(reader.failure())
 
     def test_missing_hvac_is_reported(self, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "hvac", None)

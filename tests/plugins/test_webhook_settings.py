@@ -99,7 +99,7 @@ class TestTheSecret:
     def test_must_not_be_accessible_to_others(self, tmp_path: Path, key: str, mode: int) -> None:
         path = private_file(tmp_path / "secret", SECRET, mode=mode)
         text = mistake(**{"url": HTTPS, "allow_unsigned": True, key: path})
-        assert text == f"{path}: is accessible to other users: chmod o= it"
+        assert text.startswith(f"'{path}': is accessible to all users (mode {mode:04o}): chmod o= it")
 
     @pytest.mark.parametrize(
         ("lines", "line"),
@@ -122,10 +122,11 @@ class TestTheSecret:
     def test_cannot_be_read(self, tmp_path: Path, key: str) -> None:
         options = {"url": HTTPS, "allow_unsigned": True}
         path = tmp_path / "secret"
-        assert mistake(**options, **{key: path}) == f"{path}: cannot be read: No such file or directory"
+        text = mistake(**options, **{key: path})
+        assert text == f"'{path}': cannot be read (No such file or directory): correct path or permissions"
         path.write_bytes(b"\xff" * 40)
         path.chmod(0o600)
-        assert mistake(**options, **{key: path}) == f"{path}: is not text in UTF-8"
+        assert mistake(**options, **{key: path}) == f"'{path}': is not text in UTF-8"
 
     def test_never_appears_in_texts(self) -> None:
         assert repr(Secrets([SECRET, "correct horse battery staple"])) == "<2 secrets>"

@@ -5,7 +5,6 @@ round trip.
 """
 
 import math
-import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from redis.retry import Retry
 
 from audiohookd.auth.replay.store import StoreUnavailable
 from audiohookd.runtime.error_text import text_of
-from audiohookd.text_encoding import decode_text
+from audiohookd.secret_file import read_secret_text
 
 #: Prefix of each key.
 PREFIX = "audiohookd:nonce:"
@@ -70,21 +69,13 @@ class RedisNonces:
 
 
 def read_url(path: Path) -> str:
-    """Reads the URL from a file that other users must not access. Blocks: for start-up only.
+    """Reads the URL from a file. Blocks: for start-up only.
 
-    :raises ValueError: the file cannot be read, or is invalid. The text is one line, and quotes no content.
+    :raises ValueError: the file cannot be used, or is not ASCII. The text is one line, and quotes no content.
     """
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            content = file.read(4096)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
-    if mode & 0o007:
-        raise ValueError(f"{path}: is accessible to all users: chmod o= it")
-    url = decode_text(content, "replace").strip()
+    url = read_secret_text(path).strip()
     if not url.isascii():
-        raise ValueError(f"{path}: is not a URL: percent-encode all characters that are not ASCII (%C3%A4)")
+        raise ValueError(f"{str(path)!r}: is not a URL: percent-encode all characters that are not ASCII (%C3%A4)")
     return url
 
 

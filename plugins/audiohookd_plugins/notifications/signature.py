@@ -7,7 +7,7 @@ import base64
 import hmac
 from pathlib import Path
 
-from audiohookd_plugins.notifications.secret_file import read_secret_lines
+from audiohookd.secret_file import read_secret_text
 
 PREFIX = "whsec_"
 #: Bytes. A shorter secret could be found by brute force.
@@ -41,9 +41,9 @@ class Secrets:
 def read_secrets(path: Path) -> Secrets:
     """Reads the secrets from a file, one per line.
 
-    :raises ValueError: as :func:`read_secret_lines`, or a secret is invalid.
+    :raises ValueError: as :func:`read_secret_text`, or a secret is invalid.
     """
-    lines = read_secret_lines(path)
+    lines = read_secret_text(path).splitlines()
     try:
         return Secrets(lines)
     except ValueError as error:

@@ -12,9 +12,9 @@ from urllib3.util import Url
 
 from audiohookd.escaping import loggable, quoted
 from audiohookd.interfaces import Unavailable
+from audiohookd.secret_file import read_secret_text
 from audiohookd_plugins.bounded_http import Bounds, bounded
 from audiohookd_plugins.notifications.notifier import CONNECT_TIMEOUT, rejection
-from audiohookd_plugins.notifications.secret_file import read_secret_lines
 from audiohookd_plugins.notifications.urls import origin
 
 #: The largest response, in bytes with its headers, as far as it is read.
@@ -127,10 +127,10 @@ def connections(
 def read_headers(path: Path) -> dict[str, str]:
     """Reads headers from a file with secrets, one per line; names in lower case. Blocks: for start-up only.
 
-    :raises ValueError: as :func:`read_secret_lines`, or a line is no header, is a duplicate, or sets a reserved one.
+    :raises ValueError: as :func:`read_secret_text`, or a line is no header, is a duplicate, or sets a reserved one.
     """
     headers: dict[str, str] = {}
-    for number, line in enumerate(read_secret_lines(path), 1):
+    for number, line in enumerate(read_secret_text(path).splitlines(), 1):
         if not line.strip():
             continue
         header = _HEADER.fullmatch(line.strip())

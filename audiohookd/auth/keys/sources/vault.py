@@ -12,7 +12,7 @@ from audiohookd.auth.keys.model import IKeySource, Keys, KeySourceError, SourceU
 from audiohookd.auth.keys.parse import BadKeys, read_keys
 from audiohookd.auth.keys.rotation import Rotation, merge_versions
 from audiohookd.config.schema import VaultSecret
-from audiohookd.text_encoding import decode_text
+from audiohookd.secret_file import SecretFileError, read_secret_text
 
 #: Seconds to connect, and to wait for each part of an answer.
 TIMEOUT = 5.0
@@ -119,12 +119,12 @@ class Vault:
 def read_line(path: Path) -> str:
     """Reads the single line of a file with a token or a secret id.
 
-    :raises KeySourceError: the file cannot be read, or is not one line of ASCII.
+    :raises KeySourceError: the file cannot be used, or is not one line of ASCII.
     """
     try:
-        text = decode_text(path.read_bytes(), "replace").strip()
-    except OSError as error:
-        raise KeySourceError(f"{str(path)!r}: cannot be read ({error.strerror})") from None
+        text = read_secret_text(path).strip()
+    except SecretFileError as error:
+        raise KeySourceError(str(error)) from None
     if not (text.isascii() and text.isprintable() and text):
         raise KeySourceError(f"{str(path)!r}: must contain one line of ASCII")
     return text
