@@ -17,7 +17,7 @@ from audiohookd.delivery.orphans import Orphans
 from audiohookd.delivery.pending_queue import RecordingKey
 from audiohookd.delivery.receipts import Receipts
 from audiohookd.delivery.wake_file import WakeFile
-from audiohookd.delivery.worker import SLOW, DeliveryContext, DestinationWorker, Status
+from audiohookd.delivery.worker import SLOW, DeliveryContext, DestinationWorker
 from audiohookd.interfaces import IWorkers, PoolFull
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime.error_text import text_of
@@ -41,11 +41,11 @@ class Deliveries(Service):
     def __init__(self, context: DeliveryContext, destinations: Sequence[Destination], wake: WakeFile) -> None:
         self._context = context
         self._wake = wake
-        self._destination_workers = [
+        self.destination_workers = [
             DestinationWorker(destination, context, self._add_to_notifiers) for destination in destinations
         ]
-        self._notifying = [worker for worker in self._destination_workers if not worker.outlet.is_carrier]
-        carrying = [worker for worker in self._destination_workers if worker.outlet.is_carrier]
+        self._notifying = [worker for worker in self.destination_workers if not worker.outlet.is_carrier]
+        carrying = [worker for worker in self.destination_workers if worker.outlet.is_carrier]
         self._first_stage = carrying or self._notifying
         loop = partial(SupervisedLoop, context.reactor, count=context.counters.count)
         self.loops = [
@@ -57,7 +57,7 @@ class Deliveries(Service):
     def startService(self) -> None:
         """Returns at once; the spool is searched later, in a worker thread."""
         super().startService()
-        if self._destination_workers:
+        if self.destination_workers:
             prepared: Deferred[Orphans] = self._context.workers.do(self._prepare)
             prepared.addCallback(self._warn_of_orphans).addErrback(self._disk_failed).addCallback(self._begin)
 
@@ -66,7 +66,7 @@ class Deliveries(Service):
         super().stopService()
         for loop in self.loops:
             loop.stop()
-        stopped = DeferredList([worker.stop() for worker in self._destination_workers])
+        stopped = DeferredList([worker.stop() for worker in self.destination_workers])
         return stopped.addTimeout(STOP_LIMIT, self._context.reactor)
 
     def announce(self, path: Path) -> None:
@@ -76,12 +76,6 @@ class Deliveries(Service):
         """
         for worker in self._first_stage:
             worker.add(RecordingKey(path.parent.name, path.stem))
-
-    def status(self) -> dict[str, Status]:
-        """The status of each destination: ``stored.NAME`` for carriers, ``told.NAME`` for notifiers."""
-        return {
-            worker.outlet.done_suffix.removesuffix(".json"): worker.status() for worker in self._destination_workers
-        }
 
     def _prepare(self) -> Orphans:
         """In a worker thread. A touch of ``wake`` before this needs no retry: the search that follows finds
@@ -99,7 +93,7 @@ class Deliveries(Service):
     def _begin(self, _: None) -> None:
         if not self.running:
             return
-        for worker in self._destination_workers:
+        for worker in self.destination_workers:
             worker.start()
         for loop in self.loops:
             loop.start()
@@ -109,7 +103,7 @@ class Deliveries(Service):
             worker.add(key)
 
     def _search(self) -> None:
-        for worker in self._destination_workers:
+        for worker in self.destination_workers:
             worker.search()
 
     def _check_wake_file(self) -> "Deferred[None]":
@@ -117,7 +111,7 @@ class Deliveries(Service):
         return checked.addCallbacks(self._woken, self._wake_check_failed)
 
     def _woken(self, was_touched: bool) -> None:
-        for worker in self._destination_workers if was_touched else ():
+        for worker in self.destination_workers if was_touched else ():
             worker.wake()
 
     def _wake_check_failed(self, failure: Failure) -> Failure | None:

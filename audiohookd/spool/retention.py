@@ -50,8 +50,6 @@ class Retention(Service):
         self._spool = spool
         self._terms = terms
         self.loop = SupervisedLoop(reactor, self.name, self._sweep, SWEEP_EVERY, count)
-        #: Bytes of all files in the spool after the last pass.
-        self.used = 0
         #: Why new calls must not be accepted: the spool is above ``max_spool``, and nothing can be removed. Or None.
         self.obstacle: str | None = None
 
@@ -87,7 +85,6 @@ class Retention(Service):
             )
         if sweep.fault is not None:
             self._log.error("cannot remove {reason}", reason=_describe(sweep.fault))
-        self.used = sweep.used
         self.obstacle = self._find_obstacle(sweep)
         self.loop.period = SWEEP_EVERY if self.obstacle is None else HURRY_EVERY
 
