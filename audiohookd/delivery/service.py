@@ -11,12 +11,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.config.schema import Config
-from audiohookd.delivery.backoff import Backoff
 from audiohookd.delivery.destination import Destination
-from audiohookd.delivery.orphans import Orphans
 from audiohookd.delivery.pending_queue import RecordingKey
 from audiohookd.delivery.receipts import Receipts
-from audiohookd.delivery.wake_file import WakeFile
+from audiohookd.delivery.retry import Backoff
+from audiohookd.delivery.scan import Orphans
 from audiohookd.delivery.worker import SLOW, DeliveryContext, DestinationWorker
 from audiohookd.interfaces import IWorkers, PoolFull
 from audiohookd.observe.counters import Counters
@@ -30,6 +29,23 @@ WAKE_EVERY = 5.0
 SEARCH_EVERY = 60.0
 #: Seconds that deliveries in flight have to finish at shutdown. An interrupted delivery is repeated after a restart.
 STOP_LIMIT = 20.0
+
+
+class WakeFile:
+    """The file ``wake``, which operators touch to retry everything at once. For worker threads, one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._touched_at: int | None = None
+
+    def was_touched(self) -> bool:
+        """Whether the file was touched since the last call; False when it cannot be read."""
+        try:
+            touched_at = self._path.stat().st_mtime_ns
+        except OSError:
+            return False
+        before, self._touched_at = self._touched_at, touched_at
+        return touched_at != before
 
 
 class Deliveries(Service):

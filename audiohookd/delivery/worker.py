@@ -4,8 +4,10 @@ Runs in the reactor thread. At most ``concurrency`` recordings are in flight, an
 others stay on disk, and a search loads more when the queue runs low.
 """
 
+import errno
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -13,16 +15,14 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from audiohookd.delivery.backoff import Backoff
-from audiohookd.delivery.breaker import Breaker, Probe
 from audiohookd.delivery.delivery_log import TEXT_LIMIT, DeliveryLog, describe
 from audiohookd.delivery.destination import Destination
-from audiohookd.delivery.file_errors import Unreadable, is_local_file_error
 from audiohookd.delivery.pending_queue import PendingQueue, RecordingKey
 from audiohookd.delivery.receipts import Receipts
+from audiohookd.delivery.retry import Backoff, Breaker, Probe
 from audiohookd.delivery.scan import ScanResult
 from audiohookd.delivery.stages import Stage
-from audiohookd.interfaces import IWorkers, PoolFull, Unavailable, Undeliverable
+from audiohookd.interfaces import IRecording, IWorkers, PoolFull, Unavailable, Undeliverable
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.error_text import text_of
@@ -39,6 +39,10 @@ UNREADABLE_PAUSE = 0.1
 NEW_SHARE = 4
 #: Seconds after which a delivery is logged as slow. It is not cancelled: the file may be large.
 SLOW = 600.0
+
+
+class Unreadable(Exception):
+    """A file of this one recording cannot be read, which says nothing about the destination or other recordings."""
 
 
 class DeliveryContext(Struct, frozen=True):
@@ -311,3 +315,14 @@ class DestinationWorker:
 
     def _now(self) -> float:
         return float(self._context.reactor.seconds())
+
+
+def is_local_file_error(error: OSError, recording: IRecording) -> bool:
+    """Whether ``error`` concerns a file of ``recording``: it names one, or has an errno that only disks raise.
+
+    Sockets raise OSError, too, but name no file.
+    """
+    if isinstance(error.filename, str):
+        path = Path(error.filename)
+        return path.parent == recording.sidecar.parent and path.name.startswith(f"{recording.id}.")
+    return error.errno == errno.EIO

@@ -12,12 +12,11 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from audiohookd.delivery.backoff import Backoff
 from audiohookd.delivery.destination import destinations_of
 from audiohookd.delivery.file_moves import FileOperations
 from audiohookd.delivery.receipts import Receipts
-from audiohookd.delivery.service import Deliveries
-from audiohookd.delivery.wake_file import WakeFile
+from audiohookd.delivery.retry import Backoff
+from audiohookd.delivery.service import Deliveries, WakeFile
 from audiohookd.delivery.worker import DeliveryContext, DestinationWorker
 from audiohookd.interfaces import ICarrier, INotifier, IPlugin, IRecording
 from audiohookd.observe.counters import Counters

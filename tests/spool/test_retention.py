@@ -9,8 +9,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime.loops import Supervisor
-from audiohookd.spool.retention import HURRY_EVERY, SWEEP_EVERY, Retention
-from audiohookd.spool.sweep import RetentionPolicy
+from audiohookd.spool.retention import HURRY_EVERY, SWEEP_EVERY, Retention, RetentionPolicy
 from audiohookd.testing import MemoryWorkers
 from tests.spool.retention_rig import DAYS, HOUR, NOW, FullSpool, recording_id
 

@@ -16,7 +16,7 @@ from audiohookd.cli.spool.list_ import known_outlets
 from audiohookd.cli.spool.location import Place, daemon_runs
 from audiohookd.cli.spool.lookup import Found, State, recordings
 from audiohookd.cli.spool.summary import sizes
-from audiohookd.delivery.orphans import find_orphans
+from audiohookd.delivery.scan import find_orphans
 from audiohookd.escaping import printable
 from audiohookd.spool import paths
 
