@@ -141,8 +141,8 @@ class RetentionPass:
         return True
 
     def _remove_idle_days(self) -> None:
-        """Removes empty directories of days in ``done``. In ``ready`` they stay: without its directory, a recording could
-        not be finalized.
+        """Removes empty directories of days in ``done``. In ``ready`` they stay: a recording without its directory
+        could not be finalized.
         """
         for day in self._until_over(catalog.iter_days(self._spool.done)):
             try:
@@ -208,7 +208,7 @@ def _by_age(day: Path) -> list[Recording]:
 
 
 def _stored_at(recording: Recording) -> float:
-    """When the last carrier stored the recording; infinity for one that is being moved or removed."""
+    """When the last carrier stored the recording; infinity while it is being moved or removed."""
     receipts = [recording.path(paths.stored_suffix(name)) for name in recording.carriers]
     return max(_changed_at(receipt, float("inf")) for receipt in receipts)
 
