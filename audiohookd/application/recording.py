@@ -11,9 +11,8 @@ from audiohookd.config.errors import ConfigError
 from audiohookd.delivery.destination import Destination
 from audiohookd.runtime.systemd import write_remedy
 from audiohookd.spool.disk_monitor import DiskMonitor, SpoolDisk
-from audiohookd.spool.retention import Retention
+from audiohookd.spool.retention import Retention, RetentionPolicy
 from audiohookd.spool.spool import Spool
-from audiohookd.spool.sweep import RetentionPolicy
 from audiohookd.spool.write.group_commit import Intervals, Pools
 
 #: Niceness of the commit thread. The reactor runs before it, and it runs before all other threads, because it must

@@ -1,7 +1,5 @@
 """Log lines and counters of one destination."""
 
-from collections.abc import Callable
-
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,22 +24,15 @@ TEXT_LIMIT = 300
 class DeliveryLog:
     """Writes rate-limited log lines about one destination, and counts its events.
 
-    Times are seconds of the reactor's clock, except where a date is shown.
-
-    :param date: returns seconds since the epoch.
+    Times are seconds of the reactor's clock.
     """
 
     _log = Logger()
 
-    def __init__(self, destination: Destination, counters: Counters, date: Callable[[], float]) -> None:
-        #: The text of the last error; None until the first one.
-        self.last_error: str | None = None
-        #: Seconds since the epoch; None while the destination is available.
-        self.unavailable_since: float | None = None
+    def __init__(self, destination: Destination, counters: Counters) -> None:
         self._destination = destination
         self._counters = counters
-        self._date = date
-        self._outage_began = 0.0
+        self._outage_began: float | None = None  # None while the destination is available
         self._warned_at: float | None = None
         self._suppressed = 0
         self._slow_warned_at: float | None = None
@@ -56,16 +47,15 @@ class DeliveryLog:
         self._log.info(
             "recording {done} by {destination}: {id}", done=done, destination=self._destination.name, id=key.id
         )
-        if self.unavailable_since is not None:
+        if self._outage_began is not None:
             after = duration(now - self._outage_began)
             self._log.info(
                 "{destination}: available again after {after}", destination=self._destination.name, after=after
             )
-            self.unavailable_since = None
+            self._outage_began = None
 
     def failed(self, key: RecordingKey, reason: str, now: float) -> None:
         """Logs and counts a failed delivery that will be retried."""
-        self.last_error = reason
         self._counters.count("delivery_failures", self._destination.name)
         if self._warned_at is not None and now < self._warned_at + WARN_INTERVAL:
             self._suppressed += 1
@@ -100,9 +90,7 @@ class DeliveryLog:
         The first line appears when the outage begins. Then one follows every :data:`OUTAGE_REMINDER` seconds, or
         after :data:`WARN_INTERVAL` seconds when the reason has changed.
         """
-        self.last_error = reason
-        if self.unavailable_since is None:
-            self.unavailable_since = self._date()
+        if self._outage_began is None:
             self._outage_began = now
             self._counters.count("outages", self._destination.name)
         elif now < self._outage_warned[0] + (WARN_INTERVAL if reason != self._outage_warned[1] else OUTAGE_REMINDER):
@@ -120,7 +108,6 @@ class DeliveryLog:
 
         :param is_dead: whether it is a dead letter already; otherwise it becomes one after the other destinations.
         """
-        self.last_error = reason
         self._counters.count("dead_letters", self._destination.name)
         self._log.error(
             "{destination}: recording {id} of {day} rejected for good, {consequence}: {reason}",
@@ -142,7 +129,7 @@ class DeliveryLog:
 
     def disk_failed(self, error: BaseException) -> None:
         """Logs that the spool could not be searched, or that a rejection could not be recorded; both are retried."""
-        reason = self.last_error = describe(error)
+        reason = describe(error)
         self._log.error(
             "{destination}: cannot use the spool: {reason}", destination=self._destination.name, reason=reason
         )

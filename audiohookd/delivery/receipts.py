@@ -14,11 +14,10 @@ import msgspec
 from audiohookd.delivery import file_moves
 from audiohookd.delivery.destination import Destination
 from audiohookd.delivery.file_moves import NO_ROOM, TEMP_SUFFIX, FileOperations
-from audiohookd.delivery.orphans import Orphans, find_orphans
 from audiohookd.delivery.pending_queue import RecordingKey
 from audiohookd.delivery.rejection import lines as rejection_lines
 from audiohookd.delivery.rejection import rejection_of
-from audiohookd.delivery.scan import Scan, ScanResult
+from audiohookd.delivery.scan import Orphans, Scan, ScanResult, find_orphans
 from audiohookd.delivery.stages import Stage, Stages
 from audiohookd.spool import catalog, paths
 from audiohookd.spool.catalog import Recording

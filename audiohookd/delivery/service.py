@@ -11,16 +11,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from audiohookd.config.schema import Config
-from audiohookd.delivery.backoff import Backoff
 from audiohookd.delivery.destination import Destination
-from audiohookd.delivery.orphans import Orphans
 from audiohookd.delivery.pending_queue import RecordingKey
 from audiohookd.delivery.receipts import Receipts
-from audiohookd.delivery.wake_file import WakeFile
-from audiohookd.delivery.worker import SLOW, DeliveryContext, DestinationWorker, Status
+from audiohookd.delivery.retry import Backoff
+from audiohookd.delivery.scan import Orphans
+from audiohookd.delivery.worker import SLOW, DeliveryContext, DestinationWorker
 from audiohookd.interfaces import IWorkers, PoolFull
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime.error_text import text_of
+from audiohookd.runtime.file_watcher import FileStamp, stamp_of
 from audiohookd.runtime.loops import SupervisedLoop
 from audiohookd.spool.paths import SpoolPaths
 
@@ -32,6 +32,22 @@ SEARCH_EVERY = 60.0
 STOP_LIMIT = 20.0
 
 
+class WakeFile:
+    """The file ``wake``, which operators touch to retry everything at once. For worker threads, one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: FileStamp | None = None
+
+    def was_touched(self) -> bool:
+        """Whether the file was touched since the last call; False when it cannot be read."""
+        stamp = stamp_of(self._path)
+        if stamp is None:
+            return False
+        before, self._stamp = self._stamp, stamp
+        return stamp != before
+
+
 class Deliveries(Service):
     """Delivers ready recordings from its start to its stop; idle without destinations."""
 
@@ -41,11 +57,11 @@ class Deliveries(Service):
     def __init__(self, context: DeliveryContext, destinations: Sequence[Destination], wake: WakeFile) -> None:
         self._context = context
         self._wake = wake
-        self._destination_workers = [
+        self.destination_workers = [
             DestinationWorker(destination, context, self._add_to_notifiers) for destination in destinations
         ]
-        self._notifying = [worker for worker in self._destination_workers if not worker.outlet.is_carrier]
-        carrying = [worker for worker in self._destination_workers if worker.outlet.is_carrier]
+        self._notifying = [worker for worker in self.destination_workers if not worker.outlet.is_carrier]
+        carrying = [worker for worker in self.destination_workers if worker.outlet.is_carrier]
         self._first_stage = carrying or self._notifying
         loop = partial(SupervisedLoop, context.reactor, count=context.counters.count)
         self.loops = [
@@ -57,7 +73,7 @@ class Deliveries(Service):
     def startService(self) -> None:
         """Returns at once; the spool is searched later, in a worker thread."""
         super().startService()
-        if self._destination_workers:
+        if self.destination_workers:
             prepared: Deferred[Orphans] = self._context.workers.do(self._prepare)
             prepared.addCallback(self._warn_of_orphans).addErrback(self._disk_failed).addCallback(self._begin)
 
@@ -66,7 +82,7 @@ class Deliveries(Service):
         super().stopService()
         for loop in self.loops:
             loop.stop()
-        stopped = DeferredList([worker.stop() for worker in self._destination_workers])
+        stopped = DeferredList([worker.stop() for worker in self.destination_workers])
         return stopped.addTimeout(STOP_LIMIT, self._context.reactor)
 
     def announce(self, path: Path) -> None:
@@ -76,12 +92,6 @@ class Deliveries(Service):
         """
         for worker in self._first_stage:
             worker.add(RecordingKey(path.parent.name, path.stem))
-
-    def status(self) -> dict[str, Status]:
-        """The status of each destination: ``stored.NAME`` for carriers, ``told.NAME`` for notifiers."""
-        return {
-            worker.outlet.done_suffix.removesuffix(".json"): worker.status() for worker in self._destination_workers
-        }
 
     def _prepare(self) -> Orphans:
         """In a worker thread. A touch of ``wake`` before this needs no retry: the search that follows finds
@@ -99,7 +109,7 @@ class Deliveries(Service):
     def _begin(self, _: None) -> None:
         if not self.running:
             return
-        for worker in self._destination_workers:
+        for worker in self.destination_workers:
             worker.start()
         for loop in self.loops:
             loop.start()
@@ -109,7 +119,7 @@ class Deliveries(Service):
             worker.add(key)
 
     def _search(self) -> None:
-        for worker in self._destination_workers:
+        for worker in self.destination_workers:
             worker.search()
 
     def _check_wake_file(self) -> "Deferred[None]":
@@ -117,7 +127,7 @@ class Deliveries(Service):
         return checked.addCallbacks(self._woken, self._wake_check_failed)
 
     def _woken(self, was_touched: bool) -> None:
-        for worker in self._destination_workers if was_touched else ():
+        for worker in self.destination_workers if was_touched else ():
             worker.wake()
 
     def _wake_check_failed(self, failure: Failure) -> Failure | None:

@@ -4,8 +4,10 @@ Runs in the reactor thread. At most ``concurrency`` recordings are in flight, an
 others stay on disk, and a search loads more when the queue runs low.
 """
 
+import errno
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -13,16 +15,14 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from audiohookd.delivery.backoff import Backoff
-from audiohookd.delivery.breaker import Breaker, Probe
 from audiohookd.delivery.delivery_log import TEXT_LIMIT, DeliveryLog, describe
 from audiohookd.delivery.destination import Destination
-from audiohookd.delivery.file_errors import Unreadable, is_local_file_error
 from audiohookd.delivery.pending_queue import PendingQueue, RecordingKey
 from audiohookd.delivery.receipts import Receipts
+from audiohookd.delivery.retry import Backoff, Breaker, Probe
 from audiohookd.delivery.scan import ScanResult
 from audiohookd.delivery.stages import Stage
-from audiohookd.interfaces import IWorkers, PoolFull, Unavailable, Undeliverable
+from audiohookd.interfaces import IRecording, IWorkers, PoolFull, Unavailable, Undeliverable
 from audiohookd.observe.counters import Counters
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.error_text import text_of
@@ -39,6 +39,10 @@ UNREADABLE_PAUSE = 0.1
 NEW_SHARE = 4
 #: Seconds after which a delivery is logged as slow. It is not cancelled: the file may be large.
 SLOW = 600.0
+
+
+class Unreadable(Exception):
+    """A file of this one recording cannot be read, which says nothing about the destination or other recordings."""
 
 
 class DeliveryContext(Struct, frozen=True):
@@ -59,19 +63,6 @@ class DeliveryContext(Struct, frozen=True):
     limit: int = 1000
 
 
-class Status(Struct, frozen=True):
-    """The status of a destination.
-
-    :param unavailable_since: seconds since the epoch; None while it is available.
-    """
-
-    waiting: int
-    in_flight: int
-    deferred: int
-    unavailable_since: float | None
-    last_error: str | None
-
-
 class DestinationWorker:
     """Delivers to ``destination`` from :meth:`start` to :meth:`stop`.
 
@@ -85,9 +76,9 @@ class DestinationWorker:
         self._context = context
         self._stored = stored
         new_limit = context.limit // NEW_SHARE
-        self._queue = PendingQueue(context.limit - new_limit, context.limit, new_limit)
-        self._breaker = Breaker(context.backoff)
-        self._delivery_log = DeliveryLog(destination, context.counters, context.now)
+        self.queue = PendingQueue(context.limit - new_limit, context.limit, new_limit)
+        self.breaker = Breaker(context.backoff)
+        self._delivery_log = DeliveryLog(destination, context.counters)
         self._consecutive_failures: set[RecordingKey] = set()  # recordings that failed since the last success
         #: Receipts that could not be written, usually on a full disk. A retry needs no second delivery.
         self._unrecorded: dict[RecordingKey, Any] = {}
@@ -114,8 +105,8 @@ class DestinationWorker:
         if not self._is_running:
             return
         # While the disk holds a backlog, new recordings use only their reserved places, so as not to starve it.
-        is_crowded = self._has_more and not self._queue.is_low
-        if not self._queue.add_new(key) and (is_crowded or not self._queue.add(key)):
+        is_crowded = self._has_more and not self.queue.is_low
+        if not self.queue.add_new(key) and (is_crowded or not self.queue.add(key)):
             self._is_search_due = True
         self._work()
 
@@ -126,24 +117,17 @@ class DestinationWorker:
 
     def wake(self) -> None:
         """Retries everything now: closes the circuit breaker and forgets all delays."""
-        self._breaker.close()
+        self.breaker.close()
         self._consecutive_failures.clear()
-        self._queue.drop_deferred()
+        self.queue.drop_deferred()
         self.search()
-
-    def status(self) -> Status:
-        """The current status."""
-        queue, delivery_log = self._queue, self._delivery_log
-        return Status(
-            queue.waiting, queue.in_flight, queue.deferred, delivery_log.unavailable_since, delivery_log.last_error
-        )
 
     # ---- scheduling ------------------------------------------------------------------------------
 
     def _work(self) -> None:
         """Begins as many deliveries as are allowed, then a search if one is due."""
-        while self._is_free() and self._breaker.admits(self._now()):
-            key = self._queue.take(self._now(), newest=self._breaker.is_open)
+        while self._is_free() and self.breaker.admits(self._now()):
+            key = self.queue.take(self._now(), newest=self.breaker.is_open)
             if key is None:
                 break
             self._begin(key)
@@ -151,16 +135,16 @@ class DestinationWorker:
         self._set_timer()
 
     def _is_free(self) -> bool:
-        return self._is_running and self._queue.in_flight < self.outlet.concurrency
+        return self._is_running and self.queue.in_flight < self.outlet.concurrency
 
     def _set_timer(self) -> None:
         """Schedules the next attempt for when a recording is due and the breaker admits it."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-        due = self._queue.next_due() if not self._queue.waiting else 0.0
-        if due is not None and self._is_free() and not self._breaker.is_half_open:
-            delay = max(0.0, max(due, self._breaker.until) - self._now())
+        due = self.queue.next_due() if not self.queue.waiting else 0.0
+        if due is not None and self._is_free() and not self.breaker.is_half_open:
+            delay = max(0.0, max(due, self.breaker.until) - self._now())
             self._timer = self._context.reactor.callLater(delay, self._work)
 
     @property
@@ -168,12 +152,12 @@ class DestinationWorker:
         return self._is_search_due or self._cursor is not None
 
     def _search(self) -> None:
-        if not self._is_running or self._is_searching or not self._has_more or not self._queue.is_low:
+        if not self._is_running or self._is_searching or not self._has_more or not self.queue.is_low:
             return
         if self._cursor is None:
             self._is_search_due = False
         self._is_searching = True
-        receipts, queue = self._context.receipts, self._queue
+        receipts, queue = self._context.receipts, self.queue
         search = partial(receipts.search, self.outlet, self._cursor, queue.known(), queue.room)
         searched: Deferred[ScanResult] = self._context.workers.do(search)
         searched.addCallbacks(self._found, self._search_failed).addErrback(self._delivery_log.search_failed)
@@ -183,7 +167,7 @@ class DestinationWorker:
         if found.error is not None:
             self._delivery_log.disk_failed(found.error)
         for key in found.keys:
-            if not self._queue.add(key):  # others took the room; a new search finds this one again
+            if not self.queue.add(key):  # others took the room; a new search finds this one again
                 self._is_search_due = True
                 break
             self._cursor = key
@@ -201,7 +185,7 @@ class DestinationWorker:
     # ---- one delivery ----------------------------------------------------------------------------
 
     def _begin(self, key: RecordingKey) -> None:
-        probe = self._breaker.begin()
+        probe = self.breaker.begin()
         delivery = Deferred.fromCoroutine(self._deliver(key, probe))
         self._in_flight.add(delivery)
         report_slow = partial(self._report_slow, key, self._now())
@@ -222,9 +206,9 @@ class DestinationWorker:
 
     def _internal_error(self, failure: Failure, key: RecordingKey, probe: Probe | None) -> None:
         self._delivery_log.internal_error(key, failure)
-        self._queue.forget(key)
-        self._breaker.release(probe)
-        self._breaker.pause(self._now() + PAUSE)
+        self.queue.forget(key)
+        self.breaker.release(probe)
+        self.breaker.pause(self._now() + PAUSE)
 
     async def _deliver(self, key: RecordingKey, probe: Probe | None) -> None:
         try:
@@ -232,10 +216,10 @@ class DestinationWorker:
         except Exception as error:
             self._failed(key, probe, error)
         else:
-            self._queue.forget(key)
+            self.queue.forget(key)
             if is_delivered:
                 self._succeeded(key)
-            self._breaker.release(probe)
+            self.breaker.release(probe)
 
     async def _attempt(self, key: RecordingKey) -> bool:
         """Delivers the recording; False when it is no longer due, or was rejected for good."""
@@ -290,44 +274,55 @@ class DestinationWorker:
     def _succeeded(self, key: RecordingKey) -> None:
         self._delivery_log.delivered(key, self._now())
         self._consecutive_failures.clear()
-        self._breaker.close()
+        self.breaker.close()
 
     def _failed(self, key: RecordingKey, probe: Probe | None, error: Exception) -> None:
         if not self._is_running:  # the shutdown may have cancelled it; the next start repeats it
-            self._queue.forget(key)
+            self.queue.forget(key)
         elif isinstance(error, PoolFull):
-            self._queue.requeue(key)
-            self._breaker.release(probe)
-            self._breaker.pause(self._now() + PAUSE)
+            self.queue.requeue(key)
+            self.breaker.release(probe)
+            self.breaker.pause(self._now() + PAUSE)
         elif isinstance(error, Unavailable):
             self._unavailable(probe, text_of(error, TEXT_LIMIT), error.retry_after)
-            self._queue.requeue(key)
+            self.queue.requeue(key)
         elif isinstance(error, Unreadable):
             self._defer(key, str(error))
-            self._breaker.release(probe)
-            self._breaker.pause(self._now() + UNREADABLE_PAUSE)
+            self.breaker.release(probe)
+            self.breaker.pause(self._now() + UNREADABLE_PAUSE)
         else:
             self._delivery_log.programming_error(error)
             self._defer(key, describe(error))
             self._count_failure(key, probe, describe(error))
 
     def _defer(self, key: RecordingKey, reason: str) -> None:
-        delay = self._context.backoff.delay(self._queue.failures(key))
-        self._queue.defer(key, self._now() + delay)
+        delay = self._context.backoff.delay(self.queue.failures(key))
+        self.queue.defer(key, self._now() + delay)
         self._delivery_log.failed(key, reason, self._now())
 
     def _count_failure(self, key: RecordingKey, probe: Probe | None, reason: str) -> None:
         """Counts a failed recording: several different ones in a row mean that the destination is unavailable."""
         if len(self._consecutive_failures) < CONSECUTIVE_FAILURES:
             self._consecutive_failures.add(key)
-        if self._breaker.is_current(probe) or len(self._consecutive_failures) >= CONSECUTIVE_FAILURES:
+        if self.breaker.is_current(probe) or len(self._consecutive_failures) >= CONSECUTIVE_FAILURES:
             self._unavailable(
                 probe, f"{len(self._consecutive_failures)} recordings in a row failed, the last with {reason}"
             )
 
     def _unavailable(self, probe: Probe | None, reason: str, retry_after: float | None = None) -> None:
-        self._breaker.fail(probe, self._now(), retry_after)
-        self._delivery_log.unavailable(reason, self._now(), self._breaker.until)
+        self.breaker.fail(probe, self._now(), retry_after)
+        self._delivery_log.unavailable(reason, self._now(), self.breaker.until)
 
     def _now(self) -> float:
         return float(self._context.reactor.seconds())
+
+
+def is_local_file_error(error: OSError, recording: IRecording) -> bool:
+    """Whether ``error`` concerns a file of ``recording``: it names one, or has an errno that only disks raise.
+
+    Sockets raise OSError, too, but name no file.
+    """
+    if isinstance(error.filename, str):
+        path = Path(error.filename)
+        return path.parent == recording.sidecar.parent and path.name.startswith(f"{recording.id}.")
+    return error.errno == errno.EIO

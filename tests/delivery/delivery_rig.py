@@ -12,13 +12,12 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from audiohookd.delivery.backoff import Backoff
 from audiohookd.delivery.destination import destinations_of
 from audiohookd.delivery.file_moves import FileOperations
 from audiohookd.delivery.receipts import Receipts
-from audiohookd.delivery.service import Deliveries
-from audiohookd.delivery.wake_file import WakeFile
-from audiohookd.delivery.worker import DeliveryContext, Status
+from audiohookd.delivery.retry import Backoff
+from audiohookd.delivery.service import Deliveries, WakeFile
+from audiohookd.delivery.worker import DeliveryContext, DestinationWorker
 from audiohookd.interfaces import ICarrier, INotifier, IPlugin, IRecording
 from audiohookd.observe.counters import Counters
 from audiohookd.spool.paths import SpoolPaths
@@ -173,8 +172,8 @@ class Rig:
         self.workers.run()
         return ids
 
-    def status(self, destination: str = "stored.s3") -> Status:
-        return self.deliveries.status()[destination]
+    def worker(self, destination: str = "s3") -> DestinationWorker:
+        return next(worker for worker in self.deliveries.destination_workers if worker.outlet.name == destination)
 
     def counted(self, name: str, destination: str = "s3") -> int:
         return self.counters.value(name, destination)

@@ -38,7 +38,7 @@ class TestMemory:
         finally:
             tracemalloc.stop()
         print(f"\n10000 ready recordings: {peak >> 10} KiB at most while searching, {kept >> 10} KiB kept")
-        assert rig.status().waiting == 750, "the other places are reserved for new recordings"
+        assert rig.worker().queue.waiting == 750, "the other places are reserved for new recordings"
         assert peak < MEMORY
 
     def test_no_more_wait_than_may(self, tmp_path: Path) -> None:
@@ -46,10 +46,10 @@ class TestMemory:
         rig = Rig(tmp_path, limit=LIMIT, s3=Carrier(8, unavailable)).start()
         for number in range(3 * LIMIT):
             rig.deliveries.announce(rig.layout.ready / DAY / f"{recording_id(5 * LIMIT + number)}.wav")
-            assert rig.status().waiting <= LIMIT
-        assert rig.status().waiting == LIMIT
+            assert rig.worker().queue.waiting <= LIMIT
+        assert rig.worker().queue.waiting == LIMIT
         rig.pass_time(300)
-        assert rig.status().waiting <= LIMIT
+        assert rig.worker().queue.waiting <= LIMIT
 
     def test_no_more_rest_than_may(self, tmp_path: Path) -> None:
         """Every third comes to an end, so that it is no outage; the others pile up."""
@@ -64,8 +64,8 @@ class TestMemory:
         deferred = []
         for _ in range(60):
             rig.pass_time(10)
-            deferred.append(rig.status().deferred)
-            assert rig.status().waiting <= LIMIT
+            deferred.append(rig.worker().queue.deferred)
+            assert rig.worker().queue.waiting <= LIMIT
         assert max(deferred) == LIMIT
         assert rig.counted("recordings_stored") == 2 * LIMIT + 1, "number 0 is there twice"
 
@@ -80,7 +80,7 @@ class TestAll:
         for number in range(count, count + LIMIT):
             while len(rig.workers) and len(carrier.asked) < 5 * (number - count):
                 rig.workers.run_one()
-                assert rig.status().waiting <= LIMIT
+                assert rig.worker().queue.waiting <= LIMIT
             make_ready(tmp_path, number)
             rig.deliveries.announce(rig.layout.ready / DAY / f"{recording_id(number)}.wav")
         rig.workers.run()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.delivery.backoff import Backoff
+from audiohookd.delivery.retry import Backoff
 
 seconds = st.floats(min_value=1e-6, max_value=86_400.0)
 chance = st.floats(min_value=0.0, max_value=1.0, exclude_max=True)

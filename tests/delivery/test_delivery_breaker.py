@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from audiohookd.delivery.backoff import Backoff
-from audiohookd.delivery.breaker import RETRY_AFTER_LIMIT, Breaker, Probe
+from audiohookd.delivery.retry import RETRY_AFTER_LIMIT, Backoff, Breaker, Probe
 
 
 @pytest.fixture

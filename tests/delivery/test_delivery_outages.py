@@ -8,7 +8,6 @@ import pytest
 
 from audiohookd.delivery.worker import CONSECUTIVE_FAILURES, PAUSE
 from audiohookd.interfaces import IRecording, PoolFull, Unavailable
-from audiohookd.testing import START
 from tests.delivery.delivery_rig import DAY, LIMIT, Carrier, Rig, failing, ids, logged, recording_id
 
 
@@ -22,15 +21,15 @@ class TestAnOutage:
         carrier.act = carrier.hold
         rig.pass_time(LIMIT)
         assert len(carrier.asked) == asked + 1
-        assert rig.status().in_flight == 1
-        assert rig.status().waiting == 19
+        assert rig.worker().queue.in_flight == 1
+        assert rig.worker().queue.waiting == 19
 
     def test_penalises_no_recording(self, tmp_path: Path) -> None:
         carrier = Carrier(4, failing(lambda: Unavailable("503 SlowDown")))
         rig = Rig(tmp_path, s3=carrier).start()
         rig.announce(*range(20))
         rig.pass_time(1000)
-        assert rig.status().deferred == 0
+        assert rig.worker().queue.deferred == 0
         assert rig.counted("delivery_failures") == 0
         carrier.act = carrier.upload
         rig.pass_time(LIMIT)
@@ -65,17 +64,15 @@ class TestAnOutage:
         rig = Rig(tmp_path, s3=carrier).start()
         with logged() as lines:
             rig.announce(*range(20))
-            began = rig.now()
             rig.pass_time(60)
-            assert rig.status().unavailable_since == began
-            assert rig.status().last_error == "503 SlowDown"
+            assert rig.worker().breaker.is_open
             carrier.act = carrier.upload
             rig.pass_time(LIMIT)
         assert lines[0] == "warn: s3: unavailable, all recordings wait, retry in less than a second: 503 SlowDown"
         assert len(lines) == 2
         assert lines[1].startswith("info: s3: available again after ")
         assert rig.counted("outages") == 1
-        assert rig.status().unavailable_since is None
+        assert not rig.worker().breaker.is_open
 
     def test_logs_another_reason(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: Unavailable("refused")))
@@ -114,7 +111,7 @@ class TestAnOutage:
         rig.announce(1)
         rig.pass_time(600)
         assert len(carrier.asked) > CONSECUTIVE_FAILURES
-        assert rig.status().unavailable_since is None
+        assert not rig.worker().breaker.is_open
 
     def test_does_not_begin_when_some_succeed_in_between(self, tmp_path: Path) -> None:
         carrier = Carrier(act=failing(lambda: OSError("bad sector"), *range(0, 20, 2)))
@@ -130,11 +127,11 @@ class TestAnOutage:
         rig.announce(1, 2, 3)
         carrier.release(recording_id(1), Unavailable("reset"))
         rig.workers.run()
-        assert rig.status().unavailable_since is not None
+        assert rig.worker().breaker.is_open
         carrier.release(recording_id(2))
         rig.workers.run()
-        assert rig.status().unavailable_since is None
-        assert rig.status().in_flight == 2
+        assert not rig.worker().breaker.is_open
+        assert rig.worker().queue.in_flight == 2
 
 
 class TestAClockThatIsSet:
@@ -158,7 +155,6 @@ class TestAClockThatIsSet:
         rig.set_by = 3600.0
         (id_,) = rig.announce(1)
         assert '"at": "2026-01-01T01:00:00.000Z"' in (tmp_path / "ready" / DAY / f"{id_}.stored.s3.json").read_text()
-        assert rig.status("stored.tape").unavailable_since == START + 3600.0
 
 
 class TestAPoolThatIsFull:

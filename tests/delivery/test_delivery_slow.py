@@ -18,8 +18,8 @@ class TestADeliveryThatDoesNotEnd:
     def test_counts_as_in_flight(self, rig: Rig) -> None:
         rig.announce(1, 2, 3)
         rig.pass_time(3600)
-        status = rig.status()
-        assert (status.in_flight, status.waiting, status.deferred) == (2, 1, 0)
+        queue = rig.worker().queue
+        assert (queue.in_flight, queue.waiting, queue.deferred) == (2, 1, 0)
 
     def test_logs_a_warning_and_repeats_it_at_most_once_an_hour(self, rig: Rig) -> None:
         with logged() as lines:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from audiohookd.spool.catalog import Recording
 from audiohookd.spool.paths import rejected_suffix, stored_suffix
-from audiohookd.spool.sweep import IDLE_DAY, RetentionPass, RetentionPolicy, removable, size_below
+from audiohookd.spool.retention import IDLE_DAY, RetentionPass, RetentionPolicy, removable, size_below
 from tests.spool.retention_rig import DAYS, HOUR, NOW, S3, S3_TOO, WEBHOOK, WHOLE, FullSpool, recording_id
 
 CARRIERS = frozenset({"s3"})
@@ -184,7 +184,7 @@ class TestEmptyDays:
     def test_a_day_with_files_stays(self, spool: FullSpool) -> None:
         spool.put(spool.layout.done / DAYS[0], 1, ["wav", "json"])
         spool.leave_alone(spool.layout.done / DAYS[0], 3 * IDLE_DAY)
-        assert sweep(spool).fault is None
+        assert sweep(spool).error is None
         assert len(spool.files()) == 2
 
     def test_an_empty_day_in_ready_stays(self, spool: FullSpool) -> None:
@@ -208,8 +208,8 @@ class TestDiskErrors:
         swept = sweep(stubborn, keep=0.0)
         assert set(stubborn.files()) == {f"done/{DAYS[0]}/{recording_id(1)}.{suffix}" for suffix in ("json", S3)}
         assert swept.expired == 1
-        assert swept.fault is not None
-        assert swept.fault.filename == str(stubborn.layout.done / DAYS[0] / f"{recording_id(1)}.wav")
+        assert swept.error is not None
+        assert swept.error.filename == str(stubborn.layout.done / DAYS[0] / f"{recording_id(1)}.wav")
 
     def test_an_error_does_not_stop_other_evictions(self, stubborn: FullSpool) -> None:
         swept = sweep(stubborn, limit=1)
@@ -220,8 +220,8 @@ class TestDiskErrors:
         (spool.layout.done / DAYS[0]).write_text("")
         spool.leave_alone(spool.layout.done / DAYS[0], 3 * IDLE_DAY)
         swept = sweep(spool)
-        assert swept.fault is not None
-        assert "Not a directory" in str(swept.fault)
+        assert swept.error is not None
+        assert "Not a directory" in str(swept.error)
 
 
 def test_a_pass_stops_after_the_current_recording(spool: FullSpool) -> None:

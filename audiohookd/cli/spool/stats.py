@@ -11,7 +11,7 @@ from audiohookd.cli.formatting import counted, size
 from audiohookd.cli.spool.list_ import known_outlets
 from audiohookd.cli.spool.lookup import Found, Place, State, recordings
 from audiohookd.cli.spool.summary import draft_outline, sizes
-from audiohookd.delivery.orphans import find_orphans
+from audiohookd.delivery.scan import find_orphans
 from audiohookd.escaping import printable
 from audiohookd.spool import paths
 from audiohookd.spool.format.sidecar_reader import read_timestamp

@@ -27,7 +27,6 @@ from audiohookd.interfaces import (
     IWorkers,
     Unavailable,
 )
-from audiohookd_plugins.s3.breaker import Breaker
 from audiohookd_plugins.s3.bucket import AudioGone, Bucket
 from audiohookd_plugins.s3.config import S3Config, check
 from audiohookd_plugins.s3.naming import Naming
@@ -36,6 +35,10 @@ __all__ = ["S3Config", "S3Plugin"]
 
 #: Characters of each of two reasons; the log shows 300 characters of a plugin's error.
 SHOWN = 149
+#: Seconds between two uploads that test whether the primary bucket is available again, while the fallback is in use.
+PRIMARY_RETRY = 60.0
+#: Seconds. A longer Retry-After of the primary bucket is shortened to this.
+RETRY_AFTER_LIMIT = 3600.0
 
 
 class Interrupted(Exception):
@@ -67,7 +70,8 @@ class S3Plugin(Service):
         self._buckets = [bucket for bucket in (self._bucket, self._fallback) if bucket is not None]
         self._probing: list[Deferred[Any]] = []
         self._fallback_after = config.fallback_after
-        self._breaker = Breaker()
+        self._down_since: float | None = None  # the primary bucket; None while it is available
+        self._retry_primary_at = 0.0
         self._down_because = ""
         self._uses_fallback = False
         self._are_both_unavailable = False
@@ -120,25 +124,30 @@ class S3Plugin(Service):
         try:
             return await self._upload_to_primary(recording)
         except (Unavailable, AudioGone) as error:
-            remaining = self._fallback_after - self._breaker.down_for(self._now())
+            remaining = self._fallback_after - self._down_for()
             if isinstance(error, Unavailable) and remaining > 0:
                 raise _at_most(remaining, error) from error
             return await self._upload_to_fallback(self._fallback, recording, error)
 
+    def _down_for(self) -> float:
+        """Seconds since the primary bucket became unavailable; 0 while it is available."""
+        return 0.0 if self._down_since is None else self._now() - self._down_since
+
     async def _upload_to_primary(self, recording: IRecording) -> dict[str, Any]:
-        down_for = self._breaker.down_for(self._now())
-        if down_for >= self._fallback_after and not self._breaker.admits(self._now()):
-            raise Unavailable(self._down_because)
+        if self._down_since is not None and self._down_for() >= self._fallback_after:
+            if self._now() < self._retry_primary_at:
+                raise Unavailable(self._down_because)
+            self._retry_primary_at = self._now() + PRIMARY_RETRY  # other uploads use the fallback until then
         try:
             receipt = await self._upload_to(self._bucket, recording)
         except Unavailable as error:
-            self._breaker.failed(self._now(), error.retry_after)
+            if self._down_since is None:
+                self._down_since = self._now()
+            pause = max(PRIMARY_RETRY, min(error.retry_after or 0.0, RETRY_AFTER_LIMIT))
+            self._retry_primary_at = max(self._retry_primary_at, self._now() + pause)
             self._down_because = str(error)
             raise
-        except BaseException:
-            self._breaker.given_up()
-            raise
-        self._breaker.worked()
+        self._down_since = None
         self._log_fallback_use(False, "")
         return receipt
 

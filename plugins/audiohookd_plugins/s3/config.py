@@ -39,7 +39,7 @@ class S3Config(Struct, frozen=True, forbid_unknown_fields=True):
     path_style: bool = False
     #: Template of the objects' keys; ".wav" and ".json" are appended.
     key: str = "{date}/{recording}"
-    concurrency: Annotated[int, Meta(ge=1, le=256)] = 8
+    concurrency: Annotated[int, Meta(ge=1, le=256)] = 2
     #: Seconds for a response, and for each further part of it.
     timeout: Annotated[Duration, Meta(gt=0, le=3600)] = 60.0
     #: Sent in addition to Content-MD5.

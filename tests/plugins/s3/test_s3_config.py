@@ -90,7 +90,7 @@ def test_two_tables_with_one_bucket_are_a_mistake() -> None:
     ids=str,
 )
 def test_a_valid_table_is_accepted(table: dict[str, Any]) -> None:
-    assert build(**table).concurrency == 8
+    assert build(**table).concurrency == 2
 
 
 @pytest.mark.parametrize(
@@ -173,4 +173,4 @@ def test_nothing_remote_is_needed_to_start(tmp_path: Path, monkeypatch: pytest.M
     """Not even a valid AWS configuration: it may be corrected later."""
     monkeypatch.setenv("AWS_PROFILE", "not-there")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    assert build(region="no-such-region-1").concurrency == 8
+    assert build(region="no-such-region-1").concurrency == 2

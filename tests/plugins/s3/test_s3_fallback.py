@@ -8,6 +8,7 @@ import pytest
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from audiohookd.interfaces import Unavailable, Undeliverable
+from audiohookd_plugins.s3 import PRIMARY_RETRY
 from audiohookd_plugins.s3.config import Fallback
 from audiohookd_plugins.s3.errors import UploadRejected
 from tests.plugins.s3.s3_rig import Carrier, spooled
@@ -107,6 +108,28 @@ def test_a_rested_primary_bucket_is_used_again(both: Carrier, proxy: FaultProxy,
     both.wait(300.0)
     assert both.carry(spooled(tmp_path))["bucket"] == "recordings"
     assert both.carry(spooled(tmp_path))["bucket"] == "recordings"
+
+
+def test_retry_after_of_the_primary_bucket_postpones_its_retry(
+    both: Carrier, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    proxy.fault(Answer(503, "SlowDown", retry_after=500), times=None)
+    with pytest.raises(Unavailable):
+        both.carry(spooled(tmp_path))
+    proxy.heal()
+    both.wait(499.0)
+    assert both.carry(spooled(tmp_path))["bucket"] == SECOND
+    both.wait(1.0)
+    assert both.carry(spooled(tmp_path))["bucket"] == "recordings"
+
+
+def test_one_upload_a_minute_tests_the_primary_bucket(both: Carrier, proxy: FaultProxy, tmp_path: Path) -> None:
+    go_down(both, proxy, tmp_path)
+    for expected in (1, 0, 1):
+        tried = proxy.count(path="recordings")
+        both.carry(spooled(tmp_path))
+        assert (proxy.count(path="recordings") > tried) == bool(expected)
+        both.wait(PRIMARY_RETRY / 2)
 
 
 def test_both_are_down(both: Carrier, proxy: FaultProxy, carrier: Make, tmp_path: Path) -> None:

@@ -1,24 +1,55 @@
-"""A circuit breaker (pure): while a destination is unreachable, one probe at a time tests it.
+"""When to retry (pure): exponential backoff of recordings, and the circuit breaker of a destination."""
 
-Closed, it admits every delivery. Open, it admits none until a delay has passed, and then one probe. If the probe
-succeeds the breaker closes; if it fails the breaker stays open for longer.
-"""
+from collections.abc import Callable
 
-from audiohookd.delivery.backoff import Backoff
+from msgspec import Struct
 
+#: 2.0 to a larger power overflows a float.
+_LARGEST_EXPONENT = 1000
 #: Seconds. A longer Retry-After of the destination is shortened to this.
 RETRY_AFTER_LIMIT = 3600.0
 
 
+class Backoff(Struct, frozen=True):
+    """A random delay between 0 and a bound that doubles with each failure.
+
+    The jitter spreads retries of recordings that failed together.
+
+    :param first: the bound after the first failure, in seconds.
+    :param limit: the largest bound, in seconds.
+    :param random: returns a uniform random number, at least 0 and less than 1.
+    """
+
+    first: float
+    limit: float
+    random: Callable[[], float]
+
+    def delay(self, failures: int) -> float:
+        """Seconds to wait before the next attempt.
+
+        :param failures: how many attempts failed before the last one.
+        """
+        bound = self.first * 2.0 ** min(failures, _LARGEST_EXPONENT)
+        return self.random() * min(self.limit, bound)
+
+
 class Probe:
-    """The one delivery that begins while the breaker is open."""
+    """The delivery that tests a destination while the breaker is half-open."""
 
 
 class Breaker:
     """The circuit breaker of one destination. All times are seconds of one clock.
 
-    :meth:`begin` returns a :class:`Probe`, or None while the breaker is closed. The caller returns that value with
-        the outcome, so that a delivery that began before the breaker opened is not mistaken for the probe.
+    ========= ============================= ==================================================
+    State     Admits                        Changes
+    ========= ============================= ==================================================
+    closed    every delivery                open when the destination is unavailable
+    open      none before :attr:`until`     half-open when the next delivery, a probe, begins
+    half-open none until the probe ends     closed after a success, open for longer after a failure
+    ========= ============================= ==================================================
+
+    :meth:`begin` returns a :class:`Probe`, or None while the breaker is closed. The caller passes that value back
+    with the outcome, so that a delivery that began before the breaker opened is not mistaken for the probe.
     """
 
     def __init__(self, backoff: Backoff) -> None:
