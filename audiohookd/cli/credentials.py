@@ -50,13 +50,6 @@ def describe(parser: argparse.ArgumentParser, key_is_needed: bool = True) -> Any
     return source
 
 
-def describe_ca(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--ca`` to a parser."""
-    parser.add_argument(
-        "--ca", type=Path, metavar="FILE", help="authorities to trust in addition to the system's (PEM)"
-    )
-
-
 def api_key(text: str) -> str:
     """Parses an API key as Genesys Cloud accepts it, for argparse.
 

@@ -37,7 +37,10 @@ class Progress:
         self._stream = sys.stderr if stream is None else stream
         self._now = now
         self._next_line = now() + LINE_EVERY
-        self._bar = _bar(verb, total, self._stream, bar_after) if self._stream.isatty() else None
+        self._bar = None
+        if self._stream.isatty():
+            options = {"total": total, "desc": verb, "unit": " recordings", "delay": bar_after, "dynamic_ncols": True}
+            self._bar = bar(file=self._stream, miniters=0, **options)
 
     def __enter__(self) -> "Progress":
         return self
@@ -81,19 +84,11 @@ class Progress:
         return f"{text}, {size(self.bytes)}" if self.bytes else text
 
 
-def _bar(verb: str, total: int | None, stream: TextIO, after: float) -> Any:
+def bar(**options: Any) -> Any:
+    """A progress bar of tqdm that starts no monitor thread, and disappears at the end."""
     from tqdm import tqdm  # noqa: PLC0415 - needed on a terminal only
 
     class Bar(tqdm):
-        monitor_interval = 0  # starts no monitor thread
+        monitor_interval = 0
 
-    return Bar(
-        total=total,
-        desc=verb,
-        unit=" recordings",
-        file=stream,
-        delay=after,
-        miniters=0,
-        dynamic_ncols=True,
-        leave=False,
-    )
+    return Bar(leave=False, **options)

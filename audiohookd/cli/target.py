@@ -1,8 +1,9 @@
-"""Argument types of client commands: the ws:// or wss:// URL, UUIDs, and ``--connect``."""
+"""The server of a client command: its URL, and the options of the connection."""
 
 import argparse
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from audiohookd.protocol.messages import UUID_PATTERN
@@ -63,10 +64,19 @@ def invalid(text: str) -> argparse.ArgumentTypeError:
     return argparse.ArgumentTypeError(text)
 
 
-def describe_connect(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--connect`` to a parser."""
+def describe_connection(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of a command that connects to a server: ``--ca``, ``--connect`` and ``--organization``."""
+    add = parser.add_argument
+    add("--ca", type=Path, metavar="FILE", help="authorities to trust in addition to the system's (PEM)")
     text = "connect to this address; Host, TLS and signature still use the host of the URL"
-    parser.add_argument("--connect", type=_address, metavar="HOST:PORT", help=text)
+    add("--connect", type=_address, metavar="HOST:PORT", help=text)
+    add("--organization", type=uuid, metavar="UUID", help="organization id (default: a random one)")
+
+
+def target_of(arguments: argparse.Namespace) -> Target:
+    """The URL of the arguments, with the address of ``--connect``."""
+    url: Target = arguments.url
+    return replace(url, connect=arguments.connect)
 
 
 def _address(text: str) -> tuple[str, int]:

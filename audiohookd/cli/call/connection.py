@@ -11,24 +11,10 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from audiohookd.cli import websocket
 from audiohookd.cli.call.call import CallSession
 from audiohookd.cli.target import Target
 from audiohookd.cli.upgrade import NotUpgraded, Request, check_upgrade, meaning, read_response
-from audiohookd.cli.websocket import (
-    BINARY,
-    CLOSE,
-    NO_CODE,
-    NORMAL_CLOSURE,
-    PING,
-    PONG,
-    TEXT,
-    Close,
-    MalformedFrame,
-    ServerFrames,
-    close_frame,
-    frame,
-    read_close,
-)
 
 GIVEN_UP = "interrupted before the session was open"
 
@@ -86,7 +72,7 @@ class Connection(Protocol):
         self._explain_tls = explain_tls
         self._is_given_up = self._is_closing = False
         self._head = b""  # of the response
-        self._frames: ServerFrames | None = None  # after the upgrade
+        self._frames: websocket.ServerFrames | None = None  # after the upgrade
         self._refusal: str | None = None
         self._closing: str | None = None
         self._timer: Any = None
@@ -156,7 +142,7 @@ class Connection(Protocol):
             self._drop(f"HTTP {response}: {meaning(response)}")
             return
         self._stop_timer()
-        self._frames = ServerFrames()
+        self._frames = websocket.ServerFrames()
         self.transport.registerProducer(self, True)
         self._session.connected(self)
         self._read_frames(response.rest)
@@ -166,15 +152,15 @@ class Connection(Protocol):
             return
         try:
             for opcode, payload in self._frames.feed(data):
-                if opcode == CLOSE:
-                    self._closing = describe_close(read_close(payload))
-                    self._close(NORMAL_CLOSURE)
+                if opcode == websocket.CLOSE:
+                    self._closing = describe_close(websocket.read_close(payload))
+                    self._close(websocket.NORMAL_CLOSURE)
                     return
-                if opcode == PING:
-                    self._write(PONG, payload)
-                elif opcode != PONG:
-                    self._session.received(payload, opcode == BINARY)
-        except MalformedFrame as error:
+                if opcode == websocket.PING:
+                    self._write(websocket.PONG, payload)
+                elif opcode != websocket.PONG:
+                    self._session.received(payload, opcode == websocket.BINARY)
+        except websocket.MalformedFrame as error:
             self._closing = f"protocol error in its frames ({error})"
             self._close(_PROTOCOL_ERROR)
 
@@ -195,26 +181,26 @@ class Connection(Protocol):
 
     def write_text(self, data: bytes) -> None:
         """See :class:`~audiohookd.cli.call.call.ICallTransport`."""
-        self._write(TEXT, data)
+        self._write(websocket.TEXT, data)
 
     def write_audio(self, data: bytes) -> None:
         """See :class:`~audiohookd.cli.call.call.ICallTransport`."""
-        self._write(BINARY, data)
+        self._write(websocket.BINARY, data)
 
     def close(self) -> None:
         """See :class:`~audiohookd.cli.call.call.ICallTransport`."""
-        self._close(NORMAL_CLOSURE)
+        self._close(websocket.NORMAL_CLOSURE)
 
     def _write(self, opcode: int, data: bytes) -> None:
         if not self._is_closing:
-            self.transport.write(frame(opcode, data))
+            self.transport.write(websocket.frame(opcode, data))
 
     def _close(self, code: int) -> None:
         """Sends a close frame unless one was sent, and waits for the server to close the connection."""
         if not self._is_closing:
             self._is_closing = True
             self.transport.unregisterProducer()  # TLS does not close while a producer is registered
-            self.transport.write(close_frame(code))
+            self.transport.write(websocket.close_frame(code))
         self._limit(_CLOSE_TIMEOUT)
 
     # ---- IPushProducer: back-pressure ------------------------------------------------------------
@@ -244,7 +230,7 @@ def describe_failure(failure: BaseException | None) -> str:
     return " ".join(str(failure).split()) or type(failure).__name__
 
 
-def describe_close(close: Close) -> str:
+def describe_close(close: websocket.Close) -> str:
     """Describes the close frame of a server."""
-    code = "missing" if close.code == NO_CODE else close.code
+    code = "missing" if close.code == websocket.NO_CODE else close.code
     return f"code {code}{f', reason {close.reason!r}' if close.reason else ''}"

@@ -5,12 +5,12 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from audiohookd.cli import credentials
-from audiohookd.cli.target import Target, describe_connect, invalid, target, uuid
+from audiohookd.cli.target import Target, describe_connection, invalid, target, target_of
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.protocol.client.session import RATE
 from audiohookd.protocol.duration import duration_to_samples
@@ -55,8 +55,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         metavar="BASE64",
         help="the client secret itself; only for public samples, because all users of this machine can see it in ps",
     )
-    credentials.describe_ca(parser)
-    describe_connect(parser)
+    describe_connection(parser)
     audio = parser.add_mutually_exclusive_group()
     audio.add_argument("--wav", type=Path, metavar="FILE", help="send this WAV file, of one or two channels")
     audio.add_argument("--tone", action="store_true", help="send a stereo tone (the default)")
@@ -68,7 +67,6 @@ def describe(parser: argparse.ArgumentParser) -> None:
     add("--custom-config", type=_custom_config, metavar="JSON", help="customConfig in open: a JSON object")
     add("--language", type=_language, metavar="CODE", help="language in open, such as en-US")
     add("--supported-languages", action="store_true", help="ask the server for its supported languages")
-    add("--organization", type=uuid, metavar="UUID", help="organization id (default: a random one)")
     add("--quiet", "-q", action="store_true", help="do not print the server's events")
 
 
@@ -80,22 +78,10 @@ def read(arguments: argparse.Namespace, now: float, environment: Mapping[str, st
     """
     if arguments.speed is None and arguments.max_duration is None and not (arguments.wav or arguments.probe):
         raise UsageError("call: --speed max would send the tone forever: give --max-duration")
+    names = {field.name for field in fields(Options)}
+    named = {name: value for name, value in vars(arguments).items() if name in names}
     return Options(
-        target=replace(arguments.url, connect=arguments.connect),
-        api_key=arguments.key,
-        secret=_secret(arguments, now, environment),
-        wav=arguments.wav,
-        probe=arguments.probe,
-        sessions=arguments.sessions,
-        rate=arguments.rate,
-        speed=arguments.speed,
-        max_duration=arguments.max_duration,
-        custom_config=arguments.custom_config,
-        language=arguments.language,
-        supported_languages=arguments.supported_languages,
-        organization=arguments.organization,
-        quiet=arguments.quiet,
-        ca=arguments.ca,
+        target=target_of(arguments), api_key=arguments.key, secret=_secret(arguments, now, environment), **named
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, TextIO
 from hdrh.histogram import HdrHistogram
 from tqdm import tqdm
 
+from audiohookd.cli.progress import bar
 from audiohookd.escaping import printable
 from audiohookd.protocol import events
 from audiohookd.protocol.client.events import Accepted, Disconnected, Results
@@ -14,10 +15,6 @@ from audiohookd.protocol.client.session import RATE
 NOT_CLOSED = "the connection was lost before the server closed the session"
 
 _PERCENTILES = (50, 90, 95, 99, 99.9)
-
-
-class _Bar(tqdm):
-    monitor_interval = 0  # starts no monitor thread
 
 
 class RoundTrips:
@@ -63,7 +60,7 @@ class Report:
         self._messages: TextIO | None = messages
         self._round_trips = RoundTrips()
         self._calls = self._closed = self._sent = self._moved = 0
-        self._bar = _Bar(
+        self._bar = bar(
             total=None if total is None else round(total / RATE),
             unit="s",
             file=messages,
@@ -71,7 +68,6 @@ class Report:
             delay=bar_after or 0,
             mininterval=0,
             miniters=1,
-            leave=False,
         )
 
     def call(self) -> "CallReport":

@@ -10,7 +10,7 @@ from typing import Any
 from audiohookd.cli import credentials
 from audiohookd.cli.doctor.checks import DoctorTarget, run_checks
 from audiohookd.cli.doctor.tls import trusting
-from audiohookd.cli.target import describe_connect, target, uuid
+from audiohookd.cli.target import describe_connection, target, target_of
 from audiohookd.cli.upgrade import Identity
 
 
@@ -27,9 +27,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("url", metavar="URL", type=target, help="wss://host/path, as entered in Genesys Cloud")
     credentials.describe(parser)
-    credentials.describe_ca(parser)
-    describe_connect(parser)
-    add("--organization", type=uuid, metavar="UUID", help="organization id (default: a random one)")
+    describe_connection(parser)
     return parser
 
 
@@ -37,17 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     """See :class:`audiohookd.cli.main.Command`."""
     secret = credentials.secret_of(arguments, arguments.key, time.time())
     identity = Identity() if arguments.organization is None else Identity(organization=arguments.organization)
+    context = trusting(arguments.ca)
     checked = DoctorTarget(
-        target=arguments.url,
-        key=arguments.key,
-        secret=secret,
-        identity=identity,
-        context=trusting(arguments.ca),
-        is_private_trust=arguments.ca is not None,
-        connect=arguments.connect,
+        target_of(arguments), arguments.key, secret, identity, context, is_private_trust=arguments.ca is not None
     )
-    return run_checks(checked, _write_line, time.monotonic, time.time)
-
-
-def _write_line(line: str) -> None:
-    print(line, flush=True)
+    return run_checks(checked, lambda line: print(line, flush=True), time.monotonic, time.time)

@@ -26,7 +26,6 @@ class DoctorTarget:
 
     :param secret: empty for requests that are not signed.
     :param is_private_trust: ``context`` trusts more than Genesys Cloud does.
-    :param connect: host and port to connect to; None: as in the URL.
     """
 
     target: Target
@@ -34,8 +33,7 @@ class DoctorTarget:
     secret: bytes = field(repr=False)
     identity: Identity
     context: ssl.SSLContext
-    is_private_trust: bool = False
-    connect: tuple[str, int] | None = None
+    is_private_trust: bool
 
 
 def run_checks(
@@ -109,9 +107,10 @@ def _address(target: Target) -> Done[None]:
 
 def _reachable(checked: DoctorTarget, runner: StepRunner) -> Address:
     """The first address that accepts a connection. All are tried, because Genesys Cloud may use any of them."""
-    host, port = checked.connect or (checked.target.host, checked.target.port)
-    found = runner.step("DNS", _DNS, lambda end: resolve(host, port, checked.connect is None, end))
-    if checked.connect is not None:
+    host, port = checked.target.address
+    is_public = checked.target.connect is None
+    found = runner.step("DNS", _DNS, lambda end: resolve(host, port, is_public, end))
+    if not is_public:
         runner.conditions.append(f"port 443 of {checked.target.host} leads to {host}:{port}")
     taken = []
     for address in found:

@@ -3,22 +3,9 @@
 import socket
 from collections.abc import Iterator
 
+from audiohookd.cli import websocket
 from audiohookd.cli.doctor.steps import ActivationError, Deadline, Done, State, StepFailed
 from audiohookd.cli.upgrade import NotUpgraded, Request, Response, check_upgrade, meaning, read_response
-from audiohookd.cli.websocket import (
-    BINARY,
-    CLOSE,
-    NO_CODE,
-    NORMAL_CLOSURE,
-    PING,
-    PONG,
-    TEXT,
-    MalformedFrame,
-    ServerFrames,
-    close_frame,
-    frame,
-    read_close,
-)
 from audiohookd.protocol import events
 from audiohookd.protocol.client.checks import offers
 from audiohookd.protocol.client.events import Accepted, Disconnected
@@ -98,7 +85,7 @@ class WebSocketClient:
 
     def __init__(self, connection: socket.socket, data: bytes) -> None:
         self._connection = connection
-        self._frames = ServerFrames()
+        self._frames = websocket.ServerFrames()
         self._incoming: Iterator[tuple[int, bytes]] = self._frames.feed(data)
 
     def send(self, data: bytes, deadline: Deadline) -> None:
@@ -123,13 +110,13 @@ class WebSocketClient:
         while True:
             try:
                 for opcode, payload in self._incoming:
-                    if opcode == CLOSE:
-                        raise Closed(*read_close(payload))
-                    if opcode == PING:
-                        self.send(frame(PONG, payload), deadline)
-                    elif opcode != PONG:
-                        return payload, opcode == BINARY
-            except MalformedFrame as error:
+                    if opcode == websocket.CLOSE:
+                        raise Closed(*websocket.read_close(payload))
+                    if opcode == websocket.PING:
+                        self.send(websocket.frame(websocket.PONG, payload), deadline)
+                    elif opcode != websocket.PONG:
+                        return payload, opcode == websocket.BINARY
+            except websocket.MalformedFrame as error:
                 raise StepFailed(str(error), ActivationError.MALFORMED) from None
             self._incoming = self._frames.feed(self._read(deadline))
 
@@ -182,14 +169,14 @@ class Probe:
     def end(self, deadline: Deadline) -> Done[None]:
         """Closes the WebSocket. This never fails: Genesys Cloud has activated the integration by then."""
         try:
-            self._websocket.send(close_frame(), deadline)
+            self._websocket.send(websocket.close_frame(), deadline)
             while True:
                 self._websocket.receive(deadline)
         except Closed as closed:
             return Done(
                 None,
                 f"WebSocket closed: {closed}",
-                State.OK if closed.code in (NORMAL_CLOSURE, NO_CODE) else State.NOTE,
+                State.OK if closed.code in (websocket.NORMAL_CLOSURE, websocket.NO_CODE) else State.NOTE,
             )
         except TimeoutError:
             return Done(None, "the server does not close the WebSocket", State.NOTE)
@@ -198,7 +185,7 @@ class Probe:
         while True:
             try:
                 for message in self._session.take_outgoing():
-                    self._websocket.send(frame(TEXT, message), deadline)
+                    self._websocket.send(websocket.frame(websocket.TEXT, message), deadline)
                 for event in iter(self._session.next_event, None):
                     if isinstance(event, wanted):
                         return event

@@ -64,8 +64,8 @@ def _items(target: str, arguments: argparse.Namespace, open_clients: ExitStack) 
     if target.startswith(_S3):
         # Imported here because importing boto3 takes longer than checking most directories.
         bucket = importlib.import_module("audiohookd.cli.verify.bucket")
-        store = bucket.Store(arguments.endpoint_url, arguments.region, arguments.profile, arguments.path_style)
-        yield from bucket.find(open_clients.enter_context(store.client()), target)
+        place = arguments.endpoint_url, arguments.region, arguments.profile, arguments.path_style
+        yield from bucket.find(open_clients.enter_context(bucket.open_client(*place)), target)
         return
     try:
         yield from find(Path(target))

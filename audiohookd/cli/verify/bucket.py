@@ -4,7 +4,7 @@ import base64
 import errno
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -22,30 +22,22 @@ _NOTED = "audiohookd-sha256"
 _ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
-class Store(NamedTuple):
-    """How to reach the store. boto3 finds every setting that is None."""
+@contextmanager
+def open_client(endpoint_url: str | None, region: str | None, profile: str | None, path_style: bool) -> Iterator[Any]:
+    """Opens an S3 client for the block. boto3 finds every setting that is None.
 
-    endpoint_url: str | None = None
-    region: str | None = None
-    profile: str | None = None
-    path_style: bool = False
-
-    @contextmanager
-    def client(self) -> Iterator[Any]:
-        """Opens an S3 client for the block.
-
-        :raises UsageError: the profile does not exist, or a setting is invalid.
-        """
-        style = {"addressing_style": "path"} if self.path_style else {}
-        config = Config(s3=style, retries={"mode": "standard", "total_max_attempts": 5})
-        try:
-            session = boto3.session.Session(profile_name=self.profile, region_name=self.region)
-            client = session.client("s3", endpoint_url=self.endpoint_url, config=config)
-        except (BotoCoreError, ValueError) as error:
-            raise UsageError(f"verify: {error}") from None
-        client.meta.events.register("before-call.s3.HeadBucket", _redirect_once)
-        with closing(client):
-            yield client
+    :raises UsageError: the profile does not exist, or a setting is invalid.
+    """
+    style = {"addressing_style": "path"} if path_style else {}
+    config = Config(s3=style, retries={"mode": "standard", "total_max_attempts": 5})
+    try:
+        session = boto3.session.Session(profile_name=profile, region_name=region)
+        client = session.client("s3", endpoint_url=endpoint_url, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise UsageError(f"verify: {error}") from None
+    client.meta.events.register("before-call.s3.HeadBucket", _redirect_once)
+    with closing(client):
+        yield client
 
 
 class Objects:
