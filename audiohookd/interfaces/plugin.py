@@ -74,11 +74,13 @@ class IOpening(Interface):
     )
     start_paused = Attribute("Assignable: True asks the client to send no audio until ``session.resume()``.")
     discard_to = Attribute("Assignable: position in samples up to which the client may skip audio, or None.")
-    supported_languages = Attribute("Assignable: tuple of language codes. Sent only if the client asked for them.")
+    supported_languages = Attribute(
+        "Assignable: tuple of language codes, up to 32,000 bytes as JSON. Sent only if the client asked for them."
+    )
     supported_languages_wanted = Attribute("True if the client asked for the list of languages.")
 
     def reject(info: str, reason: DisconnectReason = "error") -> None:
         """Rejects the session: the daemon sends ``disconnect`` instead of ``opened``.
 
-        :param info: logged by Genesys Cloud, so it must not contain internal details.
+        :param info: logged by Genesys Cloud, so it must not contain internal details. Up to 32,000 bytes.
         """

@@ -333,7 +333,7 @@ def _consequence(watcher: Watcher, callback: str) -> str:
             return "it does not observe this session"
         case "admit":
             return "its changes to this session are ignored"
-        case "refuse":
+        case "reject":
             return "the session is rejected nevertheless"
         case "closed":
             return "the session had already ended"

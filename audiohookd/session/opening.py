@@ -1,8 +1,10 @@
 """Lets the plugins change or reject a session before it is opened, within a time limit."""
 
 from collections.abc import Callable, Iterable
-from typing import get_args
+from operator import index
+from typing import Final, get_args
 
+import msgspec
 from msgspec import Struct, structs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -15,6 +17,11 @@ from audiohookd.protocol.media import Media, preferred
 from audiohookd.protocol.messages import DisconnectReason
 from audiohookd.runtime import foreign_code
 from audiohookd.session.fanout import Fanout, Watcher
+
+#: The largest ``discard_to`` in samples (per channel). The protocol limits durations to 16 digits.
+MAX_POSITION: Final = 2**53
+#: The most bytes as JSON of what a plugin adds to ``opened`` or ``disconnect``, which have 64,000 in all.
+MAX_SIZE: Final = 32_000
 
 
 class OpenTerms(Struct, frozen=True):
@@ -61,8 +68,9 @@ class Opening:
     def settle(self) -> None:
         """Applies the assigned attributes. A rejection is applied even if other attributes are invalid.
 
-        :raises ValueError: a medium was not offered, the position is negative, or the arguments of ``refuse`` are
-            invalid (the session is then rejected with a default text).
+        :raises TypeError, ValueError: a medium was not offered, the position is no number of samples, the languages
+            are too long or no texts, or the arguments of ``reject`` are invalid (the session is then rejected with a
+            default text).
         """
         if self._refusal is not None:
             self._settle_refusal(*self._refusal)
@@ -70,17 +78,19 @@ class Opening:
         media = tuple(self.media)
         if not all(medium in self._offers for medium in media):
             raise ValueError("media contains a medium that the client did not offer")
-        if self.discard_to is not None and self.discard_to < 0:
-            raise ValueError("discard_to is negative")
+        discard_to = None if self.discard_to is None else index(self.discard_to)
+        if discard_to is not None and not 0 <= discard_to <= MAX_POSITION:
+            raise ValueError(f"discard_to must be a position of 0 to {MAX_POSITION} samples")
         languages = tuple(str(language) for language in self.supported_languages)
-        self.terms = OpenTerms(media, bool(self.start_paused), self.discard_to, languages)
+        _check_size("supported_languages", languages)
+        self.terms = OpenTerms(media, bool(self.start_paused), discard_to, languages)
 
     def _settle_refusal(self, reason: DisconnectReason, info: str) -> None:
-        if reason in get_args(DisconnectReason) and isinstance(info, str):
-            self.terms = structs.replace(self.terms, refusal=(reason, info))
-            return
         self.terms = structs.replace(self.terms, refusal=("error", "refused"))
-        raise ValueError(f"refuse({info!r}, {reason!r}): info must be a str, and reason one of the protocol")
+        if not (reason in get_args(DisconnectReason) and isinstance(info, str)):
+            raise ValueError(f"reject({info!r}, {reason!r}): info must be a str, and reason one of the protocol")
+        _check_size("info", info)
+        self.terms = structs.replace(self.terms, refusal=(reason, info))
 
     def decide(self) -> Media | None:
         """The medium to open with; None for a session without audio.
@@ -92,6 +102,13 @@ class Opening:
             self.reject("no supported media")
             self.settle()
         return chosen
+
+
+def _check_size(name: str, value: object) -> None:
+    """:raises ValueError: ``value`` is too long as JSON, or has half of a surrogate pair."""
+    size = len(msgspec.json.encode(value))
+    if size > MAX_SIZE:
+        raise ValueError(f"{name}: {size} bytes as JSON exceed the limit of {MAX_SIZE}")
 
 
 def admissions(watchers: Iterable[Watcher]) -> list[tuple[Watcher, IAdmission]]:
@@ -148,7 +165,7 @@ class Asking:
             if failure is not None:
                 self._opening.reset()
                 if not (self._opening.over and failure.check(CancelledError)):
-                    fanout.report(watcher, "admit" if self._opening.terms.refusal is None else "refuse", failure)
+                    fanout.report(watcher, "admit" if self._opening.terms.refusal is None else "reject", failure)
             elif outcome.result is not None:
                 kind = type(outcome.result).__name__
                 misuse = f"admit returned {kind}, which has no effect: to reject, call opening.reject()"

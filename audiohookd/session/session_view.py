@@ -1,10 +1,8 @@
 """One plugin's view of a session, with its own attributes and rate limits."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from threading import current_thread, get_ident
 from traceback import extract_stack
-from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -61,16 +59,6 @@ class SessionView:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
-
-    @cached_property
-    def custom_config(self) -> Mapping[str, object]:
-        """A copy, because its nested objects are mutable."""
-        return MappingProxyType(_copy_of_json(self._session.custom_config))
-
-    @cached_property
-    def input_variables(self) -> Mapping[str, object]:
-        """A copy, like ``custom_config``."""
-        return MappingProxyType(_copy_of_json(self._session.input_variables))
 
     def end(self) -> None:
         """Marks that ``closed`` has finished: each further call of the plugin is a misuse."""
@@ -144,16 +132,3 @@ def _size(entities: Sequence[Entity]) -> int:
         return len(msgspec.json.encode(entities))
     except (TypeError, ValueError, RecursionError):
         return 0
-
-
-def _copy_of_json(tables: Mapping[str, object]) -> dict[str, Any]:
-    """A copy of all containers in it. ``copy.deepcopy`` fails at about 300 levels, and a client may send more."""
-    copied: dict[str, Any] = dict(tables)
-    pending: list[Any] = [copied]
-    while pending:
-        container = pending.pop()
-        for key, value in container.items() if isinstance(container, dict) else enumerate(container):
-            if isinstance(value, dict | list):
-                container[key] = value.copy()
-                pending.append(container[key])
-    return copied

@@ -15,7 +15,7 @@ from audiohookd.cli.call.options import Options
 from audiohookd.cli.call.report import NOT_CLOSED, Report
 from audiohookd.cli.call.source import Recording, tone
 from audiohookd.cli.target import Target
-from audiohookd.protocol.messages import NULL_UUID, read_custom_config
+from audiohookd.protocol.messages import NULL_UUID, read_object
 from tests.cli.loopback_server import NOW, SECRET, LoopbackServer
 from tests.cli.tls_front import answering
 
@@ -114,7 +114,7 @@ class CallTest(TestCase):
         request = self.server.calls[0].openings[0].request
         self.assertEqual(request.organization_id, organization)
         self.assertEqual(request.language, "es-419")
-        self.assertEqual(read_custom_config(request.custom_config), {"a": "ä"})
+        self.assertEqual(read_object(request.custom_config), {"a": "ä"})
         self.assertTrue(request.supported_languages)
         self.assertFalse(request.is_probe)
         self.assertIn("call 1: the server's languages: en-US, de-DE", self.err.getvalue())

@@ -23,7 +23,7 @@ from audiohookd.protocol.json_text import (
     decode,
     one_line,
 )
-from audiohookd.protocol.messages import Open, read_custom_config
+from audiohookd.protocol.messages import Open, read_object
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.testing import ORGANIZATION_ID, SESSION_ID
@@ -90,8 +90,8 @@ def test_no_legal_json_ends_a_session(value: str, config: str, before: str, afte
     assert not any(isinstance(event, events.Fault) for event in found)
     (requested,) = (event for event in found if isinstance(event, events.OpenRequested))
     assert requested.offers
-    assert requested.request.input_variables is not None
-    read_custom_config(requested.request.custom_config)
+    assert read_object(requested.request.input_variables)
+    read_object(requested.request.custom_config)
     assert session.state.name in {"CLOSING", "CLOSED"}
     for outgoing in session.take_outgoing():
         json.loads(outgoing)
@@ -104,7 +104,7 @@ def test_a_plugin_reads_any_custom_config(config: str) -> None:
             decode_client_envelope(message("open", 1, f'{OPEN},"media":[],"customConfig":{text}'))
         )
         assert isinstance(request, Open)
-        assert _plain(read_custom_config(request.custom_config)) == _plain(python_value(config.encode()))
+        assert _plain(read_object(request.custom_config)) == _plain(python_value(config.encode()))
 
 
 @given(VALUES, st.sampled_from(["", "\ufeff", "\n "]))

@@ -109,14 +109,14 @@ def test_open_is_read_in_full() -> None:
     assert (request.language, request.supported_languages) == ("en-US", True)
     assert request.continued_sessions == (messages.ContinuedSession(SESSION_ID, 3, 4),)
     assert json.loads(bytes(request.custom_config)) == {"a": 1}
-    assert request.input_variables == {"customer": "gold", "level": None}
+    assert json.loads(bytes(request.input_variables)) == {"customer": "gold", "level": None}
 
 
 def test_open_needs_little() -> None:
     needed = {name: PARAMETERS["open"][name] for name in ("organizationId", "conversationId", "media")}
     request = read("open", needed | {"participant": {"id": messages.NULL_UUID}})
     assert (request.language, request.supported_languages, request.continued_sessions) == (None, None, ())
-    assert (request.custom_config, request.input_variables) == (UNSET, None)
+    assert (request.custom_config, request.input_variables) == (UNSET, UNSET)
     assert (request.participant.ani, request.participant.ani_name, request.participant.dnis) == ("", "", "")
 
 
@@ -124,9 +124,9 @@ def test_null_in_an_optional_place_of_open_is_as_good_as_nothing() -> None:
     optional = ("language", "supportedLanguages", "continuedSessions", "customConfig", "inputVariables")
     participant = {"id": messages.NULL_UUID, "ani": None, "aniName": None, "dnis": None}
     request = read("open", PARAMETERS["open"] | dict.fromkeys(optional) | {"participant": participant})
-    assert (request.language, request.supported_languages, request.input_variables) == (None, None, None)
+    assert (request.language, request.supported_languages) == (None, None)
     assert not request.continued_sessions
-    assert messages.read_custom_config(request.custom_config) == {}
+    assert messages.read_object(request.custom_config) == messages.read_object(request.input_variables) == {}
     assert not request.participant.ani
     assert not request.participant.ani_name
     assert not request.participant.dnis

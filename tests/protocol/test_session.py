@@ -19,7 +19,7 @@ from audiohookd.protocol.entities import (
 )
 from audiohookd.protocol.errors import LocalProtocolError
 from audiohookd.protocol.media import Format, Media
-from audiohookd.protocol.messages import read_custom_config
+from audiohookd.protocol.messages import read_object
 from audiohookd.protocol.states import State
 from audiohookd.protocol.timeouts import POSITION_LEEWAY, Timeouts
 from tests.protocol.wire_client import OFFERS, PARAMETERS, WireClient, opened, opening
@@ -88,16 +88,16 @@ def test_a_selection_that_was_not_offered_is_completed() -> None:
 )
 def test_custom_config_is_an_object_or_a_string_that_holds_one(sent: Any, read: Any) -> None:
     client = opening(customConfig=sent)
-    assert read_custom_config(request_of(client).request.custom_config) == read
+    assert read_object(request_of(client).request.custom_config) == read
 
 
 def test_without_custom_config_it_is_empty() -> None:
-    assert read_custom_config(request_of(opening()).request.custom_config) == {}
+    assert read_object(request_of(opening()).request.custom_config) == {}
 
 
 def test_custom_config_may_be_as_large_as_genesys_allows() -> None:
     client = opening(customConfig={"text": "x" * 60_000})
-    config = read_custom_config(request_of(client).request.custom_config)
+    config = read_object(request_of(client).request.custom_config)
     assert config == {"text": "x" * 60_000}
 
 

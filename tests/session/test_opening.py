@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -232,7 +233,26 @@ def no_languages(opening: IOpening) -> None:
     opening.supported_languages = None
 
 
-@pytest.mark.parametrize("admit", [raising, foreign_media, negative, no_languages])
+def long_languages(opening: IOpening) -> None:
+    opening.supported_languages = tuple(f"x-{number}" for number in range(20_000))
+
+
+def half_a_character(opening: IOpening) -> None:
+    opening.supported_languages = ("en-US", "\ud800")
+
+
+def discarding(position: Any) -> Callable[[IOpening], None]:
+    def admit(opening: IOpening) -> None:
+        opening.discard_to = position
+
+    return admit
+
+
+@pytest.mark.parametrize(
+    "admit",
+    [raising, foreign_media, negative, no_languages, long_languages, half_a_character]
+    + [discarding(position) for position in (1.5, float("inf"), float("nan"), "1000", 10**30)],
+)
 def test_a_plugin_that_fails_has_no_say(admit: Any) -> None:
     client = ScriptedClient(admitted_by(admit, name="broken"), admitted_by(mono))
     client.open(media=ALL)
@@ -240,7 +260,9 @@ def test_a_plugin_that_fails_has_no_say(admit: Any) -> None:
     assert client.counters.value("plugin_failures", "broken") == 1
 
 
-@pytest.mark.parametrize("arguments", [("no", "because"), (b"no", "error"), ("no", []), (None, None)])
+@pytest.mark.parametrize(
+    "arguments", [("no", "because"), (b"no", "error"), ("no", []), (None, None), ("x" * 40_000,), ("\ud800",)]
+)
 def test_a_refusal_with_wrong_arguments_refuses_all_the_same(arguments: Any, logged: list[LogEvent]) -> None:
     client = ScriptedClient(admitted_by(lambda opening: opening.reject(*arguments), name="broken"))
     client.open(media=ALL)
@@ -248,7 +270,7 @@ def test_a_refusal_with_wrong_arguments_refuses_all_the_same(arguments: Any, log
     assert client.counters.value("plugin_failures", "broken") == 1
     assert client.counters.value("internal_errors") == 0
     (line,) = [str(formatEvent(event)) for event in logged if event.get("plugin") == "broken"]
-    assert "failed in refuse; the session is rejected nevertheless" in line
+    assert "failed in reject; the session is rejected nevertheless" in line
 
 
 def test_the_log_names_the_plugin_that_refuses(logged: list[LogEvent]) -> None:
@@ -342,20 +364,17 @@ def test_a_plugin_that_hangs_does_not_keep_the_call() -> None:
     assert len(hanging) == 1
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_an_answer_that_cannot_be_sent_ends_the_session(late: bool) -> None:
-    def verbose(opening: IOpening) -> "Deferred[None] | None":
-        opening.supported_languages = tuple(f"x-{number}" for number in range(20_000))
-        return asked if late else None
+def test_a_late_answer_that_is_too_long_is_ignored() -> None:
+    async def verbose(opening: IOpening) -> None:
+        await asked
+        long_languages(opening)
 
     asked: Deferred[None] = Deferred()
-    client = ScriptedClient(admitted_by(verbose))
+    client = ScriptedClient(admitted_by(verbose, name="broken"))
     client.open(supportedLanguages=True)
-    if late:
-        asked.callback(None)
-    assert refused(client) == ("error", "internal error")
-    client.leave()
-    assert client.clock.getDelayedCalls() == []
+    asked.callback(None)
+    assert accepted(client)["supportedLanguages"] == []
+    assert client.counters.value("plugin_failures", "broken") == 1
 
 
 def test_nothing_can_be_sent_before_the_session_is_open() -> None:

@@ -1,6 +1,8 @@
 """Plugins that raise, hang and flood in one call: what it costs the others of that call, and the calls after it."""
 
 import asyncio
+import gc
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -283,6 +285,20 @@ def test_a_plugin_reads_a_configuration_that_is_nested_deeply() -> None:
         nested = [nested]
     ScriptedClient(Watcher("fine", plugin)).open(customConfig={"deep": nested}, inputVariables={"deep": nested})
     assert plugin.sessions[0].custom_config == plugin.sessions[0].input_variables == {"deep": nested}
+
+
+def test_a_session_keeps_the_text_of_a_configuration_and_not_its_objects() -> None:
+    plugin = Plugin(CapturingSink())
+    client = ScriptedClient(Watcher("fine", plugin))
+    lists: Any = {"a": [[]] * 7_000}
+    tracemalloc.start()
+    try:
+        client.open(customConfig=lists, inputVariables=lists)
+        assert plugin.sessions[0].custom_config == plugin.sessions[0].input_variables == lists
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 400_000  # 900,000 bytes when both are decoded
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_opening_that_lost_its_session_opens_all_the_same() -> None:
