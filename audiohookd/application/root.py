@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -49,9 +51,13 @@ class Root(OrderedServices):
             parent.setComponent(ILogObserver, self._launch.log_observer)
 
     def privilegedStartService(self) -> None:
-        """Drops root privileges. twistd calls this first, after it has created its log and its pid file."""
+        """Drops root privileges. twistd calls this first, after it has created its log and its pid file.
+
+        :raises StartError: a service cannot start; the reason was printed.
+        """
         escape_log(globalLogPublisher)
-        super().privilegedStartService()
+        with _printed():
+            super().privilegedStartService()
         if os.geteuid() == 0 and self._launch.user is not None and self._launch.user.uid != 0:
             become(self._launch.user)
 
@@ -60,14 +66,8 @@ class Root(OrderedServices):
 
         :raises StartError: a service cannot start; the reason was printed.
         """
-        try:
+        with _printed():
             super().startService()
-        except StartError as error:
-            sys.stderr.write(f"audiohookd: {printable(str(error))}\n")
-            # twistd needs the exception: only then does it remove its pid file and release the parent process of a
-            # daemonized process. The line above says everything, so no traceback is printed.
-            sys.excepthook = lambda *_: None
-            raise
         _log.info(
             "audiohookd {version} started: listening on {endpoint}, configured by {path}",
             version=__version__,
@@ -75,3 +75,16 @@ class Root(OrderedServices):
             path=str(self.path),
         )
         _log.info("API keys: {keys}", keys=repr(self.keyring.keys))
+
+
+@contextmanager
+def _printed() -> Iterator[None]:
+    """Prints a StartError of the block as one line."""
+    try:
+        yield
+    except StartError as error:
+        sys.stderr.write(f"audiohookd: {printable(str(error))}\n")
+        # twistd needs the exception: only then does it remove its pid file and release the parent process of a
+        # daemonized process. The line above says everything, so no traceback is printed.
+        sys.excepthook = lambda *_: None
+        raise

@@ -56,6 +56,15 @@ class OrderedServices(MultiService):
         #: The child that is being stopped, and its time-out.
         self._stopping: tuple[IService, IDelayedCall] | None = None
 
+    def privilegedStartService(self) -> None:
+        """Runs the privileged start of all children in order.
+
+        :raises StartError: that of a child failed; the later ones are not called.
+        """
+        Service.privilegedStartService(self)
+        for child in self:
+            _raise_failure(child, foreign_code.call(child.privilegedStartService))
+
     def startService(self) -> None:
         """Starts all children in order.
 
@@ -63,7 +72,9 @@ class OrderedServices(MultiService):
         """
         Service.startService(self)
         for child in self:
-            _start(child)
+            result = foreign_code.call(child.startService)
+            _raise_failure(child, result)
+            _attend(child, result)
 
     def stopService(self) -> "Deferred[None]":
         """Fires when all children have stopped. A child that fails or times out does not block the others."""
@@ -132,16 +143,15 @@ class OrderedServices(MultiService):
         self._log.error(text, service=child.name, limit=limit)
 
 
-def _start(child: IService) -> None:
-    failure = foreign_code.call(child.startService)
-    if not isinstance(failure, Failure) or failure.value is None:
-        _attend(child, failure)
+def _raise_failure(child: IService, result: Any) -> None:
+    """:raises StartError: ``result`` is the Failure of a start."""
+    if not isinstance(result, Failure) or result.value is None:
         return
-    if failure.check(StartError):
-        raise failure.value
-    if is_mistake(failure.value):
-        OrderedServices._log.failure("{service} cannot start", foreign_code.loggable(failure), service=child.name)
-    raise StartError(f"{child.name}: {in_words(failure.value)}") from failure.value
+    if result.check(StartError):
+        raise result.value
+    if is_mistake(result.value):
+        OrderedServices._log.failure("{service} cannot start", foreign_code.loggable(result), service=child.name)
+    raise StartError(f"{child.name}: {in_words(result.value)}") from result.value
 
 
 def _attend(child: IService, result: Any) -> None:

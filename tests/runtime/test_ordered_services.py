@@ -169,6 +169,15 @@ class TestOrder(SynchronousTestCase):
             with self.assertRaisesRegex(StartError, rf"^plugins\.c: {type(fault).__name__}"):
                 root.startService()
 
+    def test_a_privileged_start_that_fails_is_one_line(self) -> None:
+        class Privileged(Child):
+            def privilegedStartService(self) -> None:
+                raise SystemExit(3)
+
+        root = self.tree(Privileged("plugins.c", self.diary))
+        with self.assertRaisesRegex(StartError, r"^plugins\.c: SystemExit"):
+            root.privilegedStartService()
+
     def test_a_child_that_hangs_is_waited_for_until_its_time_is_over(self) -> None:
         a, b = self.children("ab")
         a.stopped.callback(None)
