@@ -92,11 +92,12 @@ def test_dates_are_those_of_the_clock_and_durations_are_not(write: Callable[...,
     client.leave()
     done = tmp_path / "spool" / "done" / "2026-01-01"
 
-    def is_notified() -> bool:
+    def is_moved() -> bool:
         reactor.advance(5)  # at least one probe of the disk each time
-        return any(done.glob("*.told.store.json"))
+        ends = {path.name.partition(".")[2] for path in done.glob("*")}
+        return {"json", "stored.store.json", "told.store.json"} <= ends
 
-    reactor.run_until(is_notified)
+    reactor.run_until(is_moved)
     (receipt,) = done.glob("*.stored.store.json")
     assert json.loads(receipt.read_bytes())["at"] == "2026-01-02T00:00:00.000Z"
     sidecar = json.loads(next(done.glob("????????-????-????-????-????????????.json")).read_bytes())

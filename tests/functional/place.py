@@ -1,15 +1,14 @@
-"""A configuration of its own for a daemon, and free ports."""
+"""A configuration of its own for a daemon."""
 
 import json
-import random
 import shutil
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from tests.functional.daemon import Daemon
 from tests.functional.wheel import ROOT
+from tests.stores.ports import free_ports
 
 
 class Place:
@@ -18,7 +17,7 @@ class Place:
     def __init__(self, bin: Path, directory: Path, **tables: Any) -> None:  # noqa: A002
         self.bin = bin
         self.directory = directory
-        self.port, self.admin_port = free_port(), free_port()
+        self.port, self.admin_port = free_ports(2)
         self.spool = directory / "spool"
         self.config = directory / "audiohookd.toml"
         shutil.copy(ROOT / "etc/keys.sample.json", directory / "keys.json")
@@ -57,12 +56,3 @@ class Place:
             time.sleep(0.02)
         assert len(paths) == count, f"{len(paths)} recordings and not {count}"
         return [json.loads(path.read_text()) | {"wav": path.with_suffix(".wav")} for path in paths]
-
-
-def free_port() -> int:
-    """A free port below the kernel's range for outgoing connections, which takes its ports at any time."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port

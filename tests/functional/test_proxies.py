@@ -19,9 +19,10 @@ from tests.functional.caller import Caller, SecureCaller, signed_head
 from tests.functional.documents import blocks, snippet
 from tests.functional.front_proxies import CADDY, HAPROXY, NGINX, Program, Proxy
 from tests.functional.listener_rig import MakePlace
-from tests.functional.place import Place, free_port
+from tests.functional.place import Place
 from tests.programs import program
 from tests.proxy_headers import v2
+from tests.stores.ports import free_ports
 
 DOCUMENT = "docs/proxies.rst"
 HOST = "audiohook.example.com"
@@ -68,7 +69,7 @@ def site(place: MakePlace) -> Callable[..., contextlib.AbstractContextManager[Si
         certificate, _ = write_certificate(there.directory, HOST)
         there.write(listen=listening(there, listen))
         with there.daemon():
-            yield Site(there, certificate, free_port(), there.port)
+            yield Site(there, certificate, *free_ports(1), there.port)
 
     return made
 
@@ -140,7 +141,7 @@ class Caddy:
     """Caddy with a site of the document, and a certificate from a file instead of an authority."""
 
     def __init__(self, site: Site, block: str) -> None:
-        self.admin = free_port()
+        (self.admin,) = free_ports(1)
         here = site.there.directory
         tls = f"tls {here}/tls.pem {here}/tls.key"
         head = f"{{\n    admin 127.0.0.1:{self.admin}\n    auto_https disable_redirects\n    persist_config off\n}}\n"
@@ -229,7 +230,7 @@ class TestHAProxy:
             text = text.replace("check port 3001", f"check inter 200 port {here.there.admin_port}")
             # The second daemon does not exist.
             text = text.replace("10.0.1.5:3000", "127.0.0.1:3000")
-            text = text.replace("10.0.1.6:3000", f"127.0.0.1:{free_port()}")
+            text = text.replace("10.0.1.6:3000", f"127.0.0.1:{free_ports(1)[0]}")
             config = haproxy(here, text)
             with Proxy(config, here.there.directory / "haproxy", here.front, here.back):
                 time.sleep(1.5)

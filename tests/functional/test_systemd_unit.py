@@ -16,8 +16,8 @@ import pytest
 from tests.certificates import write_certificate
 from tests.functional.caller import Caller, SecureCaller
 from tests.functional.documents import snippet
-from tests.functional.place import free_port
 from tests.functional.systemd_machine import Machine, needed
+from tests.stores.ports import free_ports
 from tests.stores.seaweedfs import SeaweedFS
 
 SPOOL = "/var/spool/audiohookd"
@@ -31,7 +31,7 @@ class Installed:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.port, self.admin_port = free_port(), free_port()
+        self.port, self.admin_port = free_ports(2)
         machine.install()
         machine.run("cd /opt/clone\n" + FROM_THE_NETWORK.sub("", snippet("README.rst", "adduser")))
         machine.run("cd /opt/clone\n" + snippet("README.rst", "/dev/null /etc/audiohookd/keys.json"))
