@@ -69,7 +69,7 @@ def site(place: MakePlace) -> Callable[..., contextlib.AbstractContextManager[Si
         certificate, _ = write_certificate(there.directory, HOST)
         there.write(listen=listening(there, listen))
         with there.daemon():
-            yield Site(there, certificate, *free_ports(1), there.port)
+            yield Site(there, certificate, free_ports(1)[0], there.port)
 
     return made
 
