@@ -36,16 +36,15 @@ class KeyFile:
 
     def load(self) -> Keys:
         """See :class:`IKeySource`."""
-        self._stamp = None
-        stamp = stamp_of(self._path)  # first, so that a change during the read causes a reload
+        self._stamp = stamp_of(self._path)  # first, so that a change during the read causes a reload
         try:
-            keys = read_keys(read_secret_file(self._path))
+            return read_keys(read_secret_file(self._path))
         except SecretFileError as error:
+            if error.os_error is not None:
+                self._stamp = None
             raise KeySourceError(f"{error}{self._remedies(error.os_error)}") from None
         except BadKeys as error:
             raise KeySourceError(f"{str(self._path)!r}: {error}") from None
-        self._stamp = stamp
-        return keys
 
     def _remedies(self, error: OSError | None) -> str:
         """Returns further remedies for a file that cannot be read."""
