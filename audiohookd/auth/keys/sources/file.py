@@ -26,7 +26,7 @@ class KeyFile:
         self.name = name
         self._alternative = alternative
         self._path = path
-        #: The state of the file when it was last read; None if it could not be read.
+        #: The state of the file when it was last read; None if it could not be read or used.
         self._stamp: FileStamp | None = None
 
     def changed(self) -> bool:
@@ -40,8 +40,7 @@ class KeyFile:
         try:
             return read_keys(read_secret_file(self._path))
         except SecretFileError as error:
-            if error.os_error is not None:
-                self._stamp = None
+            self._stamp = None
             raise KeySourceError(f"{error}{self._remedies(error.os_error)}") from None
         except BadKeys as error:
             raise KeySourceError(f"{str(self._path)!r}: {error}") from None
