@@ -155,7 +155,8 @@ class DeliveryLog:
         )
 
     def internal_error(self, key: RecordingKey, failure: Failure) -> None:
-        """Logs an unexpected error of audiohookd itself."""
+        """Logs and counts an unexpected error of audiohookd itself."""
+        self._counters.count("internal_errors")
         self._log.failure(
             "{destination}: internal error while delivering recording {id}",
             failure,

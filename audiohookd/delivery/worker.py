@@ -205,10 +205,10 @@ class DestinationWorker:
         self._delivery_log.slow(key, self._now() - begun, self._now())
 
     def _internal_error(self, failure: Failure, key: RecordingKey, probe: Probe | None) -> None:
-        self._delivery_log.internal_error(key, failure)
         self.queue.forget(key)
         self.breaker.release(probe)
         self.breaker.pause(self._now() + PAUSE)
+        self._delivery_log.internal_error(key, failure)
 
     async def _deliver(self, key: RecordingKey, probe: Probe | None) -> None:
         try:
@@ -272,9 +272,9 @@ class DestinationWorker:
     # ---- outcomes --------------------------------------------------------------------------------
 
     def _succeeded(self, key: RecordingKey) -> None:
-        self._delivery_log.delivered(key, self._now())
         self._consecutive_failures.clear()
-        self.breaker.close()
+        self.breaker.close()  # first: an error while the success is logged says nothing about the destination
+        self._delivery_log.delivered(key, self._now())
 
     def _failed(self, key: RecordingKey, probe: Probe | None, error: Exception) -> None:
         if not self._is_running:  # the shutdown may have cancelled it; the next start repeats it

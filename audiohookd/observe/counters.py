@@ -49,7 +49,7 @@ CATALOGUE: Final = {
     "loop_stalls": "times that periodic work stalled and was restarted, by loop",
     "reactor_blocks": "times that the reactor was blocked for 100 ms or more and all calls waited, by plugin",
     "reactor_blocked_seconds": "seconds that the reactor was blocked, 100 ms or more at a time, by plugin",
-    "internal_errors": "internal errors of the daemon, in sessions and upgrades",
+    "internal_errors": "internal errors of the daemon, in sessions, upgrades and deliveries",
 }
 
 

@@ -285,6 +285,7 @@ class TestAMistakeOfOurOwn:
             for line in lines
         )
         assert rig.worker().queue.in_flight == 0
+        assert rig.counters.value("internal_errors") == 1
         carrier.act = carrier.upload
         rig.announce(2)
         rig.pass_time(PAUSE)
