@@ -5,6 +5,7 @@ the timer, in this order. It is never re-entered: if a plugin acts during a deli
 """
 
 from collections.abc import Callable, Mapping
+from enum import Enum
 from functools import partial
 
 from msgspec import Struct
@@ -36,6 +37,15 @@ CATCH_UP_TIME = 2.0
 EARLY_LIMIT = 32
 #: Close reasons that are counted by name. Any other is counted as ``other``, to limit the number of labels.
 _REASONS = frozenset({"end", "error", "disconnect", "reconnect", events.CONNECTION_LOST})
+
+
+class Observers(Enum):
+    """The life of the observers of a session. A session that was not opened has none."""
+
+    NONE = 1
+    RUNNING = 2
+    #: All have finished ``closed``, or were abandoned.
+    FINISHED = 3
 
 
 class ServerContext(Struct, frozen=True):
@@ -87,10 +97,9 @@ class Connection:
         self._observer_timer: IDelayedCall | None = None
         self._is_probe = False
         self._pumping = False
-        self._is_open = False
         self._is_lost = False
         self._end: ConnectionEnd | None = None
-        self._is_watched = False
+        self._observers = Observers.NONE
         #: Fires when the connection is lost and its plugins have finished.
         self.finished: Deferred[None] = Deferred()
         shared.registry.add(self, UNOWNED if refusal == "unauthorized" else upgrade.owner)
@@ -261,7 +270,7 @@ class Connection:
 
     def _message(self, event: events.Message) -> None:
         message = (event.outgoing, event.data, self._date())
-        if self._fanout is not None and self._is_open:
+        if self._fanout is not None and self._observers is not Observers.NONE:
             self._fanout.message(*message)
         elif len(self._early) < self._early_limit:
             self._early.append(message)
@@ -339,7 +348,7 @@ class Connection:
     def _opened(self) -> None:
         if self._fanout is not None:
             self._shared.counters.count("probes" if self._is_probe else "sessions")
-            self._is_open = self._is_watched = True
+            self._observers = Observers.RUNNING
             self._fanout.open()
             for message in self._early:
                 self._fanout.message(*message)
@@ -362,14 +371,14 @@ class Connection:
         self._stop_asking()
         _cancel(self._opened_timer)
         self._early.clear()
-        if self._fanout is None or not self._is_open:
+        if self._fanout is None or self._observers is Observers.NONE:
             self._fanout = None
             return
         end = f" ({self._end})" if self._end is not None else ""
         shown = loggable(reason, CLIENT_TEXT_LIMIT)
         self._log.info("ended after {seconds:.1f} s: {reason}{end}", seconds=self._seconds, reason=shown, end=end)
         self._fanout.end(reason).addCallback(self._observers_done)
-        if self._is_watched:
+        if self._observers is Observers.RUNNING:
             self._observer_timer = self._shared.clock.callLater(FINISH_TIME, self._hurry, self._fanout)
 
     def _date(self) -> float:
@@ -389,12 +398,12 @@ class Connection:
 
     def _observers_done(self, _: object) -> None:
         _cancel(self._observer_timer)
-        self._is_watched = False
+        self._observers = Observers.FINISHED
         self._fanout = None
         self._pump()
 
     def _finish(self) -> None:
-        if self._is_watched:
+        if self._observers is Observers.RUNNING:
             self._shared.registry.detach(self)
         elif not self.finished.called:
             self._fanout = self._asking = None  # else a plugin that keeps the session keeps this connection, too

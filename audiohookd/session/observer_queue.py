@@ -6,6 +6,7 @@ daemon's main work. While a Deferred of the observer is pending, later calls wai
 
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -24,6 +25,19 @@ MESSAGE_LIMIT = 1_048_576
 #: Share of both limits for messages to the client, which other plugins cause. Further messages are dropped; the
 #: observer is not cut off.
 OUTGOING_SHARE = 0.5
+
+
+class State(Enum):
+    """What an observer still receives. The states follow each other; CUT_OFF is optional."""
+
+    #: All calls.
+    OPEN = 1
+    #: Only ``closed``, when the session ends, because a call failed.
+    CUT_OFF = 2
+    #: The session has ended: the waiting calls, then ``closed``.
+    ENDING = 3
+    #: ``closed`` was called.
+    CLOSED = 4
 
 
 class ObserverQueueFull(Exception):
@@ -71,10 +85,9 @@ class ObserverQueue:
         self._pending: Deferred[Any] | None = None  # the unfinished call of the observer
         self._busy_with = ""  # its method
         self._working = False
-        self._alive = True
-        self._reason: str | None = None  # set when the session has ended
-        self._closed = False
-        self._direct = True  # audio bypasses the queue: one test per frame
+        self._state = State.OPEN
+        self._reason = ""  # of the end of the session
+        self._direct = True  # OPEN and idle, so that audio bypasses the queue: one test per frame
         self._drained: Deferred[None] | None = None
         #: Fires when the observer has finished ``closed``.
         self.finished: Deferred[None] = Deferred()
@@ -99,7 +112,7 @@ class ObserverQueue:
 
     def call(self, method: str, *arguments: Any) -> None:
         """Delivers any other call."""
-        if not self._alive or self._reason is not None:
+        if self._state is not State.OPEN:
             return
         if self._pending is None and not self._working:  # the queue is empty
             self._working = True
@@ -124,41 +137,39 @@ class ObserverQueue:
         """Returns a Deferred that fires when the queue is empty and the observer is idle or cut off."""
         drained: Deferred[None] = Deferred()
         self._drained = drained
-        if self._alive:
-            self._work()
-        else:
+        if self._state is State.CUT_OFF:
             self._fire_drained()
+        else:
+            self._work()
         return drained
 
     def end(self, reason: str) -> None:
         """Accepts no more calls; delivers the waiting calls and then ``closed``."""
-        if self._reason is None:
-            self._reason = reason
-            self._direct = False
+        if self._state in (State.OPEN, State.CUT_OFF):
+            self._state, self._reason, self._direct = State.ENDING, reason, False
             self._work()
 
     def drop_pending(self) -> None:
         """Drops the waiting calls and delivers ``closed`` at once, if it was not. Has no effect before ``end``."""
-        if self._reason is not None:
+        if self._state in (State.ENDING, State.CLOSED):
             samples = sum(self._samples(*call) for call in self._waiting)
             self._clear()
             if samples:
                 self._lost(samples)
-            if not self._closed:
+            if self._state is State.ENDING:
                 self._cancel_pending()
             self._work()
 
     def force_finish(self) -> None:
         """Cancels an unfinished ``closed``. Call it after ``drop_pending``."""
-        if self._closed and not self.finished.called:
+        if self._state is State.CLOSED and not self.finished.called:
             self._cancel_pending()
             self._finish()
 
     def expire(self, method: str) -> None:
         """Times out ``method``: cuts the observer off if this call is unfinished."""
         if self._busy_with == method and self._pending is not None:
-            self._alive = self._direct = False
-            self._clear()
+            self._accept_no_more()
             self._cancel_pending()
             self._fire_drained()
             self._work()
@@ -182,10 +193,10 @@ class ObserverQueue:
             self._when_idle()
 
     def _when_idle(self) -> None:
-        self._direct = self._alive and self._reason is None
+        self._direct = self._state is State.OPEN
         self._fire_drained()  # its callback may end the session or make the observer busy
-        if self._pending is None and self._reason is not None and not self._closed:
-            self._close(self._reason)
+        if self._pending is None and self._state is State.ENDING:
+            self._close()
 
     def _fire_drained(self) -> None:
         if self._drained is not None:
@@ -215,7 +226,7 @@ class ObserverQueue:
         if self._pending is pending:
             self._pending = None
             self._work()
-            if self._closed:
+            if self._state is State.CLOSED:
                 self._finish()
 
     def _cancel_pending(self) -> None:
@@ -227,14 +238,14 @@ class ObserverQueue:
                 self._failed(self._busy_with, failure)
 
     def _fail(self, method: str, failure: Failure) -> None:
-        if failure.check(PartialLoss) or self._closed:
+        if failure.check(PartialLoss) or self._state is State.CLOSED:
             self._failed(method, failure)
         else:
             self._cut_off(method, failure)
 
-    def _close(self, reason: str) -> None:
-        self._closed = True
-        self._deliver("closed", (reason,))
+    def _close(self) -> None:
+        self._state = State.CLOSED
+        self._deliver("closed", (self._reason,))
         if self._pending is None:
             self._finish()
 
@@ -245,7 +256,7 @@ class ObserverQueue:
     # ---- bounds ----------------------------------------------------------------------------------
 
     def _keep_audio(self, frame: bytes) -> None:
-        if not self._alive or self._reason is not None:
+        if self._state is not State.OPEN:
             return
         if self._waiting_audio + len(frame) <= AUDIO_LIMIT and self._waiting_frames < CALL_LIMIT:
             self._waiting_audio += len(frame)
@@ -271,11 +282,16 @@ class ObserverQueue:
 
     def _cut_off(self, method: str, failure: Failure) -> None:
         """Drops the waiting calls. After its unfinished call the observer receives only ``closed``."""
-        self._alive = self._direct = False
-        self._clear()
+        self._accept_no_more()
         self._failed(method, failure)
         self._fire_drained()
         self._work()
+
+    def _accept_no_more(self) -> None:
+        if self._state is State.OPEN:
+            self._state = State.CUT_OFF
+        self._direct = False
+        self._clear()
 
     def _samples(self, method: str, arguments: tuple[Any, ...]) -> int:
         """Number of samples (per channel) of a waiting call, without those already reported as lost."""
