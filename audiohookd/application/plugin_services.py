@@ -10,7 +10,7 @@ from audiohookd.application.environment import Environment
 from audiohookd.config.errors import address
 from audiohookd.observe.unhandled import UnhandledErrors
 from audiohookd.observe.watchdog import Watchdog
-from audiohookd.plugin_calls import plugin_call
+from audiohookd.plugin_frames import plugin_call
 from audiohookd.plugin_host import Daemon
 from audiohookd.session.fanout import Watcher
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from audiohookd.interfaces import IRecording
-from audiohookd.plugin_calls import plugin_call
+from audiohookd.plugin_frames import plugin_call
 from tests.delivery.delivery_rig import Carrier, Notifier, Rig
 
 

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 
 from audiohookd.interfaces import ISession
 from audiohookd.observe.counters import Counters
-from audiohookd.plugin_calls import plugin_call
+from audiohookd.plugin_frames import plugin_call
 from audiohookd.session.fanout import Fanout, RoutePlugins, Watcher
 from audiohookd.testing import CapturingSink, FakeSession
 from audiohookd.testing.client import ScriptedClient
