@@ -1,5 +1,6 @@
 """Base classes of observers with methods that do nothing: a plugin overrides the methods it needs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from zope.interface import implementer
@@ -34,6 +35,9 @@ class SessionObserver:
         pass
 
     def playback(self, started: bool) -> Any:
+        pass
+
+    def events_dropped(self, entities: Sequence[Any]) -> Any:
         pass
 
     def closing(self, reason: str) -> Any:

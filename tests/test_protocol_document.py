@@ -151,7 +151,7 @@ def test_an_example_is_a_whole_message(message: dict[str, Any]) -> None:
     if isinstance(parameters, Open | Opened):
         assert len(parse_offers(parameters.media)) == len(parameters.media)
     if isinstance(parameters, Event):
-        assert entities.sendable(parameters.entities) == tuple(parameters.entities)
+        assert len(entities.encode_entities(parameters.entities)) == len(parameters.entities)
         for entity in parameters.entities:
             assert json.loads(msgspec.json.encode(entities.parse_entity(entity))) == entity
 

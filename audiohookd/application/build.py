@@ -73,7 +73,9 @@ def build(
     replay = build_replay_protection(environment)
     registry = build_registry(environment, lambda: monitor.not_ready_reason)
     routes = routes_of(config, path, watchers, readiness.warn)
-    shared = ServerContext(reactor, now, config.session, registry, counters, routes, reactor.callFromThread)
+    shared = ServerContext(
+        reactor, now, config.session, registry, counters, routes, reactor.callFromThread, config.send
+    )
     stack = build_listener(config, path, reactor, now, counters)
     factory = _build_factory(environment, shared, Authenticator(keyring, replay.store), stack)
     listener = environment.listener("listener", "listen.endpoint", stack.wrap(factory), stack.endpoint)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
+from audiohookd.protocol.send_queue import SendRates
 from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.units import Duration, Size
 
@@ -161,6 +162,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     spool: Spool = Spool()
     delivery: Delivery = Delivery()
     session: Timeouts = Timeouts()
+    send: SendRates = SendRates()
     shutdown: Shutdown = Shutdown()
     route: tuple[Route, ...] = (Route(),)
     #: The tables [plugins.NAME] in their order, not checked yet: only the plugin knows its own keys.

@@ -56,11 +56,13 @@ class ISession(Interface):
     log = Attribute("A twisted.logger.Logger that names this session in every line.")
 
     def send_event(entities: Sequence[Entity]) -> bool:
-        """Sends results to Genesys Cloud.
+        """Sends results to Genesys Cloud, which accepts 5 text messages per second and 25 at once (``[send]``).
 
-        Each plugin may send 20 events and 64 KiB per second, in bursts of 100 events and 256 KiB.
+        Results above this rate wait, and are merged into one message. What still waits when the session ends is
+        reported to :meth:`ISessionObserver.events_dropped`. Each plugin may send 20 events and 64 KiB per second, in
+        bursts of 100 events and 256 KiB.
 
-        :returns: False if the session is ending, the client asked the daemon to back off, or the plugin exceeds its
+        :returns: False if the session is ending, if 256 KiB of results wait already, or if the plugin exceeds its
             rate limit.
         :raises audiohookd.protocol.errors.LocalProtocolError: empty, malformed, or larger than 64,000 bytes.
         """
@@ -124,6 +126,12 @@ class ISessionObserver(Interface):
 
     def playback(started: bool) -> Any:
         """The client started or finished playing the daemon's audio to the caller (Audio Connector)."""
+
+    def events_dropped(entities: Sequence[Any]) -> Any:
+        """The session ended before these results could be sent. Called once for each event, before ``closed``.
+
+        :param entities: as they were given to :meth:`ISession.send_event`.
+        """
 
     def closing(reason: str) -> Any:
         """The client asked to close the session. Events can be sent until this method has finished.

@@ -14,6 +14,7 @@ from audiohookd.protocol.messages import (
     CLIENT_MESSAGES,
     SERVER_MESSAGES,
     Duration,
+    Event,
     Parameters,
     Seq,
     Uuid,
@@ -136,6 +137,12 @@ def encode_server(session_id: str, seq: int, clientseq: int, parameters: Paramet
     """
     name = _type_names[type(parameters)]
     return _sendable(_ToClient("2", session_id, name, seq, clientseq, parameters))
+
+
+def max_entities(session_id: str) -> int:
+    """Bytes of entities, with a comma after each, that fit in an ``event`` whatever its counters are."""
+    largest = 2**53 - 1
+    return MAX_SENT + 1 - len(encode_server(session_id, largest, largest, Event(())))
 
 
 def _sendable(envelope: _Outgoing) -> bytes:

@@ -6,9 +6,7 @@ from collections.abc import Callable
 class Deadlines:
     """Keeps up to three deadlines: for the next step, the next client message, and the end of the longest session.
 
-    It arms no timer: to set a deadline costs one assignment. It also keeps the time until which the daemon must back
-    off, for which no timer is needed.
-
+    It arms no timer: to set a deadline costs one assignment.
     :param now: a monotonic clock, in seconds.
     """
 
@@ -17,7 +15,6 @@ class Deadlines:
         self._step: float | None = None
         self._idle: float | None = None
         self._cap: float | None = None
-        self._back_off_until = now()
 
     def wait(self, seconds: float | None) -> None:
         """Sets the deadline of a new state in ``seconds`` (None: no limit), and clears the others."""
@@ -50,12 +47,3 @@ class Deadlines:
                 setattr(self, f"_{name}", None)
                 return name
         return None
-
-    def back_off(self, seconds: float) -> None:
-        """Backs off for ``seconds``, because the client asked for it. A longer earlier back-off remains."""
-        self._back_off_until = max(self._back_off_until, self._now() + seconds)
-
-    @property
-    def must_back_off(self) -> bool:
-        """True while the daemon must back off."""
-        return self._now() < self._back_off_until

@@ -8,15 +8,19 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from msgspec import Meta, Struct, convert, to_builtins
+import msgspec
+from msgspec import Meta, Raw, Struct, convert, to_builtins
 
 from audiohookd.protocol.errors import LocalProtocolError
 
 Confidence = Annotated[float, Meta(ge=0, le=1)]
 
 
-class _Part(Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """Base class of all structures here. Optional fields that are not set are omitted."""
+class _Part(Struct, frozen=True, omit_defaults=True, rename="camel", forbid_unknown_fields=True):
+    """Base class of all structures here. Optional fields that are not set are omitted.
+
+    Genesys' client ends the session on an unknown key (protocol section 9.1), so one raises at the plugin.
+    """
 
 
 # ---- transcript -------------------------------------------------------------------------------------
@@ -168,27 +172,29 @@ def is_named(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("type"), str) and "data" in value
 
 
-def sendable(entities: Iterable[Any]) -> tuple[Any, ...]:
-    """Validates entities, as structures of this module or as decoded JSON.
+def encode_entities(entities: Iterable[Any]) -> tuple[Raw, ...]:
+    """Validates and encodes entities: structures of this module, or decoded JSON.
 
     It checks their JSON, because structures are not validated when they are built.
 
-    :returns: the entities as a tuple.
+    :returns: the JSON of each entity.
     :raises LocalProtocolError: there is no entity (Genesys' reference client fails on that); or an entity lacks type
         or data, has invalid content for a known type, or cannot be encoded as JSON (which has no NaN).
     """
     entities = as_tuple(entities)
     if not entities:
         raise LocalProtocolError("event: no entities")
+    encoded = []
     for entity in entities:
         try:
             value = json.loads(json.dumps(to_builtins(entity, str_keys=True), allow_nan=False))
             if not is_named(value):
                 raise LocalProtocolError("event: an entity without type or data")
             parse_entity(value)
+            encoded.append(Raw(msgspec.json.encode(entity)))
         except (TypeError, ValueError, RecursionError) as fault:  # a ValidationError is a ValueError
             raise LocalProtocolError(f"event: malformed entity: {fault}") from fault
-    return entities
+    return tuple(encoded)
 
 
 def as_tuple(entities: Iterable[Any]) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """The events that a session reports to its driver, as frozen values, in order."""
 
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct
 
@@ -84,6 +85,13 @@ class PeerError(Event, frozen=True):
     code: int
     message: str
     retry_after: int | None
+
+
+class Unsent(Event, frozen=True):
+    """Entities that ``Session.send_event`` accepted from ``owner``, and that the client's limits did not let out."""
+
+    owner: str
+    entities: tuple[Any, ...]
 
 
 class Tolerated(Event, frozen=True):

@@ -110,7 +110,7 @@ class Update(Parameters, frozen=True):
     language: str | None = None
 
 
-#: The code of an :class:`Error` about too many messages.
+#: The code of an :class:`Error` about too many messages. ``message`` may say of which kind.
 TOO_MANY = 429
 
 

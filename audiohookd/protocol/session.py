@@ -17,12 +17,12 @@ from msgspec import UNSET
 from audiohookd.protocol import codec, events, messages
 from audiohookd.protocol.deadlines import Deadlines
 from audiohookd.protocol.duration import NANOSECONDS, parse_duration, samples_to_duration
-from audiohookd.protocol.entities import Entity, sendable
+from audiohookd.protocol.entities import Entity, as_tuple, encode_entities
 from audiohookd.protocol.errors import LocalProtocolError, RemoteProtocolError
 from audiohookd.protocol.media import Media, parse_offers
+from audiohookd.protocol.send_queue import Kind, SendQueue, SendRates, Waiting, limited_kinds
 from audiohookd.protocol.sequence import SequenceNumbers
-from audiohookd.protocol.states import LEGAL, LENIENT, TOLERATED, State
-from audiohookd.protocol.stray_audio import classify_unexpected_audio
+from audiohookd.protocol.states import LEGAL, LENIENT, TOLERATED, State, classify_unexpected_audio
 from audiohookd.protocol.timeline import DEFAULT_RATE, Timeline
 from audiohookd.protocol.timeouts import Timeouts
 
@@ -36,9 +36,17 @@ class Session:
     :param organization_id: from the header of the upgrade; ``open`` must have the same.
     :param timers: the time-outs.
     :param now: a monotonic clock, in seconds.
+    :param rates: the limits of what is sent to the client.
     """
 
-    def __init__(self, session_id: str, organization_id: str, timers: Timeouts, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        organization_id: str,
+        timers: Timeouts,
+        now: Callable[[], float],
+        rates: SendRates = SendRates(),  # noqa: B008 - immutable
+    ) -> None:
         self.id = session_id
         self.state = State.PREPARING
         self.media: Media | None = None
@@ -52,6 +60,9 @@ class Session:
         self._timers = timers
         self._numbering = SequenceNumbers()
         self._outgoing: list[bytes] = []
+        self._max_entities = codec.max_entities(session_id)
+        self._queue = SendQueue(rates, now, self._max_entities)
+        self._is_finishing = False  # ``closed`` waits for events
         self._events: deque[events.Event] = deque()
         self._deadlines = Deadlines(now)
         self._deadlines.wait(timers.client_open_timeout)
@@ -128,10 +139,13 @@ class Session:
 
     def next_deadline(self) -> float | None:
         """The time of ``now`` at which ``tick`` must be called; None for never."""
-        return self._deadlines.next()
+        deadline = self._deadlines.next()
+        sending = self._queue.next() if self._can_send_events else None
+        return deadline if sending is None else sending if deadline is None else min(deadline, sending)
 
     def tick(self) -> None:
         """Handles an expired deadline. Has no effect if called too early or too often."""
+        self._send_waiting()
         due = self._deadlines.due()
         if due == "step":
             self._time_out()
@@ -146,7 +160,7 @@ class Session:
         elif self.state is State.OPENING:
             self.disconnect("error", "not ready in time")
         elif self.state is State.CLOSING:
-            self.finish()
+            self._complete_close()
         else:
             self.finished = True
 
@@ -220,18 +234,22 @@ class Session:
         return True
 
     def finish(self) -> None:
-        """Answers the client's ``close`` after the last events were sent. Has no effect in another state."""
+        """Answers the client's ``close`` once all events were sent. Has no effect in another state."""
         if self.state is State.CLOSING:
-            self._send(messages.Closed())
-            self._enter(State.CLOSED, self._timers.client_close_timeout)
-            self._end(self._close_reason or events.CONNECTION_LOST)
+            self._is_finishing = True
+            self._send_waiting()
+
+    def _complete_close(self) -> None:
+        self._send(messages.Closed())
+        self._enter(State.CLOSED, self._timers.client_close_timeout)
+        self._end(self._close_reason or events.CONNECTION_LOST)
 
     def pause(self) -> bool:
-        """Asks the client to stop sending audio. False if the session is not open."""
+        """Asks the client to stop sending audio, as soon as its limits allow. False if the session is not open."""
         return self._ask_pause(messages.Pause(), True)
 
     def resume(self) -> bool:
-        """Asks the client to send audio again. False if the session is not open."""
+        """Asks the client to send audio again, likewise."""
         return self._ask_pause(messages.Resume(), False)
 
     def reconnect(self, info: str | None = None) -> bool:
@@ -241,26 +259,42 @@ class Session:
         self._send(messages.Reconnect(info))
         return True
 
-    def send_event(self, entities: Sequence[Entity]) -> bool:
-        """Sends results. Nothing is kept for later if it returns False.
+    def send_event(self, entities: Sequence[Entity], owner: str = "") -> bool:
+        """Sends results, as soon as the client's limits allow. Events that wait are merged into one message.
 
-        :returns: False if the session is not open, if ``closed`` was sent, or while the server must back off because
-            the client sent error 429 with a time.
+        :param owner: name of the plugin, for :class:`events.Unsent`.
+        :returns: False if the session is not open, if ``closed`` was sent, or if too much waits already.
         :raises LocalProtocolError: there is no entity, an entity is malformed, or the message is too large.
         """
-        sent = sendable(entities)
-        can_send = self.state is State.OPEN or (self.state is State.CLOSING and self._was_open)
-        if not can_send or self._deadlines.must_back_off:
+        sent = as_tuple(entities)
+        encoded = encode_entities(sent)
+        size = sum(len(bytes(entity)) + 1 for entity in encoded)
+        if size > self._max_entities:
+            raise LocalProtocolError(f"event: {size} bytes of entities exceed the limit of {self._max_entities}")
+        if not self._can_send_events or not self._queue.add_event(Waiting(owner, sent, encoded, size)):
             return False
-        self._send(messages.Event(sent))
+        self._send_waiting()
         return True
 
-    def _ask_pause(self, parameters: messages.Parameters, wanted: bool) -> bool:
+    def _ask_pause(self, parameters: messages.Pause | messages.Resume, wanted: bool) -> bool:
         if self.state is not State.OPEN:
             return False
         self.pause_wanted = wanted
-        self._send(parameters)
+        self._queue.want_pause(parameters)
+        self._send_waiting()
         return True
+
+    @property
+    def _can_send_events(self) -> bool:
+        return self.state is State.OPEN or (self.state is State.CLOSING and self._was_open)
+
+    def _send_waiting(self) -> None:
+        """Sends what the client's limits allow now."""
+        if self._can_send_events:
+            for parameters in self._queue.take():
+                self._write(parameters)
+        if self._is_finishing and self.state is State.CLOSING and not self._queue.has_events:
+            self._complete_close()
 
     # ---- checks ----------------------------------------------------------------------------------
 
@@ -330,7 +364,7 @@ class Session:
     def _on_error(self, parameters: messages.Error) -> None:
         retry_after = None if parameters.retry_after is None else parse_duration(parameters.retry_after)
         if parameters.code == messages.TOO_MANY and retry_after is not None:
-            self._deadlines.back_off(retry_after / NANOSECONDS)
+            self._queue.hold(limited_kinds(parameters.message), retry_after / NANOSECONDS)
         self._emit(events.PeerError(parameters.code, parameters.message, retry_after))
 
     def _on_update_early(self, parameters: messages.Update) -> None:
@@ -386,12 +420,19 @@ class Session:
         self.state = state
         self._deadlines.wait(seconds)
         self._update_audio()
+        if state is not State.OPEN:
+            self._queue.want_pause(None)
 
     def _update_audio(self) -> None:
         accepts_audio = self.state is State.OPEN and self.media is not None and not self.paused
         self._frame_bytes = self.media.frame_bytes if accepts_audio and self.media else 0
 
     def _send(self, parameters: messages.Parameters) -> None:
+        """Sends a message that does not wait for the client's limits, and accounts for it."""
+        self._write(parameters)
+        self._queue.spend(Kind.TEXT)
+
+    def _write(self, parameters: messages.Parameters) -> None:
         """Sends a message. Only here is ``seq`` assigned, because one wrong number ends the session."""
         data = codec.encode_server(self.id, self._numbering.sent + 1, self._numbering.received, parameters)
         self._numbering.sent += 1
@@ -403,6 +444,8 @@ class Session:
             self._events.append(event)
 
     def _end(self, reason: str) -> None:
+        for waiting in self._queue.take_unsent():
+            self._emit(events.Unsent(waiting.owner, waiting.entities))
         self._emit(events.Ended(reason))
         self._is_ended = True
 

@@ -1,4 +1,4 @@
-"""The states of a session, and the messages that are legal in each of them (protocol section 5.2).
+"""The states of a session, and the messages and the audio that are legal in each of them (protocol section 5.2).
 
 Only this module decides whether a message is legal. A pair of state and message that is neither in :data:`LEGAL` nor
 in :data:`TOLERATED` is a protocol error of the peer and leads to ``disconnect error``.
@@ -9,6 +9,9 @@ may pause at the same time, which one state could not express.
 
 from enum import Enum, auto
 from typing import Final
+
+from audiohookd.protocol.codec import MAX_RECEIVED
+from audiohookd.protocol.errors import RemoteProtocolError
 
 
 class State(Enum):
@@ -74,3 +77,23 @@ TOLERATED: Final[frozenset[tuple[State, str]]] = frozenset(
     | {(CLOSING, type_) for type_ in ("open", "close", *_LATE) if (CLOSING, type_) not in LEGAL}
     | {(CLOSED, type_) for type_ in ("open", "close", "ping", *_LATE)}
 )
+
+
+def classify_unexpected_audio(state: State, size: int, frame_bytes: int, paused: bool) -> str | RemoteProtocolError:
+    """Decides whether unexpected audio of ``size`` bytes is a protocol error.
+
+    :param frame_bytes: bytes of one sample of all channels while audio is accepted, else 0.
+    :param paused: True if the client reported a pause.
+    :returns: the error, or the name under which the anomaly is counted.
+    """
+    if state in (State.PREPARING, State.OPENING):
+        return RemoteProtocolError("audio not expected", f"while {state.name}")
+    if state is not State.OPEN:
+        return "audio-late"
+    if size > MAX_RECEIVED:
+        return RemoteProtocolError("message too large", f"{size} bytes")
+    if not frame_bytes:
+        return "audio-while-paused" if paused else "audio-without-media"
+    if size % frame_bytes:
+        return RemoteProtocolError("audio holds part of a sample", f"{size} bytes in frames of {frame_bytes}")
+    return RemoteProtocolError("position too far", f"{size} bytes of audio beyond the longest session")

@@ -7,6 +7,7 @@ the timer, in this order. It is never re-entered: if a plugin acts during a deli
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
+from typing import Any
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -16,6 +17,7 @@ from audiohookd.escaping import CLIENT_TEXT_LIMIT, loggable, quoted
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
 from audiohookd.protocol.messages import DisconnectReason
+from audiohookd.protocol.send_queue import SendRates
 from audiohookd.protocol.session import DEFAULT_RATE, Session
 from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.session.connection_end import ConnectionEnd, by_abort
@@ -62,6 +64,8 @@ class ServerContext(Struct, frozen=True):
     routes: Mapping[str, RoutePlugins]
     #: Calls a function with arguments in the reactor thread, from any thread.
     from_thread: Callable[..., object] = call_now
+    #: The limits of what is sent to each client.
+    rates: SendRates = SendRates()
 
 
 class Connection:
@@ -81,7 +85,9 @@ class Connection:
         self._upgrade = upgrade
         self._wire = wire
         self._log = SessionLogger(upgrade, is_stranger=refusal is not None)
-        self._session = Session(upgrade.session_id, upgrade.organization_id, shared.timers, shared.clock.seconds)
+        self._session = Session(
+            upgrade.session_id, upgrade.organization_id, shared.timers, shared.clock.seconds, shared.rates
+        )
         # Dates within a session follow the monotonic clock: its recording stores them as durations from its start.
         self._epoch = shared.now() - shared.clock.seconds()
         self._fanout: Fanout | None = None
@@ -258,6 +264,8 @@ class Connection:
                 self._ended(reason)
             case events.Fault(detail):
                 self.log_protocol_error(detail)
+            case events.Unsent(owner, entities):
+                self._unsent(owner, entities)
             case events.Tolerated(anomaly):
                 self._tolerate(anomaly)
             case events.PeerError(code, message, _):
@@ -274,6 +282,14 @@ class Connection:
             self._fanout.message(*message)
         elif len(self._early) < self._early_limit:
             self._early.append(message)
+
+    def _unsent(self, plugin: str, entities: tuple[Any, ...]) -> None:
+        self._shared.counters.count("unsent_entities", plugin, len(entities))
+        if self._log.log_once(f"unsent entities of {plugin}"):
+            text = "{count} results of plugin {plugin} were not sent: the session ended within [send] text_per_second"
+            self._log.warn(text, count=len(entities), plugin=plugin)
+        if self._fanout is not None:
+            self._fanout.events_dropped(plugin, entities)
 
     def _tolerate(self, anomaly: str) -> None:
         self._shared.counters.count("protocol_anomalies", anomaly)

@@ -115,7 +115,7 @@ class Fanout:
             limited = partial(_limit, self._counters, self._session.log, watcher.name)
             misused = partial(self._from_thread, _report_misuse, self._counters, self._session.log, watcher.name)
             disconnected = partial(_log_disconnect, self._session.log, watcher.name)
-            view = SessionView(self._session, self._seconds, limited, misused, disconnected)
+            view = SessionView(self._session, watcher.name, self._seconds, limited, misused, disconnected)
             self._views[watcher.name] = view
         return self._views[watcher.name]
 
@@ -158,6 +158,12 @@ class Fanout:
                 self._call("dtmf", digit)
             case events.Playback(started):
                 self._call("playback", started)
+
+    def events_dropped(self, plugin: str, entities: Sequence[Any]) -> None:
+        """Tells the observer of ``plugin`` which of its entities could not be sent."""
+        for name, queue in zip(self._names, self._queues, strict=False):  # no queues are left after the end
+            if name == plugin:
+                queue.call("events_dropped", entities)
 
     def connection_lost(self, end: ConnectionEnd | None) -> None:
         """Records how the connection ended, before or after the end of the session."""

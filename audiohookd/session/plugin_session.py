@@ -63,9 +63,9 @@ class PluginSession:
         """See :class:`ISession`."""
         return self._session.position
 
-    def send_event(self, entities: Sequence[Entity]) -> bool:
+    def send_event(self, entities: Sequence[Entity], plugin: str = "") -> bool:
         """See :class:`ISession`."""
-        return self._done(self._session.send_event(entities))
+        return self._done(self._session.send_event(entities, plugin))
 
     def pause(self) -> bool:
         """See :class:`ISession`."""

@@ -26,7 +26,8 @@ PAUSES: Final = Rate(1.0, 20)
 class SessionView:
     """See :class:`ISession`. Only this plugin sees the attributes that it assigns.
 
-    :param session: the ISession that all plugins share.
+    :param session: the PluginSession that all plugins share.
+    :param plugin: the plugin's name.
     :param seconds: a monotonic clock, in seconds.
     :param limited: called for each message above a rate limit, which is not sent; with True the first time.
     :param misused: called with a text for the first misuse of each method, in the thread of the misuse.
@@ -36,6 +37,7 @@ class SessionView:
     def __init__(
         self,
         session: Any,
+        plugin: str,
         seconds: Callable[[], float],
         limited: Callable[[bool], None],
         misused: Callable[[str], object] = lambda _: None,
@@ -47,6 +49,7 @@ class SessionView:
         self._thread = get_ident()
         self._is_over = False
         self._session = session
+        self._plugin = plugin
         self._seconds = seconds
         self._limited = limited
         self._events = TokenBucket(EVENTS, seconds())
@@ -71,7 +74,7 @@ class SessionView:
         now = self._seconds()
         if not (self._events.take(now) and self._event_bytes.take_all(now, _size(entities))):
             return self._refuse()
-        return bool(self._session.send_event(entities))
+        return bool(self._session.send_event(entities, self._plugin))
 
     def pause(self) -> bool:
         """See :class:`ISession`."""

@@ -13,6 +13,7 @@ from twisted.logger import LogEvent, Logger
 from audiohookd.protocol.entities import Entity
 from audiohookd.protocol.media import Media
 from audiohookd.protocol.messages import DisconnectReason, Open, Participant
+from audiohookd.protocol.send_queue import SendRates
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.states import State
 from audiohookd.protocol.timeouts import Timeouts
@@ -80,7 +81,7 @@ class FakeSession(SessionView):
         self._protocol = _open_session(media, self.clock)
         about = Open(ORGANIZATION_ID, CONVERSATION_ID, PARTICIPANT, (), language="en-US")
         live = PluginSession(self._protocol, read_upgrade(PATH, HEADERS, "192.0.2.7"), about, START, self._send)
-        super().__init__(live, self.clock.seconds, lambda _: None, self.misuses.append)
+        super().__init__(live, "plugin", self.clock.seconds, lambda _: None, self.misuses.append)
         self.custom_config, self.input_variables = {}, {}
         self.request = {"uri": PATH, "peer": "192.0.2.7", "headers": {}}
         self.logged: list[LogEvent] = []
@@ -133,7 +134,8 @@ class FakeSession(SessionView):
 
 def _open_session(media: Media | None, clock: Clock) -> Session:
     """A session after the client's ``open`` and the daemon's ``opened``."""
-    session = Session(SESSION_ID, ORGANIZATION_ID, Timeouts(), clock.seconds)
+    unlimited = SendRates(text_per_second=1_000, text_burst=10_000, pause_burst=10_000, resume_burst=10_000)
+    session = Session(SESSION_ID, ORGANIZATION_ID, Timeouts(), clock.seconds, unlimited)
     participant = msgspec.to_builtins(PARTICIPANT)
     parameters = {"organizationId": ORGANIZATION_ID, "conversationId": CONVERSATION_ID, "participant": participant}
     parameters["media"] = []

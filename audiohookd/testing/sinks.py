@@ -1,6 +1,6 @@
 """Observers that record their calls, or fail."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from audiohookd.observer import AudioSink
@@ -50,6 +50,9 @@ class CapturingSink(AudioSink):
 
     def playback(self, started: bool) -> Any:
         return self._record("playback", started)
+
+    def events_dropped(self, entities: Sequence[Any]) -> Any:
+        return self._record("events_dropped", entities)
 
     def closing(self, reason: str) -> Any:
         return self._record("closing", reason)

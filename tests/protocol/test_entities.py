@@ -25,6 +25,7 @@ from audiohookd.protocol.entities import (
     Utterance,
     parse_entity,
 )
+from audiohookd.protocol.errors import LocalProtocolError
 from tests.protocol.wire_client import opened
 
 ID = "c08d1a4c-5a2e-4a02-a2cc-6c2d0c6b0c1f"
@@ -108,7 +109,15 @@ def test_an_entity_is_this_on_the_wire(entity: Any, expected: Any) -> None:
 @pytest.mark.parametrize(("entity", "expected"), GOLDEN)
 def test_an_entity_is_understood_again(entity: Any, expected: Any) -> None:
     assert parse_entity(expected) == entity
-    assert parse_entity(expected | {"somethingNew": 1}) == entity
+
+
+@pytest.mark.parametrize(("entity", "expected"), GOLDEN)
+def test_an_entity_with_an_unknown_key_is_rejected(entity: Any, expected: Any) -> None:
+    client = opened()
+    for wrong in (expected | {"somethingNew": 1}, expected | {"data": expected["data"] | {"somethingNew": 1}}):
+        with pytest.raises(LocalProtocolError, match="unknown field `somethingNew`"):
+            client.session.send_event([wrong])
+    assert client.said() == []
 
 
 def test_a_message_may_carry_several_entities() -> None:

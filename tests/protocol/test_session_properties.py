@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from audiohookd.protocol import events
-from audiohookd.protocol.duration import NANOSECONDS, samples_to_duration
+from audiohookd.protocol.duration import samples_to_duration
 from audiohookd.protocol.entities import BargeIn
 from audiohookd.protocol.errors import LocalProtocolError
 from audiohookd.protocol.media import Media
@@ -58,10 +58,10 @@ class HostileClient(RuleBasedStateMachine):
         super().__init__()
         self.client = WireClient(TIMERS)
         self.session = self.client.session
+        self.sent_at: dict[str, list[float]] = {}
         self.position = 0  # as the reports have it
         self.silence = 0
         self.opened_at = 0.0
-        self.quiet_until = 0.0
         self.offers: tuple[Media, ...] = ()
         self.states = [State.PREPARING]
         self.types: list[str] = []
@@ -176,8 +176,7 @@ class HostileClient(RuleBasedStateMachine):
     @rule()
     def sends_results(self) -> None:
         was = self.session.state
-        welcome = was in {State.OPEN, State.CLOSING} and self.client.now >= self.quiet_until
-        assert self.session.send_event([BargeIn()]) is welcome
+        assert self.session.send_event([BargeIn()]) is (was in {State.OPEN, State.CLOSING})
         self.hear()
 
     @rule(entities=st.sampled_from([[], [{"text": "x" * 64_000}], [{"text": object()}], [{"type": "barge_in"}]]))
@@ -208,12 +207,24 @@ class HostileClient(RuleBasedStateMachine):
         """Takes all that the session has to say; ``said`` checks each envelope and that ``seq`` has no gap."""
         for message in self.client.said():
             self.types.append(message["type"])
+            self.check_rate(message["type"])
             if message["type"] == "pong":
                 assert message["clientseq"] == ping
         for event in self.client.happened():
             assert not self.ended
             self.account(event)
         self.states.append(self.session.state)
+
+    def check_rate(self, type_: str) -> None:
+        """Of the messages that can wait, none is sent above the rates that Genesys publishes."""
+        now = self.client.now
+        kind = type_ if type_ in {"pause", "resume"} else "text"
+        times = self.sent_at.setdefault(kind, [])
+        times.append(now)
+        if type_ in {"pause", "resume", "event"}:
+            per_second, burst = (5, 25) if kind == "text" else (2, 4)
+            for before, start in enumerate(times):
+                assert len(times) - before <= burst + (now - start) * per_second + 0.001
 
     def account(self, event: events.Event) -> None:
         if isinstance(event, events.OpenRequested):
@@ -227,8 +238,6 @@ class HostileClient(RuleBasedStateMachine):
             assert self.silence <= (self.client.now - self.opened_at + POSITION_LEEWAY) * 8000
         elif isinstance(event, events.Opened):
             self.opened_at = self.client.now
-        elif isinstance(event, events.PeerError) and event.code == 429 and event.retry_after:
-            self.quiet_until = max(self.quiet_until, self.client.now + event.retry_after / NANOSECONDS)
         elif isinstance(event, events.Ended):
             self.ended += 1
 

@@ -1,10 +1,11 @@
 """Calls that are no ordinary ones: probes, one too many, strangers."""
 
 import json
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, eventAsText
+from twisted.logger import LogEvent, eventAsText, formatEvent
 
 from audiohookd.session.driver import EARLY_LIMIT
 from audiohookd.session.fanout import Watcher
@@ -95,3 +96,38 @@ def test_before_opened_only_so_many_messages_are_kept() -> None:
     asked.callback(None)
     assert len(seen_types(sink)) == EARLY_LIMIT
     assert seen_types(sink)[:3] == [">open", ">ping", "<pong"]
+
+
+# ---- the rates of what is sent -----------------------------------------------------------------------
+
+
+def numbered(*numbers: int) -> Any:
+    """Entities that the daemon does not know."""
+    return [{"type": "n", "data": number} for number in numbers]
+
+
+def test_results_above_the_rate_are_sent_later_and_merged() -> None:
+    plugin = Plugin(CapturingSink())
+    client = opened(Watcher("talker", plugin))
+    for number in range(27):
+        assert plugin.sessions[0].send_event(numbered(number))
+    assert client.types.count("event") == 24
+    client.clock.pump([0.1] * 2)
+    assert client.types.count("event") == 25
+    assert [entity["data"] for entity in client.wire.heard[-1]["parameters"]["entities"]] == [24, 25, 26]
+
+
+def test_a_plugin_learns_which_results_were_not_sent(logged: list[LogEvent]) -> None:
+    sink, other = CapturingSink(), CapturingSink()
+    plugin = Plugin(sink)
+    client = opened(Watcher("talker", plugin), Watcher("other", Plugin(other)))
+    client.say("error", {"code": 429, "message": "slow", "retryAfter": "PT60S"})
+    first, second = numbered(1), numbered(2, 3)
+    assert plugin.sessions[0].send_event(first)
+    assert plugin.sessions[0].send_event(second)
+    client.leave()
+    assert sink.arguments("events_dropped") == [tuple(first), tuple(second)]
+    assert sink.names[-1] == "closed"
+    assert other.arguments("events_dropped") == []
+    assert client.counters.value("unsent_entities", "talker") == 3
+    assert sum("results of plugin talker were not sent" in str(formatEvent(event)) for event in logged) == 1
