@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
-from audiohookd.protocol.send_queue import SendRates
+from audiohookd.protocol.sending.rates import SendRates
 from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.units import Duration, Size
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 
 class Deadlines:
-    """Keeps up to three deadlines: for the next step, the next client message, and the end of the longest session.
+    """Keeps up to four deadlines: next step, next client message, end of the longest session, and a warning of it.
 
     It arms no timer: to set a deadline costs one assignment.
     :param now: a monotonic clock, in seconds.
@@ -15,11 +15,12 @@ class Deadlines:
         self._step: float | None = None
         self._idle: float | None = None
         self._cap: float | None = None
+        self._warning: float | None = None
 
     def wait(self, seconds: float | None) -> None:
         """Sets the deadline of a new state in ``seconds`` (None: no limit), and clears the others."""
         self._step = None if seconds is None else self._now() + seconds
-        self._idle = self._cap = None
+        self._idle = self._cap = self._warning = None
 
     def touch(self, idle_timeout: float) -> None:
         """Expects the next client message within ``idle_timeout`` seconds."""
@@ -29,6 +30,10 @@ class Deadlines:
         """Limits the session to ``max_duration`` seconds from now."""
         self._cap = self._now() + max_duration
 
+    def warn(self, seconds: float) -> None:
+        """Is due in ``seconds``, once."""
+        self._warning = self._now() + seconds
+
     def next(self) -> float | None:
         """The earliest deadline; None if there is none."""
         first = self._step
@@ -36,12 +41,14 @@ class Deadlines:
             first = self._idle
         if self._cap is not None and (first is None or self._cap < first):
             first = self._cap
+        if self._warning is not None and (first is None or self._warning < first):
+            first = self._warning
         return first
 
     def due(self) -> str | None:
-        """The first expired deadline (``step``, ``idle`` or ``cap``), each reported once; or None."""
+        """The first expired deadline (``step``, ``idle``, ``cap`` or ``warning``), each reported once; or None."""
         now = self._now()
-        for name in ("step", "idle", "cap"):
+        for name in ("step", "idle", "cap", "warning"):
             at = getattr(self, f"_{name}")
             if at is not None and now >= at:
                 setattr(self, f"_{name}", None)

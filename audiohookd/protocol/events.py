@@ -79,6 +79,25 @@ class Playback(Event, frozen=True):
     started: bool
 
 
+class AudioSent(Event, frozen=True):
+    """Audio was sent to an Audio Connector, which plays it from about the position ``start`` on."""
+
+    start: int
+    data: bytes
+
+
+class AudioDropped(Event, frozen=True):
+    """The client was asked to drop the sent audio that it has not played at the position ``start`` (``barge_in``)."""
+
+    start: int
+
+
+class TimeLimitNear(Event, frozen=True):
+    """The client ends the session in about ``seconds``."""
+
+    seconds: float
+
+
 class PeerError(Event, frozen=True):
     """The client reported an error. ``retry_after`` (nanoseconds) is set if the server must back off."""
 

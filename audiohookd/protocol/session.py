@@ -17,16 +17,22 @@ from msgspec import UNSET
 from audiohookd.protocol import codec, events, messages
 from audiohookd.protocol.deadlines import Deadlines
 from audiohookd.protocol.duration import NANOSECONDS, parse_duration, samples_to_duration
-from audiohookd.protocol.entities import Entity, as_tuple, encode_entities
+from audiohookd.protocol.entities import BargeIn, Entity, as_tuple, encode_entities
 from audiohookd.protocol.errors import LocalProtocolError, RemoteProtocolError
 from audiohookd.protocol.media import Media, parse_offers
-from audiohookd.protocol.send_queue import Kind, SendQueue, SendRates, Waiting, limited_kinds
+from audiohookd.protocol.product import Product
+from audiohookd.protocol.sending.rates import MICROSECONDS, SendRates
+from audiohookd.protocol.sending.sender import Sender
+from audiohookd.protocol.sending.text_queue import Waiting
 from audiohookd.protocol.sequence import SequenceNumbers
 from audiohookd.protocol.states import LEGAL, LENIENT, TOLERATED, State, classify_unexpected_audio
 from audiohookd.protocol.timeline import DEFAULT_RATE, Timeline
 from audiohookd.protocol.timeouts import Timeouts
 
 __all__ = ["DEFAULT_RATE", "Session"]
+
+#: Seconds before the client ends the session, at which a warning is due.
+WARN_BEFORE = 60.0
 
 
 class Session:
@@ -37,6 +43,8 @@ class Session:
     :param timers: the time-outs.
     :param now: a monotonic clock, in seconds.
     :param rates: the limits of what is sent to the client.
+    :param product: which client calls.
+    :param time_limit: seconds after which the client itself ends the session; 0: never.
     """
 
     def __init__(
@@ -46,6 +54,8 @@ class Session:
         timers: Timeouts,
         now: Callable[[], float],
         rates: SendRates = SendRates(),  # noqa: B008 - immutable
+        product: Product = Product.MONITOR,
+        time_limit: float = 0.0,
     ) -> None:
         self.id = session_id
         self.state = State.PREPARING
@@ -61,7 +71,13 @@ class Session:
         self._numbering = SequenceNumbers()
         self._outgoing: list[bytes] = []
         self._max_entities = codec.max_entities(session_id)
-        self._queue = SendQueue(rates, now, self._max_entities)
+        self._sender = Sender(rates, now, self._max_entities)
+        self._plays_audio = product is Product.AUDIO
+        self._product = product
+        self._time_limit = time_limit
+        self._outgoing_audio: list[bytes] = []
+        self._heard_at = 0  # microseconds; when the position was current
+        self._farewell: messages.Disconnect | None = None  # waits for the end of the play-out
         self._is_finishing = False  # ``closed`` waits for events
         self._events: deque[events.Event] = deque()
         self._deadlines = Deadlines(now)
@@ -110,6 +126,8 @@ class Session:
         if self._frame_bytes and len(data) <= codec.MAX_RECEIVED:
             samples, rest = divmod(len(data), self._frame_bytes)
             if not rest and self._timeline.advance(samples):
+                if self._plays_audio:
+                    self._heard_at = self._sender.now()
                 return samples > 0
         self._unexpected_audio(data)
         return False
@@ -126,6 +144,11 @@ class Session:
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
+    def take_audio(self) -> list[bytes]:
+        """Returns the binary messages to send now, in order, after the text messages."""
+        outgoing, self._outgoing_audio = self._outgoing_audio, []
+        return outgoing
+
     def next_event(self) -> events.Event | None:
         """Returns the next event, or None. :class:`events.Ended` is the last event."""
         return self._events.popleft() if self._events else None
@@ -133,15 +156,16 @@ class Session:
     @property
     def has_news(self) -> bool:
         """True if there are messages to send or events to deliver."""
-        return bool(self._outgoing or self._events)
+        return bool(self._outgoing or self._events or self._outgoing_audio)
 
     # ---- time ------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
         """The time of ``now`` at which ``tick`` must be called; None for never."""
-        deadline = self._deadlines.next()
-        sending = self._queue.next() if self._can_send_events else None
-        return deadline if sending is None else sending if deadline is None else min(deadline, sending)
+        deadlines = [self._deadlines.next(), self._sender.next() if self._can_send_events else None]
+        if self._farewell is not None:
+            deadlines.append(self._sender.audio_over_at)
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def tick(self) -> None:
         """Handles an expired deadline. Has no effect if called too early or too often."""
@@ -153,6 +177,10 @@ class Session:
             self.disconnect("error", "no message from the client", grace=self._timers.idle_grace)
         elif due == "cap":
             self.disconnect("completed", "longest session reached")
+        elif due == "warning":
+            self._emit(events.TimeLimitNear(WARN_BEFORE))
+        if self._farewell is not None and self._sender.is_audio_over:
+            self._say_farewell()
 
     def _time_out(self) -> None:
         if self.state is State.PREPARING:
@@ -197,6 +225,10 @@ class Session:
         self._enter(State.OPEN, None)
         self._deadlines.touch(self._timers.idle_timeout)
         self._deadlines.limit(self._timers.max_duration)
+        if self._time_limit > WARN_BEFORE:
+            self._deadlines.warn(self._time_limit - WARN_BEFORE)
+        self._sender.audio.start(media)
+        self._heard_at = self._sender.now()
         self._timeline.begin(self._timers.max_duration)
         self._emit(events.Opened())
         # Answers each early update, but reports only the last language.
@@ -212,9 +244,12 @@ class Session:
         info: str | None = None,
         output_variables: Mapping[str, str] | None = None,
         grace: float | None = None,
+        after_playback: bool = False,
     ) -> bool:
         """Asks the client to close.
 
+        :param after_playback: waits until an Audio Connector has played all audio of ``send_audio``, and has reported
+            that; at most 2 s longer than the audio is.
         :param info: logged by Genesys Cloud, so it must not contain internal or personal data.
         :param grace: seconds to wait for ``close``; by default the ``disconnect_timeout``.
         :returns: False if the session is already ending.
@@ -228,10 +263,22 @@ class Session:
         variables = None if output_variables is None else _variables(output_variables)
         if self.state in LENIENT:
             return False
-        self._send(messages.Disconnect(reason, info, variables))
-        self.disconnect_info = info or reason
-        self._enter(State.DISCONNECTING, self._timers.disconnect_timeout if grace is None else grace)
+        farewell = messages.Disconnect(reason, info, variables)
+        if after_playback and self.state is State.OPEN and not self._sender.is_audio_over:
+            is_first, self._farewell = self._farewell is None, self._farewell or farewell
+            return is_first
+        self._disconnect(farewell, grace)
         return True
+
+    def _disconnect(self, farewell: messages.Disconnect, grace: float | None) -> None:
+        self._send(farewell)
+        self.disconnect_info = farewell.info or farewell.reason
+        self._enter(State.DISCONNECTING, self._timers.disconnect_timeout if grace is None else grace)
+
+    def _say_farewell(self) -> None:
+        farewell, self._farewell = self._farewell, None
+        if farewell is not None and self.state is State.OPEN:
+            self._disconnect(farewell, None)
 
     def finish(self) -> None:
         """Answers the client's ``close`` once all events were sent. Has no effect in another state."""
@@ -271,16 +318,57 @@ class Session:
         size = sum(len(bytes(entity)) + 1 for entity in encoded)
         if size > self._max_entities:
             raise LocalProtocolError(f"event: {size} bytes of entities exceed the limit of {self._max_entities}")
-        if not self._can_send_events or not self._queue.add_event(Waiting(owner, sent, encoded, size)):
+        if not self._can_send_events or not self._sender.text.add_event(Waiting(owner, sent, encoded, size)):
             return False
         self._send_waiting()
         return True
+
+    def send_audio(self, data: bytes, is_last: bool = False) -> bool:
+        """Plays audio to the caller. It is sent in messages of 0.4 s or more, about 1 s before the client plays it.
+
+        :param data: whole samples in the selected format, of any length.
+        :param is_last: the end of what the bot says now: a rest below 0.4 s is sent at once, and not 0.2 s later.
+        :returns: False if the session is not open or has no audio, or if 1 MiB of audio waits already.
+        :raises LocalProtocolError: the client of this product plays no audio, or ``data`` ends within a sample.
+        """
+        if not self._plays_audio:
+            raise LocalProtocolError(f"audio: the client plays none: the product of the route is {self._product}")
+        if self.media is not None and len(data) % self.media.frame_bytes:
+            raise LocalProtocolError(f"audio: {len(data)} bytes end within a sample of {self.media.frame_bytes}")
+        if self.state is not State.OPEN or self.media is None or self._farewell is not None:
+            return False
+        if not self._sender.audio.add(data, is_last, self._sender.now()):
+            return False
+        self._send_waiting()
+        return True
+
+    def barge_in(self) -> int:
+        """Drops the audio that waits, and asks the client to drop what it has, because the caller speaks.
+
+        :returns: samples (per channel) that were dropped here.
+        """
+        if self.media is None or not self._plays_audio or self.state is not State.OPEN:
+            return 0
+        dropped = self._sender.audio.waiting // self.media.frame_bytes
+        self._sender.audio.clear(self._sender.now())
+        self._emit(events.AudioDropped(self._call_position(self._sender.now())))
+        self.send_event([BargeIn()])
+        return dropped
+
+    @property
+    def waiting_audio(self) -> float:
+        """Seconds of audio that wait to be sent."""
+        return self._sender.audio.waiting_seconds
+
+    def _call_position(self, at: int) -> int:
+        """The position of the call at a time in microseconds: the client's audio arrives in steps of 0.2 s."""
+        return self.position + (at - self._heard_at) * self._timeline.rate // MICROSECONDS
 
     def _ask_pause(self, parameters: messages.Pause | messages.Resume, wanted: bool) -> bool:
         if self.state is not State.OPEN:
             return False
         self.pause_wanted = wanted
-        self._queue.want_pause(parameters)
+        self._sender.text.want_pause(parameters)
         self._send_waiting()
         return True
 
@@ -291,9 +379,12 @@ class Session:
     def _send_waiting(self) -> None:
         """Sends what the client's limits allow now."""
         if self._can_send_events:
-            for parameters in self._queue.take():
+            for parameters in self._sender.take_text():
                 self._write(parameters)
-        if self._is_finishing and self.state is State.CLOSING and not self._queue.has_events:
+            for chunk in self._sender.take_audio():
+                self._outgoing_audio.append(chunk.data)
+                self._emit(events.AudioSent(self._call_position(chunk.plays_at), chunk.data))
+        if self._is_finishing and self.state is State.CLOSING and not self._sender.text.has_events:
             self._complete_close()
 
     # ---- checks ----------------------------------------------------------------------------------
@@ -364,7 +455,7 @@ class Session:
     def _on_error(self, parameters: messages.Error) -> None:
         retry_after = None if parameters.retry_after is None else parse_duration(parameters.retry_after)
         if parameters.code == messages.TOO_MANY and retry_after is not None:
-            self._queue.hold(limited_kinds(parameters.message), retry_after / NANOSECONDS)
+            self._sender.back_off(parameters.message, retry_after / NANOSECONDS)
         self._emit(events.PeerError(parameters.code, parameters.message, retry_after))
 
     def _on_update_early(self, parameters: messages.Update) -> None:
@@ -401,6 +492,9 @@ class Session:
 
     def _on_playback_completed(self, parameters: messages.PlaybackCompleted) -> None:
         self._emit(events.Playback(False))
+        self._sender.audio.completed()
+        if self._sender.audio.is_over:
+            self._say_farewell()
 
     def _skip(self, start: str, discarded: str, cause: events.GapCause) -> bool:
         """Moves to the position that the client claims. False if it is implausible."""
@@ -421,7 +515,9 @@ class Session:
         self._deadlines.wait(seconds)
         self._update_audio()
         if state is not State.OPEN:
-            self._queue.want_pause(None)
+            self._sender.text.want_pause(None)
+            self._sender.audio.clear(0)
+            self._farewell = None
 
     def _update_audio(self) -> None:
         accepts_audio = self.state is State.OPEN and self.media is not None and not self.paused
@@ -430,7 +526,7 @@ class Session:
     def _send(self, parameters: messages.Parameters) -> None:
         """Sends a message that does not wait for the client's limits, and accounts for it."""
         self._write(parameters)
-        self._queue.spend(Kind.TEXT)
+        self._sender.spend()
 
     def _write(self, parameters: messages.Parameters) -> None:
         """Sends a message. Only here is ``seq`` assigned, because one wrong number ends the session."""
@@ -444,7 +540,7 @@ class Session:
             self._events.append(event)
 
     def _end(self, reason: str) -> None:
-        for waiting in self._queue.take_unsent():
+        for waiting in self._sender.text.take_unsent():
             self._emit(events.Unsent(waiting.owner, waiting.entities))
         self._emit(events.Ended(reason))
         self._is_ended = True

@@ -17,7 +17,7 @@ from audiohookd.escaping import CLIENT_TEXT_LIMIT, loggable, quoted
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
 from audiohookd.protocol.messages import DisconnectReason
-from audiohookd.protocol.send_queue import SendRates
+from audiohookd.protocol.sending.rates import SendRates
 from audiohookd.protocol.session import DEFAULT_RATE, Session
 from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.session.connection_end import ConnectionEnd, by_abort

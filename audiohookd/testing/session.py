@@ -13,7 +13,7 @@ from twisted.logger import LogEvent, Logger
 from audiohookd.protocol.entities import Entity
 from audiohookd.protocol.media import Media
 from audiohookd.protocol.messages import DisconnectReason, Open, Participant
-from audiohookd.protocol.send_queue import SendRates
+from audiohookd.protocol.sending.rates import SendRates
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.states import State
 from audiohookd.protocol.timeouts import Timeouts
