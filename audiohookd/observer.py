@@ -37,6 +37,9 @@ class SessionObserver:
     def playback(self, started: bool) -> Any:
         pass
 
+    def time_limit_near(self, seconds: float) -> Any:
+        pass
+
     def events_dropped(self, entities: Sequence[Any]) -> Any:
         pass
 
@@ -55,4 +58,10 @@ class AudioSink(SessionObserver):
         pass
 
     def gap(self, gap: Gap) -> Any:
+        pass
+
+    def audio_sent(self, start: int, data: bytes) -> Any:
+        pass
+
+    def audio_dropped(self, start: int) -> Any:
         pass

@@ -25,7 +25,13 @@ ANYWHERE = Path("/etc/audiohookd/audiohookd.toml")
 OPTIONAL = {f"plugins.{name}" for name in PLUGINS if name != "recorder"}
 COMMON_DEFAULTS = {"required": False}
 #: Keys with a meaning if they are absent that no value has.
-WITHOUT_VALUE = {"route.plugins", "route.record", "auth.replay.url_file", "plugins.agentassist.script"}
+WITHOUT_VALUE = {
+    "route.plugins",
+    "route.record",
+    "route.time_limit",
+    "auth.replay.url_file",
+    "plugins.agentassist.script",
+}
 WITHOUT_VALUE |= {"plugins.publish.target"}
 WITHOUT_VALUE |= {f"auth.vault.{key}" for key in ("token_file", "secret_id_file", "ca_file")}
 FILES = {f"listen.{key}" for key in ("allowed_networks_file", "tls_certificate", "tls_key")}
@@ -81,7 +87,7 @@ class TestTheSampleFile:
         assert bare != lines
         (tmp_path / "all.toml").write_text("\n".join(bare))
         config = load(tmp_path / "all.toml")
-        assert config.route == (Route(plugins=("recorder",), record=True),)
+        assert config.route == (Route(time_limit=900.0, plugins=("recorder",), record=True),)
         assert list(config.plugins) == list(PLUGINS)
         for name, kind in PLUGINS.items():
             table = {key: value for key, value in config.plugins[name].items() if key not in COMMON_KEYS}

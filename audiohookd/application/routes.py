@@ -3,13 +3,18 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from msgspec import structs
 from twisted.logger import Logger
 
 from audiohookd.config.errors import ConfigError
 from audiohookd.config.schema import Config, Route
+from audiohookd.protocol.product import Product
 from audiohookd.session.fanout import RoutePlugins, Watcher
 
 _log = Logger()
+
+#: Seconds after which Genesys Cloud ends a session of an Audio Connector, unless its support raises that.
+BOT_TIME_LIMIT = 900.0
 
 
 def routes_of(
@@ -49,11 +54,16 @@ def _unrecorded(config: Config, routes: Mapping[str, RoutePlugins]) -> dict[str,
 
 
 def _plugins(config: Config, route: Route, where: str, watchers: Mapping[str, Watcher]) -> RoutePlugins:
-    plugins = RoutePlugins([watchers[name] for name in config.plugins_of(route)], route.record is not False)
+    limit = route.time_limit
+    if limit is None:
+        limit = BOT_TIME_LIMIT if route.product is Product.AUDIO else 0.0
+    used = [watchers[name] for name in config.plugins_of(route)]
+    plugins = RoutePlugins(used, route.record is not False, route.product, limit)
     if route.record and not plugins.recorders:
         raise ConfigError(f"{where}: is true, but no plugin of this route records: add [plugins.recorder]")
     if route.record is not False:
         return plugins
     if route.plugins is not None and plugins.recorders:
         raise ConfigError(f"{where}: is false, but plugin {plugins.recorders[0]!r} records: remove one of the two")
-    return RoutePlugins([watcher for watcher in plugins.watchers if not watcher.records], False)
+    silent = [watcher for watcher in plugins.watchers if not watcher.records]
+    return structs.replace(plugins, watchers=silent, must_record=False)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
+from audiohookd.protocol.product import Product
 from audiohookd.protocol.sending.rates import SendRates
 from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.units import Duration, Size
@@ -144,10 +145,13 @@ class Shutdown(Struct, frozen=True, forbid_unknown_fields=True):
 class Route(Struct, frozen=True, forbid_unknown_fields=True):
     """A path of the WebSocket, and which plugins see its sessions (all, when none are named).
 
+    ``time_limit``: after which the client itself ends a session; None: 15 min for a bot, else never.
     ``record``: its calls must, or must not, be recorded. None: they should, and a warning says so where they are not.
     """
 
     path: str = "/api/v1/audiohook/ws"
+    product: Product = Product.MONITOR
+    time_limit: Annotated[Duration, Meta(ge=0, le=86_400)] | None = None
     plugins: tuple[str, ...] | None = None
     record: bool | None = None
 

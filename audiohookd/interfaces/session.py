@@ -30,6 +30,8 @@ class ISession(Interface):
     """
 
     id = Attribute("UUID of the session.")
+    product = Attribute("The Product of Genesys Cloud that calls, as the route says; a protocol.product.Product.")
+    waiting_audio = Attribute("Seconds of audio that wait to be sent (Audio Connector).")
     organization_id = Attribute("UUID of the organization. Authenticated if the request was signed.")
     correlation_id = Attribute("UUID that Genesys Cloud uses in its own logs.")
     conversation_id = Attribute("UUID of the conversation; several sessions may share one.")
@@ -83,12 +85,33 @@ class ISession(Interface):
         reason: DisconnectReason = "completed",
         info: str | None = None,
         output_variables: Mapping[str, str] | None = None,
+        after_playback: bool = False,
     ) -> bool:
         """Asks the client to end the session.
 
+        :param output_variables: for the Architect flow (Audio Connector).
+        :param after_playback: waits until the client has played the audio of :meth:`send_audio` and has reported
+            it, at most 2 s longer than the audio is. No more audio is accepted meanwhile.
         :returns: False if the session is ending already.
         :raises audiohookd.protocol.errors.LocalProtocolError: ``reason`` is not in the protocol, ``info`` is not a
             text, ``output_variables`` does not map texts to texts, or the message is larger than 64,000 bytes.
+        """
+
+    def send_audio(data: bytes, is_last: bool = False) -> bool:
+        """Plays audio to the caller. Only for routes with ``product = "audio-connector"``.
+
+        The daemon sends it in messages of 0.4 s or more, half a second before the client plays them.
+
+        :param data: whole samples in the format of ``media``, of any length.
+        :param is_last: the end of what the bot says now: a rest below 0.4 s is sent at once, and not 0.2 s later.
+        :returns: False if the session is not open or has no audio, or if 1 MiB of audio waits already.
+        :raises audiohookd.protocol.errors.LocalProtocolError: another product, or ``data`` ends within a sample.
+        """
+
+    def barge_in() -> int:
+        """Stops the bot, because the caller speaks: drops audio that waits, and asks the client to drop what it has.
+
+        :returns: samples (per channel) that were not sent.
         """
 
 
@@ -127,6 +150,9 @@ class ISessionObserver(Interface):
     def playback(started: bool) -> Any:
         """The client started or finished playing the daemon's audio to the caller (Audio Connector)."""
 
+    def time_limit_near(seconds: float) -> Any:
+        """Genesys Cloud will end the session in about ``seconds``, by the ``time_limit`` of the route."""
+
     def events_dropped(entities: Sequence[Any]) -> Any:
         """The session ended before these results could be sent. Called once for each event, before ``closed``.
 
@@ -163,3 +189,13 @@ class IAudioSink(ISessionObserver):
 
     def gap(gap: Gap) -> Any:
         """No audio exists for ``gap.samples`` samples (per channel)."""
+
+    def audio_sent(start: int, data: bytes) -> Any:
+        """Audio was sent to the client of an Audio Connector.
+
+        :param start: the position, in samples, at which the caller hears it, as far as the daemon can tell.
+        :param data: samples of one channel in the format of the media.
+        """
+
+    def audio_dropped(start: int) -> Any:
+        """The client was asked to drop the sent audio from the position ``start`` on (``barge_in``)."""

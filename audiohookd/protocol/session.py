@@ -324,7 +324,7 @@ class Session:
         return True
 
     def send_audio(self, data: bytes, is_last: bool = False) -> bool:
-        """Plays audio to the caller. It is sent in messages of 0.4 s or more, about 1 s before the client plays it.
+        """Plays audio to the caller: in messages of 0.4 s or more, half a second before the client plays them.
 
         :param data: whole samples in the selected format, of any length.
         :param is_last: the end of what the bot says now: a rest below 0.4 s is sent at once, and not 0.2 s later.

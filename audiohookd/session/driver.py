@@ -26,7 +26,7 @@ from audiohookd.session.opening import Asking, Opening
 from audiohookd.session.plugin_session import PluginSession, SessionLogger
 from audiohookd.session.registry import UNOWNED, Registry
 from audiohookd.session.upgrade import UpgradeInfo
-from audiohookd.session.wire import ITextTransport
+from audiohookd.session.wire import IWebSocket
 
 #: Seconds after the end of a session in which its plugins may finish their pending calls. Then ``closed`` is called
 #: at once, with the same time again to finish.
@@ -78,15 +78,22 @@ class Connection:
         self,
         shared: ServerContext,
         upgrade: UpgradeInfo,
-        wire: ITextTransport,
+        wire: IWebSocket,
         refusal: DisconnectReason | None = None,
     ) -> None:
         self._shared = shared
         self._upgrade = upgrade
         self._wire = wire
         self._log = SessionLogger(upgrade, is_stranger=refusal is not None)
+        route = shared.routes.get(upgrade.path, RoutePlugins())
         self._session = Session(
-            upgrade.session_id, upgrade.organization_id, shared.timers, shared.clock.seconds, shared.rates
+            upgrade.session_id,
+            upgrade.organization_id,
+            shared.timers,
+            shared.clock.seconds,
+            shared.rates,
+            route.product,
+            route.time_limit,
         )
         # Dates within a session follow the monotonic clock: its recording stores them as durations from its start.
         self._epoch = shared.now() - shared.clock.seconds()
@@ -205,6 +212,8 @@ class Connection:
         while True:
             for message in self._session.take_outgoing():
                 self._wire.send(message)
+            for data in self._session.take_audio():
+                self._wire.send_audio(data)
             if (event := self._session.next_event()) is None:
                 return
             self._deliver(event)
@@ -262,17 +271,14 @@ class Connection:
                 self._closing(reason)
             case events.Ended(reason):
                 self._ended(reason)
-            case events.Fault(detail):
-                self.log_protocol_error(detail)
+            case events.Fault() | events.Tolerated() | events.PeerError():
+                self._report(event)
+            case events.TimeLimitNear(seconds):
+                self._log.warn("Genesys Cloud ends this session in {seconds:.0f} s (time_limit)", seconds=seconds)
+                if self._fanout is not None:
+                    self._fanout.deliver(event)
             case events.Unsent(owner, entities):
                 self._unsent(owner, entities)
-            case events.Tolerated(anomaly):
-                self._tolerate(anomaly)
-            case events.PeerError(code, message, _):
-                self._shared.counters.count("peer_errors")
-                if self._log.log_once(f"error {code}"):
-                    shown = quoted(message, CLIENT_TEXT_LIMIT)
-                    self._log.warn("the client reported error {code} {message}", code=code, message=shown)
             case _ if self._fanout is not None:
                 self._fanout.deliver(event)
 
@@ -291,11 +297,21 @@ class Connection:
         if self._fanout is not None:
             self._fanout.events_dropped(plugin, entities)
 
-    def _tolerate(self, anomaly: str) -> None:
-        self._shared.counters.count("protocol_anomalies", anomaly)
-        if self._log.log_once(anomaly):
-            shown = loggable(anomaly, CLIENT_TEXT_LIMIT)
-            self._log.info("tolerated a protocol anomaly of the client: {anomaly}", anomaly=shown)
+    def _report(self, event: events.Fault | events.Tolerated | events.PeerError) -> None:
+        """Counts and logs what the client did wrong, or reports."""
+        match event:
+            case events.Fault(detail):
+                self.log_protocol_error(detail)
+            case events.Tolerated(anomaly):
+                self._shared.counters.count("protocol_anomalies", anomaly)
+                if self._log.log_once(anomaly):
+                    shown = loggable(anomaly, CLIENT_TEXT_LIMIT)
+                    self._log.info("tolerated a protocol anomaly of the client: {anomaly}", anomaly=shown)
+            case events.PeerError(code, message, _):
+                self._shared.counters.count("peer_errors")
+                if self._log.log_once(f"error {code}"):
+                    shown = quoted(message, CLIENT_TEXT_LIMIT)
+                    self._log.warn("the client reported error {code} {message}", code=code, message=shown)
 
     def _open(self, asked: events.OpenRequested) -> None:
         is_probe = asked.request.is_probe
@@ -306,7 +322,7 @@ class Connection:
         if is_probe:
             self._log.info("connection probe")
         route = RoutePlugins() if is_probe else self._shared.routes[self._upgrade.path]
-        session = PluginSession(self._session, self._upgrade, asked.request, self._date(), self._pump)
+        session = PluginSession(self._session, self._upgrade, asked.request, self._date(), self._pump, route.product)
         seconds = self._shared.clock.seconds
         counters, from_thread = self._shared.counters, self._shared.from_thread
         self._fanout = Fanout(session, route, counters, self._required_failed, seconds, from_thread)

@@ -5,7 +5,7 @@ Each observer has its own queue: a slow or failing observer does not affect the 
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct, field
 from twisted.internet.defer import Deferred, DeferredList
@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from audiohookd.interfaces import IPlugin, IRecorder, ISession, ISessionObserver, PartialLoss
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
+from audiohookd.protocol.product import Product
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.error_text import in_words, text_of
 from audiohookd.runtime.plugin_checks import mistakes_of_observer
@@ -43,13 +44,16 @@ class Watcher(Struct, frozen=True):
 
 
 class RoutePlugins(Struct, frozen=True):
-    """The plugins of a route, in the order of delivery.
+    """A route: its plugins, in the order of delivery, and the product that calls it.
 
-    ``must_record``: warn of a call that no plugin records.
+    ``must_record``: warn of a call that no plugin records. ``time_limit``: seconds after which the client ends a
+    session; 0: never.
     """
 
     watchers: Sequence[Watcher] = ()
     must_record: bool = False
+    product: Product = Product.MONITOR
+    time_limit: float = 0.0
 
     @property
     def recorders(self) -> list[str]:
@@ -141,23 +145,13 @@ class Fanout:
 
     def deliver(self, event: events.Event) -> None:
         """Delivers any other event; ignores events that observers do not receive."""
-        match event:
-            case events.Gap():
-                for queue in self._sinks:
-                    queue.call("gap", event)
-            case events.Paused():
-                self._call("paused")
-            case events.Resumed():
-                self._call("resumed")
-            case events.LanguageChanged(language):
-                self._session.language = language
-                self._call("language_changed", language)
-            case events.RoundTrip(nanoseconds):
-                self._call("round_trip", nanoseconds)
-            case events.Dtmf(digit):
-                self._call("dtmf", digit)
-            case events.Playback(started):
-                self._call("playback", started)
+        if isinstance(event, events.LanguageChanged):
+            self._session.language = event.language
+        if (call := _CALLS.get(type(event))) is not None:
+            self._call(*call(event))
+        elif (call := _SINK_CALLS.get(type(event))) is not None:
+            for queue in self._sinks:
+                queue.call(*call(event))
 
     def events_dropped(self, plugin: str, entities: Sequence[Any]) -> None:
         """Tells the observer of ``plugin`` which of its entities could not be sent."""
@@ -308,6 +302,26 @@ class Fanout:
             self._slow.add(f"messages of {watcher.name}")
             text = "plugin {plugin} is too slow: its queue is full, messages to the client dropped from it"
             self._session.log.warn(text, plugin=watcher.name)
+
+
+_EventCall = Callable[[Any], tuple[Any, ...]]
+
+#: The call of every observer for an event: the method and its arguments.
+_CALLS: Final[dict[type[events.Event], _EventCall]] = {
+    events.Paused: lambda event: ("paused",),
+    events.Resumed: lambda event: ("resumed",),
+    events.LanguageChanged: lambda event: ("language_changed", event.language),
+    events.RoundTrip: lambda event: ("round_trip", event.nanoseconds),
+    events.Dtmf: lambda event: ("dtmf", event.digit),
+    events.Playback: lambda event: ("playback", event.started),
+    events.TimeLimitNear: lambda event: ("time_limit_near", event.seconds),
+}
+#: The same for observers that receive audio.
+_SINK_CALLS: Final[dict[type[events.Event], _EventCall]] = {
+    events.Gap: lambda event: ("gap", event),
+    events.AudioSent: lambda event: ("audio_sent", event.start, event.data),
+    events.AudioDropped: lambda event: ("audio_dropped", event.start),
+}
 
 
 def _kind(value: object) -> str:

@@ -11,6 +11,7 @@ from audiohookd.interfaces import ISession
 from audiohookd.protocol.entities import Entity
 from audiohookd.protocol.media import Media
 from audiohookd.protocol.messages import DisconnectReason, Open, read_object
+from audiohookd.protocol.product import Product
 from audiohookd.protocol.session import Session
 from audiohookd.session.connection_end import ConnectionEnd
 from audiohookd.session.upgrade import UpgradeInfo
@@ -24,11 +25,18 @@ class PluginSession:
     """
 
     def __init__(
-        self, session: Session, upgrade: UpgradeInfo, request: Open, started_at: float, pump: Callable[[], None]
+        self,
+        session: Session,
+        upgrade: UpgradeInfo,
+        request: Open,
+        started_at: float,
+        pump: Callable[[], None],
+        product: Product = Product.MONITOR,
     ) -> None:
         self._session = session
         self._pump = pump
         self.id = session.id
+        self.product = product
         self.organization_id = upgrade.organization_id
         self.correlation_id = upgrade.correlation_id
         self.conversation_id = request.conversation_id
@@ -80,9 +88,25 @@ class PluginSession:
         reason: DisconnectReason = "completed",
         info: str | None = None,
         output_variables: Mapping[str, str] | None = None,
+        after_playback: bool = False,
     ) -> bool:
         """See :class:`ISession`."""
-        return self._done(self._session.disconnect(reason, info, output_variables))
+        return self._done(self._session.disconnect(reason, info, output_variables, after_playback=after_playback))
+
+    def send_audio(self, data: bytes, is_last: bool = False) -> bool:
+        """See :class:`ISession`."""
+        return self._done(self._session.send_audio(data, is_last))
+
+    def barge_in(self) -> int:
+        """See :class:`ISession`."""
+        dropped = self._session.barge_in()
+        self._pump()
+        return dropped
+
+    @property
+    def waiting_audio(self) -> float:
+        """See :class:`ISession`."""
+        return self._session.waiting_audio
 
     def _done(self, sent: bool) -> bool:
         self._pump()

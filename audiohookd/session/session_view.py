@@ -97,13 +97,26 @@ class SessionView:
         reason: DisconnectReason = "completed",
         info: str | None = None,
         output_variables: Mapping[str, str] | None = None,
+        after_playback: bool = False,
     ) -> bool:
         """See :class:`ISession`."""
         self._check_use("disconnect")
-        is_sent = bool(self._session.disconnect(reason, info, output_variables))
+        is_sent = bool(self._session.disconnect(reason, info, output_variables, after_playback))
         if is_sent:
             self._disconnected(reason, info)
         return is_sent
+
+    def send_audio(self, data: bytes, is_last: bool = False) -> bool:
+        """See :class:`ISession`."""
+        self._check_use("send_audio")
+        return bool(self._session.send_audio(data, is_last))
+
+    def barge_in(self) -> int:
+        """See :class:`ISession`."""
+        self._check_use("barge_in")
+        if not self._events.take(self._seconds()):
+            return int(self._refuse())
+        return int(self._session.barge_in())
 
     def _check_use(self, method: str) -> None:
         """Reports a misuse of ``method``.

@@ -8,6 +8,7 @@ import msgspec
 from twisted.internet.task import Clock
 
 from audiohookd.observe.counters import Counters
+from audiohookd.protocol.product import Product
 from audiohookd.protocol.timeouts import Timeouts
 from audiohookd.session.driver import Connection, ServerContext
 from audiohookd.session.fanout import RoutePlugins, Watcher
@@ -30,19 +31,25 @@ class RecordingWire:
     def __init__(self) -> None:
         #: The sent messages, decoded.
         self.heard: list[dict[str, Any]] = []
+        #: The sent audio, by message.
+        self.audio: list[bytes] = []
         #: The calls of ``close`` and ``abort``, in order.
         self.ends: list[str] = []
 
     def send(self, message: bytes) -> None:
-        """See :class:`audiohookd.session.wire.ITextTransport`."""
+        """See :class:`audiohookd.session.wire.IWebSocket`."""
         self.heard.append(json.loads(message))
 
+    def send_audio(self, data: bytes) -> None:
+        """See :class:`audiohookd.session.wire.IWebSocket`."""
+        self.audio.append(data)
+
     def close(self, why: str) -> None:
-        """See :class:`audiohookd.session.wire.ITextTransport`."""
+        """See :class:`audiohookd.session.wire.IWebSocket`."""
         self.ends.append("close")
 
     def abort(self) -> None:
-        """See :class:`audiohookd.session.wire.ITextTransport`."""
+        """See :class:`audiohookd.session.wire.IWebSocket`."""
         self.ends.append("abort")
 
 
@@ -54,6 +61,7 @@ class ScriptedClient:
     :param watchers: the plugins that observe the session, in the order of delivery.
     :param registry: the session registry. Clients that share a registry need one ``clock``, too.
     :param authentic: False for a request that authentication rejected.
+    :param product: the product of the route.
     :param now: returns the date in seconds since the epoch; by default :data:`START` plus the time of ``clock``.
     """
 
@@ -65,6 +73,7 @@ class ScriptedClient:
         registry: Registry | None = None,
         authentic: bool = True,
         now: Callable[[], float] | None = None,
+        product: Product = Product.MONITOR,
     ) -> None:
         self.clock = clock or Clock()
         self.counters = Counters()
@@ -73,7 +82,7 @@ class ScriptedClient:
         self.wire = RecordingWire()
         self._said = 0
         now = now or (lambda: START + self.clock.seconds())
-        routes = {PATH: RoutePlugins(watchers)}
+        routes = {PATH: RoutePlugins(watchers, product=product)}
         shared = ServerContext(self.clock, now, timers or Timeouts(), self.registry, self.counters, routes)
         upgrade = read_upgrade(PATH, HEADERS, "192.0.2.7")
         self.connection = Connection(shared, upgrade, self.wire, None if authentic else "unauthorized")

@@ -119,9 +119,10 @@ class FakeSession(SessionView):
         reason: DisconnectReason = "completed",
         info: str | None = None,
         output_variables: Mapping[str, str] | None = None,
+        after_playback: bool = False,
     ) -> bool:
         """See :class:`ISession`."""
-        answer = super().disconnect(reason, info, output_variables)
+        answer = super().disconnect(reason, info, output_variables, after_playback)
         return self._called(answer, "disconnect", reason, info, output_variables)
 
     def _send(self) -> None:

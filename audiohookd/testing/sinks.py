@@ -51,6 +51,9 @@ class CapturingSink(AudioSink):
     def playback(self, started: bool) -> Any:
         return self._record("playback", started)
 
+    def time_limit_near(self, seconds: float) -> Any:
+        return self._record("time_limit_near", seconds)
+
     def events_dropped(self, entities: Sequence[Any]) -> Any:
         return self._record("events_dropped", entities)
 
@@ -65,6 +68,12 @@ class CapturingSink(AudioSink):
 
     def gap(self, gap: Gap) -> Any:
         return self._record("gap", gap)
+
+    def audio_sent(self, start: int, data: bytes) -> Any:
+        return self._record("audio_sent", start, data)
+
+    def audio_dropped(self, start: int) -> Any:
+        return self._record("audio_dropped", start)
 
     def _record(self, *call: Any) -> Any:
         self.calls.append(call)

@@ -34,9 +34,11 @@ from audiohookd.session.upgrade import UpgradeInfo
 from audiohookd.websocket.autobahn_options import OPTIONS, freeze_options
 from audiohookd.websocket.fastpath.batch_reader import BatchReader, ReadHandle
 from audiohookd.websocket.fastpath.frames import (
+    BINARY,
     CUT_LIMIT,
+    TEXT,
+    encode_frame,
     encode_pong,
-    encode_text_frame,
     first_frame_length,
     header_length,
     is_control,
@@ -372,12 +374,17 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
         if connection is not None:
             connection.lost(self._end)
 
-    # ---- ITextTransport --------------------------------------------------------------------------
+    # ---- IWebSocket --------------------------------------------------------------------------
 
     def send(self, message: bytes) -> None:
-        """See :class:`audiohookd.session.wire.ITextTransport`."""
+        """See :class:`audiohookd.session.wire.IWebSocket`."""
         if self._may_send(len(message)):
-            self._write(encode_text_frame(message))
+            self._write(encode_frame(TEXT, message))
+
+    def send_audio(self, data: bytes) -> None:
+        """See :class:`audiohookd.session.wire.IWebSocket`."""
+        if self._may_send(len(data)):
+            self._write(encode_frame(BINARY, data))
 
     def _write(self, unsent: bytes) -> None:
         if self._read_handle is not None:
@@ -386,14 +393,14 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
             self.transport.write(unsent)
 
     def close(self, why: str) -> None:
-        """See :class:`audiohookd.session.wire.ITextTransport`."""
+        """See :class:`audiohookd.session.wire.IWebSocket`."""
         if self.state == self.STATE_OPEN:
             self._end = self._end or connection_end.ConnectionEnd("close-frame", "server", 1000, why)
             self._disable_fast_path()
             self.sendClose(1000)
 
     def abort(self) -> None:
-        """See :class:`audiohookd.session.wire.ITextTransport`."""
+        """See :class:`audiohookd.session.wire.IWebSocket`."""
         self.dropConnection(abort=True)
 
     # ---- bounds ----------------------------------------------------------------------------------

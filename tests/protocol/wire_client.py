@@ -52,9 +52,9 @@ class WireClient:
     messages: they are compared with the wire here).
     """
 
-    def __init__(self, timers: Timeouts | None = None) -> None:
+    def __init__(self, timers: Timeouts | None = None, **options: Any) -> None:
         self.now = 1000.0
-        self.session = Session(SESSION_ID, ORGANIZATION_ID, timers or Timeouts(), lambda: self.now)
+        self.session = Session(SESSION_ID, ORGANIZATION_ID, timers or Timeouts(), lambda: self.now, **options)
         self.seq = 0
         self.serverseq = 0
         self.audio_taken = 0

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from audiohookd.websocket.fastpath import frames
 from audiohookd.websocket.fastpath.frames import (
     CUT_LIMIT,
-    encode_text_frame,
+    TEXT,
+    encode_frame,
     first_frame_length,
     is_partial_fast_frame,
     parse_binary_messages,
@@ -144,7 +145,7 @@ def test_texts_are_the_same_compiled_or_not(frame: bytes, cut_off: int) -> None:
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536])
 def test_texts_are_framed_as_a_server_does(size: int) -> None:
     words = b"." * size
-    assert unframed(encode_text_frame(words)) == [(1, words)]
+    assert unframed(encode_frame(TEXT, words)) == [(1, words)]
 
 
 def test_so_many_messages_are_cut_out_at_a_time() -> None:

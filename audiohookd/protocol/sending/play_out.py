@@ -15,8 +15,8 @@ from audiohookd.protocol.sending.rates import MICROSECONDS, Budget
 MIN_CHUNK: Final = 0.4
 #: The most audio of a message in seconds, unless a rest below :data:`MIN_CHUNK` would remain.
 MAX_CHUNK: Final = 1.0
-#: Seconds by which the client has audio before it plays it.
-LEAD: Final = 1.0
+#: Seconds before the client plays a chunk, at which it is sent.
+LEAD: Final = 0.5
 #: Seconds without new audio after which less than :data:`MIN_CHUNK` is sent: the speech has ended.
 REST_AFTER: Final = 0.2
 #: Seconds that the client may report the end of its play-out late.

@@ -89,14 +89,17 @@ def encode_pong(payload: bytes) -> bytes:
     return bytes((PONG, len(payload))) + payload
 
 
-def encode_text_frame(text: bytes) -> bytes:
-    """Encodes an unmasked, unfragmented text frame."""
-    size = len(text)
+def encode_frame(opcode: int, payload: bytes) -> bytes:
+    """Encodes an unmasked, unfragmented frame.
+
+    :param opcode: with the FIN bit: :data:`TEXT` or :data:`BINARY`.
+    """
+    size = len(payload)
     if size < SHORT:
-        return bytes((TEXT, size)) + text
+        return bytes((opcode, size)) + payload
     if size < 1 << 16:
-        return bytes((TEXT, SHORT)) + size.to_bytes(2) + text
-    return bytes((TEXT, LONG)) + size.to_bytes(8) + text
+        return bytes((opcode, SHORT)) + size.to_bytes(2) + payload
+    return bytes((opcode, LONG)) + size.to_bytes(8) + payload
 
 
 def first_frame_length(data: bytes) -> int:
