@@ -8,6 +8,8 @@ import msgspec.inspect
 from audiohookd.config.schema import Config, Route
 from audiohookd.units import UNIT, written
 from audiohookd_plugins.agentassist import AgentAssistConfig
+from audiohookd_plugins.echobot import EchoBotConfig
+from audiohookd_plugins.menubot import MenuBotConfig
 from audiohookd_plugins.publish import PublishConfig
 from audiohookd_plugins.recorder import RecorderConfig
 from audiohookd_plugins.s3 import S3Config
@@ -20,6 +22,8 @@ PLUGINS: dict[str, type[Any]] = {
     "webhook": WebhookConfig,
     "publish": PublishConfig,
     "agentassist": AgentAssistConfig,
+    "echobot": EchoBotConfig,
+    "menubot": MenuBotConfig,
 }
 
 

@@ -32,7 +32,12 @@ WITHOUT_VALUE = {
     "auth.replay.url_file",
     "plugins.agentassist.script",
 }
-WITHOUT_VALUE |= {"plugins.publish.target"}
+WITHOUT_VALUE |= {
+    "plugins.publish.target",
+    "plugins.menubot.menu",
+    "plugins.menubot.choices",
+    "plugins.menubot.invalid",
+}
 WITHOUT_VALUE |= {f"auth.vault.{key}" for key in ("token_file", "secret_id_file", "ca_file")}
 FILES = {f"listen.{key}" for key in ("allowed_networks_file", "tls_certificate", "tls_key")}
 WITHOUT_VALUE |= FILES

@@ -30,7 +30,9 @@ from audiohookd.interfaces import (
 )
 from audiohookd.plugin_host import Daemon
 from audiohookd.plugin_loader import GROUP, load_plugins
-from audiohookd.protocol.media import Media
+from audiohookd.protocol.media import Format, Media
+from audiohookd.protocol.product import Product
+from audiohookd.spool.format import wav
 from audiohookd.testing import START, FakeSession
 
 ROOT = Path(__file__).parents[1]
@@ -362,7 +364,7 @@ class TestShippedPlugins:
         assert set(shipped()) >= {"recorder", "agentassist"}
 
     @pytest.mark.parametrize("name", sorted(shipped()))
-    def test_keeps_the_contract(self, name: str) -> None:
+    def test_keeps_the_contract(self, name: str, tmp_path: Path) -> None:
         factory = entry_points(group=GROUP)[name].load()
         # The interface describes a call, for which `verifyObject` cannot check a class.
         assert IPluginFactory.providedBy(factory)
@@ -371,13 +373,16 @@ class TestShippedPlugins:
         assert config_type.__struct_config__.frozen
         assert config_type.__struct_config__.forbid_unknown_fields
 
-        config = Config(plugins={name: NEEDED.get(name, {})})
+        (tmp_path / "menu.wav").write_bytes(wav.header(Media(Format.PCMU, ("external",)), 8) + bytes(8))
+        bot = {"menu": str(tmp_path / "menu.wav"), "choices": {"1": {"output": {}}}}
+        config = Config(plugins={name: bot if name == "menubot" else NEEDED.get(name, {})})
         plugin = load_plugins(config, FILE, Daemon(Clock(), today, Nowhere()))[name].plugin
         assert verifyObject(IPlugin, plugin)
         for optional in (IAdmission, ICarrier, INotifier, IService):
             assert not optional.providedBy(plugin) or verifyObject(optional, plugin)
         session = FakeSession()
         session.custom_config = {"agentassist": True}
+        session.product = Product.AUDIO
         observer = plugin.observe(session)
         assert (observer is None) == (name in NEEDED), "a plugin that gets recordings must not observe calls"
         assert observer is None or verifyObject(ISessionObserver, observer)

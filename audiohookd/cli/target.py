@@ -65,11 +65,12 @@ def invalid(text: str) -> argparse.ArgumentTypeError:
 
 
 def describe_connection(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of a command that connects to a server: ``--ca``, ``--connect`` and ``--organization``."""
+    """Adds the options of a command that connects to a server."""
     add = parser.add_argument
     add("--ca", type=Path, metavar="FILE", help="authorities to trust in addition to the system's (PEM)")
     text = "connect to this address; Host, TLS and signature still use the host of the URL"
     add("--connect", type=_address, metavar="HOST:PORT", help=text)
+    add("--connector", action="store_true", help="be an Audio Connector (bots), which plays audio of the server")
     add("--organization", type=uuid, metavar="UUID", help="organization id (default: a random one)")
 
 

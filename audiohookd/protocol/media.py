@@ -26,6 +26,8 @@ class Format(StrEnum):
 
 
 Channel = Literal["external", "internal"]
+#: ``bot``: in recordings, what an Audio Connector plays to the caller.
+RecordedChannel = Channel | Literal["bot"]
 
 
 class Media(msgspec.Struct, frozen=True):
@@ -36,7 +38,7 @@ class Media(msgspec.Struct, frozen=True):
     """
 
     format: Format
-    channels: tuple[Channel, ...]
+    channels: tuple[RecordedChannel, ...]
     rate: int = 8000
     #: The offer as received, byte for byte: the selection must be sent back unmodified.
     raw: msgspec.Raw = msgspec.Raw(b"")

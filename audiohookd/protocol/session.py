@@ -158,6 +158,11 @@ class Session:
         """True if there are messages to send or events to deliver."""
         return bool(self._outgoing or self._events or self._outgoing_audio)
 
+    @property
+    def has_waiting(self) -> bool:
+        """True if something waits for the limits of the client, so that ``next_deadline`` may have changed."""
+        return self._sender.has_waiting
+
     # ---- time ------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:

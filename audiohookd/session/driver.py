@@ -143,7 +143,7 @@ class Connection:
                 self._pumping = True
                 self._fanout.audio(data)  # type: ignore[union-attr]  # only open sessions accept audio
                 self._pumping = False
-            if self._session.has_news:
+            if self._session.has_news or self._session.has_waiting:  # a plugin may have sent something in ``audio``
                 self._pump()
         except Exception:
             self._fail()

@@ -13,6 +13,7 @@ from twisted.logger import LogEvent, Logger
 from audiohookd.protocol.entities import Entity
 from audiohookd.protocol.media import Media
 from audiohookd.protocol.messages import DisconnectReason, Open, Participant
+from audiohookd.protocol.product import Product
 from audiohookd.protocol.sending.rates import SendRates
 from audiohookd.protocol.session import Session
 from audiohookd.protocol.states import State
@@ -63,6 +64,7 @@ class FakeSession(SessionView):
     """
 
     conversation_id: str
+    product: Product
     participant: Participant
     media: Media | None
     language: str | None

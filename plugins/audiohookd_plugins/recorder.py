@@ -17,8 +17,10 @@ from audiohookd.observer import AudioSink
 from audiohookd.protocol import json_text
 from audiohookd.protocol.duration import NANOSECONDS, format_duration
 from audiohookd.protocol.events import Gap
-from audiohookd.protocol.media import Format
+from audiohookd.protocol.media import Format, Media
+from audiohookd.protocol.product import Product
 from audiohookd.units import Size
+from audiohookd_plugins.bot_track import BotTrack, interleaved
 
 #: Bytes of the block of silence that gaps are filled with; whole samples of any media.
 SILENCE_BYTES = 65_536
@@ -64,9 +66,11 @@ class RecorderPlugin:
     def observe(self, session: ISession) -> "Recorder":
         """See :class:`IPlugin`."""
         silence = self._silence[session.media.format] if session.media else b""
-        if session.media and session.media.format is Format.L16 and self.config.l16_byte_order == "big":
-            return SwappingRecorder(self.daemon, session, self.config, silence)
-        return Recorder(self.daemon, session, self.config, silence)
+        arguments = self.daemon, session, self.config, silence
+        swaps = session.media and session.media.format is Format.L16 and self.config.l16_byte_order == "big"
+        if session.product is Product.AUDIO and session.media and len(session.media.channels) == 1:
+            return BotRecorder(*arguments, swaps=bool(swaps))
+        return SwappingRecorder(*arguments) if swaps else Recorder(*arguments)
 
 
 class Recorder(AudioSink):
@@ -85,6 +89,8 @@ class Recorder(AudioSink):
         self._seconds: Callable[[], float] = daemon.reactor.seconds
         # Monotonic, as the session's own dates: the sidecar contains differences of them.
         self._epoch: float = daemon.now() - self._seconds()
+        #: What is recorded: the session's, or with a channel more.
+        self._media = self._recorded_media(session.media)
         self._fills = session.media is not None and config.gaps == "silence"
         self._silence = silence
         self._audio_bytes = 0
@@ -95,7 +101,10 @@ class Recorder(AudioSink):
         self._omitted_gaps: OmittedGaps | None = None
         self._is_closed = False
         self._error: OSError | None = None  # not raised yet
-        self._draft = daemon.spool.begin(str(uuid4()), session.started_at, session.media)
+        self._draft = daemon.spool.begin(str(uuid4()), session.started_at, self._media)
+
+    def _recorded_media(self, media: Media | None) -> Media | None:
+        return media
 
     # ---- events, for the journal -----------------------------------------------------------------
 
@@ -125,7 +134,7 @@ class Recorder(AudioSink):
 
     async def gap(self, gap: Gap) -> None:
         """See :class:`IAudioSink`. A long silence waits for the disk as a long frame would."""
-        media = self._session.media
+        media = self._media
         is_listed = self._listed_gaps < MAX_GAPS
         # A gap that is neither in the file nor in the list would shift all later audio.
         fills = self._fills or (media is not None and not is_listed)
@@ -141,7 +150,7 @@ class Recorder(AudioSink):
             await _wait(self._note("gap", about, self._now()))
         else:
             self._omit_gap(gap.samples)
-        if fills:
+        if media is not None and fills:
             await self._fill(gap.samples * media.frame_bytes)
         else:
             self._omitted_samples += gap.samples
@@ -149,10 +158,14 @@ class Recorder(AudioSink):
 
     async def _fill(self, size: int) -> None:
         while size > 0 and not self._is_closed:  # the rest counts as missing
-            block = self._silence if size >= len(self._silence) else self._silence[:size]
+            block = self._block(min(size, len(self._silence)))
             size -= len(block)
             self._audio_bytes += len(block)
             await _wait(self._write(self._draft.audio, block))
+
+    def _block(self, size: int) -> bytes:
+        """``size`` bytes for a gap."""
+        return self._silence if size == len(self._silence) else self._silence[:size]
 
     # ---- end of the session ----------------------------------------------------------------------
 
@@ -188,7 +201,7 @@ class Recorder(AudioSink):
 
     def _missing(self) -> int:
         """Samples of the call that were never received, or too late to be written, and that are in no gap."""
-        media = self._session.media
+        media = self._media
         recorded = self._audio_bytes // media.frame_bytes if media else 0
         passed: int = self._session.position - self._session.start_position
         return passed - recorded - self._omitted_samples
@@ -284,9 +297,58 @@ class SwappingRecorder(Recorder):
 
     def audio(self, frame: bytes) -> Any:
         """See :class:`IAudioSink`."""
-        samples = array("H", frame)
-        samples.byteswap()
-        return super().audio(samples.tobytes())
+        return super().audio(_swapped(frame))
+
+
+class BotRecorder(Recorder):
+    """Records a call of an Audio Connector with the bot's speech as second channel.
+
+    :param swaps: the audio arrives big-endian.
+    """
+
+    def __init__(
+        self, daemon: IDaemon, session: ISession, config: RecorderConfig, silence: bytes, swaps: bool
+    ) -> None:
+        super().__init__(daemon, session, config, silence)
+        self._encoding: Format = session.media.format
+        self._swaps = swaps
+        self._bot = BotTrack(self._encoding, session.start_position)
+
+    def _recorded_media(self, media: Media | None) -> Media | None:
+        return media and Media(media.format, (*media.channels, "bot"), media.rate)
+
+    def audio(self, frame: bytes) -> Any:
+        """See :class:`IAudioSink`."""
+        return super().audio(self._with_bot(_swapped(frame) if self._swaps else frame))
+
+    async def gap(self, gap: Gap) -> None:
+        """See :class:`IAudioSink`. In a gap that is not filled, the bot is not recorded either."""
+        filled = self._audio_bytes
+        await super().gap(gap)
+        if self._audio_bytes == filled:
+            self._bot.take(gap.samples)
+
+    def audio_sent(self, start: int, data: bytes) -> None:
+        """See :class:`IAudioSink`."""
+        self._bot.add(start, _swapped(data) if self._swaps else data)
+
+    def audio_dropped(self, start: int) -> None:
+        """See :class:`IAudioSink`."""
+        self._bot.cut(start)
+
+    def _block(self, size: int) -> bytes:
+        return self._with_bot(super()._block(size // 2))
+
+    def _with_bot(self, external: bytes) -> bytes:
+        bot = self._bot.take(len(external) // self._encoding.sample_bytes)
+        return interleaved(self._encoding, external, bot)
+
+
+def _swapped(data: bytes) -> bytes:
+    """L16 in the other byte order."""
+    samples = array("H", data)
+    samples.byteswap()
+    return samples.tobytes()
 
 
 class OmittedEntries(Struct):

@@ -280,7 +280,7 @@ class CallTest(TestCase):
         call = await self.server.hearing
         call.sendMessage(b"\xff" * 160, True)
         await over
-        self.assert_failed("error 415 audio not expected (160 bytes)")
+        self.assert_failed("error 415 audio not expected (160 bytes, which only an Audio Connector plays)")
 
     async def test_a_message_above_the_limit_is_a_protocol_error(self) -> None:
         _, over = self.call(tone(), speed=10.0)

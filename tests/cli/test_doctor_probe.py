@@ -54,7 +54,7 @@ def said(type_: str, seq: int, **parameters: Any) -> dict[str, Any]:
 
 def probe(*messages: Any) -> tuple[Probe, Script]:
     script = Script(*messages)
-    session = ClientSession(ID, opening(ORGANIZATION), time.monotonic)
+    session = ClientSession(ID, opening(ORGANIZATION, 2), time.monotonic)
     return Probe(session, script), script  # type: ignore[arg-type]
 
 

@@ -15,6 +15,7 @@ from audiohookd.observe.counters import Counters
 from audiohookd.protocol.events import Gap, GapCause
 from audiohookd.protocol.media import Format, Media
 from audiohookd.protocol.messages import Participant
+from audiohookd.protocol.product import Product
 from audiohookd.spool.spool import Spool
 from audiohookd.spool.write.group_commit import Intervals, Pools
 from audiohookd.testing import FakeSession, MemoryWorkers
@@ -79,10 +80,17 @@ class FakeDaemon:
 class Call:
     """A recorded session, and the recording that results from it."""
 
-    def __init__(self, directory: Path, media: Media | None = STEREO, **options: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        media: Media | None = STEREO,
+        product: Product = Product.MONITOR,
+        **options: Any,
+    ) -> None:
         self.directory = directory
         self.daemon = FakeDaemon(directory)
         self.session = a_session(media)
+        self.session.product = product
         self.logged = self.session.logged
         self.plugin = RecorderPlugin(RecorderConfig(**options), self.daemon)
         self.sink: Recorder = self.plugin.observe(self.session)

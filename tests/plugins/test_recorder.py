@@ -16,7 +16,8 @@ from zope.interface.verify import verifyObject
 
 from audiohookd.interfaces import IAudioSink, IDaemon, IPlugin, IPluginFactory, ISession
 from audiohookd.protocol.events import GapCause
-from audiohookd.protocol.media import Media
+from audiohookd.protocol.media import Format, Media
+from audiohookd.protocol.product import Product
 from audiohookd.session.connection_end import ConnectionEnd
 from audiohookd_plugins.recorder import SILENCE_BYTES, RecorderConfig, RecorderPlugin
 from tests.plugins.recorded_call import DAY, L16, MONO, SECRET, STARTED_AT, STEREO, Call, FakeDaemon, a_session
@@ -390,3 +391,57 @@ class TestFailureAtTheEnd:
         (line,) = made.logged
         assert line["log_level"].name == "error"
         assert DAY in line["log_format"].format(**line)
+
+
+class TestBot:
+    """Calls of an Audio Connector: the second channel is the bot."""
+
+    def call(self, directory: Path, media: Media = MONO, **options: Any) -> Call:
+        return Call(directory, media, product=Product.AUDIO, **options)
+
+    def test_the_bot_is_a_channel_at_its_position(self, tmp_path: Path) -> None:
+        made = self.call(tmp_path / "spool")
+        made.sink.audio_sent(made.session.start_position + 2, b"bot")
+        made.sink.audio(b"caller")
+        made.close()
+        assert made.audio() == b"c\xffa\xfflbloetr\xff"
+        assert made.sidecar()["recording"]["media"]["channels"] == ["external", "bot"]
+        assert made.sidecar()["recording"]["samples"] == 6
+
+    def test_the_bot_is_heard_in_a_gap_that_is_filled(self, tmp_path: Path) -> None:
+        made = self.call(tmp_path / "spool")
+        made.sink.audio_sent(made.session.start_position + 1, b"bot")
+        made.gap(3)
+        made.sink.audio(b"ca")
+        made.close()
+        assert made.audio() == b"\xff\xff\xffb\xffo" + b"cta\xff"
+
+    def test_an_omitted_gap_has_no_bot_either(self, tmp_path: Path) -> None:
+        made = self.call(tmp_path / "spool", gaps="omit")
+        made.sink.audio_sent(made.session.start_position, b"bots")
+        made.gap(3)
+        made.sink.audio(b"ca")
+        made.close()
+        assert made.audio() == b"csa\xff"
+
+    def test_what_an_interruption_dropped_is_silence(self, tmp_path: Path) -> None:
+        made = self.call(tmp_path / "spool")
+        made.sink.audio_sent(made.session.start_position, b"bots")
+        made.sink.audio_dropped(made.session.start_position + 1)
+        made.sink.audio(b"cal")
+        made.close()
+        assert made.audio() == b"cba\xffl\xff"
+
+    def test_both_channels_are_little_endian(self, tmp_path: Path) -> None:
+        made = self.call(tmp_path / "spool", Media(Format.L16, ("external",)), l16_byte_order="big")
+        made.sink.audio_sent(made.session.start_position, b"\1\2")
+        made.sink.audio(b"\3\4\5\6")
+        made.close()
+        assert made.audio() == b"\4\3\2\1" + b"\6\5\0\0"
+
+    def test_two_channels_of_the_client_leave_no_room_for_the_bot(self, tmp_path: Path) -> None:
+        made = self.call(tmp_path / "spool", STEREO)
+        made.sink.audio_sent(0, b"bot")
+        made.sink.audio(b"ab")
+        made.close()
+        assert made.audio() == b"ab"

@@ -34,7 +34,7 @@ def disk_that_takes(file_size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def refused(directory: Path, media: Media = STEREO, **options: str) -> Call:
+def refused(directory: Path, media: Media = STEREO, **options: Any) -> Call:
     """A call that has just lost audio, before the error is reported."""
     made = Call(directory, media, **options)
     made.commit()

@@ -117,6 +117,20 @@ def test_results_above_the_rate_are_sent_later_and_merged() -> None:
     assert [entity["data"] for entity in client.wire.heard[-1]["parameters"]["entities"]] == [24, 25, 26]
 
 
+def test_results_that_are_sent_while_audio_is_heard_do_not_wait_for_the_next_message() -> None:
+    def act(method: str, *_: object) -> None:
+        if method == "audio":
+            plugin.sessions[0].send_event(numbered(1))
+
+    plugin = Plugin(CapturingSink(act))
+    client = opened(Watcher("talker", plugin))
+    for _ in range(26):
+        client.speak(FRAME)
+    assert client.types.count("event") == 24
+    client.clock.advance(0.4)
+    assert client.types.count("event") == 25
+
+
 def test_a_plugin_learns_which_results_were_not_sent(logged: list[LogEvent]) -> None:
     sink, other = CapturingSink(), CapturingSink()
     plugin = Plugin(sink)

@@ -1,7 +1,10 @@
 """Drives the client session of one call: connects it to the audio, the clock and the WebSocket."""
 
+from collections import deque
+from collections.abc import Sequence
 from typing import Any, Protocol
 
+from audiohookd.cli.call.options import KeyPress
 from audiohookd.cli.call.source import Recording
 from audiohookd.protocol import events
 from audiohookd.protocol.client.session import RATE, ClientSession
@@ -39,6 +42,7 @@ class CallSession:
     :param speed: factor of real time; None: as fast as the server's pongs arrive.
     :param max_duration: samples per channel after which the call ends, unless the source ends before.
     :param clock: IReactorTime.
+    :param keys: the keys that the caller presses, in order.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class CallSession:
         max_duration: int | None,
         clock: Any,
         observer: CallObserver,
+        keys: Sequence[KeyPress] = (),
     ) -> None:
         self._session = session
         self._source = source
@@ -59,6 +64,8 @@ class CallSession:
         self._transport: ICallTransport | None = None
         self._is_held = False
         self._timer: Any = None
+        self._keys = deque(keys)
+        self._opened_at = 0.0
 
     # ---- input from the WebSocket ----------------------------------------------------------------
 
@@ -102,6 +109,7 @@ class CallSession:
 
     def _settle(self) -> None:
         self._report_events()
+        self._press_due_keys()
         self._send_due_audio()
         self._flush()
         self._report_events()
@@ -113,8 +121,16 @@ class CallSession:
     def _report_events(self) -> None:
         while (event := self._session.next_event()) is not None:
             if isinstance(event, events.Opened):
-                self._pace.begin(self._clock.seconds())
+                self._opened_at = self._clock.seconds()
+                self._pace.begin(self._opened_at)
             self._observer.event_received(event)
+
+    def _press_due_keys(self) -> None:
+        while self._session.is_open and self._keys and self._key_due() <= self._clock.seconds():
+            self._session.dtmf(self._keys.popleft().key)
+
+    def _key_due(self) -> float:
+        return self._opened_at + self._keys[0].seconds
 
     def _send_due_audio(self) -> None:
         """Sends the audio that is due. Closes the session at the end of the audio."""
@@ -163,6 +179,8 @@ class CallSession:
             self._timer.cancel()
             self._timer = None
         waits = [self._session.next_deadline(), self._next_due()]
+        if self._keys and self._session.is_open:
+            waits.append(self._key_due())
         due = min((at for at in waits if at is not None), default=None)
         if due is not None:
             self._timer = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._tick)

@@ -24,6 +24,7 @@ from audiohookd.cli.call.connection import Connection, endpoint
 from audiohookd.cli.call.options import Options
 from audiohookd.cli.call.report import Report
 from audiohookd.cli.call.source import Recording, recording, tone
+from audiohookd.cli.call.speech import Speech
 from audiohookd.cli.upgrade import Identity, request
 from audiohookd.observe.log_encoding import EscapingObserver
 from audiohookd.protocol.client.checks import offers
@@ -114,6 +115,8 @@ def execute(options: Options) -> int:
     scheduler = CallScheduler(reactor, caller.dial, options.sessions, options.rate, rng)
     _run(reactor, scheduler, report)
     report.summary()
+    if options.save is not None:
+        report.save(options.save)
     return 1 if report.failures else 0
 
 
@@ -124,6 +127,7 @@ def _report(options: Options, source: Recording | None) -> Report:
         messages=sys.stderr,
         total=None if length is None else length * options.sessions,
         bar_after=_BAR_AFTER if sys.stderr.isatty() else None,
+        speech=None if options.save is None else Speech(),
     )
 
 
@@ -193,8 +197,12 @@ class Caller:
         call = self._report.call()
         options = self._options
         identity = Identity(organization=self._organization_id)
-        session = ClientSession(identity.session, self._opening(), self._reactor.seconds)
-        conversation = CallSession(session, self._source, options.speed, options.max_duration, self._reactor, call)
+        session = ClientSession(
+            identity.session, self._opening(), self._reactor.seconds, plays_audio=options.connector
+        )
+        conversation = CallSession(
+            session, self._source, options.speed, options.max_duration, self._reactor, call, options.dtmf
+        )
         asked = request(options.target, options.api_key, options.secret, identity, int(self._wall_clock()))
 
         def done(reason: str | None, closing: str | None) -> None:
@@ -211,8 +219,9 @@ class Caller:
             organization_id=self._organization_id,
             conversation_id=NULL_UUID if probe else str(uuid.uuid4()),
             participant=Participant(NULL_UUID) if probe else Participant(str(uuid.uuid4()), **called),
-            media=offers(self._source.channels if self._source else 2),
+            media=offers(1 if options.connector else self._source.channels if self._source else 2),
             language=options.language,
             supported_languages=options.supported_languages or None,
             custom_config=UNSET if options.custom_config is None else Raw(options.custom_config),
+            input_variables=UNSET if options.input_variables is None else Raw(options.input_variables),
         )

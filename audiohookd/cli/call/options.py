@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from audiohookd.cli import credentials
 from audiohookd.cli.target import Target, describe_connection, invalid, target, target_of
@@ -22,6 +22,13 @@ _MAX_SESSIONS = 10_000
 _MAX_SPEED = 1000.0
 
 _LANGUAGE = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
+
+
+class KeyPress(NamedTuple):
+    """A key that the caller presses, in seconds after ``opened``."""
+
+    seconds: float
+    key: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,10 @@ class Options:
     supported_languages: bool
     organization: str | None
     quiet: bool
+    connector: bool = False  # be an Audio Connector
+    input_variables: bytes | None = None
+    dtmf: tuple[KeyPress, ...] = ()
+    save: Path | None = None
     ca: Path | None = None  # authorities to trust in addition to the system's
 
 
@@ -67,6 +78,21 @@ def describe(parser: argparse.ArgumentParser) -> None:
     add("--custom-config", type=_custom_config, metavar="JSON", help="customConfig in open: a JSON object")
     add("--language", type=_language, metavar="CODE", help="language in open, such as en-US")
     add("--supported-languages", action="store_true", help="ask the server for its supported languages")
+    bot = parser.add_argument_group("with --connector")
+    bot.add_argument("--save", type=Path, metavar="FILE", help="write what the server says to this WAV file")
+    bot.add_argument(
+        "--dtmf",
+        type=_dtmf,
+        default=(),
+        metavar="KEYS",
+        help="keys to press: 3:1,5:# for 1 after 3 s, # after 5 s",
+    )
+    bot.add_argument(
+        "--input-variables",
+        type=_input_variables,
+        metavar="JSON",
+        help="inputVariables in open: a JSON object",
+    )
     add("--quiet", "-q", action="store_true", help="do not print the server's events")
 
 
@@ -78,6 +104,11 @@ def read(arguments: argparse.Namespace, now: float, environment: Mapping[str, st
     """
     if arguments.speed is None and arguments.max_duration is None and not (arguments.wav or arguments.probe):
         raise UsageError("call: --speed max would send the tone forever: give --max-duration")
+    bot = arguments.save or arguments.dtmf or arguments.input_variables is not None
+    if bot and not arguments.connector:
+        raise UsageError("call: --save, --dtmf and --input-variables need --connector")
+    if arguments.save and arguments.sessions != 1:
+        raise UsageError("call: --save needs --sessions 1")
     names = {field.name for field in fields(Options)}
     named = {name: value for name, value in vars(arguments).items() if name in names}
     return Options(
@@ -132,6 +163,23 @@ def _custom_config(text: str) -> bytes:
     if not isinstance(value, dict) or len(encoded) > _MAX_CUSTOM_CONFIG:
         raise invalid(f"must be a JSON object of at most {_MAX_CUSTOM_CONFIG} bytes")
     return encoded
+
+
+def _input_variables(text: str) -> bytes:
+    encoded = _custom_config(text)
+    if not all(isinstance(value, str) for value in json.loads(encoded).values()):
+        raise invalid("the values must be texts")
+    return encoded
+
+
+def _dtmf(text: str) -> tuple[KeyPress, ...]:
+    presses = []
+    for part in text.split(","):
+        seconds, colon, key = part.partition(":")
+        if not colon or not re.fullmatch(r"[0-9*#A-D]", key):
+            raise invalid(f"not SECONDS:KEY, with a key of 0-9*#A-D: {part!r}")
+        presses.append(KeyPress(_number(seconds, 0, 86_400, float), key))
+    return tuple(sorted(presses))
 
 
 def _language(text: str) -> str:

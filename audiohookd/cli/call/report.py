@@ -1,15 +1,17 @@
 """Writes the results of the calls to stdout, and messages, progress and a summary to stderr."""
 
 import json
+from pathlib import Path
 from typing import Any, TextIO
 
 from hdrh.histogram import HdrHistogram
 from tqdm import tqdm
 
+from audiohookd.cli.call.speech import Speech
 from audiohookd.cli.progress import bar
 from audiohookd.escaping import printable
 from audiohookd.protocol import events
-from audiohookd.protocol.client.events import Accepted, Disconnected, Results
+from audiohookd.protocol.client.events import Accepted, Disconnected, Heard, Results, Stopped
 from audiohookd.protocol.client.session import RATE
 
 NOT_CLOSED = "the connection was lost before the server closed the session"
@@ -46,6 +48,7 @@ class Report:
     :param messages: receives everything else.
     :param total: samples per channel of all calls together, for the progress bar; None if unknown.
     :param bar_after: seconds until the progress bar appears; None: never.
+    :param speech: collects the server's audio, for a single call.
     """
 
     def __init__(
@@ -54,11 +57,14 @@ class Report:
         messages: TextIO,
         total: int | None = None,
         bar_after: float | None = None,
+        speech: Speech | None = None,
     ) -> None:
         self.failures = 0
         self._results = results
         self._messages: TextIO | None = messages
         self._round_trips = RoundTrips()
+        #: What the server says, if it is to be saved.
+        self.speech = speech
         self._calls = self._closed = self._sent = self._moved = 0
         self._bar = bar(
             total=None if total is None else round(total / RATE),
@@ -91,6 +97,15 @@ class Report:
             f"calls: {self._calls}, completed: {self._closed}, failed: {self.failures},"
             f" audio sent: {self._sent / RATE:.1f} s"
         )
+
+    def save(self, path: Path) -> None:
+        """Writes what the server said. An error is a failure of the command."""
+        try:
+            if self.speech is not None:
+                self.speech.write(path)
+        except OSError as error:
+            self.failures += 1
+            self.say(f"call: cannot write {str(path)!r}: {error.strerror}")
 
     def say(self, text: str) -> None:
         """Writes a line for the user."""
@@ -153,10 +168,10 @@ class CallReport:
                 self.note(f"note: {what}, which this client ignores")
             case events.Fault(detail=detail):
                 self._fail(f"error {detail}")
-            case events.Paused():
-                self._paused()
-            case events.Resumed():
-                self.note("the server resumed the audio")
+            case events.Paused() | events.Resumed():
+                self._paused(isinstance(event, events.Paused))
+            case Heard() | Stopped() | events.Playback():
+                self._heard(event)
             case Disconnected():
                 self._disconnected(event)
             case events.Ended(reason=reason):
@@ -184,6 +199,8 @@ class CallReport:
 
     def _accepted(self, event: Accepted) -> None:
         self._is_opened, self._starts_paused = True, event.start_paused
+        if self._report.speech is not None:
+            self._report.speech.start(event.media)
         if event.media is None:
             self.note("the server wants no audio")
         if event.discard_to is not None:
@@ -193,10 +210,23 @@ class CallReport:
         if event.supported_languages is not None:
             self.note(f"the server's languages: {', '.join(event.supported_languages) or 'none'}")
 
-    def _paused(self) -> None:
-        if not self._starts_paused:
+    def _paused(self, is_paused: bool) -> None:
+        if not is_paused:
+            self.note("the server resumed the audio")
+        elif not self._starts_paused:
             self.note("the server paused the audio")
         self._starts_paused = False
+
+    def _heard(self, event: Heard | Stopped | events.Playback) -> None:
+        """The server of an Audio Connector speaks, or stops."""
+        speech = self._report.speech
+        match event:
+            case events.Playback(started=started):
+                self.note("the server's audio begins" if started else "the server's audio has ended")
+            case Heard(start=start, data=data) if speech is not None:
+                speech.add(start, data)
+            case Stopped(start=start) if speech is not None:
+                speech.cut(start)
 
     def _disconnected(self, event: Disconnected) -> None:
         info = f": {event.info[:200]}" if event.info else ""

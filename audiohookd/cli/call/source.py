@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from audiohookd.cli.call import wav_reader
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.protocol.client.session import RATE
-from audiohookd.protocol.media import Channel
+from audiohookd.protocol.media import RecordedChannel
 
 _TONES = (440, 660)  # Hz, external and internal
 _LEVEL = 0.25  # of full scale: -12 dB
@@ -38,7 +38,7 @@ class Recording:
         """Samples per channel. None if the audio never ends."""
         return None if self.repeats else len(self.data) // self.channels
 
-    def read(self, start: int, samples: int, channels: tuple[Channel, ...]) -> bytes:
+    def read(self, start: int, samples: int, channels: tuple[RecordedChannel, ...]) -> bytes:
         """Interleaved µ-law of ``channels``, a subset of those offered, from sample ``start`` on."""
         first, size = start * self.channels, samples * self.channels
         data = self.data

@@ -37,6 +37,6 @@ def run(arguments: argparse.Namespace) -> int:
     identity = Identity() if arguments.organization is None else Identity(organization=arguments.organization)
     context = trusting(arguments.ca)
     checked = DoctorTarget(
-        target_of(arguments), arguments.key, secret, identity, context, is_private_trust=arguments.ca is not None
+        target_of(arguments), arguments.key, secret, identity, context, arguments.ca is not None, arguments.connector
     )
     return run_checks(checked, lambda line: print(line, flush=True), time.monotonic, time.time)

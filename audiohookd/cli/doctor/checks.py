@@ -26,6 +26,7 @@ class DoctorTarget:
 
     :param secret: empty for requests that are not signed.
     :param is_private_trust: ``context`` trusts more than Genesys Cloud does.
+    :param is_connector: the integration is an Audio Connector.
     """
 
     target: Target
@@ -34,6 +35,7 @@ class DoctorTarget:
     identity: Identity
     context: ssl.SSLContext
     is_private_trust: bool
+    is_connector: bool = False
 
 
 def run_checks(
@@ -87,7 +89,8 @@ def _run_steps(
     open_sockets.callback(connection.close)
     asked = request(target, checked.key, checked.secret, checked.identity, int(now()))
     rest = runner.step("upgrade", _UPGRADE, lambda end: upgrade(connection, asked, end))
-    session = ClientSession(checked.identity.session, opening(checked.identity.organization), clock)
+    parameters = opening(checked.identity.organization, channels=1 if checked.is_connector else 2)
+    session = ClientSession(checked.identity.session, parameters, clock, plays_audio=checked.is_connector)
     probe = Probe(session, WebSocketClient(connection, rest))
     runner.step("open", _OPENED, probe.open)
     runner.step("close", _CLOSED, probe.close)

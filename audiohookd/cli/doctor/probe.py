@@ -133,10 +133,13 @@ class WebSocketClient:
         return data
 
 
-def opening(organization: str) -> Open:
+def opening(organization: str, channels: int) -> Open:
     """The parameters of ``open`` for a probe: as for a call, with null ids for conversation and participant."""
     return Open(
-        organization_id=organization, conversation_id=NULL_UUID, participant=Participant(NULL_UUID), media=offers(2)
+        organization_id=organization,
+        conversation_id=NULL_UUID,
+        participant=Participant(NULL_UUID),
+        media=offers(channels),
     )
 
 

@@ -24,6 +24,22 @@ class Results(events.Event, frozen=True):
     entities: tuple[dict[str, Any], ...]
 
 
+class Heard(events.Event, frozen=True):
+    """Audio of the server (Audio Connector).
+
+    :param start: the position in samples at which the caller hears it.
+    """
+
+    start: int
+    data: bytes
+
+
+class Stopped(events.Event, frozen=True):
+    """The server stopped its audio by ``barge_in``: the caller hears nothing from the position ``start`` on."""
+
+    start: int
+
+
 class Disconnected(events.Event, frozen=True):
     """The server sent ``disconnect``; the client has answered with ``close``."""
 

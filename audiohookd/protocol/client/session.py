@@ -16,10 +16,11 @@ from msgspec import UNSET, Struct
 
 from audiohookd.protocol import events, messages
 from audiohookd.protocol.client.checks import ServerProtocolError, check_entity, selected
-from audiohookd.protocol.client.events import Accepted, Disconnected, Results
+from audiohookd.protocol.client.events import Accepted, Disconnected, Heard, Results, Stopped
 from audiohookd.protocol.client.states import CLOSED, CLOSING, GONE, LEGAL, NEW, OPEN, OPENING, ClientState
 from audiohookd.protocol.codec import (
     MAX_RECEIVED,
+    MAX_SENT,
     ServerEnvelope,
     decode_parameters,
     decode_server_envelope,
@@ -61,6 +62,7 @@ class ClientSession:
     :param opening: the parameters of ``open``; ``checks.offers`` builds their ``media``.
     :param now: a monotonic clock, in seconds.
     :param timers: the time-outs; the defaults of Genesys Cloud if None.
+    :param plays_audio: the client is an Audio Connector.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ClientSession:
         opening: messages.Open,
         now: Callable[[], float],
         timers: ClientTimers | None = None,
+        plays_audio: bool = False,
     ) -> None:
         self.id = session_id
         self.state: ClientState = NEW
@@ -97,6 +100,8 @@ class ClientSession:
         self._updates = 0
         self._has_complained = False
         self._close_reason = events.CONNECTION_LOST
+        self._plays_audio = plays_audio
+        self._played_at: float | None = None  # when the server's audio has been played; None: nothing is played
 
     # ---- the wire --------------------------------------------------------------------------------
 
@@ -110,9 +115,15 @@ class ClientSession:
             self._complain(complaint)
 
     def receive_audio(self, data: bytes) -> None:
-        """Handles a whole binary message. It is a protocol error, because this client is not an Audio Connector."""
-        if self.state in (OPENING, OPEN, CLOSING):
-            self._complain(ServerProtocolError(415, "audio not expected", f"{len(data)} bytes"))
+        """Handles a whole binary message: audio that an Audio Connector plays, and other clients reject."""
+        if self.state is OPEN and self._plays_audio and self.media is not None:
+            self._play(data, self.media)
+        elif self.state in (OPENING, OPEN, CLOSING) and not (self.state is CLOSING and self._plays_audio):
+            self._complain(
+                ServerProtocolError(
+                    415, "audio not expected", f"{len(data)} bytes, which only an Audio Connector plays"
+                )
+            )
 
     def connection_lost(self) -> None:
         """Handles the loss of the connection. Further calls have no effect."""
@@ -137,14 +148,17 @@ class ClientSession:
         """The time of ``now`` at which ``tick`` must be called; None for never."""
         if self.state is not OPEN:
             return self._step_due
-        return self._ping_due if self._ping is None else self._ping.sent_at + self._timers.pong_timeout
+        due = self._ping_due if self._ping is None else self._ping.sent_at + self._timers.pong_timeout
+        return due if self._played_at is None else min(due, self._played_at)
 
     def tick(self) -> None:
         """Handles an expired deadline. Has no effect if called too early or too often."""
         due = self.next_deadline()
         if due is None or self._now() < due:
             return
-        if self.state is OPENING:
+        if self.state is OPEN and self._played_at is not None and self._now() >= self._played_at:
+            self._end_playback()
+        elif self.state is OPENING:
             self._complain(ServerProtocolError(408, "timed out waiting for opened"))
         elif self.state is CLOSING:
             self._complain(ServerProtocolError(408, "timed out waiting for closed"))
@@ -219,6 +233,13 @@ class ClientSession:
             return False
         self._updates += 1
         self._send(messages.Update(language))
+        return True
+
+    def dtmf(self, digit: str) -> bool:
+        """Presses a key (Audio Connector). False if the session is not open."""
+        if self.state is not OPEN:
+            return False
+        self._send(messages.Dtmf(digit))
         return True
 
     @property
@@ -326,6 +347,9 @@ class ClientSession:
         for entity in parameters.entities:
             check_entity(entity)
         self._emit(Results(parameters.entities))
+        if self._played_at is not None and any(entity["type"] == "barge_in" for entity in parameters.entities):
+            self._emit(Stopped(self._position_at(self._now())))
+            self._end_playback()
 
     def _on_disconnect(self, parameters: messages.Disconnect) -> None:
         self._emit(Disconnected(parameters.reason, parameters.info, parameters.output_variables))
@@ -341,6 +365,30 @@ class ClientSession:
         self._enter(CLOSED, None)
         self.finished = True
         self._emit(events.Ended(self._close_reason))
+
+    # ---- audio of the server ---------------------------------------------------------------------
+
+    def _play(self, data: bytes, media: Media) -> None:
+        samples, rest = divmod(len(data), media.frame_bytes)
+        if rest or len(data) > MAX_SENT:
+            text = "audio holds part of a sample" if rest else "message too large"
+            self._complain(ServerProtocolError(413 if not rest else 400, text, f"{len(data)} bytes"))
+            return
+        now = self._now()
+        if self._played_at is None:
+            self._send(messages.PlaybackStarted())
+            self._emit(events.Playback(True))
+        start = now if self._played_at is None else self._played_at
+        self._emit(Heard(self._position_at(start), data))
+        self._played_at = start + samples / RATE
+
+    def _end_playback(self) -> None:
+        self._played_at = None
+        self._send(messages.PlaybackCompleted())
+        self._emit(events.Playback(False))
+
+    def _position_at(self, at: float) -> int:
+        return self.position + round((at - self._now()) * RATE)
 
     # ---- bookkeeping -----------------------------------------------------------------------------
 
@@ -368,6 +416,8 @@ class ClientSession:
     def _enter(self, state: ClientState, seconds: float | None) -> None:
         self.state = state
         self._step_due = None if seconds is None else self._now() + seconds
+        if state is not OPEN:
+            self._played_at = None
 
     def _send(self, parameters: messages.Parameters) -> None:
         data = encode_client(self.id, self._sent + 1, self._received, _duration(self.position), parameters)

@@ -52,6 +52,11 @@ class Sender:
         for kind in limited_kinds(message):
             self._budgets[kind].hold(self.now() + round(seconds * MICROSECONDS))
 
+    @property
+    def has_waiting(self) -> bool:
+        """True if something waits."""
+        return self.text.has_waiting or bool(self.audio.waiting)
+
     def next(self) -> float | None:
         """The time of the clock, in seconds, at which something can be sent; None if nothing waits."""
         times = [at for at in (self.text.next(), self.audio.next()) if at is not None]

@@ -48,6 +48,11 @@ class TextQueue:
         """True if events wait."""
         return bool(self._events)
 
+    @property
+    def has_waiting(self) -> bool:
+        """True if anything waits."""
+        return bool(self._events) or self._pause is not None
+
     def add_event(self, event: Waiting) -> bool:
         """Appends an event. False if too much waits already."""
         if self._waiting_size + event.size > MAX_WAITING:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from audiohookd.protocol.media import Channel, Format, Media
+from audiohookd.protocol.media import Format, Media, RecordedChannel
 from audiohookd.spool.format.checksums import ALGORITHM, is_checksum
 from audiohookd.spool.safe_files import open_regular
 
@@ -34,7 +34,7 @@ class JournalMedia(msgspec.Struct, frozen=True):
     """The format, channels and rate (Hz) of the recorded audio."""
 
     format: Format
-    channels: Annotated[tuple[Channel, ...], Meta(min_length=1, max_length=2)]
+    channels: Annotated[tuple[RecordedChannel, ...], Meta(min_length=1, max_length=2)]
     rate: Annotated[int, Meta(gt=0, le=1_000_000)]
 
 
