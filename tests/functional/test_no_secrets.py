@@ -47,6 +47,7 @@ def there(place: Callable[..., Place], vault: VaultStandIn) -> Place:
     table = {"url": vault.url, "token_file": "token", "refresh": 10}
     there.write(**{"auth.vault": table, "limits": {"handshakes_per_second": 0}})
     (there.directory / "token").write_text(TOKEN)
+    (there.directory / "token").chmod(0o600)
     write_keys(there, json.dumps({API_KEY: {"secret": [NEW, OLD]}, OPEN_KEY: None}))
     return there
 

@@ -59,6 +59,7 @@ def approle(client: Any, directory: Path) -> dict[str, str]:
     client.auth.approle.create_or_update_approle("audiohookd", token_policies=["audiohookd"], token_ttl="1s")
     secret_id = client.auth.approle.generate_secret_id("audiohookd")["data"]["secret_id"]
     (directory / "secret-id").write_text(secret_id)
+    (directory / "secret-id").chmod(0o600)
     role_id: str = client.auth.approle.read_role_id("audiohookd")["data"]["role_id"]
     return {"role_id": role_id, "secret_id_file": "secret-id"}
 
@@ -75,6 +76,7 @@ def test_a_rotation_reloads_the_keys_of_a_running_daemon(
     there = place()
     with openbao(tmp_path) as client:
         (tmp_path / "token").write_text("root")
+        (tmp_path / "token").chmod(0o600)
         access = approle(client, tmp_path) if by == "approle" else {"token_file": "token"}
         there.write(
             **{"auth": {"keys_file": ""}, "auth.vault": {"url": client.url, "refresh": 10, "overlap": 3600, **access}}

@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -157,6 +158,10 @@ def test_a_daemonized_start_fails_too(place: MakePlace) -> None:
     assert b"cannot listen" in done.stdout + done.stderr
     assert "cannot listen" in log.read_text()
     assert "Traceback" not in log.read_text()
+    for _ in range(50):  # twistd tells its parent first, and then removes the file
+        if not pidfile.exists():
+            break
+        time.sleep(0.1)
     assert not pidfile.exists()
 
 
