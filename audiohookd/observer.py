@@ -65,3 +65,6 @@ class AudioSink(SessionObserver):
 
     def audio_dropped(self, start: int) -> Any:
         pass
+
+    def audio_while_paused(self, position: int, size: int) -> Any:
+        pass

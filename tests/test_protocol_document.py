@@ -235,6 +235,7 @@ def test_the_table_of_states_agrees_with_the_code() -> None:
             "discarded",
             "update",
             "dtmf",
+            "barge_in",
             "playback_started",
             "playback_completed",
             "close",

@@ -8,6 +8,7 @@ from twisted.logger import Logger
 
 from audiohookd.config.errors import ConfigError
 from audiohookd.config.schema import Config, Route
+from audiohookd.protocol.media import MediaPreference
 from audiohookd.protocol.product import Product
 from audiohookd.session.fanout import RoutePlugins, Watcher
 
@@ -53,12 +54,18 @@ def _unrecorded(config: Config, routes: Mapping[str, RoutePlugins]) -> dict[str,
     }
 
 
+def _preference(route: Route) -> MediaPreference:
+    """Bot Transcription Connector is about the caller alone."""
+    channels = route.channels or (("external",) if route.product is Product.BOT_TRANSCRIPTION else ())
+    return MediaPreference(route.formats, channels, route.audio)
+
+
 def _plugins(config: Config, route: Route, where: str, watchers: Mapping[str, Watcher]) -> RoutePlugins:
     limit = route.time_limit
     if limit is None:
         limit = BOT_TIME_LIMIT if route.product is Product.AUDIO else 0.0
     used = [watchers[name] for name in config.plugins_of(route)]
-    plugins = RoutePlugins(used, route.record is not False, route.product, limit)
+    plugins = RoutePlugins(used, route.record is not False, route.product, limit, _preference(route))
     if route.record and not plugins.recorders:
         raise ConfigError(f"{where}: is true, but no plugin of this route records: add [plugins.recorder]")
     if route.record is not False:

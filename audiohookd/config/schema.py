@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
+from audiohookd.protocol.media import ChannelChoice, Format
 from audiohookd.protocol.product import Product
 from audiohookd.protocol.sending.rates import SendRates
 from audiohookd.protocol.timeouts import Timeouts
@@ -152,6 +153,9 @@ class Route(Struct, frozen=True, forbid_unknown_fields=True):
     path: str = "/api/v1/audiohook/ws"
     product: Product = Product.MONITOR
     time_limit: Annotated[Duration, Meta(ge=0, le=86_400)] | None = None
+    formats: Annotated[tuple[Format, ...], Meta(min_length=1, max_length=2)] = (Format.PCMU, Format.L16)
+    channels: Annotated[tuple[ChannelChoice, ...], Meta(max_length=3)] = ()
+    audio: bool = True
     plugins: tuple[str, ...] | None = None
     record: bool | None = None
 

@@ -70,7 +70,8 @@ class IOpening(Interface):
 
     session = Attribute("The ISession. Its methods cannot send yet.")
     media = Attribute(
-        "Assignable: tuple of the Media offers to choose from. The daemon selects the first in PCMU, else the first."
+        "Assignable: tuple of the Media offers that the route accepts. The daemon selects the first in the format"
+        " that the route prefers (PCMU by default)."
     )
     start_paused = Attribute("Assignable: True asks the client to send no audio until ``session.resume()``.")
     discard_to = Attribute("Assignable: position in samples up to which the client may skip audio, or None.")

@@ -199,3 +199,10 @@ class IAudioSink(ISessionObserver):
 
     def audio_dropped(start: int) -> Any:
         """The client was asked to drop the sent audio from the position ``start`` on (``barge_in``)."""
+
+    def audio_while_paused(position: int, size: int) -> Any:
+        """The client sent audio although it had reported a pause. The audio is dropped.
+
+        :param position: in samples.
+        :param size: bytes of the message.
+        """

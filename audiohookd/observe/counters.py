@@ -27,6 +27,7 @@ CATALOGUE: Final = {
     "rate_limited_sends": "events and pauses of plugins that were not sent because of a rate limit, by plugin",
     "overflow_samples": "samples dropped from the full queue of a slow plugin, by plugin",
     "unsent_entities": "results that were not sent before the session ended, by the limits in [send], by plugin",
+    "audio_while_paused_bytes": "bytes of audio that clients sent in a pause that they had reported; dropped",
     "overflow_messages": "messages to clients dropped from the full queue of a slow plugin, by plugin",
     "admission_timeouts": "sessions opened without a plugin because its admission timed out",
     "pending_connections_evicted": "connections evicted before their upgrade, because too many were pending",

@@ -119,6 +119,10 @@ class BotTurnResponseData(_Part, frozen=True):
     confidence: Confidence | None = None
 
 
+class SpeechStartedData(_Part, frozen=True):
+    """Empty by definition."""
+
+
 class BargeInData(_Part, frozen=True):
     """Empty by definition."""
 
@@ -144,13 +148,19 @@ class BotTurnResponse(_Part, frozen=True, tag_field="type", tag="bot_turn_respon
     data: BotTurnResponseData
 
 
+class SpeechStarted(_Part, frozen=True, tag_field="type", tag="speech_started", omit_defaults=False):
+    """The caller begins to speak (Bot Transcription Connector)."""
+
+    data: SpeechStartedData = SpeechStartedData()
+
+
 class BargeIn(_Part, frozen=True, tag_field="type", tag="barge_in", omit_defaults=False):
     """The caller speaks: the client stops playing and drops queued audio (Audio Connector)."""
 
     data: BargeInData = BargeInData()
 
 
-Entity = Transcript | AgentAssist | BotTurnResponse | BargeIn
+Entity = Transcript | AgentAssist | BotTurnResponse | BargeIn | SpeechStarted
 
 
 def parse_entity(value: Any) -> Entity | None:

@@ -73,6 +73,17 @@ class Dtmf(Event, frozen=True):
     digit: str
 
 
+class AudioWhilePaused(Event, frozen=True):
+    """The client sent audio although it had reported a pause. It is dropped: the pause may protect a card number.
+
+    :param position: in samples.
+    :param size: bytes.
+    """
+
+    position: int
+    size: int
+
+
 class Playback(Event, frozen=True):
     """The client started or finished playing the server's audio to the caller."""
 

@@ -98,9 +98,35 @@ def parse_offers(offers: tuple[msgspec.Raw, ...]) -> tuple[Media, ...]:
     return tuple(found)
 
 
-def preferred(offers: tuple[Media, ...]) -> Media | None:
-    """The default selection: the first offer in PCMU, else the first offer; None without offers.
+ChannelChoice = Literal["both", "external", "internal"]
 
-    PCMU is preferred because the byte order of L16 is not documented.
+
+class MediaPreference(msgspec.Struct, frozen=True):
+    """Which offers a route accepts.
+
+    :param formats: the accepted formats, the preferred one first. PCMU by default, because the byte order of L16 is
+        not documented.
+    :param channels: the accepted channels, the preferred ones first; empty for all, in the client's order.
+    :param audio: False for sessions without audio.
     """
-    return next((media for media in offers if media.format is Format.PCMU), offers[0] if offers else None)
+
+    formats: tuple[Format, ...] = (Format.PCMU, Format.L16)
+    channels: tuple[ChannelChoice, ...] = ()
+    audio: bool = True
+
+    def accepted(self, offers: tuple[Media, ...]) -> tuple[Media, ...]:
+        """The accepted offers, sorted by channels."""
+        accepted = [media for media in offers if self.audio and media.format in self.formats]
+        if not self.channels:
+            return tuple(accepted)
+        chosen = {str(choice): rank for rank, choice in enumerate(self.channels)}
+        accepted = [media for media in accepted if _choice(media) in chosen]
+        return tuple(sorted(accepted, key=lambda media: chosen[_choice(media)]))
+
+    def best(self, media: tuple[Media, ...]) -> Media | None:
+        """The first of the preferred format; None if there is none."""
+        return min(media, key=lambda medium: self.formats.index(medium.format), default=None)
+
+
+def _choice(media: Media) -> str:
+    return "both" if len(media.channels) == 2 else media.channels[0]

@@ -128,6 +128,10 @@ class Dtmf(Parameters, frozen=True):
     digit: str
 
 
+class BargeIn(Parameters, frozen=True):
+    """The caller interrupted the bot (Bot Transcription Connector). It needs no answer."""
+
+
 class PlaybackStarted(Parameters, frozen=True):
     """The client started playing the server's audio to the caller (Audio Connector)."""
 
@@ -201,6 +205,7 @@ CLIENT_MESSAGES: dict[str, type[Parameters]] = {
     "update": Update,
     "error": Error,
     "dtmf": Dtmf,
+    "barge_in": BargeIn,
     "playback_started": PlaybackStarted,
     "playback_completed": PlaybackCompleted,
 }

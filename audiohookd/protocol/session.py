@@ -25,7 +25,7 @@ from audiohookd.protocol.sending.rates import MICROSECONDS, SendRates
 from audiohookd.protocol.sending.sender import Sender
 from audiohookd.protocol.sending.text_queue import Waiting
 from audiohookd.protocol.sequence import SequenceNumbers
-from audiohookd.protocol.states import LEGAL, LENIENT, TOLERATED, State, classify_unexpected_audio
+from audiohookd.protocol.states import AUDIO_WHILE_PAUSED, LEGAL, LENIENT, TOLERATED, State, classify_unexpected_audio
 from audiohookd.protocol.timeline import DEFAULT_RATE, Timeline
 from audiohookd.protocol.timeouts import Timeouts
 
@@ -429,6 +429,8 @@ class Session:
         if isinstance(verdict, RemoteProtocolError):
             self._protocol_error(verdict)
         else:
+            if verdict == AUDIO_WHILE_PAUSED and data:
+                self._emit(events.AudioWhilePaused(self.position, len(data)))
             self._emit(events.Tolerated(verdict))
 
     # ---- messages of the client ------------------------------------------------------------------

@@ -64,14 +64,18 @@ LEGAL: Final[dict[tuple[State, str], str]] = {
     (CLOSED, "error"): "_on_error",
 }
 
-_LATE = ("paused", "resumed", "discarded", "update", "dtmf", "playback_started", "playback_completed")
+#: The anomaly of a client that sends audio although it reported a pause.
+AUDIO_WHILE_PAUSED: Final = "audio-while-paused"
+
+_LATE = ("paused", "resumed", "discarded", "update", "dtmf", "barge_in", "playback_started", "playback_completed")
 
 #: Messages that are ignored and counted under the name of their type.
 TOLERATED: Final[frozenset[tuple[State, str]]] = frozenset(
-    {(PREPARING, type_) for type_ in ("update", "dtmf", "playback_started", "playback_completed")}
+    {(PREPARING, type_) for type_ in ("update", "dtmf", "barge_in", "playback_started", "playback_completed")}
+    | {(OPEN, "barge_in")}
     | {
         (OPENING, type_)
-        for type_ in ("paused", "resumed", "discarded", "dtmf", "playback_started", "playback_completed")
+        for type_ in ("paused", "resumed", "discarded", "dtmf", "barge_in", "playback_started", "playback_completed")
     }
     | {(DISCONNECTING, type_) for type_ in ("open", *_LATE)}
     | {(CLOSING, type_) for type_ in ("open", "close", *_LATE) if (CLOSING, type_) not in LEGAL}
@@ -93,7 +97,7 @@ def classify_unexpected_audio(state: State, size: int, frame_bytes: int, paused:
     if size > MAX_RECEIVED:
         return RemoteProtocolError("message too large", f"{size} bytes")
     if not frame_bytes:
-        return "audio-while-paused" if paused else "audio-without-media"
+        return AUDIO_WHILE_PAUSED if paused else "audio-without-media"
     if size % frame_bytes:
         return RemoteProtocolError("audio holds part of a sample", f"{size} bytes in frames of {frame_bytes}")
     return RemoteProtocolError("position too far", f"{size} bytes of audio beyond the longest session")

@@ -7,7 +7,6 @@ the timer, in this order. It is never re-entered: if a plugin acts during a deli
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
-from typing import Any
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -273,12 +272,8 @@ class Connection:
                 self._ended(reason)
             case events.Fault() | events.Tolerated() | events.PeerError():
                 self._report(event)
-            case events.TimeLimitNear(seconds):
-                self._log.warn("Genesys Cloud ends this session in {seconds:.0f} s (time_limit)", seconds=seconds)
-                if self._fanout is not None:
-                    self._fanout.deliver(event)
-            case events.Unsent(owner, entities):
-                self._unsent(owner, entities)
+            case events.TimeLimitNear() | events.AudioWhilePaused() | events.Unsent():
+                self._warn(event)
             case _ if self._fanout is not None:
                 self._fanout.deliver(event)
 
@@ -289,13 +284,24 @@ class Connection:
         elif len(self._early) < self._early_limit:
             self._early.append(message)
 
-    def _unsent(self, plugin: str, entities: tuple[Any, ...]) -> None:
-        self._shared.counters.count("unsent_entities", plugin, len(entities))
-        if self._log.log_once(f"unsent entities of {plugin}"):
-            text = "{count} results of plugin {plugin} were not sent: the session ended within [send] text_per_second"
-            self._log.warn(text, count=len(entities), plugin=plugin)
+    def _warn(self, event: events.TimeLimitNear | events.AudioWhilePaused | events.Unsent) -> None:
+        """Counts and logs what the operator should know, and tells the plugins."""
+        count = self._shared.counters.count
+        match event:
+            case events.TimeLimitNear(seconds):
+                self._log.warn("Genesys Cloud ends this session in {seconds:.0f} s (time_limit)", seconds=seconds)
+            case events.AudioWhilePaused(_, size):
+                count("audio_while_paused_bytes", "", size)
+                if self._log.log_once("audio while paused"):
+                    text = "the client sends audio although it reported a pause: the audio is dropped, not recorded"
+                    self._log.error(text)
+            case events.Unsent(plugin, entities):
+                count("unsent_entities", plugin, len(entities))
+                if self._log.log_once(f"unsent entities of {plugin}"):
+                    text = "{count} results of plugin {plugin} were not sent before the session ended ([send])"
+                    self._log.warn(text, count=len(entities), plugin=plugin)
         if self._fanout is not None:
-            self._fanout.events_dropped(plugin, entities)
+            self._fanout.deliver(event)
 
     def _report(self, event: events.Fault | events.Tolerated | events.PeerError) -> None:
         """Counts and logs what the client did wrong, or reports."""
@@ -329,7 +335,7 @@ class Connection:
         self._is_probe = is_probe
         self._conversation_id = session.conversation_id
         self._start_position = session.start_position
-        self._asking = Asking(Opening(session, asked), self._fanout, self._answer)
+        self._asking = Asking(Opening(session, asked, route.preference), self._fanout, self._answer)
         self._asking.start(self._shared.clock, self._shared.timers.admission_timeout, self._answer_late)
 
     def _answer_late(self, unanswered: list[Watcher]) -> None:

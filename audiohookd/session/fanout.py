@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from audiohookd.interfaces import IPlugin, IRecorder, ISession, ISessionObserver, PartialLoss
 from audiohookd.observe.counters import Counters
 from audiohookd.protocol import events
+from audiohookd.protocol.media import MediaPreference
 from audiohookd.protocol.product import Product
 from audiohookd.runtime import foreign_code
 from audiohookd.runtime.error_text import in_words, text_of
@@ -54,6 +55,7 @@ class RoutePlugins(Struct, frozen=True):
     must_record: bool = False
     product: Product = Product.MONITOR
     time_limit: float = 0.0
+    preference: MediaPreference = MediaPreference()
 
     @property
     def recorders(self) -> list[str]:
@@ -147,14 +149,15 @@ class Fanout:
         """Delivers any other event; ignores events that observers do not receive."""
         if isinstance(event, events.LanguageChanged):
             self._session.language = event.language
+        if isinstance(event, events.Unsent):
+            self._events_dropped(event.owner, event.entities)
         if (call := _CALLS.get(type(event))) is not None:
             self._call(*call(event))
         elif (call := _SINK_CALLS.get(type(event))) is not None:
             for queue in self._sinks:
                 queue.call(*call(event))
 
-    def events_dropped(self, plugin: str, entities: Sequence[Any]) -> None:
-        """Tells the observer of ``plugin`` which of its entities could not be sent."""
+    def _events_dropped(self, plugin: str, entities: Sequence[Any]) -> None:
         for name, queue in zip(self._names, self._queues, strict=False):  # no queues are left after the end
             if name == plugin:
                 queue.call("events_dropped", entities)
@@ -319,6 +322,7 @@ _CALLS: Final[dict[type[events.Event], _EventCall]] = {
 #: The same for observers that receive audio.
 _SINK_CALLS: Final[dict[type[events.Event], _EventCall]] = {
     events.Gap: lambda event: ("gap", event),
+    events.AudioWhilePaused: lambda event: ("audio_while_paused", event.position, event.size),
     events.AudioSent: lambda event: ("audio_sent", event.start, event.data),
     events.AudioDropped: lambda event: ("audio_dropped", event.start),
 }

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from audiohookd.interfaces import IAdmission, IOpening, ISession
 from audiohookd.protocol.events import OpenRequested
-from audiohookd.protocol.media import Media, preferred
+from audiohookd.protocol.media import Media, MediaPreference
 from audiohookd.protocol.messages import DisconnectReason
 from audiohookd.runtime import foreign_code
 from audiohookd.session.fanout import Fanout, Watcher
@@ -38,7 +38,12 @@ class OpenTerms(Struct, frozen=True):
 class Opening:
     """See :class:`IOpening`. ``settle`` applies what a plugin assigned, completely or not at all."""
 
-    def __init__(self, session: ISession, asked: OpenRequested) -> None:
+    def __init__(
+        self,
+        session: ISession,
+        asked: OpenRequested,
+        preference: MediaPreference = MediaPreference(),  # noqa: B008 - immutable
+    ) -> None:
         self.session = session
         #: True once the outcome is decided or no longer needed.
         self.over = False
@@ -48,9 +53,10 @@ class Opening:
         self._offers = asked.offers
         # With an empty list of offers the client asks for a session without audio. If it made offers and none is
         # left, `media: []` would be the wrong answer.
-        self._wants_audio = bool(asked.request.media)
+        self._wants_audio = bool(asked.request.media) and preference.audio
+        self._preference = preference
         self._refusal: tuple[DisconnectReason, str] | None = None
-        self.terms = OpenTerms(asked.offers)
+        self.terms = OpenTerms(preference.accepted(asked.offers))
         self.reset()
 
     def reject(self, info: str, reason: DisconnectReason = "error") -> None:
@@ -97,7 +103,7 @@ class Opening:
 
         Rejects the session if the client wants audio and no offer is left.
         """
-        chosen = preferred(self.terms.media)
+        chosen = self._preference.best(self.terms.media)
         if chosen is None and self._wants_audio and self.terms.refusal is None:
             self.reject("no supported media")
             self.settle()

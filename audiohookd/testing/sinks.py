@@ -75,6 +75,9 @@ class CapturingSink(AudioSink):
     def audio_dropped(self, start: int) -> Any:
         return self._record("audio_dropped", start)
 
+    def audio_while_paused(self, position: int, size: int) -> Any:
+        return self._record("audio_while_paused", position, size)
+
     def _record(self, *call: Any) -> Any:
         self.calls.append(call)
         return None if self.act is None else self.act(*call)

@@ -23,6 +23,7 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "resumed": _NO_TIME,
     "discarded": _NO_TIME,
     "dtmf": {"digit": "1"},
+    "barge_in": {},
     "playback_started": {},
     "playback_completed": {},
 }

@@ -1,6 +1,5 @@
 """Records every session: a WAV file on the call's timeline, and a sidecar with the events of the call."""
 
-from array import array
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import uuid4
@@ -21,6 +20,7 @@ from audiohookd.protocol.media import Format, Media
 from audiohookd.protocol.product import Product
 from audiohookd.units import Size
 from audiohookd_plugins.bot_track import BotTrack, interleaved
+from audiohookd_plugins.byte_order import L16Audio, swapped
 
 #: Bytes of the block of silence that gaps are filled with; whole samples of any media.
 SILENCE_BYTES = 65_536
@@ -67,10 +67,11 @@ class RecorderPlugin:
         """See :class:`IPlugin`."""
         silence = self._silence[session.media.format] if session.media else b""
         arguments = self.daemon, session, self.config, silence
-        swaps = session.media and session.media.format is Format.L16 and self.config.l16_byte_order == "big"
         if session.product is Product.AUDIO and session.media and len(session.media.channels) == 1:
-            return BotRecorder(*arguments, swaps=bool(swaps))
-        return SwappingRecorder(*arguments) if swaps else Recorder(*arguments)
+            return BotRecorder(*arguments)
+        if session.media and session.media.format is Format.L16:
+            return L16Recorder(*arguments)
+        return Recorder(*arguments)
 
 
 class Recorder(AudioSink):
@@ -100,6 +101,7 @@ class Recorder(AudioSink):
         self._omitted_entries: OmittedEntries | None = None
         self._omitted_gaps: OmittedGaps | None = None
         self._is_closed = False
+        self._is_warned = False  # of audio in a pause
         self._error: OSError | None = None  # not raised yet
         self._draft = daemon.spool.begin(str(uuid4()), session.started_at, self._media)
 
@@ -166,6 +168,13 @@ class Recorder(AudioSink):
     def _block(self, size: int) -> bytes:
         """``size`` bytes for a gap."""
         return self._silence if size == len(self._silence) else self._silence[:size]
+
+    def audio_while_paused(self, position: int, size: int) -> Any:
+        """See :class:`IAudioSink`. The first is an entry of the sidecar."""
+        if not self._is_warned:
+            self._is_warned = True
+            return self._note("audioWhilePaused", {"position": position, "bytes": size}, self._now())
+        return None
 
     # ---- end of the session ----------------------------------------------------------------------
 
@@ -292,26 +301,30 @@ class Recorder(AudioSink):
         return self._epoch + self._seconds()
 
 
-class SwappingRecorder(Recorder):
-    """Records L16 that arrives big-endian."""
+class L16Recorder(Recorder):
+    """Records L16, of either byte order."""
+
+    def __init__(self, daemon: IDaemon, session: ISession, config: RecorderConfig, silence: bytes) -> None:
+        super().__init__(daemon, session, config, silence)
+        self._order = config.l16_byte_order
+        self._l16 = L16Audio(self._order == "big", self._suspect_order)
 
     def audio(self, frame: bytes) -> Any:
         """See :class:`IAudioSink`."""
-        return super().audio(_swapped(frame))
+        return super().audio(self._l16.convert(frame))
+
+    def _suspect_order(self) -> None:
+        other = "little" if self._order == "big" else "big"
+        text = "the audio is noise, as L16 in the wrong order is: try l16_byte_order = {other} in [plugins.recorder]"
+        self._session.log.error(text, other=repr(other))
 
 
-class BotRecorder(Recorder):
-    """Records a call of an Audio Connector with the bot's speech as second channel.
+class BotRecorder(L16Recorder):
+    """Records a call of an Audio Connector with the bot's speech as second channel."""
 
-    :param swaps: the audio arrives big-endian.
-    """
-
-    def __init__(
-        self, daemon: IDaemon, session: ISession, config: RecorderConfig, silence: bytes, swaps: bool
-    ) -> None:
+    def __init__(self, daemon: IDaemon, session: ISession, config: RecorderConfig, silence: bytes) -> None:
         super().__init__(daemon, session, config, silence)
         self._encoding: Format = session.media.format
-        self._swaps = swaps
         self._bot = BotTrack(self._encoding, session.start_position)
 
     def _recorded_media(self, media: Media | None) -> Media | None:
@@ -319,7 +332,8 @@ class BotRecorder(Recorder):
 
     def audio(self, frame: bytes) -> Any:
         """See :class:`IAudioSink`."""
-        return super().audio(self._with_bot(_swapped(frame) if self._swaps else frame))
+        frame = self._l16.convert(frame) if self._encoding is Format.L16 else frame
+        return Recorder.audio(self, self._with_bot(frame))
 
     async def gap(self, gap: Gap) -> None:
         """See :class:`IAudioSink`. In a gap that is not filled, the bot is not recorded either."""
@@ -330,7 +344,8 @@ class BotRecorder(Recorder):
 
     def audio_sent(self, start: int, data: bytes) -> None:
         """See :class:`IAudioSink`."""
-        self._bot.add(start, _swapped(data) if self._swaps else data)
+        is_big = self._encoding is Format.L16 and self._order == "big"
+        self._bot.add(start, swapped(data) if is_big else data)
 
     def audio_dropped(self, start: int) -> None:
         """See :class:`IAudioSink`."""
@@ -342,13 +357,6 @@ class BotRecorder(Recorder):
     def _with_bot(self, external: bytes) -> bytes:
         bot = self._bot.take(len(external) // self._encoding.sample_bytes)
         return interleaved(self._encoding, external, bot)
-
-
-def _swapped(data: bytes) -> bytes:
-    """L16 in the other byte order."""
-    samples = array("H", data)
-    samples.byteswap()
-    return samples.tobytes()
 
 
 class OmittedEntries(Struct):

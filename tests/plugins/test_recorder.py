@@ -1,6 +1,8 @@
 """The recording that a session leaves behind."""
 
+import math
 import struct
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from audiohookd.protocol.events import GapCause
 from audiohookd.protocol.media import Format, Media
 from audiohookd.protocol.product import Product
 from audiohookd.session.connection_end import ConnectionEnd
+from audiohookd_plugins.byte_order import swapped
 from audiohookd_plugins.recorder import SILENCE_BYTES, RecorderConfig, RecorderPlugin
 from tests.plugins.recorded_call import DAY, L16, MONO, SECRET, STARTED_AT, STEREO, Call, FakeDaemon, a_session
 
@@ -391,6 +394,23 @@ class TestFailureAtTheEnd:
         (line,) = made.logged
         assert line["log_level"].name == "error"
         assert DAY in line["log_format"].format(**line)
+
+
+class TestByteOrder:
+    def test_the_wrong_order_is_logged_with_its_remedy(self, call: MakeCall) -> None:
+        made = call(L16)
+        made.sink.audio(swapped(array("h", (round(9_000 * math.sin(at / 16)) for at in range(16_000))).tobytes()))
+        (line,) = [str(formatEvent(event)) for event in made.logged if "wrong order" in str(formatEvent(event))]
+        assert "try l16_byte_order = 'big' in [plugins.recorder]" in line
+
+
+def test_audio_in_a_pause_is_an_entry_of_the_sidecar(call: MakeCall) -> None:
+    made = call()
+    for _ in range(3):
+        made.sink.audio_while_paused(800, 1_600)
+    made.close()
+    (entry,) = made.entries("audioWhilePaused")
+    assert entry["data"] == {"position": 800, "bytes": 1_600}
 
 
 class TestBot:

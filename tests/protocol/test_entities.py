@@ -19,6 +19,7 @@ from audiohookd.protocol.entities import (
     BotTurnResponseData,
     Faq,
     Interpretation,
+    SpeechStarted,
     Token,
     Transcript,
     TranscriptData,
@@ -95,6 +96,7 @@ GOLDEN: list[tuple[Any, Any]] = [
         {"type": "bot_turn_response", "data": {"disposition": "no_input"}},
     ),
     (BargeIn(), {"type": "barge_in", "data": {}}),
+    (SpeechStarted(), {"type": "speech_started", "data": {}}),
 ]  # fmt: skip
 
 

@@ -45,6 +45,8 @@ ENTITIES: dict[str, tuple[set[str], set[str]]] = {
     "BotTurnResponse": ({"type", "data"}, set()),
     "BotTurnResponseData": ({"disposition"}, {"text", "confidence"}),
     "BargeIn": ({"type", "data"}, set()),
+    "SpeechStarted": ({"type", "data"}, set()),
+    "SpeechStartedData": (set(), set()),
     "BargeInData": (set(), set()),
 }
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiohookd.protocol.media import Format, Media, parse_offers, preferred
+from audiohookd.protocol.media import Format, Media, MediaPreference, parse_offers
 
 FORMATS = ["PCMU", "L16"]
 CHANNELS = [["external"], ["internal"], ["external", "internal"], ["internal", "external"]]
@@ -104,18 +104,47 @@ def test_silence_has_the_length_it_is_asked_for(medium: Media, samples: int) -> 
     assert set(silence) <= {0xFF if medium.format is Format.PCMU else 0x00}
 
 
+def best(*offers: dict[str, Any], **preference: Any) -> Media | None:
+    chosen = msgspec.convert(preference, MediaPreference)
+    return chosen.best(chosen.accepted(read(*offers)))
+
+
 def test_mu_law_is_preferred_to_an_undocumented_byte_order() -> None:
-    listed = read(offer("L16"), offer(channels=["internal"]), offer())
-    assert preferred(listed) == listed[1]
+    assert best(offer("L16"), offer(channels=["internal"]), offer()) == Media(Format.PCMU, ("internal",))
 
 
 def test_without_mu_law_the_first_is_preferred() -> None:
-    listed = read(offer("L16", ["internal"]), offer("L16"))
-    assert preferred(listed) == listed[0]
+    assert best(offer("L16", ["internal"]), offer("L16")) == Media(Format.L16, ("internal",))
 
 
 def test_of_nothing_nothing_is_preferred() -> None:
-    assert preferred(()) is None
+    assert best() is None
+
+
+BOTH = ["external", "internal"]
+
+
+@pytest.mark.parametrize(
+    ("preference", "chosen"),
+    [
+        ({}, Media(Format.PCMU, ("external", "internal"))),
+        ({"channels": ["internal", "both"]}, Media(Format.PCMU, ("internal",))),
+        ({"formats": ["L16", "PCMU"]}, Media(Format.L16, ("external", "internal"))),
+        ({"formats": ["L16"], "channels": ["external"]}, Media(Format.L16, ("external",))),
+        ({"formats": ["L16"], "channels": ["internal"]}, None),
+        ({"audio": False}, None),
+    ],
+    ids=str,
+)
+def test_a_route_chooses_formats_and_channels(preference: dict[str, Any], chosen: Media | None) -> None:
+    offers = offer(channels=BOTH), offer("L16", BOTH), offer("L16"), offer(), offer(channels=["internal"])
+    assert best(*offers, **preference) == chosen
+
+
+def test_inverted_channels_are_both() -> None:
+    assert best(offer(), offer(channels=BOTH[::-1]), channels=["both"]) == Media(
+        Format.PCMU, ("internal", "external")
+    )
 
 
 def test_only_the_first_offers_count() -> None:

@@ -85,6 +85,7 @@ READ = [
     ("dtmf", {"digit": "*"}, messages.Dtmf("*")),
     ("playback_started", {}, messages.PlaybackStarted()),
     ("playback_completed", {}, messages.PlaybackCompleted()),
+    ("barge_in", {}, messages.BargeIn()),
 ]
 
 

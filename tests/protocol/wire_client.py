@@ -40,6 +40,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "update": {"language": "es-US"},
     "error": {"code": 429, "message": "Rate limit exceeded", "retryAfter": "PT3S"},
     "dtmf": {"digit": "5"},
+    "barge_in": {},
     "playback_started": {},
     "playback_completed": {},
 }

@@ -145,3 +145,16 @@ def test_a_plugin_learns_which_results_were_not_sent(logged: list[LogEvent]) -> 
     assert other.arguments("events_dropped") == []
     assert client.counters.value("unsent_entities", "talker") == 3
     assert sum("results of plugin talker were not sent" in str(formatEvent(event)) for event in logged) == 1
+
+
+def test_audio_in_a_reported_pause_is_an_alarm_and_reaches_no_sink(logged: list[LogEvent]) -> None:
+    sink = CapturingSink()
+    client = opened(Watcher("recorder", Plugin(sink)))
+    client.say("paused")
+    for _ in range(3):
+        client.speak(FRAME)
+    assert "audio" not in sink.names
+    assert sink.names.count("audio_while_paused") == 3
+    assert client.counters.value("audio_while_paused_bytes") == 3 * len(FRAME)
+    lines = [str(formatEvent(event)) for event in logged]
+    assert sum("the client sends audio although it reported a pause" in line for line in lines) == 1
