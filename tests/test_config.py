@@ -41,8 +41,8 @@ class TestMistakes:
             ("[listen]\nendpont = ''", "listen.endpont: unknown key, did you mean 'endpoint'?"),
             ("[session]\nidle_time = 3", "session.idle_time: unknown key, did you mean 'idle_timeout'?"),
             ("[[route]]\n[[route]]\npth = '/'", "route[1].pth: unknown key, did you mean 'path'?"),
-            ("[admin]\nx = 1", "admin.x: unknown key; there are: allowed_hosts, endpoint"),
-            ('[admin]\n"a\\nb" = 1', r"admin.'a\nb': unknown key; there are: allowed_hosts, endpoint"),
+            ("[admin]\nx = 1", "admin.x: unknown key; there are: allow_pause, allowed_hosts, endpoint"),
+            ('[admin]\n"a\\nb" = 1', r"admin.'a\nb': unknown key; there are: allow_pause, allowed_hosts, endpoint"),
         ],
     )
     def test_an_unknown_key_is_one_line(self, tmp_path: Path, text: str, line: str) -> None:

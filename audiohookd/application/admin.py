@@ -11,7 +11,7 @@ from audiohookd.auth.keys.keyring import Keyring
 from audiohookd.auth.replay.factory import ReplayProtection
 from audiohookd.config.listen_address import listen_address
 from audiohookd.diagnostics.explanations import Explanations
-from audiohookd.observe.admin_http import admin_site
+from audiohookd.observe.admin_http import AdminSources, admin_site
 from audiohookd.observe.counters import exposition
 from audiohookd.observe.gauges import Figures, gauged
 from audiohookd.websocket.protocol import AudioHookServerFactory
@@ -27,15 +27,17 @@ def build_admin(
     own = listen_address(config.endpoint)
     workers = environment.workers("explainer", threads=1, waiting=0, patience=1.0)
     explanations = Explanations(environment.reactor, workers, factory.recent_rejections, lambda: keyring.keys)
-    site = admin_site(
-        environment.reactor,
-        lambda: readiness.ready,
-        lambda: registry.drain_state or readiness.blocker,
-        lambda: exposition(environment.counters) + gauged(figures),
-        explanations.explain,
-        lambda: [*readiness.warnings, *registry.connection_warnings],
-        allowed_hosts=[*config.allowed_hosts, socket.gethostname(), "" if own is None else own.host],
+    sources = AdminSources(
+        is_ready=lambda: readiness.ready,
+        obstacle=lambda: registry.drain_state or readiness.blocker,
+        metrics=lambda: exposition(environment.counters) + gauged(figures),
+        refused=explanations.explain,
+        warnings=lambda: [*readiness.warnings, *registry.connection_warnings],
+        sessions=registry.describe,
+        hold_pause=registry.hold_pause if config.allow_pause else None,
     )
+    hosts = [*config.allowed_hosts, socket.gethostname(), "" if own is None else own.host]
+    site = admin_site(environment.reactor, sources, hosts)
     return [workers, environment.listener("admin", "admin.endpoint", site)]
 
 

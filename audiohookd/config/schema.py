@@ -56,10 +56,14 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Admin(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where metrics and health checks are served, and for which host names. An empty endpoint turns it off."""
+    """Where metrics and health checks are served, and for which host names. An empty endpoint turns it off.
+
+    ``allow_pause``: everyone who reaches the port may pause calls.
+    """
 
     endpoint: str = "tcp:3001:interface=127.0.0.1"
     allowed_hosts: tuple[str, ...] = ()
+    allow_pause: bool = False
 
 
 class AwsSecret(Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,6 +4,8 @@
 * ``/ready``: new calls are accepted
 * ``/health/check``: the same in the format of Genesys' reference server, for its load balancers and monitors
 * ``/metrics``: counters and gauges for Prometheus
+* ``/sessions``: the live sessions as JSON. ``POST /sessions/ID/pause`` and ``.../resume`` pause one, if ``[admin]
+  allow_pause`` is set
 * ``/refused``: the last rejected requests with their reasons, for ``audiohookctl explain-signature``, which may name
   further hosts and paths to try by ``host`` and ``path`` in the query
 
@@ -11,15 +13,25 @@ Requests with a foreign Host are rejected (:mod:`audiohookd.observe.host_check`)
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import INTERNAL_SERVER_ERROR, NOT_ALLOWED, NOT_FOUND, OK, SERVICE_UNAVAILABLE, Request
+from twisted.web.http import (
+    FORBIDDEN,
+    INTERNAL_SERVER_ERROR,
+    NOT_ALLOWED,
+    NOT_FOUND,
+    OK,
+    SERVICE_UNAVAILABLE,
+    Request,
+)
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
@@ -42,39 +54,58 @@ class _Answer(NamedTuple):
     header: tuple[bytes, bytes] | None = None
 
 
+#: An action on a session: its id, and what to do.
+_ACTION = re.compile(rb"/sessions/([0-9A-Fa-f-]{36})/(pause|resume)")
+
 _Query = Mapping[bytes, Sequence[bytes]]
 _Page = Callable[[_Query], "_Answer | Deferred[_Answer]"]
 _Refused = Callable[[tuple[str, ...], tuple[str, ...]], "Deferred[bytes]"]
 
 
-def admin_site(
-    reactor: Any,
-    is_ready: Callable[[], bool],
-    obstacle: Callable[[], str | None],
-    metrics: Callable[[], str],
-    refused: _Refused = lambda *_: succeed(b'{"refused": []}'),
-    warnings: Callable[[], Sequence[str]] = lambda: (),
-    allowed_hosts: Sequence[str] = (),
-) -> IProtocolFactory:
-    """Builds the site. Each connection may send one request. The functions are called at each request and must not
-    block.
+class AdminSources(Struct, frozen=True):
+    """What the admin port shows. The functions are called at each request and must not block."""
 
-    :param is_ready: True if new calls are accepted.
-    :param obstacle: returns why no new call is accepted, for the operator, or None.
-    :param metrics: returns the metrics in the text format of Prometheus.
-    :param refused: returns the last rejected requests as JSON without secrets. Its arguments are the hosts and the
-        paths in the query. It fails with PoolFull if too many such requests wait.
-    :param warnings: returns warnings for the operator; each is a line of ``/ready``.
+    #: True if new calls are accepted.
+    is_ready: Callable[[], bool]
+    #: Returns why no new call is accepted, for the operator, or None.
+    obstacle: Callable[[], str | None]
+    #: Returns the metrics in the text format of Prometheus.
+    metrics: Callable[[], str]
+    #: Returns the last rejected requests as JSON without secrets. Its arguments are the hosts and the paths in the
+    #: query. It fails with PoolFull if too many such requests wait.
+    refused: _Refused = lambda *_: succeed(b'{"refused": []}')
+    #: Returns warnings for the operator; each is a line of ``/ready``.
+    warnings: Callable[[], Sequence[str]] = lambda: ()
+    #: Returns the live sessions, for JSON.
+    sessions: Callable[[], Sequence[Mapping[str, object]]] = lambda: ()
+    #: Pauses a session (True) or ends that pause; False if there is no such session. None: not allowed.
+    hold_pause: Callable[[str, bool], bool] | None = None
+
+
+def admin_site(reactor: Any, sources: AdminSources, allowed_hosts: Sequence[str] = ()) -> IProtocolFactory:
+    """Builds the site. Each connection may send one request.
+
     :param allowed_hosts: as for :class:`~audiohookd.observe.host_check.HostCheck`.
     """
-    pages: dict[bytes, _Page] = {
+    pages = _Pages(sources, HostCheck(allowed_hosts), reactor)
+    return AdminConnections(_QuietSite(pages, reactor=reactor), reactor)
+
+
+def _pages(sources: AdminSources) -> dict[bytes, _Page]:
+    def ready(_: _Query) -> _Answer:
+        return _say("ready", sources.is_ready(), sources.obstacle(), sources.warnings())
+
+    def refused(query: _Query) -> "Deferred[_Answer]":
+        return sources.refused(_told(query, b"host"), _told(query, b"path")).addCallback(_json)
+
+    return {
         b"/live": lambda _: _say("live", True),
-        b"/ready": lambda _: _say("ready", is_ready(), obstacle(), warnings()),
-        b"/health/check": lambda _: _say_like_reference(is_ready()),
-        b"/metrics": lambda _: _Answer(OK, metrics().encode(), b"text/plain; version=0.0.4; charset=utf-8"),
-        b"/refused": lambda query: refused(_told(query, b"host"), _told(query, b"path")).addCallback(_json),
+        b"/ready": ready,
+        b"/health/check": lambda _: _say_like_reference(sources.is_ready()),
+        b"/metrics": lambda _: _Answer(OK, sources.metrics().encode(), b"text/plain; version=0.0.4; charset=utf-8"),
+        b"/sessions": lambda _: _json(json.dumps({"sessions": sources.sessions()}).encode()),
+        b"/refused": refused,
     }
-    return AdminConnections(_QuietSite(_Pages(pages, HostCheck(allowed_hosts), reactor), reactor=reactor), reactor)
 
 
 class _Pages(Resource):
@@ -83,9 +114,10 @@ class _Pages(Resource):
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, pages: Mapping[bytes, _Page], check: HostCheck, clock: IReactorTime) -> None:
+    def __init__(self, sources: AdminSources, check: HostCheck, clock: IReactorTime) -> None:
         super().__init__()
-        self._pages = pages
+        self._hold_pause = sources.hold_pause
+        self._pages = _pages(sources)
         self._check = check
         self._clock = clock
         self._logged = LogRateLimit(REJECTIONS_LOGGED)
@@ -119,11 +151,20 @@ class _Pages(Resource):
         return _Answer(INTERNAL_SERVER_ERROR, b"internal error\n")
 
     def _answer(self, method: bytes, path: bytes, query: _Query) -> "_Answer | Deferred[_Answer]":
+        if (action := _ACTION.fullmatch(path)) is not None and method == b"POST":
+            return self._act(action[1].decode(), action[2] == b"pause")
         if path not in self._pages:
             return _Answer(NOT_FOUND, b"not found\n")
         if method not in (b"GET", b"HEAD"):
             return _Answer(NOT_ALLOWED, b"method not allowed\n", header=(b"allow", b"GET, HEAD"))
         return self._pages[path](query)
+
+    def _act(self, session_id: str, is_held: bool) -> _Answer:
+        if self._hold_pause is None:
+            return _Answer(FORBIDDEN, b"pausing of calls is not allowed: set allow_pause = true in [admin]\n")
+        if not self._hold_pause(session_id, is_held):
+            return _Answer(NOT_FOUND, b"no open session has this id\n")
+        return _Answer(OK, b"paused\n" if is_held else b"resumed\n")
 
 
 def _answer_later(answer: _Answer, request: Request) -> None:

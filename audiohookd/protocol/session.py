@@ -64,6 +64,8 @@ class Session:
         self.paused = False
         #: True if the server asked for a pause.
         self.pause_wanted = False
+        #: True if the operator asked for it.
+        self.is_pause_held = False
         #: True if the driver must close the WebSocket; and the info of the ``disconnect`` that was sent, or "".
         self.finished, self.disconnect_info = False, ""
         self._organization_id = organization_id.lower()
@@ -301,8 +303,18 @@ class Session:
         return self._ask_pause(messages.Pause(), True)
 
     def resume(self) -> bool:
-        """Asks the client to send audio again, likewise."""
-        return self._ask_pause(messages.Resume(), False)
+        """Asks the client to send audio again, likewise. False also while :meth:`hold_pause` is in force."""
+        return not self.is_pause_held and self._ask_pause(messages.Resume(), False)
+
+    def hold_pause(self, is_held: bool) -> bool:
+        """Pauses the session for the operator, so that no plugin can resume it; or ends that, and resumes it.
+
+        :returns: False if the session is not open.
+        """
+        if self.state is not State.OPEN:
+            return False
+        self.is_pause_held = is_held
+        return self.pause() if is_held else self.resume()
 
     def reconnect(self, info: str | None = None) -> bool:
         """Asks the client to move to a new connection. False if the session is not open."""

@@ -164,6 +164,35 @@ class Connection:
             self._session.connection_lost()
             self._pump()
 
+    # ---- from the operator -----------------------------------------------------------------------
+
+    @property
+    def session_id(self) -> str:
+        """The id of the session."""
+        return self._session.id
+
+    def describe(self) -> dict[str, object]:
+        """The session, for the operator; without personal data."""
+        media = self._session.media
+        return {
+            "session": self._session.id,
+            "conversation": self._conversation_id,
+            "organization": self._upgrade.organization_id,
+            "route": self._upgrade.path,
+            "seconds": round(self._seconds, 1),
+            "media": f"{media.format} {'+'.join(media.channels)}" if media else None,
+            "paused": self._session.paused,
+            "pausedByOperator": self._session.is_pause_held,
+        }
+
+    def hold_pause(self, is_held: bool) -> bool:
+        """Pauses the session, or ends that pause. False if the session is not open."""
+        is_done = self._session.hold_pause(is_held)
+        if is_done:
+            self._log.info("{done} by the operator", done="paused" if is_held else "resumed")
+            self._pump()
+        return is_done
+
     # ---- from the daemon -------------------------------------------------------------------------
 
     def shut_down(self) -> None:
@@ -286,17 +315,16 @@ class Connection:
 
     def _warn(self, event: events.TimeLimitNear | events.AudioWhilePaused | events.Unsent) -> None:
         """Counts and logs what the operator should know, and tells the plugins."""
-        count = self._shared.counters.count
         match event:
             case events.TimeLimitNear(seconds):
                 self._log.warn("Genesys Cloud ends this session in {seconds:.0f} s (time_limit)", seconds=seconds)
             case events.AudioWhilePaused(_, size):
-                count("audio_while_paused_bytes", "", size)
+                self._shared.counters.count("audio_while_paused_bytes", amount=size)
                 if self._log.log_once("audio while paused"):
                     text = "the client sends audio although it reported a pause: the audio is dropped, not recorded"
                     self._log.error(text)
             case events.Unsent(plugin, entities):
-                count("unsent_entities", plugin, len(entities))
+                self._shared.counters.count("unsent_entities", plugin, len(entities))
                 if self._log.log_once(f"unsent entities of {plugin}"):
                     text = "{count} results of plugin {plugin} were not sent before the session ended ([send])"
                     self._log.warn(text, count=len(entities), plugin=plugin)

@@ -45,6 +45,16 @@ class TrackedConnection(Protocol):
     def unfinished(self) -> Sequence[str]:
         """Names of the plugins that have not finished the session."""
 
+    @property
+    def session_id(self) -> str:
+        """The id of the session."""
+
+    def describe(self) -> dict[str, object]:
+        """The session, for the operator."""
+
+    def hold_pause(self, is_held: bool) -> bool:
+        """Pauses the session for the operator, or ends that pause. False if the session is not open."""
+
     def abandon(self) -> None:
         """Stops waiting for the plugins. The session has ended and the connection is lost."""
 
@@ -225,6 +235,18 @@ class Registry(Service):
             self._quotas.release(owner)
         if self._emptied is not None and not self._awaited:
             self._go_on()
+
+    def describe(self) -> list[dict[str, object]]:
+        """The live sessions, for the operator."""
+        return [connection.describe() for connection in self._admitted]
+
+    def hold_pause(self, session_id: str, is_held: bool) -> bool:
+        """Pauses a session for the operator, or ends that pause. False if there is no such open session."""
+        return any(
+            connection.hold_pause(is_held)
+            for connection in list(self._admitted)
+            if connection.session_id.lower() == session_id.lower()
+        )
 
     def detach(self, connection: TrackedConnection) -> None:
         """Registers that ``connection`` is lost while its plugins still work. Of too many, abandons the oldest."""

@@ -12,7 +12,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from audiohookd.observe.admin_connections import BURST, INTERVAL, MAX_CONNECTIONS, MAX_DURATION
-from audiohookd.observe.admin_http import REJECTIONS_LOGGED, admin_site
+from audiohookd.observe.admin_http import REJECTIONS_LOGGED, AdminSources, admin_site
+
+SESSION = "e160e428-53e2-487c-977d-96989bf5c99d"
 
 
 class Answer:
@@ -29,7 +31,9 @@ class TestAdmin(SynchronousTestCase):
         self.is_ready = True
         self.clock = Clock()
         self.obstacle: str | None = None
-        self.site = admin_site(self.clock, lambda: self.is_ready, lambda: self.obstacle, lambda: "a 1\n")
+        self.site = admin_site(
+            self.clock, AdminSources(lambda: self.is_ready, lambda: self.obstacle, lambda: "a 1\n")
+        )
         self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)  # type: ignore[arg-type]
 
     def ask(self, path: str, method: str = "GET") -> Answer:
@@ -52,7 +56,7 @@ class TestAdmin(SynchronousTestCase):
             asked.append("metrics")
             return "a 1\n"
 
-        self.site = admin_site(self.clock, lambda: True, lambda: None, metrics)
+        self.site = admin_site(self.clock, AdminSources(lambda: True, lambda: None, metrics))
         protocol, transport = self.connected()
         protocol.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2_700)
         self.assertEqual(asked, ["metrics"])
@@ -100,22 +104,49 @@ class TestAdmin(SynchronousTestCase):
             answer = self.ask("/live")
             self.assertEqual((answer.status, answer.body), (200, b"live\n"))
 
+    def serve(self, sources: AdminSources) -> None:
+        self.site = admin_site(self.clock, sources)
+
+    def test_live_sessions_are_listed(self) -> None:
+        self.serve(AdminSources(lambda: True, lambda: None, lambda: "", sessions=lambda: [{"session": "s"}]))
+        self.assertEqual(json.loads(self.ask("/sessions").body), {"sessions": [{"session": "s"}]})
+
+    def test_a_session_is_paused_and_resumed(self) -> None:
+        held: list[tuple[str, bool]] = []
+
+        def hold_pause(session: str, is_held: bool) -> bool:
+            held.append((session, is_held))
+            return session == SESSION
+
+        self.serve(AdminSources(lambda: True, lambda: None, lambda: "", hold_pause=hold_pause))
+        for action, said in (("pause", b"paused\n"), ("resume", b"resumed\n")):
+            answer = self.ask(f"/sessions/{SESSION}/{action}", "POST")
+            self.assertEqual((answer.status, answer.body), (200, said))
+        self.assertEqual(held, [(SESSION, True), (SESSION, False)])
+        self.assertEqual(self.ask(f"/sessions/{SESSION.replace('e', '0')}/pause", "POST").status, 404)
+        for method, path in (("GET", f"/sessions/{SESSION}/pause"), ("POST", "/sessions/x/pause")):
+            self.assertEqual(self.ask(path, method).status, 404)
+        self.assertEqual(self.ask("/sessions", "POST").status, 405)
+
+    def test_no_session_is_paused_unless_the_operator_allows_it(self) -> None:
+        answer = self.ask(f"/sessions/{SESSION}/pause", "POST")
+        self.assertEqual(answer.status, 403)
+        self.assertIn(b"allow_pause = true in [admin]", answer.body)
+
     def test_a_ready_daemon_answers_200(self) -> None:
         answer = self.ask("/ready")
         self.assertEqual((answer.status, answer.body), (200, b"ready\n"))
 
     def test_ready_with_warnings(self) -> None:
-        self.site = admin_site(
-            self.clock, lambda: True, lambda: None, lambda: "", warnings=lambda: ["calls on '/' are not recorded"]
-        )
+        warnings = ["calls on '/' are not recorded"]
+        self.serve(AdminSources(lambda: True, lambda: None, lambda: "", warnings=lambda: warnings))
         answer = self.ask("/ready")
         self.assertEqual(answer.status, 200)
         self.assertEqual(answer.body, b"ready\nwarning: calls on '/' are not recorded\n")
 
     def test_a_warning_is_one_printable_line(self) -> None:
-        self.site = admin_site(
-            self.clock, lambda: False, lambda: "/\nready\x1b", lambda: "", warnings=lambda: ["a\u202e\r\nb\udce9"]
-        )
+        warnings = ["a\u202e\r\nb\udce9"]
+        self.serve(AdminSources(lambda: False, lambda: "/\nready\x1b", lambda: "", warnings=lambda: warnings))
         body = rb"not ready: /\nready\u001b" + b"\n" + rb"warning: a\u202e\r\nb\udce9" + b"\n"
         self.assertEqual(self.ask("/ready").body, body)
 
@@ -210,7 +241,7 @@ class TestAdmin(SynchronousTestCase):
 
     def test_a_configured_name_is_accepted(self) -> None:
         names = ["metrics.example.com"]
-        self.site = admin_site(self.clock, lambda: True, lambda: None, lambda: "a 1\n", allowed_hosts=names)
+        self.site = admin_site(self.clock, AdminSources(lambda: True, lambda: None, lambda: "a 1\n"), names)
         self.assertEqual(self.ask_as("GET /metrics HTTP/1.1\r\nHost: metrics.example.com:3001").status, 200)
 
     def test_rejections_are_logged_and_cannot_fill_the_log(self) -> None:

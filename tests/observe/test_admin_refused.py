@@ -12,13 +12,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from audiohookd.interfaces import PoolFull
-from audiohookd.observe.admin_http import admin_site
+from audiohookd.observe.admin_http import AdminSources, admin_site
 
 
 class TestRefused(SynchronousTestCase):
     def setUp(self) -> None:
         self.asked: list[Deferred[Any]] = []
-        self.site = admin_site(Clock(), lambda: True, lambda: None, lambda: "", self.explain)
+        self.site = admin_site(Clock(), AdminSources(lambda: True, lambda: None, lambda: "", self.explain))
 
     def explain(self, hosts: tuple[str, ...], paths: tuple[str, ...]) -> "Deferred[Any]":
         self.told = hosts, paths

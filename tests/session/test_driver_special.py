@@ -10,7 +10,7 @@ from twisted.logger import LogEvent, eventAsText, formatEvent
 from audiohookd.session.driver import EARLY_LIMIT
 from audiohookd.session.fanout import Watcher
 from audiohookd.session.registry import Registry
-from audiohookd.testing import SESSION_ID, CapturingSink
+from audiohookd.testing import PATH, SESSION_ID, CapturingSink
 from audiohookd.testing.client import ScriptedClient
 from tests.session.connection_rig import FRAME, PROBE, gone, opened, seen_types
 from tests.websocket.server_rig import CountedBytes, Plugin, admitted_by, watched_by
@@ -158,3 +158,36 @@ def test_audio_in_a_reported_pause_is_an_alarm_and_reaches_no_sink(logged: list[
     assert client.counters.value("audio_while_paused_bytes") == 3 * len(FRAME)
     lines = [str(formatEvent(event)) for event in logged]
     assert sum("the client sends audio although it reported a pause" in line for line in lines) == 1
+
+
+# ---- the operator ------------------------------------------------------------------------------------
+
+
+def test_a_pause_of_the_operator_is_not_ended_by_a_plugin() -> None:
+    plugin = Plugin(CapturingSink())
+    client = opened(Watcher("talker", plugin))
+    assert client.connection.hold_pause(True)
+    assert client.types[-1] == "pause"
+    assert client.connection.describe()["pausedByOperator"] is True
+    assert not plugin.sessions[0].resume()
+    assert client.types[-1] == "pause"
+    assert client.connection.hold_pause(False)
+    assert client.types[-1] == "resume"
+    assert plugin.sessions[0].pause()
+    assert plugin.sessions[0].resume()
+
+
+def test_a_session_is_described_without_personal_data() -> None:
+    client = opened(Watcher("talker", Plugin(CapturingSink())))
+    client.speak(bytes(16_000))
+    client.say("paused")
+    described = client.connection.describe()
+    assert (described["session"], described["route"], described["seconds"]) == (SESSION_ID, PATH, 1.0)
+    assert (described["media"], described["paused"]) == ("PCMU external+internal", True)
+    assert "+1-555-555-1234" not in json.dumps(described)
+
+
+def test_a_session_that_has_ended_is_not_paused() -> None:
+    client = opened()
+    client.close()
+    assert not client.connection.hold_pause(True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -41,11 +42,20 @@ class Caller:
         self.finished: Deferred[None] = Deferred()
         self.asked: list[str] = []
         self.unfinished = ["hanging"]
+        self.session_id = str(uuid4())
+        self.held: list[bool] = []
         self._polite = polite
         self._quick = quick
         registry.add(self, owner)
         self.no_place = registry.admit(self, probe, owner) if admitted else AdmissionDenied("not asked")
         self.answer = None if self.no_place is None else self.no_place.info
+
+    def describe(self) -> dict[str, object]:
+        return {"session": self.session_id}
+
+    def hold_pause(self, is_held: bool) -> bool:
+        self.held.append(is_held)
+        return True
 
     def end(self) -> None:
         if not self.finished.called:
@@ -436,3 +446,14 @@ def test_sessions_whose_plugins_still_work_do_not_crowd_it_and_are_bounded() -> 
     sessions.detach(over[-1])
     assert [caller.asked for caller in over] == [["abandon"], *[[]] * (len(over) - 1)]
     assert counters.value("limit_hits", "unfinished-sessions") == 1
+
+
+def test_one_live_session_is_paused_by_its_id() -> None:
+    registry = Registry(Clock(), max_sessions=3, drain_timeout=1.0)
+    first, second = Caller(registry), Caller(registry)
+    rejected = Caller(registry, admitted=False)
+    assert registry.describe() == [{"session": first.session_id}, {"session": second.session_id}]
+    assert registry.hold_pause(second.session_id.upper(), True)
+    assert (first.held, second.held) == ([], [True])
+    assert not registry.hold_pause(rejected.session_id, True)
+    assert rejected.held == []

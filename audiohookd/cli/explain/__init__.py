@@ -8,11 +8,10 @@ import argparse
 from typing import Any
 
 from audiohookd.cli import credentials
+from audiohookd.cli.admin_port import ADMIN
 from audiohookd.cli.explain import from_daemon, from_file
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.diagnostics.hypotheses import HINTS_TAKEN
-
-ADMIN = "http://127.0.0.1:3001"
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:

@@ -8,22 +8,16 @@ import json
 import re
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
-from urllib.request import ProxyHandler, build_opener
 
 from audiohookd.auth.rejection import RejectionReason
+from audiohookd.cli.admin_port import REMEDY, page
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.escaping import printable
 
-_TIMEOUT = 10.0  # seconds
-_MAX_SIZE = 8 << 20
-#: Bytes that are read of the body of an HTTP error.
-_MAX_ERROR_BODY = 1_000
 _COUNTER = re.compile(r'^audiohookd_(rejections|limit_hits)_total\{\w+="([^"]*)"\} (\d+)$', re.MULTILINE)
 #: Rejection reasons of the requests that the daemon keeps. All of them have an API key.
 _EXPLAINED: Final = frozenset(RejectionReason) - {RejectionReason.API_KEY_MISSING}
-_REMEDY = "give --admin URL, the address in [admin] endpoint of its configuration"
 
 
 def explain(arguments: argparse.Namespace) -> int:
@@ -53,41 +47,21 @@ def _lines(request: dict[str, Any]) -> list[str]:
 
 def _ask(admin: str, hints: list[tuple[str, str]]) -> tuple[list[dict[str, Any]], int]:
     """The rejected requests, newest first, and the number of older ones that the daemon left out."""
-    url = _url(admin, "refused")
-    query = f"?{urlencode(hints)}" if hints else ""
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"explain-signature: --admin {admin} is not a URL such as http://127.0.0.1:3001")
+    content = page(admin, f"refused?{urlencode(hints)}" if hints else "refused")
     try:
-        found = json.loads(_get(url + query))
+        found = json.loads(content)
         refused: list[dict[str, Any]] = found["refused"]
         return refused, found.get("omitted", 0)
-    except HTTPError as error:
-        body = error.read(_MAX_ERROR_BODY).decode("utf-8", "replace").partition("\n")[0]
-        raise UsageError(f"explain-signature: {url}: {error.code} {error.reason}: {printable(body)}") from None
-    except (OSError, URLError) as error:
-        reason = getattr(error, "reason", error)
-        raise UsageError(f"explain-signature: {url}: {reason}: {_REMEDY}") from None
     except (ValueError, KeyError, TypeError):
-        raise UsageError(f"explain-signature: {url}: not an admin port of audiohookd: {_REMEDY}") from None
-
-
-def _url(admin: str, page: str) -> str:
-    return f"{admin.rstrip('/')}/{page}"
-
-
-def _get(url: str) -> bytes:
-    # Ignores the proxy of the environment: the admin port is on this machine or near it.
-    with build_opener(ProxyHandler({})).open(url, timeout=_TIMEOUT) as answer:
-        content: bytes = answer.read(_MAX_SIZE)
-        return content
+        raise UsageError(f"explain-signature: {admin}: not an admin port of audiohookd: {REMEDY}") from None
 
 
 def _unexplained(admin: str) -> str:
     """Counts the connections, requests and sessions that the daemon rejected for other reasons, by reason."""
-    url = _url(admin, "metrics")
+    url = f"{admin.rstrip('/')}/metrics"
     try:
-        counted = _COUNTER.findall(_get(url).decode("utf-8", "replace"))
-    except OSError:
+        counted = _COUNTER.findall(page(admin, "metrics").decode("utf-8", "replace"))
+    except UsageError:
         return f"requests that were rejected for other reasons are not shown: cannot read {url}"
     found = [f"{label} {count}" for _, label, count in counted if label not in _EXPLAINED and int(count)]
     if not found:
