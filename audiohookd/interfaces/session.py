@@ -103,7 +103,7 @@ class ISession(Interface):
         The daemon sends it in messages of 0.4 s or more, half a second before the client plays them.
 
         :param data: whole samples in the format of ``media``, of any length.
-        :param is_last: the end of what the bot says now: a rest below 0.4 s is sent at once, and not 0.2 s later.
+        :param is_last: the end of what the bot says now: a rest below 0.4 s is sent at once, and not 0.3 s later.
         :returns: False if the session is not open or has no audio, or if 1 MiB of audio waits already.
         :raises audiohookd.protocol.errors.LocalProtocolError: another product, or ``data`` ends within a sample.
         """

@@ -344,7 +344,7 @@ class Session:
         """Plays audio to the caller: in messages of 0.4 s or more, half a second before the client plays them.
 
         :param data: whole samples in the selected format, of any length.
-        :param is_last: the end of what the bot says now: a rest below 0.4 s is sent at once, and not 0.2 s later.
+        :param is_last: the end of what the bot says now: a rest below 0.4 s is sent at once, and not 0.3 s later.
         :returns: False if the session is not open or has no audio, or if 1 MiB of audio waits already.
         :raises LocalProtocolError: the client of this product plays no audio, or ``data`` ends within a sample.
         """

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from bench.result import Report
-from bench.scenarios import frames, integrity, latency, max_latency, memory
+from bench.scenarios import bots, frames, integrity, latency, max_latency, memory
 from bench.scenarios.runner import Effort, Runner
 
 SHORT = Effort(is_full=False, pairs=1, steady=5.0)
@@ -28,6 +28,7 @@ SCENARIOS: Final = {
     "turnover": Scenario(memory.turnover, "whether ended calls leave memory behind", is_short=False),
     "arrivals": Scenario(latency.arrivals, "open to opened while calls arrive"),
     "pongs": Scenario(latency.pongs, "ping to pong at half a processor", is_short=False),
+    "bots": Scenario(bots.bots, "what the daemon adds between a bot's speech and the caller"),
     "stall": Scenario(max_latency.stall, "the longest wait, with all loads at once"),
     "lossless": Scenario(integrity.lossless, "whether audio of very many calls is lost"),
     "growth": Scenario(frames.growth, "processor time per frame with more and more calls", is_short=False),
