@@ -74,7 +74,8 @@ class Session:
         self._outgoing: list[bytes] = []
         self._max_entities = codec.max_entities(session_id)
         self._sender = Sender(rates, now, self._max_entities)
-        self._plays_audio = product is Product.AUDIO
+        #: True if the client is an Audio Connector.
+        self.plays_audio = product is Product.AUDIO
         self._product = product
         self._time_limit = time_limit
         self._outgoing_audio: list[bytes] = []
@@ -128,7 +129,7 @@ class Session:
         if self._frame_bytes and len(data) <= codec.MAX_RECEIVED:
             samples, rest = divmod(len(data), self._frame_bytes)
             if not rest and self._timeline.advance(samples):
-                if self._plays_audio:
+                if self.plays_audio:
                     self._heard_at = self._sender.now()
                 return samples > 0
         self._unexpected_audio(data)
@@ -348,7 +349,7 @@ class Session:
         :returns: False if the session is not open or has no audio, or if 1 MiB of audio waits already.
         :raises LocalProtocolError: the client of this product plays no audio, or ``data`` ends within a sample.
         """
-        if not self._plays_audio:
+        if not self.plays_audio:
             raise LocalProtocolError(f"audio: the client plays none: the product of the route is {self._product}")
         if self.media is not None and len(data) % self.media.frame_bytes:
             raise LocalProtocolError(f"audio: {len(data)} bytes end within a sample of {self.media.frame_bytes}")
@@ -364,7 +365,7 @@ class Session:
 
         :returns: samples (per channel) that were dropped here.
         """
-        if self.media is None or not self._plays_audio or self.state is not State.OPEN:
+        if self.media is None or not self.plays_audio or self.state is not State.OPEN:
             return 0
         dropped = self._sender.audio.waiting // self.media.frame_bytes
         self._sender.audio.clear(self._sender.now())

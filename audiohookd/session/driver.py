@@ -164,6 +164,11 @@ class Connection:
             self._session.connection_lost()
             self._pump()
 
+    @property
+    def plays_audio(self) -> bool:
+        """True if the client is an Audio Connector."""
+        return self._session.plays_audio
+
     # ---- from the operator -----------------------------------------------------------------------
 
     @property

@@ -335,7 +335,9 @@ class AudioHookServerProtocol(WebSocketServerProtocol):
                 self._connection, self.factory.receive_limits, self.factory.shared, self._drop
             )
             audio, text = self._receive_limiter.audio, self._receive_limiter.text
-            self._read_handle = self.factory.batch_reader.register(self.transport, audio, text, self._handle_backlog)
+            self._read_handle = self.factory.batch_reader.register(
+                self.transport, audio, text, self._handle_backlog, self._connection.plays_audio
+            )
             if self._backlog:  # received with the request head, which Autobahn is still handling
                 self.factory.shared.clock.callLater(0, self._handle_early_data)
 

@@ -46,9 +46,9 @@ class Call:
     def heard(self) -> bytes:
         return self.protocol.heard
 
-    def join(self, ears: BatchReader) -> "Call":
+    def join(self, ears: BatchReader, is_bot: bool = False) -> "Call":
         """Is read by ``ears`` from now on."""
-        self.line = ears.register(self.transport, self.taken.append, self.texts.append, self.resume)
+        self.line = ears.register(self.transport, self.taken.append, self.texts.append, self.resume, is_bot)
         assert self.line is not None
         return self
 

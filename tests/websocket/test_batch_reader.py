@@ -10,6 +10,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
 from audiohookd.edge.base_transport import READ_SIZE
 from audiohookd.websocket.fastpath.batch_reader import (
+    BOT_INTERVAL,
     COSTLY_TIME,
     MAX_INTERVAL,
     MIN_INTERVAL,
@@ -81,6 +82,30 @@ def test_the_more_comes_in_the_shorter_the_rest(
     assert 2 * MIN_INTERVAL < rest_at(6_000) < MAX_INTERVAL / 2
     assert rest_at(20_000) == pytest.approx(MIN_INTERVAL)
     assert rest_at(100) == pytest.approx(MAX_INTERVAL)
+
+
+def test_bots_are_read_more_often(reactor: MemoryReactorClock, ears: BatchReader, connect: Connect) -> None:
+    caller, bot = connect(), connect()
+    caller.join(ears)
+    bot.join(ears, is_bot=True)
+
+    def rest_of(speaker: Call) -> float:
+        """The interval after many batches of one connection."""
+        rest = 0.0
+        for _ in range(80):
+            speaker.peer.send(b"data")
+            for call in reactor.getDelayedCalls():
+                reactor.advance(call.getTime() - reactor.seconds())
+            if waits(reactor, ears):
+                ears.doRead()
+            (call,) = reactor.getDelayedCalls()
+            rest = call.getTime() - reactor.seconds()
+        return rest
+
+    assert rest_of(caller) == pytest.approx(BOT_INTERVAL)
+    assert bot.line is not None
+    ears.unregister(bot.line)
+    assert rest_of(caller) == pytest.approx(MAX_INTERVAL)
 
 
 def test_a_connection_with_more_data_than_one_read_does_not_wait(
