@@ -17,8 +17,8 @@ MIN_CHUNK: Final = 0.4
 MAX_CHUNK: Final = 1.0
 #: Seconds before the client plays a chunk, at which it is sent.
 LEAD: Final = 0.5
-#: Seconds without new audio after which less than :data:`MIN_CHUNK` is sent: the speech has ended. More than the 0.2 s
-#: of a client's frame, or an echo would be sent in halves, each 0.2 s late.
+#: Seconds without new audio after which less than :data:`MIN_CHUNK` is sent, because the speech has ended. More than
+#: the 0.2 s of a client's frame, or an echo would be sent in halves, each 0.2 s late.
 REST_AFTER: Final = 0.3
 #: Seconds that the client may report the end of its play-out late.
 MARGIN: Final = 2.0
