@@ -209,6 +209,9 @@ class Call:
         self.unfinished: list[str] = []
         self.asked: list[str] = []
 
+    def start_draining(self) -> None:
+        """Its route allows no reconnect."""
+
     def shut_down(self) -> None:
         self.asked.append("shut down")
 

@@ -65,7 +65,7 @@ def _plugins(config: Config, route: Route, where: str, watchers: Mapping[str, Wa
     if limit is None:
         limit = BOT_TIME_LIMIT if route.product is Product.AUDIO else 0.0
     used = [watchers[name] for name in config.plugins_of(route)]
-    plugins = RoutePlugins(used, route.record is not False, route.product, limit, _preference(route))
+    plugins = RoutePlugins(used, route.record is not False, route.product, limit, _preference(route), route.reconnect)
     if route.record and not plugins.recorders:
         raise ConfigError(f"{where}: is true, but no plugin of this route records: add [plugins.recorder]")
     if route.record is not False:

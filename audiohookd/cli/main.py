@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
 import audiohookd
-from audiohookd.cli import call, doctor, explain, sessions, sign, spool, verify
+from audiohookd.cli import call, doctor, explain, join, sessions, sign, spool, verify
 from audiohookd.cli.usage_error import UsageError
 from audiohookd.escaping import printable
 from audiohookd.text_encoding import escape_unencodable
@@ -31,7 +31,7 @@ class Command(Protocol):
         """
 
 
-COMMANDS: tuple[Command, ...] = (call, doctor, explain, sessions, sign, spool, verify)
+COMMANDS: tuple[Command, ...] = (call, doctor, explain, join, sessions, sign, spool, verify)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -157,6 +157,7 @@ class Route(Struct, frozen=True, forbid_unknown_fields=True):
     path: str = "/api/v1/audiohook/ws"
     product: Product = Product.MONITOR
     time_limit: Annotated[Duration, Meta(ge=0, le=86_400)] | None = None
+    reconnect: bool = False
     formats: Annotated[tuple[Format, ...], Meta(min_length=1, max_length=2)] = (Format.PCMU, Format.L16)
     channels: Annotated[tuple[ChannelChoice, ...], Meta(max_length=3)] = ()
     audio: bool = True

@@ -35,6 +35,9 @@ class ISession(Interface):
     organization_id = Attribute("UUID of the organization. Authenticated if the request was signed.")
     correlation_id = Attribute("UUID that Genesys Cloud uses in its own logs.")
     conversation_id = Attribute("UUID of the conversation; several sessions may share one.")
+    continued_sessions = Attribute(
+        "UUIDs of the sessions that this one continues after a reconnect, the first one first; usually empty."
+    )
     participant = Attribute("The followed party, a protocol.messages.Participant. Personal data: must not be logged.")
     media = Attribute("The selected Media, or None. Only its ``channels`` define the roles of the channels.")
     language = Attribute("Language code that the client sent last, or None.")

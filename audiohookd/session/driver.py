@@ -200,6 +200,14 @@ class Connection:
 
     # ---- from the daemon -------------------------------------------------------------------------
 
+    def start_draining(self) -> None:
+        """Asks the client to move to another connection, if the route allows it."""
+        route = self._shared.routes.get(self._upgrade.path)
+        if route is not None and route.reconnect and not self.plays_audio:
+            if self._session.reconnect("server is shutting down"):
+                self._log.info("asked the client to reconnect elsewhere")
+            self._pump()
+
     def shut_down(self) -> None:
         """Asks the client to close because the daemon shuts down."""
         self._session.disconnect("error", "server is shutting down")

@@ -56,6 +56,8 @@ class RoutePlugins(Struct, frozen=True):
     product: Product = Product.MONITOR
     time_limit: float = 0.0
     preference: MediaPreference = MediaPreference()
+    #: A drain asks the clients to move to another connection.
+    reconnect: bool = False
 
     @property
     def recorders(self) -> list[str]:

@@ -42,6 +42,7 @@ class PluginSession:
         self.conversation_id = request.conversation_id
         self.participant = request.participant
         self.language = request.language
+        self.continued_sessions = tuple(session.id for session in request.continued_sessions or ())
         self._custom_config = _copied(request.custom_config)
         self._input_variables = _copied(request.input_variables)
         self.start_position = session.position

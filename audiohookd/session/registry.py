@@ -58,6 +58,9 @@ class TrackedConnection(Protocol):
     def abandon(self) -> None:
         """Stops waiting for the plugins. The session has ended and the connection is lost."""
 
+    def start_draining(self) -> None:
+        """Asks the client to move to another connection, if its route allows it."""
+
     def shut_down(self) -> None:
         """Asks the client to end the session."""
 
@@ -276,6 +279,8 @@ class Registry(Service):
                 timeout=self._drain_timeout,
                 count=len(self._admitted),
             )
+            for connection in list(self._admitted):
+                connection.start_draining()
             await self._wait_until_empty(self._admitted, self._drain_timeout)
             self._awaited = ()
         for connection in list(self._connections):

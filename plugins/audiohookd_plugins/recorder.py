@@ -440,7 +440,7 @@ def _identity(session: ISession) -> dict[str, Any]:
         "participant": session.participant,
         "language": session.language,
         "startPosition": session.start_position,
-    }
+    } | ({"continues": list(session.continued_sessions)} if session.continued_sessions else {})
 
 
 def _http_info(request: Mapping[str, Any]) -> dict[str, Any]:

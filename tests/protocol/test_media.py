@@ -134,7 +134,6 @@ BOTH = ["external", "internal"]
         ({"formats": ["L16"], "channels": ["internal"]}, None),
         ({"audio": False}, None),
     ],
-    ids=str,
 )
 def test_a_route_chooses_formats_and_channels(preference: dict[str, Any], chosen: Media | None) -> None:
     offers = offer(channels=BOTH), offer("L16", BOTH), offer("L16"), offer(), offer(channels=["internal"])

@@ -53,6 +53,9 @@ class Caller:
     def describe(self) -> dict[str, object]:
         return {"session": self.session_id}
 
+    def start_draining(self) -> None:
+        """Its route allows no reconnect."""
+
     def hold_pause(self, is_held: bool) -> bool:
         self.held.append(is_held)
         return True
