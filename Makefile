@@ -8,7 +8,7 @@ RUNS ?= 200
 SECONDS ?= 600
 CONFIG := etc/audiohookd.minimal.toml
 
-.PHONY: help demo run test lint docs functional bare crash fuzz attack bench bench-full coverage lock clean always
+.PHONY: help demo run test lint docs functional bare crash fuzz attack bench bench-full coverage coverage-protocol lock clean always
 
 help:
 	@echo "make demo    record one call, end to end (SPEED=1: in real time; S3=1: upload it to a bucket)"
@@ -89,8 +89,16 @@ run: $(VENV)/.project var/keys.json
 # Tests that start no daemon run in one process per processor. The others measure time, so they run in two processes: one
 # mostly sleeps while the other works.
 test: lint $(SPEECH)
-	@$(BIN)/python -m pytest -q -n auto -m "not functional"
+	@$(BIN)/python -m pytest -q -n auto -m "not functional" --ignore tests/protocol
+	@$(MAKE) --no-print-directory coverage-protocol
 	@$(BIN)/python -m pytest -q -n 2 -m functional
+
+# The tests of the protocol reach each of its branches.
+coverage-protocol: $(VENV)/.project $(DEV)
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest -q -n auto tests/protocol
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report --include "audiohookd/protocol/*" --show-missing --skip-covered --fail-under 100
 
 lint: $(VENV)/.project $(DEV)
 	@$(BIN)/ruff check

@@ -33,9 +33,9 @@ class FakeTime:
 class Wire:
     """A client, and a server that says what the test wants, well counted."""
 
-    def __init__(self, opening: messages.Open = OPENING) -> None:
+    def __init__(self, opening: messages.Open = OPENING, **options: Any) -> None:
         self.time = FakeTime()
-        self.client = ClientSession(ID, opening, self.time)
+        self.client = ClientSession(ID, opening, self.time, **options)
         self.server_seq = 0
         self.sent: list[dict[str, Any]] = []
         self.events: list[events.Event] = []

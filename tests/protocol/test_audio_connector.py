@@ -165,3 +165,9 @@ def test_the_variables_of_the_flow_are_in_open() -> None:
     (asked,) = client.happened()
     assert isinstance(asked, events.OpenRequested)
     assert json.loads(bytes(asked.request.input_variables)) == {"customer": "gold"}  # type: ignore[arg-type]
+
+
+def test_audio_that_waits_has_a_limit() -> None:
+    bot = Bot()
+    assert bot.session.send_audio(bytes(1 << 20))
+    assert not bot.session.send_audio(bytes(SECOND + 1))

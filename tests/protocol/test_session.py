@@ -309,3 +309,33 @@ def test_when_the_connection_is_gone_nothing_is_awaited() -> None:
     client = opened()
     client.session.connection_lost()
     assert client.session.next_deadline() is None
+
+
+def test_the_operator_holds_a_pause_that_no_plugin_ends() -> None:
+    client = opened()
+    assert client.session.hold_pause(True)
+    assert [message["type"] for message in client.said()] == ["pause"]
+    assert not client.session.resume()
+    assert client.session.hold_pause(False)
+    assert [message["type"] for message in client.said()] == ["resume"]
+    client.say("close")
+    assert not client.session.hold_pause(True)
+
+
+def test_a_session_knows_whether_something_waits() -> None:
+    client = opened()
+    assert not client.session.has_waiting
+    for _ in range(5):
+        client.session.pause()
+    assert client.session.has_waiting
+    assert client.session.has_news
+    client.said()
+    client.wait(0.5)
+    assert not client.session.has_waiting
+
+
+def test_results_that_wait_have_a_limit() -> None:
+    client = opened()
+    client.say("error", {"code": 429, "message": "slow", "retryAfter": "PT60S"})
+    sent = [client.session.send_event([note("x" * 60_000)]) for _ in range(6)]
+    assert sent == [True] * 4 + [False] * 2
