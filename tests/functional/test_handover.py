@@ -1,5 +1,6 @@
 """Calls that move from one daemon to another: what is joined equals what was sent."""
 
+import os
 import random
 import subprocess
 import time
@@ -17,7 +18,8 @@ from tests.functional.place import Place
 FRAME, SAMPLES = 3_200, 1_600
 #: Frames of history that the client offers again: 2 s.
 HISTORY = 10
-CALLS = 8
+#: ``HANDOVER_CALLS=200`` moves more.
+CALLS = int(os.environ.get("HANDOVER_CALLS", "8"))
 
 
 class MovingCaller:

@@ -277,6 +277,7 @@ def test_observers_in_the_module_of_a_plugin_are_checked(monkeypatch: pytest.Mon
 def test_a_class_from_which_an_observer_derives_may_be_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
     base = observer(SessionObserver, **named("audio", lambda self, frame: None))
     sent = {"audio_sent": lambda self, start, data: None, "audio_dropped": lambda self, start: None}
+    sent["audio_while_paused"] = lambda self, position, size: None
     derived = implementer(IAudioSink)(type("Sink", (base,), {"gap": lambda self, gap: None, **sent}))
     assert of_module(monkeypatch, base, derived) == []
 
