@@ -37,7 +37,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("text", "line"),
         [
-            ("[listn]", "listn: unknown key, did you mean 'listen'?"),
+            ("[listn]", "listn: unknown table, did you mean 'listen'?"),
             ("[listen]\nendpont = ''", "listen.endpont: unknown key, did you mean 'endpoint'?"),
             ("[session]\nidle_time = 3", "session.idle_time: unknown key, did you mean 'idle_timeout'?"),
             ("[[route]]\n[[route]]\npth = '/'", "route[1].pth: unknown key, did you mean 'path'?"),

@@ -212,7 +212,7 @@ class TestAStartThatFails:
         path = write(PLAIN + "[lsten]")
         refusal = Refusal(capsys, lambda: options(path))
         assert refusal.status == 78
-        assert refusal.line == f"{path}: lsten: unknown key, did you mean 'listen'?"
+        assert refusal.line == f"{path}: lsten: unknown table, did you mean 'listen'?"
 
     def test_a_missing_file_is_one_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         refusal = Refusal(capsys, lambda: options(tmp_path / "absent.toml"))

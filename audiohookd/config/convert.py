@@ -109,7 +109,8 @@ def _explain(text: str, kind: Any, where: str) -> str:
     key = ""
     if text.startswith("Object contains unknown field"):
         key = text.partition("`")[2].removesuffix("`")
-        text = f"unknown key{did_you_mean(key, _keys(expected))}"
+        # All that the file itself holds are tables.
+        text = f"unknown {'key' if where or found else 'table'}{did_you_mean(key, _keys(expected))}"
     elif text.startswith("Object missing required field"):
         key = text.partition("`")[2].removesuffix("`")
         text = "is missing, and has no default"

@@ -275,9 +275,9 @@ class Registry(Service):
         self.start_draining()
         if self._admitted:
             self._log.info(
-                "draining: waiting up to {timeout} s for {count} calls to end; a second signal ends the wait",
+                "draining: waiting up to {timeout} s for {calls} to end; a second signal ends the wait",
                 timeout=self._drain_timeout,
-                count=len(self._admitted),
+                calls=f"{len(self._admitted)} call{'' if len(self._admitted) == 1 else 's'}",
             )
             for connection in list(self._admitted):
                 connection.start_draining()
