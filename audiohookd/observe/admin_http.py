@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from math import inf
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -43,6 +44,8 @@ from audiohookd.observe.log_rate_limit import LogRateLimit
 
 #: Seconds after which a client may retry a request that was rejected as busy.
 RETRY_AFTER = 2
+#: Seconds for which the list of sessions is not built again.
+CACHE_TIME = 1.0
 #: The most log lines per minute about requests with a foreign Host or Origin.
 REJECTIONS_LOGGED = 5
 
@@ -91,7 +94,9 @@ def admin_site(reactor: Any, sources: AdminSources, allowed_hosts: Sequence[str]
     return AdminConnections(_QuietSite(pages, reactor=reactor), reactor)
 
 
-def _pages(sources: AdminSources) -> dict[bytes, _Page]:
+def _pages(sources: AdminSources, clock: IReactorTime) -> dict[bytes, _Page]:
+    listed = _cached(lambda: json.dumps({"sessions": sources.sessions()}).encode(), clock)
+
     def ready(_: _Query) -> _Answer:
         return _say("ready", sources.is_ready(), sources.obstacle(), sources.warnings())
 
@@ -103,9 +108,22 @@ def _pages(sources: AdminSources) -> dict[bytes, _Page]:
         b"/ready": ready,
         b"/health/check": lambda _: _say_like_reference(sources.is_ready()),
         b"/metrics": lambda _: _Answer(OK, sources.metrics().encode(), b"text/plain; version=0.0.4; charset=utf-8"),
-        b"/sessions": lambda _: _json(json.dumps({"sessions": sources.sessions()}).encode()),
+        b"/sessions": lambda _: _json(listed()),
         b"/refused": refused,
     }
+
+
+def _cached(build: Callable[[], bytes], clock: IReactorTime) -> Callable[[], bytes]:
+    """Builds a document at most once in :data:`CACHE_TIME`: a list of 1,000 sessions takes some milliseconds."""
+    built_at, document = -inf, b""
+
+    def cached() -> bytes:
+        nonlocal built_at, document
+        if clock.seconds() - built_at >= CACHE_TIME:
+            built_at, document = clock.seconds(), build()
+        return document
+
+    return cached
 
 
 class _Pages(Resource):
@@ -117,7 +135,7 @@ class _Pages(Resource):
     def __init__(self, sources: AdminSources, check: HostCheck, clock: IReactorTime) -> None:
         super().__init__()
         self._hold_pause = sources.hold_pause
-        self._pages = _pages(sources)
+        self._pages = _pages(sources, clock)
         self._check = check
         self._clock = clock
         self._logged = LogRateLimit(REJECTIONS_LOGGED)

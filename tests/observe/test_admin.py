@@ -111,6 +111,14 @@ class TestAdmin(SynchronousTestCase):
         self.serve(AdminSources(lambda: True, lambda: None, lambda: "", sessions=lambda: [{"session": "s"}]))
         self.assertEqual(json.loads(self.ask("/sessions").body), {"sessions": [{"session": "s"}]})
 
+    def test_the_list_of_sessions_is_built_once_a_second(self) -> None:
+        built: list[None] = []
+        self.serve(AdminSources(lambda: True, lambda: None, lambda: "", sessions=lambda: built.append(None) or ()))
+        for seconds in (0.0, 0.5, 0.5):
+            self.clock.advance(seconds)
+            self.ask("/sessions")
+        self.assertEqual(len(built), 2)
+
     def test_a_session_is_paused_and_resumed(self) -> None:
         held: list[tuple[str, bool]] = []
 
