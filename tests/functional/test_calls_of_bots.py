@@ -14,6 +14,8 @@ from tests.functional.place import Place
 from tests.functional.wheel import ROOT
 
 SENT = ROOT / "tests/audio/call.wav"
+#: Samples of a frame of the caller.
+FRAME = 1_600
 ROUTE = {"path": "/api/v1/audiohook/ws", "product": "audio-connector"}
 
 
@@ -41,18 +43,19 @@ def test_an_echo_bot_repeats_a_call_and_both_sides_are_recorded(place: Callable[
     heard, rate = soundfile.read(saved, dtype="int16")
     assert rate == 8000
     for echo in (heard, bot):
-        delay = delay_of(external, echo)
-        assert 0.4 * 8000 <= delay < 1.0 * 8000  # a chunk is 0.4 s
-        overlap = min(len(external), len(echo) - delay, 2 * 8000)
-        assert numpy.array_equal(echo[delay : delay + overlap], external[:overlap])
+        places = places_of(external[: 2 * 8000], echo)
+        assert 0.4 * 8000 <= places[0] < 1.5 * 8000
+        assert places == sorted(places)
 
 
-def delay_of(spoken: Any, echo: Any) -> int:
-    """The first sample of ``echo`` at which ``spoken`` begins."""
-    pattern = spoken[:4_000].tobytes()
-    at = echo.tobytes().find(pattern)
-    assert at >= 0
-    return at // 2
+def places_of(spoken: Any, echo: Any) -> list[int]:
+    """The sample of ``echo`` at which each frame begins. On a busy machine there is silence between two of them."""
+    found = []
+    for start in range(0, len(spoken), FRAME):
+        at = echo.tobytes().find(spoken[start : start + FRAME].tobytes())
+        assert at >= 0, start
+        found.append(at // 2)
+    return found
 
 
 def test_a_server_that_plays_audio_is_judged_as_what_it_is(place: Callable[..., Place], tmp_path: Path) -> None:
