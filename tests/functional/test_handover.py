@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGTERM
 from typing import Any
@@ -11,8 +12,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.functional.caller import STEREO, Caller
+from tests.functional.caller import PATIENCE, STEREO, Caller
+from tests.functional.front_proxies import HAPROXY, Proxy
 from tests.functional.place import Place
+from tests.stores.ports import free_ports
 
 #: Bytes of a frame of 200 ms, and of its samples per channel.
 FRAME, SAMPLES = 3_200, 1_600
@@ -20,6 +23,22 @@ FRAME, SAMPLES = 3_200, 1_600
 HISTORY = 10
 #: ``HANDOVER_CALLS=200`` moves more.
 CALLS = int(os.environ.get("HANDOVER_CALLS", "8"))
+#: As in docs/proxies.rst, with faster checks.
+BALANCED = """
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+    timeout tunnel 1h
+    default-server inter 100ms
+frontend calls
+    bind 127.0.0.1:{front}
+    default_backend audiohookd
+backend audiohookd
+    balance leastconn
+    option httpchk GET /ready
+"""
 
 
 class MovingCaller:
@@ -29,12 +48,15 @@ class MovingCaller:
         self.sent: list[bytes] = []
         self._conversation, self._participant = str(uuid4()), str(uuid4())
         self._random = random.Random(self._conversation)
+        self._port = port
         self._caller = Caller(port)
-        self._open(self._caller)
+        assert self._open(self._caller) == "opened"
         self._old: Caller | None = None
 
-    def _open(self, caller: Caller, **more: Any) -> None:
-        assert caller.upgrade() == 101
+    def _open(self, caller: Caller, **more: Any) -> str:
+        """Returns the type of the answer; empty if the proxy has none."""
+        if caller.upgrade() != 101:
+            return ""
         caller.say(
             "open",
             organizationId=caller.organization,
@@ -43,7 +65,8 @@ class MovingCaller:
             media=[STEREO],
             **more,
         )
-        assert caller.hear()["type"] == "opened"
+        answer: str = caller.hear()["type"]
+        return answer
 
     def speak(self, frames: int) -> None:
         """Sends new audio on the current connection."""
@@ -55,24 +78,34 @@ class MovingCaller:
         kind: str = self._caller.hear()["type"]
         return kind
 
-    def move(self, port: int) -> None:
+    def move(self) -> None:
         """Opens another connection, which repeats the history; the old one receives audio until then."""
         first = max(0, len(self.sent) - HISTORY)
         self.speak(3)
         self._old = self._caller
-        self._continue(port, first)
+        self._continue(first)
 
-    def move_after_loss(self, port: int) -> None:
+    def move_after_loss(self) -> None:
         """Opens another connection after the old one was lost."""
         self._caller.socket.close()
-        self._continue(port, max(0, len(self.sent) - HISTORY))
+        self._continue(max(0, len(self.sent) - HISTORY))
 
-    def _continue(self, port: int, first: int) -> None:
-        """Opens another connection, and repeats the audio from the frame ``first`` on."""
-        old, new = self._caller, Caller(port)
-        new.samples = first * SAMPLES
-        continued = {"id": old.session, "serverseq": old.serverseq, "clientseq": old.seq}
-        self._open(new, continuedSessions=[continued])
+    def _continue(self, first: int) -> None:
+        """Opens another connection, and repeats the audio from the frame ``first`` on.
+
+        Retries as Genesys Cloud does, until the proxy knows which daemon accepts calls.
+        """
+        old, answer = self._caller, ""
+        deadline = time.monotonic() + PATIENCE
+        while answer != "opened":
+            assert time.monotonic() < deadline, answer
+            new = Caller(self._port)
+            new.samples = first * SAMPLES
+            continued = {"id": old.session, "serverseq": old.serverseq, "clientseq": old.seq}
+            answer = self._open(new, continuedSessions=[continued])
+            if answer != "opened":
+                new.socket.close()
+                time.sleep(0.1)
         for frame in self.sent[first:]:
             new.audio(frame)
         self._caller = new
@@ -122,22 +155,47 @@ def check_joined(callers: list[MovingCaller], places: tuple[Place, Place], direc
     return second
 
 
-def test_a_drained_daemon_hands_its_calls_over(two: tuple[Place, Place], tmp_path: Path) -> None:
+@pytest.fixture
+def front(two: tuple[Place, Place], tmp_path: Path) -> Iterator[int]:
+    """The port of HAProxy in front of both."""
+    servers = [
+        f"    server {number} 127.0.0.1:{there.port} check port {there.admin_port}"
+        for number, there in enumerate(two)
+    ]
+    program = HAPROXY._replace(config="\n".join([BALANCED, *servers, ""]))
+    (port,) = free_ports(1)
+    with Proxy(program, tmp_path / "haproxy", port, two[0].port):
+        yield port
+
+
+def wait_until_used(front: int) -> None:
+    """Waits until HAProxy sends calls to the daemon that runs."""
+    deadline = time.monotonic() + PATIENCE
+    status = 0
+    while status != 101:
+        assert time.monotonic() < deadline, status
+        with Caller(front) as caller:
+            status = caller.upgrade()
+        time.sleep(0.1)
+
+
+def test_a_drained_daemon_hands_its_calls_over(two: tuple[Place, Place], front: int, tmp_path: Path) -> None:
     first, second = two
-    with second.daemon():
-        with first.daemon() as leaving:
-            callers = [MovingCaller(first.port) for _ in range(CALLS)]
-            for caller in callers:
-                caller.speak(25)
+    with first.daemon() as leaving:
+        wait_until_used(front)
+        callers = [MovingCaller(front) for _ in range(CALLS)]
+        for caller in callers:
+            caller.speak(25)
+        with second.daemon():
             leaving.process.terminate()
             for caller in callers:
                 assert caller.hear() == "reconnect"
-                caller.move(second.port)
+                caller.move()
                 caller.leave_old()
                 caller.speak(5)
                 caller.close()
             assert leaving.process.wait(30) in (0, -SIGTERM)
-        continued = check_joined(callers, two, tmp_path)
+            continued = check_joined(callers, two, tmp_path)
     for sidecar in continued:
         assert len(sidecar["recording"]["continues"]) == 1
         assert sidecar["recording"]["startPosition"] == 15 * SAMPLES
@@ -145,18 +203,21 @@ def test_a_drained_daemon_hands_its_calls_over(two: tuple[Place, Place], tmp_pat
     assert {sidecar["recording"]["continues"][0] for sidecar in continued} == first_sessions
 
 
-def test_a_killed_daemon_loses_nothing_that_the_client_repeats(two: tuple[Place, Place], tmp_path: Path) -> None:
+def test_a_killed_daemon_loses_nothing_that_the_client_repeats(
+    two: tuple[Place, Place], front: int, tmp_path: Path
+) -> None:
     first, second = two
-    with second.daemon():
-        with first.daemon() as dying:
-            callers = [MovingCaller(first.port) for _ in range(CALLS)]
-            for caller in callers:
-                caller.speak(25)
-            time.sleep(0.5)  # a commit is due every 0.1 s
-            dying.process.kill()
-            dying.process.wait(10)
+    with first.daemon() as dying:
+        wait_until_used(front)
+        callers = [MovingCaller(front) for _ in range(CALLS)]
         for caller in callers:
-            caller.move_after_loss(second.port)
+            caller.speak(25)
+        time.sleep(0.5)  # a commit is due every 0.1 s
+        dying.process.kill()
+        dying.process.wait(10)
+    with second.daemon():
+        for caller in callers:
+            caller.move_after_loss()
             caller.speak(5)
             caller.close()
         with first.daemon():  # repairs the drafts
